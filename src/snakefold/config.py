@@ -1,0 +1,144 @@
+"""The run's configuration: one model from which the schema, the checks and the documentation are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, RelaxSettings
+from snakefold.errors import ConfigError
+
+MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_sequence"]
+
+
+class BatchSettings(Model):
+    """How targets are cut into jobs."""
+
+    max_targets: int = Field(100, ge=1, description="Targets of one prediction job at the most.")
+    max_residues: int = Field(
+        50_000,
+        ge=1,
+        description="Residues of one prediction job at the most (a longer target runs alone).",
+    )
+    bucket_edges: list[Annotated[int, Field(ge=1)]] | None = Field(
+        None,
+        description="Lengths that monomers are padded to; empty chooses them from the lengths of the set.",
+    )
+
+
+class MsaSettings(Model):
+    """How the multiple sequence alignments are made."""
+
+    tool: MsaTool = Field("jackhmmer", description="Search program, or where the MSAs come from.")
+    mmseqs_recipe: Literal["colabfold", "simple"] = Field(
+        "colabfold",
+        description="colabfold: its profile search and filters; simple: one plain search.",
+    )
+    db_preset: str = Field("demo", description="Databases: an entry of resources/databases.yaml.")
+    db_root: str | None = Field(
+        None, description="Folder that holds the preset's files; empty takes the preset's own."
+    )
+    chunk_size: int = Field(64, ge=1, description="Chains searched by one MSA job.")
+    threads: int = Field(2, ge=1, description="Threads of one MSA job.")
+    mem_mb: int = Field(4000, ge=500, description="Memory of one MSA job, MB.")
+    templates: Literal["none", "hhsearch", "hmmsearch"] = Field(
+        "none", description="Template search: hhsearch on pdb70, hmmsearch on pdb_seqres."
+    )
+    max_template_date: str = Field(
+        "2100-01-01",
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="Templates released after this date are not used.",
+    )
+    keep_raw: bool = Field(False, description="Keep each database's own alignment beside the merged MSA.")
+
+
+class RehearsalSettings(Model):
+    """What takes the place of the engine's settings when the parameters are random.
+
+    Random parameters teach nothing about proteins, so by default as little as possible is computed with them.
+    """
+
+    blocks: int = Field(2, ge=1, le=48, description="Evoformer blocks drawn; official parameters have 48.")
+    models: list[Annotated[int, Field(ge=1, le=5)]] = Field(
+        [1, 2], min_length=1, description="Which of the five models run in a rehearsal."
+    )
+    num_recycle: int = Field(1, ge=0, le=48, description="Recycles in a rehearsal.")
+
+
+class Config(Model):
+    """config/config.yaml."""
+
+    input: str | list[str] = Field(
+        "resources/demo/proteins.fasta",
+        description="FASTA, CSV or A3M files (plain or .gz), or folders of them.",
+    )
+    results: str = Field("results", description="Folder for everything a run writes.")
+    store: str = Field(
+        "results/store",
+        description="Folder of results by content; share it between runs to compute nothing twice.",
+    )
+    on_invalid: Literal["skip", "stop"] = Field(
+        "skip", description="A bad record: skip folds the rest and lists it; stop starts nothing."
+    )
+    min_length: int = Field(16, ge=1, description="Shortest target that is accepted, residues.")
+    max_length: int = Field(5000, ge=1, description="Longest target that is accepted, residues.")
+    engine: Literal["alphafold2", "flashabb"] = Field("alphafold2", description="What predicts structures.")
+    weights: str = Field(
+        "auto",
+        description="Folder that holds params/params_*.npz; auto looks in $SNAKEFOLD_WEIGHTS and the user's "
+        "data folder, and draws rehearsal parameters where there are none.",
+    )
+    rehearsal: RehearsalSettings = RehearsalSettings()
+    batch: BatchSettings = BatchSettings()
+    msa: MsaSettings = MsaSettings()
+    alphafold2: AlphaFold2Settings = AlphaFold2Settings()
+    flashabb: FlashAbbSettings = FlashAbbSettings()
+    relax: RelaxSettings = RelaxSettings()
+
+    @field_validator("input")
+    @classmethod
+    def _some_input(cls, value: str | list[str]) -> str | list[str]:
+        if not value:
+            raise ValueError("at least one file or folder is needed")
+        return value
+
+    @property
+    def inputs(self) -> list[Path]:
+        """`input` as a list of paths."""
+        return [Path(item) for item in ([self.input] if isinstance(self.input, str) else self.input)]
+
+
+def load_config(values: Mapping[str, Any], source: str = "the configuration") -> Config:
+    """Check a configuration given as a mapping.
+
+    Raises:
+        ConfigError: names every wrong setting by its dotted path, what was found and what is expected.
+    """
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, item['loc'])) or '(top level)'}: {item['msg']} (found {item['input']!r:.80})"
+            for item in error.errors()
+        ]
+        raise ConfigError(f"{source}: {len(lines)} setting(s) are wrong.\n" + "\n".join(lines)) from error
+    if config.min_length > config.max_length:
+        raise ConfigError(
+            f"{source}: min_length {config.min_length} is above max_length {config.max_length}."
+        )
+    return config
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a YAML file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected settings as `name: value` lines.")
+    return load_config(values, str(path))

@@ -1,0 +1,227 @@
+"""Requests and responses: one contract for the command line, a SLURM job, an endpoint and HTTP.
+
+A fold request names a batch of targets, the engine and every setting the result depends on. MSAs travel
+beside it in `inputs.tar.zst` (layout: `MSA_LAYOUT`), so that the request stays small and readable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from snakefold.errors import Reason
+
+#: Files of one chain: `chains/<chain key>/…` inside `inputs.tar.zst`, and the archive that is the store entry
+#: `msa/<recipe>/<chain key>`. A target that brings its own A3M has `targets/<key>/msa.a3m` in `inputs.tar.zst`.
+MSA_LAYOUT = {
+    "meta.json": "MsaMeta: tool, depth, Neff, databases, commands, seconds",
+    "msa.a3m": "what the engine reads: query first, AlphaFold's database order, duplicate rows dropped",
+    "pairing.a3m": "optional: rows with UniProt species names, paired across the chains of a complex",
+    "hits.tsv": "query, target, evalue, pident, alnlen, database: one row a hit",
+    "templates.npz": "optional: AlphaFold's template_* feature arrays",
+    "raw/<database>.<a3m|sto>": "optional: what the search tool wrote",
+}
+
+Sequence = Annotated[str, Field(pattern=r"^[ACDEFGHIKLMNPQRSTVWXY]+$")]
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+TargetId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class Model(BaseModel):
+    """Base of all contracts: unknown keys are refused, instances do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelPreset(StrEnum):
+    """AlphaFold's `--model_preset`; `auto` takes `monomer_ptm` for one chain and `multimer` for more."""
+
+    AUTO = "auto"
+    MONOMER = "monomer"
+    MONOMER_PTM = "monomer_ptm"
+    MULTIMER = "multimer"
+
+
+class RelaxChoice(StrEnum):
+    """AlphaFold's `--models_to_relax`."""
+
+    NONE = "none"
+    BEST = "best"
+    ALL = "all"
+
+
+class AlphaFold2Settings(Model):
+    """Settings of the engine `alphafold2`. Names are AlphaFold's where AlphaFold has one."""
+
+    model_preset: ModelPreset = Field(
+        ModelPreset.AUTO,
+        description="monomer, monomer_ptm, multimer, or auto (by number of chains).",
+    )
+    models: list[Annotated[int, Field(ge=1, le=5)]] = Field(
+        default=[1, 2, 3, 4, 5], min_length=1, description="Which of the five models run."
+    )
+    num_recycle: int = Field(3, ge=0, le=48, description="Passes through the network after the first.")
+    recycle_early_stop_tolerance: float = Field(
+        0.0,
+        ge=0,
+        description="Stop recycling once CA distances change by less than this (Å); 0 never.",
+    )
+    num_seeds: int = Field(1, ge=1, le=100, description="Predictions per model, each with its own seed.")
+    random_seed: int = Field(0, ge=0, le=2**31 - 1, description="First seed.")
+    max_msa_clusters: int | None = Field(
+        None,
+        ge=1,
+        le=512,
+        description="Rows of the clustered MSA; empty takes the model's own (508 or 512).",
+    )
+    max_extra_msa: int | None = Field(
+        None,
+        ge=1,
+        le=8192,
+        description="Rows of the extra MSA; empty takes the model's own (1024 to 5120).",
+    )
+    use_templates: bool = Field(False, description="Give the model the templates found by the MSA step.")
+    precision: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="Arithmetic inside the network; float32 is for comparisons."
+    )
+
+
+class FlashAbbSettings(Model):
+    """Settings of the engine `flashabb` (flash-abb; antibody Fv and nanobodies)."""
+
+    num_seeds: Literal[1] = Field(1, description="The network is deterministic: one prediction a target.")
+
+
+class RelaxSettings(Model):
+    """OpenMM AMBER relaxation (AlphaFold's protocol)."""
+
+    models_to_relax: RelaxChoice = Field(RelaxChoice.BEST, description="none, best or all.")
+    use_gpu_relax: bool = Field(False, description="Relax on the GPU; the CPU otherwise.")
+    max_iterations: int = Field(0, ge=0, description="OpenMM minimiser steps; 0 until it converges.")
+
+
+class TargetInput(Model):
+    """One structure to predict. `key` is sha256 of the sequences joined by ':'.
+
+    `msa_sha256` is set for a target that brings its own A3M (ColabFold's format, complexes included).
+    """
+
+    id: TargetId
+    key: Key
+    chains: list[Sequence] = Field(min_length=1, max_length=64)
+    msa_sha256: Key | None = None
+
+    @property
+    def length(self) -> int:
+        """Residues of all chains."""
+        return sum(map(len, self.chains))
+
+    @property
+    def result_key(self) -> str:
+        """Key of the result in the store: that of the sequences, and of the A3M if the target brings one."""
+        if self.msa_sha256 is None:
+            return self.key
+        return hashlib.sha256(f"{self.key}:{self.msa_sha256}".encode()).hexdigest()
+
+
+class FoldRequest(Model):
+    """A batch of targets for one engine.
+
+    `recipe` names the results in the store (`fold/<recipe>/<key>`). `padded_length` is the bucket's edge: the
+    length every monomer is padded to; None predicts each at its own. `rehearsal` says that the parameters
+    are random, and ends up in every file made from the response.
+    """
+
+    version: Literal[1] = 1
+    batch: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    engine: Literal["alphafold2", "flashabb"]
+    alphafold2: AlphaFold2Settings = AlphaFold2Settings()
+    flashabb: FlashAbbSettings = FlashAbbSettings()
+    relax: RelaxSettings = RelaxSettings()
+    recipe: str = Field(pattern=r"^[0-9a-f]{16}$")
+    rehearsal: bool = False
+    padded_length: int | None = Field(None, ge=1)
+    targets: list[TargetInput] = Field(min_length=1)
+
+
+class TargetOutcome(Model):
+    """What became of one target: files under `targets/<result key>/` if `state` is `done`."""
+
+    id: str
+    key: str
+    result_key: str
+    state: Literal["done", "failed"]
+    stored: bool = Field(False, description="Taken from the store: nothing was computed.")
+    reason: Reason | None = None
+    message: str = ""
+    advice: str = ""
+    seconds: float = 0.0
+
+
+class FoldResponse(Model):
+    """What the batch's archive holds as `response.json`."""
+
+    version: Literal[1] = 1
+    batch: str
+    engine: str
+    engine_version: str
+    recipe: str
+    rehearsal: bool
+    outcomes: list[TargetOutcome]
+    seconds: dict[str, float] = Field(default_factory=dict, description="start, load, compile, …")
+    device: str = ""
+
+
+class DatabaseUse(Model):
+    """One database as the MSA step used it."""
+
+    name: str
+    rows: int = Field(description="Rows the search found, the query's own not counted.")
+    kept: int = Field(description="Rows kept after the database's limit.")
+    fingerprint: str = ""
+
+
+class MsaMeta(Model):
+    """`meta.json` of a chain's MSA."""
+
+    key: str
+    length: int
+    tool: str
+    depth: int = Field(description="Rows of msa.a3m, query included.")
+    neff: float = Field(description="Effective rows: sum of 1/(neighbours at 80 % identity).")
+    databases: list[DatabaseUse] = []
+    commands: list[str] = Field([], description="Command lines that ran, shell-quoted, to be repeated.")
+    templates: int = 0
+    seconds: dict[str, float] = {}
+    warnings: list[str] = []
+
+
+class ModelScores(Model):
+    """Scores of one model; the list in `Confidence` is in rank order."""
+
+    name: str = Field(description="AlphaFold's name, for example model_1_ptm_pred_0.")
+    plddt: list[float] = Field(description="pLDDT of every residue, 0 to 100, two decimals.")
+    mean_plddt: float
+    ptm: float | None = None
+    iptm: float | None = None
+    ranking_confidence: float
+    max_pae: float | None = None
+    recycles: int = 0
+    seed: int = 0
+    relaxed: bool = False
+
+
+class Confidence(Model):
+    """`confidence.json` of a target. PAE matrices are in `pae.npz` (`rank_0` …, uint8, units of 0.125 Å)."""
+
+    key: str
+    engine: str
+    rehearsal: bool
+    chain_lengths: list[int]
+    models: list[ModelScores]
+    msa_depth: int | None = None
+    neff: float | None = None
+    warnings: list[str] = []

@@ -1,0 +1,99 @@
+"""Errors that tell a person what to do, and the reasons a target can fail for.
+
+Every error a user can cause derives from `SnakefoldError`; the command line prints its text without
+a traceback and leaves with `exit_code`. Anything else is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Reason(StrEnum):
+    """Why a target has no structure: the `reason` column of failures.tsv, the same on every engine."""
+
+    INVALID_INPUT = "invalid_input"
+    OUT_OF_MEMORY = "out_of_memory"
+    RELAX_FAILED = "relax_failed"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    DATABASE_MISSING = "database_missing"
+    WEIGHTS_MISSING = "weights_missing"
+    MSA_FAILED = "msa_failed"
+    INTERNAL = "internal"
+
+
+class SnakefoldError(Exception):
+    """Something the user can put right. The text says what was expected and what to do."""
+
+    exit_code = 2
+
+
+class ConfigError(SnakefoldError):
+    """A setting is wrong, or contradicts another."""
+
+
+class MissingProgramError(SnakefoldError):
+    """A program that pip cannot install is not on PATH; the text names the command that installs it."""
+
+
+class DatabaseMissingError(SnakefoldError):
+    """Files of a database preset are missing; the text lists all of them, before any search starts."""
+
+
+class WeightsMissingError(SnakefoldError):
+    """Model parameters are missing or damaged; the text names the file and how to get it."""
+
+
+class StoreError(SnakefoldError):
+    """The store cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One record that cannot become a target.
+
+    `line` is 1-based and points at the header (or at the offending sequence line); `record` is the
+    1-based number of the record in its file. Both are 0 when the whole file is meant. `header` is the
+    text as found, shortened to 200 characters, control characters replaced.
+    """
+
+    file: str
+    record: int
+    line: int
+    header: str
+    code: str
+    message: str
+    advice: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        record = f" (record {self.record}: {self.header!r})" if self.record else ""
+        return f"{where}{record}: {self.message} {self.advice}".strip()
+
+
+class InputError(SnakefoldError):
+    """Input was refused as a whole: nothing starts. Carries every refusal found, not the first."""
+
+    def __init__(self, refusals: list[Refusal]) -> None:
+        self.refusals = refusals
+        shown = "\n".join(f"  {refusal}" for refusal in refusals[:20])
+        more = f"\n  … and {len(refusals) - 20} more" if len(refusals) > 20 else ""
+        super().__init__(f"{len(refusals)} input record(s) refused:\n{shown}{more}")
+
+
+class TargetError(Exception):
+    """One target failed. The batch goes on; the target becomes a row of failures.tsv."""
+
+    def __init__(self, reason: Reason, message: str, advice: str = "") -> None:
+        self.reason = reason
+        self.message = message
+        self.advice = advice
+        super().__init__(f"{reason}: {message} {advice}".strip())
+
+
+def input_file_missing(path: Path) -> SnakefoldError:
+    """The one wording for a path the user gave that is not there."""
+    return SnakefoldError(f"{path}: no such file or folder. Check the path given as `input`.")

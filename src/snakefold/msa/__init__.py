@@ -1,0 +1,1 @@
+"""Multiple sequence alignments: searches on CPUs, a chunk of chains at a time."""

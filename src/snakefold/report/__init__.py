@@ -1,0 +1,1 @@
+"""The report: one page for a run, opened by a double click."""
