@@ -148,7 +148,7 @@ class FoldRequest(Model):
 
 
 class TargetOutcome(Model):
-    """What became of one target: files under `targets/<result key>/` if `state` is `done`."""
+    """What became of one target: files under `targets/<result key>.tar.zst` if `state` is `done`."""
 
     id: str
     key: str

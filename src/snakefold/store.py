@@ -86,6 +86,11 @@ class Store:
                 f"{self.path(entry)}: cannot be written ({error}). Check free space and permissions."
             ) from error
 
+    def remove(self, entry: Entry) -> None:
+        """Forget the entry, if it is there."""
+        self._digest_path(entry).unlink(missing_ok=True)
+        self.path(entry).unlink(missing_ok=True)
+
     def _digest_path(self, entry: Entry) -> Path:
         path = self.path(entry)
         return path.with_name(f"{path.name}.sha256")

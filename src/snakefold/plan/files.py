@@ -25,10 +25,16 @@ class PlannedTarget(Model):
 
 
 class PlannedBatch(Model):
-    """`batches/<batch>.json`. `chunks` are the MSA chunks that must be done before the batch is requested."""
+    """`batches/<batch>.json`. `chunks` are the MSA chunks that must be done before the batch is requested.
+
+    `recipe` and `msa_recipe` are digests: they name the results in the store.
+    """
 
     batch: str
     engine: str
+    recipe: str
+    msa_recipe: str
+    rehearsal: bool
     padded_length: int | None
     chunks: list[str]
     targets: list[PlannedTarget]
@@ -45,6 +51,7 @@ class PlannedChunk(Model):
     """`chunks/<chunk>.json`: chains searched by one MSA job, in the order of the batches that need them."""
 
     chunk: str
+    recipe: str
     chains: list[PlannedChain]
 
 

@@ -1,0 +1,124 @@
+"""A batch of the plan becomes a request: `request.json` and, beside it, the MSAs in `inputs.tar.zst`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from snakefold import archive
+from snakefold.config import Config
+from snakefold.contracts import AlphaFold2Settings, FoldRequest
+from snakefold.engines.base import ChainMsa, TargetMsas
+from snakefold.errors import SnakefoldError
+from snakefold.plan.files import PlannedBatch
+from snakefold.recipes import sequence_key
+from snakefold.store import Entry, Store, write_atomically
+
+
+def engine_settings(config: Config, rehearsal: bool) -> AlphaFold2Settings:
+    """The engine's settings: as configured, or cut down by `rehearsal` when the parameters are random."""
+    if not rehearsal:
+        return config.alphafold2
+    return config.alphafold2.model_copy(
+        update={"models": config.rehearsal.models, "num_recycle": config.rehearsal.num_recycle}
+    )
+
+
+def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
+    """The request of a planned batch."""
+    return FoldRequest(
+        batch=batch.batch,
+        engine=config.engine,
+        alphafold2=engine_settings(config, batch.rehearsal),
+        flashabb=config.flashabb,
+        relax=config.relax,
+        recipe=batch.recipe,
+        rehearsal=batch.rehearsal,
+        padded_length=batch.padded_length,
+        targets=[planned.target for planned in batch.targets],
+    )
+
+
+def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) -> dict[str, bytes]:
+    """Files of `inputs.tar.zst`: `chains/<chain key>/…` and `targets/<key>/msa.a3m`.
+
+    A chain without an MSA travels as `chains/<chain key>/failed.json`, so that only its targets fail. `failed`
+    maps chain keys to what the search said.
+    """
+    files: dict[str, bytes] = {}
+    for planned in batch.targets:
+        if planned.msa_path is not None:
+            files[f"targets/{planned.target.key}/msa.a3m"] = _own_a3m(Path(planned.msa_path))
+            continue
+        for chain in set(planned.target.chains):
+            key = sequence_key([chain])
+            if f"chains/{key}/msa.a3m" in files or f"chains/{key}/failed.json" in files:
+                continue
+            packed = store.get(Entry("msa", batch.msa_recipe, key)) if key not in failed else None
+            if packed is None:
+                message = failed.get(key, "The MSA is no longer in the store: run the msa step again.")
+                files[f"chains/{key}/failed.json"] = json.dumps({"message": message}).encode()
+                continue
+            for name, content in archive.unpack(packed).items():
+                if not name.startswith("raw/"):
+                    files[f"chains/{key}/{name}"] = content
+    return files
+
+
+def read_inputs(request: FoldRequest, files: Mapping[str, bytes]) -> tuple[dict[str, TargetMsas], dict[str, str]]:
+    """MSAs by result key, and for targets whose MSA failed the message by result key."""
+    msas: dict[str, TargetMsas] = {}
+    failed: dict[str, str] = {}
+    for target in request.targets:
+        own = files.get(f"targets/{target.key}/msa.a3m")
+        if own is not None:
+            msas[target.result_key] = TargetMsas(own_a3m=own.decode())
+            continue
+        try:
+            msas[target.result_key] = TargetMsas(
+                chains=[_chain_msa(files, sequence_key([chain])) for chain in target.chains]
+            )
+        except _ChainFailedError as error:
+            failed[target.result_key] = str(error)
+    return msas, failed
+
+
+def write_request(batch: PlannedBatch, config: Config, failed: Mapping[str, str], store: Store, folder: Path) -> None:
+    """Write `request.json` and `inputs.tar.zst` into `folder`."""
+    inputs = archive.pack(gather_inputs(batch, failed, store))
+    write_atomically(folder / "inputs.tar.zst", inputs)
+    request = make_request(batch, config)
+    write_atomically(folder / "request.json", request.model_dump_json(indent=1).encode())
+
+
+class _ChainFailedError(Exception):
+    """The search of one chain failed; the text is its message."""
+
+
+def _chain_msa(files: Mapping[str, bytes], key: str) -> ChainMsa:
+    folder = f"chains/{key}"
+    if f"{folder}/msa.a3m" not in files:
+        failure = files.get(f"{folder}/failed.json", b'{"message": "The request holds no MSA for a chain."}')
+        raise _ChainFailedError(json.loads(failure)["message"])
+    meta = json.loads(files.get(f"{folder}/meta.json", b"{}"))
+    pairing = files.get(f"{folder}/pairing.a3m")
+    return ChainMsa(
+        a3m=files[f"{folder}/msa.a3m"].decode(),
+        pairing=pairing.decode() if pairing is not None else None,
+        templates=files.get(f"{folder}/templates.npz"),
+        depth=meta.get("depth", 1),
+        neff=meta.get("neff", 1.0),
+    )
+
+
+def _own_a3m(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SnakefoldError(f"{path}: the A3M was there when the run was planned: {error}.") from error
+    if data[:2] == b"\x1f\x8b":
+        import gzip
+
+        data = gzip.decompress(data)
+    return data

@@ -1,0 +1,174 @@
+"""Run a request: the same function for the command line, a SLURM job and an endpoint's worker.
+
+Every finished target is in the store before the next one starts, so a crash loses at most one target and a
+request that runs twice computes nothing the second time. A target during which the process died twice is given
+up as `lost`, so that one target that kills its worker cannot take the rest of the batch with it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from snakefold import archive, confidence, engines, relax
+from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
+from snakefold.engines.base import Session, TargetMsas
+from snakefold.errors import Reason, SnakefoldError, TargetError, WeightsMissingError
+from snakefold.outputs import relax_ranked, target_files
+from snakefold.requests import read_inputs
+from snakefold.store import Entry, Store, write_atomically
+
+_ATTEMPTS = 2
+
+Log = Callable[[str], None]
+
+
+def run_request(
+    request: FoldRequest,
+    inputs: Mapping[str, bytes],
+    out: Path,
+    *,
+    store: Store,
+    weights: Path | None,
+    cache: Path | None,
+    log: Log,
+) -> FoldResponse:
+    """Fold every target of the request and write the batch's archive to `out`.
+
+    The archive holds `response.json` and `targets/<result key>.tar.zst`. A target that fails is an outcome with a typed
+    reason; only what concerns the whole machine (store not writable, interrupt) is raised.
+    """
+    start = time.monotonic()
+    msas, msa_failures = read_inputs(request, inputs)
+    results: dict[str, bytes] = {}
+    outcomes: dict[str, TargetOutcome] = {}
+    to_do: list[TargetInput] = []
+    for target in request.targets:
+        stored = store.get(Entry("fold", request.recipe, target.result_key))
+        if stored is not None:
+            results[target.result_key] = stored
+            outcomes[target.result_key] = _outcome(target, stored=True)
+        elif target.result_key in msa_failures:
+            error = TargetError(Reason.MSA_FAILED, msa_failures[target.result_key])
+            outcomes[target.result_key] = _outcome(target, error)
+        elif (lost := _given_up(request, target, store)) is not None:
+            outcomes[target.result_key] = _outcome(target, lost)
+        else:
+            to_do.append(target)
+    log(f"{request.batch}: {len(request.targets)} targets, {len(request.targets) - len(to_do)} need no prediction")
+    seconds: dict[str, float] = {}
+    device = ""
+    version = engines.get(request.engine).VERSION
+    if to_do:
+        wanted = {target.result_key: msas[target.result_key] for target in to_do}
+        try:
+            session = engines.get(request.engine).start(request, wanted, weights, cache)
+        except (SnakefoldError, TargetError) as error:
+            outcomes |= {target.result_key: _outcome(target, _as_target_error(error)) for target in to_do}
+        else:
+            for number, target in enumerate(to_do, 1):
+                outcome, data = _fold(request, target, wanted[target.result_key], session, store)
+                outcomes[target.result_key] = outcome
+                if data is not None:
+                    results[target.result_key] = data
+                log(f"{request.batch}: {number}/{len(to_do)} {target.id} ({target.length}): {_line(outcome)}")
+            seconds, device = dict(session.seconds), session.device
+    response = FoldResponse(
+        batch=request.batch,
+        engine=request.engine,
+        engine_version=version,
+        recipe=request.recipe,
+        rehearsal=request.rehearsal,
+        outcomes=[outcomes[target.result_key] for target in request.targets],
+        seconds={**seconds, "total": round(time.monotonic() - start, 3)},
+        device=device,
+    )
+    write_atomically(out, _pack_response(response, results))
+    return response
+
+
+def _fold(
+    request: FoldRequest, target: TargetInput, msas: TargetMsas, session: Session, store: Store
+) -> tuple[TargetOutcome, bytes | None]:
+    start = time.monotonic()
+    attempt = Entry("attempt", request.recipe, target.result_key)
+    store.put(attempt, json.dumps({"count": _attempts(attempt, store) + 1}).encode())
+    try:
+        engines.get(request.engine).check(target)
+        predictions = confidence.rank(session.predict(target, msas))
+        predicted = time.monotonic()
+        relaxation = relax_ranked(
+            predictions,
+            request.relax.models_to_relax,
+            lambda pdb: relax.relax(pdb, request.relax).pdb,
+        )
+        seconds = {
+            **{f"predict_{item.name}": item.seconds for item in predictions},
+            "predict": predicted - start,
+            "relax": relaxation.seconds,
+        }
+        engine = f"{request.engine} {engines.get(request.engine).VERSION}"
+        files = target_files(request, target, msas, predictions, relaxation, seconds, engine)
+    except TargetError as error:
+        outcome, data = _outcome(target, error), None
+    except MemoryError:
+        outcome, data = _outcome(target, TargetError(Reason.OUT_OF_MEMORY, "The machine's memory ran out.")), None
+    except Exception as error:  # one target's defect must not cost the batch; its text goes into failures.tsv
+        message = f"{type(error).__name__}: {error}"[:2000]
+        outcome, data = _outcome(target, TargetError(Reason.INTERNAL, message)), None
+    else:
+        data = archive.pack(files)
+        store.put(Entry("fold", request.recipe, target.result_key), data)
+        outcome = _outcome(target)
+    store.remove(attempt)
+    return outcome.model_copy(update={"seconds": round(time.monotonic() - start, 3)}), data
+
+
+def _given_up(request: FoldRequest, target: TargetInput, store: Store) -> TargetError | None:
+    count = _attempts(Entry("attempt", request.recipe, target.result_key), store)
+    if count < _ATTEMPTS:
+        return None
+    return TargetError(
+        Reason.LOST,
+        f"The process died {count} times while it worked on this target.",
+        "Look for out-of-memory kills, give the job more memory, then remove the store's attempt/ folder.",
+    )
+
+
+def _attempts(attempt: Entry, store: Store) -> int:
+    data = store.get(attempt)
+    return int(json.loads(data)["count"]) if data is not None else 0
+
+
+def _as_target_error(error: SnakefoldError | TargetError) -> TargetError:
+    if isinstance(error, TargetError):
+        return error
+    reason = Reason.WEIGHTS_MISSING if isinstance(error, WeightsMissingError) else Reason.INTERNAL
+    return TargetError(reason, str(error))
+
+
+def _outcome(target: TargetInput, error: TargetError | None = None, *, stored: bool = False) -> TargetOutcome:
+    return TargetOutcome(
+        id=target.id,
+        key=target.key,
+        result_key=target.result_key,
+        state="done" if error is None else "failed",
+        stored=stored,
+        reason=error.reason if error else None,
+        message=error.message if error else "",
+        advice=error.advice if error else "",
+    )
+
+
+def _line(outcome: TargetOutcome) -> str:
+    if outcome.state == "done":
+        return f"done in {outcome.seconds:.1f} s"
+    return f"failed, {outcome.reason}: {outcome.message}"
+
+
+def _pack_response(response: FoldResponse, results: Mapping[str, bytes]) -> bytes:
+    # Each target stays the archive that the store holds: packing it again would cost time and change nothing.
+    files = {f"targets/{key}.tar.zst": data for key, data in results.items()}
+    return archive.pack({"response.json": response.model_dump_json(indent=1).encode(), **files}, level=1)
