@@ -36,7 +36,7 @@ class RawMsa:
         text: the alignment as the tool gives it, query first; the query alone if nothing was found.
         hits: in the tool's order, best first.
         found: rows before any limit, the query's own not counted.
-        pairing: the rows are for pairing chains by species (AlphaFold-Multimer's UniProt search), and are kept
+        pairing: the rows are for pairing chains by species (AlphaFold-Multimer's UniProt search), kept
             out of the chain's own MSA.
         commands: shell-quoted command lines that give the same alignment.
         seconds: of the search; a batched search divides its seconds among its chains.
