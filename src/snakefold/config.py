@@ -56,6 +56,19 @@ class MsaSettings(Model):
     keep_raw: bool = Field(False, description="Keep each database's own alignment beside the merged MSA.")
 
 
+class PredictSettings(Model):
+    """One prediction job, as the scheduler sees it."""
+
+    threads: int = Field(2, ge=1, description="CPU threads of one prediction job.")
+    mem_mb: int = Field(4000, ge=500, description="Main memory of one prediction job, MB.")
+    gpu: int = Field(
+        1, ge=0, description="GPUs of one prediction job; profiles/default runs one such job at a time."
+    )
+    retries: int = Field(
+        2, ge=0, description="How often a prediction job that died is started again; it goes on where it was."
+    )
+
+
 class RehearsalSettings(Model):
     """What takes the place of the engine's settings when the parameters are random.
 
@@ -95,6 +108,10 @@ class Config(Model):
     rehearsal: RehearsalSettings = RehearsalSettings()
     batch: BatchSettings = BatchSettings()
     msa: MsaSettings = MsaSettings()
+    predict: PredictSettings = PredictSettings()
+    references: dict[str, str] = Field(
+        {}, description="Known structures to compare with: target id → PDB or mmCIF file."
+    )
     alphafold2: AlphaFold2Settings = AlphaFold2Settings()
     flashabb: FlashAbbSettings = FlashAbbSettings()
     relax: RelaxSettings = RelaxSettings()

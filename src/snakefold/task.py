@@ -1,7 +1,7 @@
 """Run a request: the same function for the command line, a SLURM job and an endpoint's worker.
 
 Every finished target is in the store before the next one starts, so a crash loses at most one target and a
-request that runs twice computes nothing the second time. A target during which the process died twice is given
+request that runs twice computes nothing the second time. A target during which the process died three times is given
 up as `lost`, so that one target that kills its worker cannot take the rest of the batch with it.
 """
 
@@ -20,7 +20,7 @@ from snakefold.outputs import relax_ranked, target_files
 from snakefold.requests import read_inputs
 from snakefold.store import Entry, Store, write_atomically
 
-_ATTEMPTS = 2
+_ATTEMPTS = 3
 
 Log = Callable[[str], None]
 
@@ -95,6 +95,7 @@ def _fold(
     start = time.monotonic()
     attempt = Entry("attempt", request.recipe, target.result_key)
     store.put(attempt, json.dumps({"count": _attempts(attempt, store) + 1}).encode())
+    data: bytes | None = None
     try:
         engines.get(request.engine).check(target)
         predictions = confidence.rank(session.predict(target, msas))
@@ -112,17 +113,18 @@ def _fold(
         engine = f"{request.engine} {engines.get(request.engine).VERSION}"
         files = target_files(request, target, msas, predictions, relaxation, seconds, engine)
     except TargetError as error:
-        outcome, data = _outcome(target, error), None
+        outcome = _outcome(target, error)
     except MemoryError:
-        outcome, data = _outcome(target, TargetError(Reason.OUT_OF_MEMORY, "The machine's memory ran out.")), None
+        outcome = _outcome(target, TargetError(Reason.OUT_OF_MEMORY, "The machine's memory ran out."))
     except Exception as error:  # one target's defect must not cost the batch; its text goes into failures.tsv
         message = f"{type(error).__name__}: {error}"[:2000]
-        outcome, data = _outcome(target, TargetError(Reason.INTERNAL, message)), None
+        outcome = _outcome(target, TargetError(Reason.INTERNAL, message))
     else:
         data = archive.pack(files)
         store.put(Entry("fold", request.recipe, target.result_key), data)
         outcome = _outcome(target)
-    store.remove(attempt)
+    finally:  # an interrupt is no crash: only a process that is killed leaves its attempt behind
+        store.remove(attempt)
     return outcome.model_copy(update={"seconds": round(time.monotonic() - start, 3)}), data
 
 

@@ -1,0 +1,54 @@
+"""The command line: `snakefold run` for people, and one command per step for the workflow's rules."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from snakefold import __version__
+from snakefold.cli import run, steps, tools
+from snakefold.errors import SnakefoldError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `snakefold`.
+
+    Returns:
+        0 if all is well, 1 if targets failed, 2 if a setting, an input or the installation must be put right.
+    """
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        return int(options.function(options) or 0)
+    except SnakefoldError as error:
+        print(f"snakefold: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of a listing has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("snakefold: interrupted. Start again to go on where it stopped.", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="snakefold",
+        description="Batch protein folding with AlphaFold2 as a Snakemake workflow.",
+        epilog="Example: snakefold run proteins.fasta",
+    )
+    top.add_argument("--version", action="version", version=f"snakefold {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run.add(commands)
+    tools.add(commands)
+    steps.add(commands)
+    return top
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)

@@ -1,0 +1,84 @@
+"""`snakefold run`: starts Snakemake with the workflow, and does nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from snakefold.cli._command import Commands, command
+from snakefold.errors import SnakefoldError, input_file_missing
+from snakefold.paths import house
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "run",
+        _run,
+        summary="fold a set of proteins",
+        example="snakefold run proteins.fasta --set msa.tool=mmseqs --set results=out -- --cores 8",
+    )
+    parser.add_argument("input", nargs="*", help="FASTA, CSV or A3M files, or folders; none folds the demo set")
+    parser.add_argument("--configfile", type=Path, help="YAML file of settings (config/README.md lists them)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="one setting; the value is read as YAML"
+    )
+    parser.add_argument("--profile", default="default", help="how jobs are run: a folder of profiles/ or a path")
+    parser.add_argument("--cores", default=None, help="cores to use; the profile's number if not given")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="show what would be done")
+    parser.add_argument("snakemake", nargs=argparse.REMAINDER, help="after `--`: options passed to Snakemake")
+
+
+def snakemake_command(options: argparse.Namespace) -> list[str]:
+    """The command line that `snakefold run` becomes."""
+    workflow = house()
+    profile = workflow / "profiles" / options.profile
+    command_line = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "workflow" / "Snakefile")]
+    command_line += ["--workflow-profile", str(profile if profile.is_dir() else Path(options.profile))]
+    if options.configfile:
+        if not options.configfile.is_file():
+            raise SnakefoldError(f"{options.configfile}: no such file. Check --configfile.")
+        command_line += ["--configfile", str(options.configfile)]
+    settings = _settings(options)
+    if settings:
+        command_line += ["--config", *settings]
+    if options.cores:
+        command_line += ["--cores", options.cores]
+    if options.dry_run:
+        command_line.append("--dry-run")
+    return command_line + [item for item in options.snakemake if item != "--"]
+
+
+def _settings(options: argparse.Namespace) -> list[str]:
+    settings: dict[str, list[str]] = {}
+    nested: dict[str, dict[str, str]] = {}
+    for item in options.set:
+        name, equals, value = item.partition("=")
+        section, dot, leaf = name.partition(".")
+        if not equals or not section or (dot and not leaf):
+            raise SnakefoldError(f"--set {item}: expected NAME=VALUE, for example --set msa.tool=mmseqs.")
+        if dot:
+            nested.setdefault(section, {})[leaf] = value
+        else:
+            settings[section] = [value]
+    arguments = [f"{name}={value[0]}" for name, value in settings.items()]
+    arguments += [
+        f"{name}={{{', '.join(f'{leaf}: {value}' for leaf, value in values.items())}}}"
+        for name, values in nested.items()
+    ]
+    if options.input:
+        for path in options.input:
+            if not Path(path).exists():
+                raise input_file_missing(Path(path))
+        arguments.append(f"input={json.dumps(options.input)}")
+    return arguments
+
+
+def _run(options: argparse.Namespace) -> int:
+    arguments = snakemake_command(options)
+    # The process becomes Snakemake: signals and the exit code are its own.
+    os.execv(arguments[0], arguments)

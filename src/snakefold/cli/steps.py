@@ -1,0 +1,201 @@
+"""The steps of a run: what the rules of the workflow call, and what a person can call to repeat one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from snakefold.cli._command import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    plan = command(
+        commands,
+        "plan",
+        _plan,
+        summary="read and check the input, and cut it into batches",
+        example="snakefold plan --config results/config.yaml --out results/plan",
+    )
+    _config(plan)
+    plan.add_argument("--out", type=Path, required=True, help="folder for the plan")
+
+    msa = command(
+        commands,
+        "msa",
+        _msa,
+        summary="search the databases for a chunk of chains",
+        example="snakefold msa results/plan/chunks/m0001.json --config results/config.yaml --out m0001.json",
+    )
+    msa.add_argument("chunk", type=Path, help="chunk file of the plan")
+    _config(msa)
+    msa.add_argument("--threads", type=int, default=None, help="threads; the setting's number if not given")
+    msa.add_argument("--out", type=Path, required=True, help="summary of the chunk (JSON)")
+
+    request = command(
+        commands,
+        "request",
+        _request,
+        summary="make the request of a batch, with its MSAs beside it",
+        example="snakefold request results/plan/batches/b0001.json --config results/config.yaml "
+        "--msas results/msa/m0001.json --out results/requests/b0001/request.json",
+    )
+    request.add_argument("batch", type=Path, help="batch file of the plan")
+    _config(request)
+    request.add_argument("--msas", type=Path, nargs="*", default=[], help="summaries of the chunks it needs")
+    request.add_argument("--out", type=Path, required=True, help="request.json; inputs.tar.zst goes beside it")
+
+    task = command(
+        commands,
+        "task",
+        _task,
+        summary="fold the targets of a request",
+        example="snakefold task request.json --inputs inputs.tar.zst --store store --weights auto --out b1.tar.zst",
+    )
+    task.add_argument("request", type=Path, help="request.json")
+    task.add_argument("--inputs", type=Path, required=True, help="inputs.tar.zst that belongs to the request")
+    task.add_argument("--store", type=Path, required=True, help="store that finished targets go to")
+    task.add_argument("--weights", required=True, help="folder with params/, or `none`")
+    task.add_argument(
+        "--cache", type=Path, default=None, help="compilation cache; <store>/compiled if not given"
+    )
+    task.add_argument("--out", type=Path, required=True, help="archive of the results")
+
+    collect = command(
+        commands,
+        "collect",
+        _collect,
+        summary="unpack a batch's archive into structures and a table",
+        example="snakefold collect b1.tar.zst --targets results/plan/targets.tsv "
+        "--structures results/structures --table results/tables/b1.parquet",
+    )
+    collect.add_argument("archive", type=Path, help="archive made by `snakefold task`")
+    _config(collect)
+    collect.add_argument("--targets", type=Path, required=True, help="targets.tsv of the plan")
+    collect.add_argument("--structures", type=Path, required=True, help="folder that gets a folder per target")
+    collect.add_argument("--table", type=Path, required=True, help="Parquet file of the batch's rows")
+
+    report = command(
+        commands,
+        "report",
+        _report,
+        summary="write metrics.tsv, failures.tsv and the report page",
+        example="snakefold report results",
+    )
+    report.add_argument("results", type=Path, help="results folder of a run")
+
+    summary = command(
+        commands,
+        "summary",
+        _summary,
+        summary="say how a run ended; the exit code is 1 if a target failed",
+        example="snakefold summary results",
+    )
+    summary.add_argument("results", type=Path, help="results folder of a run")
+    summary.add_argument("--out", type=Path, default=None, help="file for the text, written if nothing failed")
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, help="config.yaml of the run")
+
+
+def _log(line: str) -> None:
+    print(line, flush=True)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from snakefold.config import read_config
+    from snakefold.plan.run import plan_run
+
+    plan_run(read_config(options.config), options.out, _log)
+
+
+def _msa(options: argparse.Namespace) -> None:
+    from snakefold.config import read_config
+    from snakefold.msa.chunk import search_to_store
+    from snakefold.plan.files import PlannedChunk
+    from snakefold.store import Store, write_atomically
+
+    config = read_config(options.config)
+    if options.threads:
+        config = config.model_copy(
+            update={"msa": config.msa.model_copy(update={"threads": options.threads})}
+        )
+    chunk = PlannedChunk.model_validate_json(options.chunk.read_text())
+    with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
+        summary = search_to_store(chunk, config, Store(Path(config.store)), Path(work), _log)
+    write_atomically(options.out, (json.dumps(summary, indent=1) + "\n").encode())
+
+
+def _request(options: argparse.Namespace) -> None:
+    from snakefold.config import read_config
+    from snakefold.plan.files import PlannedBatch
+    from snakefold.requests import write_request
+    from snakefold.store import Store
+
+    config = read_config(options.config)
+    batch = PlannedBatch.model_validate_json(options.batch.read_text())
+    failed: dict[str, str] = {}
+    for path in options.msas:
+        failed |= json.loads(path.read_text())["failed"]
+    write_request(batch, config, failed, Store(Path(config.store)), options.out.parent)
+
+
+def _task(options: argparse.Namespace) -> None:
+    from snakefold import archive, task
+    from snakefold.contracts import FoldRequest
+    from snakefold.store import Store
+
+    task.run_request(
+        FoldRequest.model_validate_json(options.request.read_text()),
+        archive.unpack(options.inputs.read_bytes()),
+        options.out,
+        store=Store(options.store),
+        weights=None if options.weights == "none" else Path(options.weights),
+        cache=options.cache or options.store / "compiled",
+        log=_log,
+    )
+
+
+def _collect(options: argparse.Namespace) -> None:
+    from snakefold.collect import collect_batch
+    from snakefold.config import read_config
+
+    references = read_config(options.config).references
+    response = collect_batch(
+        options.archive, options.targets, options.structures, options.table, references=references
+    )
+    done = sum(outcome.state == "done" for outcome in response.outcomes)
+    _log(f"{response.batch}: {done} of {len(response.outcomes)} targets have a structure")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from snakefold import report
+    from snakefold.collect import merge_tables
+
+    results: Path = options.results
+    done, failed, refused = merge_tables(
+        sorted((results / "tables").glob("*.parquet")),
+        results / "plan" / "targets.tsv",
+        results / "metrics.tsv",
+        results / "failures.tsv",
+    )
+    _log(f"{done} structures, {failed} failed, {refused} refused")
+    _log(str(report.build(results)))
+
+
+def _summary(options: argparse.Namespace) -> int:
+    from snakefold.store import write_atomically
+    from snakefold.summary import summarise
+
+    text, failed = summarise(options.results)
+    print(text)
+    if failed:
+        return 1
+    if options.out:
+        write_atomically(options.out, f"{text}\n".encode())
+    sys.stdout.flush()
+    return 0

@@ -1,0 +1,58 @@
+"""Commands around a run: model parameters, and the configuration's documentation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from snakefold.cli._command import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    weights = command(
+        commands,
+        "weights",
+        _weights,
+        summary="fetch, check or rehearse model parameters",
+        example="snakefold weights fetch ~/alphafold",
+    )
+    weights.add_argument("action", choices=["fetch", "check", "rehearsal"])
+    weights.add_argument("folder", type=Path, help="folder that holds (or gets) params/")
+    weights.add_argument("--mirror", default=None, help="address to fetch the official tar from instead")
+    weights.add_argument("--blocks", type=int, default=48, help="rehearsal: Evoformer blocks to draw")
+    weights.add_argument(
+        "--models", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="rehearsal: which of the five models"
+    )
+
+    settings = command(
+        commands,
+        "config",
+        _settings,
+        summary="print the settings' schema (JSON Schema) or table (Markdown)",
+        example="snakefold config table > config/README.md",
+    )
+    settings.add_argument("form", choices=["schema", "table"])
+
+
+def _weights(options: argparse.Namespace) -> int:
+    from snakefold import weights
+
+    if options.action == "fetch":
+        weights.fetch(options.folder, mirror=options.mirror, log=lambda line: print(line, flush=True))
+        return 0
+    if options.action == "rehearsal":
+        weights.draw_rehearsal(options.folder, models=options.models, blocks=options.blocks, log=print)
+        return 0
+    return weights.report_check(options.folder, log=print)
+
+
+def _settings(options: argparse.Namespace) -> None:
+    from snakefold import settings_docs
+
+    text = {
+        "schema": lambda: json.dumps(settings_docs.schema(), indent=2),
+        "table": settings_docs.markdown,
+    }
+    print(text[options.form]())

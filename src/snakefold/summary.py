@@ -1,0 +1,30 @@
+"""How a run ended, in a few lines for the terminal."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+
+def summarise(results: Path) -> tuple[str, int]:
+    """Text about a finished run, and the number of targets that failed (refused records are not failures)."""
+    metrics = _rows(results / "metrics.tsv")
+    failures = _rows(results / "failures.tsv")
+    refused = [row for row in failures if row["state"] == "refused"]
+    failed = [row for row in failures if row["state"] != "refused"]
+    lines = []
+    if any(row["rehearsal"] == "True" for row in metrics):
+        lines.append("REHEARSAL: made with random parameters. The structures mean nothing.")
+    lines.append(f"{len(metrics)} targets folded, {len(failed)} failed, {len(refused)} records refused.")
+    lines += [f"  refused {row['source']} {row['id']}: {row['message']}" for row in refused[:10]]
+    lines += [f"  failed  {row['id']}: {row['reason']}: {row['message']}" for row in failed[:10]]
+    more = max(0, len(refused) - 10) + max(0, len(failed) - 10)
+    if more:
+        lines.append(f"  … and {more} more: {results / 'failures.tsv'}")
+    lines.append(f"Report: {(results / 'report' / 'index.html').resolve()}")
+    return "\n".join(lines), len(failed)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))

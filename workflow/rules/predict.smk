@@ -1,0 +1,44 @@
+localrules:
+    request,
+
+
+rule request:
+    input:
+        config=ancient(f"{RESULTS}/config.yaml"),
+        batch=f"{PLAN}/batches/{{batch}}.json",
+        msas=chunks_of,
+    output:
+        request=f"{RESULTS}/requests/{{batch}}/request.json",
+        inputs=f"{RESULTS}/requests/{{batch}}/inputs.tar.zst",
+    log:
+        f"{RESULTS}/logs/request/{{batch}}.log",
+    conda:
+        "../../envs/predict.yaml"
+    shell:
+        "snakefold request {input.batch:q} --config {input.config:q} --msas {input.msas:q}"
+        " --out {output.request:q} > {log:q} 2>&1"
+
+
+rule predict:
+    input:
+        request=rules.request.output.request,
+        inputs=rules.request.output.inputs,
+    output:
+        archive=f"{RESULTS}/predictions/{{batch}}.tar.zst",
+    log:
+        f"{RESULTS}/logs/predict/{{batch}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/predict/{{batch}}.tsv"
+    retries: SETTINGS.predict.retries
+    conda:
+        "../../envs/predict.yaml"
+    threads: SETTINGS.predict.threads
+    resources:
+        mem_mb=SETTINGS.predict.mem_mb,
+        gpu=SETTINGS.predict.gpu,
+    params:
+        store=SETTINGS.store,
+        weights=lambda wildcards: weights_folder(),
+    shell:
+        "snakefold task {input.request:q} --inputs {input.inputs:q} --store {params.store:q}"
+        " --weights {params.weights:q} --out {output.archive:q} > {log:q} 2>&1"

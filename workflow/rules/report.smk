@@ -1,0 +1,63 @@
+localrules:
+    collect,
+    report,
+    summary,
+    all,
+
+
+rule collect:
+    input:
+        config=ancient(f"{RESULTS}/config.yaml"),
+        archive=f"{RESULTS}/predictions/{{batch}}.tar.zst",
+        targets=f"{PLAN}/targets.tsv",
+    output:
+        table=f"{RESULTS}/tables/{{batch}}.parquet",
+    log:
+        f"{RESULTS}/logs/collect/{{batch}}.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        structures=f"{RESULTS}/structures",
+    shell:
+        "snakefold collect {input.archive:q} --config {input.config:q} --targets {input.targets:q}"
+        " --structures {params.structures:q} --table {output.table:q} > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        targets=f"{PLAN}/targets.tsv",
+        tables=lambda wildcards: [
+            f"{RESULTS}/tables/{row['batch']}.parquet" for row in planned_batches()
+        ],
+    output:
+        metrics=f"{RESULTS}/metrics.tsv",
+        failures=f"{RESULTS}/failures.tsv",
+        page=f"{RESULTS}/report/index.html",
+    log:
+        f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        results=RESULTS,
+    shell:
+        "snakefold report {params.results:q} > {log:q} 2>&1"
+
+
+# Fails, after everything else is done, if a target has no structure: the exit code of the run says so.
+rule summary:
+    input:
+        metrics=f"{RESULTS}/metrics.tsv",
+        failures=f"{RESULTS}/failures.tsv",
+        page=f"{RESULTS}/report/index.html",
+    output:
+        SUMMARY,
+    log:
+        f"{RESULTS}/logs/summary.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        results=RESULTS,
+    shell:
+        "snakefold summary {params.results:q} --out {output:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,13 @@
+"""Write the settings of a run, defaults included, where every step reads them."""
+
+from pathlib import Path
+
+import yaml
+from snakemake.script import snakemake
+
+from snakefold.store import write_atomically
+
+with Path(snakemake.log[0]).open("w", encoding="utf-8") as log:
+    text = yaml.safe_dump(snakemake.params.config, sort_keys=False, allow_unicode=True)
+    write_atomically(Path(snakemake.output.config), text.encode())
+    log.write(text)
