@@ -1,0 +1,301 @@
+"""MMseqs2: one batched search for all chains of a chunk.
+
+Two recipes. `colabfold` is the chain of `colabfold_search` 1.6.3 (Mirdita et al., Nat Methods 19:679, 2022):
+a profile search of three iterations in the first database, whose profile then searches the others; hits are
+expanded to cluster members, realigned and filtered. `simple` is one sequence search: createdb, search,
+convertalis, result2msa. Databases for pairing are always searched by `simple`, which keeps UniProt's names.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snakefold.config import MsaSettings
+from snakefold.errors import DatabaseMissingError
+from snakefold.msa import programs
+from snakefold.msa.bundle import Found, Hit, Log, RawMsa
+from snakefold.msa.databases import Database, Preset
+from snakefold.plan.files import PlannedChain
+
+#: Sensitivity of the profile search. `colabfold_search` without `-s` means to set k-mer scores that match 8,
+#: but passes them inside quotes, which MMseqs2 reads as unset: it runs at 5.7.
+SENSITIVITY = 8.0
+MAX_SEQS = 10_000
+
+_FILTER_MSA = ["--filter-msa", "1", "--filter-min-enable", "1000", "--diff", "3000"]
+_FILTER_MSA += ["--qid", "0.0,0.2,0.4,0.6,0.8,1.0", "--qsc", "0", "--max-seq-id", "0.95"]
+_PROFILE_SEARCH = [
+    "--num-iterations",
+    "3",
+    "-a",
+    "-e",
+    "0.1",
+    "--max-seqs",
+    str(MAX_SEQS),
+    "--prefilter-mode",
+    "0",
+]
+_SIMPLE_SENSITIVITY = 5.7
+_SIMPLE_EVALUE = 1e-4
+_COLUMNS = "query,target,evalue,pident,alnlen,theader"
+
+
+def parameters(settings: MsaSettings) -> dict[str, Any]:
+    """What an alignment depends on besides its sequence and databases (for the recipe)."""
+    simple = {"s": _SIMPLE_SENSITIVITY, "e": _SIMPLE_EVALUE, "max_seqs": MAX_SEQS}
+    profile = {"s": SENSITIVITY, "search": _PROFILE_SEARCH, "filter": _FILTER_MSA}
+    recipe = profile if settings.mmseqs_recipe == "colabfold" else simple
+    return {
+        "recipe": settings.mmseqs_recipe,
+        "version": programs.version("mmseqs"),
+        **recipe,
+        "pairing": simple,
+    }
+
+
+def search(
+    chains: Sequence[PlannedChain],
+    preset: Preset,
+    settings: MsaSettings,
+    work: Path,
+    log: Log,
+    *,
+    pairing: bool = False,
+    sensitivity: float = SENSITIVITY,
+) -> Found:
+    """Alignments (A3M, query first) of every chain in every database that mmseqs reads, in preset order.
+
+    A chain without hits gets its query alone. With `pairing`, databases for pairing are searched as well.
+    Scratch files live in a folder below `work` that is removed afterwards. `sensitivity` is that of the
+    recipe `colabfold` (its `-s`).
+
+    Raises:
+        ProgramError: mmseqs failed; the search is one batch, so no chain of it has a result.
+    """
+    if not chains:
+        return {}
+    work.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="mmseqs.", dir=work)).resolve()
+    try:
+        batch = _Batch(chains, scratch, settings.threads, log)
+        batch.create_queries()
+        found: dict[str, list[RawMsa]] = {chain.key: [] for chain in chains}
+        for database in preset.select("mmseqs", pairing=pairing):
+            profile = settings.mmseqs_recipe == "colabfold" and not database.pairing
+            searched = _opened(batch, database)
+            msas = (
+                _profile_search(batch, searched, sensitivity) if profile else _simple_search(batch, searched)
+            )
+            for chain, msa in zip(chains, msas, strict=True):
+                found[chain.key].append(msa)
+        return found
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@dataclass
+class _Batch:
+    """The queries of one chunk and the commands run on them.
+
+    `profile` is the query profile of the first profile search: later databases are searched with it.
+    """
+
+    chains: Sequence[PlannedChain]
+    scratch: Path
+    threads: int
+    log: Log
+    commands: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    profile: Path | None = None
+
+    @property
+    def queries(self) -> Path:
+        return self.scratch / "queries"
+
+    def call(self, module: str, *arguments: str | Path, threads: bool = True) -> None:
+        """Run one mmseqs module."""
+        tail = ["--threads", str(self.threads)] if threads else []
+        # At call depth 0 every module prints its full list of parameters.
+        quiet = {"MMSEQS_CALL_DEPTH": "1"}
+        program = programs.find("mmseqs")
+        ran = programs.run([program, module, *arguments, *tail], self.scratch, self.log, environment=quiet)
+        self.commands.append(ran.command)
+        self.seconds += ran.seconds
+
+    def create_queries(self) -> None:
+        """Number i of the database is chain i: --shuffle 0 keeps the order of the FASTA."""
+        fasta = self.scratch / "queries.fasta"
+        fasta.write_text("".join(f">{chain.key}\n{chain.sequence}\n" for chain in self.chains))
+        self.call("createdb", fasta, self.queries, "--shuffle", "0", "--dbtype", "1", threads=False)
+
+    def take(self) -> tuple[list[str], float]:
+        """Commands and seconds since the last call of `take`."""
+        commands, seconds = self.commands, self.seconds
+        self.commands, self.seconds = [], 0.0
+        return commands, seconds
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """A database as mmseqs modules take it.
+
+    `search` is the prefix that is searched, `sequences` where hits' residues are, `clusters` the alignments
+    of cluster members to their representative (None: a plain sequence database, nothing to expand).
+    """
+
+    database: Database
+    search: Path
+    sequences: Path
+    clusters: Path | None
+    load_mode: list[str]
+    indexed: bool
+
+
+def _with_suffix(prefix: Path, suffix: str) -> Path:
+    return prefix.with_name(prefix.name + suffix)
+
+
+def _opened(batch: _Batch, database: Database) -> _Searched:
+    """Look what a database consists of; a FASTA becomes an mmseqs database in the scratch folder."""
+    prefix = database.path.resolve()
+    if database.format == "fasta":
+        prefix = batch.scratch / f"target_{database.name}"
+        batch.call("createdb", _readable_fasta(database, batch.scratch), prefix, threads=False)
+    if not _with_suffix(prefix, ".dbtype").is_file():
+        raise DatabaseMissingError(
+            f"{prefix}.dbtype: no such file; expected an mmseqs database. {database.get}"
+        )
+    indexed = any(_with_suffix(prefix, name).is_file() for name in (".idx", ".idx.index"))
+    expandable = _with_suffix(prefix, "_aln.dbtype").is_file()
+    load_mode = ["--db-load-mode", "2" if indexed else "0"]
+    if not expandable:
+        return _Searched(database, prefix, prefix, None, load_mode, indexed)
+    sequences, clusters = (".idx", ".idx") if indexed else ("_seq", "_aln")
+    return _Searched(
+        database, prefix, _with_suffix(prefix, sequences), _with_suffix(prefix, clusters), load_mode, indexed
+    )
+
+
+def _readable_fasta(database: Database, scratch: Path) -> Path:
+    """mmseqs reads plain and gzipped FASTA, not zstd."""
+    path = database.path.resolve()
+    if path.suffix != ".zst":
+        return path
+    import zstandard
+
+    plain = scratch / f"{database.name}.fasta"
+    with path.open("rb") as source, plain.open("wb") as target:
+        zstandard.ZstdDecompressor().copy_stream(source, target)
+    return plain
+
+
+def _profile_search(batch: _Batch, target: _Searched, sensitivity: float) -> list[RawMsa]:
+    """ColabFold's chain. A plain database has no clusters to expand: its hits are realigned as they are."""
+    call, queries, mode = batch.call, batch.queries, target.load_mode
+    name = target.database.name
+    folder = batch.scratch / name
+    folder.mkdir()
+    first = batch.profile is None
+    source = batch.profile or queries
+    hits, tmp = folder / "hits", folder / "tmp"
+    call("search", source, target.search, hits, tmp, *mode, *_PROFILE_SEARCH, "-s", f"{sensitivity:.1f}")
+    profile = tmp / "latest" / "profile_1"
+    if batch.profile is None:
+        batch.profile = batch.scratch / "profile"
+        call("mvdb", profile, batch.profile, threads=False)
+        call("lndb", _with_suffix(queries, "_h"), _with_suffix(batch.profile, "_h"), threads=False)
+        profile = batch.profile
+    if target.clusters is not None:
+        expanded = folder / "expanded"
+        # As in ColabFold, members of a cluster are thinned out in the first database only.
+        thin = ["--expand-filter-clusters", "1", "--max-seq-id", "0.95"] if first else []
+        databases = (source, target.sequences, hits, target.clusters, expanded)
+        call("expandaln", *databases, *mode, "--expansion-mode", "0", "-e", "inf", *thin)
+        hits = expanded
+    realigned, filtered = folder / "realigned", folder / "filtered"
+    limits = ["-e", "10", "--max-accept", "100000", "--alt-ali", "10", "-a"]
+    call("align", profile, target.sequences, hits, realigned, *mode, *limits)
+    keep = ["--qid", "0", "--qsc", "0.8", "--diff", "0", "--max-seq-id", "1.0", "--filter-min-enable", "100"]
+    call("filterresult", queries, target.sequences, realigned, filtered, *mode, *keep)
+    texts = _alignments(batch, target, filtered, folder, _FILTER_MSA)
+    return _collected(batch, target.database, texts, [list(read_hits(text)) for text in texts])
+
+
+def _simple_search(batch: _Batch, target: _Searched) -> list[RawMsa]:
+    """One search. Without an index the ungapped prefilter is several times cheaper than building one."""
+    call, mode = batch.call, target.load_mode
+    folder = batch.scratch / target.database.name
+    folder.mkdir()
+    hits, table = folder / "hits", folder / "hits.tsv"
+    prefilter = ["-s", f"{_SIMPLE_SENSITIVITY}"] if target.indexed else ["--prefilter-mode", "1"]
+    # Without -a, result2msa writes other, shorter alignments and says nothing.
+    limits = ["-a", "-e", f"{_SIMPLE_EVALUE:g}", "--max-seqs", str(max(MAX_SEQS, target.database.limit or 0))]
+    call("search", batch.queries, target.search, hits, folder / "tmp", *mode, *limits, *prefilter)
+    call("convertalis", batch.queries, target.search, hits, table, *mode, "--format-output", _COLUMNS)
+    names, rows = _read_table(table)
+    texts = _alignments(batch, target, hits, folder, ["--filter-msa", "0"])
+    full = [_with_full_names(text, names) for text in texts]
+    return _collected(batch, target.database, full, [rows.get(chain.key, []) for chain in batch.chains])
+
+
+def _alignments(batch: _Batch, target: _Searched, hits: Path, folder: Path, options: list[str]) -> list[str]:
+    """A3M text of every chain, in order. Format 6 adds score, identity and E-value to the names."""
+    msas, texts = folder / "msas", folder / "texts"
+    texts.mkdir()
+    form = ["--msa-format-mode", "6"]
+    call = batch.call
+    call("result2msa", batch.queries, target.sequences, hits, msas, *form, *target.load_mode, *options)
+    call("unpackdb", msas, texts, "--unpack-name-mode", "0", "--unpack-suffix", ".a3m")
+    return [(texts / f"{number}.a3m").read_text().replace("\0", "") for number in range(len(batch.chains))]
+
+
+def _collected(batch: _Batch, database: Database, texts: list[str], hits: list[list[Hit]]) -> list[RawMsa]:
+    commands, seconds = batch.take()
+    return [
+        RawMsa(
+            database=database.name,
+            format="a3m",
+            text=text,
+            hits=rows,
+            found=max(0, text.count("\n>")),
+            pairing=database.pairing,
+            commands=commands,
+            seconds=seconds / len(texts),
+        )
+        for text, rows in zip(texts, hits, strict=True)
+    ]
+
+
+def read_hits(a3m: str) -> Iterator[Hit]:
+    """Hits of an A3M with mmseqs' alignment columns in its names (name, bits, identity, E-value, …)."""
+    for record in a3m.split("\n>")[1:]:
+        header, _, row = record.partition("\n")
+        name, _, identity, evalue, *_ = header.split("\t")
+        yield Hit(name, float(evalue), round(100 * float(identity), 1), len(row.strip().strip("-")))
+
+
+def _read_table(path: Path) -> tuple[dict[str, str], dict[str, list[Hit]]]:
+    """Full names by mmseqs' own (`P62975` → `sp|P62975|UBIQ_RABIT`), and hits by query."""
+    names: dict[str, str] = {}
+    hits: dict[str, list[Hit]] = {}
+    with path.open() as stream:
+        for line in stream:
+            query, target, evalue, pident, alnlen, header = line.rstrip("\n").split("\t", 5)
+            names[target] = header.split(maxsplit=1)[0]
+            hits.setdefault(query, []).append(Hit(names[target], float(evalue), float(pident), int(alnlen)))
+    return names, hits
+
+
+def _with_full_names(a3m: str, names: dict[str, str]) -> str:
+    """Put UniProt's full names back: mmseqs keeps the accession alone, and pairing reads the species."""
+    head, *records = a3m.split("\n>")
+    renamed = []
+    for record in records:
+        name, tab, rest = record.partition("\t")
+        renamed.append(f"{names.get(name, name)}{tab}{rest}")
+    return "\n>".join([head, *renamed])

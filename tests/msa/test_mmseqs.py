@@ -1,0 +1,244 @@
+"""The mmseqs step against colabfold_search and against the database it searched."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import zstandard
+from families import (
+    ORPHAN,
+    THIOREDOXIN,
+    UBIQUITIN,
+    chain,
+    database,
+    expandable_database,
+    mmseqs,
+    queries,
+    write_fasta,
+)
+
+from snakefold.config import MsaSettings
+from snakefold.errors import DatabaseMissingError
+from snakefold.msa import mmseqs as step
+from snakefold.msa import programs
+from snakefold.msa.bundle import RawMsa
+from snakefold.msa.databases import Database, Preset
+
+
+def silent(line: str) -> None:
+    """A log nobody reads."""
+
+
+def described(path: Path, name: str, form: str = "mmseqs", *, pairing: bool = False) -> Database:
+    return Database(
+        name=name,
+        tools=frozenset({"mmseqs"}),
+        format=form,
+        path=path,
+        files=(path,),
+        limit=None,
+        pairing=pairing,
+        optional=False,
+        gigabytes=0.0,
+        get="Make it.",
+    )
+
+
+def preset(*databases: Database) -> Preset:
+    return Preset("test", databases[0].path.parent, databases)
+
+
+def settings(recipe: str = "simple") -> MsaSettings:
+    return MsaSettings(tool="mmseqs", mmseqs_recipe=recipe, threads=2)
+
+
+def rows(a3m: str) -> list[str]:
+    """All records but the query's, byte for byte."""
+    return re.split(r"^>", a3m, flags=re.MULTILINE)[2:]
+
+
+def names(msa: RawMsa) -> list[str]:
+    return [record.split()[0] for record in rows(msa.text)]
+
+
+@pytest.fixture(scope="module")
+def expandable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("expandable")
+    expandable_database(folder, "uniref_db", seed=1)
+    expandable_database(folder, "env_db", seed=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_fasta(database(seed=3), tmp_path_factory.mktemp("plain") / "uniprot.fasta")
+
+
+def colabfold_search(folder: Path, out: Path, *options: str) -> dict[str, str]:
+    """A3M by chain key, from the real program."""
+    fasta = out.with_suffix(".fasta")
+    fasta.write_text("".join(f">{query.key}\n{query.sequence}\n" for query in queries()))
+    program = Path(sys.executable).with_name("colabfold_search")
+    command = [
+        program,
+        fasta,
+        folder,
+        out,
+        "--db1",
+        "uniref_db",
+        "--db3",
+        "env_db",
+        "--threads",
+        "2",
+        *options,
+    ]
+    command += ["--mmseqs", programs.find("mmseqs")]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    return {query.key: (out / f"{query.key}.a3m").read_text() for query in queries()}
+
+
+@pytest.mark.parametrize(
+    ("options", "sensitivity", "environment"),
+    [(["-s", "8"], 8.0, True), ([], 5.7, False)],
+    ids=["sensitivity 8, environmental database", "colabfold's default"],
+)
+def test_colabfold_recipe_gives_the_bytes_of_colabfold_search(
+    expandable: Path, tmp_path: Path, options: list[str], sensitivity: float, environment: bool
+) -> None:
+    expected = colabfold_search(expandable, tmp_path / "theirs", "--use-env", str(int(environment)), *options)
+    databases = [described(expandable / "uniref_db", "uniref30")]
+    if environment:
+        databases.append(described(expandable / "env_db", "envdb"))
+    found = step.search(
+        queries(), preset(*databases), settings("colabfold"), tmp_path, silent, sensitivity=sensitivity
+    )
+    for query in queries():
+        msas = found[query.key]
+        assert [msa.database for msa in msas] == [database.name for database in databases]
+        # colabfold_search joins the databases' alignments, each with its own copy of the query.
+        ours = [row for msa in msas for row in rows(msa.text)]
+        theirs = [row for row in rows(expected[query.key]) if row != f"101\n{query.sequence}\n"]
+        assert ours == theirs
+        assert (len(ours) > 30) == (query.sequence != ORPHAN)
+
+
+def test_hits_of_the_colabfold_recipe_describe_the_rows(expandable: Path, tmp_path: Path) -> None:
+    only = preset(described(expandable / "uniref_db", "uniref30"))
+    query = chain(UBIQUITIN)
+    [msa] = step.search([query], only, settings("colabfold"), tmp_path, silent)[query.key]
+    assert [hit.target for hit in msa.hits] == names(msa)
+    assert msa.found == len(msa.hits) > 30
+    best = msa.hits[0]
+    assert best.evalue < 1e-20
+    assert best.pident > 85
+    assert 70 <= best.alnlen <= 82
+    assert any("expandaln" in command for command in msa.commands)
+
+
+def test_an_index_is_used_and_changes_nothing(expandable: Path, tmp_path: Path) -> None:
+    for file in expandable.glob("uniref_db*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    mmseqs(tmp_path, "createindex", "uniref_db", "tmp", "--remove-tmp-files", "1", "--threads", "2")
+    lines: list[str] = []
+    found = [
+        step.search(
+            queries(),
+            preset(described(folder / "uniref_db", "u")),
+            settings("colabfold"),
+            tmp_path,
+            lines.append,
+        )
+        for folder in (expandable, tmp_path)
+    ]
+    assert any("uniref_db.idx" in line and "--db-load-mode 2" in line for line in lines)
+    for query in queries():
+        assert rows(found[0][query.key][0].text) == rows(found[1][query.key][0].text)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("recipe", ["simple", "colabfold"])
+def test_a_fasta_database_is_searched(plain: Path, tmp_path: Path, recipe: str, suffix: str) -> None:
+    content = plain.read_bytes()
+    packed = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[suffix](content)
+    path = tmp_path / f"uniprot.fasta{suffix}"
+    path.write_bytes(packed)
+    query = chain(THIOREDOXIN)
+    [msa] = step.search(
+        [query], preset(described(path, "uniprot", "fasta")), settings(recipe), tmp_path, silent
+    )[query.key]
+    assert msa.text.startswith(f">{query.key}\n{THIOREDOXIN}\n>")
+    assert msa.found >= 20
+    assert all(hit.target.split("|")[-1].startswith("T") or "THIO" in hit.target for hit in msa.hits[:20])
+    assert [path.name for path in tmp_path.iterdir()] == [f"uniprot.fasta{suffix}"]
+
+
+def test_simple_recipe_lists_its_hits_and_keeps_uniprot_names(plain: Path, tmp_path: Path) -> None:
+    only = preset(described(plain, "uniprot", "fasta", pairing=True))
+    found = step.search(queries(), only, settings("colabfold"), tmp_path, silent, pairing=True)
+    records = database(seed=3)
+    for query in queries():
+        [msa] = found[query.key]
+        assert msa.pairing
+        if query.sequence == ORPHAN:
+            assert msa.text == f">{query.key}\n{ORPHAN}\n"
+            assert not msa.hits
+            continue
+        assert sorted(hit.target for hit in msa.hits) == sorted(names(msa))
+        for record in rows(msa.text):
+            header, row = record.splitlines()
+            name = header.split("\t")[0]
+            assert row.replace("-", "").upper() in records[name]
+            assert sum(letter.isupper() or letter == "-" for letter in row) == len(query.sequence)
+        assert all(hit.evalue <= 1e-4 for hit in msa.hits)
+
+
+def test_databases_for_pairing_are_left_alone_for_monomers(plain: Path, tmp_path: Path) -> None:
+    both = preset(described(plain, "uniref90", "fasta"), described(plain, "uniprot", "fasta", pairing=True))
+    [msa] = step.search([chain(UBIQUITIN)], both, settings(), tmp_path, silent)[chain(UBIQUITIN).key]
+    assert msa.database == "uniref90"
+
+
+def test_a_batch_gives_what_single_searches_give(plain: Path, tmp_path: Path) -> None:
+    only = preset(described(plain, "uniref90", "fasta"))
+    together = step.search(queries(), only, settings(), tmp_path, silent)
+    for query in queries():
+        assert step.search([query], only, settings(), tmp_path, silent)[query.key][0].text == (
+            together[query.key][0].text
+        )
+
+
+def test_commands_are_logged_and_can_be_repeated(plain: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    query = chain(UBIQUITIN)
+    [msa] = step.search(
+        [query], preset(described(plain, "uniref90", "fasta")), settings(), tmp_path, lines.append
+    )[query.key]
+    assert [f"$ {command}" for command in msa.commands] == lines
+    modules = [command.split()[1] for command in msa.commands]
+    assert modules == ["createdb", "createdb", "search", "convertalis", "result2msa", "unpackdb"]
+
+
+def test_a_missing_database_is_named(tmp_path: Path) -> None:
+    absent = described(tmp_path / "uniref30_2302_db", "uniref30")
+    with pytest.raises(DatabaseMissingError, match=r"uniref30_2302_db.dbtype.*Make it"):
+        step.search([chain(UBIQUITIN)], preset(absent), settings(), tmp_path, silent)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_database_is_an_error_that_shows_the_command(plain: Path, tmp_path: Path) -> None:
+    mmseqs(tmp_path, "createdb", str(plain), "broken")
+    (tmp_path / "broken.index").write_text("")
+    (tmp_path / "broken").unlink()
+    with pytest.raises(programs.ProgramError, match=r"(?s)mmseqs search .*left with status"):
+        step.search(
+            [chain(UBIQUITIN)], preset(described(tmp_path / "broken", "b")), settings(), tmp_path, silent
+        )
+
+
+def test_no_chains_need_no_search(tmp_path: Path) -> None:
+    assert step.search([], preset(described(tmp_path / "none", "n")), settings(), tmp_path, silent) == {}
