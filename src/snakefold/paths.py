@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from snakefold.errors import SnakefoldError
@@ -24,3 +26,13 @@ def resource(path: str | Path) -> Path:
     if not given.exists() and not given.is_absolute() and (house() / given).exists():
         return house() / given
     return given
+
+
+def put_programs_on_path() -> None:
+    """Let child processes find the programs installed beside this interpreter, its environment activated or not.
+
+    A conda environment that Snakemake activates for a rule comes before them.
+    """
+    folder = str(Path(sys.executable).parent)
+    if folder not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", "")])

@@ -2,17 +2,13 @@ import csv
 import functools
 import json
 import os
-import sys
 from pathlib import Path
 
 from snakefold.config import load_config
-from snakefold.paths import resource
+from snakefold.paths import put_programs_on_path, resource
 
-# Rules call `snakefold`; the interpreter that runs Snakemake has it, activated or not. A conda environment,
-# where one is used, is put before this by Snakemake.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
-)
+# Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
+put_programs_on_path()
 
 SETTINGS = load_config(config, "config/config.yaml and --config")
 RESULTS = SETTINGS.results.rstrip("/")
@@ -26,24 +22,22 @@ def inputs_given():
 
 
 @functools.cache
-def rows_of(path, changed):
-    """Rows of a TSV of the plan; `changed` (its time) makes a new plan be read anew."""
+def read_batches(path, changed):
+    """Rows of batches.tsv by batch; `changed` (its time) makes a new plan be read anew."""
     with open(path, newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t"))
+        return {row["batch"]: row for row in csv.DictReader(stream, delimiter="\t")}
 
 
 def planned_batches():
-    """Rows of batches.tsv, once the plan is made."""
+    """Rows of batches.tsv by batch, once the plan is made."""
     path = checkpoints.plan.get().output.batches
-    return rows_of(path, os.path.getmtime(path))
+    return read_batches(path, os.path.getmtime(path))
 
 
 def chunks_of(wildcards):
     """MSA summaries that a batch waits for."""
-    row = next(row for row in planned_batches() if row["batch"] == wildcards.batch)
-    return [
-        f"{RESULTS}/msa/{chunk}.json" for chunk in row["chunks"].split(",") if chunk
-    ]
+    chunks = planned_batches()[wildcards.batch]["chunks"].split(",")
+    return [f"{RESULTS}/msa/{chunk}.json" for chunk in chunks if chunk]
 
 
 def weights_folder():

@@ -8,6 +8,8 @@ rule configure:
         config=f"{RESULTS}/config.yaml",
     log:
         f"{RESULTS}/logs/configure.log",
+    conda:
+        "../../envs/predict.yaml"
     params:
         config=SETTINGS.model_dump(mode="json"),
     script:
@@ -32,5 +34,7 @@ checkpoint plan:
         f"{RESULTS}/benchmarks/plan.tsv"
     conda:
         "../../envs/predict.yaml"
+    params:
+        folder=lambda wildcards, output: os.path.dirname(output.batches),
     shell:
-        "snakefold plan --config {input.config:q} --out {PLAN:q} 2>&1 | tee {log:q}"
+        "snakefold plan --config {input.config:q} --out {params.folder:q} 2>&1 | tee {log:q}"

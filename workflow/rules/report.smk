@@ -27,7 +27,7 @@ rule report:
     input:
         targets=f"{PLAN}/targets.tsv",
         tables=lambda wildcards: [
-            f"{RESULTS}/tables/{row['batch']}.parquet" for row in planned_batches()
+            f"{RESULTS}/tables/{batch}.parquet" for batch in planned_batches()
         ],
     output:
         metrics=f"{RESULTS}/metrics.tsv",
@@ -40,7 +40,7 @@ rule report:
     conda:
         "../../envs/report.yaml"
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
         "snakefold report {params.results:q} > {log:q} 2>&1"
 
@@ -58,6 +58,6 @@ rule summary:
     conda:
         "../../envs/report.yaml"
     params:
-        results=RESULTS,
+        results=lambda wildcards, input: os.path.dirname(input.metrics),
     shell:
         "snakefold summary {params.results:q} --out {output:q} 2>&1 | tee {log:q}"
