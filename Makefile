@@ -1,0 +1,61 @@
+# make demo           fold the demo set; prints where the report is
+# make demo-antibody  fold antibodies with flash-abb (installs torch)
+# make test           the tests; what needs a program that is missing is skipped, with the reason
+# make check          linters and types
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := demo
+.PHONY: demo demo-antibody antibody test check docs lock
+
+.venv/run.stamp: requirements/run.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "snakefold needs Python 3.11 or 3.12: make PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(PIP) install --require-hashes -r requirements/run.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.lock
+	$(PIP) install --require-hashes -r requirements/dev.lock
+	@touch $@
+
+.venv/antibody.stamp: .venv/run.stamp requirements/antibody.lock
+	$(PIP) install --require-hashes --no-deps -r requirements/antibody.lock
+	@touch $@
+
+demo: .venv/run.stamp
+	$(BIN)/snakefold run
+
+antibody: .venv/antibody.stamp
+
+demo-antibody: .venv/antibody.stamp
+	$(BIN)/snakefold run --configfile config/antibody.yaml
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint --quiet all
+	$(BIN)/shellcheck .ci/run
+	$(BIN)/snakefold config table | diff - config/README.md
+	$(BIN)/snakefold config schema | diff - workflow/schemas/config.schema.json
+
+docs: .venv/dev.stamp
+	$(BIN)/snakefold config table > config/README.md
+	$(BIN)/snakefold config schema > workflow/schemas/config.schema.json
+	$(BIN)/python docs/screenshot.py results/report/index.html docs/report.png
+
+# Needs uv. Lock files carry hashes and no addresses.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
+lock:
+	$(LOCK) pyproject.toml requirements/build.in -o requirements/run.lock
+	$(LOCK) pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \
+		-o requirements/dev.lock
