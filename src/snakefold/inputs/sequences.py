@@ -1,0 +1,139 @@
+"""The letters of a sequence: which are accepted, what becomes of them, and what is said of the others.
+
+Accepted are the 20 standard amino acids and X (unknown), in upper or lower case. As AlphaFold maps them in
+its MSAs (`residue_constants.HHBLITS_AA_TO_ID`), B becomes D, Z becomes E, U becomes C, J and O become X; each
+replacement is noted on the target. `*` at the end of a chain is dropped, blanks are dropped, `:` separates
+chains. Everything else refuses the record.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+
+#: AlphaFold's `HHBLITS_AA_TO_ID`, for the letters that are no single standard amino acid.
+REPLACED = {"B": "D", "J": "X", "O": "X", "U": "C", "Z": "E"}
+MAX_CHAINS = 64
+
+_STANDARD = re.compile(r"[ACDEFGHIKLMNPQRSTVWXY]+")
+_UNEXPECTED = re.compile(r"[^A-Za-z:*\s]", re.ASCII)
+_AMBIGUOUS = re.compile(f"[{''.join(REPLACED)}]")
+_BLANK = " \t\n\r\v\f"
+_TO_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase, _BLANK)
+_TO_STANDARD = str.maketrans(REPLACED)
+_NUCLEOTIDES = re.compile(r"[ACGNTU]{16,}")
+
+
+class BadSequence(Exception):
+    """A sequence cannot be folded. `position` is the 0-based index into the text as found, or None."""
+
+    def __init__(self, code: str, message: str, advice: str, position: int | None = None) -> None:
+        self.code = code
+        self.message = message
+        self.advice = advice
+        self.position = position
+        super().__init__(f"{message} {advice}")
+
+
+def clean_chains(text: str) -> tuple[tuple[str, ...], str]:
+    """Chains of a sequence as found in a file, and a note of the letters that were replaced (mostly empty).
+
+    Raises:
+        BadSequence: no sequence, an empty chain, too many chains, or letters that are no amino acid.
+    """
+    if _STANDARD.fullmatch(text):
+        _refuse_meaningless(text, "The sequence", 0)
+        return (text,), ""
+    if found := _UNEXPECTED.search(text):
+        raise _unexpected(found.group(), found.start())
+    parts = text.split(":")
+    if len(parts) > MAX_CHAINS:
+        raise BadSequence(
+            "too_many_chains", f"There are {len(parts)} chains.", f"At most {MAX_CHAINS} are accepted."
+        )
+    chains, replaced, offset = [], "", 0
+    for number, part in enumerate(parts, 1):
+        name = f"Chain {number}" if len(parts) > 1 else "The sequence"
+        letters = _letters(part, name, offset)
+        offset += len(part) + 1
+        if _AMBIGUOUS.search(letters):
+            replaced += letters
+            letters = letters.translate(_TO_STANDARD)
+        chains.append(letters)
+    return tuple(chains), replacement_note(replaced)
+
+
+def replacement_note(letters: str) -> str:
+    """What is said of the replaced letters among upper-case `letters`, for example `U→C at 1 place`."""
+    counts = {letter: letters.count(letter) for letter in REPLACED}
+    return ", ".join(
+        f"{letter}→{REPLACED[letter]} at {count} place{'s' if count > 1 else ''}"
+        for letter, count in counts.items()
+        if count
+    )
+
+
+def _letters(part: str, name: str, offset: int) -> str:
+    body = part.rstrip(_BLANK + "*")
+    stop = body.find("*")
+    if stop >= 0:
+        raise BadSequence(
+            "stop_codon",
+            f"{name} has a stop ('*') before its end.",
+            "Give the protein that is meant; only a '*' at the very end is dropped.",
+            offset + stop,
+        )
+    letters = body.translate(_TO_UPPER)
+    if not letters:
+        raise BadSequence(
+            "no_sequence",
+            f"{name} is empty.",
+            "Add the sequence, or take the ':' away." if name != "The sequence" else "Add the sequence.",
+            offset or None,
+        )
+    _refuse_meaningless(letters, name, offset)
+    return letters
+
+
+def _refuse_meaningless(letters: str, name: str, offset: int) -> None:
+    if _NUCLEOTIDES.fullmatch(letters) and set("ACG") < set(letters) and set("TU") & set(letters):
+        raise BadSequence(
+            "nucleotides", f"{name} looks like DNA or RNA.", "Translate it to protein first.", offset or None
+        )
+    if not letters.strip("XJO"):
+        raise BadSequence(
+            "all_unknown",
+            f"{name} has unknown residues (X) only.",
+            "Give the amino acids.",
+            offset or None,
+        )
+
+
+def _unexpected(letter: str, position: int) -> BadSequence:
+    accepted = "Accepted are the 20 amino acids and X, B, Z, U, J, O, with ':' between chains."
+    if letter.isdecimal():
+        return BadSequence("digit", f"The digit {letter!r} is in the sequence.", accepted, position)
+    if letter in "-.":
+        return BadSequence(
+            "gap",
+            f"The gap {letter!r} is in the sequence.",
+            "Take gaps out; an alignment needs a file name ending in .a3m.",
+            position,
+        )
+    if letter == "/":
+        return BadSequence("letter", "'/' is in the sequence.", "':' separates chains, not '/'.", position)
+    if "\udc80" <= letter <= "\udcff":
+        return BadSequence(
+            "encoding",
+            f"The byte 0x{ord(letter) - 0xDC00:02X} in the sequence is not UTF-8.",
+            accepted,
+            position,
+        )
+    name = unicodedata.name(letter, "a control character")
+    return BadSequence(
+        "letter",
+        f"{letter!r} (U+{ord(letter):04X}, {name}) in the sequence is no amino acid.",
+        accepted,
+        position,
+    )
