@@ -1,0 +1,244 @@
+"""Confidence of predictions: ranking, pLDDT, PAE, pTM, ipTM, as files and as one row of metrics a target.
+
+pLDDT bands are AlphaFold DB's, with the edges of AlphaFold's own `alphafold.common.confidence` (2.3): a band
+holds its lower edge. PAE is kept in 8 bits, which costs at most 0.0625 Å of precision on predictions that
+AlphaFold itself draws from bins of 0.5 Å.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snakefold.contracts import Confidence, FoldRequest, ModelScores, TargetInput
+from snakefold.engines.base import Prediction, TargetMsas
+from snakefold.errors import SnakefoldError
+
+#: Å per unit of a stored PAE value.
+PAE_UNIT = 0.125
+#: Largest PAE that AlphaFold can predict: the centre of its last bin, Å.
+PAE_MAX = 31.75
+#: pLDDT bands: name → (lower edge, included; upper edge, excluded). 100 belongs to the first.
+PLDDT_BANDS: dict[str, tuple[float, float]] = {
+    "very_high": (90.0, np.inf),
+    "confident": (70.0, 90.0),
+    "low": (50.0, 70.0),
+    "very_low": (-np.inf, 50.0),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of metrics.tsv: Python type of its values, unit (empty: none), meaning."""
+
+    type: type
+    unit: str
+    meaning: str
+
+
+#: Columns of metrics.tsv, in order: name → Column. Scores are those of the best model (rank 0).
+METRICS_COLUMNS: dict[str, Column] = {
+    "id": Column(str, "", "Name of the target, unique in the run and safe as a file name."),
+    "key": Column(str, "", "sha256 of the sequences joined by ':'."),
+    "state": Column(str, "", "done: a structure exists. Others are in failures.tsv."),
+    "engine": Column(str, "", "What predicted the structure."),
+    "rehearsal": Column(bool, "", "Random parameters were used: the structure means nothing."),
+    "length": Column(int, "residues", "Residues of all chains."),
+    "chains": Column(int, "", "Number of chains."),
+    "mean_plddt": Column(float, "0 to 100", "Mean pLDDT over residues."),
+    "fraction_very_high": Column(float, "0 to 1", "Share of residues with pLDDT of 90 or more."),
+    "fraction_confident": Column(float, "0 to 1", "Share of residues with pLDDT from 70 to below 90."),
+    "fraction_low": Column(float, "0 to 1", "Share of residues with pLDDT from 50 to below 70."),
+    "fraction_very_low": Column(float, "0 to 1", "Share of residues with pLDDT below 50."),
+    "ptm": Column(float, "0 to 1", "Predicted TM-score; empty where the model gives none."),
+    "iptm": Column(float, "0 to 1", "Predicted interface TM-score; empty for one chain."),
+    "mean_pae": Column(float, "Å", "Mean predicted aligned error over all pairs of residues."),
+    "max_pae": Column(float, "Å", "Largest predicted aligned error."),
+    "interface_pae": Column(float, "Å", "Mean PAE over pairs in different chains; empty for one chain."),
+    "msa_depth": Column(
+        int, "rows", "Rows of the MSA, query included; of the shallowest chain in a complex."
+    ),
+    "neff": Column(float, "rows", "Effective rows of that MSA (80 % identity)."),
+    "model": Column(str, "", "Name of the best model."),
+    "recycles": Column(int, "", "Recycles that ran for it."),
+    "seconds": Column(float, "s", "Seconds spent on the target in this run; 0 if it came from the store."),
+    "relaxed": Column(bool, "", "The best model was relaxed."),
+    "stored": Column(bool, "", "Taken from the store: nothing was computed."),
+    "reference_tm_score": Column(float, "0 to 1", "TM-score against the reference, by its length."),
+    "reference_rmsd": Column(float, "Å", "CA RMSD over the residue pairs that TM-align aligned."),
+    "warnings": Column(str, "", "What went wrong without costing the structure, joined by '; '."),
+}
+
+
+def rank(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Best first by `ranking_confidence`; equal ones keep their order, as in AlphaFold."""
+    return sorted(predictions, key=lambda item: item.ranking_confidence, reverse=True)
+
+
+def ranking_debug(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Content of AlphaFold's ranking_debug.json; `predictions` in rank order."""
+    label = "iptm+ptm" if any(item.iptm is not None for item in predictions) else "plddts"
+    return {
+        label: {item.name: float(item.ranking_confidence) for item in predictions},
+        "order": [item.name for item in predictions],
+    }
+
+
+def quantise_pae(pae: NDArray[Any]) -> NDArray[np.uint8]:
+    """PAE in Å → uint8 in units of 0.125 Å, rounded half to even; above 31.75 Å becomes 31.75 Å.
+
+    Raises:
+        ValueError: a value is negative or not a number.
+    """
+    values = np.asarray(pae, dtype=np.float64)
+    if not bool(np.all(values >= 0)):
+        raise ValueError("PAE: expected distances of 0 Å or more, found negative values or NaN.")
+    return np.rint(np.minimum(values, PAE_MAX) / PAE_UNIT).astype(np.uint8)
+
+
+def dequantise_pae(units: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Inverse of `quantise_pae`: uint8 → Å."""
+    return units.astype(np.float32) * np.float32(PAE_UNIT)
+
+
+def pae_archive(matrices: Sequence[NDArray[Any] | None]) -> bytes:
+    """Bytes of pae.npz: `rank_<n>` uint8 [L, L] for the n-th model, none where a model gives no PAE."""
+    arrays: dict[str, Any] = {
+        f"rank_{number}": quantise_pae(matrix) for number, matrix in enumerate(matrices) if matrix is not None
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read_pae(data: bytes) -> dict[int, NDArray[np.float32]]:
+    """PAE in Å by rank, from the bytes of pae.npz.
+
+    Raises:
+        SnakefoldError: the bytes are no such archive. Pickled content is never loaded.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            found = {int(name.removeprefix("rank_")): arrays[name] for name in arrays.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise SnakefoldError(f"pae.npz: expected arrays named rank_<n> ({error}). Fold it again.") from error
+    for number, matrix in found.items():
+        if matrix.dtype != np.uint8 or matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise SnakefoldError(
+                f"pae.npz: rank_{number} is {matrix.dtype} {matrix.shape}, expected uint8 [L, L]. Fold it again."
+            )
+    return {number: dequantise_pae(found[number]) for number in sorted(found)}
+
+
+def alphafold_db_pae(pae: NDArray[Any]) -> str:
+    """PAE as the JSON text of an AlphaFold DB `predicted_aligned_error` file: whole Å, row = aligned on."""
+    matrix = np.rint(np.asarray(pae, dtype=np.float64)).astype(int).tolist()
+    entry = {"predicted_aligned_error": matrix, "max_predicted_aligned_error": PAE_MAX}
+    return json.dumps([entry], separators=(",", ":"))
+
+
+def confidence(
+    *,
+    request: FoldRequest,
+    target: TargetInput,
+    msas: TargetMsas,
+    predictions: Sequence[Prediction],
+    relaxed: Collection[int],
+    warnings: Sequence[str],
+) -> Confidence:
+    """Content of confidence.json. `predictions` in rank order; `relaxed`: ranks that were relaxed."""
+    for item in predictions:
+        if len(item.plddt) != target.length:
+            raise ValueError(f"{item.name}: {len(item.plddt)} pLDDT values for {target.length} residues.")
+    depth, neff = _depth_and_neff(msas)
+    return Confidence(
+        key=target.key,
+        engine=request.engine,
+        rehearsal=request.rehearsal,
+        chain_lengths=[len(chain) for chain in target.chains],
+        models=[_scores(item, number in relaxed) for number, item in enumerate(predictions)],
+        msa_depth=depth,
+        neff=neff,
+        warnings=list(dict.fromkeys([*warnings, *(text for item in predictions for text in item.warnings)])),
+    )
+
+
+def plddt_fractions(plddt: Sequence[float] | NDArray[Any]) -> dict[str, float]:
+    """Share of residues in each of `PLDDT_BANDS`; the shares add up to 1."""
+    values = np.asarray(plddt, dtype=np.float64)
+    return {
+        name: float(np.mean((values >= low) & (values < high))) for name, (low, high) in PLDDT_BANDS.items()
+    }
+
+
+def interface_pae(pae: NDArray[Any], chain_lengths: Sequence[int]) -> float | None:
+    """Mean PAE over pairs of residues in different chains, Å; None for one chain."""
+    chain = np.repeat(np.arange(len(chain_lengths)), chain_lengths)
+    between = chain[:, None] != chain[None, :]
+    return float(np.mean(pae[between], dtype=np.float64)) if between.any() else None
+
+
+def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = None) -> dict[str, Any]:
+    """The columns of `METRICS_COLUMNS` that the target's own files tell, for its best model.
+
+    `id`, `state`, `seconds`, `stored` and the reference columns belong to the run: the caller adds them. A value the
+    model does not give is None. `pae` as `read_pae` returns it.
+    """
+    best = scores.models[0]
+    matrix = pae.get(0) if pae else None
+    return {
+        "key": scores.key,
+        "engine": scores.engine,
+        "rehearsal": scores.rehearsal,
+        "length": sum(scores.chain_lengths),
+        "chains": len(scores.chain_lengths),
+        "mean_plddt": best.mean_plddt,
+        **{f"fraction_{name}": share for name, share in plddt_fractions(best.plddt).items()},
+        "ptm": best.ptm,
+        "iptm": best.iptm,
+        "mean_pae": None if matrix is None else float(np.mean(matrix, dtype=np.float64)),
+        "max_pae": best.max_pae,
+        "interface_pae": None if matrix is None else interface_pae(matrix, scores.chain_lengths),
+        "msa_depth": scores.msa_depth,
+        "neff": scores.neff,
+        "model": best.name,
+        "recycles": best.recycles,
+        "relaxed": best.relaxed,
+        "warnings": "; ".join(scores.warnings),
+    }
+
+
+def _scores(item: Prediction, relaxed: bool) -> ModelScores:
+    return ModelScores(
+        name=item.name,
+        plddt=[round(float(value), 2) for value in item.plddt],
+        mean_plddt=round(float(np.mean(item.plddt, dtype=np.float64)), 3),
+        ptm=_rounded(item.ptm),
+        iptm=_rounded(item.iptm),
+        ranking_confidence=round(float(item.ranking_confidence), 6),
+        max_pae=None if item.pae is None else _rounded(float(np.max(item.pae)), 3),
+        recycles=int(item.recycles),
+        seed=item.seed,
+        relaxed=relaxed,
+    )
+
+
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(float(value), digits)
+
+
+def _depth_and_neff(msas: TargetMsas) -> tuple[int | None, float | None]:
+    if msas.own_a3m is not None:
+        return sum(line.startswith(">") for line in msas.own_a3m.splitlines()), None
+    if not msas.chains:
+        return None, None
+    # The chain with the fewest rows limits what the network can learn about a complex.
+    shallowest = min(msas.chains, key=lambda chain: chain.depth)
+    return shallowest.depth, shallowest.neff
