@@ -1,0 +1,88 @@
+"""Engine `alphafold2`: AlphaFold2 as ColabFold's fork of it (alphafold-colabfold) runs it.
+
+Equal parameters, A3Ms and settings give the coordinates of `colabfold_batch`, byte for byte; what differs is
+what a batch costs: parameters are loaded once, lengths padded to one bucket edge, programs kept on disk.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snakefold.contracts import AlphaFold2Settings, FoldRequest, TargetInput
+from snakefold.engines.alphafold2.models import needed_models
+from snakefold.engines.base import TargetMsas
+from snakefold.errors import Reason, TargetError, WeightsMissingError
+
+if TYPE_CHECKING:
+    from snakefold.engines.alphafold2.session import AlphaFold2Session
+
+__all__ = ["NAME", "VERSION", "check", "needed_models", "recipe", "start"]
+
+NAME = "alphafold2"
+VERSION = importlib.metadata.version("alphafold-colabfold")
+#: The PDB format names chains by one of 62 characters.
+_MOST_CHAINS = 62
+#: The shortest sequence for which the network's confidence heads make sense of their windows.
+_SHORTEST = 2
+
+
+def recipe(request_settings: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
+    """What results depend on: code version, settings, and the identity of the parameters.
+
+    Args:
+        request_settings: fields of `AlphaFold2Settings`.
+        weights: folder of the parameters.
+
+    Raises:
+        WeightsMissingError: parameters are damaged, or official and random ones are mixed.
+    """
+    from snakefold import weights as parameter_files
+
+    settings = AlphaFold2Settings.model_validate(dict(request_settings))
+    names = needed_models(settings, monomers=True, multimers=settings.model_preset == "auto")
+    return {
+        "engine": NAME,
+        "version": VERSION,
+        "settings": settings.model_dump(mode="json"),
+        "weights": parameter_files.identity(_folder(weights), names),
+    }
+
+
+def check(target: TargetInput) -> None:
+    """Refuse what cannot be folded whatever the settings. Raises TargetError(invalid_input)."""
+    if len(target.chains) > _MOST_CHAINS:
+        raise TargetError(
+            Reason.INVALID_INPUT,
+            f"{len(target.chains)} chains; PDB files hold at most {_MOST_CHAINS}.",
+            "Fold a part of the complex.",
+        )
+    if target.length < _SHORTEST:
+        raise TargetError(
+            Reason.INVALID_INPUT, f"{target.length} residue is no protein.", "Give a longer sequence."
+        )
+    if set("".join(target.chains)) == {"X"}:
+        raise TargetError(
+            Reason.INVALID_INPUT, "Every residue is unknown (X).", "Give a sequence of amino acids."
+        )
+
+
+def start(
+    request: FoldRequest, msas: Mapping[str, TargetMsas], weights: Path | None, cache: Path | None
+) -> AlphaFold2Session:
+    """Load the parameters that the batch needs. `msas` by result key; `cache` keeps compiled programs.
+
+    Raises:
+        WeightsMissingError: parameters are missing or damaged.
+    """
+    from snakefold.engines.alphafold2.session import AlphaFold2Session
+
+    return AlphaFold2Session(request, msas, _folder(weights), cache)
+
+
+def _folder(weights: Path | None) -> Path:
+    if weights is None:
+        raise WeightsMissingError("AlphaFold2 needs parameters. Fetch them with: snakefold weights fetch.")
+    return weights

@@ -1,0 +1,92 @@
+"""JAX: where compiled programs are kept, and how many were compiled."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass
+class Counts:
+    """What JAX built in this process so far.
+
+    Attributes:
+        compiled: programs for the network that XLA compiled.
+        from_cache: programs for the network taken from the cache folder.
+        cache_misses: programs of any kind, small ones included, that the cache folder did not have.
+        seconds: spent on compiling the network or reading its program.
+    """
+
+    compiled: int = 0
+    from_cache: int = 0
+    cache_misses: int = 0
+    seconds: float = 0.0
+
+
+_counts = Counts()
+#: haiku's transformed `apply`, the only jitted function of AlphaFold's RunModel that predicts.
+_NETWORK = "apply_fn"
+
+
+def prepare(cache_folder: Path | None) -> None:
+    """Import and configure JAX. Programs compiled from now on are kept in `cache_folder`."""
+    # As colabfold: long targets spill from the GPU into the host's memory instead of failing.
+    os.environ.setdefault("TF_FORCE_UNIFIED_MEMORY", "1")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "4.0")
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    _listen()
+    if cache_folder is None:
+        return
+    folder = str(cache_folder.absolute())
+    if jax.config.jax_compilation_cache_dir != folder:  # type: ignore[attr-defined]
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        # JAX keeps the first folder it used until it is told to forget it.
+        compilation_cache.reset_cache()
+        jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def device_name() -> str:
+    """The device that predicts, in words."""
+    import jax
+
+    device = jax.devices()[0]
+    return "CPU" if device.platform == "cpu" else str(device.device_kind)
+
+
+def counts() -> Counts:
+    """A snapshot of the process's counts."""
+    return Counts(**vars(_counts))
+
+
+@cache
+def _listen() -> None:
+    import jax
+
+    # JAX reports a hit just before the (then short) compilation it belongs to.
+    hit = False
+
+    def on_event(event: str, **_: str | int) -> None:
+        nonlocal hit
+        if event == "/jax/compilation_cache/cache_hits":
+            hit = True
+        elif event == "/jax/compilation_cache/cache_misses":
+            _counts.cache_misses += 1
+
+    def on_duration(event: str, duration_secs: float, **details: str | int) -> None:
+        nonlocal hit
+        if event != "/jax/core/compile/backend_compile_duration":
+            return
+        if _NETWORK in str(details.get("fun_name")):
+            _counts.from_cache += hit
+            _counts.compiled += not hit
+            _counts.seconds += duration_secs
+        hit = False
+
+    jax.monitoring.register_event_listener(on_event)
+    jax.monitoring.register_event_duration_secs_listener(on_duration)

@@ -1,0 +1,185 @@
+"""Raw features of a target, before the model's own sampling and padding.
+
+Two ways in. MSAs of chains go AlphaFold's way (alphafold.data.pipeline and pipeline_multimer, rows of a
+complex paired by species). An A3M that the target brought goes ColabFold's (colabfold.batch), complexes
+included.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snakefold.contracts import AlphaFold2Settings, ModelPreset, TargetInput
+from snakefold.engines.alphafold2.shapes import MAX_TEMPLATES, MsaShape, multimer_depth
+from snakefold.engines.base import ChainMsa, TargetMsas
+from snakefold.errors import Reason, TargetError
+
+Features = dict[str, Any]
+
+
+def chain_order(chains: Sequence[str]) -> list[int]:
+    """Chains in the order that AlphaFold-Multimer computes them: equal sequences side by side."""
+    first_seen = {sequence: index for index, sequence in reversed(list(enumerate(chains)))}
+    return sorted(range(len(chains)), key=lambda index: (first_seen[chains[index]], index))
+
+
+def residue_order(chains: Sequence[str]) -> NDArray[np.intp]:
+    """Where each residue of the target, in the target's order of chains, is in the network's output [L]."""
+    order = chain_order(chains)
+    lengths = [len(chains[index]) for index in order]
+    starts = dict(zip(order, np.cumsum([0, *lengths[:-1]]), strict=True))
+    return np.concatenate([np.arange(len(chain)) + starts[index] for index, chain in enumerate(chains)])
+
+
+def depth(target: TargetInput, msas: TargetMsas, preset: ModelPreset) -> int:
+    """Rows of the target's merged MSA: exact for a monomer, for a multimer the most that there can be."""
+    if msas.own_a3m is not None:
+        rows = msas.own_a3m.count("\n>") + msas.own_a3m.startswith(">")
+        return rows * max(1, len(set(target.chains))) if preset is ModelPreset.MULTIMER else rows
+    by_sequence = dict(zip(target.chains, msas.chains, strict=True))
+    if preset is not ModelPreset.MULTIMER:
+        return _rows(next(iter(by_sequence.values())).a3m)
+    return multimer_depth(
+        [_rows(msa.a3m) for msa in by_sequence.values()],
+        [_rows(msa.pairing) for msa in by_sequence.values() if msa.pairing],
+    )
+
+
+def raw_features(
+    target: TargetInput, msas: TargetMsas, preset: ModelPreset, settings: AlphaFold2Settings, shape: MsaShape
+) -> Features:
+    """Features that `RunModel.process_features` takes.
+
+    Args:
+        target: one chain unless `preset` is multimer.
+        msas: MSAs of its chains in order, or its own A3M.
+        preset: resolved (not `auto`).
+        settings: `use_templates` decides whether templates.npz is read.
+        shape: `depth` is what a multimer's MSA is padded to.
+
+    Raises:
+        TargetError: invalid_input if an MSA does not belong to the target's sequence.
+    """
+    if msas.own_a3m is not None:
+        return _from_own_a3m(target, msas.own_a3m, preset, shape)
+    if len(msas.chains) != len(target.chains):
+        raise TargetError(
+            Reason.MSA_FAILED,
+            f"{len(target.chains)} chains, but MSAs of {len(msas.chains)}.",
+            "Run the MSA step again.",
+        )
+    if preset is ModelPreset.MULTIMER:
+        return _multimer(target, msas.chains, settings, shape)
+    features = _chain(target.chains[0], msas.chains[0], settings)
+    features["asym_id"] = np.zeros(target.length, dtype=int)
+    return features
+
+
+def _multimer(
+    target: TargetInput, msas: Sequence[ChainMsa], settings: AlphaFold2Settings, shape: MsaShape
+) -> Features:
+    """As alphafold.data.pipeline_multimer.DataPipeline.process; equal chains share their features."""
+    from alphafold.common import protein
+    from alphafold.data import feature_processing, msa_pairing, pipeline_multimer
+
+    heteromer = len(set(target.chains)) > 1
+    by_sequence: dict[str, Features] = {}
+    by_chain: dict[str, Features] = {}
+    for chain_id, sequence, msa in zip(protein.PDB_CHAIN_IDS, target.chains, msas, strict=False):
+        if sequence not in by_sequence:
+            features = _chain(sequence, msa, settings)
+            if heteromer:
+                # Without rows for pairing the query itself is the only one, as in an MSA without hits.
+                rows = _msa_features(sequence, msa.pairing or f">query\n{sequence}\n", "pairing.a3m")
+                wanted = (*msa_pairing.MSA_FEATURES, "msa_species_identifiers")
+                features |= {f"{name}_all_seq": value for name, value in rows.items() if name in wanted}
+            by_sequence[sequence] = pipeline_multimer.convert_monomer_features(features, chain_id)
+        by_chain[chain_id] = copy.deepcopy(by_sequence[sequence])
+    assembled = pipeline_multimer.add_assembly_features(by_chain)
+    merged = feature_processing.pair_and_merge(assembled)
+    return dict(pipeline_multimer.pad_msa(merged, min_num_seq=shape.depth))
+
+
+def _chain(sequence: str, msa: ChainMsa, settings: AlphaFold2Settings) -> Features:
+    from alphafold.data import pipeline
+
+    return {
+        **pipeline.make_sequence_features(sequence=sequence, description="none", num_res=len(sequence)),
+        **_msa_features(sequence, msa.a3m, "msa.a3m"),
+        **_templates(sequence, msa.templates if settings.use_templates else None),
+    }
+
+
+def _msa_features(sequence: str, a3m: str, file: str) -> Features:
+    from alphafold.data import parsers, pipeline
+
+    msa = parsers.parse_a3m(a3m)
+    if not msa.sequences or msa.sequences[0] != sequence:
+        raise TargetError(
+            Reason.INVALID_INPUT,
+            f"{file}: the first row is not the chain's sequence ({sequence[:20]}…).",
+            "Run the MSA step again.",
+        )
+    lengths = {len(row) for row in msa.sequences}
+    if lengths != {len(sequence)}:
+        raise TargetError(
+            Reason.INVALID_INPUT,
+            f"{file}: rows have {sorted(lengths)} aligned columns, expected {len(sequence)}.",
+            "Lower-case letters are insertions, every other character is a column.",
+        )
+    return dict(pipeline.make_msa_features([msa]))
+
+
+def _templates(sequence: str, data: bytes | None) -> Features:
+    """Template features of one chain; where there are none, one empty template that the network masks."""
+    if data is not None:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files if name.startswith("template_")}
+        if found and len(found["template_aatype"]):
+            return {name: value[:MAX_TEMPLATES] for name, value in found.items()}
+    from colabfold.batch import mk_mock_template
+
+    return dict(mk_mock_template(sequence))
+
+
+def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: MsaShape) -> Features:
+    """As colabfold.batch does with an A3M file."""
+    from colabfold.batch import generate_input_feature, unserialize_msa
+
+    try:
+        unpaired, paired, sequences, copies, templates = unserialize_msa([a3m], target.chains[0])
+        found = [sequence for sequence, count in zip(sequences, copies, strict=True) for _ in range(count)]
+        if found != [target.chains[index] for index in chain_order(target.chains)]:
+            raise TargetError(
+                Reason.INVALID_INPUT,
+                f"The target's A3M describes other chains: {found}.",
+                "Its first line (#lengths, tab, copies) and first row must give the target's sequences.",
+            )
+        multimer = preset is ModelPreset.MULTIMER
+        features, _ = generate_input_feature(
+            sequences,
+            copies,
+            unpaired,
+            paired,
+            templates,
+            is_complex=multimer,
+            model_type="alphafold2_multimer_v3" if multimer else "alphafold2_ptm",
+            max_seq=shape.depth - MAX_TEMPLATES if multimer else shape.clusters,
+        )
+    except (ValueError, IndexError, KeyError) as error:
+        raise TargetError(
+            Reason.INVALID_INPUT,
+            f"The target's A3M cannot be read: {error}.",
+            "Expected ColabFold's format: query first, every row with as many columns as the query.",
+        ) from error
+    return dict(features)
+
+
+def _rows(a3m: str) -> int:
+    return a3m.count("\n>") + a3m.startswith(">")

@@ -1,0 +1,85 @@
+"""Which networks a request runs, and their configuration.
+
+Names are AlphaFold's (`model_1`, `model_1_ptm`, `model_1_multimer_v3`). As in ColabFold, models that differ
+in nothing but their parameters share one configuration, so that one compiled program serves them all: all
+five multimer models; all five monomer models without templates; models 1-2 and 3-5 with templates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snakefold.contracts import AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.shapes import MsaShape
+
+MODEL_NUMBERS = (1, 2, 3, 4, 5)
+_SUFFIX = {ModelPreset.MONOMER: "", ModelPreset.MONOMER_PTM: "_ptm", ModelPreset.MULTIMER: "_multimer_v3"}
+
+
+def preset_for(preset: ModelPreset, chains: int) -> ModelPreset:
+    """The preset that a target of `chains` chains runs with: `auto` resolved."""
+    if preset is not ModelPreset.AUTO:
+        return preset
+    return ModelPreset.MONOMER_PTM if chains == 1 else ModelPreset.MULTIMER
+
+
+def model_name(preset: ModelPreset, number: int) -> str:
+    """AlphaFold's name of a model, as in `params_<name>.npz`."""
+    return f"model_{number}{_SUFFIX[preset]}"
+
+
+def parse_name(name: str) -> tuple[ModelPreset, int]:
+    """Inverse of `model_name`. Raises ValueError for a name that is none."""
+    for preset in _SUFFIX:
+        for number in MODEL_NUMBERS:
+            if model_name(preset, number) == name:
+                return preset, number
+    raise ValueError(f"{name!r} is no AlphaFold2 model: expected for example model_1_ptm.")
+
+
+def needed_models(settings: AlphaFold2Settings, *, monomers: bool, multimers: bool) -> list[str]:
+    """Names of the models that a run with (or without) monomers and multimers needs, in order."""
+    presets = {preset_for(settings.model_preset, 1)} if monomers else set()
+    if multimers:
+        presets.add(preset_for(settings.model_preset, 2))
+    return [
+        model_name(preset, number) for preset in sorted(presets) for number in sorted(set(settings.models))
+    ]
+
+
+def uses_templates(settings: AlphaFold2Settings, preset: ModelPreset, number: int) -> bool:
+    """Whether this network reads templates: all multimer models do, of the monomer models only 1 and 2."""
+    return settings.use_templates and (preset is ModelPreset.MULTIMER or number <= 2)
+
+
+def configuration(
+    preset: ModelPreset, *, templates: bool, settings: AlphaFold2Settings, shape: MsaShape, blocks: int
+) -> Any:
+    """AlphaFold's configuration (ml_collections) of the program that one group of models shares.
+
+    Follows colabfold.alphafold.models.load_models_and_params (colabfold 1.6.3), so that equal settings give
+    equal coordinates: model 3 stands for its group (model 1 for monomers with templates), outputs nobody
+    reads are switched off. `blocks` is the number of Evoformer blocks in the parameters: 48 unless they are
+    a rehearsal.
+    """
+    from alphafold.model import config as alphafold_config
+
+    multimer = preset is ModelPreset.MULTIMER
+    config = alphafold_config.model_config(model_name(preset, 1 if templates and not multimer else 3))
+    network = config.model.embeddings_and_evoformer
+    network.evoformer_num_block = blocks
+    config.model.stop_at_score = 100.0
+    config.model.rank_by = "multimer" if multimer else "plddt"
+    config.model.recycle_early_stop_tolerance = settings.recycle_early_stop_tolerance
+    config.model.num_recycle = settings.num_recycle
+    config.model.global_config.bfloat16 = settings.precision == "bfloat16"
+    for head in ("distogram", "masked_msa", "experimentally_resolved"):
+        config.model.heads[head].weight = 0.0
+    if multimer:
+        network.num_msa, network.num_extra_msa = shape.clusters, shape.extra
+        config.model.num_ensemble_eval = 1
+    else:
+        config.data.eval.max_msa_clusters, config.data.common.max_extra_msa = shape.clusters, shape.extra
+        config.data.common.num_recycle = settings.num_recycle
+        config.data.eval.num_ensemble = 1
+    return config

@@ -1,0 +1,67 @@
+"""Running the network: inputs of the right shape in, numbers of the real length out.
+
+Steps and their order are those of colabfold.batch.predict_structure (colabfold 1.6.3), which is what makes
+equal inputs give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from snakefold.contracts import ModelPreset
+from snakefold.engines.alphafold2.features import residue_order
+
+Features = dict[str, Any]
+
+
+def network_inputs(
+    runner: Any,
+    raw: Features,
+    preset: ModelPreset,
+    *,
+    seed: int,
+    padded_length: int | None = None,
+    templates: bool = False,
+) -> Features:
+    """What RunModel.predict takes, from raw features.
+
+    Monomers: the MSA is sampled here, by `seed`, once per recycle; arrays are [recycles + 1, …] and padded to
+    `padded_length`. Multimers sample inside the network and are never padded in length.
+    """
+    if preset is ModelPreset.MULTIMER:
+        return {**raw, "asym_id": raw["asym_id"] - raw["asym_id"][..., 0]}
+    from colabfold.batch import pad_input
+
+    features = dict(runner.process_features(raw, random_seed=seed))
+    passes, length = features["aatype"].shape
+    features["asym_id"] = np.tile(raw["asym_id"], passes).reshape(passes, -1)
+    if padded_length is not None and padded_length > length:
+        # pad_input wants the name of a model to know how many MSA rows templates take.
+        features = pad_input(
+            features, runner, "model_1" if templates else "model_3", padded_length, templates
+        )
+    return features
+
+
+def to_protein(features: Features, result: Features, preset: ModelPreset, chains: Sequence[str]) -> Any:
+    """alphafold.common.protein.Protein of a result: padding cut off, chains A, B, … in the target's order."""
+    from alphafold.common import protein
+
+    order = residue_order(chains)
+    structure = {
+        name: result["structure_module"][name][order] for name in ("final_atom_mask", "final_atom_positions")
+    }
+    picked = {
+        name: (features[name] if preset is ModelPreset.MULTIMER else features[name][0])[order]
+        for name in ("aatype", "residue_index")
+    }
+    picked["asym_id"] = np.repeat(np.arange(len(chains)), [len(chain) for chain in chains])
+    return protein.from_prediction(
+        features=picked,
+        result={"structure_module": structure},
+        b_factors=result["plddt"][order][:, None] * structure["final_atom_mask"],
+        remove_leading_feature_dimension=False,
+    )

@@ -1,0 +1,223 @@
+"""A warm AlphaFold2: parameters loaded once, one program per shape, parameters swapped between models."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snakefold.contracts import FoldRequest, ModelPreset, TargetInput
+from snakefold.engines.alphafold2 import compilation, features, parameters
+from snakefold.engines.alphafold2.models import configuration, model_name, preset_for, uses_templates
+from snakefold.engines.alphafold2.runner import network_inputs, to_protein
+from snakefold.engines.alphafold2.shapes import MsaShape, choose
+from snakefold.engines.base import Prediction, TargetMsas
+from snakefold.errors import Reason, TargetError
+
+
+class AlphaFold2Session:
+    """See `snakefold.engines.base.Session`. Not for use by several threads.
+
+    Attributes:
+        seconds: load (parameters), compile (XLA), features, predict (network, compilation included).
+        device: what predicts.
+    """
+
+    def __init__(
+        self, request: FoldRequest, msas: Mapping[str, TargetMsas], weights: Path, cache: Path | None
+    ) -> None:
+        self._settings = request.alphafold2
+        self._weights = weights
+        self._padded_length = request.padded_length
+        self.seconds: dict[str, float] = defaultdict(float)
+        started = time.perf_counter()
+        compilation.prepare(cache)
+        self.device = compilation.device_name()
+        self._before = compilation.counts()
+        self._shapes = self._choose_shapes(request, msas)
+        self._runners: dict[tuple[ModelPreset, bool, MsaShape], Any] = {}
+        self._parameters = {
+            name: parameters.load(weights, name, templates=templates)
+            for preset in {self._preset(target) for target in request.targets}
+            for name, templates in self._models(preset)
+        }
+        self._blocks = {
+            preset: parameters.count_blocks(parameters.parameters_file(weights, self._models(preset)[0][0]))
+            for preset in {self._preset(target) for target in request.targets}
+        }
+        self.seconds["load"] = time.perf_counter() - started
+
+    @property
+    def compilations(self) -> int:
+        """Programs for the network compiled since the session started; those read from the cache do not
+        count."""
+        return compilation.counts().compiled - self._before.compiled
+
+    @property
+    def cache_misses(self) -> int:
+        """Programs of any kind that the compilation cache did not have (0 without a cache folder)."""
+        return compilation.counts().cache_misses - self._before.cache_misses
+
+    def predict(self, target: TargetInput, msas: TargetMsas) -> list[Prediction]:
+        """All models and seeds of one target.
+
+        Raises:
+            TargetError: invalid_input, msa_failed, out_of_memory, or internal if the network gave no finite
+                numbers.
+        """
+        preset = self._preset(target)
+        if preset is not ModelPreset.MULTIMER and len(target.chains) > 1:
+            raise TargetError(
+                Reason.INVALID_INPUT,
+                f"{len(target.chains)} chains with model_preset {preset}.",
+                "Set alphafold2.model_preset to auto or multimer.",
+            )
+        shape = self._shapes[self._group(target)]
+        try:
+            raw = self._timed("features", features.raw_features, target, msas, preset, self._settings, shape)
+            return [
+                prediction
+                for number in range(self._settings.num_seeds)
+                for prediction in self._predict_seed(target, raw, preset, shape, number)
+            ]
+        except MemoryError as error:
+            raise _out_of_memory(target, error) from error
+        except RuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) and "out of memory" not in str(error).lower():
+                raise
+            raise _out_of_memory(target, error) from error
+
+    def _predict_seed(
+        self, target: TargetInput, raw: features.Features, preset: ModelPreset, shape: MsaShape, number: int
+    ) -> list[Prediction]:
+        seed = self._settings.random_seed + number
+        inputs: dict[bool, features.Features] = {}
+        predictions = []
+        for name, templates in self._models(preset):
+            runner = self._runner(preset, templates, shape)
+            if templates not in inputs:
+                inputs[templates] = self._timed(
+                    "features",
+                    network_inputs,
+                    runner,
+                    raw,
+                    preset,
+                    seed=seed,
+                    padded_length=self._padded_length,
+                    templates=templates,
+                )
+            runner.params = self._parameters[name]
+            compiling, started = compilation.counts().seconds, time.perf_counter()
+            result, recycles = self._timed("predict", runner.predict, inputs[templates], random_seed=seed)
+            self.seconds["compile"] += compilation.counts().seconds - compiling
+            predictions.append(
+                _prediction(
+                    target,
+                    preset,
+                    inputs[templates],
+                    result,
+                    name=f"{name}_pred_{number}",
+                    recycles=int(recycles),
+                    seed=seed,
+                    seconds=time.perf_counter() - started,
+                )
+            )
+        return predictions
+
+    def _choose_shapes(
+        self, request: FoldRequest, msas: Mapping[str, TargetMsas]
+    ) -> dict[tuple[ModelPreset, int], MsaShape]:
+        """One MSA shape for all targets that share a program: those of one preset and (padded) length."""
+        depths: dict[tuple[ModelPreset, int], list[int]] = defaultdict(list)
+        for target in request.targets:
+            own = msas[target.result_key]
+            depths[self._group(target)].append(features.depth(target, own, self._preset(target)))
+        return {group: choose(self._settings, group[0], found) for group, found in depths.items()}
+
+    def _group(self, target: TargetInput) -> tuple[ModelPreset, int]:
+        preset = self._preset(target)
+        padded = 0 if preset is ModelPreset.MULTIMER else self._padded_length or 0
+        return preset, max(target.length, padded)
+
+    def _preset(self, target: TargetInput) -> ModelPreset:
+        return preset_for(self._settings.model_preset, len(target.chains))
+
+    def _models(self, preset: ModelPreset) -> list[tuple[str, bool]]:
+        """Names of the models, each with whether it reads templates."""
+        return [
+            (model_name(preset, number), uses_templates(self._settings, preset, number))
+            for number in sorted(set(self._settings.models))
+        ]
+
+    def _runner(self, preset: ModelPreset, templates: bool, shape: MsaShape) -> Any:
+        key = (preset, templates, shape)
+        if key not in self._runners:
+            from alphafold.model import model
+
+            config = configuration(
+                preset, templates=templates, settings=self._settings, shape=shape, blocks=self._blocks[preset]
+            )
+            self._runners[key] = model.RunModel(config)
+        return self._runners[key]
+
+    def _timed(self, what: str, function: Any, *arguments: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return function(*arguments, **named)
+        finally:
+            self.seconds[what] += time.perf_counter() - started
+
+
+def _prediction(
+    target: TargetInput,
+    preset: ModelPreset,
+    inputs: features.Features,
+    result: features.Features,
+    *,
+    name: str,
+    recycles: int,
+    seed: int,
+    seconds: float,
+) -> Prediction:
+    from alphafold.common import protein
+
+    order = features.residue_order(target.chains)
+    plddt = result["plddt"][order].astype(float)
+    if not (
+        np.isfinite(plddt).all() and np.isfinite(result["structure_module"]["final_atom_positions"]).all()
+    ):
+        raise TargetError(
+            Reason.INTERNAL,
+            f"{name} gave numbers that are not finite.",
+            "Set alphafold2.precision to float32.",
+        )
+    pae = result.get("predicted_aligned_error")
+    ptm = float(result["ptm"]) if "ptm" in result else None
+    iptm = float(result["iptm"]) if "iptm" in result and len(target.chains) > 1 else None
+    ranking = float(plddt.mean())
+    if preset is ModelPreset.MULTIMER:
+        ranking = 0.8 * (iptm or 0.0) + 0.2 * (ptm or 0.0)
+    return Prediction(
+        name=name,
+        pdb=protein.to_pdb(to_protein(inputs, result, preset, target.chains)),
+        plddt=plddt,
+        pae=None if pae is None else pae[np.ix_(order, order)].astype(np.float32),
+        ptm=ptm,
+        iptm=iptm,
+        ranking_confidence=ranking,
+        recycles=recycles,
+        seed=seed,
+        seconds=seconds,
+    )
+
+
+def _out_of_memory(target: TargetInput, error: BaseException) -> TargetError:
+    return TargetError(
+        Reason.OUT_OF_MEMORY,
+        f"{target.length} residues do not fit into the memory of the device ({str(error)[:200]}).",
+        "Use a device with more memory, or fewer MSA rows (alphafold2.max_msa_clusters, max_extra_msa).",
+    )

@@ -1,0 +1,182 @@
+"""Model parameters: where they are, whether they are whole, and how to get them.
+
+A weights folder holds `params/params_<model>.npz`, as AlphaFold and ColabFold lay it out.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakefold import rehearsal as rehearsal_parameters
+from snakefold.config import RehearsalSettings
+from snakefold.engines.alphafold2.parameters import (
+    OFFICIAL_BLOCKS,
+    count_blocks,
+    expected_shapes,
+    parameters_file,
+    parameters_folder,
+    read_rehearsal_mark,
+)
+from snakefold.errors import WeightsMissingError
+from snakefold.recipes import file_fingerprint
+
+ENVIRONMENT = "SNAKEFOLD_WEIGHTS"
+_FETCH = "Get official parameters with: snakefold weights fetch."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights folder. `rehearsal`: its parameters are random, with `blocks` Evoformer blocks."""
+
+    folder: Path
+    rehearsal: bool
+    blocks: int = OFFICIAL_BLOCKS
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One model in a weights folder. `state`: whole, missing, damaged or rehearsal."""
+
+    name: str
+    state: str
+    bytes: int = 0
+    problem: str = ""
+
+
+def default_folder() -> Path:
+    """Where `fetch` puts official parameters: the platform's folder for the user's data."""
+    from platformdirs import user_data_path
+
+    return user_data_path("snakefold", appauthor=False) / "weights"
+
+
+def locate(
+    setting: str,
+    rehearsal: RehearsalSettings,
+    needed: Sequence[str],
+    cache: Path = Path(".snakefold"),
+) -> Weights:
+    """Find parameters for the models `needed`.
+
+    Args:
+        setting: a folder; `auto` for $SNAKEFOLD_WEIGHTS, then the user's data folder, then random parameters;
+            `rehearsal` for random parameters whatever is there.
+        rehearsal: how random parameters are drawn.
+        needed: AlphaFold's names of models.
+        cache: random parameters are kept in `cache/rehearsal-<blocks>-blocks`.
+
+    Raises:
+        WeightsMissingError: the folder named lacks a model, or the user's data folder holds some but not
+            all: random
+            parameters never stand in for official ones that were meant to be there.
+    """
+    if setting not in ("auto", "rehearsal"):
+        return _existing(Path(setting).expanduser(), needed, "the setting `weights`")
+    if setting == "auto":
+        if named := os.environ.get(ENVIRONMENT):
+            return _existing(Path(named).expanduser(), needed, f"${ENVIRONMENT}")
+        if any(parameters_file(default_folder(), name).is_file() for name in needed):
+            return _existing(default_folder(), needed, "the user's data folder")
+    folder = cache / f"rehearsal-{rehearsal.blocks}-blocks"
+    rehearsal_parameters.draw(folder, needed, rehearsal.blocks)
+    return Weights(folder, rehearsal=True, blocks=rehearsal.blocks)
+
+
+def identity(folder: Path, models: Iterable[str]) -> dict[str, Any]:
+    """What identifies the parameters of `models` in a recipe; models that are not there are left out.
+
+    Random parameters are named by what they are drawn from, so that every machine that draws them agrees.
+
+    Raises:
+        WeightsMissingError: none of the models is there, a file is damaged, or official and random files are
+            mixed.
+    """
+    files = {name: parameters_file(folder, name) for name in models}
+    present = {name: path for name, path in files.items() if path.is_file()}
+    if not present:
+        raise WeightsMissingError(f"{parameters_folder(folder)}: has none of {', '.join(files)}. {_FETCH}")
+    marks = {name: read_rehearsal_mark(path) for name, path in present.items()}
+    random = [mark for mark in marks.values() if mark is not None]
+    if not random:
+        return {name: file_fingerprint(path) for name, path in present.items()}
+    if len(random) < len(marks) or any(mark != random[0] for mark in random):
+        raise WeightsMissingError(
+            f"{parameters_folder(folder)}: mixes random and other parameters. Keep them in separate folders."
+        )
+    return {"rehearsal": True, "blocks": random[0]["blocks"], "seed": random[0]["seed"]}
+
+
+def check(folder: Path, models: Iterable[str]) -> list[ModelState]:
+    """Read every file of `models` through (zip checksums) and compare it with what the network expects.
+
+    A monomer model's file takes a few CPU-seconds. Nothing is raised: every problem is a `ModelState`.
+    """
+    return [_check_model(folder, name) for name in models]
+
+
+def _check_model(folder: Path, name: str) -> ModelState:
+    path = parameters_file(folder, name)
+    if not path.is_file():
+        return ModelState(name, "missing", problem=f"{path} is not there. {_FETCH}")
+    size = path.stat().st_size
+    try:
+        blocks = _verify(path, name)
+    except (WeightsMissingError, zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError) as error:
+        return ModelState(name, "damaged", size, f"{path}: {error}. {_FETCH}")
+    if read_rehearsal_mark(path) is not None:
+        return ModelState(name, "rehearsal", size, f"{path}: random parameters, {blocks} Evoformer blocks.")
+    return ModelState(name, "whole", size)
+
+
+def _verify(path: Path, name: str) -> int:
+    with zipfile.ZipFile(path) as archive:
+        bad = archive.testzip()
+    if bad is not None:
+        raise ValueError(f"{bad} does not match its checksum")
+    blocks = count_blocks(path)
+    if blocks != OFFICIAL_BLOCKS and read_rehearsal_mark(path) is None:
+        raise ValueError(f"{blocks} Evoformer blocks, expected {OFFICIAL_BLOCKS}")
+    _compare(path, expected_shapes(name, blocks))
+    return blocks
+
+
+def _compare(path: Path, expected: dict[str, tuple[int, ...]]) -> None:
+    import numpy as np
+    from alphafold.model import utils
+
+    with np.load(path, allow_pickle=False) as arrays:
+        found = {key: np.empty(arrays[key].shape, np.bool_) for key in arrays.files}
+
+    def normal(flat: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+        # Triangle multiplications come with separate or with fused projections; both are whole.
+        nested = utils.flat_params_to_haiku(dict(flat), fuse=True, to_jnp=False)
+        return {
+            f"{scope}//{key}": value.shape
+            for scope, leaves in nested.items()
+            for key, value in leaves.items()
+        }
+
+    have = normal(found)
+    want = normal({key: np.empty(shape, np.bool_) for key, shape in expected.items()})
+    missing = sorted(set(want) - set(have))
+    wrong = sorted(key for key in set(want) & set(have) if want[key] != have[key])
+    if missing:
+        raise ValueError(f"{len(missing)} of {len(want)} arrays are missing, first {missing[0]}")
+    if wrong:
+        raise ValueError(f"{wrong[0]} has shape {have[wrong[0]]}, expected {want[wrong[0]]}")
+
+
+def _existing(folder: Path, needed: Sequence[str], source: str) -> Weights:
+    missing = [name for name in needed if not parameters_file(folder, name).is_file()]
+    if missing:
+        files = ", ".join(f"params_{name}.npz" for name in missing)
+        raise WeightsMissingError(f"{parameters_folder(folder)} (from {source}) lacks {files}. {_FETCH}")
+    found = identity(folder, needed)
+    if found.get("rehearsal") is True:
+        return Weights(folder, rehearsal=True, blocks=found["blocks"])
+    return Weights(folder, rehearsal=False)
