@@ -8,9 +8,9 @@
 Each may be gzip-compressed (`.gz`). A folder stands for the files in it (not below it) that have one of these
 endings and are not hidden, by name; a file met twice is read once.
 
-Ids: see `inputs.names`. A record that repeats an id, whatever its sequence, gets a suffix (`-2`). Letters:
-see `inputs.sequences`. A bad record is refused alone; a file that is damaged or cannot be taken apart is refused
-as a whole, its good-looking records too, since nobody knows what is missing from it.
+Ids: see `inputs.names`; a record that repeats an id, whatever its sequence, gets a suffix (`-2`). Letters:
+see `inputs.sequences`. A bad record is refused alone. A file that is damaged or cannot be taken apart is
+refused as a whole, its good-looking records too, since nobody knows what is missing from it.
 """
 
 from __future__ import annotations

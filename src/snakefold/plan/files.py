@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
-from snakefold.contracts import Key, Model, Sequence, TargetInput
+from snakefold.contracts import Key, Model, TargetInput
+from snakefold.contracts import Sequence as Residues
+from snakefold.errors import Refusal
+from snakefold.store import write_atomically
 
 
 class State(StrEnum):
@@ -15,6 +23,54 @@ class State(StrEnum):
     STORED = "stored"
     DUPLICATE_OF = "duplicate_of"
     REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """A row of targets.tsv: one record of the input, in the input's order.
+
+    A refused record has only `reason`, `source` and what it calls itself; its id is unique too. `key` is the
+    sequences' (`recipes.sequence_key`), `batch` that of the target computed for it, `bucket` the length that
+    is padded to (empty: its own), `source` the file and line, `note` what was changed in the sequence.
+    `header` is safe to show: on one line, nothing unprintable.
+    """
+
+    id: str
+    state: State
+    reason: str = ""
+    duplicate_of: str = ""
+    length: int | None = None
+    chains: int | None = None
+    key: str = ""
+    batch: str = ""
+    bucket: int | None = None
+    source: str = ""
+    note: str = ""
+    header: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRow:
+    """A row of chains.tsv: a chain to search, the chunk that does, and the first batch that needs it."""
+
+    key: str
+    length: int
+    chunk: str
+    batch: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """A row of batches.tsv; `chunks` are joined by commas, `residues` count no padding."""
+
+    batch: str
+    engine: str
+    padded_length: int | None
+    targets: int
+    residues: int
+    shortest: int
+    longest: int
+    chunks: str
 
 
 class PlannedTarget(Model):
@@ -44,7 +100,7 @@ class PlannedChain(Model):
     """A chain to search."""
 
     key: Key
-    sequence: Sequence
+    sequence: Residues
 
 
 class PlannedChunk(Model):
@@ -63,3 +119,66 @@ def read_batch(folder: Path, batch: str) -> PlannedBatch:
 def read_chunk(folder: Path, chunk: str) -> PlannedChunk:
     """Read one chunk of the plan in `folder`."""
     return PlannedChunk.model_validate_json((folder / "chunks" / f"{chunk}.json").read_text())
+
+
+@dataclass(frozen=True)
+class PlanFiles:
+    """All that `results/plan/` holds."""
+
+    targets: Sequence[TargetRow]
+    chains: Sequence[ChainRow]
+    batches: Sequence[PlannedBatch]
+    chunks: Sequence[PlannedChunk]
+    refusals: Sequence[Refusal]
+
+
+def write_plan(folder: Path, plan: PlanFiles) -> None:
+    """Write a plan, the tables last, and remove what an earlier plan had more of.
+
+    A file that stays as it was is not touched, so that nothing made from it looks out of date.
+    """
+    members: dict[Path, PlannedBatch | PlannedChunk] = {
+        folder / "batches" / f"{batch.batch}.json": batch for batch in plan.batches
+    }
+    members |= {folder / "chunks" / f"{chunk.chunk}.json": chunk for chunk in plan.chunks}
+    for path, member in members.items():
+        _write(path, member.model_dump_json(indent=1) + "\n")
+    for kind in ("batches", "chunks"):
+        for path in (folder / kind).glob("*.json"):
+            if path not in members:
+                path.unlink()
+    refusals = [asdict(refusal) for refusal in plan.refusals]
+    _write(folder / "refusals.json", json.dumps(refusals, indent=1, ensure_ascii=False) + "\n")
+    _write(folder / "chains.tsv", _table(ChainRow, plan.chains))
+    _write(folder / "batches.tsv", _table(BatchRow, [_row(batch) for batch in plan.batches]))
+    _write(folder / "targets.tsv", _table(TargetRow, plan.targets))
+
+
+def _row(batch: PlannedBatch) -> BatchRow:
+    lengths = [planned.target.length for planned in batch.targets]
+    return BatchRow(
+        batch=batch.batch,
+        engine=batch.engine,
+        padded_length=batch.padded_length,
+        targets=len(lengths),
+        residues=sum(lengths),
+        shortest=min(lengths),
+        longest=max(lengths),
+        chunks=",".join(batch.chunks),
+    )
+
+
+def _table(
+    kind: type[TargetRow | ChainRow | BatchRow], rows: Iterable[TargetRow | ChainRow | BatchRow]
+) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerow(field.name for field in fields(kind))
+    table.writerows(astuple(row) for row in rows)
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    data = text.encode()
+    if not (path.is_file() and path.read_bytes() == data):
+        write_atomically(path, data)
