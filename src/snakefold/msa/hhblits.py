@@ -94,18 +94,8 @@ def _search_one(
 ) -> RawMsa:
     fasta, a3m, table = scratch / "query.fasta", scratch / "msa.a3m", scratch / "hits.tsv"
     fasta.write_text(f">{chain.key}\n{chain.sequence}\n")
-    arguments: list[str | Path] = [
-        program,
-        "-i",
-        fasta,
-        "-cpu",
-        str(threads),
-        "-oa3m",
-        a3m,
-        "-o",
-        "/dev/null",
-    ]
-    arguments += ["-blasttab", table]
+    arguments: list[str | Path] = [programs.find("hhblits"), "-i", fasta, "-cpu", str(threads)]
+    arguments += ["-oa3m", a3m, "-o", "/dev/null", "-blasttab", table]
     arguments += [part for flag in FLAGS.items() for part in flag]
     arguments += [part for database in databases for part in ("-d", str(database.path.resolve()))]
     ran = programs.run(arguments, scratch, log, environment=_environment())
