@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from pydantic import Field, ValidationError
 
+from snakefold.config import MsaSettings
+from snakefold.contracts import Model
 from snakefold.errors import ConfigError, DatabaseMissingError
+from snakefold.paths import resource
 from snakefold.recipes import file_fingerprint
 
 Tool = Literal["jackhmmer", "hhblits", "mmseqs", "hhsearch", "hmmsearch"]
-_TOOLS = frozenset({"jackhmmer", "hhblits", "mmseqs", "hhsearch", "hmmsearch"})
-_FIELDS = frozenset(
-    {"name", "tools", "format", "path", "files", "limit", "pairing", "optional", "gigabytes", "get"}
-)
+Format = Literal["fasta", "mmseqs", "hhsuite", "mmcif", "text"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Database:
     """One database of a preset.
 
     Attributes:
-        name: AlphaFold's name: uniref90, mgnify, small_bfd, bfd, uniref30, uniprot, pdb70, pdb_seqres, pdb_mmcif …
+        name: AlphaFold's: uniref90, mgnify, small_bfd, bfd, uniref30, uniprot, pdb70, pdb_seqres, pdb_mmcif …
         tools: programs that read it.
         format: `fasta` (plain, .gz or .zst), `mmseqs` (prefix; expandable if `<path>_aln` is there),
             `hhsuite` (prefix), `mmcif` (folder of mmCIF files) or `text`.
@@ -39,7 +39,7 @@ class Database:
 
     name: str
     tools: frozenset[str]
-    format: Literal["fasta", "mmseqs", "hhsuite", "mmcif", "text"]
+    format: Format
     path: Path
     files: tuple[Path, ...]
     limit: int | None
@@ -63,7 +63,7 @@ class Preset:
     databases: tuple[Database, ...]
 
     def select(self, tool: Tool, *, pairing: bool = False) -> list[Database]:
-        """Databases that `tool` reads, in order; those for pairing only if `pairing`. Optional ones only if there."""
+        """Databases that `tool` reads, in order: those for pairing if `pairing`, optional ones if there."""
         return [
             database
             for database in self.databases
@@ -75,3 +75,134 @@ class Preset:
     def find(self, name: str) -> Database | None:
         """The database called `name`, if the preset has it."""
         return next((database for database in self.databases if database.name == name), None)
+
+
+class _Entry(Model):
+    """One database as resources/databases.yaml writes it."""
+
+    name: str
+    tools: list[Tool] = Field(min_length=1)
+    format: Format
+    path: str
+    files: tuple[str, ...] = ()
+    limit: int | None = Field(None, ge=1)
+    pairing: bool = False
+    optional: bool = False
+    gigabytes: float
+    get: str | None = None
+
+
+class _Listed(Model):
+    """One preset as resources/databases.yaml writes it. `get` is for databases without one of their own."""
+
+    description: str
+    root: str
+    get: str
+    databases: list[_Entry] = Field(min_length=1)
+
+
+def load_preset(name: str, root: str | Path | None = None, listing: Path | None = None) -> Preset:
+    """Read one preset.
+
+    Args:
+        name: entry of `listing`.
+        root: folder of the preset's files, in place of the one the preset names.
+        listing: a file like resources/databases.yaml, which is the default.
+
+    Raises:
+        ConfigError: no such preset, or the file is not what it should be.
+    """
+    listing = listing or resource("resources/databases.yaml")
+    try:
+        listed = yaml.safe_load(listing.read_text(encoding="utf-8"))
+        presets = {key: _Listed.model_validate(value) for key, value in listed.items()}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, ValidationError) as error:
+        raise ConfigError(f"{listing}: cannot be read as a list of database presets: {error}") from error
+    if name not in presets:
+        raise ConfigError(f"db_preset {name!r} is not in {listing}. It has: {', '.join(sorted(presets))}.")
+    chosen = presets[name]
+    folder = Path(root) if root else resource(chosen.root)
+    return Preset(name, folder, tuple(_database(entry, folder, chosen.get) for entry in chosen.databases))
+
+
+#: Programs behind `msa.tool`, the one that must have a database last. AlphaFold's full_dbs searches BFD and
+#: UniRef30 with hhblits, and the databases in FASTA with jackhmmer.
+TOOLS: dict[str, tuple[Tool, ...]] = {
+    "jackhmmer": ("jackhmmer",),
+    "hhblits": ("jackhmmer", "hhblits"),
+    "mmseqs": ("mmseqs",),
+    "precomputed": (),
+    "single_sequence": (),
+}
+
+
+def used(preset: Preset, settings: MsaSettings) -> list[Database]:
+    """Every database that an MSA step with these settings reads, pairing included, in the preset's order."""
+    tools = {*TOOLS[settings.tool], settings.templates}
+    return [
+        database
+        for database in preset.databases
+        if tools & database.tools and not (database.optional and database.missing)
+    ]
+
+
+def check(preset: Preset, settings: MsaSettings) -> None:
+    """See that all files are there, before any search starts.
+
+    Raises:
+        ConfigError: the preset has no database for the chosen tool.
+        DatabaseMissingError: lists every missing file, its size and how to get it.
+    """
+    wanted = [*TOOLS[settings.tool][-1:], *([settings.templates] if settings.templates != "none" else [])]
+    for tool in wanted:
+        if not any(tool in database.tools for database in preset.databases):
+            have = sorted({each for database in preset.databases for each in database.tools})
+            raise ConfigError(
+                f"db_preset {preset.name!r} has no database for {tool}; it has some for {', '.join(have)}. "
+                "Choose another db_preset or tool."
+            )
+    lines = [
+        f"  {file} ({database.name}, {database.gigabytes:g} GB): {database.get}"
+        for database in used(preset, settings)
+        for file in database.missing
+    ]
+    if lines:
+        raise DatabaseMissingError(
+            f"db_preset {preset.name!r} in {preset.root}: {len(lines)} file(s) or folder(s) are missing:\n"
+            + "\n".join(lines)
+            + "\nSet `msa.db_root` if they are elsewhere, or choose another `msa.db_preset`."
+        )
+
+
+def fingerprint(preset: Preset, settings: MsaSettings) -> list[dict[str, Any]]:
+    """Identity of every database that is read, and its limit, for recipes. A folder counts by its names."""
+    return [
+        {
+            "name": database.name,
+            "limit": database.limit,
+            "pairing": database.pairing,
+            "files": [_identity(file) for file in database.files],
+        }
+        for database in used(preset, settings)
+    ]
+
+
+def _identity(file: Path) -> dict[str, Any]:
+    if file.is_dir():
+        return {"name": file.name, "entries": sum(1 for _ in file.iterdir())}
+    return file_fingerprint(file)
+
+
+def _database(entry: _Entry, root: Path, get: str) -> Database:
+    return Database(
+        name=entry.name,
+        tools=frozenset(entry.tools),
+        format=entry.format,
+        path=root / entry.path,
+        files=tuple(root / file for file in entry.files or (entry.path,)),
+        limit=entry.limit,
+        pairing=entry.pairing,
+        optional=entry.optional,
+        gigabytes=entry.gigabytes,
+        get=entry.get or get,
+    )
