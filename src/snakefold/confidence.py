@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,12 +128,13 @@ def read_pae(data: bytes) -> dict[int, NDArray[np.float32]]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = {int(name.removeprefix("rank_")): arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
         raise SnakefoldError(f"pae.npz: expected arrays named rank_<n> ({error}). Fold it again.") from error
     for number, matrix in found.items():
         if matrix.dtype != np.uint8 or matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise SnakefoldError(
-                f"pae.npz: rank_{number} is {matrix.dtype} {matrix.shape}, expected uint8 [L, L]. Fold it again."
+                f"pae.npz: rank_{number} is {matrix.dtype} {matrix.shape}, expected uint8 [L, L]. "
+                "Fold it again."
             )
     return {number: dequantise_pae(found[number]) for number in sorted(found)}
 
@@ -188,8 +190,8 @@ def interface_pae(pae: NDArray[Any], chain_lengths: Sequence[int]) -> float | No
 def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = None) -> dict[str, Any]:
     """The columns of `METRICS_COLUMNS` that the target's own files tell, for its best model.
 
-    `id`, `state`, `seconds`, `stored` and the reference columns belong to the run: the caller adds them. A value the
-    model does not give is None. `pae` as `read_pae` returns it.
+    `id`, `state`, `seconds`, `stored` and the reference columns belong to the run: the caller adds them.
+    A value the model does not give is None. `pae` as `read_pae` returns it.
     """
     best = scores.models[0]
     matrix = pae.get(0) if pae else None
