@@ -10,12 +10,13 @@ from snakefold.config import Config
 from snakefold.errors import TargetError
 from snakefold.msa import databases, search
 from snakefold.msa.bundle import Log
-from snakefold.paths import resource
 from snakefold.plan.files import PlannedChunk
 from snakefold.store import Entry, Store
 
 
-def search_to_store(chunk: PlannedChunk, config: Config, store: Store, work: Path, log: Log) -> dict[str, Any]:
+def search_to_store(
+    chunk: PlannedChunk, config: Config, store: Store, work: Path, log: Log
+) -> dict[str, Any]:
     """Search the databases for the chunk's chains and put each result into the store as it comes.
 
     Returns:
@@ -28,7 +29,7 @@ def search_to_store(chunk: PlannedChunk, config: Config, store: Store, work: Pat
     searched: list[str] = []
     failed: dict[str, str] = {}
     if missing:
-        preset = databases.load_preset(config.msa.db_preset, resource(config.msa.db_root or "."))
+        preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
         for key, files in search.search_chunk(missing, config.msa, preset, work=work, log=log):
             if isinstance(files, TargetError):
                 failed[key] = str(files)
