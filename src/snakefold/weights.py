@@ -59,6 +59,7 @@ def locate(
     setting: str,
     rehearsal: RehearsalSettings,
     needed: Sequence[str],
+    drawn: Sequence[str] | None = None,
     cache: Path = Path(".snakefold"),
 ) -> Weights:
     """Find parameters for the models `needed`.
@@ -68,12 +69,12 @@ def locate(
             `rehearsal` for random parameters whatever is there.
         rehearsal: how random parameters are drawn.
         needed: AlphaFold's names of models.
+        drawn: the models that a rehearsal runs, if they are others.
         cache: random parameters are kept in `cache/rehearsal-<blocks>-blocks`.
 
     Raises:
         WeightsMissingError: the folder named lacks a model, or the user's data folder holds some but not
-            all: random
-            parameters never stand in for official ones that were meant to be there.
+            all: random parameters never stand in for official ones that were meant to be there.
     """
     if setting not in ("auto", "rehearsal"):
         return _existing(Path(setting).expanduser(), needed, "the setting `weights`")
@@ -83,7 +84,7 @@ def locate(
         if any(parameters_file(default_folder(), name).is_file() for name in needed):
             return _existing(default_folder(), needed, "the user's data folder")
     folder = cache / f"rehearsal-{rehearsal.blocks}-blocks"
-    rehearsal_parameters.draw(folder, needed, rehearsal.blocks)
+    rehearsal_parameters.draw(folder, needed if drawn is None else drawn, rehearsal.blocks)
     return Weights(folder, rehearsal=True, blocks=rehearsal.blocks)
 
 

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if all is well, 1 if targets failed, 2 if a setting, an input or the installation must be put right.
     """
-    options = parser().parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _leave)
     try:
         return int(options.function(options) or 0)
@@ -33,6 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("snakefold: interrupted. Start again to go on where it stopped.", file=sys.stderr)
         return 130
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of a command line; what follows `--` is kept for Snakemake as `passed_on`."""
+    words = list(arguments)
+    passed_on: list[str] = []
+    if "--" in words:
+        words, passed_on = words[: words.index("--")], words[words.index("--") + 1 :]
+    options = parser().parse_args(words)
+    options.passed_on = passed_on
+    return options
 
 
 def parser() -> argparse.ArgumentParser:

@@ -22,22 +22,36 @@ def add(commands: Commands) -> None:
         summary="fold a set of proteins",
         example="snakefold run proteins.fasta --set msa.tool=mmseqs --set results=out -- --cores 8",
     )
-    parser.add_argument("input", nargs="*", help="FASTA, CSV or A3M files, or folders; none folds the demo set")
+    parser.add_argument(
+        "input", nargs="*", help="FASTA, CSV or A3M files, or folders; none folds the demo set"
+    )
     parser.add_argument("--configfile", type=Path, help="YAML file of settings (config/README.md lists them)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="one setting; the value is read as YAML"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one setting; the value is read as YAML",
     )
-    parser.add_argument("--profile", default="default", help="how jobs are run: a folder of profiles/ or a path")
+    parser.add_argument(
+        "--profile", default="default", help="how jobs are run: a folder of profiles/ or a path"
+    )
     parser.add_argument("--cores", default=None, help="cores to use; the profile's number if not given")
     parser.add_argument("--dry-run", "-n", action="store_true", help="show what would be done")
-    parser.add_argument("snakemake", nargs=argparse.REMAINDER, help="after `--`: options passed to Snakemake")
+    parser.usage = "%(prog)s [OPTIONS] [INPUT ...] [-- OPTIONS OF SNAKEMAKE]"
 
 
 def snakemake_command(options: argparse.Namespace) -> list[str]:
     """The command line that `snakefold run` becomes."""
     workflow = house()
     profile = workflow / "profiles" / options.profile
-    command_line = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "workflow" / "Snakefile")]
+    command_line = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(workflow / "workflow" / "Snakefile"),
+    ]
     command_line += ["--workflow-profile", str(profile if profile.is_dir() else Path(options.profile))]
     if options.configfile:
         if not options.configfile.is_file():
@@ -50,7 +64,7 @@ def snakemake_command(options: argparse.Namespace) -> list[str]:
         command_line += ["--cores", options.cores]
     if options.dry_run:
         command_line.append("--dry-run")
-    return command_line + [item for item in options.snakemake if item != "--"]
+    return command_line + options.passed_on
 
 
 def _settings(options: argparse.Namespace) -> list[str]:

@@ -46,7 +46,9 @@ def add(commands: Commands) -> None:
     request.add_argument("batch", type=Path, help="batch file of the plan")
     _config(request)
     request.add_argument("--msas", type=Path, nargs="*", default=[], help="summaries of the chunks it needs")
-    request.add_argument("--out", type=Path, required=True, help="request.json; inputs.tar.zst goes beside it")
+    request.add_argument(
+        "--out", type=Path, required=True, help="request.json; inputs.tar.zst goes beside it"
+    )
 
     task = command(
         commands,
@@ -69,13 +71,15 @@ def add(commands: Commands) -> None:
         "collect",
         _collect,
         summary="unpack a batch's archive into structures and a table",
-        example="snakefold collect b1.tar.zst --targets results/plan/targets.tsv "
+        example="snakefold collect b1.tar.zst --config results/config.yaml --targets results/plan/targets.tsv "
         "--structures results/structures --table results/tables/b1.parquet",
     )
     collect.add_argument("archive", type=Path, help="archive made by `snakefold task`")
     _config(collect)
     collect.add_argument("--targets", type=Path, required=True, help="targets.tsv of the plan")
-    collect.add_argument("--structures", type=Path, required=True, help="folder that gets a folder per target")
+    collect.add_argument(
+        "--structures", type=Path, required=True, help="folder that gets a folder per target"
+    )
     collect.add_argument("--table", type=Path, required=True, help="Parquet file of the batch's rows")
 
     report = command(
@@ -95,7 +99,9 @@ def add(commands: Commands) -> None:
         example="snakefold summary results",
     )
     summary.add_argument("results", type=Path, help="results folder of a run")
-    summary.add_argument("--out", type=Path, default=None, help="file for the text, written if nothing failed")
+    summary.add_argument(
+        "--out", type=Path, default=None, help="file for the text, written if nothing failed"
+    )
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
@@ -121,9 +127,7 @@ def _msa(options: argparse.Namespace) -> None:
 
     config = read_config(options.config)
     if options.threads:
-        config = config.model_copy(
-            update={"msa": config.msa.model_copy(update={"threads": options.threads})}
-        )
+        config = config.model_copy(update={"msa": config.msa.model_copy(update={"threads": options.threads})})
     chunk = PlannedChunk.model_validate_json(options.chunk.read_text())
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
         summary = search_to_store(chunk, config, Store(Path(config.store)), Path(work), _log)

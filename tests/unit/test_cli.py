@@ -1,0 +1,92 @@
+"""The command line: help with an example everywhere, honest exit codes, and what `run` becomes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from snakefold import cli, settings_docs
+from snakefold.cli.run import snakemake_command
+from snakefold.config import Config
+from snakefold.paths import house
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    (actions,) = (
+        action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return dict(actions.choices)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_has_help_with_an_example_that_parses(name: str) -> None:
+    text = commands()[name].format_help()
+    assert "Example: snakefold " in text
+    epilog = commands()[name].epilog or ""
+    cli.parse(epilog.removeprefix("Example: snakefold ").split(" > ")[0].split())
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    return cli.parse(["run", *arguments])
+
+
+def config_of(command: list[str]) -> dict[str, object]:
+    """Settings as Snakemake reads them: the arguments after --config."""
+    if "--config" not in command:
+        return {}
+    items = command[command.index("--config") + 1 :]
+    pairs = (item.partition("=") for item in items)
+    return {name: yaml.safe_load(value) for name, _, value in pairs}
+
+
+def test_run_becomes_snakemake(tmp_path: Path) -> None:
+    fasta = tmp_path / "my set.fasta"
+    fasta.write_text(">a\nMKT\n")
+    command = snakemake_command(
+        options(str(fasta), "--set", "msa.tool=mmseqs", "--set", "msa.threads=4", "--set", "results=out")
+    )
+    assert config_of(command) == {
+        "input": [str(fasta)],
+        "msa": {"tool": "mmseqs", "threads": 4},
+        "results": "out",
+    }
+    assert str(house() / "workflow" / "Snakefile") in command
+    assert str(house() / "profiles" / "default") in command
+
+
+def test_options_after_two_dashes_go_to_snakemake() -> None:
+    assert snakemake_command(options("--", "--cores", "8", "--forceall"))[-3:] == [
+        "--cores",
+        "8",
+        "--forceall",
+    ]
+
+
+@pytest.mark.parametrize("setting", ["tool", "=x", "msa.=x"])
+def test_malformed_setting_is_named(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--set", setting]) == 2
+    assert f"--set {setting}: expected NAME=VALUE" in capsys.readouterr().err
+
+
+def test_missing_input_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "no/such.fasta"]) == 2
+    assert "no/such.fasta: no such file" in capsys.readouterr().err
+
+
+def test_documented_settings_are_the_real_ones() -> None:
+    table = (house() / "config" / "README.md").read_text()
+    assert table == settings_docs.markdown() + "\n"
+    schema = json.loads((house() / "workflow" / "schemas" / "config.schema.json").read_text())
+    assert schema == settings_docs.schema()
+    names = {name for name, *_ in settings_docs.rows()}
+    assert {"msa.tool", "alphafold2.num_recycle", "relax.models_to_relax", "input"} <= names
+    assert all(text for *_, text in settings_docs.rows()), "every setting has a description"
+
+
+@pytest.mark.parametrize("path", sorted((house() / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_configuration_files_that_come_with_it_are_valid(path: Path) -> None:
+    Config.model_validate(yaml.safe_load(path.read_text()))
