@@ -1,0 +1,274 @@
+"""jackhmmer as AlphaFold runs it, with each database read once for all chains of a chunk.
+
+AlphaFold starts `jackhmmer -N 1` for every chain and database, so 100 GB are read again for every chain. Here
+HMMER's own code (pyhmmer) gets one block of the database after the other, and every chain searches the block
+while it is in memory. E-values need the number of sequences, which is known at the end: a block's hits
+are judged by fewer sequences than there are, which keeps a superset, and the merged hits are judged again by
+all of them. Rows and their order are those of the program.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import queue
+import shlex
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snakefold.config import MsaSettings
+from snakefold.errors import Reason, SnakefoldError, TargetError
+from snakefold.msa.bundle import Found, Hit, Log, RawMsa
+from snakefold.msa.databases import Database, Preset
+from snakefold.plan.files import PlannedChain
+
+#: AlphaFold's flags (alphafold.data.tools.jackhmmer).
+FLAGS = {"--F1": 0.0005, "--F2": 5e-05, "--F3": 5e-07, "--incE": 0.0001, "-E": 0.0001}
+#: The same for pyhmmer, and jackhmmer's own defaults for domains, which pyhmmer has otherwise.
+_PIPELINE: dict[str, Any] = {name.lstrip("-"): value for name, value in FLAGS.items()} | {
+    "domE": 10.0,
+    "incdomE": 0.001,
+}
+#: Small enough that a few blocks in memory cost nothing, large enough that a task is worth a thread's while.
+_BLOCK_RESIDUES = 4_000_000
+_PROGRESS_SECONDS = 60.0
+
+
+def parameters(_settings: MsaSettings) -> dict[str, Any]:
+    """What an alignment depends on besides its sequence and databases (for the recipe)."""
+    import pyhmmer
+
+    return {"pyhmmer": pyhmmer.__version__, "iterations": 1, **FLAGS}
+
+
+def search(
+    chains: Sequence[PlannedChain],
+    preset: Preset,
+    settings: MsaSettings,
+    work: Path,  # noqa: ARG001 - nothing is written; the call is the same for every tool
+    log: Log,
+    *,
+    pairing: bool = False,
+) -> Found:
+    """Alignments (Stockholm, query first) of every chain in every database jackhmmer reads, in preset order.
+
+    A chain without hits gets its query alone; one whose search fails gets a TargetError, the others go on.
+    Memory is a few blocks of the database and the hits of all chains.
+
+    Raises:
+        SnakefoldError: a database cannot be read as FASTA (plain, .gz or .zst).
+    """
+    found: dict[str, list[RawMsa] | TargetError] = {chain.key: [] for chain in chains}
+    for database in preset.select("jackhmmer", pairing=pairing) if chains else []:
+        todo = [chain for chain in chains if not isinstance(found[chain.key], TargetError)]
+        for chain, result in zip(todo, search_database(todo, database, settings.threads, log), strict=True):
+            so_far = found[chain.key]
+            if isinstance(result, TargetError):
+                found[chain.key] = result
+            elif isinstance(so_far, list):
+                so_far.append(result)
+    return found
+
+
+def command_line(database: Path, output: str, query: str = "query.fasta") -> str:
+    """The command that AlphaFold runs for one chain, shell-quoted."""
+    flags = [part for flag, value in FLAGS.items() for part in (flag, str(value))]
+    arguments = ["jackhmmer", "-o", "/dev/null", "-A", output, "--noali", *flags, "--cpu", "8", "-N", "1"]
+    return shlex.join([*arguments, query, str(database)])
+
+
+def search_database(
+    chains: Sequence[PlannedChain], database: Database, threads: int, log: Log
+) -> list[RawMsa | TargetError]:
+    """One pass over one database for all chains.
+
+    Raises:
+        SnakefoldError: the database cannot be read.
+    """
+    from pyhmmer.easel import Alphabet
+    from pyhmmer.plan7 import Pipeline
+
+    alphabet = Alphabet.amino()
+    started = told = time.perf_counter()
+    log(f"jackhmmer: {database.name}: {len(chains)} chains, one pass over {_megabytes(database.path)}")
+    pipelines: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(threads):
+        pipelines.put(Pipeline(alphabet, **_PIPELINE))
+    pool = ThreadPoolExecutor(threads)
+    try:
+        # Long chains first: none of them is left over when the others are done with the last block.
+        queries = [_Query(chain, alphabet) for chain in chains]
+        order = sorted(queries, key=lambda query: len(query.chain.sequence), reverse=True)
+        waiting: deque[list[tuple[_Query, Future[Any]]]] = deque()
+        most_waiting = 1 + math.ceil(threads / len(chains))
+        sequences = 0
+        for block in _blocks(database.path, alphabet):
+            waiting.append(
+                [(query, pool.submit(_search_block, query, block, pipelines)) for query in order if query.ok]
+            )
+            sequences += len(block)
+            if len(waiting) > most_waiting:
+                _collect(waiting.popleft())
+            if time.perf_counter() - told > _PROGRESS_SECONDS:
+                told = time.perf_counter()
+                log(f"jackhmmer: {database.name}: {sequences:,} sequences after {told - started:.0f} s")
+        while waiting:
+            _collect(waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+    seconds = time.perf_counter() - started
+    log(f"jackhmmer: {database.name}: {sequences:,} sequences, done in {seconds:.1f} s")
+    return [query.result(database, seconds / len(chains)) for query in queries]
+
+
+@dataclass
+class _Query:
+    """One chain in one database: its profile, the hits so far, and what went wrong, if something did.
+
+    `merged` holds hits with the number of blocks they stand for, as the digits of a binary counter: merging
+    copies, so equals are merged with equals.
+    """
+
+    chain: PlannedChain
+    alphabet: Any
+    sequence: Any = None
+    profile: Any = None
+    merged: list[tuple[int, Any]] = field(default_factory=list)
+    error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        from pyhmmer.easel import TextSequence
+        from pyhmmer.plan7 import Background, Builder
+
+        try:
+            text = TextSequence(name=self.chain.key, sequence=self.chain.sequence)
+            self.sequence = text.digitize(self.alphabet)
+            builder = Builder(self.alphabet, architecture="hand")
+            self.profile, _, _ = builder.build(self.sequence, Background(self.alphabet))
+        except Exception as error:  # one chain's failure must not lose the others
+            self.error = error
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing went wrong so far."""
+        return self.error is None
+
+    def add(self, hits: Any) -> None:
+        """Take the hits of one more block."""
+        blocks = 1
+        while self.merged and self.merged[-1][0] == blocks:
+            hits = self.merged.pop()[1].merge(hits)
+            blocks *= 2
+        self.merged.append((blocks, hits))
+
+    def result(self, database: Database, seconds: float) -> RawMsa | TargetError:
+        """The alignment of all included domains, best hit first."""
+        if self.error is None:
+            try:
+                msa, hits = self._alignment()
+            except Exception as error:  # one chain's failure must not lose the others
+                self.error = error
+        if self.error is not None:
+            return TargetError(
+                Reason.MSA_FAILED,
+                f"jackhmmer: {database.name}: {type(self.error).__name__}: {self.error}",
+                "Run the command by hand to see more: " + command_line(database.path, "out.sto"),
+            )
+        rows = len(msa.sequences)
+        if database.limit is not None and rows > database.limit:
+            msa = msa.select(sequences=range(database.limit))
+        text = io.BytesIO()
+        # One line a row: `pfam` is Stockholm without wrapping.
+        msa.write(text, "pfam")
+        return RawMsa(
+            database=database.name,
+            format="sto",
+            text=text.getvalue().decode("ascii", errors="replace"),
+            hits=hits,
+            found=rows - 1,
+            pairing=database.pairing,
+            commands=[command_line(database.path, f"{database.name}.sto")],
+            seconds=seconds,
+        )
+
+    def _alignment(self) -> tuple[Any, list[Hit]]:
+        from pyhmmer.plan7 import TopHits, Trace
+
+        first, *others = [hits for _, hits in self.merged] or [TopHits(self.profile)]
+        # Judges all hits by the sequences of all blocks.
+        top = first.merge(*others) if others else first
+        msa = top.to_msa(
+            self.alphabet,
+            sequences=[self.sequence],
+            traces=[Trace.from_sequence(self.sequence)],
+            all_consensus_cols=True,
+            digitize=True,
+        )
+        return msa, [_hit(hit) for hit in top if hit.included]
+
+
+def _search_block(query: _Query, block: Any, pipelines: queue.SimpleQueue[Any]) -> Any:
+    pipeline = pipelines.get()
+    try:
+        pipeline.clear()
+        return pipeline.search_hmm(query.profile, block)
+    finally:
+        pipelines.put(pipeline)
+
+
+def _collect(searched: list[tuple[_Query, Future[Any]]]) -> None:
+    for query, future in searched:
+        try:
+            hits = future.result()
+            if query.ok:
+                query.add(hits)
+        except Exception as error:  # one chain's failure must not lose the others
+            query.error = error
+
+
+def _hit(hit: Any) -> Hit:
+    """The best domain of a hit, compared to the query's own residues."""
+    alignment = hit.best_domain.alignment
+    pairs = list(zip(alignment.hmm_sequence.upper(), alignment.target_sequence.upper(), strict=True))
+    aligned = [(model, target) for model, target in pairs if model != "." and target != "-"]
+    same = sum(model == target for model, target in aligned)
+    return Hit(hit.name, hit.evalue, round(100 * same / max(1, len(aligned)), 1), len(pairs))
+
+
+def _blocks(path: Path, alphabet: Any) -> Iterator[Any]:
+    """Blocks of sequences of a FASTA file; a compressed one is unpacked on the way."""
+    from pyhmmer.easel import SequenceFile
+
+    try:
+        with (
+            closing(_opened(path)) as source,
+            SequenceFile(source, "fasta", digital=True, alphabet=alphabet) as file,
+        ):
+            while block := file.read_block(residues=_BLOCK_RESIDUES):
+                yield block
+    except Exception as error:
+        raise SnakefoldError(
+            f"{path}: cannot be read as FASTA ({type(error).__name__}: {error}). "
+            "Expected protein sequences as plain text, .gz or .zst; get the database again."
+        ) from error
+
+
+def _opened(path: Path) -> Any:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    if path.suffix == ".zst":
+        import zstandard
+
+        return zstandard.open(path, "rb")
+    return path.open("rb")
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path} ({path.stat().st_size / 1e6:,.1f} MB)"
