@@ -90,7 +90,7 @@ def _letters(part: str, name: str, offset: int) -> str:
             "no_sequence",
             f"{name} is empty.",
             "Add the sequence, or take the ':' away." if name != "The sequence" else "Add the sequence.",
-            offset or None,
+            offset - 1 if offset else None,
         )
     _refuse_meaningless(letters, name, offset)
     return letters

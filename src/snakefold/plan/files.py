@@ -6,8 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 
 from snakefold.contracts import Key, Model, TargetInput
@@ -173,8 +174,9 @@ def _table(
 ) -> str:
     text = io.StringIO()
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
-    table.writerow(field.name for field in fields(kind))
-    table.writerows(astuple(row) for row in rows)
+    names = [field.name for field in fields(kind)]
+    table.writerow(names)
+    table.writerows(map(attrgetter(*names), rows))
     return text.getvalue()
 
 
