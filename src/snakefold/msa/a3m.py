@@ -6,6 +6,7 @@ AlphaFold's features follow from it without loss, and the letters of insertions 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
@@ -175,7 +176,7 @@ def neff(msa: Msa) -> float:
             near = either - different >= _NEIGHBOUR_IDENTITY * either - 1e-9
             neighbours[after] += near
             neighbours[row] += np.count_nonzero(near)
-    return float((1.0 / neighbours).sum())
+    return math.fsum(1.0 / neighbours)
 
 
 def _packed(bits: NDArray[Any]) -> NDArray[np.uint64]:

@@ -136,13 +136,15 @@ TOOLS: dict[str, tuple[Tool, ...]] = {
 }
 
 
-def used(preset: Preset, settings: MsaSettings) -> list[Database]:
-    """Every database that an MSA step with these settings reads, pairing included, in the preset's order."""
+def used(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> list[Database]:
+    """Every database that an MSA step with these settings reads, in the preset's order."""
     tools = {*TOOLS[settings.tool], settings.templates}
     return [
         database
         for database in preset.databases
-        if tools & database.tools and not (database.optional and database.missing)
+        if tools & database.tools
+        and (pairing or not database.pairing)
+        and not (database.optional and database.missing)
     ]
 
 
@@ -174,7 +176,7 @@ def check(preset: Preset, settings: MsaSettings) -> None:
         )
 
 
-def fingerprint(preset: Preset, settings: MsaSettings) -> list[dict[str, Any]]:
+def fingerprint(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> list[dict[str, Any]]:
     """Identity of every database that is read, and its limit, for recipes. A folder counts by its names."""
     return [
         {
@@ -183,7 +185,7 @@ def fingerprint(preset: Preset, settings: MsaSettings) -> list[dict[str, Any]]:
             "pairing": database.pairing,
             "files": [_identity(file) for file in database.files],
         }
-        for database in used(preset, settings)
+        for database in used(preset, settings, pairing=pairing)
     ]
 
 
