@@ -137,7 +137,9 @@ def _files(
         msa = _PARSE[raw.format](raw.text).truncated(limit)
         (pairing if raw.pairing else own).append(msa)
         uses.append(
-            DatabaseUse(name=raw.database, rows=raw.found, kept=len(msa) - 1, fingerprint=fingerprint)
+            DatabaseUse(
+                name=raw.database, rows=raw.found, kept=len(msa) - 1, fingerprint="+".join(fingerprints)
+            )
         )
     merged = a3m.merge(own)
     files = {"msa.a3m": merged.to_a3m().encode(), "hits.tsv": _table(chain, raws)}
