@@ -1,0 +1,261 @@
+"""Templates: hhsearch on a PDB70-like database or hmmsearch on pdb_seqres, then AlphaFold's featurisers.
+
+The searches are those of `alphafold.data.pipeline`: the query's first alignment (UniRef90), duplicate rows
+and empty columns dropped, with the flags of `alphafold/data/tools/{hhsearch,hmmsearch,hmmbuild}.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snakefold.config import MsaSettings
+from snakefold.errors import ConfigError, DatabaseMissingError, Reason, TargetError
+from snakefold.msa import programs
+from snakefold.msa.bundle import Log, RawMsa
+from snakefold.msa.databases import Database, Preset
+from snakefold.plan.files import PlannedChain
+
+#: AlphaFold's MAX_TEMPLATE_HITS.
+MAX_HITS = 20
+_HMMSEARCH_FLAGS = ["--F1", "0.1", "--F2", "0.1", "--F3", "0.1", "--incE", "100", "-E", "100"]
+_HMMSEARCH_FLAGS += ["--domE", "100", "--incdomE", "100"]
+_TEXTS = ("template_domain_names", "template_sequence")
+
+Features = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Templates of one chain.
+
+    Attributes:
+        npz: what `load` reads, or None if no template was found.
+        names: `<pdb id>_<chain>` of the templates, best first.
+        commands: shell-quoted command lines that ran.
+        seconds: of the search and the reading of structures.
+        warnings: hits that could not be used, and why.
+    """
+
+    npz: bytes | None
+    names: Sequence[str] = ()
+    commands: Sequence[str] = ()
+    seconds: float = 0.0
+    warnings: Sequence[str] = ()
+
+
+def parameters(settings: MsaSettings) -> dict[str, Any]:
+    """What templates depend on besides alignment and databases (for the recipe)."""
+    names = {"none": (), "hhsearch": ("hhsearch", "kalign"), "hmmsearch": ("hmmbuild", "hmmsearch", "kalign")}
+    return {
+        "tool": settings.templates,
+        "versions": {name: programs.version(name) for name in names[settings.templates]},
+        "max_template_date": settings.max_template_date,
+        "max_hits": MAX_HITS,
+    }
+
+
+def search(
+    chains: Sequence[PlannedChain],
+    msas: Mapping[str, RawMsa],
+    preset: Preset,
+    settings: MsaSettings,
+    *,
+    work: Path,
+    log: Log,
+) -> dict[str, Templates | TargetError]:
+    """Templates of every chain.
+
+    Args:
+        msas: by chain key, the alignment to search with: the chain's first (UniRef90), cut to its limit.
+        settings: `templates` chooses hhsearch or hmmsearch; `max_template_date` is the last release date.
+
+    Raises:
+        ConfigError: `templates` is none, or the preset has no database for it.
+        DatabaseMissingError, MissingProgramError: nothing was searched.
+    """
+    sources = _sources(preset, settings)
+    featuriser = _featuriser(sources, settings)
+    work.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Templates | TargetError] = {}
+    for chain in chains:
+        scratch = Path(tempfile.mkdtemp(prefix="templates.", dir=work)).resolve()
+        searching = _Searching(chain, scratch, settings, sources, log, [])
+        try:
+            found[chain.key] = searching.templates(msas[chain.key], featuriser)
+        except programs.ProgramError as error:
+            found[chain.key] = TargetError(Reason.MSA_FAILED, str(error), "Or set `msa.templates: none`.")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return found
+
+
+def dump(features: Mapping[str, Any]) -> bytes:
+    """AlphaFold's template_* features as a compressed npz without pickles: texts as fixed-width bytes."""
+    arrays = {
+        name: np.asarray(value, dtype=np.bytes_ if name in _TEXTS else np.float32)
+        for name, value in features.items()
+    }
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
+
+
+def load(data: bytes) -> Features:
+    """Features of T templates over L residues, of AlphaFold's names and types.
+
+    `template_aatype` float32 [T, L, 22] (one-hot, HHblits order), `template_all_atom_masks` [T, L, 37],
+    `template_all_atom_positions` [T, L, 37, 3] in Å, `template_sum_probs` [T, 1], and `template_domain_names`
+    and `template_sequence`, objects (bytes) [T].
+    """
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        return {
+            name: stored[name].astype(object) if name in _TEXTS else stored[name] for name in stored.files
+        }
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Databases of a template search: what is searched, the mmCIF folder, the list of obsolete entries."""
+
+    searched: Database
+    structures: Path
+    obsolete: Path | None
+
+
+def _sources(preset: Preset, settings: MsaSettings) -> _Sources:
+    if settings.templates == "none":
+        raise ConfigError("msa.templates is none: no template search was asked for.")
+    databases = preset.select(settings.templates)
+    wanted = "hhsuite" if settings.templates == "hhsearch" else "fasta"
+    searched = next((each for each in databases if each.format == wanted), None)
+    folder = next((each for each in databases if each.format == "mmcif"), None)
+    if searched is None or folder is None:
+        raise ConfigError(
+            f"db_preset {preset.name!r} lacks what {settings.templates} needs: a database in {wanted} format "
+            "and a folder of mmCIF files. Choose another db_preset, or set `msa.templates: none`."
+        )
+    if not any(folder.path.glob("*.cif")):
+        raise DatabaseMissingError(f"{folder.path}: no *.cif files there. {folder.get}")
+    obsolete = next((each.path for each in databases if each.format == "text"), None)
+    return _Sources(searched, folder.path, obsolete)
+
+
+def _featuriser(sources: _Sources, settings: MsaSettings) -> Any:
+    from alphafold.data import templates
+
+    kinds = {"hhsearch": templates.HhsearchHitFeaturizer, "hmmsearch": templates.HmmsearchHitFeaturizer}
+    return kinds[settings.templates](
+        mmcif_dir=str(sources.structures),
+        max_template_date=settings.max_template_date,
+        max_hits=MAX_HITS,
+        kalign_binary_path=str(programs.find("kalign")),
+        release_dates_path=None,
+        obsolete_pdbs_path=str(sources.obsolete) if sources.obsolete else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Searching:
+    """The search of one chain."""
+
+    chain: PlannedChain
+    scratch: Path
+    settings: MsaSettings
+    sources: _Sources
+    log: Log
+    ran: list[programs.Ran]
+
+    def templates(self, msa: RawMsa, featuriser: Any) -> Templates:
+        stockholm = _condensed(msa)
+        search = self._hhsearch if self.settings.templates == "hhsearch" else self._hmmsearch
+        hits, warnings = self._readable(search(stockholm))
+        result = featuriser.get_templates(query_sequence=self.chain.sequence, hits=hits)
+        warnings += [*result.warnings, *result.errors]
+        # Without a template AlphaFold's hmmsearch featuriser makes up an empty one, the other none at all.
+        names = [name.decode() for name in result.features["template_domain_names"] if name]
+        self.log(
+            f"{self.settings.templates}: {self.chain.key[:12]}: {len(hits)} hits, {len(names)} templates"
+        )
+        return Templates(
+            npz=dump(result.features) if names else None,
+            names=names,
+            commands=[ran.command for ran in self.ran],
+            seconds=sum(ran.seconds for ran in self.ran),
+            warnings=warnings,
+        )
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        self.ran.append(programs.run([programs.find(program), *arguments], self.scratch, self.log))
+
+    def _hhsearch(self, stockholm: str) -> Sequence[Any]:
+        from alphafold.data import parsers
+
+        query, report = self.scratch / "query.a3m", self.scratch / "hits.hhr"
+        query.write_text(parsers.convert_stockholm_to_a3m(stockholm))
+        database = self.sources.searched.path.resolve()
+        threads = str(self.settings.threads)
+        self._run(
+            "hhsearch", "-i", query, "-o", report, "-maxseq", "1000000", "-cpu", threads, "-d", database
+        )
+        return parsers.parse_hhr(report.read_text())
+
+    def _hmmsearch(self, stockholm: str) -> Sequence[Any]:
+        from alphafold.data import parsers
+
+        query, profile, hits = (self.scratch / name for name in ("query.sto", "query.hmm", "hits.sto"))
+        query.write_text(stockholm)
+        self._run("hmmbuild", "--hand", "--amino", profile, query)
+        flags = ["--noali", "--cpu", str(self.settings.threads), *_HMMSEARCH_FLAGS]
+        self._run("hmmsearch", *flags, "-A", hits, profile, self.sources.searched.path.resolve())
+        text = hits.read_text()
+        if not text.strip():
+            return []
+        a3m = parsers.convert_stockholm_to_a3m(text, remove_first_row_gaps=False)
+        return parsers.parse_hmmsearch_a3m(self.chain.sequence, a3m, skip_first=False)
+
+    def _readable(self, hits: Sequence[Any]) -> tuple[list[Any], list[str]]:
+        """Hits whose mmCIF file is there, and warnings of the others, at which AlphaFold would stop."""
+        replaced = _replacements(self.sources.obsolete)
+        kept, warnings = [], []
+        for hit in hits:
+            entry = hit.name.partition("_")[0].lower()
+            entry = replaced.get(entry, entry)
+            if entry is None or (self.sources.structures / f"{entry}.cif").is_file():
+                kept.append(hit)
+            else:
+                warnings.append(
+                    f"template {hit.name.split()[0]}: no {entry}.cif in {self.sources.structures.name}"
+                )
+        return kept, warnings
+
+
+def _replacements(obsolete: Path | None) -> Mapping[str, str | None]:
+    """PDB entries by the obsolete entry they replace; None for one that was withdrawn."""
+    from alphafold.data import templates
+
+    return templates._parse_obsolete(str(obsolete)) if obsolete else {}
+
+
+def _condensed(msa: RawMsa) -> str:
+    """Stockholm text as AlphaFold searches templates with: no duplicate rows, no empty columns."""
+    from alphafold.data import parsers
+
+    stockholm = msa.text if msa.format == "sto" else _stockholm(msa.text)
+    return parsers.remove_empty_columns_from_stockholm_msa(parsers.deduplicate_stockholm_msa(stockholm))
+
+
+def _stockholm(a3m: str) -> str:
+    """Match columns of an A3M as Stockholm, all of them the query's (`#=GC RF`), as jackhmmer marks them."""
+    rows = [record.partition("\n")[2] for record in f"\n{a3m}".split("\n>")[1:]]
+    aligned = ["".join(letter for letter in row if letter.isupper() or letter == "-") for row in rows]
+    lines = [f"row_{number} {row}" for number, row in enumerate(aligned)]
+    return "\n".join(["# STOCKHOLM 1.0", "", *lines, f"#=GC RF {'x' * len(aligned[0])}", "//", ""])

@@ -1,0 +1,260 @@
+"""Template search on a real structure (2GTL, erythrocruorin, in the wheel of tmtools) against AlphaFold's."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import hhsuite
+import numpy as np
+import pytest
+import tmtools
+from families import chain
+
+from snakefold.config import MsaSettings
+from snakefold.errors import ConfigError, DatabaseMissingError, TargetError
+from snakefold.msa import programs, templates
+from snakefold.msa.bundle import RawMsa
+from snakefold.msa.databases import Database, Preset
+
+CHAINS = {
+    "A": "ADDEDCCSYEDRREIRHIWDDVWSSSFTDRRVAIVRAVFDDLFKHYPTSKALFERVKIDEPESGEFKSHLVRVANGLKLLINLLDDTLVL"
+    "QSHLGHLADQHIQRKGVTKEYFRGIGEAFARVLPQVLSCFNVDAWNRCFHRLVARIAKDLP",
+    "B": "KKQCGVLEGLKVKSEWGRAYGSGHDREAFSQAIWRATFAQVPESRSLFKRVHGDDTSHPAFIAHADRVLGGLDIAISTLDQPATLKEELD"
+    "HLQVQHEGRKIPDNYFDAFKTAILHVVAAQLGRCYDREAWDACIDHIEDGIKGHH",
+    "D": "ECLVTESLKVKLQWASAFGHAHERVAFGLELWRDIIDDHPEIKAPFSRVRGDNIYSPEFGAHSQRVLSGLDITISMLDTPDMLAAQLAHL"
+    "KVQHVERNLKPEFFDIFLKHLLHVLGDRLGTHFDFGAWHDCVDQIIDGIK",
+}
+#: Chain D as a relative would have it: a few substitutions, no residues at the ends.
+RELATIVE = CHAINS["D"][5:-5].replace("W", "F").replace("I", "V")
+QUERY = chain(RELATIVE)
+ALONE = RawMsa("uniref90", "a3m", f">{QUERY.key}\n{RELATIVE}\n")
+FAMILY = RawMsa("uniref90", "a3m", f"{ALONE.text}>d\n{CHAINS['D'][5:-5]}\n>again\n{CHAINS['D'][5:-5]}\n")
+
+
+def silent(line: str) -> None:
+    """A log nobody reads."""
+
+
+def described(path: Path, name: str, form: str, *tools: str) -> Database:
+    return Database(
+        name=name,
+        tools=frozenset(tools),
+        format=form,
+        path=path,
+        files=(path,),
+        limit=None,
+        pairing=False,
+        optional=False,
+        gigabytes=0.0,
+        get="Make it.",
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pdb")
+    (folder / "mmcif_files").mkdir()
+    shutil.copy(Path(tmtools.__file__).parent / "data" / "2gtl.cif", folder / "mmcif_files")
+    entries = "".join(
+        f">2gtl_{name} mol:protein length:{len(text)}  Hemoglobin chain\n{text}\n"
+        for name, text in CHAINS.items()
+    )
+    # An entry whose structure is not there, and one that is replaced by 2GTL.
+    entries += f">9zzz_A mol:protein length:{len(CHAINS['D'])}  Absent\n{CHAINS['D']}\n"
+    entries += f">1old_B mol:protein length:{len(CHAINS['B'])}  Replaced\n{CHAINS['B']}\n"
+    (folder / "pdb_seqres.txt").write_text(entries)
+    (folder / "obsolete.dat").write_text(
+        " LIST OF OBSOLETE COORDINATE ENTRIES AND SUCCESSORS\nOBSLTE    18-JUL-06 1OLD     2GTL\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pdb_seqres(root: Path) -> Preset:
+    return Preset(
+        "test",
+        root,
+        (
+            described(root / "pdb_seqres.txt", "pdb_seqres", "fasta", "hmmsearch"),
+            described(root / "mmcif_files", "pdb_mmcif", "mmcif", "hmmsearch", "hhsearch"),
+            described(root / "obsolete.dat", "obsolete", "text", "hmmsearch", "hhsearch"),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def pdb70(root: Path, pdb_seqres: Preset) -> Preset:
+    folder = root / "pdb70"
+    folder.mkdir()
+    prefix = hhsuite.database(folder, "pdb70", {f"2GTL_{name}": text for name, text in CHAINS.items()})
+    return dataclasses.replace(
+        pdb_seqres, databases=(described(prefix, "pdb70", "hhsuite", "hhsearch"), *pdb_seqres.databases[1:])
+    )
+
+
+def settings(tool: str, date: str = "2100-01-01") -> MsaSettings:
+    return MsaSettings(templates=tool, max_template_date=date, threads=2)
+
+
+def found(
+    preset: Preset, tool: str, work: Path, msa: RawMsa = ALONE, date: str = "2100-01-01"
+) -> templates.Templates:
+    result = templates.search([QUERY], {QUERY.key: msa}, preset, settings(tool, date), work=work, log=silent)[
+        QUERY.key
+    ]
+    assert isinstance(result, templates.Templates)
+    return result
+
+
+def assert_are_templates_of_the_query(data: bytes | None) -> None:
+    assert data is not None
+    features = templates.load(data)
+    count, length = len(features["template_domain_names"]), len(RELATIVE)
+    assert features["template_aatype"].shape == (count, length, 22)
+    assert features["template_all_atom_masks"].shape == (count, length, 37)
+    assert features["template_all_atom_positions"].shape == (count, length, 37, 3)
+    assert features["template_sum_probs"].shape == (count, 1)
+    # Neighbouring CA atoms (index 1) of the best template are 3.8 Å apart.
+    best = features["template_all_atom_positions"][0, :, 1]
+    seen = features["template_all_atom_masks"][0, :, 1] == 1
+    assert seen.sum() > 100
+    both = seen[1:] & seen[:-1]
+    distances = np.linalg.norm(best[1:] - best[:-1], axis=-1)[both]
+    assert np.median(distances) == pytest.approx(3.8, abs=0.1)
+    sequence = features["template_sequence"][0].decode()
+    same = sum(ours == theirs for ours, theirs in zip(sequence, RELATIVE, strict=True))
+    assert same > 0.8 * length
+
+
+def test_hmmsearch_finds_what_alphafolds_pipeline_finds(pdb_seqres: Preset, tmp_path: Path) -> None:
+    from alphafold.data import parsers
+    from alphafold.data.templates import HmmsearchHitFeaturizer
+    from alphafold.data.tools.hmmsearch import Hmmsearch
+
+    ours = found(pdb_seqres, "hmmsearch", tmp_path, FAMILY)
+    assert_are_templates_of_the_query(ours.npz)
+    assert ours.names[0] == "2gtl_D"
+    assert len(ours.names) >= 2
+    assert any("9zzz_A" in warning for warning in ours.warnings)
+    assert [Path(command.split()[0]).name for command in ours.commands] == ["hmmbuild", "hmmsearch"]
+
+    rows = [f"{name} {row}" for name, row in (("query", RELATIVE), ("d", CHAINS["D"][5:-5]))]
+    stockholm = "\n".join(["# STOCKHOLM 1.0", "", *rows, f"#=GC RF {'x' * len(RELATIVE)}", "//", ""])
+    runner = Hmmsearch(
+        binary_path=str(programs.find("hmmsearch")),
+        hmmbuild_binary_path=str(programs.find("hmmbuild")),
+        database_path=str(pdb_seqres.databases[0].path),
+    )
+    reported = runner.query(parsers.remove_empty_columns_from_stockholm_msa(stockholm))
+    hits = [hit for hit in runner.get_template_hits(reported, RELATIVE) if not hit.name.startswith("9zzz")]
+    featuriser = HmmsearchHitFeaturizer(
+        mmcif_dir=str(pdb_seqres.databases[1].path),
+        max_template_date="2100-01-01",
+        max_hits=20,
+        kalign_binary_path=str(programs.find("kalign")),
+        release_dates_path=None,
+        obsolete_pdbs_path=str(pdb_seqres.databases[2].path),
+    )
+    expected = featuriser.get_templates(RELATIVE, hits).features
+    features = templates.load(ours.npz or b"")
+    assert sorted(features) == sorted(expected)
+    for name, value in expected.items():
+        assert features[name].dtype == value.dtype
+        np.testing.assert_array_equal(features[name], value)
+
+
+@pytest.mark.needs("hhblits")
+def test_hhsearch_finds_the_same_fold(pdb70: Preset, tmp_path: Path) -> None:
+    result = found(pdb70, "hhsearch", tmp_path)
+    assert_are_templates_of_the_query(result.npz)
+    assert result.names[0] == "2gtl_D"
+    sum_probs = templates.load(result.npz or b"")["template_sum_probs"].ravel()
+    assert sum_probs[0] > 100
+    assert list(sum_probs) == sorted(sum_probs, reverse=True)
+
+
+def test_a_stockholm_alignment_gives_what_its_a3m_gives(pdb_seqres: Preset, tmp_path: Path) -> None:
+    rows = f"query {RELATIVE}\nd {CHAINS['D'][5:-5]}\n#=GC RF {'x' * len(RELATIVE)}\n//\n"
+    stockholm = RawMsa("uniref90", "sto", f"# STOCKHOLM 1.0\n\n{rows}")
+    assert found(pdb_seqres, "hmmsearch", tmp_path, stockholm).npz == (
+        found(pdb_seqres, "hmmsearch", tmp_path, FAMILY).npz
+    )
+
+
+def test_templates_released_too_late_are_not_used(pdb_seqres: Preset, tmp_path: Path) -> None:
+    assert found(pdb_seqres, "hmmsearch", tmp_path, date="2006-07-17").npz is None
+    assert found(pdb_seqres, "hmmsearch", tmp_path, date="2006-07-18").npz is not None
+
+
+def test_a_chain_like_nothing_else_has_no_templates(pdb_seqres: Preset, tmp_path: Path) -> None:
+    orphan = chain("WCMHWCYHMWCHYMWPCHMW")
+    msa = RawMsa("uniref90", "a3m", f">{orphan.key}\n{orphan.sequence}\n")
+    result = templates.search(
+        [orphan],
+        {orphan.key: msa},
+        pdb_seqres,
+        settings("hmmsearch", "1970-01-01"),
+        work=tmp_path,
+        log=silent,
+    )[orphan.key]
+    assert isinstance(result, templates.Templates)
+    assert (result.npz, list(result.names)) == (None, [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failing_chain_is_a_value_and_the_others_go_on(pdb_seqres: Preset, tmp_path: Path) -> None:
+    bad = QUERY.model_copy(update={"key": "0" * 64})
+    broken = RawMsa("uniref90", "sto", "# STOCKHOLM 1.0\n\nquery ACD\nother 123\n#=GC RF xxx\n//\n")
+    results = templates.search(
+        [bad, QUERY],
+        {bad.key: broken, QUERY.key: ALONE},
+        pdb_seqres,
+        settings("hmmsearch"),
+        work=tmp_path,
+        log=silent,
+    )
+    assert isinstance(results[bad.key], TargetError)
+    assert isinstance(results[QUERY.key], templates.Templates)
+
+
+def test_the_feature_pipeline_takes_them(pdb_seqres: Preset, tmp_path: Path) -> None:
+    from alphafold.data import parsers, pipeline
+    from alphafold.model import config, features
+
+    npz = found(pdb_seqres, "hmmsearch", tmp_path).npz or b""
+    raw = {
+        **pipeline.make_sequence_features(RELATIVE, "query", len(RELATIVE)),
+        **pipeline.make_msa_features([parsers.parse_a3m(FAMILY.text)]),
+        **templates.load(npz),
+    }
+    model = config.model_config("model_1_ptm")
+    processed = features.np_example_to_features(raw, model, random_seed=0)
+    count = min(4, len(templates.load(npz)["template_domain_names"]))
+    positions = processed["template_all_atom_positions"]
+    assert positions.shape[-4:] == (4, len(RELATIVE), 37, 3)
+    assert processed["template_mask"].reshape(-1, 4)[0].sum() == count
+    assert np.abs(positions).max() > 1
+    assert processed["template_pseudo_beta_mask"].sum() > 100
+
+
+def test_npz_is_the_same_every_time_and_holds_no_pickles(pdb_seqres: Preset, tmp_path: Path) -> None:
+    first, second = (found(pdb_seqres, "hmmsearch", tmp_path).npz for _ in range(2))
+    assert first == second
+    assert first is not None
+    assert b"cnumpy" not in first
+    again = templates.dump(templates.load(first))
+    assert again == first
+
+
+def test_what_the_preset_lacks_is_named(pdb_seqres: Preset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="hhsuite format"):
+        found(pdb_seqres, "hhsearch", tmp_path)
+    with pytest.raises(ConfigError, match="none"):
+        found(pdb_seqres, "none", tmp_path)
+    (tmp_path / "empty").mkdir()
+    empty = dataclasses.replace(pdb_seqres.databases[1], path=tmp_path / "empty")
+    without = dataclasses.replace(pdb_seqres, databases=(pdb_seqres.databases[0], empty))
+    with pytest.raises(DatabaseMissingError, match=r"no \*\.cif files there. Make it"):
+        found(without, "hmmsearch", tmp_path)
