@@ -1,0 +1,303 @@
+"""The plan step on real files: what it writes, keeps, refuses and removes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sequence_files import CRN, UBQ, write
+
+from snakefold.config import load_config
+from snakefold.contracts import FoldRequest, TargetInput
+from snakefold.errors import InputError, Reason, TargetError
+from snakefold.plan.files import read_batch, read_chunk
+from snakefold.plan.planner import Check, Plan, make_plan
+from snakefold.recipes import sequence_key
+from snakefold.store import Entry, Store
+
+RECIPE, MSA_RECIPE = "0123456789abcdef", "fedcba9876543210"
+SET = f">a first\n{UBQ}\n>b\n{CRN}\n>c\tagain\n{UBQ}\n>d\n{CRN}:{UBQ}\n>bad \x1b[1m\nMQ-\n>a\n{CRN}A\n"
+
+
+def plan(
+    sequences: Path | list[Path],
+    folder: Path,
+    store: Store | None = None,
+    check: Check | None = None,
+    **values: Any,
+) -> Plan:
+    paths = sequences if isinstance(sequences, list) else [sequences]
+    config = load_config({"input": [str(path) for path in paths], **values})
+    return make_plan(
+        config,
+        folder,
+        recipe=RECIPE,
+        msa_recipe=MSA_RECIPE,
+        rehearsal=True,
+        store=store,
+        check=check,
+    )
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_rows_are_the_records_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "set.fasta", SET)
+    made = plan(path, tmp_path / "plan")
+    rows = table(tmp_path / "plan" / "targets.tsv")
+    assert [(row["id"], row["state"], row["duplicate_of"]) for row in rows] == [
+        ("a", "to_do", ""),
+        ("b", "to_do", ""),
+        ("c", "duplicate_of", "a"),
+        ("d", "to_do", ""),
+        ("bad", "refused", ""),
+        ("a-2", "to_do", ""),
+    ]
+    assert [row["length"] for row in rows] == ["76", "46", "76", "122", "", "47"]
+    assert [row["source"] for row in rows] == [f"{path}:{line}" for line in (1, 3, 5, 7, 10, 11)]
+    assert rows[0]["key"] == rows[2]["key"] == sequence_key([UBQ])
+    assert rows[0]["batch"] == rows[2]["batch"]
+    assert rows[0]["bucket"] == "76"
+    assert rows[3]["bucket"] == ""
+    assert rows[3]["chains"] == "2"
+    assert rows[4]["reason"].startswith("The gap '-' is in the sequence.")
+    assert [row["header"] for row in rows] == ["a first", "b", "c again", "d", "bad \ufffd[1m", "a"]
+    assert (made.records, made.targets, made.duplicates, made.refused) == (6, 4, 1, 1)
+    assert "6 records: 4 targets (291 residues)" in str(made)
+
+
+def test_refusals_are_written_in_full(tmp_path: Path) -> None:
+    plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan")
+    (refusal,) = json.loads((tmp_path / "plan" / "refusals.json").read_text())
+    assert (refusal["record"], refusal["line"], refusal["code"]) == (5, 10, "gap")
+
+
+def test_batches_hold_what_a_request_needs(tmp_path: Path) -> None:
+    plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan")
+    rows = table(tmp_path / "plan" / "batches.tsv")
+    assert [row["padded_length"] for row in rows][-1] == ""
+    for row in rows:
+        batch = read_batch(tmp_path / "plan", row["batch"])
+        assert (batch.recipe, batch.msa_recipe, batch.rehearsal) == (RECIPE, MSA_RECIPE, True)
+        assert row["chunks"].split(",") == batch.chunks
+        assert int(row["residues"]) == sum(planned.target.length for planned in batch.targets)
+        request = FoldRequest(
+            batch=batch.batch,
+            engine="alphafold2",
+            recipe=batch.recipe,
+            padded_length=batch.padded_length,
+            targets=[planned.target for planned in batch.targets],
+        )
+        assert request.padded_length is None or request.padded_length >= int(row["longest"])
+
+
+def test_chains_are_searched_once_and_before_their_batch(tmp_path: Path) -> None:
+    plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan", msa={"chunk_size": 2})
+    rows = table(tmp_path / "plan" / "chains.tsv")
+    assert sorted(row["key"] for row in rows) == sorted(
+        sequence_key([chain]) for chain in (UBQ, CRN, CRN + "A")
+    )
+    in_chunks = {
+        chain.key: name for name in ("m0001", "m0002") for chain in read_chunk(tmp_path / "plan", name).chains
+    }
+    assert in_chunks == {row["key"]: row["chunk"] for row in rows}
+    for row in table(tmp_path / "plan" / "batches.tsv"):
+        batch = read_batch(tmp_path / "plan", row["batch"])
+        needed = {in_chunks[sequence_key([chain])] for item in batch.targets for chain in item.target.chains}
+        assert set(batch.chunks) == needed
+
+
+def test_own_alignment_needs_no_search(tmp_path: Path) -> None:
+    own = write(tmp_path, "own.a3m", f">q\n{UBQ}\n>h\n{UBQ}\n")
+    other = write(tmp_path, "other.a3m", f">q\n{UBQ}\n")
+    made = plan([own, other, write(tmp_path, "plain.fasta", f">p\n{UBQ}\n")], tmp_path / "plan")
+    assert (made.targets, made.duplicates, made.chains) == (3, 0, 1)
+    (row,) = table(tmp_path / "plan" / "batches.tsv")
+    planned = {item.target.id: item for item in read_batch(tmp_path / "plan", row["batch"]).targets}
+    assert planned["own"].msa_path == str(own)
+    assert planned["p"].msa_path is None
+    assert len({item.target.result_key for item in planned.values()}) == 3
+    made = plan([own], tmp_path / "plan")
+    (row,) = table(tmp_path / "plan" / "batches.tsv")
+    assert (made.chunks, row["chunks"]) == (0, "")
+    assert table(tmp_path / "plan" / "chains.tsv") == []
+
+
+def test_equal_input_gives_equal_files_that_are_not_touched(tmp_path: Path) -> None:
+    path = write(tmp_path, "set.fasta", SET)
+    plan(path, tmp_path / "plan")
+    times = {file: file.stat().st_mtime_ns for file in (tmp_path / "plan").rglob("*.*")}
+    plan(path, tmp_path / "plan")
+    assert times == {file: file.stat().st_mtime_ns for file in (tmp_path / "plan").rglob("*.*")}
+    plan(path, tmp_path / "again")
+    assert content(tmp_path / "plan") == content(tmp_path / "again")
+
+
+def test_files_of_an_earlier_plan_go_and_other_files_stay(tmp_path: Path) -> None:
+    plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan")
+    before = set(content(tmp_path / "plan"))
+    (tmp_path / "plan" / "weights.json").write_text("{}")
+    path = write(tmp_path, "small.fasta", f">a\n{CRN}\n")
+    plan(path, tmp_path / "plan")
+    plan(path, tmp_path / "fresh")
+    assert before - set(content(tmp_path / "fresh"))
+    assert content(tmp_path / "plan") == {**content(tmp_path / "fresh"), "weights.json": b"{}"}
+
+
+def test_stop_starts_nothing_and_names_every_refusal(tmp_path: Path) -> None:
+    path = write(tmp_path, "set.fasta", f"{SET}>e\nMQ1\n")
+    with pytest.raises(InputError) as error:
+        plan(path, tmp_path / "plan", on_invalid="stop")
+    assert [refusal.code for refusal in error.value.refusals] == ["gap", "digit"]
+    assert f"{path}:10 (record 5: " in str(error.value)
+    assert not (tmp_path / "plan").exists()
+
+
+def test_stop_goes_on_when_nothing_is_refused(tmp_path: Path) -> None:
+    assert plan(write(tmp_path, "a.fasta", f">a\n{UBQ}\n"), tmp_path / "plan", on_invalid="stop").targets == 1
+
+
+@pytest.mark.parametrize("text", ["", ">a\nMQ-\n"])
+def test_no_target_at_all_stops_in_any_case(text: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        plan(write(tmp_path, "a.fasta", text), tmp_path / "plan", on_invalid="skip")
+    assert not (tmp_path / "plan").exists()
+
+
+def test_missing_input_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.fasta: There is no such file or folder"):
+        plan(tmp_path / "nowhere.fasta", tmp_path / "plan")
+
+
+def test_what_the_engine_refuses_is_refused(tmp_path: Path) -> None:
+    def check(target: TargetInput) -> None:
+        if len(target.chains) > 1:
+            raise TargetError(Reason.INVALID_INPUT, "This engine folds one chain.", "Split it.")
+
+    made = plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan", check=check)
+    assert made.refused == 2
+    row = table(tmp_path / "plan" / "targets.tsv")[3]
+    assert (row["id"], row["state"], row["reason"]) == (
+        "d",
+        "refused",
+        "This engine folds one chain. Split it.",
+    )
+
+
+def test_refused_ids_give_way_to_targets(tmp_path: Path) -> None:
+    path = write(tmp_path, "set.fasta", f">a\nMQ-\n>a\n{UBQ}\n>\nMQ-\n")
+    empty = write(tmp_path, "empty.fasta", "")
+    plan([path, empty], tmp_path / "plan")
+    rows = table(tmp_path / "plan" / "targets.tsv")
+    assert [(row["id"], row["state"]) for row in rows] == [
+        ("a-2", "refused"),
+        ("a", "to_do"),
+        ("set.fasta", "refused"),
+        ("empty.fasta", "refused"),
+    ]
+
+
+def test_stored_targets_keep_their_batch(tmp_path: Path) -> None:
+    path = write(tmp_path, "set.fasta", SET)
+    store = Store(tmp_path / "store")
+    plan(path, tmp_path / "plan", store)
+    before = content(tmp_path / "plan")
+    store.put(Entry("fold", RECIPE, sequence_key([UBQ])), b"result")
+    assert plan(path, tmp_path / "plan", store).stored == 1
+    after = content(tmp_path / "plan")
+    assert [name for name in before if before[name] != after[name]] == ["targets.tsv"]
+    states = [row["state"] for row in table(tmp_path / "plan" / "targets.tsv")]
+    assert states == ["stored", "to_do", "duplicate_of", "to_do", "refused", "to_do"]
+
+
+def test_given_edges_win_and_longer_targets_keep_their_length(tmp_path: Path) -> None:
+    text = "".join(f">t{length}\n{UBQ[:length]}\n" for length in (20, 25, 31, 60, 70))
+    plan(write(tmp_path, "set.fasta", text), tmp_path / "plan", batch={"bucket_edges": [50, 30]})
+    rows = table(tmp_path / "plan" / "targets.tsv")
+    assert {row["id"]: row["bucket"] for row in rows} == {
+        "t20": "30",
+        "t25": "30",
+        "t31": "50",
+        "t60": "60",
+        "t70": "70",
+    }
+
+
+@pytest.mark.parametrize(
+    "values", [{"engine": "flashabb"}, {"alphafold2": {"model_preset": "multimer"}}], ids=str
+)
+def test_what_cannot_be_padded_is_not(values: dict[str, Any], tmp_path: Path) -> None:
+    plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan", **values)
+    assert {row["padded_length"] for row in table(tmp_path / "plan" / "batches.tsv")} == {""}
+
+
+def test_tables_survive_hostile_headers(tmp_path: Path) -> None:
+    headers = ['"open quote', "tab\there", "escape \x1b[2J", "line\u2028separator", "comma, 'quote'", "=1+1"]
+    text = "".join(f">{header}\n{UBQ[: 30 + place]}\n" for place, header in enumerate(headers))
+    plan(write(tmp_path, "set.fasta", text), tmp_path / "plan")
+    rows = table(tmp_path / "plan" / "targets.tsv")
+    assert len(rows) == len(headers)
+    assert all(row["header"].isprintable() for row in rows)
+    assert rows[0]["header"] == '"open quote'
+    lines = (tmp_path / "plan" / "targets.tsv").read_text().splitlines()
+    assert {line.count("\t") for line in lines} == {11}
+
+
+records = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "A", "..", "x/y"]), st.sampled_from([UBQ, CRN, UBQ[:20], "MQ-"])),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(records, st.integers(1, 5), st.integers(1, 300), st.integers(1, 3))
+def test_every_id_leads_to_one_result(
+    tmp_path_factory: pytest.TempPathFactory,
+    entries: list[tuple[str, str]],
+    max_targets: int,
+    max_residues: int,
+    chunk_size: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("plan")
+    text = "".join(f">{name}\n{sequence}\n" for name, sequence in entries) + f">last\n{CRN}:{UBQ}\n"
+    plan(
+        write(folder, "set.fasta", text),
+        folder / "plan",
+        batch={"max_targets": max_targets, "max_residues": max_residues},
+        msa={"chunk_size": chunk_size},
+    )
+    rows = table(folder / "plan" / "targets.tsv")
+    assert len(rows) == len(entries) + 1
+    assert len({row["id"].lower() for row in rows}) == len(rows)
+    computed = Counter(
+        item.target.id
+        for row in table(folder / "plan" / "batches.tsv")
+        for item in read_batch(folder / "plan", row["batch"]).targets
+    )
+    assert set(computed.values()) == {1}
+    assert set(computed) == {row["id"] for row in rows if row["state"] == "to_do"}
+    assert {row["duplicate_of"] for row in rows if row["duplicate_of"]} <= set(computed)
+    chains = [
+        chain.key
+        for path in (folder / "plan" / "chunks").iterdir()
+        for chain in read_chunk(folder / "plan", path.stem).chains
+    ]
+    assert len(chains) == len(set(chains))
