@@ -1,8 +1,8 @@
 """Structure files: remarks in PDB text, ModelCIF written, CA atoms read from PDB or mmCIF.
 
-gemmi reads and writes the formats; added here is what a *predicted* structure needs: pLDDT as ModelCIF quality
-metrics (https://mmcif.wwpdb.org/dictionaries/mmcif_ma.dic), one entity for identical chains, and the word
-REHEARSAL where the parameters were random.
+gemmi reads and writes the formats; added here is what a *predicted* structure needs: pLDDT as ModelCIF
+quality metrics (https://mmcif.wwpdb.org/dictionaries/mmcif_ma.dic), one entity for identical chains, and the
+word REHEARSAL where the parameters were random.
 """
 
 from __future__ import annotations
@@ -69,13 +69,15 @@ def annotate(pdb: str, *, rehearsal: bool, key: str, engine: str) -> str:
     """
     notes = [REHEARSAL_NOTE] if rehearsal else []
     notes += [f"Predicted by {engine}. B-factor column: pLDDT (0 to 100).", f"KEY {key}"]
-    remarks = [
-        f"{_REMARK}{line}"
-        for note in notes
-        for line in textwrap.wrap(_ascii(note), width=80 - len(_REMARK), break_on_hyphens=False)
-    ]
     kept = [line for line in pdb.splitlines() if not line.startswith(_REMARK)]
-    return "\n".join([*remarks, *kept]) + "\n"
+    return "\n".join([*remarks(notes), *kept]) + "\n"
+
+
+def remarks(notes: Sequence[str]) -> list[str]:
+    """PDB remark lines of at most 80 ASCII characters."""
+    width = 80 - len(_REMARK)
+    wrapped = [textwrap.wrap(_ascii(note), width, break_on_hyphens=False) for note in notes]
+    return [f"{_REMARK}{line}" for lines in wrapped for line in lines]
 
 
 def to_mmcif(pdb: str, *, name: str, rehearsal: bool, software: str) -> str:
