@@ -23,6 +23,10 @@ from snakefold.errors import WeightsMissingError
 from snakefold.store import write_atomically
 
 SEED = 0
+#: Raised whenever the same seed gives other numbers, so that older files are drawn again.
+DRAWING = 2
+#: Scopes whose arrays have one entry a block in front.
+_STACKS = ("evoformer_iteration", "extra_msa_stack", "template_embedding_iteration", "__layer_stack_no_state")
 _README = """REHEARSAL
 
 The parameters in this folder are random numbers in the format of AlphaFold2's ({blocks} Evoformer blocks).
@@ -31,7 +35,7 @@ They were not trained on anything. Structures made with them mean nothing.
 
 
 def draw(folder: Path, models: Iterable[str], blocks: int, seed: int = SEED) -> list[Path]:
-    """Draw random parameters into `folder/params/`, one npz a model. Files that are there already are kept.
+    """Draw random parameters into `folder/params/`, one npz a model. Files drawn by the same recipe are kept.
 
     Weights are normal with variance 1/fan-in, biases zero, scales one, so that activations keep their
     magnitude. The same arguments give the same numbers everywhere.
@@ -54,19 +58,21 @@ def draw(folder: Path, models: Iterable[str], blocks: int, seed: int = SEED) -> 
     for name in models:
         path = parameters_file(folder, name)
         paths.append(path)
-        if path.exists():
-            if read_rehearsal_mark(path) is None:
-                raise WeightsMissingError(
-                    f"{path}: holds other parameters, which are not overwritten. Choose another folder."
-                )
+        mark = {"blocks": blocks, "seed": seed, "drawing": DRAWING}
+        found = read_rehearsal_mark(path) if path.exists() else None
+        if found == mark:
             continue
+        if path.exists() and found is None:
+            raise WeightsMissingError(
+                f"{path}: holds other parameters, which are not overwritten. Choose another folder."
+            )
         preset, number = parse_name(name)
         # Models 1 and 2 have template parameters, 3 to 5 of the monomer models have not.
         group = (preset, number <= 2)
         if group not in shapes:
             shapes[group] = expected_shapes(name, blocks)
         arrays = _draw_arrays(shapes[group], np.random.default_rng([seed, *name.encode()]))
-        write_atomically(path, _npz(arrays, rehearsal_mark(blocks, seed)))
+        write_atomically(path, _npz(arrays, rehearsal_mark(mark)))
     if paths:
         write_atomically(paths[0].parent / "REHEARSAL.txt", _README.format(blocks=blocks).encode())
     return paths
@@ -81,10 +87,16 @@ def _draw_arrays(shapes: Shapes, generator: np.random.Generator) -> dict[str, ND
         elif name == "offset" or name.endswith("_b") or "bias" in name:
             arrays[key] = np.zeros(shape, np.float32)
         else:
-            fan_in = max(1, int(np.prod(shape[-2:-1])))
             values = generator.standard_normal(shape, dtype=np.float32)
-            arrays[key] = (values / np.sqrt(fan_in)).astype(np.float32)
+            arrays[key] = (values / np.sqrt(_fan_in(key, shape))).astype(np.float32)
     return arrays
+
+
+def _fan_in(key: str, shape: tuple[int, ...]) -> int:
+    """Inputs that one output sums over. With too few assumed, attention saturates and rounding errors explode."""
+    scope, name = key.split("//")
+    inner = shape[1:] if any(stack in scope for stack in _STACKS) else shape
+    return int(np.prod(inner[:-1])) if name == "output_w" else inner[0]
 
 
 def _npz(arrays: dict[str, Any], comment: bytes) -> bytes:

@@ -114,7 +114,7 @@ def _refuse_lone_residues(model: Any, pieces: Any) -> None:
     if (sizes == 1).any():
         number = int(model.residue_index[first[sizes == 1][0]])
         raise RelaxError(
-            f"Residue {number} has no neighbour in its chain (next to unknown ones, X): AMBER cannot describe it."
+            f"Residue {number} has no neighbour in its chain (X on both sides): AMBER cannot describe it."
         )
 
 

@@ -109,7 +109,7 @@ def identity(folder: Path, models: Iterable[str]) -> dict[str, Any]:
         raise WeightsMissingError(
             f"{parameters_folder(folder)}: mixes random and other parameters. Keep them in separate folders."
         )
-    return {"rehearsal": True, "blocks": random[0]["blocks"], "seed": random[0]["seed"]}
+    return {"rehearsal": True, **random[0]}
 
 
 def check(folder: Path, models: Iterable[str]) -> list[ModelState]:

@@ -38,15 +38,13 @@ def parameters_file(weights: Path, name: str) -> Path:
     return parameters_folder(weights) / f"params_{name}.npz"
 
 
-def rehearsal_mark(blocks: int, seed: int) -> bytes:
-    """Zip comment of random parameters."""
-    return (
-        _MARK + json.dumps({"blocks": blocks, "seed": seed, "parameters": "random, not a trained model"})
-    ).encode()
+def rehearsal_mark(recipe: dict[str, Any]) -> bytes:
+    """Zip comment of random parameters: `recipe` is what they were drawn from."""
+    return (_MARK + json.dumps(recipe)).encode()
 
 
 def read_rehearsal_mark(path: Path) -> dict[str, Any] | None:
-    """What `rehearsal_mark` wrote, or None for a file without it.
+    """The recipe that `rehearsal_mark` wrote, or None for a file without it.
 
     Raises:
         WeightsMissingError: the file is no npz.

@@ -17,6 +17,15 @@ from snakefold.engines.alphafold2.features import residue_order
 Features = dict[str, Any]
 
 
+def new_runner(config: Any) -> Any:
+    """AlphaFold's RunModel, compiled with the options that `colabfold_batch` compiles with."""
+    from alphafold.model import model
+    from colabfold.alphafold.models import _compile_jit_kwargs
+
+    # "tuned" spares a GPU its search for fast matrix products, which takes minutes at each new length.
+    return model.RunModel(config, jit_kwargs=_compile_jit_kwargs("tuned"))
+
+
 def network_inputs(
     runner: Any,
     raw: Features,

@@ -13,7 +13,7 @@ import numpy as np
 from snakefold.contracts import FoldRequest, ModelPreset, TargetInput
 from snakefold.engines.alphafold2 import compilation, features, parameters
 from snakefold.engines.alphafold2.models import configuration, model_name, preset_for, uses_templates
-from snakefold.engines.alphafold2.runner import network_inputs, to_protein
+from snakefold.engines.alphafold2.runner import network_inputs, new_runner, to_protein
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.base import Prediction, TargetMsas
 from snakefold.errors import Reason, TargetError
@@ -156,12 +156,15 @@ class AlphaFold2Session:
     def _runner(self, preset: ModelPreset, templates: bool, shape: MsaShape) -> Any:
         key = (preset, templates, shape)
         if key not in self._runners:
-            from alphafold.model import model
-
-            config = configuration(
-                preset, templates=templates, settings=self._settings, shape=shape, blocks=self._blocks[preset]
+            self._runners[key] = new_runner(
+                configuration(
+                    preset,
+                    templates=templates,
+                    settings=self._settings,
+                    shape=shape,
+                    blocks=self._blocks[preset],
+                )
             )
-            self._runners[key] = model.RunModel(config)
         return self._runners[key]
 
     def _timed(self, what: str, function: Any, *arguments: Any, **named: Any) -> Any:

@@ -1,0 +1,116 @@
+"""The engine against the real colabfold_batch: same parameters, A3Ms and settings, float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snakefold.engines import alphafold2
+from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
+from tests.engine.toys import make_request, make_target, toy_a3m
+
+MONOMER = "MKTAYIAKQRQISFVKSHFSRQLEE"
+CHAINS = ("MKTAYIAKQRQIS", "GSHMFVKSHFSR")
+ROWS = 40
+SETTINGS = {"models": [1, 3], "num_recycle": 1, "max_msa_clusters": 8, "max_extra_msa": 16}
+ARGUMENTS = ("--num-models", "2", "--model-order", "1,3", "--num-recycle", "1", "--max-msa", "8:16")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def monomer_a3m() -> str:
+    return toy_a3m(MONOMER, ROWS)
+
+
+@pytest.fixture(scope="module")
+def complex_a3m() -> str:
+    """ColabFold's format: one copy of each chain, paired rows, then rows of each chain alone."""
+    whole = "".join(CHAINS)
+    first, second = map(len, CHAINS)
+    paired = toy_a3m(whole, ROWS).split("\n")[2:]
+    alone = [toy_a3m(chain, ROWS).split("\n") for chain in CHAINS]
+    lines = [f"#{first},{second}\t1,1", ">101\t102", whole, *paired]
+    lines += [">101", CHAINS[0] + "-" * second, *_padded(alone[0][2:], "", "-" * second)]
+    lines += [">102", "-" * first + CHAINS[1], *_padded(alone[1][2:], "-" * first, "")]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _padded(lines: list[str], left: str, right: str) -> list[str]:
+    return [line if line.startswith(">") or not line else left + line + right for line in lines]
+
+
+@pytest.fixture(scope="module")
+def monomer_reference(
+    tmp_path_factory: pytest.TempPathFactory, colabfold_batch: Callable[..., None], monomer_a3m: str
+) -> Path:
+    """Results of colabfold_batch for the monomer."""
+    folder = tmp_path_factory.mktemp("monomer")
+    (folder / "query.a3m").write_text(monomer_a3m)
+    colabfold_batch(folder / "query.a3m", folder / "results", "--recompile-padding", "0", *ARGUMENTS)
+    return folder / "results"
+
+
+def _reference_pdb(results: Path, model: str) -> str:
+    (path,) = results.glob(f"query_unrelaxed_rank_*_{model}_seed_000.pdb")
+    return path.read_text()
+
+
+def _plddt(pdb: str) -> np.ndarray:
+    return np.array([float(line[60:66]) for line in pdb.splitlines() if line[12:16] == " CA "])
+
+
+def _by_model(predictions: list[Prediction]) -> dict[str, Prediction]:
+    return {"_".join(prediction.name.split("_")[:2]): prediction for prediction in predictions}
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own A3M", "MSA of the chain"])
+def test_an_unpadded_monomer_is_identical(
+    own: bool, monomer_reference: Path, monomer_a3m: str, weights_folder: Path, compile_cache: Path
+) -> None:
+    target = make_target("query", MONOMER)
+    msas = TargetMsas(own_a3m=monomer_a3m) if own else TargetMsas(chains=[ChainMsa(monomer_a3m)])
+    request = make_request([target], **SETTINGS)
+    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    predictions = _by_model(session.predict(target, msas))
+    assert sorted(predictions) == ["model_1", "model_3"]
+    for model, prediction in predictions.items():
+        assert prediction.pdb == _reference_pdb(monomer_reference, f"alphafold2_ptm_{model}")
+
+
+def test_a_padded_monomer_has_the_same_confidence(
+    monomer_reference: Path, monomer_a3m: str, weights_folder: Path, compile_cache: Path
+) -> None:
+    target = make_target("query", MONOMER)
+    msas = TargetMsas(chains=[ChainMsa(monomer_a3m)])
+    request = make_request([target], padded_length=32, **SETTINGS)
+    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    for model, prediction in _by_model(session.predict(target, msas)).items():
+        assert prediction.plddt.shape == (len(MONOMER),)
+        assert prediction.pae is not None and prediction.pae.shape == (len(MONOMER), len(MONOMER))
+        reference = _plddt(_reference_pdb(monomer_reference, f"alphafold2_ptm_{model}"))
+        assert np.abs(prediction.plddt - reference).max() <= 0.05
+
+
+def test_a_complex_from_a_colabfold_a3m_is_identical(
+    tmp_path: Path,
+    colabfold_batch: Callable[..., None],
+    complex_a3m: str,
+    weights_folder: Path,
+    compile_cache: Path,
+) -> None:
+    (tmp_path / "query.a3m").write_text(complex_a3m)
+    arguments = ("--num-models", "2", "--model-order", "1,2", "--num-recycle", "1", "--max-msa", "8:16")
+    # AlphaFold-Multimer stops recycling at 0.5 Å unless told otherwise.
+    arguments += ("--recycle-early-stop-tolerance", "0")
+    colabfold_batch(tmp_path / "query.a3m", tmp_path / "results", *arguments)
+    target = make_target("query", *CHAINS)
+    msas = TargetMsas(own_a3m=complex_a3m)
+    request = make_request([target], **SETTINGS | {"models": [1, 2]})
+    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    for model, prediction in _by_model(session.predict(target, msas)).items():
+        assert prediction.pdb == _reference_pdb(tmp_path / "results", f"alphafold2_multimer_v3_{model}")
+        assert prediction.iptm is not None

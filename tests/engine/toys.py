@@ -1,0 +1,47 @@
+"""Small targets, MSAs and requests for the engine's tests."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from snakefold.contracts import AlphaFold2Settings, FoldRequest, TargetInput
+from snakefold.engines.base import ChainMsa, TargetMsas
+from snakefold.recipes import sequence_key
+
+
+def toy_a3m(sequence: str, rows: int) -> str:
+    """An MSA of `rows` rows: the sequence, then copies of it with 30 % of the residues changed or missing."""
+    source = random.Random(sequence)
+    letters = "ACDEFGHIKLMNPQRSTVWY-"
+    text = f">query\n{sequence}\n"
+    for row in range(rows - 1):
+        changed = (letter if source.random() < 0.7 else source.choice(letters) for letter in sequence)
+        text += f">row{row}\n{''.join(changed)}\n"
+    return text
+
+
+def make_target(name: str, *chains: str) -> TargetInput:
+    """A target as the plan makes it."""
+    return TargetInput(id=name, key=sequence_key(chains), chains=list(chains))
+
+
+def make_request(
+    targets: Sequence[TargetInput], padded_length: int | None = None, **settings: Any
+) -> FoldRequest:
+    """A request for a small prediction in float32."""
+    small = {"models": [1], "num_recycle": 0, "precision": "float32"}
+    return FoldRequest(
+        batch="test",
+        engine="alphafold2",
+        alphafold2=AlphaFold2Settings.model_validate(small | settings),
+        recipe="0" * 16,
+        padded_length=padded_length,
+        targets=list(targets),
+    )
+
+
+def chain_msas(target: TargetInput, rows: int) -> TargetMsas:
+    """Toy MSAs for all chains of a target."""
+    return TargetMsas(chains=[ChainMsa(toy_a3m(chain, rows), depth=rows) for chain in target.chains])
