@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import secrets
 import shutil
@@ -60,7 +61,9 @@ def collect_batch(archive_path: Path, targets_tsv: Path, structures: Path, table
     return response
 
 
-def merge_tables(tables: Iterable[Path], targets_tsv: Path, metrics: Path, failures: Path) -> tuple[int, int, int]:
+def merge_tables(
+    tables: Iterable[Path], targets_tsv: Path, metrics: Path, failures: Path
+) -> tuple[int, int, int]:
     """Write metrics.tsv and failures.tsv in the order of the input.
 
     Returns:
@@ -77,13 +80,15 @@ def merge_tables(tables: Iterable[Path], targets_tsv: Path, metrics: Path, failu
             failed.append({**item, "message": item["reason"], "reason": "invalid_input", "advice": ""})
         elif rows.get(item["id"], {}).get("state") != "done":
             failed.append({**rows.get(item["id"], _lost(item)), "source": item["source"]})
-    _write_tsv(metrics, [name for name in confidence.METRICS_COLUMNS], done)
+    _write_tsv(metrics, list(confidence.METRICS_COLUMNS), done)
     _write_tsv(failures, FAILURE_COLUMNS, failed)
     refused = sum(item["state"] == State.REFUSED for item in planned)
     return len(done), len(failed) - refused, refused
 
 
-def _metrics_row(name: str, outcome: TargetOutcome, members: Mapping[str, bytes], response: FoldResponse) -> dict:
+def _metrics_row(
+    name: str, outcome: TargetOutcome, members: Mapping[str, bytes], response: FoldResponse
+) -> dict:
     scores = Confidence.model_validate_json(members["confidence.json"])
     pae = confidence.read_pae(members["pae.npz"]) if "pae.npz" in members else None
     row = confidence.metrics_row(scores, pae)
@@ -126,7 +131,7 @@ def _write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, A
 
 
 def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and value != value):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return " ".join(text.split())

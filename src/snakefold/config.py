@@ -139,7 +139,7 @@ def load_config(values: Mapping[str, Any], source: str = "the configuration") ->
         config = Config.model_validate(values)
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(map(str, item['loc'])) or '(top level)'}: {item['msg']} (found {item['input']!r:.80})"
+            f"  {'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']} (found {item['input']!r:.80})"
             for item in error.errors()
         ]
         raise ConfigError(f"{source}: {len(lines)} setting(s) are wrong.\n" + "\n".join(lines)) from error

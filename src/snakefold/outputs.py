@@ -27,6 +27,7 @@ def target_files(
     request: FoldRequest,
     target: TargetInput,
     msas: TargetMsas,
+    *,
     predictions: list[Prediction],
     relaxation: Relaxation,
     seconds: dict[str, float],
@@ -34,8 +35,8 @@ def target_files(
 ) -> dict[str, bytes]:
     """Files of a target, by name. `predictions` are in rank order.
 
-    The unrelaxed text of a model is kept as `unrelaxed_<n>.pdb` where relaxation replaced it, as AlphaFold keeps
-    `unrelaxed_*` beside `relaxed_*`.
+    The unrelaxed text of a model is kept as `unrelaxed_<n>.pdb` where relaxation replaced it, as AlphaFold
+    keeps `unrelaxed_*` beside `relaxed_*`.
     """
     files: dict[str, bytes] = {}
     for rank, prediction in enumerate(predictions):
@@ -73,7 +74,7 @@ def target_files(
 
 
 def relax_ranked(predictions: list[Prediction], choice: RelaxChoice, relax: Relax) -> Relaxation:
-    """Relax none, the best or all of the ranked models; a failure keeps the unrelaxed model and is recorded."""
+    """Relax none, the best or all of the ranked models; a failure keeps the model and is recorded."""
     count = {RelaxChoice.NONE: 0, RelaxChoice.BEST: 1, RelaxChoice.ALL: len(predictions)}[choice]
     done = Relaxation()
     start = time.monotonic()

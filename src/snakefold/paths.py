@@ -29,7 +29,7 @@ def resource(path: str | Path) -> Path:
 
 
 def put_programs_on_path() -> None:
-    """Let child processes find the programs installed beside this interpreter, its environment activated or not.
+    """Let child processes find the programs beside this interpreter, its environment activated or not.
 
     A conda environment that Snakemake activates for a rule comes before them.
     """

@@ -1,4 +1,4 @@
-"""What a run was made with: `results/provenance.json`, shown on the report and meant for a methods section."""
+"""What a run was made with: `results/provenance.json`, for the report and a methods section."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
 def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) -> dict[str, bytes]:
     """Files of `inputs.tar.zst`: `chains/<chain key>/…` and `targets/<key>/msa.a3m`.
 
-    A chain without an MSA travels as `chains/<chain key>/failed.json`, so that only its targets fail. `failed`
-    maps chain keys to what the search said.
+    A chain without an MSA travels as `chains/<chain key>/failed.json`, so that only its targets fail.
+    `failed` maps chain keys to what the search said.
     """
     files: dict[str, bytes] = {}
     for planned in batch.targets:
@@ -66,7 +66,9 @@ def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) 
     return files
 
 
-def read_inputs(request: FoldRequest, files: Mapping[str, bytes]) -> tuple[dict[str, TargetMsas], dict[str, str]]:
+def read_inputs(
+    request: FoldRequest, files: Mapping[str, bytes]
+) -> tuple[dict[str, TargetMsas], dict[str, str]]:
     """MSAs by result key, and for targets whose MSA failed the message by result key."""
     msas: dict[str, TargetMsas] = {}
     failed: dict[str, str] = {}
@@ -84,7 +86,9 @@ def read_inputs(request: FoldRequest, files: Mapping[str, bytes]) -> tuple[dict[
     return msas, failed
 
 
-def write_request(batch: PlannedBatch, config: Config, failed: Mapping[str, str], store: Store, folder: Path) -> None:
+def write_request(
+    batch: PlannedBatch, config: Config, failed: Mapping[str, str], store: Store, folder: Path
+) -> None:
     """Write `request.json` and `inputs.tar.zst` into `folder`."""
     inputs = archive.pack(gather_inputs(batch, failed, store))
     write_atomically(folder / "inputs.tar.zst", inputs)

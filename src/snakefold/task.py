@@ -1,8 +1,8 @@
 """Run a request: the same function for the command line, a SLURM job and an endpoint's worker.
 
 Every finished target is in the store before the next one starts, so a crash loses at most one target and a
-request that runs twice computes nothing the second time. A target during which the process died three times is given
-up as `lost`, so that one target that kills its worker cannot take the rest of the batch with it.
+request that runs twice computes nothing the second time. A target during which the process died three times
+is given up as `lost`, so that one target that kills its worker cannot take the rest of the batch with it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def run_request(
 ) -> FoldResponse:
     """Fold every target of the request and write the batch's archive to `out`.
 
-    The archive holds `response.json` and `targets/<result key>.tar.zst`. A target that fails is an outcome with a typed
-    reason; only what concerns the whole machine (store not writable, interrupt) is raised.
+    The archive holds `response.json` and `targets/<result key>.tar.zst`. A target that fails is an outcome
+    with a typed reason; only what concerns the whole machine (store not writable, interrupt) is raised.
     """
     start = time.monotonic()
     msas, msa_failures = read_inputs(request, inputs)
@@ -57,7 +57,7 @@ def run_request(
             outcomes[target.result_key] = _outcome(target, lost)
         else:
             to_do.append(target)
-    log(f"{request.batch}: {len(request.targets)} targets, {len(request.targets) - len(to_do)} need no prediction")
+    log(f"{request.batch}: {len(request.targets)} targets, {len(to_do)} to predict")
     seconds: dict[str, float] = {}
     device = ""
     version = engines.get(request.engine).VERSION
@@ -110,8 +110,15 @@ def _fold(
             "predict": predicted - start,
             "relax": relaxation.seconds,
         }
-        engine = f"{request.engine} {engines.get(request.engine).VERSION}"
-        files = target_files(request, target, msas, predictions, relaxation, seconds, engine)
+        files = target_files(
+            request,
+            target,
+            msas,
+            predictions=predictions,
+            relaxation=relaxation,
+            seconds=seconds,
+            software=f"{request.engine} {engines.get(request.engine).VERSION}",
+        )
     except TargetError as error:
         outcome = _outcome(target, error)
     except MemoryError:

@@ -47,7 +47,9 @@ def finished(shared_run: Run) -> tuple[Run, subprocess.CompletedProcess[str]]:
     return shared_run, shared_run.call("run", "in put.fasta", *FAST)
 
 
-def test_ends_well_and_says_where_the_report_is(finished: tuple[Run, subprocess.CompletedProcess[str]]) -> None:
+def test_ends_well_and_says_where_the_report_is(
+    finished: tuple[Run, subprocess.CompletedProcess[str]],
+) -> None:
     run, process = finished
     assert process.returncode == 0, process.stdout + process.stderr
     output = process.stdout + process.stderr
@@ -83,7 +85,9 @@ def test_every_id_has_its_files(finished: tuple[Run, subprocess.CompletedProcess
         )
 
 
-def test_rehearsal_is_said_in_every_kind_of_file(finished: tuple[Run, subprocess.CompletedProcess[str]]) -> None:
+def test_rehearsal_is_said_in_every_kind_of_file(
+    finished: tuple[Run, subprocess.CompletedProcess[str]],
+) -> None:
     run, _ = finished
     for path in sorted((run.results / "structures").glob("*/*")):
         if path.suffix in {".pdb", ".cif", ".json"} and path.name != "timings.json":
@@ -91,14 +95,18 @@ def test_rehearsal_is_said_in_every_kind_of_file(finished: tuple[Run, subprocess
     assert "REHEARSAL" in (run.results / "report" / "index.html").read_text()
 
 
-def test_duplicate_is_folded_once_and_given_twice(finished: tuple[Run, subprocess.CompletedProcess[str]]) -> None:
+def test_duplicate_is_folded_once_and_given_twice(
+    finished: tuple[Run, subprocess.CompletedProcess[str]],
+) -> None:
     run, _ = finished
     targets = {row["id"]: row for row in rows(run.results / "plan" / "targets.tsv")}
     duplicates = [row for row in targets.values() if row["state"] == "duplicate_of"]
     assert len(duplicates) == 1
     first, second = duplicates[0]["duplicate_of"], duplicates[0]["id"]
     structures = run.results / "structures"
-    assert (structures / first / "ranked_0.pdb").read_bytes() == (structures / second / "ranked_0.pdb").read_bytes()
+    assert (structures / first / "ranked_0.pdb").read_bytes() == (
+        structures / second / "ranked_0.pdb"
+    ).read_bytes()
 
 
 def test_refused_record_is_in_the_table_and_on_the_page(

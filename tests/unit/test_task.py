@@ -45,7 +45,9 @@ class LineEngine:
     def check(self, target: TargetInput) -> None:
         pass
 
-    def start(self, request: FoldRequest, msas: Mapping[str, TargetMsas], weights: Any, cache: Any) -> LineEngine:
+    def start(
+        self, request: FoldRequest, msas: Mapping[str, TargetMsas], weights: Any, cache: Any
+    ) -> LineEngine:
         if "start" in self.behaviour:
             raise self.behaviour["start"]
         return self
@@ -166,7 +168,7 @@ def test_interrupt_keeps_what_is_finished_and_blames_nobody(tmp_path: Path, engi
 
 
 def test_target_that_kills_its_process_is_given_up(tmp_path: Path, engine: LineEngine) -> None:
-    """A killed process cannot clean up: its attempt stays in the store, and after three the target is lost."""
+    """A killed process cannot clean up: its attempts stay in the store; after three the target is lost."""
     store = Store(tmp_path / "store")
     store.put(Entry("attempt", "0" * 16, TARGETS[1].result_key), b'{"count": 3}')
     assert states(run(tmp_path)) == {"a": "done", "b": "lost", "c": "done"}

@@ -61,5 +61,5 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _leave(signum: int, frame: FrameType | None) -> None:
+def _leave(signum: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + signum)

@@ -55,7 +55,8 @@ def add(commands: Commands) -> None:
         "task",
         _task,
         summary="fold the targets of a request",
-        example="snakefold task request.json --inputs inputs.tar.zst --store store --weights auto --out b1.tar.zst",
+        example="snakefold task request.json --inputs inputs.tar.zst --store store "
+        "--weights ~/alphafold --out b1.tar.zst",
     )
     task.add_argument("request", type=Path, help="request.json")
     task.add_argument("--inputs", type=Path, required=True, help="inputs.tar.zst that belongs to the request")
@@ -71,7 +72,7 @@ def add(commands: Commands) -> None:
         "collect",
         _collect,
         summary="unpack a batch's archive into structures and a table",
-        example="snakefold collect b1.tar.zst --config results/config.yaml --targets results/plan/targets.tsv "
+        example="snakefold collect b1.tar.zst --config config.yaml --targets results/plan/targets.tsv "
         "--structures results/structures --table results/tables/b1.parquet",
     )
     collect.add_argument("archive", type=Path, help="archive made by `snakefold task`")

@@ -1,4 +1,4 @@
-"""What an engine is: a module with `NAME`, `recipe`, `check` and `start`, looked up by `snakefold.engines.get`."""
+"""What an engine is: a module with `NAME`, `VERSION`, `recipe`, `check` and `start`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from snakefold.contracts import FoldRequest, TargetInput
 
 @dataclass(frozen=True)
 class ChainMsa:
-    """MSA of one chain, as in `contracts.MSA_LAYOUT`: texts of msa.a3m and pairing.a3m, bytes of templates.npz."""
+    """MSA of one chain (`contracts.MSA_LAYOUT`): msa.a3m, pairing.a3m, bytes of templates.npz."""
 
     a3m: str
     pairing: str | None = None

@@ -20,8 +20,8 @@ def search_to_store(
     """Search the databases for the chunk's chains and put each result into the store as it comes.
 
     Returns:
-        Summary for `results/msa/<chunk>.json`: `stored` and `searched` chain keys, and `failed`, which maps a chain
-        key to what went wrong.
+        Summary for `results/msa/<chunk>.json`: `stored` and `searched` chain keys, and `failed`, which maps a
+        chain key to what went wrong.
     """
     stored = [chain.key for chain in chunk.chains if store.has(Entry("msa", chunk.recipe, chain.key))]
     missing = [chain for chain in chunk.chains if chain.key not in set(stored)]

@@ -1,4 +1,4 @@
-"""The plan step of a run: what is there is checked, what results depend on is named, then the set is cut up."""
+"""The plan step of a run: check what is there, name what results depend on, cut the set up."""
 
 from __future__ import annotations
 
