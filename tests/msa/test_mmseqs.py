@@ -197,6 +197,34 @@ def test_simple_recipe_lists_its_hits_and_keeps_uniprot_names(plain: Path, tmp_p
         assert all(hit.evalue <= 1e-4 for hit in msa.hits)
 
 
+def test_simple_recipe_reads_the_representatives_of_an_expandable_database(
+    expandable: Path, tmp_path: Path
+) -> None:
+    mmseqs(expandable, "convert2fasta", "uniref_db", str(tmp_path / "consensus.fasta"))
+    consensus = (tmp_path / "consensus.fasta").read_text().replace("\n", "")
+    only = preset(described(expandable / "uniref_db", "uniref30"))
+    query = chain(THIOREDOXIN)
+    [msa] = step.search([query], only, settings(), tmp_path, silent)[query.key]
+    assert msa.found > 5
+    assert all(row.splitlines()[1].replace("-", "").upper() in consensus for row in rows(msa.text))
+
+
+@pytest.mark.parametrize("recipe", ["simple", "colabfold"])
+def test_odd_folder_names_do_no_harm(plain: Path, tmp_path: Path, recipe: str) -> None:
+    folder = tmp_path / "my $(touch made) 'work' & more"
+    folder.mkdir()
+    path = folder / "data base.fasta"
+    path.write_bytes(plain.read_bytes())
+    query = chain(UBIQUITIN)
+    odd, even = (
+        step.search([query], preset(described(file, "u", "fasta")), settings(recipe), work, silent)[query.key]
+        for file, work in ((path, folder / "w"), (plain, tmp_path))
+    )
+    assert odd[0].text == even[0].text
+    assert odd[0].found > 20
+    assert not list(Path.cwd().glob("made"))
+
+
 def test_databases_for_pairing_are_left_alone_for_monomers(plain: Path, tmp_path: Path) -> None:
     both = preset(described(plain, "uniref90", "fasta"), described(plain, "uniprot", "fasta", pairing=True))
     [msa] = step.search([chain(UBIQUITIN)], both, settings(), tmp_path, silent)[chain(UBIQUITIN).key]

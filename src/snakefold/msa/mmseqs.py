@@ -222,12 +222,15 @@ def _profile_search(batch: _Batch, target: _Searched, sensitivity: float) -> lis
     call("align", profile, target.sequences, hits, realigned, *mode, *limits)
     keep = ["--qid", "0", "--qsc", "0.8", "--diff", "0", "--max-seq-id", "1.0", "--filter-min-enable", "100"]
     call("filterresult", queries, target.sequences, realigned, filtered, *mode, *keep)
-    texts = _alignments(batch, target, filtered, folder, _FILTER_MSA)
+    texts = _alignments(batch, filtered, target.sequences, [*mode, *_FILTER_MSA])
     return _collected(batch, target.database, texts, [list(read_hits(text)) for text in texts])
 
 
 def _simple_search(batch: _Batch, target: _Searched) -> list[RawMsa]:
-    """One search. Without an index the ungapped prefilter is several times cheaper than building one."""
+    """One search, of an expandable database's representatives only.
+
+    Without an index the ungapped prefilter is several times cheaper than building one.
+    """
     call, mode = batch.call, target.load_mode
     folder = batch.scratch / target.database.name
     folder.mkdir()
@@ -238,18 +241,17 @@ def _simple_search(batch: _Batch, target: _Searched) -> list[RawMsa]:
     call("search", batch.queries, target.search, hits, folder / "tmp", *mode, *limits, *prefilter)
     call("convertalis", batch.queries, target.search, hits, table, *mode, "--format-output", _COLUMNS)
     names, rows = _read_table(table)
-    texts = _alignments(batch, target, hits, folder, ["--filter-msa", "0"])
+    texts = _alignments(batch, hits, target.search, [*mode, "--filter-msa", "0"])
     full = [_with_full_names(text, names) for text in texts]
     return _collected(batch, target.database, full, [rows.get(chain.key, []) for chain in batch.chains])
 
 
-def _alignments(batch: _Batch, target: _Searched, hits: Path, folder: Path, options: list[str]) -> list[str]:
+def _alignments(batch: _Batch, hits: Path, sequences: Path, options: list[str]) -> list[str]:
     """A3M text of every chain, in order. Format 6 adds score, identity and E-value to the names."""
-    msas, texts = folder / "msas", folder / "texts"
+    msas, texts = hits.with_name("msas"), hits.with_name("texts")
     texts.mkdir()
-    form = ["--msa-format-mode", "6"]
     call = batch.call
-    call("result2msa", batch.queries, target.sequences, hits, msas, *form, *target.load_mode, *options)
+    call("result2msa", batch.queries, sequences, hits, msas, "--msa-format-mode", "6", *options)
     call("unpackdb", msas, texts, "--unpack-name-mode", "0", "--unpack-suffix", ".a3m")
     return [(texts / f"{number}.a3m").read_text().replace("\0", "") for number in range(len(batch.chains))]
 
