@@ -22,7 +22,7 @@ def pack(files: Mapping[str, bytes], level: int = _LEVEL) -> bytes:
             info = tarfile.TarInfo(_checked(name))
             info.size = len(files[name])
             archive.addfile(info, io.BytesIO(files[name]))
-    return zstandard.ZstdCompressor(level=level).compress(raw.getvalue())
+    return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(raw.getvalue())
 
 
 def pack_folder(folder: Path, level: int = _LEVEL) -> bytes:
@@ -35,24 +35,26 @@ def unpack(data: bytes, max_bytes: int = 4 << 30) -> dict[str, bytes]:
     """Files of an archive made by `pack`.
 
     Raises:
-        SnakefoldError: the archive is damaged, holds a link or device, an absolute path or `..`, or would
-            unpack to more than `max_bytes`.
+        SnakefoldError: the archive is damaged or cut short, holds a link, a device, a sparse file, an
+            absolute path, `..` or one name twice, or would unpack to more than `max_bytes`.
     """
     try:
-        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as stream:
-            raw = stream.read(max_bytes + 1)
-        if len(raw) > max_bytes:
-            raise SnakefoldError(f"The archive unpacks to more than {max_bytes} bytes: refused.")
+        # Without a size in its header nothing tells a frame cut short from a whole one.
+        if not 0 <= zstandard.frame_content_size(data) <= max_bytes:
+            raise SnakefoldError(f"The archive does not unpack to {max_bytes} bytes at the most: refused.")
+        raw = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
         files: dict[str, bytes] = {}
         with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as archive:
             for member in archive:
                 if member.isdir():
                     continue
-                content = archive.extractfile(member) if member.isreg() else None
-                if content is None:
-                    raise SnakefoldError(f"{member.name!r} in the archive is no regular file: refused.")
-                files[_checked(member.name)] = content.read()
-    except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
+                name = _checked(member.name)
+                content = archive.extractfile(member) if _is_plain(member) else None
+                if content is None or name in files:
+                    raise SnakefoldError(f"{name!r} in the archive is no plain file, or is twice: refused.")
+                files[name] = content.read()
+    # ValueError: what tarfile makes of numbers that are none.
+    except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
         raise SnakefoldError(f"The archive is damaged: {error}.") from error
     return files
 
@@ -63,6 +65,11 @@ def unpack_to(data: bytes, folder: Path, max_bytes: int = 4 << 30) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """A sparse file may say that it has terabytes of nothing."""
+    return member.isreg() and not member.issparse()
 
 
 def _checked(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, RelaxSettings
+from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, Models, RelaxSettings
 from snakefold.errors import ConfigError
 
 MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_sequence"]
@@ -55,6 +56,16 @@ class MsaSettings(Model):
     )
     keep_raw: bool = Field(False, description="Keep each database's own alignment beside the merged MSA.")
 
+    @field_validator("max_template_date", mode="before")
+    @classmethod
+    def _date(cls, value: object) -> object:
+        # YAML makes a date of 2020-05-14 unless it is quoted.
+        if isinstance(value, datetime.date):
+            return value.isoformat()
+        if isinstance(value, str):
+            datetime.date.fromisoformat(value)
+        return value
+
 
 class PredictSettings(Model):
     """One prediction job, as the scheduler sees it."""
@@ -76,9 +87,7 @@ class RehearsalSettings(Model):
     """
 
     blocks: int = Field(2, ge=1, le=48, description="Evoformer blocks drawn; official parameters have 48.")
-    models: list[Annotated[int, Field(ge=1, le=5)]] = Field(
-        [1, 2], min_length=1, description="Which of the five models run in a rehearsal."
-    )
+    models: Models = Field([1, 2], min_length=1, description="Which of the five models run in a rehearsal.")
     num_recycle: int = Field(1, ge=0, le=48, description="Recycles in a rehearsal.")
 
 
@@ -119,8 +128,16 @@ class Config(Model):
     @field_validator("input")
     @classmethod
     def _some_input(cls, value: str | list[str]) -> str | list[str]:
-        if not value:
-            raise ValueError("at least one file or folder is needed")
+        if not value or not all(value):
+            raise ValueError("at least one file or folder is needed, and none may be empty")
+        return value
+
+    @field_validator("results", "store")
+    @classmethod
+    def _usable_folder(cls, value: str) -> str:
+        # Snakemake reads braces in file names as wildcards.
+        if not value.strip("/. ") or not value.isprintable() or set("{}") & set(value):
+            raise ValueError("the name of a folder below or beside this one is needed, without { and }")
         return value
 
     @property
@@ -154,7 +171,8 @@ def read_config(path: Path) -> Config:
     """Read and check a YAML file."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    # ValueError: a date that is none, or bytes that are no text; RecursionError: brackets without end.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected settings as `name: value` lines.")

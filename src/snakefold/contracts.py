@@ -10,7 +10,7 @@ import hashlib
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from snakefold.errors import Reason
 
@@ -29,6 +29,16 @@ MSA_LAYOUT = {
 Sequence = Annotated[str, Field(pattern=r"^[ACDEFGHIKLMNPQRSTVWXY]+$")]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 TargetId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+def _without_repeats(models: list[int]) -> list[int]:
+    """Two predictions of one name would overwrite each other."""
+    if len(set(models)) < len(models):
+        raise ValueError("a model is named twice")
+    return models
+
+
+Models = Annotated[list[Annotated[int, Field(ge=1, le=5)]], AfterValidator(_without_repeats)]
 
 
 class Model(BaseModel):
@@ -61,9 +71,7 @@ class AlphaFold2Settings(Model):
         ModelPreset.AUTO,
         description="monomer, monomer_ptm, multimer, or auto (by number of chains).",
     )
-    models: list[Annotated[int, Field(ge=1, le=5)]] = Field(
-        default=[1, 2, 3, 4, 5], min_length=1, description="Which of the five models run."
-    )
+    models: Models = Field(default=[1, 2, 3, 4, 5], min_length=1, description="Which of the five models run.")
     num_recycle: int = Field(3, ge=0, le=48, description="Passes through the network after the first.")
     recycle_early_stop_tolerance: float = Field(
         0.0,

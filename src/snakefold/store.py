@@ -1,8 +1,10 @@
 """The store: results by content, `(kind, recipe, key)` → bytes, in a folder that many runs may share.
 
-An entry is one file, `<kind>/<recipe>/<key[:2]>/<key>`, next to `<key>.sha256`. Writing goes through a
-temporary name and a rename, so that an entry is either whole or absent; reading verifies the sha256, and
-a damaged entry is moved to `damaged/` and reported as absent, so that it is computed again.
+An entry is one file, `<kind>/<recipe>/<key[:2]>/<key>`: a zstd skippable frame with the sha256 of the rest,
+then the bytes themselves, so that an entry which is a `.tar.zst` can be opened as one. Sum and bytes are one
+file because two runs that finish the same target at once would otherwise mix theirs. Writing goes through a
+temporary name and a rename: an entry is either whole or absent. Reading verifies the sha256; a damaged entry
+is moved to `damaged/` and reported as absent, so that it is computed again.
 """
 
 from __future__ import annotations
@@ -11,11 +13,16 @@ import hashlib
 import os
 import re
 import secrets
+import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from snakefold.errors import StoreError
 
+#: RFC 8878, 3.1.2: magic number and size of the frame, then what decoders skip.
+_FRAME = struct.pack("<II", 0x184D2A50, 64)
+_HEADER_SIZE = len(_FRAME) + 64
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
 
 
@@ -59,28 +66,27 @@ class Store:
 
     def has(self, entry: Entry) -> bool:
         """Whether the entry is there; cheap, so its bytes are not verified."""
-        return self._digest_path(entry).is_file() and self.path(entry).is_file()
+        return self.path(entry).is_file()
 
     def get(self, entry: Entry) -> bytes | None:
         """The entry's verified bytes, or None if it is absent or was found damaged (and moved aside)."""
-        path, digest_path = self.path(entry), self._digest_path(entry)
+        path = self.path(entry)
         try:
-            expected = digest_path.read_text().strip()
-            data = path.read_bytes()
+            found = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreError(f"{path}: cannot be read ({error}). Check the store's permissions.") from error
-        if hashlib.sha256(data).hexdigest() == expected:
+        data = found[_HEADER_SIZE:]
+        if found[:_HEADER_SIZE] == _header(data):
             return data
         self._move_aside(entry)
         return None
 
     def put(self, entry: Entry, data: bytes) -> None:
-        """Write the entry. The digest is written last: without it the entry does not exist."""
+        """Write the entry, over the one that was there."""
         try:
-            write_atomically(self.path(entry), data)
-            write_atomically(self._digest_path(entry), hashlib.sha256(data).hexdigest().encode())
+            write_atomically(self.path(entry), _header(data) + data)
         except OSError as error:
             raise StoreError(
                 f"{self.path(entry)}: cannot be written ({error}). Check free space and permissions."
@@ -88,16 +94,15 @@ class Store:
 
     def remove(self, entry: Entry) -> None:
         """Forget the entry, if it is there."""
-        self._digest_path(entry).unlink(missing_ok=True)
         self.path(entry).unlink(missing_ok=True)
-
-    def _digest_path(self, entry: Entry) -> Path:
-        path = self.path(entry)
-        return path.with_name(f"{path.name}.sha256")
 
     def _move_aside(self, entry: Entry) -> None:
         aside = self.root / "damaged" / f"{entry.kind}.{entry.recipe}.{entry.key}.{secrets.token_hex(4)}"
         aside.parent.mkdir(parents=True, exist_ok=True)
-        self._digest_path(entry).unlink(missing_ok=True)
-        if self.path(entry).exists():
+        # Another process may have been quicker.
+        with suppress(FileNotFoundError):
             self.path(entry).replace(aside)
+
+
+def _header(data: bytes) -> bytes:
+    return _FRAME + hashlib.sha256(data).hexdigest().encode()

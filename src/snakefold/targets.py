@@ -84,7 +84,7 @@ def _files(path: Path) -> list[Path]:
         raise BadFile("unreadable", f"The path cannot be used ({error}).", "Check `input`.") from error
     if there:
         raise BadFile("no_file", "This is no regular file.", "Give a file or a folder.")
-    raise BadFile("missing", "There is no such file or folder.", "Check the path given as `input`.")
+    raise BadFile("missing", "no such file or folder.", "Check the path given as `input`.")
 
 
 def _files_in(folder: Path) -> list[Path]:

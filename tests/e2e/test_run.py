@@ -152,11 +152,11 @@ def test_killed_run_goes_on_where_it_was(run: Run) -> None:
     process = run.start(*arguments)
     stored = run.results / "store" / "fold"
     deadline = time.monotonic() + 300
-    while not list(stored.rglob("*.sha256")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(stored.glob("*/*/[0-9a-f]*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    first = {path: path.stat().st_mtime_ns for path in stored.rglob("*.sha256")}
+    first = {path: path.stat().st_mtime_ns for path in stored.glob("*/*/[0-9a-f]*")}
     assert first, (run.folder / "started.log").read_text()
     again = run.call(*arguments)
     assert again.returncode == 0, again.stdout + again.stderr

@@ -182,7 +182,7 @@ def test_no_target_at_all_stops_in_any_case(text: str, tmp_path: Path) -> None:
 
 
 def test_missing_input_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere\.fasta: There is no such file or folder"):
+    with pytest.raises(InputError, match=r"nowhere\.fasta: no such file or folder"):
         plan(tmp_path / "nowhere.fasta", tmp_path / "plan")
 
 

@@ -107,7 +107,7 @@ def test_missing_file(tmp_path: Path) -> None:
     assert len(targets) == 1
     assert refusal.code == "missing"
     assert str(refusal) == (
-        f"{tmp_path}/nowhere.fasta: There is no such file or folder. Check the path given as `input`."
+        f"{tmp_path}/nowhere.fasta: no such file or folder. Check the path given as `input`."
     )
 
 

@@ -1,0 +1,121 @@
+"""Settings: every mistake is named by where it is, and nothing a file can hold gets past."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snakefold.config import Config, load_config, read_config
+from snakefold.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "config.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_the_projects_own_file_is_right() -> None:
+    config = read_config(ROOT / "config" / "config.yaml")
+    assert config.inputs
+    assert all((ROOT / path).exists() for path in config.inputs)
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path, "# nothing\n")) == Config()
+
+
+def test_settings_survive_being_written_and_read(tmp_path: Path) -> None:
+    config = load_config({"msa": {"max_template_date": "2020-05-14"}, "references": {"a": "b.pdb"}})
+    text = yaml.safe_dump(config.model_dump(mode="json"))
+    assert read_config(write(tmp_path, text)) == config
+
+
+def test_unquoted_dates_are_dates(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, "msa: {max_template_date: 2020-05-14}\n"))
+    assert config.msa.max_template_date == "2020-05-14"
+
+
+def test_one_path_or_several() -> None:
+    assert load_config({"input": "a"}).inputs == [Path("a")]
+    assert load_config({"input": ["a", "b"]}).inputs == [Path("a"), Path("b")]
+
+
+WRONG = {
+    "unknown name": ("enginee: alphafold2", "enginee: Extra inputs"),
+    "unknown name inside": ("msa: {tol: x}", "msa.tol: Extra inputs"),
+    "unknown value": ("engine: rosetta", "engine: Input should be 'alphafold2' or 'flashabb'"),
+    "number expected": ("min_length: long", "min_length: Input should be a valid integer"),
+    "fraction": ("batch: {max_targets: 1.5}", "batch.max_targets"),
+    "too small": ("batch: {max_targets: 0}", "batch.max_targets: Input should be greater than or equal to 1"),
+    "no section": ("msa:", "msa: Input should be a valid dictionary"),
+    "no input": ("input: []", "input: Value error, at least one file"),
+    "empty input": ("input: ''", "input: Value error, at least one file"),
+    "empty input among others": ("input: [a, '']", "none may be empty"),
+    "results in the root": ("results: /", "results: Value error, the name of a folder"),
+    "results nowhere": ("results: ''", "results: Value error, the name of a folder"),
+    "wildcard in results": ("results: 'a{b}'", "without { and }"),
+    "newline in the store": ('store: "a\\nb"', "store: Value error"),
+    "limits swapped": ("{min_length: 5, max_length: 4}", "min_length 5 is above max_length 4"),
+    "no such model": ("alphafold2: {models: [6]}", "alphafold2.models.0"),
+    "model twice": ("alphafold2: {models: [1, 1]}", "a model is named twice"),
+    "no model": ("rehearsal: {models: []}", "rehearsal.models: List should have at least 1 item"),
+    "no date": ("msa: {max_template_date: yesterday}", "msa.max_template_date: Value error"),
+    "no such day": ("msa: {max_template_date: '2020-13-45'}", "month must be in 1..12"),
+    "no such day, unquoted": ("msa: {max_template_date: 2020-13-45}", "month must be in 1..12"),
+    "bad edge": ("batch: {bucket_edges: [0]}", "batch.bucket_edges.0"),
+    "a list": ("- a", "expected settings as `name: value` lines"),
+    "a word": ("a", "expected settings as `name: value` lines"),
+    "number as name": ("1: 2", "1: Keys should be strings"),
+    "no YAML": ("a: [", "cannot be read as YAML"),
+    "object": ("input: !!python/object:os.system x", "cannot be read as YAML"),
+    "brackets without end": ("[" * 5000, "cannot be read as YAML"),
+    "NUL": ("a: \0", "cannot be read as YAML"),
+    "UTF-16": ("a: b".encode("utf-16"), "cannot be read as YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), WRONG.values(), ids=WRONG.keys())
+def test_mistakes_are_named(text: str | bytes, says: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        read_config(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert says in str(error.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        read_config(tmp_path / "nowhere.yaml")
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"3 setting\(s\) are wrong") as error:
+        load_config({"a": 1, "msa": {"b": 2}, "min_length": 0})
+    assert all(name in str(error.value) for name in ("  a: ", "  msa.b: ", "  min_length: "))
+
+
+settings = st.dictionaries(
+    st.sampled_from([*Config.model_fields, "other"]),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+        max_leaves=4,
+    ),
+)
+
+
+@given(settings)
+def test_any_mapping_is_taken_or_refused(values: dict[str, object]) -> None:
+    try:
+        config = load_config(values)
+    except ConfigError:
+        return
+    assert config.min_length <= config.max_length
+    assert all(str(path) for path in config.inputs)
