@@ -1,8 +1,8 @@
 """Engine `flashabb`: antibody Fv and single variable domains with flash-abb (BSD-3, parameters in its wheel).
 
 Targets are `VH:VL` in either order, a heavy chain or nanobody, or a light chain. There is no MSA, no PAE and
-one deterministic model. Whatever is no antibody variable domain is refused (`domains`): the network would fold
-it without complaint.
+one deterministic model. Whatever is no antibody variable domain is refused (`domains`): the network would
+fold it without complaint.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Is it an antibody variable domain, and which one: what ANARCI's germline profiles say about a sequence.
 
 The profiles (Dunbar & Deane 2016, doi:10.1093/bioinformatics/btv552; BSD-3, in the wheel `anarci`) cover the
-heavy and light chains of mammals and the four T-cell receptor chains of man and mouse, on IMGT's 128 positions.
-They are searched with pyhmmer, and ANARCI's own threshold decides: 80 bits. Antibody domains, nanobodies
-included, score well above 100; other immunoglobulin-like V domains (CD8, PD-1) stay below 50. Not covered, and
-refused: shark VNAR and whatever else no mammalian profile resembles.
+heavy and light chains of mammals and the four T-cell receptor chains of man and mouse, on IMGT's 128
+positions. They are searched with pyhmmer, and ANARCI's own threshold decides: 80 bits. Antibody domains,
+nanobodies included, score well above 100; other immunoglobulin-like V domains (CD8, PD-1) stay below 50. Not
+covered, and refused: shark VNAR and whatever else no mammalian profile resembles.
 """
 
 from __future__ import annotations

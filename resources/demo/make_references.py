@@ -1,0 +1,44 @@
+"""Cut the reference structures of the antibody demo out of PDB entries (README-antibodies.md says which).
+
+python resources/demo/make_references.py mmcif_7cth.cif 7CFN.cif resources/demo/references
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import gemmi
+
+BACKBONE = {"N", "CA", "C", "O"}
+CUTS = {"7CTH-HL.pdb": ("H", "L"), "7CFN-N.pdb": ("N",)}
+
+
+def cut(source: Path, chains: tuple[str, ...]) -> str:
+    """Backbone atoms of chains of an mmCIF file, as PDB text."""
+    whole = gemmi.read_structure(str(source))
+    part = gemmi.Structure()
+    part.add_model(gemmi.Model(1))
+    for name in chains:
+        chain = part[0].add_chain(gemmi.Chain(name))
+        for residue in whole[0][name]:
+            if residue.find_atom("CA", "*", gemmi.Element("C")) is None:
+                continue
+            kept = chain.add_residue(residue)
+            for atom in [atom for atom in kept if atom.name not in BACKBONE]:
+                kept.remove_atom(atom.name, atom.altloc)
+    part.setup_entities()
+    text = part.make_pdb_string(gemmi.PdbWriteOptions(minimal=True, cryst1_record=False, end_record=True))
+    entry = source.stem.removeprefix("mmcif_").upper()
+    return f"REMARK   6 Backbone of PDB entry {entry}, chains {', '.join(chains)} (CC0).\n{text}"
+
+
+def main() -> None:
+    """Write one file per entry."""
+    *sources, folder = map(Path, sys.argv[1:])
+    for source, (name, chains) in zip(sources, CUTS.items(), strict=True):
+        (folder / name).write_text(cut(source, chains))
+
+
+if __name__ == "__main__":
+    main()
