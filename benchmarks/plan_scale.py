@@ -1,0 +1,165 @@
+"""What a large set costs before anything is folded: CPU seconds and memory of the plan and of a dry run.
+
+    python benchmarks/plan_scale.py [--targets 100000] [--keep FOLDER]
+
+Makes random sequences whose lengths are log-normal with Swiss-Prot's median (295) and mean (360), plans them,
+and asks Snakemake for a dry run of all that follows, each in a process of its own. The result is written to
+plan_scale.json and plan_scale.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+SNAKEFILE = HERE.parent / "workflow" / "Snakefile"
+MEDIAN, MEAN = 295, 360
+GOAL_CPU_SECONDS, GOAL_MB = 60, 1000
+#: Nothing is searched: the plan is the same, and needs no database.
+SETTINGS = {"input": "set.fasta", "msa": {"tool": "single_sequence"}}
+
+
+def main() -> None:
+    """Run both steps and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--targets", type=int, default=100_000)
+    parser.add_argument(
+        "--keep", type=Path, help="work here and leave everything; otherwise a temporary folder"
+    )
+    parser.add_argument("--plan", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.plan:
+        plan()
+        return
+    with tempfile.TemporaryDirectory(prefix="plan-scale-") as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        result = measure(folder, options.targets)
+    (HERE / "plan_scale.json").write_text(json.dumps(result, indent=1) + "\n")
+    text = table(result)
+    (HERE / "plan_scale.md").write_text(text)
+    print(text)
+
+
+def measure(folder: Path, targets: int) -> dict[str, Any]:
+    """Both steps on a new set in `folder`."""
+    residues = write_set(folder / "set.fasta", targets)
+    planned = run(folder, [sys.executable, str(Path(__file__).resolve()), "--plan"])
+    counts = json.loads((folder / "counts.json").read_text())
+    snakemake = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(SNAKEFILE),
+        "--workflow-profile",
+        "none",
+    ]
+    settings = ["--config", "input=set.fasta", f"msa={json.dumps(SETTINGS['msa'])}"]
+    dry = run(folder, [*snakemake, "--cores", "2", "--dry-run", "--quiet", "rules", *settings])
+    jobs = next(line for line in dry.pop("output").splitlines() if line.startswith("total")).split()[1]
+    planned.pop("output")
+    return {
+        "targets": targets,
+        "residues": residues,
+        "batches": counts["batches"],
+        "chunks": counts["chunks"],
+        "jobs": int(jobs),
+        "plan": planned,
+        "dry_run": dry,
+        "cpu_seconds": round(planned["cpu_seconds"] + dry["cpu_seconds"], 1),
+        "peak_mb": max(planned["peak_mb"], dry["peak_mb"]),
+        "versions": {"python": sys.version.split()[0], "snakemake": version("snakemake")},
+    }
+
+
+def write_set(path: Path, targets: int) -> int:
+    """Write `targets` random sequences; returns their residues."""
+    random = np.random.default_rng(0)
+    sigma = math.sqrt(2 * math.log(MEAN / MEDIAN))
+    lengths = np.clip(random.lognormal(math.log(MEDIAN), sigma, targets), 16, 5000).astype(int)
+    letters = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", dtype=np.uint8)
+    with path.open("w", encoding="ascii") as stream:
+        for number, length in enumerate(lengths):
+            sequence = letters[random.integers(0, 20, length)].tobytes().decode()
+            wrapped = "\n".join(sequence[start : start + 60] for start in range(0, length, 60))
+            stream.write(f">t{number} random\n{wrapped}\n")
+    return int(lengths.sum())
+
+
+def plan() -> None:
+    """The plan of the working folder's set, as the workflow finds it after its checkpoint."""
+    import yaml
+
+    from snakefold.config import load_config
+    from snakefold.plan.planner import make_plan
+    from snakefold.store import Store, write_atomically
+
+    config = load_config(SETTINGS)
+    write_atomically(Path("results/config.yaml"), yaml.safe_dump(config.model_dump(mode="json")).encode())
+    made = make_plan(
+        config,
+        Path("results/plan"),
+        recipe="0" * 16,
+        msa_recipe="1" * 16,
+        rehearsal=True,
+        store=Store(Path(config.store)),
+    )
+    write_atomically(Path("results/plan/weights.json"), b'{"folder": "", "rehearsal": true}\n')
+    counts = {"batches": made.batches, "chunks": made.chunks}
+    write_atomically(Path("counts.json"), json.dumps(counts).encode())
+
+
+def run(folder: Path, command: list[str]) -> dict[str, Any]:
+    """Run a command in `folder`: its CPU seconds, its peak memory and what it wrote."""
+    with (folder / "output.txt").open("w+") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        output.seek(0)
+        text = output.read()
+    if status:
+        sys.exit(f"{' '.join(command)} failed:\n{text[-4000:]}")
+    return {
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+        "output": text,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as a page."""
+    rows = [
+        f"| {name} | {result[key]['cpu_seconds']} | {result[key]['peak_mb']} |"
+        for name, key in (("plan", "plan"), ("`snakemake --dry-run`", "dry_run"))
+    ]
+    return "\n".join(
+        [
+            f"# Plan and dry run of {result['targets']:,} targets",
+            "",
+            f"`python benchmarks/plan_scale.py --targets {result['targets']}`: {result['residues']:,} residues,",
+            f"{result['batches']:,} batches, {result['chunks']:,} MSA chunks, {result['jobs']:,} jobs;",
+            f"Snakemake {result['versions']['snakemake']}, Python {result['versions']['python']}.",
+            "",
+            "| step | CPU seconds | peak memory, MB |",
+            "|---|---|---|",
+            *rows,
+            f"| together | {result['cpu_seconds']} | {result['peak_mb']} |",
+            f"| goal | {GOAL_CPU_SECONDS} | {GOAL_MB} |",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
