@@ -219,6 +219,22 @@ def test_a_failing_chain_is_a_value_and_the_others_go_on(pdb_seqres: Preset, tmp
     assert isinstance(results[QUERY.key], templates.Templates)
 
 
+def test_a_structure_without_a_release_date_is_an_error_of_the_chain(
+    pdb_seqres: Preset, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mmcif_files"
+    folder.mkdir()
+    text = (pdb_seqres.databases[1].path / "2gtl.cif").read_text()
+    (folder / "2gtl.cif").write_text(text.replace("_pdbx_audit_revision_history.", "_other."))
+    structures = dataclasses.replace(pdb_seqres.databases[1], path=folder)
+    undated = dataclasses.replace(pdb_seqres, databases=(pdb_seqres.databases[0], structures))
+    result = templates.search(
+        [QUERY], {QUERY.key: ALONE}, undated, settings("hmmsearch"), work=tmp_path / "w", log=silent
+    )[QUERY.key]
+    assert isinstance(result, TargetError)
+    assert "release_date" in result.message
+
+
 def test_the_feature_pipeline_takes_them(pdb_seqres: Preset, tmp_path: Path) -> None:
     from alphafold.data import parsers, pipeline
     from alphafold.model import config, features

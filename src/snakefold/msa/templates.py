@@ -93,6 +93,13 @@ def search(
             found[chain.key] = searching.templates(msas[chain.key], featuriser)
         except programs.ProgramError as error:
             found[chain.key] = TargetError(Reason.MSA_FAILED, str(error), "Or set `msa.templates: none`.")
+        except (LookupError, ValueError, OSError) as error:
+            # AlphaFold's parsers raise these for mmCIF files and reports that are not as they expect.
+            found[chain.key] = TargetError(
+                Reason.MSA_FAILED,
+                f"templates of {settings.templates} could not be read: {error!r}.",
+                f"Look at the newest files in {sources.structures}, or set `msa.templates: none`.",
+            )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return found
