@@ -93,7 +93,8 @@ def _draw_arrays(shapes: Shapes, generator: np.random.Generator) -> dict[str, ND
 
 
 def _fan_in(key: str, shape: tuple[int, ...]) -> int:
-    """Inputs that one output sums over. With too few assumed, attention saturates and rounding errors explode."""
+    """Inputs that one output sums over. Assume too few, and attention saturates and rounding errors
+    explode."""
     scope, name = key.split("//")
     inner = shape[1:] if any(stack in scope for stack in _STACKS) else shape
     return int(np.prod(inner[:-1])) if name == "output_w" else inner[0]

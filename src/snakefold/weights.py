@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from snakefold import rehearsal as rehearsal_parameters
 from snakefold.config import RehearsalSettings
+from snakefold.contracts import ModelPreset
+from snakefold.engines.alphafold2.models import MODEL_NUMBERS, all_models, model_name, parse_name
 from snakefold.engines.alphafold2.parameters import (
     OFFICIAL_BLOCKS,
     count_blocks,
@@ -24,6 +26,19 @@ from snakefold.engines.alphafold2.parameters import (
 )
 from snakefold.errors import WeightsMissingError
 from snakefold.recipes import file_fingerprint
+from snakefold.weights_archive import fetch, zip_problem
+
+__all__ = [
+    "ModelState",
+    "Weights",
+    "check",
+    "default_folder",
+    "draw_rehearsal",
+    "fetch",
+    "identity",
+    "locate",
+    "report_check",
+]
 
 ENVIRONMENT = "SNAKEFOLD_WEIGHTS"
 _FETCH = "Get official parameters with: snakefold weights fetch."
@@ -88,6 +103,22 @@ def locate(
     return Weights(folder, rehearsal=True, blocks=rehearsal.blocks)
 
 
+def draw_rehearsal(
+    folder: Path,
+    *,
+    models: Iterable[int] = MODEL_NUMBERS,
+    blocks: int = OFFICIAL_BLOCKS,
+    log: Callable[[str], object] | None = None,
+) -> list[Path]:
+    """Draw random parameters of these models for one chain (monomer_ptm) and for complexes (multimer)."""
+    presets = (ModelPreset.MONOMER_PTM, ModelPreset.MULTIMER)
+    names = [model_name(preset, number) for preset in presets for number in sorted(set(models))]
+    paths = rehearsal_parameters.draw(folder, names, blocks)
+    if log is not None:
+        log(f"REHEARSAL: {len(paths)} files of random parameters in {parameters_folder(folder)}")
+    return paths
+
+
 def identity(folder: Path, models: Iterable[str]) -> dict[str, Any]:
     """What identifies the parameters of `models` in a recipe; models that are not there are left out.
 
@@ -120,6 +151,25 @@ def check(folder: Path, models: Iterable[str]) -> list[ModelState]:
     return [_check_model(folder, name) for name in models]
 
 
+def report_check(folder: Path, log: Callable[[str], object], models: Iterable[str] | None = None) -> int:
+    """Check a folder and log a line a model. Without `models`, complete sets are asked for, not all of them.
+
+    Returns:
+        0 if everything found is whole and at least one preset has all five models (or is a rehearsal), else
+        1.
+    """
+    states = check(folder, list(models) if models is not None else all_models())
+    for state in states:
+        log(f"{state.state:<9} params_{state.name}.npz {state.problem}".rstrip())
+    if models is not None:
+        return int(any(state.state in ("missing", "damaged") for state in states))
+    by_preset: dict[ModelPreset, list[str]] = {}
+    for state in states:
+        by_preset.setdefault(parse_name(state.name)[0], []).append(state.state)
+    usable = any("missing" not in found or "rehearsal" in found for found in by_preset.values())
+    return int(not usable or any(state.state == "damaged" for state in states))
+
+
 def _check_model(folder: Path, name: str) -> ModelState:
     path = parameters_file(folder, name)
     if not path.is_file():
@@ -135,10 +185,8 @@ def _check_model(folder: Path, name: str) -> ModelState:
 
 
 def _verify(path: Path, name: str) -> int:
-    with zipfile.ZipFile(path) as archive:
-        bad = archive.testzip()
-    if bad is not None:
-        raise ValueError(f"{bad} does not match its checksum")
+    if problem := zip_problem(path):
+        raise ValueError(problem)
     blocks = count_blocks(path)
     if blocks != OFFICIAL_BLOCKS and read_rehearsal_mark(path) is None:
         raise ValueError(f"{blocks} Evoformer blocks, expected {OFFICIAL_BLOCKS}")

@@ -2,8 +2,8 @@
 
     python colabfold_reference.py BLOCKS PRECISION [colabfold_batch's arguments …]
 
-colabfold_batch takes the number of blocks from the model's name and has no option for the precision. Nothing else is
-changed: the same code runs, on smaller stacks.
+colabfold_batch takes the number of blocks from the model's name and has no option for the precision. Nothing
+else is changed: the same code runs, on smaller stacks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Fixtures of the engine's tests: random parameters of two blocks, small MSAs, and the real colabfold_batch."""
+"""Fixtures of the engine's tests: random parameters of two blocks, small MSAs, and the real
+colabfold_batch."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# Compiling costs a third less, and float32 stays float32. Must be set before JAX is imported, here and in children.
+# Compiling costs a third less. Must be set before JAX is imported, here and in children.
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )

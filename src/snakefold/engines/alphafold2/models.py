@@ -37,6 +37,11 @@ def parse_name(name: str) -> tuple[ModelPreset, int]:
     raise ValueError(f"{name!r} is no AlphaFold2 model: expected for example model_1_ptm.")
 
 
+def all_models() -> list[str]:
+    """The 15 models of the official parameters."""
+    return [model_name(preset, number) for preset in _SUFFIX for number in MODEL_NUMBERS]
+
+
 def needed_models(settings: AlphaFold2Settings, *, monomers: bool, multimers: bool) -> list[str]:
     """Names of the models that a run with (or without) monomers and multimers needs, in order."""
     presets = {preset_for(settings.model_preset, 1)} if monomers else set()

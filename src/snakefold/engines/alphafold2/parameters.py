@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def load(weights: Path, name: str, *, templates: bool) -> Any:
     return jax.device_put(utils.flat_params_to_haiku(flat, fuse=True, to_jnp=False))
 
 
+@cache
 def expected_shapes(name: str, blocks: int = OFFICIAL_BLOCKS) -> Shapes:
     """Shapes of a model's parameters, from the network's own code: `scope//name` → shape.
 

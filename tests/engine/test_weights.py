@@ -1,0 +1,163 @@
+"""Where parameters come from, and that random ones are never taken for official ones."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snakefold import rehearsal, weights
+from snakefold.config import RehearsalSettings
+from snakefold.engines.alphafold2 import parameters
+from snakefold.errors import WeightsMissingError
+
+ONE = ["model_3_ptm"]
+
+
+@pytest.fixture(autouse=True)
+def no_parameters_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(weights.ENVIRONMENT, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def official_looking(folder: Path, name: str = ONE[0]) -> Path:
+    """A file without the rehearsal's mark."""
+    path = folder / "params" / f"params_{name}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **{"alphafold//weights": np.zeros(3)})
+    return path
+
+
+def test_shapes_are_those_of_the_official_files() -> None:
+    with_templates = parameters.expected_shapes("model_1_ptm")
+    without = parameters.expected_shapes("model_3_ptm")
+    assert (len(with_templates), len(without)) == (338, 267)
+    # The official files' sizes less what zip and npy headers take: 373,103,340 and 371,746,284 bytes.
+    assert 4 * sum(int(np.prod(shape)) for shape in with_templates.values()) == pytest.approx(373e6, rel=1e-3)
+    assert 4 * sum(int(np.prod(shape)) for shape in without.values()) == pytest.approx(371.7e6, rel=1e-3)
+
+
+def test_a_drawn_file_is_marked_and_drawn_once(weights_folder: Path, tmp_path: Path) -> None:
+    path = weights_folder / "params" / "params_model_3_ptm.npz"
+    assert parameters.read_rehearsal_mark(path) == {"blocks": 2, "seed": 0, "drawing": rehearsal.DRAWING}
+    assert parameters.count_blocks(path) == 2
+    assert "REHEARSAL" in (weights_folder / "params" / "REHEARSAL.txt").read_text()
+    before = path.stat().st_mtime_ns
+    rehearsal.draw(weights_folder, ONE, 2)
+    assert path.stat().st_mtime_ns == before
+    # The mark stays with the file when it is renamed, and a reader of npz does not see it.
+    copy = Path(shutil.copy(path, tmp_path / "params_model_1.npz"))
+    assert parameters.read_rehearsal_mark(copy) is not None
+    with np.load(copy) as arrays:
+        assert len(arrays.files) == 267
+
+
+def test_the_same_seed_gives_the_same_numbers(weights_folder: Path, tmp_path: Path) -> None:
+    rehearsal.draw(tmp_path, ONE, 2)
+    rehearsal.draw(tmp_path / "other", ONE, 2, seed=1)
+    key = "alphafold/alphafold_iteration/evoformer/preprocess_msa//weights"
+    first, again, other = (
+        np.load(folder / "params" / "params_model_3_ptm.npz")[key]
+        for folder in (weights_folder, tmp_path, tmp_path / "other")
+    )
+    assert (first == again).all()
+    assert not (first == other).any()
+
+
+def test_a_drawing_of_other_blocks_replaces_the_old_one(tmp_path: Path) -> None:
+    rehearsal.draw(tmp_path, ONE, 1)
+    rehearsal.draw(tmp_path, ONE, 2)
+    assert parameters.count_blocks(tmp_path / "params" / "params_model_3_ptm.npz") == 2
+
+
+def test_official_files_are_never_drawn_over(tmp_path: Path) -> None:
+    path = official_looking(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(WeightsMissingError, match="not overwritten"):
+        rehearsal.draw(tmp_path, ONE, 2)
+    assert path.read_bytes() == before
+
+
+def test_auto_draws_a_rehearsal_where_there_is_nothing(tmp_path: Path) -> None:
+    found = weights.locate("auto", RehearsalSettings(blocks=1), ONE, cache=tmp_path)
+    assert found == weights.Weights(tmp_path / "rehearsal-1-blocks", rehearsal=True, blocks=1)
+
+
+def test_auto_takes_the_users_folder(tmp_path: Path) -> None:
+    official_looking(weights.default_folder())
+    found = weights.locate("auto", RehearsalSettings(), ONE, cache=tmp_path)
+    assert found == weights.Weights(weights.default_folder(), rehearsal=False)
+
+
+def test_auto_does_not_replace_half_of_the_official_set(tmp_path: Path) -> None:
+    official_looking(weights.default_folder())
+    with pytest.raises(WeightsMissingError, match=r"lacks params_model_4_ptm\.npz.*weights fetch"):
+        weights.locate("auto", RehearsalSettings(), [*ONE, "model_4_ptm"], cache=tmp_path)
+
+
+def test_the_environment_names_a_folder_that_must_be_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(weights.ENVIRONMENT, str(tmp_path / "mine"))
+    with pytest.raises(WeightsMissingError, match="SNAKEFOLD_WEIGHTS"):
+        weights.locate("auto", RehearsalSettings(), ONE, cache=tmp_path)
+    official_looking(tmp_path / "mine")
+    assert weights.locate("auto", RehearsalSettings(), ONE, cache=tmp_path).folder == tmp_path / "mine"
+
+
+def test_a_named_folder_of_random_parameters_is_a_rehearsal(weights_folder: Path) -> None:
+    found = weights.locate(str(weights_folder), RehearsalSettings(blocks=48), ONE)
+    assert found == weights.Weights(weights_folder, rehearsal=True, blocks=2)
+
+
+def test_the_npz_files_may_lie_in_the_folder_itself(weights_folder: Path) -> None:
+    assert weights.locate(str(weights_folder / "params"), RehearsalSettings(), ONE).rehearsal
+
+
+def test_random_and_official_files_are_not_mixed(weights_folder: Path, tmp_path: Path) -> None:
+    official_looking(tmp_path)
+    shutil.copy(weights_folder / "params" / "params_model_1_ptm.npz", tmp_path / "params")
+    with pytest.raises(WeightsMissingError, match="mixes"):
+        weights.identity(tmp_path, [*ONE, "model_1_ptm"])
+
+
+def test_official_files_are_identified_by_their_bytes(tmp_path: Path) -> None:
+    path = official_looking(tmp_path)
+    before = weights.identity(tmp_path, ONE)
+    assert before["model_3_ptm"]["size"] == path.stat().st_size
+    np.savez(path, **{"alphafold//weights": np.ones(3)})
+    assert weights.identity(tmp_path, ONE) != before
+
+
+def test_check_says_what_is_missing_damaged_or_random(weights_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "params"
+    folder.mkdir()
+    source = (weights_folder / "params" / "params_model_3_ptm.npz").read_bytes()
+    (folder / "params_model_3_ptm.npz").write_bytes(source)
+    middle = len(source) // 2
+    (folder / "params_model_4_ptm.npz").write_bytes(
+        source[:middle] + bytes([source[middle] ^ 1]) + source[middle + 1 :]
+    )
+    (folder / "params_model_5_ptm.npz").write_bytes(source[:middle])
+    shutil.copy(weights_folder / "params" / "params_model_3_ptm.npz", folder / "params_model_1_ptm.npz")
+    names = [f"model_{number}_ptm" for number in (1, 2, 3, 4, 5)]
+    states = {state.name: state for state in weights.check(tmp_path, names)}
+    assert [states[name].state for name in names] == ["damaged", "missing", "rehearsal", "damaged", "damaged"]
+    assert "arrays are missing" in states["model_1_ptm"].problem
+    assert "checksum" in states["model_4_ptm"].problem
+    lines: list[str] = []
+    assert weights.report_check(tmp_path, lines.append, names) == 1
+    assert len(lines) == 5
+    assert weights.report_check(tmp_path, lines.append, ONE) == 0
+
+
+def test_check_does_not_take_few_blocks_for_official(weights_folder: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(weights_folder / "params" / "params_model_3_ptm.npz", tmp_path))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b""
+    (state,) = weights.check(tmp_path, ONE)
+    assert state.state == "damaged"
+    assert "2 Evoformer blocks, expected 48" in state.problem
