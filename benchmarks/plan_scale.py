@@ -147,8 +147,8 @@ def table(result: dict[str, Any]) -> str:
         [
             f"# Plan and dry run of {result['targets']:,} targets",
             "",
-            f"`python benchmarks/plan_scale.py --targets {result['targets']}`: {result['residues']:,} residues,",
-            f"{result['batches']:,} batches, {result['chunks']:,} MSA chunks, {result['jobs']:,} jobs;",
+            f"`python benchmarks/plan_scale.py --targets {result['targets']}`:",
+            f"{result['residues']:,} residues, {result['batches']:,} batches, {result['chunks']:,} MSA chunks, {result['jobs']:,} jobs;",
             f"Snakemake {result['versions']['snakemake']}, Python {result['versions']['python']}.",
             "",
             "| step | CPU seconds | peak memory, MB |",
