@@ -25,8 +25,11 @@ def cut(source: Path, chains: tuple[str, ...]) -> str:
             if residue.find_atom("CA", "*", gemmi.Element("C")) is None:
                 continue
             kept = chain.add_residue(residue)
-            for atom in [atom for atom in kept if atom.name not in BACKBONE]:
-                kept.remove_atom(atom.name, atom.altloc)
+            for index in reversed(range(len(kept))):
+                if kept[index].name not in BACKBONE:
+                    del kept[index]
+                else:
+                    kept[index].aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)
     part.setup_entities()
     text = part.make_pdb_string(gemmi.PdbWriteOptions(minimal=True, cryst1_record=False, end_record=True))
     entry = source.stem.removeprefix("mmcif_").upper()
