@@ -80,6 +80,10 @@ def test_links_and_devices_are_refused(kind: bytes) -> None:
         unpack(tar(member("x", kind, "/etc/passwd")))
 
 
+def test_folders_are_passed_over() -> None:
+    assert unpack(tar(member("a", tarfile.DIRTYPE), member("a/x"))) == {"a/x": b""}
+
+
 def test_one_name_twice_is_refused() -> None:
     with pytest.raises(SnakefoldError, match="twice"):
         unpack(tar(member("a/x"), member("a/./x")))

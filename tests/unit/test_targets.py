@@ -76,6 +76,7 @@ TAKEN = {
     "samplesheet over two lines": Taken(f'id,sequence\na,"{UBQ[:9]}\n{UBQ[9:]}"\n', {"a": UBQ}, "s.csv"),
     "samplesheet, other columns": Taken(f"n,Sequence,ID\n1,{UBQ},a\n", {"a": UBQ}, "s.csv"),
     "samplesheet with semicolons": Taken(f"id;sequence\na;{UBQ}\n", {"a": UBQ}, "s.csv"),
+    "samplesheet below blank lines": Taken(f"\n \nid,sequence\na,{UBQ}\n", {"a": UBQ}, "s.csv"),
     "samplesheet with tabs": Taken(f"id\tsequence\na\t{UBQ}\n", {"a": UBQ}, "s.tsv"),
     "samplesheet, CRLF, mark, gap": Taken(f"\ufeffid,sequence\r\n\r\na,{UBQ}\r\n", {"a": UBQ}, "s.csv"),
     "samplesheet, equal ids": Taken(f"id,sequence\na,{UBQ}\na,{CRN}\n", {"a": UBQ, "a-2": CRN}, "s.csv"),
@@ -181,6 +182,10 @@ REFUSED = {
     "unknown kind": Refused("HEADER    PROTEIN\nATOM\n", "unknown_kind", "no known ending", 0, 0, "1crn.pdb"),
     "samplesheet without columns": Refused(
         f"a,{UBQ}\n", "no_columns", "must name the columns", 1, 0, "s.csv"
+    ),
+    "samplesheet of separators": Refused(",\n,\n", "no_columns", "The table is empty", 0, 0, "s.csv"),
+    "samplesheet below blank lines": Refused(
+        f"\n\nid,sequence\na,MQ-\nb,{UBQ}\n", "gap", "The gap '-'", 4, 1, "s.csv", 1
     ),
     "samplesheet, one column": Refused("id\na\n", "no_columns", "The columns are 'id'", 1, 0, "s.csv"),
     "samplesheet, a column twice": Refused(
