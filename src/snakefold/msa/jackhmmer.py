@@ -147,6 +147,10 @@ class _Query:
         from pyhmmer.easel import TextSequence
         from pyhmmer.plan7 import Background, Builder
 
+        if not self.chain.sequence:
+            # HMMER does not refuse it: it ends the process.
+            self.error = ValueError("the chain has no residue")
+            return
         try:
             text = TextSequence(name=self.chain.key, sequence=self.chain.sequence)
             self.sequence = text.digitize(self.alphabet)

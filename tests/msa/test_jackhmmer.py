@@ -1,0 +1,188 @@
+"""jackhmmer step against the program itself, run by AlphaFold's own wrapper."""
+
+from __future__ import annotations
+
+import gzip
+import shlex
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from snakefold.config import MsaSettings
+from snakefold.errors import SnakefoldError, TargetError
+from snakefold.msa import a3m, jackhmmer, programs
+from snakefold.msa.bundle import RawMsa
+from snakefold.msa.databases import Database, Preset, load_preset
+from snakefold.plan.files import PlannedChain
+from snakefold.recipes import sequence_key
+
+UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
+SH3 = "MDETGKELVLALYDYQEKSPREVTMKKGDILTLLNSTNKDWWKVEVNDRQGFVPAAYVKKLD"
+THIOREDOXIN = (
+    "SDKIIHLTDDSFDTDVLKADGAILVDFWAEWCGPCKMIAPILDEIADEYQGKLTVAKLNIDQNPGTAPKYGIRGIPTLLLFKNGEVAATKVGALSKGQLKEFL"
+    "DANLA"
+)
+GLOBIN = "LLVVYPWTQRFFESFGDLSTPDAVMGNPKVKAHGKKVLGAFSDGLAHLDNLKGTFATLSELHCDKLHVDPENFR"
+WITH_X = UBIQUITIN[:40] + "XX" + UBIQUITIN[42:]
+ORPHAN = "WCMHWCYHMWCHYMWPCHMWYCHWMPCYHWMCHYW"
+
+
+def chain(sequence: str) -> PlannedChain:
+    return PlannedChain(key=sequence_key([sequence]), sequence=sequence)
+
+
+def preset(path: Path, limit: int | None = None, name: str = "swissprot") -> Preset:
+    database = Database(
+        name, frozenset({"jackhmmer"}), "fasta", path, (path,), limit, False, False, 0.001, "restore it"
+    )
+    return Preset("test", path.parent, (database,))
+
+
+def demo() -> Path:
+    return load_preset("demo").root / "swissprot.fasta"
+
+
+def searched(chains: list[PlannedChain], where: Preset, work: Path, threads: int = 2) -> dict[str, RawMsa]:
+    found = jackhmmer.search(chains, where, MsaSettings(threads=threads), work, lambda line: None)
+    assert list(found) == [each.key for each in chains]
+    results = {}
+    for key, result in found.items():
+        assert not isinstance(result, TargetError), result
+        (results[key],) = result
+    return results
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory):
+    """Stockholm text by AlphaFold's wrapper around the real program; limit as its `*_max_hits`."""
+    from alphafold.data.tools import jackhmmer as wrapper
+
+    folder = tmp_path_factory.mktemp("theirs")
+
+    def run(sequence: str, database: Path, limit: int | None = None) -> str:
+        query = folder / "query.fasta"
+        query.write_text(f">{sequence_key([sequence])}\n{sequence}\n")
+        program = wrapper.Jackhmmer(binary_path=str(programs.find("jackhmmer")), database_path=str(database))
+        return program.query(str(query), limit)[0]["sto"]
+
+    return run
+
+
+def rows(text: str) -> tuple[list[str], list[str], list[list[int]]]:
+    from alphafold.data import parsers
+
+    msa = parsers.parse_stockholm(text)
+    return list(msa.descriptions), list(msa.sequences), [list(row) for row in msa.deletion_matrix]
+
+
+@pytest.mark.parametrize("block", [4_000_000, 60_000])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_rows_are_those_of_the_program(
+    theirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, threads: int
+) -> None:
+    """In one block or twenty, by one thread or three: same rows, same order, same insertions."""
+    monkeypatch.setattr(jackhmmer, "_BLOCK_RESIDUES", block)
+    chains = [chain(each) for each in (UBIQUITIN, SH3, THIOREDOXIN, GLOBIN, WITH_X, ORPHAN)]
+    ours = searched(chains, preset(demo()), tmp_path, threads)
+    for each in chains:
+        assert rows(ours[each.key].text) == rows(theirs(each.sequence, demo())), each.sequence
+    assert ours[chains[0].key].found > 100
+    assert ours[chains[-1].key].found == 0
+    assert not ours[chains[-1].key].hits
+
+
+@pytest.mark.parametrize("limit", [1, 2, 50, 10_000])
+def test_limit_is_alphafolds(theirs, tmp_path: Path, limit: int) -> None:
+    ours = searched([chain(SH3)], preset(demo(), limit), tmp_path)[sequence_key([SH3])]
+    assert rows(ours.text) == rows(theirs(SH3, demo(), limit))
+    assert ours.found > 100
+
+
+def test_the_command_given_makes_the_same_rows(tmp_path: Path) -> None:
+    ours = searched([chain(SH3)], preset(demo()), tmp_path)[sequence_key([SH3])]
+    (tmp_path / "query.fasta").write_text(f">{sequence_key([SH3])}\n{SH3}\n")
+    (command,) = ours.commands
+    arguments = shlex.split(command)
+    arguments[-1] = str(demo().resolve())
+    assert arguments[0] == "jackhmmer"
+    programs.run([programs.find("jackhmmer"), *arguments[1:]], tmp_path, lambda line: None)
+    assert rows((tmp_path / "swissprot.sto").read_text()) == rows(ours.text)
+
+
+def test_hits_have_identities_of_the_aligned_rows(tmp_path: Path) -> None:
+    ours = searched([chain(UBIQUITIN)], preset(demo()), tmp_path)[sequence_key([UBIQUITIN])]
+    best = ours.hits[0]
+    assert (best.pident, best.alnlen) == (100.0, len(UBIQUITIN))
+    assert [hit.evalue for hit in ours.hits] == sorted(hit.evalue for hit in ours.hits)
+    assert all(hit.evalue <= 1e-4 for hit in ours.hits)
+    assert {hit.target for hit in ours.hits} == {
+        name.rpartition("/")[0] for name in a3m.parse_stockholm(ours.text).names[1:]
+    }
+
+
+def test_compressed_databases_give_the_same_rows(tmp_path: Path) -> None:
+    plain = demo().read_bytes()
+    (tmp_path / "db.fasta.gz").write_bytes(gzip.compress(plain, 1))
+    (tmp_path / "db.fasta.zst").write_bytes(zstandard.compress(plain, 1))
+    expected = searched([chain(SH3)], preset(demo()), tmp_path)[sequence_key([SH3])].text
+    for name in ("db.fasta.gz", "db.fasta.zst"):
+        assert searched([chain(SH3)], preset(tmp_path / name), tmp_path)[sequence_key([SH3])].text == expected
+
+
+def test_odd_residues_and_names_in_the_database(theirs, tmp_path: Path) -> None:
+    """U, O, B, Z, J, X, lower case, `*`, long headers and sequences longer than a block."""
+    path = tmp_path / "odd.fasta"
+    path.write_text(
+        f">sp|P1|UB_HUMAN a description; with $(signs)\n{UBIQUITIN}\n"
+        f">long {'x' * 5000}\n{'AGSTPN' * 3000}{UBIQUITIN}{'AGSTPN' * 3000}\n"
+        f">odd/1-3\nUBZJOX{UBIQUITIN.lower()}\n"
+        f">twice\n{UBIQUITIN}{'AGSTPN' * 10}{UBIQUITIN[:50]}GGG{UBIQUITIN[50:]}*\n"
+    )
+    ours = searched([chain(UBIQUITIN)], preset(path), tmp_path)[sequence_key([UBIQUITIN])]
+    assert rows(ours.text) == rows(theirs(UBIQUITIN, path))
+    assert ours.found >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("db.fasta", b"no FASTA at all\n"),
+        ("db.fasta", b">a\nAC1\x00\xff\n"),
+        ("db.fasta.gz", gzip.compress(b">a\nACD\n" * 1000)[:-20]),
+        ("db.fasta.zst", b"not zstd"),
+    ],
+)
+def test_a_damaged_database_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SnakefoldError, match=rf"{name}: cannot be read as FASTA .*get the database again"):
+        jackhmmer.search([chain(SH3)], preset(tmp_path / name), MsaSettings(), tmp_path, lambda line: None)
+
+
+@pytest.mark.parametrize("sequence", ["", "AC1"])
+def test_one_chains_failure_does_not_lose_the_others(tmp_path: Path, sequence: str) -> None:
+    broken = PlannedChain.model_construct(key="0" * 64, sequence=sequence)
+    found = jackhmmer.search([broken, chain(SH3)], preset(demo()), MsaSettings(), tmp_path, lambda line: None)
+    failed, good = found[broken.key], found[sequence_key([SH3])]
+    assert isinstance(failed, TargetError)
+    assert "jackhmmer: swissprot" in str(failed)
+    assert not isinstance(good, TargetError)
+    assert good[0].found > 100
+
+
+@pytest.mark.parametrize("sequence", ["A", "XXXXXXXXXXXXXXXXXXXX", "Q" * 60])
+def test_odd_queries(theirs, tmp_path: Path, sequence: str) -> None:
+    ours = searched([chain(sequence)], preset(demo()), tmp_path)[sequence_key([sequence])]
+    assert rows(ours.text) == rows(theirs(sequence, demo()))
+
+
+def test_nothing_to_do(tmp_path: Path) -> None:
+    assert jackhmmer.search([], preset(demo()), MsaSettings(), tmp_path, lambda line: None) == {}
+
+
+def test_the_database_is_read_once_for_all_chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    real = jackhmmer._opened
+    monkeypatch.setattr(jackhmmer, "_opened", lambda path: opened.append(path) or real(path))
+    searched([chain(each) for each in (UBIQUITIN, SH3, THIOREDOXIN)], preset(demo()), tmp_path)
+    assert opened == [demo()]
