@@ -16,7 +16,7 @@ from snakefold.errors import Reason
 
 #: Files of one chain: `chains/<chain key>/…` inside `inputs.tar.zst`, and the archive that is the store
 #: entry `msa/<recipe>/<chain key>`. A target that brings its own A3M has
-#: `targets/<key>/msa.a3m` in `inputs.tar.zst`.
+#: `targets/<result key>/msa.a3m` in `inputs.tar.zst`.
 MSA_LAYOUT = {
     "meta.json": "MsaMeta: tool, depth, Neff, databases, commands, seconds",
     "msa.a3m": "what the engine reads: query first, AlphaFold's database order, duplicate rows dropped",

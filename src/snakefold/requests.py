@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,11 @@ from snakefold.config import Config
 from snakefold.contracts import AlphaFold2Settings, FoldRequest
 from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import SnakefoldError
+from snakefold.inputs.lines import BadFile
 from snakefold.plan.files import PlannedBatch
 from snakefold.recipes import sequence_key
 from snakefold.store import Entry, Store, write_atomically
+from snakefold.targets import msa_text
 
 
 def engine_settings(config: Config, rehearsal: bool) -> AlphaFold2Settings:
@@ -41,7 +44,7 @@ def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
 
 
 def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) -> dict[str, bytes]:
-    """Files of `inputs.tar.zst`: `chains/<chain key>/…` and `targets/<key>/msa.a3m`.
+    """Files of `inputs.tar.zst`: `chains/<chain key>/…` and `targets/<result key>/msa.a3m`.
 
     A chain without an MSA travels as `chains/<chain key>/failed.json`, so that only its targets fail.
     `failed` maps chain keys to what the search said.
@@ -49,7 +52,8 @@ def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) 
     files: dict[str, bytes] = {}
     for planned in batch.targets:
         if planned.msa_path is not None:
-            files[f"targets/{planned.target.key}/msa.a3m"] = _own_a3m(Path(planned.msa_path))
+            own = _own_a3m(Path(planned.msa_path), planned.target.msa_sha256)
+            files[f"targets/{planned.target.result_key}/msa.a3m"] = own
             continue
         for chain in set(planned.target.chains):
             key = sequence_key([chain])
@@ -73,7 +77,7 @@ def read_inputs(
     msas: dict[str, TargetMsas] = {}
     failed: dict[str, str] = {}
     for target in request.targets:
-        own = files.get(f"targets/{target.key}/msa.a3m")
+        own = files.get(f"targets/{target.result_key}/msa.a3m")
         if own is not None:
             msas[target.result_key] = TargetMsas(own_a3m=own.decode())
             continue
@@ -116,13 +120,11 @@ def _chain_msa(files: Mapping[str, bytes], key: str) -> ChainMsa:
     )
 
 
-def _own_a3m(path: Path) -> bytes:
+def _own_a3m(path: Path, expected_sha256: str | None) -> bytes:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SnakefoldError(f"{path}: the A3M was there when the run was planned: {error}.") from error
-    if data[:2] == b"\x1f\x8b":
-        import gzip
-
-        data = gzip.decompress(data)
+        data = msa_text(path).encode()
+    except (BadFile, UnicodeEncodeError) as error:
+        raise SnakefoldError(f"{path}: the A3M was whole when the run was planned. {error}") from error
+    if hashlib.sha256(data).hexdigest() != expected_sha256:
+        raise SnakefoldError(f"{path}: the A3M has changed since the run was planned. Plan again.")
     return data
