@@ -1,0 +1,203 @@
+"""A small results folder, made by snakefold's own plan, writers and tables around helices of invented scores.
+
+`python -m tests.browser.make_results <folder>` writes one to look at.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snakefold import archive
+from snakefold.collect import collect_batch, merge_tables
+from snakefold.config import load_config
+from snakefold.confidence import rank
+from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
+from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
+from snakefold.errors import Reason
+from snakefold.outputs import Relaxation, target_files
+from snakefold.plan.files import read_batch
+from snakefold.plan.planner import make_plan
+from snakefold.provenance import write_provenance
+
+UBQ = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
+CRN = "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN"
+GB1 = "MTYKLILNGKTLKGETTTEAVDAATAEKVFKQYANDNGVDGEWTYDDATKTFTVTE"
+VILLIN = "LSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
+
+#: Headers that would run a script, break out of an attribute or a script, or fill or turn the page.
+HOSTILE = (
+    "hostile1 <script>window.hacked=1</script><img src=x onerror=window.hacked=2>",
+    "hostile2 \"'><svg onload=window.hacked=3> </script><script>window.hacked=4</script> \u2028 ${window.hacked=5}",
+    "hostile3 " + "A<b>" * 2500,
+    "hostile4 \u202egnitaerht\u202c عكس {{ 7*7 }} {% include 'x' %} javascript:window.hacked=6",
+)
+
+FASTA = f""">ubiquitin sp|P0CG48|1-76 Polyubiquitin-C
+{UBQ}
+>crambin
+{CRN}
+>villin_headpiece
+{VILLIN}
+>gb1_dimer two copies of protein G B1
+{GB1}:{GB1}
+>crambin_gb1
+{CRN}:{GB1}
+>ubiquitin_again the same sequence under another name
+{UBQ}
+>lost_one
+{GB1[::-1]}
+>not_a_protein <img src=x onerror=window.hacked=7>
+ACGT123
+"""
+
+# N, CA, C and O of an alpha helix: radius (Å), angle (degrees) and height (Å) relative to CA.
+_HELIX = (("N", 1.55, -27.5, -0.87), ("CA", 2.29, 0.0, 0.0), ("C", 1.63, 26.5, 1.07), ("O", 2.01, 21.0, 2.27))
+_THREE = dict(
+    zip(
+        "ARNDCQEGHILKMFPSTWYVX",
+        "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL UNK".split(),
+        strict=True,
+    )
+)
+
+
+def helices(chains: list[str], plddt: NDArray[np.float64], shift: float = 0.0) -> str:
+    """Backbones of straight alpha helices, one a chain, 12 Å apart, as PDB text."""
+    lines, serial, residue = [], 0, 0
+    for number, chain in enumerate(chains):
+        for place, letter in enumerate(chain):
+            for atom, radius, angle, height in _HELIX:
+                serial += 1
+                turn = np.deg2rad(100 * place + angle)
+                x, y = radius * np.cos(turn) + 12 * number + shift, radius * np.sin(turn)
+                lines.append(
+                    f"ATOM  {serial:5d}  {atom:<3} {_THREE[letter]} {chr(65 + number)}{place + 1:4d}    "
+                    f"{x:8.3f}{y:8.3f}{1.5 * place + height:8.3f}  1.00{plddt[residue]:6.2f}          {atom[0]:>2}  "
+                )
+            residue += 1
+        lines.append("TER")
+    return "\n".join([*lines, "END", ""])
+
+
+def alignment(query: str, rows: int, random: np.random.Generator) -> str:
+    """An A3M of mutated, gapped copies of `query`, with an insertion here and there."""
+    letters = np.array(list(query))
+    lines = [f">query\n{query}"]
+    for row in range(rows):
+        changed = random.random(len(query)) < random.uniform(0.05, 0.8)
+        text = np.where(changed, random.choice(list("ACDEFGHIKLMNPQRSTVWY"), len(query)), letters)
+        start, end = sorted(random.integers(0, len(query) + 1, 2))
+        text[: start // 2] = "-"
+        text[(len(query) + end) // 2 :] = "-"
+        lines.append(f">row{row}\n{text[0]}{'ag' if row % 3 == 0 else ''}{''.join(text[1:])}")
+    return "\n".join([*lines, ""])
+
+
+def predictions(target: TargetInput, random: np.random.Generator, models: int = 3) -> list[Prediction]:
+    """Models with smooth invented pLDDT over all four bands, and a PAE that grows along and between chains."""
+    length = target.length
+    chain = np.repeat(np.arange(len(target.chains)), [len(item) for item in target.chains])
+    found = []
+    for number in range(models):
+        wave = 68 + 27 * np.sin(np.linspace(0, 5, length) + number) - 3 * number + random.normal(0, 1.5, length)
+        plddt = np.clip(wave, 5, 99)
+        apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+        pae = np.clip(apart * 0.25 + 12 * (chain[:, None] != chain) + random.random((length, length)), 0, 31.75)
+        complex_ = len(target.chains) > 1
+        ptm, iptm = 0.8 - 0.1 * number, 0.6 - 0.1 * number if complex_ else None
+        found.append(
+            Prediction(
+                name=f"model_{number + 1}_{'multimer_v3' if complex_ else 'ptm'}_pred_0",
+                pdb=helices(target.chains, plddt),
+                plddt=plddt,
+                ranking_confidence=0.8 * iptm + 0.2 * ptm if iptm is not None else float(plddt.mean()),
+                pae=pae,
+                ptm=ptm,
+                iptm=iptm,
+                recycles=3,
+                warnings=["relax_failed: <b onmouseover=window.hacked=8>"] if target.id == "crambin" else [],
+            )
+        )
+    return rank(found)
+
+
+def make_results(folder: Path, *, rehearsal: bool = True, fasta: str = FASTA, hostile: bool = False) -> Path:
+    """Write a finished run into `folder/results`; `hostile` adds targets with the headers of `HOSTILE`."""
+    random = np.random.default_rng(7)
+    if hostile:
+        # Every one has its own sequence, so that none is a duplicate of another.
+        fasta += "".join(f">{text}\n{VILLIN}{'ACDE'[: n + 1]}\n" for n, text in enumerate(HOSTILE))
+    folder.mkdir(parents=True, exist_ok=True)
+    source, results = folder / "proteins.fasta", folder / "results"
+    source.write_text(fasta, encoding="utf-8")
+    config = load_config({"input": str(source), "results": str(results)})
+    make_plan(config, results / "plan", recipe="0" * 16, msa_recipe="1" * 16, rehearsal=rehearsal)
+    known = results / "known.pdb"
+    known.write_text(helices([UBQ], np.full(len(UBQ), 50.0), shift=5.0))
+    tables = []
+    for path in sorted((results / "plan" / "batches").glob("*.json")):
+        planned = read_batch(results / "plan", path.stem)
+        request = FoldRequest(
+            batch=planned.batch,
+            engine="alphafold2",
+            recipe="0" * 16,
+            rehearsal=rehearsal,
+            targets=[item.target for item in planned.targets],
+        )
+        packed = results / "predictions" / f"{planned.batch}.tar.zst"
+        packed.parent.mkdir(exist_ok=True)
+        packed.write_bytes(_archive(request, random))
+        table = results / "tables" / f"{planned.batch}.parquet"
+        collect_batch(
+            packed, results / "plan" / "targets.tsv", results / "structures", table, {"ubiquitin": str(known)}
+        )
+        tables.append(table)
+    merge_tables(tables, results / "plan" / "targets.tsv", results / "metrics.tsv", results / "failures.tsv")
+    write_provenance(results / "provenance.json", config, {"engine": "alphafold2", "blocks": 2})
+    return results
+
+
+def _archive(request: FoldRequest, random: np.random.Generator) -> bytes:
+    files, outcomes = {}, []
+    for target in request.targets:
+        who = {"id": target.id, "key": target.key, "result_key": target.result_key}
+        if target.id == "lost_one":
+            message = "The device's memory did not hold it: <script>window.hacked=9</script>"
+            advice = "Ask for a larger device."
+            failed = {"reason": Reason.OUT_OF_MEMORY, "message": message, "advice": advice}
+            outcomes.append(TargetOutcome(**who, state="failed", **failed))
+            continue
+        chains = [
+            ChainMsa(alignment(chain, int(random.integers(40, 400)), random), depth=41, neff=17.25)
+            for chain in dict.fromkeys(target.chains)
+        ]
+        members = target_files(
+            request,
+            target,
+            TargetMsas(chains=chains),
+            predictions=predictions(target, random),
+            relaxation=Relaxation(),
+            seconds={"features": 0.41, "predict": 7.9, "relax": 2.25},
+            software="alphafold2 2.3.20",
+        )
+        files[f"targets/{target.result_key}.tar.zst"] = archive.pack(members)
+        outcomes.append(TargetOutcome(**who, state="done", seconds=round(target.length / 7, 3)))
+    response = FoldResponse(
+        batch=request.batch,
+        engine=request.engine,
+        engine_version="2.3.20",
+        recipe=request.recipe,
+        rehearsal=request.rehearsal,
+        outcomes=outcomes,
+    )
+    return archive.pack({"response.json": response.model_dump_json().encode(), **files})
+
+
+if __name__ == "__main__":
+    from snakefold.report import build
+
+    print(build(make_results(Path(sys.argv[1]), hostile="--hostile" in sys.argv)))
