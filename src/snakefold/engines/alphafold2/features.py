@@ -40,11 +40,12 @@ def residue_order(chains: Sequence[str]) -> NDArray[np.intp]:
 def depth(target: TargetInput, msas: TargetMsas, preset: ModelPreset) -> int:
     """Rows of the target's merged MSA: exact for a monomer, for a multimer the most that there can be."""
     if msas.own_a3m is not None:
-        rows = msas.own_a3m.count("\n>") + msas.own_a3m.startswith(">")
-        return rows * max(1, len(set(target.chains))) if preset is ModelPreset.MULTIMER else rows
-    by_sequence = dict(zip(target.chains, msas.chains, strict=True))
+        rows = _rows(msas.own_a3m)
+        return rows * len(set(target.chains)) if preset is ModelPreset.MULTIMER else rows
+    # What is wrong with a target's MSAs is that target's failure, found when its features are made.
+    by_sequence = dict(zip(target.chains, msas.chains, strict=False))
     if preset is not ModelPreset.MULTIMER:
-        return _rows(next(iter(by_sequence.values())).a3m)
+        return max((_rows(msa.a3m) for msa in by_sequence.values()), default=1)
     return multimer_depth(
         [_rows(msa.a3m) for msa in by_sequence.values()],
         [_rows(msa.pairing) for msa in by_sequence.values() if msa.pairing],
@@ -124,7 +125,7 @@ def _msa_features(sequence: str, a3m: str, file: str) -> Features:
         raise TargetError(
             Reason.INVALID_INPUT,
             f"{file}: the first row is not the chain's sequence ({sequence[:20]}…).",
-            "Run the MSA step again.",
+            "The MSA belongs to another sequence, or its query is not first.",
         )
     lengths = {len(row) for row in msa.sequences}
     if lengths != {len(sequence)}:
@@ -133,7 +134,12 @@ def _msa_features(sequence: str, a3m: str, file: str) -> Features:
             f"{file}: rows have {sorted(lengths)} aligned columns, expected {len(sequence)}.",
             "Lower-case letters are insertions, every other character is a column.",
         )
-    return dict(pipeline.make_msa_features([msa]))
+    try:
+        return dict(pipeline.make_msa_features([msa]))
+    except KeyError as error:
+        raise TargetError(
+            Reason.INVALID_INPUT, f"{file}: {error} is no amino acid.", "Run the MSA step again."
+        ) from error
 
 
 def _templates(sequence: str, data: bytes | None) -> Features:
@@ -161,6 +167,8 @@ def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: Msa
                 f"The target's A3M describes other chains: {found}.",
                 "Its first line (#lengths, tab, copies) and first row must give the target's sequences.",
             )
+        if paired is None:
+            _msa_features(sequences[0], unpaired[0], "The target's A3M")
         multimer = preset is ModelPreset.MULTIMER
         features, _ = generate_input_feature(
             sequences,

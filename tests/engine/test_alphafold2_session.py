@@ -1,0 +1,233 @@
+"""The warm session: what is compiled, when, and what a target gets out of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snakefold.contracts import ModelPreset
+from snakefold.engines import alphafold2
+from snakefold.engines.alphafold2 import parameters
+from snakefold.engines.base import ChainMsa, TargetMsas
+from snakefold.errors import Reason, TargetError, WeightsMissingError
+from tests.engine.toys import chain_msas, make_request, make_target, toy_a3m
+
+SEQUENCES = ["MKTAYIAKQRQISFVKSHF", "GSHMFVKSHFSRQLEEMKTAYI", "MKTAYIAXQRQISFVKSHFSRQLE"]
+
+_CHILD = """
+import json, sys
+from pathlib import Path
+from snakefold.engines import alphafold2
+from tests.engine.toys import chain_msas, make_request, make_target
+
+weights, cache, *sequences = sys.argv[1:]
+targets = [make_target(f"t{i}", sequence) for i, sequence in enumerate(sequences)]
+msas = {target.result_key: chain_msas(target, 12) for target in targets}
+request = make_request(targets, padded_length=24, models=[1, 2, 3])
+session = alphafold2.start(request, msas, Path(weights), Path(cache))
+pdbs = [item.pdb for target in targets for item in session.predict(target, msas[target.result_key])]
+print(json.dumps({"compilations": session.compilations, "misses": session.cache_misses, "pdbs": pdbs}))
+"""
+
+
+@pytest.mark.slow
+def test_a_bucket_compiles_once_and_a_second_process_not_at_all(weights_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _CHILD, str(weights_folder), str(tmp_path / "cache"), *SEQUENCES]
+    cold, warm = (
+        json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+        )
+        for _ in range(2)
+    )
+    # Three lengths and three models: one program.
+    assert cold["compilations"] == 1
+    assert cold["misses"] > 1
+    assert (warm["compilations"], warm["misses"]) == (0, 0)
+    assert warm["pdbs"] == cold["pdbs"]
+    assert len(cold["pdbs"]) == 9
+
+
+@pytest.mark.slow
+def test_predictions_have_alphafolds_names_scores_and_shapes(
+    weights_folder: Path, compile_cache: Path
+) -> None:
+    target = make_target("x", SEQUENCES[2])
+    msas = chain_msas(target, 12)
+    request = make_request([target], padded_length=24, models=[2, 1], num_seeds=2, num_recycle=1)
+    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    predictions = session.predict(target, msas)
+    assert [(item.name, item.seed) for item in predictions] == [
+        ("model_1_ptm_pred_0", 0),
+        ("model_2_ptm_pred_0", 0),
+        ("model_1_ptm_pred_1", 1),
+        ("model_2_ptm_pred_1", 1),
+    ]
+    first = predictions[0]
+    assert first.recycles == 1
+    assert first.plddt.shape == (24,)
+    assert first.pae is not None and first.pae.shape == (24, 24)
+    assert first.iptm is None and first.ptm is not None and 0 < first.ptm < 1
+    assert first.ranking_confidence == pytest.approx(first.plddt.mean())
+    atoms = [line for line in first.pdb.splitlines() if line.startswith("ATOM")]
+    numbers = {int(line[22:26]) for line in atoms}
+    # AlphaFold gives unknown residues (X) no atoms; the others keep their numbers.
+    assert numbers == set(range(1, 25)) - {8}
+    b_factors = {int(line[22:26]): float(line[60:66]) for line in atoms}
+    assert b_factors[1] == pytest.approx(first.plddt[0], abs=0.005)
+    assert set(session.seconds) >= {"load", "features", "predict", "compile"}
+
+
+@pytest.mark.slow
+def test_chains_come_in_the_targets_order(weights_folder: Path, compile_cache: Path) -> None:
+    """AlphaFold-Multimer computes A:B:A as A:A:B; the result is A:B:A again."""
+    first, second = "MKTAYIAK", "GSHMFVKSHFS"
+    mixed, sorted_ = make_target("aba", first, second, first), make_target("aab", first, first, second)
+    msas = {target.result_key: chain_msas(target, 6) for target in (mixed, sorted_)}
+    request = make_request([mixed, sorted_], num_recycle=0)
+    session = alphafold2.start(request, msas, weights_folder, compile_cache)
+    (got,) = session.predict(mixed, msas[mixed.result_key])
+    (reference,) = session.predict(sorted_, msas[sorted_.result_key])
+    # Both are one computation: 8 + 8 + 11 residues, seen in two orders.
+    assert session.compilations <= 1
+    order = np.r_[0:8, 16:27, 8:16]
+    assert np.array_equal(got.plddt, reference.plddt[order])
+    assert got.pae is not None and reference.pae is not None
+    assert np.array_equal(got.pae, reference.pae[np.ix_(order, order)])
+    assert got.iptm == reference.iptm
+    alphas = [line for line in got.pdb.splitlines() if line[12:16] == " CA "]
+    assert "".join(line[21] for line in alphas) == "A" * 8 + "B" * 11 + "C" * 8
+    assert [int(line[22:26]) for line in alphas] == [*range(1, 9), *range(1, 12), *range(1, 9)]
+    assert got.ranking_confidence == pytest.approx(0.8 * (got.iptm or 0) + 0.2 * (got.ptm or 0))
+
+
+@pytest.mark.slow
+def test_templates_are_read_where_the_model_reads_them(weights_folder: Path, compile_cache: Path) -> None:
+    import io
+
+    from alphafold.common import residue_constants
+
+    sequence = SEQUENCES[0]
+    length = len(sequence)
+    random = np.random.default_rng(1)
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        template_aatype=residue_constants.sequence_to_onehot(sequence, residue_constants.HHBLITS_AA_TO_ID)[
+            None
+        ],
+        template_all_atom_positions=random.normal(size=(1, length, 37, 3)).astype(np.float32) * 10,
+        template_all_atom_masks=np.ones((1, length, 37), np.float32),
+        template_domain_names=np.array([b"1abc_A"]),
+        template_sequence=np.array([sequence.encode()]),
+        template_sum_probs=np.array([[100.0]], np.float32),
+    )
+    target = make_target("t", sequence)
+    without = chain_msas(target, 12)
+    with_ = TargetMsas(chains=[ChainMsa(without.chains[0].a3m, templates=stream.getvalue())])
+    request = make_request([target], padded_length=24, models=[1, 3], use_templates=True)
+    session = alphafold2.start(request, {target.result_key: with_}, weights_folder, compile_cache)
+    one, three = session.predict(target, with_)
+    other_one, other_three = session.predict(target, without)
+    assert not np.allclose(one.plddt, other_one.plddt)
+    assert three.pdb == other_three.pdb
+
+
+def test_a_complex_needs_the_multimer_models(weights_folder: Path, compile_cache: Path) -> None:
+    target = make_target("ab", "MKTAYIAK", "GSHMFVKSHFS")
+    msas = chain_msas(target, 6)
+    request = make_request([target], model_preset=ModelPreset.MONOMER_PTM)
+    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    with pytest.raises(TargetError, match="auto or multimer") as caught:
+        session.predict(target, msas)
+    assert caught.value.reason is Reason.INVALID_INPUT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 40000000000 bytes."),
+        MemoryError(),
+    ],
+)
+def test_a_full_memory_is_a_typed_failure(
+    error: Exception, weights_folder: Path, compile_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alphafold.model import model
+
+    def predict(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(model.RunModel, "predict", predict)
+    target = make_target("t", SEQUENCES[0])
+    msas = chain_msas(target, 6)
+    session = alphafold2.start(
+        make_request([target]), {target.result_key: msas}, weights_folder, compile_cache
+    )
+    with pytest.raises(TargetError) as caught:
+        session.predict(target, msas)
+    assert caught.value.reason is Reason.OUT_OF_MEMORY
+    assert "max_msa_clusters" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("msas", "message"),
+    [
+        (TargetMsas(chains=[ChainMsa(toy_a3m("MKTAYIAKQRQISFVKSHG", 3))]), "first row is not"),
+        (TargetMsas(chains=[ChainMsa(f">q\n{SEQUENCES[0]}\n>h\nMKT\n")]), "aligned columns"),
+        (TargetMsas(own_a3m=toy_a3m("MKTAYIAKQRQISFVKSHG", 3)), "first row is not"),
+        (TargetMsas(own_a3m="#9,9\t1,1\n>101\t102\nMKTAYIAKQRQISFVKSH\n"), "other chains"),
+        (TargetMsas(own_a3m=f">q\n{SEQUENCES[0]}\n>h\nMKT\n"), "aligned columns"),
+        (TargetMsas(chains=[ChainMsa(f">q\n{SEQUENCES[0]}\n>h\n{'*' * 19}\n")]), "no amino acid"),
+        (TargetMsas(), "chains, but MSAs"),
+    ],
+)
+def test_an_msa_of_something_else_is_refused(
+    msas: TargetMsas, message: str, weights_folder: Path, compile_cache: Path
+) -> None:
+    target = make_target("t", SEQUENCES[0])
+    with pytest.raises(TargetError, match=message):
+        alphafold2.start(
+            make_request([target]), {target.result_key: msas}, weights_folder, compile_cache
+        ).predict(target, msas)
+
+
+def test_the_recipe_names_what_results_depend_on(weights_folder: Path) -> None:
+    settings = make_request([make_target("t", "MKTAYIAK")]).alphafold2.model_dump()
+    recipe = alphafold2.recipe(settings, weights_folder)
+    assert recipe["weights"]["rehearsal"] is True
+    assert recipe["version"] == alphafold2.VERSION
+    assert json.loads(json.dumps(recipe)) == recipe
+    other = alphafold2.recipe(settings | {"num_recycle": 2}, weights_folder)
+    assert other != recipe
+
+
+def test_without_parameters_the_error_says_how_to_get_them(tmp_path: Path) -> None:
+    target = make_target("t", SEQUENCES[0])
+    msas = chain_msas(target, 3)
+    for folder in (None, tmp_path):
+        with pytest.raises(WeightsMissingError, match="snakefold weights fetch"):
+            alphafold2.start(make_request([target]), {target.result_key: msas}, folder, None)
+
+
+@pytest.mark.parametrize(
+    ("chains", "message"), [(["A"] * 63, "62"), (["X" * 20], "unknown"), (["M"], "no protein")]
+)
+def test_what_no_settings_can_fold_is_refused_at_once(chains: list[str], message: str) -> None:
+    with pytest.raises(TargetError, match=message) as caught:
+        alphafold2.check(make_target("t", *chains))
+    assert caught.value.reason is Reason.INVALID_INPUT
+
+
+def test_the_models_without_templates_share_one_structure(weights_folder: Path) -> None:
+    import jax
+
+    structures = {
+        jax.tree_util.tree_structure(parameters.load(weights_folder, name, templates=False))
+        for name in ("model_1_ptm", "model_3_ptm")
+    }
+    assert len(structures) == 1
