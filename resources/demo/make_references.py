@@ -17,6 +17,7 @@ CUTS = {"7CTH-HL.pdb": ("H", "L"), "7CFN-N.pdb": ("N",)}
 def cut(source: Path, chains: tuple[str, ...]) -> str:
     """Backbone atoms of chains of an mmCIF file, as PDB text."""
     whole = gemmi.read_structure(str(source))
+    whole.remove_alternative_conformations()
     part = gemmi.Structure()
     part.add_model(gemmi.Model(1))
     for name in chains:

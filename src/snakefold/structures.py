@@ -139,7 +139,7 @@ def read(text: str) -> gemmi.Structure:
     Raises:
         SnakefoldError: the text is neither, or holds no atom.
     """
-    if re.search(r"^data_\S", text, re.MULTILINE) and "_atom_site." in text:
+    if re.search(r"^data_\S", text, re.MULTILINE):
         try:
             structure = gemmi.make_structure_from_block(gemmi.cif.read_string(text).sole_block())
         except (RuntimeError, ValueError) as error:
