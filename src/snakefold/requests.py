@@ -13,6 +13,7 @@ from snakefold.contracts import AlphaFold2Settings, FoldRequest
 from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import SnakefoldError
 from snakefold.inputs.lines import BadFile
+from snakefold.inputs.sequences import BadSequence
 from snakefold.plan.files import PlannedBatch
 from snakefold.recipes import sequence_key
 from snakefold.store import Entry, Store, write_atomically
@@ -123,7 +124,7 @@ def _chain_msa(files: Mapping[str, bytes], key: str) -> ChainMsa:
 def _own_a3m(path: Path, expected_sha256: str | None) -> bytes:
     try:
         data = msa_text(path).encode()
-    except (BadFile, UnicodeEncodeError) as error:
+    except (BadFile, BadSequence, UnicodeEncodeError) as error:
         raise SnakefoldError(f"{path}: the A3M was whole when the run was planned. {error}") from error
     if hashlib.sha256(data).hexdigest() != expected_sha256:
         raise SnakefoldError(f"{path}: the A3M has changed since the run was planned. Plan again.")

@@ -71,6 +71,26 @@ def test_a3m_text_has_one_form(tmp_path: Path) -> None:
     assert [(target.id, target.header) for target in targets] == [("a", "101"), ("b", "101"), ("c", "101")]
 
 
+def test_a3m_text_is_what_colabfold_reads_as_the_target(tmp_path: Path) -> None:
+    from colabfold.batch import unserialize_msa
+
+    rows = ">q\u2028u\tv\nMQIFU\nKTLTGK T\n;comment\n>h\n-QZFuUKTLTGKT\n"
+    plain = write(tmp_path, "a.a3m", f"#a comment\n{rows}")
+    complex_ = write(tmp_path, "b.a3m", f"#5,7\t1,1 \r\n{rows}")
+    targets, refusals = read([plain, complex_])
+    assert refusals == []
+    expected = ">q u\tv\nMQIFCKTLTGKT\n>h\n-QEFuCKTLTGKT\n"
+    assert msa_text(plain) == expected
+    assert msa_text(complex_) == f"#5,7\t1,1\n{expected}"
+    assert [target.chains for target in targets] == [("MQIFCKTLTGKT",), ("MQIFC", "KTLTGKT")]
+    for target in targets:
+        text = msa_text(target.msa or tmp_path)
+        assert target.msa_sha256 == hashlib.sha256(text.encode()).hexdigest()
+        # The engine hands this text to ColabFold, which splits it into lines in its own way.
+        _, _, sequences, copies, _ = unserialize_msa([text], target.chains[0])
+        assert (tuple(sequences), set(copies)) == (target.chains, {1})
+
+
 def test_folder_is_read_by_name_and_not_below(tmp_path: Path) -> None:
     write(tmp_path, "b.fasta", f">b\n{UBQ}\n")
     write(tmp_path, "a.csv", f"id,sequence\na,{UBQ}\n")

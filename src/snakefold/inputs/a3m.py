@@ -12,6 +12,7 @@ import hashlib
 import re
 import string
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from snakefold.errors import Refusal
 from snakefold.inputs.fasta import Block, no_records, read_blocks
 from snakefold.inputs.lines import BadFile, read_lines
 from snakefold.inputs.names import safe_id, shown
-from snakefold.inputs.sequences import MAX_CHAINS, BadSequence, clean_chains, replacement_note
+from snakefold.inputs.sequences import MAX_CHAINS, BadSequence, clean_chains, replacement_note, to_standard
 from snakefold.inputs.target import Limits, Place, Target, check_encoding, refuse
 
 _COMPLEX = re.compile(r"#(\d{1,6}(?:,\d{1,6})*)\t(\d{1,3}(?:,\d{1,3})*)\s*", re.ASCII)
@@ -29,8 +30,16 @@ _INSERTIONS = str.maketrans("", "", string.ascii_lowercase)
 
 
 def msa_text(path: Path) -> str:
-    """An A3M in the one form in which it is hashed and handed on: unpacked, UTF-8, LF at every line's end."""
-    return "".join(f"{line}\n" for line in read_lines(path))
+    """An A3M that `read_a3m` took, in the one form in which it is hashed and handed on.
+
+    ColabFold's first line if there is one, then one line for each header and one for each row; LF ends every
+    line, and comments are gone. Letters of rows are replaced as those of the target's chains are.
+
+    Raises:
+        BadFile, BadSequence: the file is no longer what it was.
+    """
+    first, _, blocks = _parts(read_lines(path))
+    return first + "".join(map(_normal, blocks))
 
 
 def read_a3m(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Refusal]:
@@ -39,51 +48,69 @@ def read_a3m(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Targe
     Raises:
         BadFile: no record at all, or a first line that is nearly ColabFold's.
     """
-    digest = hashlib.sha256()
-    source = _hashed(lines, digest)
-    first = next(source, "")
-    layout = _layout(first)
-    rest, first_line = (source, 2) if first.startswith("#") else (chain([first], source), 1)
-    number, place = 0, Place(path, 1, 1, "")
-    chains: tuple[str, ...] = ()
-    note, columns = "", 0
+    first, layout, blocks = _parts(lines)
+    digest = hashlib.sha256(first.encode())
+    query: _Query | None = None
+    place = Place(path, 1, 1, "")
     try:
-        for block in read_blocks(rest, first_line):
-            number += 1
+        for number, block in enumerate(blocks, 1):
             place = Place(path, number, block.line, block.header or "")
             check_encoding(place.header)
-            if number == 1:
-                header = place.header
-                chains, note, columns = _query(block, layout)
-                limits.check(sum(map(len, chains)))
+            if query is None:
+                query = _query(block, layout)
+                limits.check(sum(map(len, query.chains)))
             else:
-                _check_row(block, columns)
+                _check_row(block, query.columns)
+            digest.update(_normal(block).encode())
     except BadSequence as problem:
         yield refuse(place, problem)
         return
-    if not number:
+    if query is None:
         raise no_records()
     yield Target(
         id=safe_id(_stem(path), "record-1"),
-        header=header,
-        chains=chains,
+        header=query.header,
+        chains=query.chains,
         file=shown(str(path), None),
         record=1,
-        line=first_line,
+        line=query.line,
         msa=path,
         msa_sha256=digest.hexdigest(),
-        note=note,
+        note=query.note,
     )
 
 
-def _hashed(lines: Iterable[str], digest: hashlib._Hash) -> Iterator[str]:
-    """The lines, each put into the hash as `msa_text` has it."""
-    for line in lines:
-        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
-        yield line
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """What the first row says."""
+
+    header: str
+    line: int
+    chains: tuple[str, ...]
+    note: str
+    columns: int
 
 
-def _layout(first: str) -> tuple[list[int], list[int]] | None:
+_Layout = tuple[list[int], list[int]]
+
+
+def _parts(lines: Iterable[str]) -> tuple[str, _Layout | None, Iterator[Block]]:
+    """ColabFold's first line (with its end) and what it means, empty and None without one, and the rows."""
+    source = iter(lines)
+    first = next(source, "")
+    layout = _layout(first)
+    if first.startswith("#"):
+        return f"{first.strip()}\n" if layout else "", layout, read_blocks(source, 2)
+    return "", None, read_blocks(chain([first], source))
+
+
+def _normal(block: Block) -> str:
+    # A header is split into lines by more characters downstream than here; tabs separate ColabFold's labels.
+    header = "\t".join(shown(part, None) for part in (block.header or "").split("\t"))
+    return f">{header}\n{to_standard(_letters(block))}\n"
+
+
+def _layout(first: str) -> _Layout | None:
     """Lengths and copies of ColabFold's first line; None for another file."""
     found = _COMPLEX.fullmatch(first)
     if found is None:
@@ -107,8 +134,7 @@ def _layout(first: str) -> tuple[list[int], list[int]] | None:
     return lengths, copies
 
 
-def _query(block: Block, layout: tuple[list[int], list[int]] | None) -> tuple[tuple[str, ...], str, int]:
-    """Chains of the first row, what was replaced in them, and the number of columns."""
+def _query(block: Block, layout: _Layout | None) -> _Query:
     if block.header is None:
         raise BadSequence("no_header", "There is text before the first '>'.", "The query comes first.")
     letters = _letters(block)
@@ -131,7 +157,13 @@ def _query(block: Block, layout: tuple[list[int], list[int]] | None) -> tuple[tu
         unique.append(found)
         start += length
     chains = tuple(found for found, times in zip(unique, copies, strict=True) for _ in range(times))
-    return chains, replacement_note(letters), len(letters)
+    return _Query(
+        header=block.header,
+        line=block.line,
+        chains=chains,
+        note=replacement_note(letters),
+        columns=len(letters),
+    )
 
 
 def _check_row(block: Block, columns: int) -> None:

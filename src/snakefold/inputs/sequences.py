@@ -59,8 +59,7 @@ def clean_chains(text: str) -> tuple[tuple[str, ...], str]:
         offset += len(part) + 1
         if _AMBIGUOUS.search(letters):
             replaced += letters
-            letters = letters.translate(_TO_STANDARD)
-        chains.append(letters)
+        chains.append(to_standard(letters))
     return tuple(chains), replacement_note(replaced)
 
 
@@ -72,6 +71,11 @@ def replacement_note(letters: str) -> str:
         for letter, count in counts.items()
         if count
     )
+
+
+def to_standard(letters: str) -> str:
+    """`letters` with every capital B, J, O, U and Z replaced."""
+    return letters.translate(_TO_STANDARD) if _AMBIGUOUS.search(letters) else letters
 
 
 def _letters(part: str, name: str, offset: int) -> str:
