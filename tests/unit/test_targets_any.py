@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from snakefold.contracts import TargetInput
 from snakefold.inputs.names import safe_id, shown, unique_ids
 from snakefold.inputs.sequences import BadSequence, clean_chains
-from snakefold.targets import read_targets
+from snakefold.targets import msa_text, read_targets
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -62,6 +63,45 @@ def test_no_bytes_make_anything_else(name: str, content: bytes, packed: bool) ->
         assert refusal.advice
         assert refusal.file == str(path)
         assert str(refusal).isprintable()
+
+
+rows = st.text("ACDUX-ac", min_size=4, max_size=6)
+headers = st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), max_size=8)
+firsts = st.sampled_from(["", "#4\t1\n", "#4\t2\n", "#2,2\t1,1\n", "#1,3\t2,1\n", "#note\n", "#a\tb\n", "\n"])
+ends = st.sampled_from(["\n", "\r\n", "\n\n", "\n;note\n", " \n"])
+alignments = st.builds(
+    lambda first, query, more, end: (
+        first + "".join(f">{header}\n{row}{end}" for header, row in [query, *more])
+    ),
+    firsts,
+    st.tuples(headers, st.text("ACDU", min_size=4, max_size=4)),
+    st.lists(st.tuples(headers, rows), max_size=4),
+    ends,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(alignments)
+def test_colabfold_reads_the_same_target_from_any_alignment_that_is_taken(text: str) -> None:
+    from colabfold.batch import unserialize_msa
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.a3m")
+        path.write_text(text, newline="")
+        targets, refusals = read_targets([path], min_length=1, max_length=1000)
+        assert len(targets) + len(refusals) == 1
+        if refusals:
+            return
+        normal = msa_text(path)
+        assert targets[0].msa_sha256 == hashlib.sha256(normal.encode()).hexdigest()
+        path.write_text(normal)
+        assert msa_text(path) == normal
+    unpaired, _, unique, copies, _ = unserialize_msa([normal], targets[0].chains[0])
+    chains = [sequence for sequence, count in zip(unique, copies, strict=True) for _ in range(count)]
+    assert tuple(chains) == targets[0].chains
+    for sequence, alignment in zip(unique, unpaired, strict=True):
+        for row in alignment.split("\n"):
+            assert row.startswith(">") or len(re.sub("[a-z]", "", row)) in {0, len(sequence)}
 
 
 @given(st.text(max_size=300))
