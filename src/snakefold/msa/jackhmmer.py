@@ -240,10 +240,12 @@ def _collect(searched: list[tuple[_Query, Future[Any]]]) -> None:
 def _hit(hit: Any) -> Hit:
     """The best domain of a hit, compared to the query's own residues."""
     alignment = hit.best_domain.alignment
-    pairs = list(zip(alignment.hmm_sequence.upper(), alignment.target_sequence.upper(), strict=True))
-    aligned = [(model, target) for model, target in pairs if model != "." and target != "-"]
-    same = sum(model == target for model, target in aligned)
-    return Hit(hit.name, hit.evalue, round(100 * same / max(1, len(aligned)), 1), len(pairs))
+    length = len(alignment.hmm_sequence)
+    pairs = length - alignment.hmm_sequence.count(".") - alignment.target_sequence.count("-")
+    # The line between model and target: a letter where they are equal, `+` where they are alike.
+    between = alignment.identity_sequence
+    same = length - between.count(" ") - between.count("+")
+    return Hit(hit.name, hit.evalue, round(100 * same / max(1, pairs), 1), length)
 
 
 def _blocks(path: Path, alphabet: Any) -> Iterator[Any]:
