@@ -93,7 +93,7 @@ def expandable_database(folder: Path, name: str, seed: int) -> Path:
     """An expandable database as ColabFold's: `name` (consensus), `name_seq` (members), `name_aln`."""
     write_fasta(database(seed), folder / f"{name}.fasta")
     mmseqs(folder, "createdb", f"{name}.fasta", f"{name}_seq")
-    mmseqs(folder, "cluster", f"{name}_seq", "clusters", "tmp", "--min-seq-id", "0.5", "--threads", "2")
+    mmseqs(folder, "linclust", f"{name}_seq", "clusters", "tmp", "--min-seq-id", "0.5", "--threads", "2")
     sequences = f"{name}_seq"
     mmseqs(folder, "align", sequences, sequences, "clusters", f"{name}_aln", "-a", "-e", "inf")
     mmseqs(folder, "result2profile", sequences, sequences, f"{name}_aln", "profiles")

@@ -25,35 +25,38 @@ from snakefold.plan.files import PlannedChain
 #: Sensitivity of the profile search. `colabfold_search` without `-s` means to set k-mer scores that match 8,
 #: but passes them inside quotes, which MMseqs2 reads as unset: it runs at 5.7.
 SENSITIVITY = 8.0
+#: MMseqs2's own 300 cuts deep alignments short.
 MAX_SEQS = 10_000
 
-_FILTER_MSA = ["--filter-msa", "1", "--filter-min-enable", "1000", "--diff", "3000"]
-_FILTER_MSA += ["--qid", "0.0,0.2,0.4,0.6,0.8,1.0", "--qsc", "0", "--max-seq-id", "0.95"]
-_PROFILE_SEARCH = [
-    "--num-iterations",
-    "3",
-    "-a",
-    "-e",
-    "0.1",
-    "--max-seqs",
-    str(MAX_SEQS),
-    "--prefilter-mode",
-    "0",
-]
-_SIMPLE_SENSITIVITY = 5.7
-_SIMPLE_EVALUE = 1e-4
+#: Flags by module; together with `SENSITIVITY` they are the recipe.
+_PROFILE = {
+    "search": f"--num-iterations 3 -a -e 0.1 --max-seqs {MAX_SEQS} --prefilter-mode 0",
+    "expandaln": "--expansion-mode 0 -e inf",
+    "expandaln, first database": "--expand-filter-clusters 1 --max-seq-id 0.95",
+    "align": "-e 10 --max-accept 100000 --alt-ali 10 -a",
+    "filterresult": "--qid 0 --qsc 0.8 --diff 0 --max-seq-id 1.0 --filter-min-enable 100",
+    "result2msa": "--msa-format-mode 6 --filter-msa 1 --filter-min-enable 1000 --diff 3000 "
+    "--qid 0.0,0.2,0.4,0.6,0.8,1.0 --qsc 0 --max-seq-id 0.95",
+}
+_SIMPLE = {
+    # Without -a, result2msa writes other, shorter alignments and says nothing.
+    "search": "-a -e 0.0001",
+    "search, index": "-s 5.7",
+    # Without an index the ungapped prefilter is several times cheaper than building one.
+    "search, no index": "--prefilter-mode 1",
+    "result2msa": "--msa-format-mode 6 --filter-msa 0",
+}
 _COLUMNS = "query,target,evalue,pident,alnlen,theader"
 
 
 def parameters(settings: MsaSettings) -> dict[str, Any]:
     """What an alignment depends on besides its sequence and databases (for the recipe)."""
-    simple = {"s": _SIMPLE_SENSITIVITY, "e": _SIMPLE_EVALUE, "max_seqs": MAX_SEQS}
-    profile = {"s": SENSITIVITY, "search": _PROFILE_SEARCH, "filter": _FILTER_MSA}
-    recipe = profile if settings.mmseqs_recipe == "colabfold" else simple
+    simple = {"flags": _SIMPLE, "max_seqs": MAX_SEQS}
+    profile = {"flags": _PROFILE, "sensitivity": SENSITIVITY}
     return {
         "recipe": settings.mmseqs_recipe,
         "version": programs.version("mmseqs"),
-        **recipe,
+        "own": profile if settings.mmseqs_recipe == "colabfold" else simple,
         "pairing": simple,
     }
 
@@ -203,7 +206,8 @@ def _profile_search(batch: _Batch, target: _Searched, sensitivity: float) -> lis
     first = batch.profile is None
     source = batch.profile or queries
     hits, tmp = folder / "hits", folder / "tmp"
-    call("search", source, target.search, hits, tmp, *mode, *_PROFILE_SEARCH, "-s", f"{sensitivity:.1f}")
+    sensitive = ["-s", f"{sensitivity:.1f}"]
+    call("search", source, target.search, hits, tmp, *mode, *_PROFILE["search"].split(), *sensitive)
     profile = tmp / "latest" / "profile_1"
     if batch.profile is None:
         batch.profile = batch.scratch / "profile"
@@ -213,45 +217,41 @@ def _profile_search(batch: _Batch, target: _Searched, sensitivity: float) -> lis
     if target.clusters is not None:
         expanded = folder / "expanded"
         # As in ColabFold, members of a cluster are thinned out in the first database only.
-        thin = ["--expand-filter-clusters", "1", "--max-seq-id", "0.95"] if first else []
+        thin = _PROFILE["expandaln, first database"].split() if first else []
         databases = (source, target.sequences, hits, target.clusters, expanded)
-        call("expandaln", *databases, *mode, "--expansion-mode", "0", "-e", "inf", *thin)
+        call("expandaln", *databases, *mode, *_PROFILE["expandaln"].split(), *thin)
         hits = expanded
     realigned, filtered = folder / "realigned", folder / "filtered"
-    limits = ["-e", "10", "--max-accept", "100000", "--alt-ali", "10", "-a"]
-    call("align", profile, target.sequences, hits, realigned, *mode, *limits)
-    keep = ["--qid", "0", "--qsc", "0.8", "--diff", "0", "--max-seq-id", "1.0", "--filter-min-enable", "100"]
+    call("align", profile, target.sequences, hits, realigned, *mode, *_PROFILE["align"].split())
+    keep = _PROFILE["filterresult"].split()
     call("filterresult", queries, target.sequences, realigned, filtered, *mode, *keep)
-    texts = _alignments(batch, filtered, target.sequences, [*mode, *_FILTER_MSA])
+    texts = _alignments(batch, filtered, target.sequences, [*mode, *_PROFILE["result2msa"].split()])
     return _collected(batch, target.database, texts, [list(read_hits(text)) for text in texts])
 
 
 def _simple_search(batch: _Batch, target: _Searched) -> list[RawMsa]:
-    """One search, of an expandable database's representatives only.
-
-    Without an index the ungapped prefilter is several times cheaper than building one.
-    """
+    """One search, of an expandable database's representatives only."""
     call, mode = batch.call, target.load_mode
     folder = batch.scratch / target.database.name
     folder.mkdir()
     hits, table = folder / "hits", folder / "hits.tsv"
-    prefilter = ["-s", f"{_SIMPLE_SENSITIVITY}"] if target.indexed else ["--prefilter-mode", "1"]
-    # Without -a, result2msa writes other, shorter alignments and says nothing.
-    limits = ["-a", "-e", f"{_SIMPLE_EVALUE:g}", "--max-seqs", str(max(MAX_SEQS, target.database.limit or 0))]
-    call("search", batch.queries, target.search, hits, folder / "tmp", *mode, *limits, *prefilter)
+    prefilter = _SIMPLE["search, index" if target.indexed else "search, no index"]
+    flags = f"{_SIMPLE['search']} {prefilter}".split()
+    limit = ["--max-seqs", str(max(MAX_SEQS, target.database.limit or 0))]
+    call("search", batch.queries, target.search, hits, folder / "tmp", *mode, *flags, *limit)
     call("convertalis", batch.queries, target.search, hits, table, *mode, "--format-output", _COLUMNS)
     names, rows = _read_table(table)
-    texts = _alignments(batch, hits, target.search, [*mode, "--filter-msa", "0"])
+    texts = _alignments(batch, hits, target.search, [*mode, *_SIMPLE["result2msa"].split()])
     full = [_with_full_names(text, names) for text in texts]
     return _collected(batch, target.database, full, [rows.get(chain.key, []) for chain in batch.chains])
 
 
 def _alignments(batch: _Batch, hits: Path, sequences: Path, options: list[str]) -> list[str]:
-    """A3M text of every chain, in order. Format 6 adds score, identity and E-value to the names."""
+    """A3M text of every chain, in order."""
     msas, texts = hits.with_name("msas"), hits.with_name("texts")
     texts.mkdir()
     call = batch.call
-    call("result2msa", batch.queries, sequences, hits, msas, "--msa-format-mode", "6", *options)
+    call("result2msa", batch.queries, sequences, hits, msas, *options)
     call("unpackdb", msas, texts, "--unpack-name-mode", "0", "--unpack-suffix", ".a3m")
     return [(texts / f"{number}.a3m").read_text().replace("\0", "") for number in range(len(batch.chains))]
 
