@@ -44,6 +44,7 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
     return Preset("test", root, tuple(described(prefix, name) for name, prefix in prefixes.items()))
 
 
+@pytest.mark.slow
 @needs_hhblits
 def test_rows_equal_those_of_alphafolds_runner(preset: Preset, tmp_path: Path) -> None:
     from alphafold.data.tools.hhblits import HHBlits

@@ -165,6 +165,7 @@ def test_hmmsearch_finds_what_alphafolds_pipeline_finds(pdb_seqres: Preset, tmp_
         np.testing.assert_array_equal(features[name], value)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("hhblits")
 def test_hhsearch_finds_the_same_fold(pdb70: Preset, tmp_path: Path) -> None:
     result = found(pdb70, "hhsearch", tmp_path)
