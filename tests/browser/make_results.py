@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
 from snakefold import archive
 from snakefold.collect import collect_batch, merge_tables
-from snakefold.config import load_config
 from snakefold.confidence import rank
+from snakefold.config import load_config
 from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
 from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
 from snakefold.errors import Reason
@@ -31,7 +32,8 @@ VILLIN = "LSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
 #: Headers that would run a script, break out of an attribute or a script, or fill or turn the page.
 HOSTILE = (
     "hostile1 <script>window.hacked=1</script><img src=x onerror=window.hacked=2>",
-    "hostile2 \"'><svg onload=window.hacked=3> </script><script>window.hacked=4</script> \u2028 ${window.hacked=5}",
+    "hostile2 \"'><svg onload=window.hacked=3> </script><script>window.hacked=4</script> \u2028"
+    " ${window.hacked=5}",
     "hostile3 " + "A<b>" * 2500,
     "hostile4 \u202egnitaerht\u202c عكس {{ 7*7 }} {% include 'x' %} javascript:window.hacked=6",
 )
@@ -56,13 +58,7 @@ ACGT123
 
 # N, CA, C and O of an alpha helix: radius (Å), angle (degrees) and height (Å) relative to CA.
 _HELIX = (("N", 1.55, -27.5, -0.87), ("CA", 2.29, 0.0, 0.0), ("C", 1.63, 26.5, 1.07), ("O", 2.01, 21.0, 2.27))
-_THREE = dict(
-    zip(
-        "ARNDCQEGHILKMFPSTWYVX",
-        "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL UNK".split(),
-        strict=True,
-    )
-)
+_THREE = {letter: gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA) for letter in "ARNDCQEGHILKMFPSTWYVX"}
 
 
 def helices(chains: list[str], plddt: NDArray[np.float64], shift: float = 0.0) -> str:
@@ -76,7 +72,8 @@ def helices(chains: list[str], plddt: NDArray[np.float64], shift: float = 0.0) -
                 x, y = radius * np.cos(turn) + 12 * number + shift, radius * np.sin(turn)
                 lines.append(
                     f"ATOM  {serial:5d}  {atom:<3} {_THREE[letter]} {chr(65 + number)}{place + 1:4d}    "
-                    f"{x:8.3f}{y:8.3f}{1.5 * place + height:8.3f}  1.00{plddt[residue]:6.2f}          {atom[0]:>2}  "
+                    f"{x:8.3f}{y:8.3f}{1.5 * place + height:8.3f}  1.00{plddt[residue]:6.2f}"
+                    f"          {atom[0]:>2}  "
                 )
             residue += 1
         lines.append("TER")
@@ -98,15 +95,19 @@ def alignment(query: str, rows: int, random: np.random.Generator) -> str:
 
 
 def predictions(target: TargetInput, random: np.random.Generator, models: int = 3) -> list[Prediction]:
-    """Models with smooth invented pLDDT over all four bands, and a PAE that grows along and between chains."""
+    """Models with invented pLDDT in all four bands, and a PAE that grows along and between chains."""
     length = target.length
     chain = np.repeat(np.arange(len(target.chains)), [len(item) for item in target.chains])
     found = []
     for number in range(models):
-        wave = 68 + 27 * np.sin(np.linspace(0, 5, length) + number) - 3 * number + random.normal(0, 1.5, length)
+        wave = (
+            68 + 27 * np.sin(np.linspace(0, 5, length) + number) - 3 * number + random.normal(0, 1.5, length)
+        )
         plddt = np.clip(wave, 5, 99)
         apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
-        pae = np.clip(apart * 0.25 + 12 * (chain[:, None] != chain) + random.random((length, length)), 0, 31.75)
+        pae = np.clip(
+            apart * 0.25 + 12 * (chain[:, None] != chain) + random.random((length, length)), 0, 31.75
+        )
         complex_ = len(target.chains) > 1
         ptm, iptm = 0.8 - 0.1 * number, 0.6 - 0.1 * number if complex_ else None
         found.append(

@@ -87,13 +87,19 @@ def _one_after_another(rows: Sequence[bytes], chains: Sequence[str]) -> list[NDA
     parts = []
     for query, block in zip(queries, blocks, strict=False):
         values = _identity(block)
-        parts.append(np.hstack([values if chain.encode() == query else values * 0 for chain in chains]))
+        blank = [np.zeros((len(block), len(chain)), np.uint8) for chain in chains]
+        parts.append(
+            np.hstack(
+                [
+                    values if chain.encode() == query else gaps
+                    for chain, gaps in zip(chains, blank, strict=True)
+                ]
+            )
+        )
     return parts
 
 
-def _complex(
-    rows: Sequence[bytes], lengths: Sequence[int], copies: Sequence[int]
-) -> list[NDArray[np.uint8]]:
+def _complex(rows: Sequence[bytes], lengths: Sequence[int], copies: Sequence[int]) -> list[NDArray[np.uint8]]:
     if len(lengths) != len(copies) or any(len(row) != sum(lengths) for row in rows):
         return []
     values = _identity(rows)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from snakefold.errors import SnakefoldError
 
-_EXPORT = re.compile(r"export\s*\{([^}]*\bas default\b[^}]*)\};")
+_EXPORT = re.compile(r"export\s*\{[^}]*?([\w$]+) as default\b[^}]*\};")
 
 
 def _as_is(text: str) -> str:
@@ -20,10 +20,9 @@ def _as_is(text: str) -> str:
 def _classic(module: str) -> str:
     """An ES module as a classic script that sets `DataTable`: browsers load no modules from a disk."""
     found = _EXPORT.search(module)
-    names = dict(reversed(part.strip().split(" as ")) for part in found[1].split(",")) if found else {}
-    if found is None or "default" not in names:
+    if found is None:
         raise SnakefoldError("itables: dt_bundle.js has no default export. Install the locked version.")
-    body = f"{module[: found.start()]}globalThis.DataTable={names['default']};{module[found.end() :]}"
+    body = f"{module[: found.start()]}globalThis.DataTable={found[1]};{module[found.end() :]}"
     return f"(()=>{{{body}\n}})();\n"
 
 
@@ -48,7 +47,8 @@ _SOURCES = (
     _Source("plotly", "plotly/package_data/plotly.min.js", "plotly.min.js"),
     _Source("itables", "itables/html/dt_bundle.js", "datatables.js", _classic),
     _Source("molstar-cli", "molstar_cli/static/molstar/molstar.js", "molstar.js"),
-    _Source("molstar-cli", "molstar_cli/static/molstar/molstar.css", "molstar.css"),
+    _Source("molstar-cli", "molstar_cli/static/molstar/theme/light.css", "molstar-light.css"),
+    _Source("molstar-cli", "molstar_cli/static/molstar/theme/dark.css", "molstar-dark.css"),
 )
 _LICENCES = (
     ("plotly", "licenses/LICENSE.txt", "plotly.js"),

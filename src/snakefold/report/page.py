@@ -15,7 +15,7 @@ import yaml
 from snakefold import __version__
 from snakefold.report.embed import script_call
 from snakefold.report.libraries import Library, copy_libraries
-from snakefold.report.run import Run, read_run, shortened
+from snakefold.report.run import Run, description, read_run, shortened
 from snakefold.report.target import target_data
 
 _SCRIPTS = ("core.js", "table.js", "plots.js", "structure.js", "target.js")
@@ -69,14 +69,13 @@ def _row(row: dict[str, Any], results: Path, run: Run) -> dict[str, Any]:
     name = row["id"]
     # The id becomes a path here and an address on the page, and metrics.tsv may have been edited by hand.
     is_open = bool(_TARGET.fullmatch(name)) and (results / "structures" / name / "confidence.json").is_file()
-    header = shortened(run.planned.get(name, {}).get("header", ""))
-    note = shortened(run.planned.get(name, {}).get("note", ""))
+    planned = run.planned.get(name, {})
     return {
         **row,
         "warnings": shortened(row["warnings"]),
         "open": is_open,
-        "header": header,
-        "note": note,
+        "header": description(planned),
+        "note": shortened(planned.get("note", "")),
         "duplicate_of": run.duplicate_of(name),
     }
 
@@ -93,7 +92,9 @@ def _page(run: Run, libraries: list[Library]) -> str:
     return environment.get_template("index.html").render(
         run=run,
         summary=run.summary(),
-        duplicates=[(name, item["duplicate_of"]) for name, item in run.planned.items() if item["duplicate_of"]],
+        duplicates=[
+            (name, item["duplicate_of"]) for name, item in run.planned.items() if item["duplicate_of"]
+        ],
         packages={"snakefold": provenance.get("snakefold", __version__), **provenance.get("packages", {})},
         python=provenance.get("python"),
         settings=_yaml(provenance.get("settings")),

@@ -21,7 +21,7 @@ MAX_SHOWN = 600
 
 @dataclass(frozen=True)
 class Run:
-    """Rows in the order of the input; values of `metrics` are typed by `METRICS_COLUMNS`, None where empty."""
+    """Rows in the order of the input; `metrics` has the types of `METRICS_COLUMNS`, None where empty."""
 
     metrics: list[dict[str, Any]]
     failed: list[dict[str, str]]
@@ -69,7 +69,7 @@ def read_run(results: Path) -> Run:
     plan = results / "plan"
     planned = {row["id"]: row for row in _table(plan / "targets.tsv", quoted=True) if row.get("id")}
     for row in failures:
-        row["header"] = shortened(planned.get(row["id"], {}).get("header", ""))
+        row["header"] = description(planned.get(row["id"], {}))
     refused = [row for row in failures if row["state"] == State.REFUSED]
     return Run(
         metrics=[_typed(metrics, row) for row in _table(metrics)],
@@ -78,6 +78,12 @@ def read_run(results: Path) -> Run:
         planned=planned,
         provenance=_json(results / "provenance.json", {}),
     )
+
+
+def description(planned: Mapping[str, str]) -> str:
+    """What a record's header says besides its id."""
+    name, header = planned.get("id", ""), planned.get("header", "")
+    return shortened(header.removeprefix(name).strip() if header.split()[:1] == [name] else header)
 
 
 def shortened(text: str) -> str:
@@ -103,9 +109,10 @@ def _table(path: Path, quoted: bool = False) -> list[dict[str, str]]:
     """Rows of a table; the plan's are quoted as CSV is, those of the results are plain."""
     if not path.is_file():
         return []
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t", quoting=quoting))
+        if quoted:
+            return list(csv.DictReader(stream, delimiter="\t"))
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def _json(path: Path, otherwise: Any) -> Any:

@@ -26,8 +26,8 @@ _FILES = ("ranked_*.cif", "ranked_*.pdb", "*.json", "pae.npz", "msa.a3m", "super
 def target_data(folder: Path, link: str) -> dict[str, Any]:
     """Contents of `data/<id>.js` for the finished target in `folder`.
 
-    Texts and arrays are packed (`embed.packed`). PAE is row-major uint8 in units of `pae_unit` Å, row = aligned
-    on, column = scored; coverage is row-major uint8 as in `coverage.Coverage`.
+    Texts and arrays are packed (`embed.packed`). PAE is row-major uint8 in units of `pae_unit` Å, row =
+    aligned on, column = scored; coverage is row-major uint8 as in `coverage.Coverage`.
 
     Args:
         folder: `results/structures/<id>`.
@@ -70,7 +70,9 @@ def _scores(path: Path) -> Confidence:
     try:
         return Confidence.model_validate_json(_text(path))
     except ValueError as error:
-        raise SnakefoldError(f"{path}: not as expected ({error}). Delete the folder and run again.") from error
+        raise SnakefoldError(
+            f"{path}: not as expected ({error}). Delete the folder and run again."
+        ) from error
 
 
 def _text(path: Path) -> str:

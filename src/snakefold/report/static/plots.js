@@ -30,8 +30,8 @@
     for (const length of lengths.slice(0, -1)) {
       end += length;
       const line = { color: colour("ink"), width: 1 };
-      shapes.push({ type: "line", x0: end, x1: end, y0: 0, y1: 1, yref: "paper", line });
-      if (both) shapes.push({ type: "line", y0: end, y1: end, x0: 0, x1: 1, xref: "paper", line });
+      shapes.push({ type: "line", x0: end, x1: end, y0: 0, y1: 1, yref: "y domain", line });
+      if (both) shapes.push({ type: "line", y0: end, y1: end, x0: 0, x1: 1, xref: "x domain", line });
     }
     return shapes;
   }
@@ -53,7 +53,7 @@
       hovertemplate: "%{text}<br>%{x} residues, pLDDT %{y:.1f}<extra></extra>",
     }], { xaxis: { title: { text: "Length, residues" }, rangemode: "tozero" }, yaxis: { title: { text: "Mean pLDDT" }, range: [0, 100] } });
     place.removeAllListeners?.("plotly_click");
-    place.on("plotly_click", (event) => { location.hash = shown[event.points[0].pointIndex].id; });
+    place.on("plotly_click", (event) => { location.hash = `/${shown[event.points[0].pointIndex].id}`; });
   };
 
   snakefold.drawPlddt = (place, data, chosen) => {

@@ -68,7 +68,10 @@
     await cartoon(trajectory, 0, { color: THEME });
     if (superposed) await cartoon(trajectory, 1, { color: "uniform", colorParams: { value: hexadecimal("reference") } });
     if (call !== latest) return;
-    plugin.managers.camera.reset(undefined, 0);
+    // Along its principal axes a molecule fills the view, whichever way the model happens to lie.
+    // It has to be on the canvas before its extent is known.
+    plugin.canvas3d.commit(true);
+    plugin.managers.camera.orientAxes(undefined, 0);
     place.dataset.state = "ready";
   };
 

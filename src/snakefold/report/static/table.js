@@ -1,6 +1,7 @@
 "use strict";
 
-/* The table of targets, and which view is open: the address after # names the target. */
+/* The table of targets, and which view is open: an address that ends in #/<id> is the target's; without the
+   slash an id could be that of a section. */
 (() => {
   const { node, number, BANDS } = snakefold;
   let run = { rows: [], rehearsal: false };
@@ -20,9 +21,9 @@
 
   function identity(row) {
     const name = row.open
-      ? node("a", { href: `#${row.id}`, class: "name" }, row.id)
+      ? node("a", { href: `#/${row.id}`, class: "name" }, row.id)
       : node("span", { class: "name" }, row.id);
-    const said = row.header && row.header !== row.id ? node("bdi", { class: "quiet line" }, row.header) : null;
+    const said = row.header ? node("bdi", { class: "quiet line" }, row.header) : null;
     const same = row.duplicate_of ? node("span", { class: "tag" }, `same as ${row.duplicate_of}`) : null;
     return node("div", {}, name, same, said);
   }
@@ -85,8 +86,7 @@
   }
 
   async function route() {
-    let id;
-    try { id = decodeURIComponent(location.hash.slice(1)); } catch { id = ""; }
+    const id = location.hash.startsWith("#/") ? location.hash.slice(2) : "";
     const place = run.rows.findIndex((row) => row.open && row.id === id);
     const [overview, target] = ["overview", "target"].map((name) => document.getElementById(name));
     overview.hidden = place >= 0;
@@ -97,6 +97,7 @@
       await snakefold.showTarget(target, run.rows[place], open[at - 1], open[at + 1]);
     } else {
       snakefold.closeTarget();
+      if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.scrollIntoView();
       if (run.rows.length) await snakefold.drawScatter(document.getElementById("scatter"), run.rows);
     }
   }

@@ -6,7 +6,7 @@
   let latest = 0;
 
   const FACTS = [
-    ["Length", (row) => `${row.length} residues`, "length"], ["Chains", (row) => row.chains, "chains"],
+    ["Length", (row) => row.length, "length"], ["Chains", (row) => row.chains, "chains"],
     ["Mean pLDDT", (row) => number(row.mean_plddt, 1), "mean_plddt"], ["pTM", (row) => number(row.ptm, 2), "ptm"],
     ["ipTM", (row) => number(row.iptm, 2), "iptm"], ["Mean PAE", (row) => `${number(row.mean_pae, 1)} Å`, "mean_pae"],
     ["Interface PAE", (row) => `${number(row.interface_pae, 1)} Å`, "interface_pae"],
@@ -21,7 +21,7 @@
   }
 
   function navigation(previous, next) {
-    const step = (row, text, label) => row && node("a", { href: `#${row.id}`, "aria-label": `${label}: ${row.id}` }, text);
+    const step = (row, text, label) => row && node("a", { href: `#/${row.id}`, "aria-label": `${label}: ${row.id}` }, text);
     return node("nav", { class: "steps screen", "aria-label": "Targets" },
       node("a", { href: "#" }, "← All targets"), node("span", {}, step(previous, "‹ previous", "Previous"), step(next, "next ›", "Next")));
   }
@@ -38,7 +38,7 @@
       radio.addEventListener("change", () => choose(rank));
       const cells = [number(model.mean_plddt, 1), number(model.ptm, 2), ...(complex ? [number(model.iptm, 2)] : []),
         number(model.ranking_confidence, 3), model.recycles, model.relaxed ? "yes" : "no"];
-      return node("tr", {}, node("td", {}, node("label", { for: `model-${rank}` }, radio, ` ${rank}`)),
+      return node("tr", {}, node("td", {}, node("label", { for: `model-${rank}`, class: "rank" }, radio, ` ${rank}`)),
         node("td", {}, node("label", { for: `model-${rank}` }, model.name)),
         cells.map((cell) => node("td", { class: "number" }, String(cell))));
     });
@@ -57,7 +57,7 @@
     return [
       navigation(previous, next),
       node("h2", { class: "title" }, row.id, row.duplicate_of && node("span", { class: "tag" }, `same as ${row.duplicate_of}`)),
-      row.header && row.header !== row.id && node("p", { class: "quiet clamp" }, node("bdi", {}, row.header)),
+      row.header && node("p", { class: "quiet clamp" }, node("bdi", {}, row.header)),
       row.note && node("p", { class: "quiet" }, row.note),
       node("dl", { class: "facts" }, facts.map(([title, show, name]) =>
         node("div", {}, node("dt", {}, title), node("dd", { "data-metric": name }, String(show(row)))))),
