@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,10 @@ def _pdb(
     drawn = np.where(
         types == residue_constants.restype_order_with_x["X"], residue_constants.restype_order["G"], types
     )
-    atom37: Any = atom14_to_atom37(atom14, torch.from_numpy(drawn)[None]).cpu().numpy()
+    with warnings.catch_warnings():
+        # flash-abb indexes in a way whose meaning torch is about to change; its version is pinned for that.
+        warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
+        atom37: Any = atom14_to_atom37(atom14, torch.from_numpy(drawn)[None]).cpu().numpy()
     mask = residue_constants.STANDARD_ATOM_MASK[drawn]
     lengths = [len(chain) for chain in chains]
     model = protein.Protein(
