@@ -12,7 +12,7 @@ from snakefold.engines.alphafold2 import features, models
 from snakefold.engines.alphafold2.shapes import MsaShape, choose, multimer_depth, rounded_up
 from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import ConfigError
-from tests.engine.toys import chain_msas, make_target, toy_a3m
+from tests.engine.toys import chain_msas, make_target, templates_npz, toy_a3m
 
 FIRST, SECOND = "MKTAYIAKQR", "GSHMFVKSHFSR"
 SETTINGS = AlphaFold2Settings.model_validate({})
@@ -61,6 +61,19 @@ def test_a_chain_without_rows_for_pairing_still_folds() -> None:
     found = features.raw_features(target, msas, ModelPreset.MULTIMER, SETTINGS, MsaShape(8, 8, 16))
     assert found["msa"].shape == (16, 22)
     assert found["asym_id"].tolist() == [1] * 10 + [2] * 12
+
+
+def test_a_complex_may_have_templates_for_one_chain_only() -> None:
+    target = make_target("ab", FIRST, SECOND)
+    msas = TargetMsas(
+        chains=[ChainMsa(toy_a3m(FIRST, 3)), ChainMsa(toy_a3m(SECOND, 3), templates=templates_npz(SECOND))]
+    )
+    settings = AlphaFold2Settings.model_validate({"use_templates": True})
+    found = features.raw_features(target, msas, ModelPreset.MULTIMER, settings, MsaShape(8, 8, 16))
+    assert found["template_all_atom_mask"].shape == (4, 22, 37)
+    assert found["template_all_atom_mask"][0].any(axis=-1).tolist() == [False] * 10 + [True] * 12
+    without = features.raw_features(target, msas, ModelPreset.MULTIMER, SETTINGS, MsaShape(8, 8, 16))
+    assert not without["template_all_atom_mask"].any()
 
 
 def test_copies_share_their_features_and_count_as_one_entity() -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snakefold import rehearsal
 from snakefold.contracts import ModelPreset
 from snakefold.engines import alphafold2
 from snakefold.engines.alphafold2 import parameters
 from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import Reason, TargetError, WeightsMissingError
-from tests.engine.toys import chain_msas, make_request, make_target, toy_a3m
+from tests.engine.toys import chain_msas, make_request, make_target, templates_npz, toy_a3m
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHF", "GSHMFVKSHFSRQLEEMKTAYI", "MKTAYIAXQRQISFVKSHFSRQLE"]
 
@@ -79,7 +80,21 @@ def test_predictions_have_alphafolds_names_scores_and_shapes(
     assert numbers == set(range(1, 25)) - {8}
     b_factors = {int(line[22:26]): float(line[60:66]) for line in atoms}
     assert b_factors[1] == pytest.approx(first.plddt[0], abs=0.005)
+    assert "1 unknown residue" in first.warnings[0]
     assert set(session.seconds) >= {"load", "features", "predict", "compile"}
+
+
+@pytest.mark.slow
+def test_the_monomer_models_without_ptm_fold_too(tmp_path: Path, compile_cache: Path) -> None:
+    rehearsal.draw(tmp_path, ["model_3"], 1)
+    target = make_target("t", SEQUENCES[0])
+    msas = chain_msas(target, 6)
+    request = make_request([target], models=[3], model_preset=ModelPreset.MONOMER)
+    session = alphafold2.start(request, {target.result_key: msas}, tmp_path, compile_cache)
+    (found,) = session.predict(target, msas)
+    assert found.name == "model_3_pred_0"
+    assert (found.ptm, found.iptm, found.pae) == (None, None, None)
+    assert found.ranking_confidence == pytest.approx(found.plddt.mean())
 
 
 @pytest.mark.slow
@@ -107,28 +122,10 @@ def test_chains_come_in_the_targets_order(weights_folder: Path, compile_cache: P
 
 @pytest.mark.slow
 def test_templates_are_read_where_the_model_reads_them(weights_folder: Path, compile_cache: Path) -> None:
-    import io
-
-    from alphafold.common import residue_constants
-
     sequence = SEQUENCES[0]
-    length = len(sequence)
-    random = np.random.default_rng(1)
-    stream = io.BytesIO()
-    np.savez(
-        stream,
-        template_aatype=residue_constants.sequence_to_onehot(sequence, residue_constants.HHBLITS_AA_TO_ID)[
-            None
-        ],
-        template_all_atom_positions=random.normal(size=(1, length, 37, 3)).astype(np.float32) * 10,
-        template_all_atom_masks=np.ones((1, length, 37), np.float32),
-        template_domain_names=np.array([b"1abc_A"]),
-        template_sequence=np.array([sequence.encode()]),
-        template_sum_probs=np.array([[100.0]], np.float32),
-    )
     target = make_target("t", sequence)
     without = chain_msas(target, 12)
-    with_ = TargetMsas(chains=[ChainMsa(without.chains[0].a3m, templates=stream.getvalue())])
+    with_ = TargetMsas(chains=[ChainMsa(without.chains[0].a3m, templates=templates_npz(sequence))])
     request = make_request([target], padded_length=24, models=[1, 3], use_templates=True)
     session = alphafold2.start(request, {target.result_key: with_}, weights_folder, compile_cache)
     one, three = session.predict(target, with_)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from snakefold.contracts import AlphaFold2Settings, FoldRequest, TargetInput
 from snakefold.engines.base import ChainMsa, TargetMsas
@@ -45,3 +48,22 @@ def make_request(
 def chain_msas(target: TargetInput, rows: int) -> TargetMsas:
     """Toy MSAs for all chains of a target."""
     return TargetMsas(chains=[ChainMsa(toy_a3m(chain, rows), depth=rows) for chain in target.chains])
+
+
+def templates_npz(sequence: str) -> bytes:
+    """One template with AlphaFold's feature names: the sequence itself, its atoms anywhere."""
+    from alphafold.common import residue_constants
+
+    one_hot = residue_constants.sequence_to_onehot(sequence, residue_constants.HHBLITS_AA_TO_ID)
+    positions = np.random.default_rng(1).normal(size=(1, len(sequence), 37, 3)) * 10
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        template_aatype=one_hot[None],
+        template_all_atom_positions=positions.astype(np.float32),
+        template_all_atom_masks=np.ones((1, len(sequence), 37), np.float32),
+        template_domain_names=np.array([b"1abc_A"]),
+        template_sequence=np.array([sequence.encode()]),
+        template_sum_probs=np.array([[100.0]], np.float32),
+    )
+    return stream.getvalue()

@@ -25,7 +25,7 @@ NAME = "alphafold2"
 VERSION = importlib.metadata.version("alphafold-colabfold")
 #: The PDB format names chains by one of 62 characters.
 _MOST_CHAINS = 62
-#: The shortest sequence for which the network's confidence heads make sense of their windows.
+#: One peptide bond.
 _SHORTEST = 2
 
 
@@ -46,6 +46,7 @@ def recipe(request_settings: Mapping[str, Any], weights: Path | None) -> dict[st
     return {
         "engine": NAME,
         "version": VERSION,
+        "colabfold": importlib.metadata.version("colabfold"),
         "settings": settings.model_dump(mode="json"),
         "weights": parameter_files.identity(_folder(weights), names),
     }

@@ -21,6 +21,14 @@ from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import Reason, TargetError
 
 Features = dict[str, Any]
+_TEMPLATE_FEATURES = (
+    "template_aatype",
+    "template_all_atom_masks",
+    "template_all_atom_positions",
+    "template_domain_names",
+    "template_sequence",
+    "template_sum_probs",
+)
 
 
 def chain_order(chains: Sequence[str]) -> list[int]:
@@ -143,15 +151,18 @@ def _msa_features(sequence: str, a3m: str, file: str) -> Features:
 
 
 def _templates(sequence: str, data: bytes | None) -> Features:
-    """Template features of one chain; where there are none, one empty template that the network masks."""
+    """Template features of one chain; where there are none, one empty template that the network masks.
+
+    Every chain has the same features, because those of a complex are merged name by name.
+    """
     if data is not None:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files if name.startswith("template_")}
-        if found and len(found["template_aatype"]):
-            return {name: value[:MAX_TEMPLATES] for name, value in found.items()}
+            if len(arrays["template_aatype"]):
+                return {name: arrays[name][:MAX_TEMPLATES] for name in _TEMPLATE_FEATURES}
     from colabfold.batch import mk_mock_template
 
-    return dict(mk_mock_template(sequence))
+    empty = mk_mock_template(sequence)
+    return {name: empty[name] for name in _TEMPLATE_FEATURES}
 
 
 def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: MsaShape) -> Features:

@@ -215,6 +215,14 @@ def _prediction(
         recycles=recycles,
         seed=seed,
         seconds=seconds,
+        warnings=_warnings(target),
+    )
+
+
+def _warnings(target: TargetInput) -> list[str]:
+    unknown = "".join(target.chains).count("X")
+    return (
+        [f"{unknown} unknown residue(s) (X) have no atoms, as AlphaFold leaves them out."] if unknown else []
     )
 
 
