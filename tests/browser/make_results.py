@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import gemmi
@@ -21,7 +22,7 @@ from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
 from snakefold.errors import Reason
 from snakefold.outputs import Relaxation, target_files
 from snakefold.plan.files import read_batch
-from snakefold.plan.planner import make_plan
+from snakefold.plan.planner import Recipes, make_plan
 from snakefold.provenance import write_provenance
 
 UBQ = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
@@ -136,7 +137,10 @@ def make_results(folder: Path, *, rehearsal: bool = True, fasta: str = FASTA, ho
     source, results = folder / "proteins.fasta", folder / "results"
     source.write_text(fasta, encoding="utf-8")
     config = load_config({"input": str(source), "results": str(results)})
-    make_plan(config, results / "plan", recipe="0" * 16, msa_recipe="1" * 16, rehearsal=rehearsal)
+    # Nothing here is looked up by a recipe: every name will do.
+    names = {field.name: "0" * 16 for field in fields(Recipes) if field.name != "rehearsal"}
+    recipes = Recipes(**names, rehearsal=rehearsal)
+    make_plan(config, results / "plan", name=lambda targets: recipes)
     known = results / "known.pdb"
     known.write_text(helices([UBQ], np.full(len(UBQ), 50.0), shift=5.0))
     tables = []
