@@ -1,4 +1,4 @@
-"""A picture of a report for the README: `python docs/screenshot.py results/report/index.html [target] [picture]`.
+"""A picture of a report: `python docs/screenshot.py results/report/index.html [target] [picture]`.
 
 Needs Chromium and the development requirements (playwright). Without a target the overview is shown.
 """

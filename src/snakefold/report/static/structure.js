@@ -26,7 +26,9 @@
 
   async function start(place) {
     await load("assets/molstar.js");
-    const created = await molstar.Viewer.create(place, {
+    const stage = snakefold.node("div", { class: "stage" });
+    place.replaceChildren(stage);
+    const created = await molstar.Viewer.create(stage, {
       layoutIsExpanded: false, layoutShowControls: false, layoutShowSequence: false, layoutShowLog: false,
       layoutShowLeftPanel: false, viewportShowSelectionMode: false, viewportShowAnimation: false,
       viewportShowControls: true, viewportShowSettings: false, viewportShowTrajectoryControls: false,
