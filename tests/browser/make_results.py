@@ -142,7 +142,9 @@ def make_results(folder: Path, *, rehearsal: bool = True, fasta: str = FASTA, ho
     recipes = Recipes(**names, rehearsal=rehearsal)
     make_plan(config, results / "plan", name=lambda targets: recipes)
     known = results / "known.pdb"
-    known.write_text(helices([UBQ], np.full(len(UBQ), 50.0), shift=5.0))
+    # Longer than the model, so that it can be seen beside it.
+    longer = UBQ + "A" * 30
+    known.write_text(helices([longer], np.full(len(longer), 50.0), shift=5.0))
     tables = []
     for path in sorted((results / "plan" / "batches").glob("*.json")):
         planned = read_batch(results / "plan", path.stem)

@@ -36,6 +36,12 @@ def picture(visit: Visit, selector: str) -> np.ndarray:
     return np.asarray(image.convert("RGB")).astype(int)
 
 
+def grey(image: np.ndarray) -> int:
+    """Pixels of a shaded grey."""
+    colours = image.reshape(-1, 3)
+    return int(np.count_nonzero((np.ptp(colours, axis=1) < 20) & (colours.max(axis=1) < 200)))
+
+
 def test_opens_from_a_disk_without_errors_or_network(visit: Visit, results: Path) -> None:
     visit.open()
     visit.open("ubiquitin")
@@ -139,8 +145,11 @@ def test_the_superposition_adds_the_known_structure(visit: Visit, results: Path)
     row = next(row for row in metrics(results) if row["id"] == "ubiquitin")
     shown = visit.page.locator('[data-metric="reference_tm_score"]').inner_text()
     assert float(shown) == pytest.approx(float(row["reference_tm_score"]), abs=0.0006)
+    before = grey(picture(visit, "#target .viewer canvas"))
     visit.page.locator("#superposed").check()
     visit.wait_for_target()
+    visit.page.wait_for_timeout(1000)
+    assert grey(picture(visit, "#target .viewer canvas")) > before + 200
     assert visit.errors == []
 
 
