@@ -103,7 +103,7 @@ def plan() -> None:
     import yaml
 
     from snakefold.config import load_config
-    from snakefold.plan.planner import make_plan
+    from snakefold.plan.planner import Recipes, make_plan
     from snakefold.store import Store, write_atomically
 
     config = load_config(SETTINGS)
@@ -111,9 +111,7 @@ def plan() -> None:
     made = make_plan(
         config,
         Path("results/plan"),
-        recipe="0" * 16,
-        msa_recipe="1" * 16,
-        rehearsal=True,
+        name=lambda _: Recipes("0" * 16, "0" * 16, "1" * 16, "1" * 16, rehearsal=True),
         store=Store(Path(config.store)),
     )
     write_atomically(Path("results/plan/weights.json"), b'{"folder": "", "rehearsal": true}\n')

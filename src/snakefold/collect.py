@@ -13,9 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from snakefold import archive, confidence
+from snakefold import archive, confidence, superposition
 from snakefold.contracts import Confidence, FoldResponse, TargetOutcome
 from snakefold.errors import SnakefoldError
+from snakefold.paths import resource
 from snakefold.plan.files import State
 from snakefold.store import write_atomically
 
@@ -40,8 +41,17 @@ def ids_of_batch(targets_tsv: Path, batch: str) -> dict[str, list[str]]:
     return ids
 
 
-def collect_batch(archive_path: Path, targets_tsv: Path, structures: Path, table: Path) -> FoldResponse:
-    """Unpack a batch's archive into `structures/<id>/` and write its rows to `table` (Parquet)."""
+def collect_batch(
+    archive_path: Path,
+    targets_tsv: Path,
+    structures: Path,
+    table: Path,
+    references: Mapping[str, str] | None = None,
+) -> FoldResponse:
+    """Unpack a batch's archive into `structures/<id>/` and write its rows to `table` (Parquet).
+
+    `references` maps ids to known structures: their models are laid over them.
+    """
     files = archive.unpack(archive_path.read_bytes())
     response = read_response(files)
     ids = ids_of_batch(targets_tsv, response.batch)
@@ -53,7 +63,10 @@ def collect_batch(archive_path: Path, targets_tsv: Path, structures: Path, table
                 continue
             members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
             _write_folder(members, structures / name)
-            rows.append(_metrics_row(name, outcome, members, response))
+            row = _metrics_row(name, outcome, members, response)
+            if references and name in references:
+                row |= superposition.compare(structures / name, resource(references[name]))
+            rows.append(row)
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_name(f".{table.name}.{os.getpid()}.part")
     pd.DataFrame(rows).to_parquet(part, index=False)

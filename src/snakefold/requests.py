@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakefold import archive
 from snakefold.config import Config
-from snakefold.contracts import AlphaFold2Settings, FoldRequest
+from snakefold.contracts import AlphaFold2Settings, FoldRequest, RelaxSettings
 from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import SnakefoldError
 from snakefold.inputs.lines import BadFile
@@ -24,9 +24,15 @@ def engine_settings(config: Config, rehearsal: bool) -> AlphaFold2Settings:
     """The engine's settings: as configured, or cut down by `rehearsal` when the parameters are random."""
     if not rehearsal:
         return config.alphafold2
-    return config.alphafold2.model_copy(
-        update={"models": config.rehearsal.models, "num_recycle": config.rehearsal.num_recycle}
-    )
+    names = ("models", "num_recycle", "max_msa_clusters", "max_extra_msa")
+    return config.alphafold2.model_copy(update={name: getattr(config.rehearsal, name) for name in names})
+
+
+def relax_settings(config: Config, rehearsal: bool) -> RelaxSettings:
+    """As configured, but bounded in a rehearsal."""
+    if not rehearsal:
+        return config.relax
+    return config.relax.model_copy(update={"max_iterations": config.rehearsal.relax_max_iterations})
 
 
 def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
@@ -36,7 +42,7 @@ def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
         engine=config.engine,
         alphafold2=engine_settings(config, batch.rehearsal),
         flashabb=config.flashabb,
-        relax=config.relax,
+        relax=relax_settings(config, batch.rehearsal),
         recipe=batch.recipe,
         rehearsal=batch.rehearsal,
         padded_length=batch.padded_length,
@@ -60,7 +66,7 @@ def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) 
             key = sequence_key([chain])
             if f"chains/{key}/msa.a3m" in files or f"chains/{key}/failed.json" in files:
                 continue
-            packed = store.get(Entry("msa", batch.msa_recipe, key)) if key not in failed else None
+            packed = store.get(Entry("msa", batch.msa_recipes[key], key)) if key not in failed else None
             if packed is None:
                 message = failed.get(key, "The MSA is no longer in the store: run the msa step again.")
                 files[f"chains/{key}/failed.json"] = json.dumps({"message": message}).encode()

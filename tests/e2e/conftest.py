@@ -13,8 +13,6 @@ import pytest
 # The XLA flags make compilation cheap, which is most of the work with two Evoformer blocks.
 ENVIRONMENT = {
     **os.environ,
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-    "JAX_PLATFORMS": "cpu",
 }
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"

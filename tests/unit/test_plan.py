@@ -17,11 +17,15 @@ from snakefold.config import load_config
 from snakefold.contracts import FoldRequest, TargetInput
 from snakefold.errors import InputError, Reason, TargetError
 from snakefold.plan.files import read_batch, read_chunk
-from snakefold.plan.planner import Check, Plan, make_plan
+from snakefold.plan.planner import Check, Plan, Recipes, make_plan
 from snakefold.recipes import sequence_key
 from snakefold.store import Entry, Store
 
-RECIPE, MSA_RECIPE = "0123456789abcdef", "fedcba9876543210"
+RECIPE, COMPLEX_RECIPE, MSA_RECIPE, PAIRED_RECIPE = (digit * 16 for digit in "0123")
+RECIPES = Recipes(
+    fold=RECIPE, complex_fold=COMPLEX_RECIPE, msa=MSA_RECIPE, paired_msa=PAIRED_RECIPE, rehearsal=True
+)
+VIL = "MLSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
 SET = f">a first\n{UBQ}\n>b\n{CRN}\n>c\tagain\n{UBQ}\n>d\n{CRN}:{UBQ}\n>bad \x1b[1m\nMQ-\n>a\n{CRN}A\n"
 
 
@@ -37,9 +41,7 @@ def plan(
     return make_plan(
         config,
         folder,
-        recipe=RECIPE,
-        msa_recipe=MSA_RECIPE,
-        rehearsal=True,
+        name=lambda targets: RECIPES,
         store=store,
         check=check,
     )
@@ -95,7 +97,9 @@ def test_batches_hold_what_a_request_needs(tmp_path: Path) -> None:
     assert [row["padded_length"] for row in rows][-1] == ""
     for row in rows:
         batch = read_batch(tmp_path / "plan", row["batch"])
-        assert (batch.recipe, batch.msa_recipe, batch.rehearsal) == (RECIPE, MSA_RECIPE, True)
+        chains = len(batch.targets[0].target.chains)
+        assert all(len(planned.target.chains) == chains for planned in batch.targets)
+        assert (batch.recipe, batch.rehearsal) == (COMPLEX_RECIPE if chains > 1 else RECIPE, True)
         assert row["chunks"].split(",") == batch.chunks
         assert int(row["residues"]) == sum(planned.target.length for planned in batch.targets)
         request = FoldRequest(
@@ -114,14 +118,29 @@ def test_chains_are_searched_once_and_before_their_batch(tmp_path: Path) -> None
     assert sorted(row["key"] for row in rows) == sorted(
         sequence_key([chain]) for chain in (UBQ, CRN, CRN + "A")
     )
-    in_chunks = {
-        chain.key: name for name in ("m0001", "m0002") for chain in read_chunk(tmp_path / "plan", name).chains
-    }
+    chunks = [read_chunk(tmp_path / "plan", path.stem) for path in (tmp_path / "plan" / "chunks").iterdir()]
+    in_chunks = {chain.key: chunk.chunk for chunk in chunks for chain in chunk.chains}
     assert in_chunks == {row["key"]: row["chunk"] for row in rows}
+    recipe_of = {chain.key: chunk.recipe for chunk in chunks for chain in chunk.chains}
     for row in table(tmp_path / "plan" / "batches.tsv"):
         batch = read_batch(tmp_path / "plan", row["batch"])
         needed = {in_chunks[sequence_key([chain])] for item in batch.targets for chain in item.target.chains}
         assert set(batch.chunks) == needed
+        assert batch.msa_recipes == {
+            sequence_key([chain]): recipe_of[sequence_key([chain])]
+            for item in batch.targets
+            for chain in item.target.chains
+        }
+
+
+def test_only_chains_of_heteromers_are_searched_for_pairing(tmp_path: Path) -> None:
+    text = f">hetero\n{CRN}:{UBQ}\n>homo\n{VIL}:{VIL}\n>mono\n{CRN}A\n>part\n{UBQ}\n"
+    plan(write(tmp_path, "set.fasta", text), tmp_path / "plan")
+    alone, paired = (read_chunk(tmp_path / "plan", name) for name in ("m0001", "m0002"))
+    assert (alone.pairing, alone.recipe) == (False, MSA_RECIPE)
+    assert (paired.pairing, paired.recipe) == (True, PAIRED_RECIPE)
+    assert {chain.sequence for chain in alone.chains} == {VIL, CRN + "A"}
+    assert {chain.sequence for chain in paired.chains} == {CRN, UBQ}
 
 
 def test_own_alignment_needs_no_search(tmp_path: Path) -> None:

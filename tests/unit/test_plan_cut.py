@@ -88,8 +88,9 @@ def test_a_length_is_padded_to_the_next_edge_or_not_at_all(length: int, edges: l
 def test_every_target_is_in_one_batch_within_the_limits(lengths: list[int], data: st.DataObject) -> None:
     edges = bucket_edges(lengths)
     padded = [data.draw(st.sampled_from([None, padded_length(length, edges)])) for length in lengths]
+    complexes = [edge is None and data.draw(st.booleans()) for edge in padded]
     max_targets, max_residues = data.draw(st.integers(1, 10)), data.draw(st.integers(1, 5000))
-    batches = cut_batches(lengths, padded, max_targets=max_targets, max_residues=max_residues)
+    batches = cut_batches(lengths, padded, complexes, max_targets=max_targets, max_residues=max_residues)
     assert sorted(member for batch in batches for member in batch.members) == list(range(len(lengths)))
     assert len({batch.name for batch in batches}) == len(batches)
     for batch in batches:
@@ -97,6 +98,7 @@ def test_every_target_is_in_one_batch_within_the_limits(lengths: list[int], data
         assert len(batch.members) <= max_targets
         assert sum(sizes) <= max_residues or len(sizes) == 1
         assert {padded[member] for member in batch.members} == {batch.padded_length}
+        assert len({complexes[member] for member in batch.members}) == 1
         assert [lengths[member] for member in batch.members] == sorted(
             lengths[member] for member in batch.members
         )
@@ -111,9 +113,9 @@ def test_every_target_is_in_one_batch_within_the_limits(lengths: list[int], data
 
 
 def test_batches_are_as_full_as_the_limits_allow() -> None:
-    batches = cut_batches([20] * 7, [20] * 7, max_targets=3, max_residues=1000)
+    batches = cut_batches([20] * 7, [20] * 7, [False] * 7, max_targets=3, max_residues=1000)
     assert [len(batch.members) for batch in batches] == [3, 3, 1]
-    batches = cut_batches([20] * 7, [25] * 7, max_targets=100, max_residues=60)
+    batches = cut_batches([20] * 7, [25] * 7, [False] * 7, max_targets=100, max_residues=60)
     assert [len(batch.members) for batch in batches] == [2, 2, 2, 1]
     assert [batch.name for batch in batches] == [f"b000{number}-l0025" for number in (1, 2, 3, 4)]
 

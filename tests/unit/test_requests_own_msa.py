@@ -11,14 +11,16 @@ from sequence_files import CRN, write
 from snakefold.config import Config, load_config
 from snakefold.errors import SnakefoldError
 from snakefold.plan.files import PlannedBatch, read_batch
-from snakefold.plan.planner import make_plan
+from snakefold.plan.planner import Recipes, make_plan
 from snakefold.requests import gather_inputs, make_request, read_inputs
 from snakefold.store import Store
+
+RECIPES = Recipes(fold="0" * 16, complex_fold="0" * 16, msa="1" * 16, paired_msa="1" * 16, rehearsal=True)
 
 
 def planned(folder: Path, *paths: Path) -> tuple[PlannedBatch, Config]:
     config = load_config({"input": [str(path) for path in paths]})
-    make_plan(config, folder / "plan", recipe="0" * 16, msa_recipe="1" * 16, rehearsal=True)
+    make_plan(config, folder / "plan", name=lambda _: RECIPES)
     (batch,) = (folder / "plan" / "batches").iterdir()
     return read_batch(folder / "plan", batch.stem), config
 

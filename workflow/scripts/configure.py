@@ -1,9 +1,9 @@
 """Write the settings of a run, defaults included, where every step reads them."""
+# ruff: noqa: F821  (Snakemake defines `snakemake` before it runs the script)
 
 from pathlib import Path
 
 import yaml
-from snakemake.script import snakemake
 
 from snakefold.store import write_atomically
 

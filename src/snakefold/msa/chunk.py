@@ -30,7 +30,9 @@ def search_to_store(
     failed: dict[str, str] = {}
     if missing:
         preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
-        for key, files in search.search_chunk(missing, config.msa, preset, work=work, log=log):
+        for key, files in search.search_chunk(
+            missing, config.msa, preset, multimer=chunk.pairing, work=work, log=log
+        ):
             if isinstance(files, TargetError):
                 failed[key] = str(files)
                 log(f"{chunk.chunk}: {key[:12]}: {files}")

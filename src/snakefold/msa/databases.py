@@ -148,7 +148,7 @@ def used(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> list
     ]
 
 
-def check(preset: Preset, settings: MsaSettings) -> None:
+def check(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> None:
     """See that all files are there, before any search starts.
 
     Raises:
@@ -165,7 +165,7 @@ def check(preset: Preset, settings: MsaSettings) -> None:
             )
     lines = [
         f"  {file} ({database.name}, {database.gigabytes:g} GB): {database.get}"
-        for database in used(preset, settings)
+        for database in used(preset, settings, pairing=pairing)
         for file in database.missing
     ]
     if lines:

@@ -21,19 +21,33 @@ class Batch:
 
 
 def cut_batches(
-    lengths: Sequence[int], padded: Sequence[int | None], *, max_targets: int, max_residues: int
+    lengths: Sequence[int],
+    padded: Sequence[int | None],
+    complexes: Sequence[bool],
+    *,
+    max_targets: int,
+    max_residues: int,
 ) -> list[Batch]:
     """Every target in exactly one batch: the buckets from the shortest to the longest, then the unpadded.
+
+    Monomers and complexes are predicted by different networks and never share a batch.
 
     Args:
         lengths: residues of each target.
         padded: the edge each target is padded to, None for its own length.
+        complexes: whether each target has several chains.
         max_targets: targets of one batch at the most.
         max_residues: residues of one batch at the most, padding included; a longer target runs alone.
     """
-    order = sorted(range(len(lengths)), key=lambda index: (_bucket(padded[index]), lengths[index], index))
+
+    def kind(index: int) -> tuple[bool, bool, int]:
+        """Sorts the unpadded last, all lengths together."""
+        edge = padded[index]
+        return edge is None, complexes[index], edge or 0
+
+    order = sorted(range(len(lengths)), key=lambda index: (kind(index), lengths[index], index))
     batches: list[Batch] = []
-    for _, group in groupby(order, key=lambda index: _bucket(padded[index])):
+    for _, group in groupby(order, key=kind):
         members: list[int] = []
         residues = 0
         for index in group:
@@ -51,11 +65,6 @@ def cut_chunks(chains: Iterable[str], chunk_size: int) -> list[list[str]]:
     """Unique chains, in the order in which they come first, `chunk_size` at a time."""
     unique = list(dict.fromkeys(chains))
     return [unique[start : start + chunk_size] for start in range(0, len(unique), chunk_size)]
-
-
-def _bucket(edge: int | None) -> tuple[bool, int]:
-    """Sorts the unpadded last, all of them together."""
-    return edge is None, edge or 0
 
 
 def _batch(

@@ -84,13 +84,13 @@ class PlannedTarget(Model):
 class PlannedBatch(Model):
     """`batches/<batch>.json`. `chunks` are the MSA chunks that must be done before the batch is requested.
 
-    `recipe` and `msa_recipe` are digests: they name the results in the store.
+    `recipe` names the results in the store; `msa_recipes` maps the key of each chain to that of its MSA.
     """
 
     batch: str
     engine: str
     recipe: str
-    msa_recipe: str
+    msa_recipes: dict[Key, str]
     rehearsal: bool
     padded_length: int | None
     chunks: list[str]
@@ -105,10 +105,14 @@ class PlannedChain(Model):
 
 
 class PlannedChunk(Model):
-    """`chunks/<chunk>.json`: chains searched by one MSA job, in the order of the batches that need them."""
+    """`chunks/<chunk>.json`: chains searched by one MSA job, in the order of the batches that need them.
+
+    `pairing`: databases for pairing the chains of a complex are searched as well.
+    """
 
     chunk: str
     recipe: str
+    pairing: bool = False
     chains: list[PlannedChain]
 
 

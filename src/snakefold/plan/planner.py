@@ -36,6 +36,27 @@ Check = Callable[[TargetInput], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Recipes:
+    """Digests that name results in the store.
+
+    Attributes:
+        fold, complex_fold: predictions of monomers and of complexes.
+        msa, paired_msa: MSAs, and MSAs with rows for pairing.
+        rehearsal: the predictions are made with random parameters.
+    """
+
+    fold: str
+    complex_fold: str
+    msa: str
+    paired_msa: str
+    rehearsal: bool
+
+    def of(self, target: TargetInput) -> str:
+        """Recipe of the target's prediction."""
+        return self.complex_fold if len(target.chains) > 1 else self.fold
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a plan amounts to; its text is for the terminal."""
 
@@ -70,9 +91,7 @@ def make_plan(
     config: Config,
     folder: Path,
     *,
-    recipe: str,
-    msa_recipe: str,
-    rehearsal: bool,
+    name: Callable[[Sequence[TargetInput]], Recipes],
     store: Store | None = None,
     check: Check | None = None,
 ) -> Plan:
@@ -83,8 +102,7 @@ def make_plan(
     not depend on what was finished before.
 
     Args:
-        recipe, msa_recipe: digests that name predictions and MSAs in the store.
-        rehearsal: whether the parameters are random.
+        name: says what results of these targets are called; raises if something they need is missing.
         store: where finished targets are looked up; None looks nothing up.
         check: the engine's own check; raises TargetError for a target that it cannot fold.
 
@@ -103,25 +121,26 @@ def make_plan(
     for item in accepted:
         computed.setdefault(item.result_key, item)
     unique = list(computed.values())
+    recipes = name([item.target for item in unique])
     batches = _cut(unique, config)
     stored = {
         item.result_key
         for item in unique
-        if store is not None and store.has(Entry("fold", recipe, item.result_key))
+        if store is not None and store.has(Entry("fold", recipes.of(item.target), item.result_key))
     }
     batch_of = {unique[member].result_key: batch for batch in batches for member in batch.members}
 
-    chunks = _chunks(unique, batches, config.msa.chunk_size)
-    chunk_of = {chain: name for name, chains in chunks.items() for chain in chains}
+    chunks = _chunks(unique, batches, config.msa.chunk_size, recipes)
+    chunk_of = {chain.key: chunk for chunk in chunks for chain in chunk.chains}
     planned = [
         PlannedBatch(
             batch=batch.name,
             engine=config.engine,
-            recipe=recipe,
-            msa_recipe=msa_recipe,
-            rehearsal=rehearsal,
+            recipe=recipes.of(unique[batch.members[0]].target),
+            msa_recipes={key: chunk_of[key].recipe for key in _keys_to_align(unique, batch)},
+            rehearsal=recipes.rehearsal,
             padded_length=batch.padded_length,
-            chunks=sorted({chunk_of[chain] for chain in _chains_to_align(unique, batch)}),
+            chunks=sorted({chunk_of[key].chunk for key in _keys_to_align(unique, batch)}),
             targets=[_planned(unique[member]) for member in batch.members],
         )
         for batch in batches
@@ -130,14 +149,7 @@ def make_plan(
         targets=list(_target_rows(records, computed, batch_of, stored)),
         chains=list(_chain_rows(unique, batches, chunk_of)),
         batches=planned,
-        chunks=[
-            PlannedChunk(
-                chunk=name,
-                recipe=msa_recipe,
-                chains=[PlannedChain(key=sequence_key([chain]), sequence=chain) for chain in chains],
-            )
-            for name, chains in chunks.items()
-        ],
+        chunks=chunks,
         refusals=refusals,
     )
     write_plan(folder, files)
@@ -192,6 +204,7 @@ def _cut(unique: Sequence[_Accepted], config: Config) -> list[Batch]:
             padded_length(length, edges) if yes else None
             for length, yes in zip(lengths, is_padded, strict=True)
         ],
+        [len(item.record.chains) > 1 for item in unique],
         max_targets=config.batch.max_targets,
         max_residues=config.batch.max_residues,
     )
@@ -204,10 +217,35 @@ def _chains_to_align(unique: Sequence[_Accepted], batch: Batch) -> Iterator[str]
             yield from unique[member].record.chains
 
 
-def _chunks(unique: Sequence[_Accepted], batches: Sequence[Batch], chunk_size: int) -> dict[str, list[str]]:
-    """Chunks by name, in the order in which the batches need them."""
-    chains = (chain for batch in batches for chain in _chains_to_align(unique, batch))
-    return {f"m{number:04d}": chunk for number, chunk in enumerate(cut_chunks(chains, chunk_size), 1)}
+def _keys_to_align(unique: Sequence[_Accepted], batch: Batch) -> list[str]:
+    return sorted({sequence_key([chain]) for chain in _chains_to_align(unique, batch)})
+
+
+def _chunks(
+    unique: Sequence[_Accepted], batches: Sequence[Batch], chunk_size: int, recipes: Recipes
+) -> list[PlannedChunk]:
+    """Chunks in the order in which the batches need them.
+
+    Only chains of heteromers need rows for pairing, which cost another search: AlphaFold-Multimer pairs the
+    different chains of a complex. They get chunks of their own, unless it makes no difference.
+    """
+    chains = list(dict.fromkeys(chain for batch in batches for chain in _chains_to_align(unique, batch)))
+    paired: set[str] = set()
+    if recipes.paired_msa != recipes.msa:
+        heteromers = (item.record for item in unique if len(set(item.record.chains)) > 1)
+        paired = {chain for record in heteromers if record.msa is None for chain in record.chains}
+    alone = cut_chunks((chain for chain in chains if chain not in paired), chunk_size)
+    together = cut_chunks((chain for chain in chains if chain in paired), chunk_size)
+    cut = [(chunk, False) for chunk in alone] + [(chunk, True) for chunk in together]
+    return [
+        PlannedChunk(
+            chunk=f"m{number:04d}",
+            recipe=recipes.paired_msa if pairing else recipes.msa,
+            pairing=pairing,
+            chains=[PlannedChain(key=sequence_key([chain]), sequence=chain) for chain in chunk],
+        )
+        for number, (chunk, pairing) in enumerate(cut, 1)
+    ]
 
 
 def _planned(item: _Accepted) -> PlannedTarget:
@@ -217,14 +255,15 @@ def _planned(item: _Accepted) -> PlannedTarget:
 
 
 def _chain_rows(
-    unique: Sequence[_Accepted], batches: Sequence[Batch], chunk_of: Mapping[str, str]
+    unique: Sequence[_Accepted], batches: Sequence[Batch], chunk_of: Mapping[str, PlannedChunk]
 ) -> Iterator[ChainRow]:
     needed_by: dict[str, str] = {}
     for batch in batches:
         for chain in _chains_to_align(unique, batch):
             needed_by.setdefault(chain, batch.name)
     for chain, batch_name in needed_by.items():
-        yield ChainRow(sequence_key([chain]), len(chain), chunk_of[chain], batch_name)
+        key = sequence_key([chain])
+        yield ChainRow(key, len(chain), chunk_of[key].chunk, batch_name)
 
 
 def _target_rows(
