@@ -3,7 +3,7 @@
     python benchmarks/predict.py [--targets 24] [--jobs 2]
 
 All sides fold the same targets (20 to 60 residues, MSAs of 48 rows) with the same random parameters of two
-Evoformer blocks, in float32, one recycle, two models, the same MSA shape (--max-msa 32:32) and XLA's defaults.
+Evoformer blocks, in float32, one recycle, two models, the same MSA shape (--max-msa 32:32), XLA's defaults.
 colabfold_batch writes no plots. CPU seconds are user plus system time of the processes, so that other work on
 the machine disturbs them little.
 """
