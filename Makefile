@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
+PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
 .PHONY: demo demo-antibody antibody test check docs lock
@@ -22,8 +22,10 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 	$(PIP) install --require-hashes -r requirements/dev.lock
 	@touch $@
 
-.venv/antibody.stamp: .venv/run.stamp requirements/antibody.lock
-	$(PIP) install --require-hashes --no-deps -r requirements/antibody.lock
+.venv/antibody.stamp: .venv/run.stamp requirements/antibody.lock requirements/antibody-pypi.lock
+	@# torch for the CPU where pip finds it (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), else the one of PyPI: gigabytes
+	$(PIP) install --require-hashes --no-deps -r requirements/antibody.lock 2>/dev/null || \
+		$(PIP) install --require-hashes --no-deps -r requirements/antibody-pypi.lock
 	@touch $@
 
 demo: .venv/run.stamp
@@ -59,3 +61,4 @@ lock:
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/run.lock
 	$(LOCK) pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \
 		-o requirements/dev.lock
+	$(PYTHON) requirements/lock_antibody.py

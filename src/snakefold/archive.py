@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import zstandard
 
@@ -23,12 +23,6 @@ def pack(files: Mapping[str, bytes], level: int = _LEVEL) -> bytes:
             info.size = len(files[name])
             archive.addfile(info, io.BytesIO(files[name]))
     return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(raw.getvalue())
-
-
-def pack_folder(folder: Path, level: int = _LEVEL) -> bytes:
-    """Archive every regular file below `folder`, named relative to it."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return pack({path.relative_to(folder).as_posix(): path.read_bytes() for path in found}, level)
 
 
 def unpack(data: bytes, max_bytes: int = 4 << 30) -> dict[str, bytes]:
@@ -57,14 +51,6 @@ def unpack(data: bytes, max_bytes: int = 4 << 30) -> dict[str, bytes]:
     except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
         raise SnakefoldError(f"The archive is damaged: {error}.") from error
     return files
-
-
-def unpack_to(data: bytes, folder: Path, max_bytes: int = 4 << 30) -> None:
-    """Write the files of an archive below `folder`."""
-    for name, content in unpack(data, max_bytes).items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:

@@ -65,7 +65,7 @@ def collect_batch(
             _write_folder(members, structures / name)
             row = _metrics_row(name, outcome, members, response)
             if references and name in references:
-                row |= superposition.compare(structures / name, resource(references[name]))
+                row |= _compared(structures / name, Path(references[name]), str(row["warnings"]))
             rows.append(row)
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_name(f".{table.name}.{os.getpid()}.part")
@@ -107,6 +107,14 @@ def _metrics_row(
     row = confidence.metrics_row(scores, pae)
     state = {"id": name, "key": outcome.key, "state": "done", "stored": outcome.stored}
     return {**row, **state, "engine": response.engine, "seconds": outcome.seconds}
+
+
+def _compared(folder: Path, reference: Path, warnings: str) -> dict[str, Any]:
+    """Columns from the comparison with a known structure; one that cannot be used is a warning."""
+    try:
+        return {**superposition.compare(folder, resource(reference))}
+    except SnakefoldError as error:
+        return {"warnings": "; ".join(filter(None, [warnings, str(error)]))}
 
 
 def _failure_row(name: str, outcome: TargetOutcome) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Confidence of predictions: ranking, pLDDT, PAE, pTM, ipTM, as files and as one row of metrics a target.
 
-pLDDT bands are AlphaFold DB's, with the edges of AlphaFold's own `alphafold.common.confidence` (2.3): a band
-holds its lower edge. PAE is kept in 8 bits, which costs at most 0.0625 Å of precision on predictions that
-AlphaFold itself draws from bins of 0.5 Å.
+pLDDT bands are AlphaFold DB's; a band holds its lower edge. PAE is kept in 8 bits, which costs at most
+0.0625 Å of precision on predictions that AlphaFold itself draws from bins of 0.5 Å.
 """
 
 from __future__ import annotations

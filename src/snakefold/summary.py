@@ -27,4 +27,4 @@ def summarise(results: Path) -> tuple[str, int]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t"))
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

@@ -6,14 +6,13 @@ import io
 import os
 import tarfile
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.archive import pack, pack_folder, unpack, unpack_to
+from snakefold.archive import pack, unpack
 from snakefold.errors import SnakefoldError
 
 FILES = {"a.txt": b"x" * 3000, "b/c.bin": bytes(range(256)), "empty": b""}
@@ -53,15 +52,6 @@ def test_what_is_packed_is_unpacked(files: dict[str, bytes]) -> None:
     packed = pack(files)
     assert unpack(packed) == files
     assert pack(dict(reversed(files.items()))) == packed
-
-
-def test_folder_packs_to_the_same_whatever_its_times(tmp_path: Path) -> None:
-    unpack_to(pack(FILES), tmp_path / "one")
-    unpack_to(pack(FILES), tmp_path / "two")
-    os.utime(tmp_path / "two" / "a.txt", (1, 1))
-    (tmp_path / "two" / "a.txt").chmod(0o600)
-    (tmp_path / "two" / "link").symlink_to("/etc/passwd")
-    assert pack_folder(tmp_path / "one") == pack_folder(tmp_path / "two") == pack(FILES)
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "a/..", ".", ""])

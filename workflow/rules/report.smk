@@ -60,4 +60,4 @@ rule summary:
     params:
         results=lambda wildcards, input: os.path.dirname(input.metrics),
     shell:
-        "snakefold summary {params.results:q} --out {output:q} 2>&1 | tee {log:q}"
+        "snakefold summary {params.results:q} --out {output:q} > {log:q} 2>&1"
