@@ -62,14 +62,17 @@ def run_request(
     device = ""
     version = engines.get(request.engine).VERSION
     if to_do:
-        wanted = {target.result_key: msas[target.result_key] for target in to_do}
+        # The engine sees the whole batch, not what is left of it: the shapes it chooses must not depend on
+        # where an earlier process stopped.
+        foldable = [target for target in request.targets if target.result_key in msas]
+        batch = request.model_copy(update={"targets": foldable})
         try:
-            session = engines.get(request.engine).start(request, wanted, weights, cache)
+            session = engines.get(request.engine).start(batch, msas, weights, cache)
         except (SnakefoldError, TargetError) as error:
             outcomes |= {target.result_key: _outcome(target, _as_target_error(error)) for target in to_do}
         else:
             for number, target in enumerate(to_do, 1):
-                outcome, data = _fold(request, target, wanted[target.result_key], session, store)
+                outcome, data = _fold(request, target, msas[target.result_key], session, store)
                 outcomes[target.result_key] = outcome
                 if data is not None:
                     results[target.result_key] = data

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from snakefold import cli, settings_docs
-from snakefold.cli.run import snakemake_command
+from snakefold.cli.run import hold_folder, snakemake_command
 from snakefold.config import Config
+from snakefold.errors import SnakefoldError
 from snakefold.paths import house
 
 
@@ -90,3 +93,23 @@ def test_documented_settings_are_the_real_ones() -> None:
 @pytest.mark.parametrize("path", sorted((house() / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_configuration_files_that_come_with_it_are_valid(path: Path) -> None:
     Config.model_validate(yaml.safe_load(path.read_text()))
+
+
+def test_one_run_a_folder_at_a_time(tmp_path: Path) -> None:
+    """The lock is the process's: it is free again once the process is gone, however it went."""
+    script = (
+        "from pathlib import Path; from snakefold.cli.run import hold_folder; "
+        f"hold_folder(Path({str(tmp_path)!r})); "
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script + "print('held', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(SnakefoldError, match="another run is active"):
+        hold_folder(tmp_path)
+    process.kill()
+    process.communicate()
+    hold_folder(tmp_path)

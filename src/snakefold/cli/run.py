@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import sys
@@ -53,6 +54,7 @@ def snakemake_command(options: argparse.Namespace) -> list[str]:
         str(workflow / "workflow" / "Snakefile"),
     ]
     command_line += ["--workflow-profile", str(profile if profile.is_dir() else Path(options.profile))]
+    command_line.append("--nolock")  # `hold_folder` does it
     if options.configfile:
         if not options.configfile.is_file():
             raise SnakefoldError(f"{options.configfile}: no such file. Check --configfile.")
@@ -92,7 +94,26 @@ def _settings(options: argparse.Namespace) -> list[str]:
     return arguments
 
 
+def hold_folder(folder: Path) -> None:
+    """Keep other runs out of `folder` for as long as this process lives, whatever ends it.
+
+    Snakemake's own lock is a file, which a killed run leaves behind; the kernel's ends with its process.
+    """
+    path = folder / ".snakefold" / "run.lock"
+    path.parent.mkdir(exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SnakefoldError(
+            f"{folder}: another run is active here. Wait for it, or start in another folder."
+        ) from error
+    os.set_inheritable(handle, True)  # Snakemake holds it from now on
+
+
 def _run(options: argparse.Namespace) -> int:
     arguments = snakemake_command(options)
+    if not options.dry_run:
+        hold_folder(Path.cwd())
     # The process becomes Snakemake: signals and the exit code are its own.
     os.execv(arguments[0], arguments)
