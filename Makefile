@@ -52,7 +52,7 @@ check: .venv/dev.stamp
 docs: .venv/dev.stamp
 	$(BIN)/snakefold config table > config/README.md
 	$(BIN)/snakefold config schema > workflow/schemas/config.schema.json
-	$(BIN)/python docs/screenshot.py results/report/index.html docs/report.png
+	$(BIN)/python docs/screenshot.py results-antibody/report/index.html EDE1-C10 docs/report.png
 
 # Needs uv. Lock files carry hashes and no addresses.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

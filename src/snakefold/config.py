@@ -117,7 +117,7 @@ class Config(Model):
     weights: str = Field(
         "auto",
         description="Folder that holds params/params_*.npz; auto looks in $SNAKEFOLD_WEIGHTS and the user's "
-        "data folder, and draws rehearsal parameters where there are none.",
+        "data folder, and draws rehearsal parameters where there are none; rehearsal always draws them.",
     )
     rehearsal: RehearsalSettings = RehearsalSettings()
     batch: BatchSettings = BatchSettings()

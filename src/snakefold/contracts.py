@@ -84,13 +84,13 @@ class AlphaFold2Settings(Model):
         None,
         ge=1,
         le=512,
-        description="Rows of the clustered MSA; empty takes the model's own (508 or 512).",
+        description="Rows of the clustered MSA; empty takes the preset's own (monomer 512, multimer 508), or what the batch's deepest MSA needs.",
     )
     max_extra_msa: int | None = Field(
         None,
         ge=1,
         le=8192,
-        description="Rows of the extra MSA; empty takes the model's own (1024 to 5120).",
+        description="Rows of the extra MSA; empty takes the preset's own (monomer 5120, multimer 2048), or what the batch's deepest MSA needs.",
     )
     use_templates: bool = Field(False, description="Give the model the templates found by the MSA step.")
     precision: Literal["bfloat16", "float32"] = Field(

@@ -145,11 +145,13 @@ def test_the_superposition_adds_the_known_structure(visit: Visit, results: Path)
     row = next(row for row in metrics(results) if row["id"] == "ubiquitin")
     shown = visit.page.locator('[data-metric="reference_tm_score"]').inner_text()
     assert float(shown) == pytest.approx(float(row["reference_tm_score"]), abs=0.0006)
-    before = grey(picture(visit, "#target .viewer canvas"))
-    visit.page.locator("#superposed").check()
+    assert visit.page.locator("#superposed").is_checked()
+    visit.page.wait_for_timeout(1000)
+    both = grey(picture(visit, "#target .viewer canvas"))
+    visit.page.locator("#superposed").uncheck()
     visit.wait_for_target()
     visit.page.wait_for_timeout(1000)
-    assert grey(picture(visit, "#target .viewer canvas")) > before + 200
+    assert both > grey(picture(visit, "#target .viewer canvas")) + 200
     assert visit.errors == []
 
 

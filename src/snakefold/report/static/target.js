@@ -80,9 +80,10 @@
       view.replaceChildren(node("p", { class: "notice" }, `No 3D view here (${error.message || error}). It needs WebGL; the structure files are listed below.`));
     });
     laid.addEventListener("change", structure);
-    const choose = (rank) => {
+    // A known structure is what one wants to see first; choosing a model shows that model.
+    const choose = (rank, beside = false) => {
       chosen = rank;
-      laid.checked = false;
+      laid.checked = beside;
       return Promise.all([structure(), snakefold.drawPlddt(plddt, data, rank), snakefold.drawPae(pae, data, rank)]);
     };
     const legend = document.querySelector(".legend").cloneNode(true);
@@ -92,9 +93,11 @@
     const thinned = data.coverage && data.coverage.rows < data.coverage.depth ? ` ${data.coverage.rows} of ${data.coverage.depth} rows drawn.` : "";
     place.append(
       card("Models", null, modelTable(data, choose)),
-      node("div", { class: "pair" },
-        card("Structure", null, frame, legend, reference),
-        card("Predicted aligned error", `Dark: the relative position of two residues is trusted.${complex ? " Lines part the chains." : ""}${averaged}`, pae)),
+      data.models.some((model) => model.pae)
+        ? node("div", { class: "pair" },
+          card("Structure", null, frame, legend, reference),
+          card("Predicted aligned error", `Dark: the relative position of two residues is trusted.${complex ? " Lines part the chains." : ""}${averaged}`, pae))
+        : card("Structure", "This engine predicts no aligned error.", frame, legend, reference),
       card("pLDDT", "The chosen model is drawn bold.", plddt),
       data.coverage
         ? card("MSA coverage", `Rows by identity to the target; the line counts rows with a residue.${thinned}`, coverage)
@@ -102,7 +105,7 @@
       node("div", { class: "pair" },
         card("Seconds", null, pairs(Object.entries(data.timings).map(([name, value]) => [name, value.toFixed(2)]))),
         card("Files", null, pairs(data.files.map((file) => [node("a", { href: file.link }, file.name), bytes(file.bytes)])))));
-    await choose(0);
+    await choose(0, Boolean(data.superposed));
     if (data.coverage && call === latest) await snakefold.drawCoverage(coverage, data);
   }
 
