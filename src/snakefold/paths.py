@@ -1,4 +1,4 @@
-"""Where the workflow, its profiles and its resources are: the checkout, or the installed package."""
+"""Where the workflow, its profiles and its resources are: in the checkout snakefold is installed from."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from snakefold.errors import SnakefoldError
 
 def house() -> Path:
     """Folder that holds workflow/, config/, profiles/ and resources/."""
-    package = Path(__file__).resolve().parent
-    for folder in (package.parents[1], package / "_house"):
-        if (folder / "workflow" / "Snakefile").is_file():
-            return folder
-    raise SnakefoldError(
-        f"The workflow is missing beside {package}. Install snakefold from a checkout or a released wheel."
-    )
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / "workflow" / "Snakefile").is_file():
+        raise SnakefoldError(
+            f"{folder}: has no workflow. Install snakefold from its checkout: pip install --editable ."
+        )
+    return folder
 
 
 def resource(path: str | Path) -> Path:
