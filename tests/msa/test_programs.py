@@ -113,8 +113,10 @@ def test_running_out_of_time_ends_the_children_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
     program = script(tmp_path / "slow", "sleep 600 & echo $! > child; wait")
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
     code = (
-        "import sys; from pathlib import Path; from snakefold.msa import programs; "
+        "import signal, sys; from pathlib import Path; from snakefold.msa import programs; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         "programs.run([sys.argv[1]], Path(sys.argv[2]), print)"
     )
     process = subprocess.Popen(

@@ -104,7 +104,7 @@ def _put_often(root: Path, text: str) -> None:
 
 def test_several_writers_never_lose_the_entry(tmp_path: Path) -> None:
     processes = [
-        multiprocessing.get_context("fork").Process(target=_put_often, args=(tmp_path, text))
+        multiprocessing.get_context("spawn").Process(target=_put_often, args=(tmp_path, text))
         for text in ("one", "two", "three")
     ]
     for process in processes:
@@ -124,7 +124,7 @@ def _put_forever(root: Path) -> None:
 
 def test_killed_writer_leaves_the_entry_whole(tmp_path: Path) -> None:
     for pause in (0, 0.003, 0.01, 0.02, 0.03):
-        process = multiprocessing.get_context("fork").Process(target=_put_forever, args=(tmp_path,))
+        process = multiprocessing.get_context("spawn").Process(target=_put_forever, args=(tmp_path,))
         process.start()
         while not Store(tmp_path).has(ENTRY):
             pass
