@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from snakefold import confidence, structures
 from snakefold.contracts import FoldRequest, RelaxChoice, TargetInput
-from snakefold.engines.base import Prediction, TargetMsas
+from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
 
 Relax = Callable[[str], str]
 
@@ -68,8 +68,15 @@ def target_files(
     matrices = [prediction.pae for prediction in predictions if prediction.pae is not None]
     if matrices:
         files["pae.npz"] = confidence.pae_archive(matrices)
+    searched = _different_chains(msas)
+    metas = [chain.meta for chain in searched if chain.meta is not None]
+    if metas:
+        seconds = {"msa": sum(sum(meta.seconds.values()) for meta in metas), **seconds}
+        files["msa.json"] = _json([meta.model_dump(mode="json") for meta in metas])
+        files["hits.tsv"] = _hits_table(searched).encode()
     files["timings.json"] = _json({name: round(value, 3) for name, value in seconds.items()})
-    files["msa.a3m"] = _msa_text(msas).encode()
+    own = msas.own_a3m
+    files["msa.a3m"] = (own if own is not None else "".join(chain.a3m for chain in searched)).encode()
     return files
 
 
@@ -87,14 +94,15 @@ def relax_ranked(predictions: list[Prediction], choice: RelaxChoice, relax: Rela
     return done
 
 
-def _msa_text(msas: TargetMsas) -> str:
-    if msas.own_a3m is not None:
-        return msas.own_a3m
-    seen: list[str] = []
-    for chain in msas.chains:
-        if chain.a3m not in seen:
-            seen.append(chain.a3m)
-    return "".join(seen)
+def _different_chains(msas: TargetMsas) -> list[ChainMsa]:
+    """Each chain of a homomer once."""
+    return list({chain.a3m: chain for chain in msas.chains}.values())
+
+
+def _hits_table(chains: list[ChainMsa]) -> str:
+    """hits.tsv of all chains under one header."""
+    tables = [chain.hits.splitlines(keepends=True) for chain in chains if chain.hits]
+    return "".join([*tables[0][:1], *(line for table in tables for line in table[1:])]) if tables else ""
 
 
 def _json(value: object) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakefold import archive
 from snakefold.config import Config
-from snakefold.contracts import AlphaFold2Settings, FoldRequest, RelaxSettings
+from snakefold.contracts import AlphaFold2Settings, FoldRequest, MsaMeta, RelaxSettings
 from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import SnakefoldError
 from snakefold.inputs.lines import BadFile
@@ -116,14 +116,17 @@ def _chain_msa(files: Mapping[str, bytes], key: str) -> ChainMsa:
     if f"{folder}/msa.a3m" not in files:
         failure = files.get(f"{folder}/failed.json", b'{"message": "The request holds no MSA for a chain."}')
         raise _ChainFailedError(json.loads(failure)["message"])
-    meta = json.loads(files.get(f"{folder}/meta.json", b"{}"))
+    found = files.get(f"{folder}/meta.json")
+    meta = MsaMeta.model_validate_json(found) if found is not None else None
     pairing = files.get(f"{folder}/pairing.a3m")
     return ChainMsa(
         a3m=files[f"{folder}/msa.a3m"].decode(),
         pairing=pairing.decode() if pairing is not None else None,
         templates=files.get(f"{folder}/templates.npz"),
-        depth=meta.get("depth", 1),
-        neff=meta.get("neff", 1.0),
+        meta=meta,
+        hits=files.get(f"{folder}/hits.tsv", b"").decode(),
+        depth=meta.depth if meta else 1,
+        neff=meta.neff if meta else 1.0,
     )
 
 

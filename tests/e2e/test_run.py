@@ -74,7 +74,16 @@ def test_every_id_has_its_files(finished: tuple[Run, subprocess.CompletedProcess
             "pae.npz",
             "timings.json",
             "msa.a3m",
+            "msa.json",
+            "hits.tsv",
         } <= names
+        (msa, *_) = json.loads((folder / "msa.json").read_text())
+        assert msa["depth"] >= 1
+        assert any(command.startswith("jackhmmer ") for command in msa["commands"])
+        hits = rows(folder / "hits.tsv")
+        # One hit may give several rows, one a domain.
+        assert 0 < len(hits) <= sum(database["rows"] for database in msa["databases"]) or msa["depth"] == 1
+        assert json.loads((folder / "timings.json").read_text())["msa"] > 0
         pdb = PDBParser(QUIET=True).get_structure("x", folder / "ranked_0.pdb")
         cif = MMCIFParser(QUIET=True).get_structure("x", folder / "ranked_0.cif")
         assert sum(1 for _ in pdb.get_residues()) == sum(1 for _ in cif.get_residues()) == int(row["length"])

@@ -10,16 +10,21 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.contracts import FoldRequest, TargetInput
+from snakefold.contracts import FoldRequest, MsaMeta, TargetInput
 
 
 @dataclass(frozen=True)
 class ChainMsa:
-    """MSA of one chain (`contracts.MSA_LAYOUT`): msa.a3m, pairing.a3m, bytes of templates.npz."""
+    """MSA of one chain (`contracts.MSA_LAYOUT`): msa.a3m, pairing.a3m, bytes of templates.npz.
+
+    `meta` and `hits` (meta.json, hits.tsv) are no business of an engine: they go into the target's folder.
+    """
 
     a3m: str
     pairing: str | None = None
     templates: bytes | None = None
+    meta: MsaMeta | None = None
+    hits: str = ""
     depth: int = 1
     neff: float = 1.0
 
