@@ -12,7 +12,6 @@ _INSTALL = {
     "hhblits": "apt-get install hhsuite",
     "chromium": "apt-get install chromium",
     "flash_abb": "make antibody",
-    "blastdbcmd": "apt-get install ncbi-blast+ metastudent-data",
 }
 
 
