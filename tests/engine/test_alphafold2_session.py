@@ -212,7 +212,8 @@ def test_without_parameters_the_error_says_how_to_get_them(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("chains", "message"), [(["A"] * 63, "62"), (["X" * 20], "unknown"), (["M"], "no protein")]
+    ("chains", "message"),
+    [(["A"] * 63, "62"), (["A" * 10_000], "9999"), (["X" * 20], "unknown"), (["M"], "no protein")],
 )
 def test_what_no_settings_can_fold_is_refused_at_once(chains: list[str], message: str) -> None:
     with pytest.raises(TargetError, match=message) as caught:

@@ -15,6 +15,7 @@ from snakefold.contracts import AlphaFold2Settings, FoldRequest, TargetInput
 from snakefold.engines.alphafold2.models import needed_models
 from snakefold.engines.base import TargetMsas
 from snakefold.errors import Reason, TargetError, WeightsMissingError
+from snakefold.structures import check_pdb_limits
 
 if TYPE_CHECKING:
     from snakefold.engines.alphafold2.session import AlphaFold2Session
@@ -23,8 +24,6 @@ __all__ = ["NAME", "VERSION", "check", "needed_models", "recipe", "start"]
 
 NAME = "alphafold2"
 VERSION = importlib.metadata.version("alphafold-colabfold")
-#: The PDB format names chains by one of 62 characters.
-_MOST_CHAINS = 62
 #: One peptide bond.
 _SHORTEST = 2
 
@@ -54,12 +53,7 @@ def recipe(request_settings: Mapping[str, Any], weights: Path | None) -> dict[st
 
 def check(target: TargetInput) -> None:
     """Refuse what cannot be folded whatever the settings. Raises TargetError(invalid_input)."""
-    if len(target.chains) > _MOST_CHAINS:
-        raise TargetError(
-            Reason.INVALID_INPUT,
-            f"{len(target.chains)} chains; PDB files hold at most {_MOST_CHAINS}.",
-            "Fold a part of the complex.",
-        )
+    check_pdb_limits(target.chains)
     if target.length < _SHORTEST:
         raise TargetError(
             Reason.INVALID_INPUT, f"{target.length} residue is no protein.", "Give a longer sequence."
