@@ -204,7 +204,9 @@ class MsaMeta(Model):
     depth: int = Field(description="Rows of msa.a3m, query included.")
     neff: float = Field(description="Effective rows: sum of 1/(neighbours at 80 % identity).")
     databases: list[DatabaseUse] = []
-    commands: list[str] = Field([], description="Command lines that ran, shell-quoted, to be repeated.")
+    commands: list[str] = Field(
+        [], description="Command lines that ran, or (jackhmmer, a library here) give the same rows."
+    )
     templates: int = 0
     seconds: dict[str, float] = {}
     warnings: list[str] = []
