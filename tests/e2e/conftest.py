@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-# The XLA flags make compilation cheap, which is most of the work with two Evoformer blocks.
-ENVIRONMENT = {
-    **os.environ,
-}
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 VILLIN = "LSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
@@ -33,7 +27,6 @@ class Run:
         return subprocess.run(
             self.command(*arguments),
             cwd=self.folder,
-            env=ENVIRONMENT,
             capture_output=True,
             text=True,
             check=False,
@@ -45,7 +38,6 @@ class Run:
             return subprocess.Popen(
                 self.command(*arguments),
                 cwd=self.folder,
-                env=ENVIRONMENT,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
