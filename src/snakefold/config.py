@@ -80,6 +80,23 @@ class PredictSettings(Model):
     )
 
 
+class GpuSettings(Model):
+    """What predictions run on."""
+
+    classes: list[str] = Field(
+        ["local"],
+        min_length=1,
+        description="GPU classes that predictions may run on: entries of resources/gpus.yaml; `local` is "
+        "this machine.",
+    )
+    workers: Annotated[int, Field(ge=1)] | dict[str, Annotated[int, Field(ge=1)]] = Field(
+        1, description="Workers at the most, of every class or by class; together they never exceed these."
+    )
+    table: str | None = Field(
+        None, description="Another table of GPU classes, in the format of resources/gpus.yaml."
+    )
+
+
 class RehearsalSettings(Model):
     """What takes the place of the engine's settings when the parameters are random.
 
@@ -113,6 +130,26 @@ class Config(Model):
     )
     min_length: int = Field(16, ge=1, description="Shortest target that is accepted, residues.")
     max_length: int = Field(5000, ge=1, description="Longest target that is accepted, residues.")
+    reuse: list[str] = Field(
+        [],
+        description="Folders or archives of PDB and mmCIF files that a target is looked up in by its exact "
+        "sequence before anything is computed; what is taken is labelled as such.",
+    )
+    objective: Literal["cost", "time"] = Field(
+        "cost",
+        description="cost: the cheapest plan that meets the deadline; time: the fastest within budget.",
+    )
+    budget: float | None = Field(
+        None, gt=0, description="Dollars: nothing starts if the quote is above it; empty sets no limit."
+    )
+    deadline: float | None = Field(
+        None, gt=0, description="Hours from the start of the run to its end; empty sets no limit."
+    )
+    calibration: str | None = Field(
+        None,
+        description="File written by `snakefold calibrate`; empty takes the user's own if there is one, else "
+        "the published figures.",
+    )
     engine: Literal["alphafold2", "flashabb"] = Field("alphafold2", description="What predicts structures.")
     weights: str = Field(
         "auto",
@@ -121,6 +158,7 @@ class Config(Model):
     )
     rehearsal: RehearsalSettings = RehearsalSettings()
     batch: BatchSettings = BatchSettings()
+    gpu: GpuSettings = GpuSettings()
     msa: MsaSettings = MsaSettings()
     predict: PredictSettings = PredictSettings()
     references: dict[str, str] = Field(
