@@ -104,7 +104,7 @@ def plan() -> None:
 
     from snakefold.config import load_config
     from snakefold.plan.planner import Recipes, make_plan
-    from snakefold.store import Store, write_atomically
+    from snakefold.store import open_store, write_atomically
 
     config = load_config(SETTINGS)
     write_atomically(Path("results/config.yaml"), yaml.safe_dump(config.model_dump(mode="json")).encode())
@@ -112,7 +112,7 @@ def plan() -> None:
         config,
         Path("results/plan"),
         name=lambda _: Recipes("0" * 16, "0" * 16, "1" * 16, "1" * 16, rehearsal=True),
-        store=Store(Path(config.store)),
+        store=open_store(config.store),
     )
     write_atomically(Path("results/plan/weights.json"), b'{"folder": "", "rehearsal": true}\n')
     counts = {"batches": made.batches, "chunks": made.chunks}

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snakefold.errors import SnakefoldError
+
+if TYPE_CHECKING:
+    from snakefold.store import Store
 
 
 def house() -> Path:
@@ -35,3 +39,12 @@ def put_programs_on_path() -> None:
     folder = str(Path(sys.executable).parent)
     if folder not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", "")])
+
+
+def compiled_programs(store: Store) -> Path:
+    """Folder where compiled programs are kept: beside the results, or local if those are on S3."""
+    if store.local is not None:
+        return store.local / "compiled"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("snakefold") / "compiled"

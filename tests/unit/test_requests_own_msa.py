@@ -13,7 +13,7 @@ from snakefold.errors import SnakefoldError
 from snakefold.plan.files import PlannedBatch, read_batch
 from snakefold.plan.planner import Recipes, make_plan
 from snakefold.requests import gather_inputs, make_request, read_inputs
-from snakefold.store import Store
+from snakefold.store import open_store
 
 RECIPES = Recipes(fold="0" * 16, complex_fold="0" * 16, msa="1" * 16, paired_msa="1" * 16, rehearsal=True)
 
@@ -31,7 +31,7 @@ def test_equal_sequences_keep_their_own_alignments(tmp_path: Path) -> None:
     two = write(tmp_path, "two.a3m.gz", gzip.compress(texts["two"].encode()))
     batch, config = planned(tmp_path, one, two)
     request = make_request(batch, config)
-    msas, failed = read_inputs(request, gather_inputs(batch, {}, Store(tmp_path / "store")))
+    msas, failed = read_inputs(request, gather_inputs(batch, {}, open_store(tmp_path / "store")))
     assert failed == {}
     assert {target.id: msas[target.result_key].own_a3m for target in request.targets} == texts
 
@@ -41,7 +41,7 @@ def test_alignment_that_changed_after_the_plan_is_refused(tmp_path: Path) -> Non
     batch, _ = planned(tmp_path, path)
     write(tmp_path, "one.a3m", f">q\n{CRN}\n>more\n{CRN}\n")
     with pytest.raises(SnakefoldError, match=r"one\.a3m: .*changed since the run was planned"):
-        gather_inputs(batch, {}, Store(tmp_path / "store"))
+        gather_inputs(batch, {}, open_store(tmp_path / "store"))
     path.unlink()
     with pytest.raises(SnakefoldError, match=r"one\.a3m: "):
-        gather_inputs(batch, {}, Store(tmp_path / "store"))
+        gather_inputs(batch, {}, open_store(tmp_path / "store"))

@@ -16,7 +16,7 @@ from snakefold.contracts import FoldRequest, FoldResponse, RelaxChoice, RelaxSet
 from snakefold.engines.base import Prediction, TargetMsas
 from snakefold.errors import Reason, TargetError, WeightsMissingError
 from snakefold.recipes import sequence_key
-from snakefold.store import Entry, Store
+from snakefold.store import Entry, open_store
 
 
 def atom(number: int, name: str, residue: int, x: float) -> str:
@@ -100,7 +100,7 @@ def run(tmp_path: Path, *without: str) -> FoldResponse:
         request(),
         inputs(*without),
         tmp_path / "out.tar.zst",
-        store=Store(tmp_path / "store"),
+        store=open_store(tmp_path / "store"),
         weights=None,
         cache=None,
         log=lambda line: None,
@@ -169,7 +169,7 @@ def test_interrupt_keeps_what_is_finished_and_blames_nobody(tmp_path: Path, engi
 
 def test_target_that_kills_its_process_is_given_up(tmp_path: Path, engine: LineEngine) -> None:
     """A killed process cannot clean up: its attempts stay in the store; after three the target is lost."""
-    store = Store(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     store.put(Entry("attempt", "0" * 16, TARGETS[1].result_key), b'{"count": 3}')
     assert states(run(tmp_path)) == {"a": "done", "b": "lost", "c": "done"}
     assert engine.predicted == ["a", "c"]
@@ -177,7 +177,7 @@ def test_target_that_kills_its_process_is_given_up(tmp_path: Path, engine: LineE
 
 def test_damaged_store_entry_is_computed_again(tmp_path: Path, engine: LineEngine) -> None:
     run(tmp_path)
-    store = Store(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     store.path(Entry("fold", "0" * 16, TARGETS[0].result_key)).write_bytes(b"damage")
     engine.predicted.clear()
     assert set(states(run(tmp_path)).values()) == {"done"}

@@ -60,10 +60,16 @@ def add(commands: Commands) -> None:
     )
     task.add_argument("request", type=Path, help="request.json")
     task.add_argument("--inputs", type=Path, required=True, help="inputs.tar.zst that belongs to the request")
-    task.add_argument("--store", type=Path, required=True, help="store that finished targets go to")
+    task.add_argument(
+        "--store", required=True, help="store that finished targets go to: a folder, or s3://bucket/prefix"
+    )
     task.add_argument("--weights", required=True, help="folder with params/, or `none`")
     task.add_argument(
-        "--cache", type=Path, default=None, help="compilation cache; <store>/compiled if not given"
+        "--cache",
+        type=Path,
+        default=None,
+        help="folder of compiled programs; if not given, the store's compiled/, or the user's cache folder "
+        "if the store is on S3",
     )
     task.add_argument("--out", type=Path, required=True, help="archive of the results")
 
@@ -124,14 +130,14 @@ def _msa(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
     from snakefold.msa.chunk import search_to_store
     from snakefold.plan.files import PlannedChunk
-    from snakefold.store import Store, write_atomically
+    from snakefold.store import open_store, write_atomically
 
     config = read_config(options.config)
     if options.threads:
         config = config.model_copy(update={"msa": config.msa.model_copy(update={"threads": options.threads})})
     chunk = PlannedChunk.model_validate_json(options.chunk.read_text())
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
-        summary = search_to_store(chunk, config, Store(Path(config.store)), Path(work), _log)
+        summary = search_to_store(chunk, config, open_store(config.store), Path(work), _log)
     write_atomically(options.out, (json.dumps(summary, indent=1) + "\n").encode())
 
 
@@ -139,28 +145,30 @@ def _request(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
     from snakefold.plan.files import PlannedBatch
     from snakefold.requests import write_request
-    from snakefold.store import Store
+    from snakefold.store import open_store
 
     config = read_config(options.config)
     batch = PlannedBatch.model_validate_json(options.batch.read_text())
     failed: dict[str, str] = {}
     for path in options.msas:
         failed |= json.loads(path.read_text())["failed"]
-    write_request(batch, config, failed, Store(Path(config.store)), options.out.parent)
+    write_request(batch, config, failed, open_store(config.store), options.out.parent)
 
 
 def _task(options: argparse.Namespace) -> None:
     from snakefold import archive, task
     from snakefold.contracts import FoldRequest
-    from snakefold.store import Store
+    from snakefold.paths import compiled_programs
+    from snakefold.store import open_store
 
+    store = open_store(options.store)
     task.run_request(
         FoldRequest.model_validate_json(options.request.read_text()),
         archive.unpack(options.inputs.read_bytes()),
         options.out,
-        store=Store(options.store),
+        store=store,
         weights=None if options.weights == "none" else Path(options.weights),
-        cache=options.cache or options.store / "compiled",
+        cache=options.cache or compiled_programs(store),
         log=_log,
     )
 

@@ -16,7 +16,7 @@ from snakefold.msa import databases, search
 from snakefold.plan.planner import Recipes, make_plan
 from snakefold.provenance import write_provenance
 from snakefold.requests import engine_settings, relax_settings
-from snakefold.store import Store, write_atomically
+from snakefold.store import open_store, write_atomically
 
 Log = Callable[[str], None]
 
@@ -46,7 +46,7 @@ def plan_run(config: Config, folder: Path, log: Log) -> None:
             rehearsal=parameters.rehearsal,
         )
 
-    store = Store(Path(config.store))
+    store = open_store(config.store)
     plan = make_plan(config, folder, name=name, store=store, check=engines.get(config.engine).check)
     chosen = {"folder": str(parameters.folder or ""), "rehearsal": parameters.rehearsal}
     write_atomically(folder / "weights.json", (json.dumps(chosen, indent=1) + "\n").encode())

@@ -1,0 +1,31 @@
+"""The store: results by content, `(kind, recipe, key)` → bytes, in a folder or on S3, shared by many runs.
+
+An entry is either whole or absent, and its sha256 is verified whenever it is read; a damaged one is moved
+aside and reported as absent, so that it is computed again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snakefold.store.atomic import write_atomically
+from snakefold.store.entry import Entry, Leftover, Listed, Store
+from snakefold.store.folder import FolderStore
+from snakefold.store.location import parse_location
+
+__all__ = ["Entry", "Leftover", "Listed", "Store", "open_store", "write_atomically"]
+
+
+def open_store(location: str | Path) -> Store:
+    """The store at a location: a folder, or `s3://bucket/prefix?endpoint_url=…&region=…`.
+
+    Raises:
+        StoreError: the location is no such text, or the bucket cannot be reached or read with the keys that
+            boto3 finds; the text says which and what to do.
+    """
+    place = parse_location(str(location))
+    if isinstance(place, Path):
+        return FolderStore(place)
+    from snakefold.store.s3 import S3Store
+
+    return S3Store(place)
