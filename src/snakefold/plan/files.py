@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from operator import attrgetter
@@ -30,10 +30,11 @@ class State(StrEnum):
 class TargetRow:
     """A row of targets.tsv: one record of the input, in the input's order.
 
-    A refused record has only `reason`, `source` and what it calls itself; its id is unique too. `key` is the
-    sequences' (`recipes.sequence_key`), `batch` that of the target computed for it, `bucket` the length that
-    is padded to (empty: its own), `source` the file and line, `note` what was changed in the sequence.
-    `header` is safe to show: on one line, nothing unprintable.
+    `reason` says why the state is what it is. A refused record has only that, `source` and what it calls
+    itself; its id is unique too. `key` is the sequences' (`recipes.sequence_key`), `batch` that of the target
+    computed for it, `bucket` the length that is padded to (empty: its own), `seconds` and `dollars` its share
+    of what the batch is expected to take of a worker (0 unless it is to do), `source` the file and
+    line, `note` what was changed in the sequence. `header` is safe to show: on one line, nothing unprintable.
     """
 
     id: str
@@ -45,6 +46,8 @@ class TargetRow:
     key: str = ""
     batch: str = ""
     bucket: int | None = None
+    seconds: float = 0.0
+    dollars: float = 0.0
     source: str = ""
     note: str = ""
     header: str = ""
@@ -62,16 +65,27 @@ class ChainRow:
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
-    """A row of batches.tsv; `chunks` are joined by commas, `residues` count no padding."""
+    """A row of batches.tsv; `chunks` are joined by commas, `residues` count no padding.
+
+    `gpu` is a class of resources/gpus.yaml, empty for a batch that only fetches what is there (`s…` from the
+    store, `r…` from a collection). `seconds` are expected of one worker, from its start to the end of the
+    batch: process start, parameters and compilation included; `dollars` is their price. `memory_gb` is the
+    GPU memory of its largest target; `runtime_seconds` a generous limit for a scheduler.
+    """
 
     batch: str
     engine: str
+    gpu: str
     padded_length: int | None
     targets: int
     residues: int
     shortest: int
     longest: int
     chunks: str
+    seconds: float = 0.0
+    dollars: float = 0.0
+    memory_gb: float = 0.0
+    runtime_seconds: int = 0
 
 
 class PlannedTarget(Model):
@@ -89,6 +103,7 @@ class PlannedBatch(Model):
 
     batch: str
     engine: str
+    gpu: str = ""
     recipe: str
     msa_recipes: dict[Key, str]
     rehearsal: bool
@@ -119,6 +134,12 @@ class PlannedChunk(Model):
 def read_batch(folder: Path, batch: str) -> PlannedBatch:
     """Read one batch of the plan in `folder`."""
     return PlannedBatch.model_validate_json((folder / "batches" / f"{batch}.json").read_text())
+
+
+def read_rows(folder: Path) -> list[BatchRow]:
+    """Read batches.tsv of the plan in `folder`."""
+    with (folder / "batches.tsv").open(newline="", encoding="utf-8") as stream:
+        return [_typed_row(row) for row in csv.DictReader(stream, delimiter="\t")]
 
 
 def read_chunk(folder: Path, chunk: str) -> PlannedChunk:
@@ -159,11 +180,28 @@ def write_plan(folder: Path, plan: PlanFiles) -> None:
     _write(folder / "targets.tsv", _table(TargetRow, plan.targets))
 
 
+def _typed_row(row: Mapping[str, str]) -> BatchRow:
+    whole = {name: int(row[name]) for name in ("targets", "residues", "shortest", "longest")}
+    return BatchRow(
+        batch=row["batch"],
+        engine=row["engine"],
+        gpu=row["gpu"],
+        padded_length=int(row["padded_length"]) if row["padded_length"] else None,
+        **whole,
+        chunks=row["chunks"],
+        seconds=float(row["seconds"]),
+        dollars=float(row["dollars"]),
+        memory_gb=float(row["memory_gb"]),
+        runtime_seconds=int(row["runtime_seconds"]),
+    )
+
+
 def _row(batch: PlannedBatch) -> BatchRow:
     lengths = [planned.target.length for planned in batch.targets]
     return BatchRow(
         batch=batch.batch,
         engine=batch.engine,
+        gpu=batch.gpu,
         padded_length=batch.padded_length,
         targets=len(lengths),
         residues=sum(lengths),
