@@ -111,6 +111,7 @@ def _fold(
         seconds = {
             **{f"predict_{item.name}": item.seconds for item in predictions},
             "predict": predicted - start,
+            "compile": sum(item.compile_seconds for item in predictions),
             "relax": relaxation.seconds,
         }
         files = target_files(

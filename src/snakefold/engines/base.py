@@ -47,6 +47,7 @@ class Prediction:
         plddt: float [L], 0 to 100.
         pae: float [L, L] in Å, row = aligned on, column = scored (AlphaFold's convention), or None.
         ranking_confidence: what AlphaFold ranks by: mean pLDDT (monomer), 0.8 ipTM + 0.2 pTM (multimer).
+        seconds, compile_seconds: wall time of the network, and how much of it went into a new program.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Prediction:
     recycles: int = 0
     seed: int = 0
     seconds: float = 0.0
+    compile_seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
 
 

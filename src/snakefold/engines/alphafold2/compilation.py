@@ -16,7 +16,7 @@ class Counts:
         compiled: programs for the network that XLA compiled.
         from_cache: programs for the network taken from the cache folder.
         cache_misses: programs of any kind, small ones included, that the cache folder did not have.
-        seconds: spent on compiling the network or reading its program.
+        seconds: spent on tracing, lowering and compiling the network, or on reading its program.
     """
 
     compiled: int = 0
@@ -28,6 +28,9 @@ class Counts:
 _counts = Counts()
 #: haiku's transformed `apply`, the only jitted function of AlphaFold's RunModel that predicts.
 _NETWORK = "apply_fn"
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+#: What comes before it for every new shape, and is never cached.
+_PREPARED = ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration")
 
 
 def prepare(cache_folder: Path | None) -> None:
@@ -80,13 +83,13 @@ def _listen() -> None:
 
     def on_duration(event: str, duration_secs: float, **details: str | int) -> None:
         nonlocal hit
-        if event != "/jax/core/compile/backend_compile_duration":
-            return
-        if _NETWORK in str(details.get("fun_name")):
-            _counts.from_cache += hit
-            _counts.compiled += not hit
+        network = _NETWORK in str(details.get("fun_name"))
+        if network and event in (_COMPILED, *_PREPARED):
             _counts.seconds += duration_secs
-        hit = False
+        if event == _COMPILED:
+            _counts.from_cache += network and hit
+            _counts.compiled += network and not hit
+            hit = False
 
     jax.monitoring.register_event_listener(on_event)
     jax.monitoring.register_event_duration_secs_listener(on_duration)

@@ -23,7 +23,7 @@ class AlphaFold2Session:
     """See `snakefold.engines.base.Session`. Not for use by several threads.
 
     Attributes:
-        seconds: load (parameters), compile (XLA), features, predict (network, compilation included).
+        seconds: load (parameters), compile (tracing and XLA), features, predict (network with compilation).
         device: what predicts.
     """
 
@@ -113,7 +113,8 @@ class AlphaFold2Session:
             runner.params = self._parameters[name]
             compiling, started = compilation.counts().seconds, time.perf_counter()
             result, recycles = self._timed("predict", runner.predict, inputs[templates], random_seed=seed)
-            self.seconds["compile"] += compilation.counts().seconds - compiling
+            seconds, compiling = time.perf_counter() - started, compilation.counts().seconds - compiling
+            self.seconds["compile"] += compiling
             predictions.append(
                 _prediction(
                     target,
@@ -123,7 +124,8 @@ class AlphaFold2Session:
                     name=f"{name}_pred_{number}",
                     recycles=int(recycles),
                     seed=seed,
-                    seconds=time.perf_counter() - started,
+                    seconds=seconds,
+                    compile_seconds=compiling,
                 )
             )
         return predictions
@@ -185,6 +187,7 @@ def _prediction(
     recycles: int,
     seed: int,
     seconds: float,
+    compile_seconds: float,
 ) -> Prediction:
     from alphafold.common import protein
 
@@ -215,6 +218,7 @@ def _prediction(
         recycles=recycles,
         seed=seed,
         seconds=seconds,
+        compile_seconds=compile_seconds,
         warnings=_warnings(target),
     )
 
