@@ -1,0 +1,1 @@
+"""A run played through in simulated time, before anything is paid for."""
