@@ -11,7 +11,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, Models, RelaxSettings
-from snakefold.errors import ConfigError
+from snakefold.errors import ConfigError, StoreError
+from snakefold.store.location import parse_location
 
 MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_sequence"]
 
@@ -123,7 +124,8 @@ class Config(Model):
     results: str = Field("results", description="Folder for everything a run writes.")
     store: str = Field(
         "results/store",
-        description="Folder of results by content; share it between runs to compute nothing twice.",
+        description="Results by content: a folder, or s3://bucket/prefix?endpoint_url=…&region=… "
+        "(docs/store.md); share it between runs to compute nothing twice.",
     )
     on_invalid: Literal["skip", "stop"] = Field(
         "skip", description="A bad record: skip folds the rest and lists it; stop starts nothing."
@@ -183,6 +185,15 @@ class Config(Model):
             raise ValueError("the name of a folder below or beside this one is needed, without { and }")
         return value
 
+    @field_validator("store")
+    @classmethod
+    def _location(cls, value: str) -> str:
+        try:
+            parse_location(value)
+        except StoreError as error:
+            raise ValueError(str(error)) from error
+        return value
+
     @property
     def inputs(self) -> list[Path]:
         """`input` as a list of paths."""
@@ -199,7 +210,7 @@ def load_config(values: Mapping[str, Any], source: str = "the configuration") ->
         config = Config.model_validate(values)
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']} (found {item['input']!r:.80})"
+            f"  {'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']}{_found(item['input'])}"
             for item in error.errors()
         ]
         raise ConfigError(f"{source}: {len(lines)} setting(s) are wrong.\n" + "\n".join(lines)) from error
@@ -208,6 +219,11 @@ def load_config(values: Mapping[str, Any], source: str = "the configuration") ->
             f"{source}: min_length {config.min_length} is above max_length {config.max_length}."
         )
     return config
+
+
+def _found(value: object) -> str:
+    # An address may have a password in it, which must not end in a log.
+    return "" if "://" in str(value) else f" (found {value!r:.80})"
 
 
 def read_config(path: Path) -> Config:

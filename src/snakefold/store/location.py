@@ -56,31 +56,36 @@ def parse_location(text: str) -> Path | S3Location:
         if "://" in text:
             scheme = text.partition("://")[0]
             raise StoreError(
-                f"store: {scheme!r:.20} is no kind of store. Expected a folder or s3://bucket/prefix."
+                f"{scheme!r:.20} is no kind of store's location. Expected a folder or s3://bucket/prefix."
             )
         return Path(text)
     parts = _split(text)
-    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise StoreError(f"store: the location has a user or password in it. {_KEYS}")
+    # A secret key may have a slash in it, so that the @ behind it is part of the path.
+    if "@" in text.partition("?")[0] or ":" in parts.netloc:
+        raise StoreError(f"The store's location has a user or a password in it. {_KEYS}")
     values = _parameters(parts.query)
     endpoint, region = values.get("endpoint_url"), values.get("region")
     style = values.get("addressing_style", "auto")
     if endpoint is not None:
         _check_endpoint(endpoint)
     if region is not None and not _REGION.fullmatch(region):
-        raise StoreError(f"store: {region!r:.80} is no region. Expected a name such as eu-central-1.")
+        raise StoreError(
+            f"{region!r:.80} is no region, in the store's location. Expected a name such as eu-central-1."
+        )
     if style not in _STYLES:
-        raise StoreError(f"store: addressing_style={style:.40} is not one of {', '.join(_STYLES)}.")
+        raise StoreError(
+            f"addressing_style={style:.40} in the store's location is not one of {', '.join(_STYLES)}."
+        )
     if not _BUCKET.fullmatch(parts.netloc):
         raise StoreError(
-            f"store: {parts.netloc!r:.80} is no name of a bucket. Expected s3://bucket/prefix, the "
+            f"{parts.netloc!r:.80} is no name of a bucket. Expected s3://bucket/prefix, the "
             "bucket's name with 3 to 63 letters, digits, '.', '_' or '-'."
         )
     prefix = parts.path.strip("/")
     for part in prefix.split("/") if prefix else ():
         if not _PREFIX_PART.fullmatch(part) or part in (".", ".."):
             raise StoreError(
-                f"store: {part!r:.80} cannot be part of a prefix. Use letters, digits and ._=+- only."
+                f"{part!r:.80} cannot be part of a store's prefix. Use letters, digits and ._=+- only."
             )
     return S3Location(parts.netloc, prefix, endpoint, region, style)
 
@@ -89,10 +94,10 @@ def _split(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)
     except ValueError as error:
-        raise StoreError("store: the location cannot be read. Expected s3://bucket/prefix.") from error
+        raise StoreError("The store's location cannot be read. Expected s3://bucket/prefix.") from error
     if parts.fragment or not parts.netloc:
         raise StoreError(
-            "store: the location cannot be read. Expected s3://bucket/prefix?name=value, without #."
+            "The store's location cannot be read. Expected s3://bucket/prefix?name=value, without #."
         )
     return parts
 
@@ -101,11 +106,13 @@ def _parameters(query: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if re.search(r"key|secret|token|password|credential|sign", name.lower()):
-            raise StoreError(f"store: the location has the parameter {name!r:.40}, a secret. {_KEYS}")
+            raise StoreError(f"The store's location has the parameter {name!r:.40}, a secret. {_KEYS}")
         if name not in _PARAMETERS:
-            raise StoreError(f"store: unknown parameter {name!r:.40}. Expected {', '.join(_PARAMETERS)}.")
+            raise StoreError(
+                f"Unknown parameter {name!r:.40} in the store's location. Expected {', '.join(_PARAMETERS)}."
+            )
         if name in values or not value:
-            raise StoreError(f"store: the parameter {name} is empty or given twice.")
+            raise StoreError(f"The parameter {name} of the store's location is empty or given twice.")
         values[name] = value
     return values
 
@@ -118,9 +125,9 @@ def _check_endpoint(endpoint: str) -> None:
         usable = False
     else:
         if "@" in endpoint:
-            raise StoreError(f"store: endpoint_url has a user or password in it. {_KEYS}")
+            raise StoreError(f"endpoint_url in the store's location has a user or a password in it. {_KEYS}")
         usable = usable and not parts.query and not parts.fragment and endpoint.isprintable()
     if not usable:
         raise StoreError(
-            "store: endpoint_url is no address of a server. Expected https://host or http://host:port."
+            "endpoint_url in the store's location is no address. Expected https://host or http://host:port."
         )

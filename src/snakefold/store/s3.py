@@ -100,7 +100,7 @@ class S3Store:
                 return
         raise StoreError(
             f"{self._where(entry.name)}: {len(content)} bytes were sent {_TRANSFERS} times, and the "
-            f"server has {'no object' if size is None else f'{size} bytes'}. Check the storage's free space and state."
+            f"server has {'none' if size is None else size}. Check the storage's free space and state."
         )
 
     def remove(self, entry: Entry) -> None:
