@@ -1,0 +1,1 @@
+"""Real servers that tests run on this machine, for themselves and on loopback only."""
