@@ -22,6 +22,7 @@ class Reason(StrEnum):
     DATABASE_MISSING = "database_missing"
     WEIGHTS_MISSING = "weights_missing"
     MSA_FAILED = "msa_failed"
+    BUDGET = "budget"
     INTERNAL = "internal"
 
 

@@ -1,0 +1,169 @@
+"""The quote: worker hours, dollars, wall time and disk of a plan, each with a range."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from snakefold.config import Config
+from snakefold.cost.gpus import GpuClass
+from snakefold.cost.model import CostModel, Work
+from snakefold.plan.files import BatchRow
+from snakefold.quote import offers
+from snakefold.quote.disk import needed
+from snakefold.quote.jobs import Job, job, ranged
+from snakefold.quote.model import ClassQuote, Disk, Quote, Range, total
+from snakefold.quote.units import gigabytes
+from snakefold.quote.wall import wall_time, worker_limits
+
+_OLD_PRICE_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A chunk of chains to align: `residues` of all of them, `cpu_seconds` with the chunk's overhead."""
+
+    chunk: str
+    chains: int
+    residues: int
+    cpu_seconds: float
+
+
+def make_quote(
+    batches: Sequence[BatchRow],
+    counts: Mapping[str, int],
+    searches: Sequence[Search],
+    *,
+    config: Config,
+    classes: Sequence[GpuClass],
+    model: CostModel,
+    rehearsal: bool,
+    works: Mapping[bool, Work],
+    cores: int | None = None,
+    today: date | None = None,
+    table: Sequence[GpuClass] = (),
+    warnings: Iterable[str] = (),
+) -> Quote:
+    """Add up what a plan takes.
+
+    Errors of one part are common to all jobs (a class that is slower than its table says is so for every
+    batch), so low ends are added to low ends and high ends to high ends: more jobs make no range narrower.
+
+    Args:
+        batches: rows of batches.tsv in the order of submission; those without a `gpu` cost nothing.
+        counts: records by state.
+        searches: chunks in the order in which they are searched.
+        classes: the GPU classes that the batches name.
+        works: what is asked of a prediction of a monomer (False) and of a complex (True).
+        cores: that alignments run on; None counts this machine's.
+        today: to tell old prices by; None asks the clock.
+        table: all classes that could be rented, to name a cheaper one if the budget is passed.
+        warnings: of the caller, shown with those found here.
+    """
+    used = {gpu.name: gpu for gpu in classes}
+    jobs = [job(row, used[row.gpu], model, works) for row in batches if row.gpu]
+    cores = cores or len(os.sched_getaffinity(0))
+    workers = worker_limits(config, classes, cores)
+    cpu = [(search.chunk, ranged(search.cpu_seconds, model, "msa")) for search in searches]
+    wall = wall_time(jobs, cpu, config, workers, cores)
+    seconds = total(item.seconds for item in jobs)
+    per_class = [quoted for gpu in classes if (quoted := _class_quote(gpu, jobs, workers[gpu.name], model))]
+    dollars = total(item.dollars for item in per_class)
+    disk = needed(
+        [item.row for item in jobs],
+        chain_residues=sum(search.residues for search in searches),
+        predictions=works[False].predictions,
+        folder=Path(config.results),
+    )
+    over_budget = config.budget is not None and dollars.expected > config.budget
+    late = config.deadline is not None and wall.all.expected > config.deadline * 3600
+
+    def wall_hours(count: Mapping[str, int]) -> float:
+        return wall_time(jobs, cpu, config, count, cores).all.expected / 3600
+
+    return Quote(
+        rehearsal=rehearsal,
+        targets=dict(counts),
+        batches=len(jobs),
+        chains=sum(search.chains for search in searches),
+        chunks=len(searches),
+        classes=per_class,
+        hours=seconds.times(1 / 3600),
+        overhead=_share(sum(item.overhead for item in jobs), seconds.expected),
+        dollars=dollars,
+        msa_cpu_hours=total(amount for _, amount in cpu).times(1 / 3600),
+        msa_wall_hours=wall.alignments.times(1 / 3600),
+        wall_hours=wall.all.times(1 / 3600),
+        cores=cores,
+        disk=disk,
+        rests_on=[f"{item.gpu}: {item.rests_on}" for item in per_class],
+        warnings=[*warnings, *_old_prices(per_class, today or date.today()), *_disk_warnings(disk, config)],
+        cheaper=offers.cheaper(jobs, used, table) if over_budget else None,
+        faster=offers.faster(wall_hours, workers, config.deadline or 0.0) if late else None,
+    )
+
+
+def _class_quote(gpu: GpuClass, jobs: Sequence[Job], workers: int, model: CostModel) -> ClassQuote | None:
+    own = [item for item in jobs if item.row.gpu == gpu.name]
+    if not own:
+        return None
+    seconds = total(item.seconds for item in own)
+    # The planner's dollars may count more than seconds times price (idle workers): they are off alike.
+    dollars = sum(item.row.dollars for item in own)
+    return ClassQuote(
+        gpu=gpu.name,
+        title=gpu.title,
+        workers=workers,
+        batches=len(own),
+        targets=sum(item.row.targets for item in own),
+        hours=seconds.times(1 / 3600),
+        dollars=_in_proportion(dollars, seconds),
+        dollars_per_second=gpu.dollars_per_second,
+        priced_on=gpu.priced_on,
+        memory_gb=max(item.row.memory_gb for item in own),
+        rests_on=basis(model, gpu),
+    )
+
+
+def basis(model: CostModel, gpu: GpuClass) -> str:  # noqa: ARG001
+    """What the seconds of a class rest on."""
+    return f"published figures, never calibrated for {gpu.name} (speed: {gpu.speed_source})"
+
+
+def _in_proportion(amount: float, to: Range) -> Range:
+    if not to.expected:
+        return Range(expected=amount, low=amount, high=amount)
+    low, high = amount * (to.low / to.expected), amount * (to.high / to.expected)
+    return Range(expected=amount, low=min(low, amount), high=max(high, amount))
+
+
+def _share(part: float, whole: float) -> float:
+    return min(1.0, part / whole) if whole else 0.0
+
+
+def _old_prices(classes: Iterable[ClassQuote], today: date) -> list[str]:
+    """Rented classes whose price is old, or has no date."""
+    texts = []
+    for item in classes:
+        if not item.dollars_per_second:
+            continue
+        if item.priced_on is None:
+            texts.append(f"The price of {item.gpu} has no date: check it.")
+        elif (days := (today - item.priced_on).days) > _OLD_PRICE_DAYS:
+            texts.append(
+                f"The price of {item.gpu} is {days} days old ({item.priced_on}): check it, "
+                "and put the present one into a table of your own (gpu.table)."
+            )
+    return texts
+
+
+def _disk_warnings(disk: Disk, config: Config) -> list[str]:
+    if disk.free is None or disk.total.expected <= disk.free:
+        return []
+    return [
+        f"{gigabytes(disk.total.expected)} will be written, {gigabytes(disk.free)} are free at "
+        f"{config.results}. Make room, or set `results` and `store` to a larger disk."
+    ]
