@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from snakefold import __version__
-from snakefold.cli import run, steps, tools
+from snakefold.cli import plan, run, steps, tools
 from snakefold.errors import SnakefoldError
 
 
@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"snakefold {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run.add(commands)
+    plan.add(commands)
     tools.add(commands)
     steps.add(commands)
     return top

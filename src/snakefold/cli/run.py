@@ -59,7 +59,7 @@ def snakemake_command(options: argparse.Namespace) -> list[str]:
         if not options.configfile.is_file():
             raise SnakefoldError(f"{options.configfile}: no such file. Check --configfile.")
         command_line += ["--configfile", str(options.configfile)]
-    settings = _settings(options)
+    settings = settings_arguments(options)
     if settings:
         command_line += ["--config", *settings]
     if options.cores:
@@ -69,7 +69,8 @@ def snakemake_command(options: argparse.Namespace) -> list[str]:
     return command_line + options.passed_on
 
 
-def _settings(options: argparse.Namespace) -> list[str]:
+def settings_arguments(options: argparse.Namespace) -> list[str]:
+    """What `--set` and the input become: arguments of Snakemake's `--config`."""
     settings: dict[str, list[str]] = {}
     nested: dict[str, dict[str, str]] = {}
     for item in options.set:

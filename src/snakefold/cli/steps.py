@@ -13,16 +13,6 @@ from snakefold.cli._command import Commands, command
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    plan = command(
-        commands,
-        "plan",
-        _plan,
-        summary="read and check the input, and cut it into batches",
-        example="snakefold plan --config results/config.yaml --out results/plan",
-    )
-    _config(plan)
-    plan.add_argument("--out", type=Path, required=True, help="folder for the plan")
-
     msa = command(
         commands,
         "msa",
@@ -117,13 +107,6 @@ def _config(parser: argparse.ArgumentParser) -> None:
 
 def _log(line: str) -> None:
     print(line, flush=True)
-
-
-def _plan(options: argparse.Namespace) -> None:
-    from snakefold.config import read_config
-    from snakefold.plan.run import plan_run
-
-    plan_run(read_config(options.config), options.out, _log)
 
 
 def _msa(options: argparse.Namespace) -> None:

@@ -1,0 +1,47 @@
+"""`snakefold plan`: what a run would do and cost, for a person, and the plan step of a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snakefold.cli._command import Commands, command
+from snakefold.cli._settings import add_settings, settings_of
+from snakefold.errors import SnakefoldError
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "plan",
+        _plan,
+        summary="say what a run would do, take and cost; nothing is started",
+        example="snakefold plan proteins.fasta --set gpu.classes=[ampere_80] --set gpu.workers=4",
+    )
+    add_settings(parser)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="config.yaml of a run: makes the run's plan in --out (what the workflow's plan step does)",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder for the plan and its quote; <results>/quote if not given"
+    )
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from snakefold.config import read_config
+    from snakefold.plan.run import plan_run
+
+    if options.config is not None:
+        if options.out is None or options.input or options.configfile or options.set:
+            raise SnakefoldError("--config takes --out and no other settings: the file has them all.")
+        plan_run(read_config(options.config), options.out, _log)
+        return
+    config = settings_of(options)
+    plan_run(config, options.out or Path(config.results) / "quote", _log)
+
+
+def _log(line: str) -> None:
+    print(line, flush=True)
