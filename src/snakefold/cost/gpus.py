@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -22,6 +22,7 @@ class GpuClass(Model):
 
     name: ClassName
     title: str = Field(description="What people call it.")
+    device: Literal["gpu", "cpu"] = Field("gpu", description="What kind of processor predicts.")
     memory_gb: float | None = Field(None, gt=0, description="GPU memory; empty: not known, no limit.")
     runpod_pool: str | None = Field(None, description="RunPod's id of the pool.")
     dollars_per_second: float = Field(0.0, ge=0, description="Price of a second, flexible workers.")

@@ -6,46 +6,14 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-#: AlphaFold's README: seconds of one model with three recycles on an A100, by residues.
-A100_SECONDS = {
-    100: 4.9,
-    200: 7.7,
-    300: 13.0,
-    400: 18.0,
-    500: 29.0,
-    600: 36.0,
-    700: 53.0,
-    800: 60.0,
-    900: 91.0,
-    1000: 96.0,
-    1100: 140.0,
-    1500: 280.0,
-    2000: 450.0,
-    2500: 969.0,
-    3000: 1240.0,
-    3500: 2465.0,
-    4000: 5660.0,
-    4500: 12475.0,
-    5000: 18824.0,
-}
+from snakefold.cost.network import A100_SECONDS
+from snakefold.cost.network import a100_seconds as predict_seconds
+
+__all__ = ["A100_SECONDS", "bucket_edges", "padded_length", "predict_seconds"]
 
 #: Seconds to compile the network for one more length: 22 to 33 on two CPU cores, whatever the length.
 COMPILE_SECONDS = 30.0
-
-
-def predict_seconds(lengths: ArrayLike) -> NDArray[np.float64]:
-    """Seconds of one model with three recycles at each length, linear between the rows of `A100_SECONDS`.
-
-    Beyond either end the line through the last two rows goes on.
-    """
-    asked = np.asarray(lengths, dtype=float)
-    known = np.array(list(A100_SECONDS), dtype=float)
-    seconds = np.array(list(A100_SECONDS.values()))
-    left = np.clip(np.searchsorted(known, asked, side="right") - 1, 0, len(known) - 2)
-    slope = (seconds[left + 1] - seconds[left]) / (known[left + 1] - known[left])
-    return seconds[left] + (asked - known[left]) * slope
 
 
 def bucket_edges(
