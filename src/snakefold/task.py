@@ -95,7 +95,7 @@ def run_request(
 def _fold(
     request: FoldRequest, target: TargetInput, msas: TargetMsas, session: Session, store: Store
 ) -> tuple[TargetOutcome, bytes | None]:
-    start = time.monotonic()
+    start, start_cpu = time.monotonic(), time.process_time()
     attempt = Entry("attempt", request.recipe, target.result_key)
     store.put(attempt, json.dumps({"count": _attempts(attempt, store) + 1}).encode())
     data: bytes | None = None
@@ -113,6 +113,7 @@ def _fold(
             "predict": predicted - start,
             "compile": sum(item.compile_seconds for item in predictions),
             "relax": relaxation.seconds,
+            "cpu": time.process_time() - start_cpu,
         }
         files = target_files(
             request,

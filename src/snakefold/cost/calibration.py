@@ -43,7 +43,7 @@ class Calibration(Model):
         return self.classes.get(gpu, {}).get(engine, {}).get(part)
 
     def merged(self, newer: Calibration) -> Calibration:
-        """This calibration, with what `newer` says of a class and engine, or of a search tool, in its place."""
+        """This calibration, with what `newer` says of a class and engine, or of a tool, in its place."""
         classes = {name: dict(engines) for name, engines in self.classes.items()}
         for name, engines in newer.classes.items():
             classes[name] = {**classes.get(name, {}), **engines}

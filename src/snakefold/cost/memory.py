@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 _USABLE = 0.92
 #: GB of parameters and of what the framework holds.
 _FIXED = 1.5
-#: GB of a residue pair in bfloat16. Chosen so that 16 GB hold 1,340 residues with the largest MSA: the paper
+#: GB of a residue pair in bfloat16. Chosen so that 16 GB hold 1,300 residues with the largest MSA: the paper
 #: gives about 1,300 for a V100 with 16 GB, ColabFold's README about 1,400 for a T4 and 1,000 for 12 GB. 80 GB
 #: then hold 3,450, where the README's A100 timings begin to rise steeply.
 _PAIR = 5.0e-6

@@ -1,0 +1,306 @@
+"""What finished runs took, part by part: read from a results folder, for `calibrate` and timings.tsv."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from statistics import median
+
+from pydantic import ValidationError
+
+from snakefold import archive
+from snakefold.collect import read_response
+from snakefold.config import Config, MsaSettings, read_config
+from snakefold.contracts import Confidence, FoldRequest, ModelPreset, TargetInput
+from snakefold.cost.msa import database_sizes
+from snakefold.cost.work import OFFICIAL_BLOCKS, Work, work_of_request
+from snakefold.errors import SnakefoldError
+from snakefold.plan.files import read_chunk
+from snakefold.store import write_atomically
+
+#: Class of what ran on this machine without being told where.
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSeconds:
+    """Wall seconds of one target that was computed (not taken from the store).
+
+    Attributes:
+        length, padded_length: residues, and those that the network computed with.
+        network: all models without compilation; `features`: input and output around it.
+        relax: None where no model came out relaxed.
+        cpu: CPU seconds of the process over the whole target.
+    """
+
+    target: str
+    batch: str
+    gpu: str
+    device: str
+    work: Work
+    length: int
+    padded_length: int
+    network: float
+    features: float
+    compile: float
+    relax: float | None
+    cpu: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.network + self.features + self.compile + (self.relax or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSeconds:
+    """One prediction job: wall and CPU seconds of its process; `load` is what no target accounts for."""
+
+    batch: str
+    gpu: str
+    work: Work
+    targets: int
+    shapes: int
+    load: float
+    wall: float
+    cpu: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSeconds:
+    """One alignment job; `residues` of the chains that were searched, `database_bytes` by name."""
+
+    chunk: str
+    settings: MsaSettings
+    pairing: bool
+    chains: int
+    residues: int
+    database_bytes: Mapping[str, int]
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Everything that runs took."""
+
+    targets: list[TargetSeconds] = field(default_factory=list)
+    batches: list[BatchSeconds] = field(default_factory=list)
+    chunks: list[ChunkSeconds] = field(default_factory=list)
+
+    def __add__(self, other: Observations) -> Observations:
+        return Observations(
+            self.targets + other.targets, self.batches + other.batches, self.chunks + other.chunks
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.targets or self.chunks)
+
+
+def read_observations(results: Path) -> Observations:
+    """Observations of one run.
+
+    Raises:
+        SnakefoldError: the folder is no results folder, or one of its files cannot be read.
+    """
+    config_file, batches = results / "config.yaml", results / "plan" / "batches.tsv"
+    missing = [path for path in (config_file, batches) if not path.is_file()]
+    if missing:
+        raise SnakefoldError(
+            f"{results}: is no results folder of a run ({missing[0]} is not there). "
+            "Give the folder that the setting `results` names, usually `results`."
+        )
+    config = read_config(config_file)
+    found = Observations()
+    with batches.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream, delimiter="\t"):
+            try:
+                targets, batch = _batch(results, row["batch"], row.get("gpu") or LOCAL, config)
+            except (OSError, ValueError, KeyError) as error:
+                raise SnakefoldError(
+                    f"{results}: batch {row['batch']} cannot be read: {error}. Run again."
+                ) from error
+            found.targets.extend(targets)
+            found.batches.extend([batch] if batch else [])
+    for path in sorted((results / "msa").glob("*.json")):
+        found.chunks.extend(_chunk(results, path.stem, config.msa))
+    return found
+
+
+def write_timings(results: Path) -> Observations:
+    """Write `timings.tsv` into a results folder: a row for every target, batch and chunk computed."""
+    found = read_observations(results)
+    columns = (
+        "kind", "name", "batch", "gpu", "device", "engine", "length", "padded_length", "targets", "chains",
+        "residues", "network", "features", "compile", "relax", "load", "wall", "cpu",
+    )  # fmt: skip
+    rows: list[dict[str, object]] = [
+        _row(item, kind="target", name=item.target, engine=item.work.engine, wall=item.seconds)
+        for item in found.targets
+    ]
+    rows += [_row(item, kind="batch", name=item.batch, engine=item.work.engine) for item in found.batches]
+    rows += [_row(item, kind="chunk", name=item.chunk, engine=item.settings.tool) for item in found.chunks]
+    lines = ["\t".join(columns), *("\t".join(_cell(row.get(name)) for name in columns) for row in rows)]
+    write_atomically(results / "timings.tsv", ("\n".join(lines) + "\n").encode())
+    return found
+
+
+def _row(item: TargetSeconds | BatchSeconds | ChunkSeconds, **named: object) -> dict[str, object]:
+    return {each.name: getattr(item, each.name) for each in fields(item)} | named
+
+
+def _batch(
+    results: Path, name: str, gpu: str, config: Config
+) -> tuple[list[TargetSeconds], BatchSeconds | None]:
+    packed = results / "predictions" / f"{name}.tar.zst"
+    asked = results / "requests" / name / "request.json"
+    if not (packed.is_file() and asked.is_file()):
+        return [], None
+    request = FoldRequest.model_validate_json(asked.read_text())
+    files = archive.unpack(packed.read_bytes())
+    response = read_response(files)
+    computed = {
+        outcome.result_key: outcome
+        for outcome in response.outcomes
+        if outcome.state == "done" and not outcome.stored
+    }
+    if not computed:
+        return [], None
+    members = {key: archive.unpack(files[f"targets/{key}.tar.zst"]) for key in computed}
+    scores = {key: Confidence.model_validate_json(own["confidence.json"]) for key, own in members.items()}
+    works = _works(request, scores, config)
+    targets = []
+    for target in request.targets:
+        key = target.result_key
+        if key not in computed:
+            continue
+        seconds = json.loads(members[key]["timings.json"])
+        networks = sum(value for part, value in seconds.items() if part.startswith("predict_"))
+        compiling = seconds.get("compile", 0.0)
+        relaxed = any(model.relaxed for model in scores[key].models)
+        around = max(computed[key].seconds - networks - seconds["relax"], 0.0)
+        targets.append(
+            TargetSeconds(
+                target=target.id,
+                batch=name,
+                gpu=gpu,
+                device=response.device,
+                work=works[key],
+                length=target.length,
+                padded_length=_computed_length(request, target),
+                network=max(networks - compiling, 0.0),
+                features=around,
+                compile=compiling,
+                relax=seconds["relax"] if relaxed else None,
+                cpu=seconds.get("cpu"),
+            )
+        )
+    return targets, _whole(
+        results, name, targets, response.seconds["total"], all_computed=len(computed) == len(request.targets)
+    )
+
+
+def _whole(
+    results: Path, name: str, targets: list[TargetSeconds], total: float, *, all_computed: bool
+) -> BatchSeconds | None:
+    """The batch's process; None if it also did what its targets do not show (failures, earlier attempts)."""
+    if not all_computed:
+        return None
+    benchmark = _benchmark(results / "benchmarks" / "predict" / f"{name}.tsv")
+    wall = max(benchmark.get("s", total), total)
+    # The first target also pays for imports and for small programs: that is loading, however late it comes.
+    usual = median(target.features for target in targets)
+    others = sum(target.seconds - max(target.features - usual, 0.0) for target in targets[:1])
+    others += sum(target.seconds for target in targets[1:])
+    return BatchSeconds(
+        batch=name,
+        gpu=targets[0].gpu,
+        work=targets[0].work,
+        targets=len(targets),
+        shapes=len({target.padded_length for target in targets}),
+        load=max(wall - others, 0.0),
+        wall=wall,
+        cpu=benchmark.get("cpu_time"),
+    )
+
+
+def _works(request: FoldRequest, scores: Mapping[str, Confidence], config: Config) -> dict[str, Work]:
+    """Work by result key: rows are those that the session chose for all targets of one length together."""
+    blocks = config.rehearsal.blocks if request.rehearsal else OFFICIAL_BLOCKS
+    depths: dict[int, list[int]] = defaultdict(list)
+    for target in request.targets:
+        if target.result_key in scores:
+            depths[_computed_length(request, target)].append(scores[target.result_key].msa_depth or 1)
+    works = {}
+    for target in request.targets:
+        if target.result_key not in scores:
+            continue
+        complexes = len(target.chains) > 1
+        rows = _rows(request, depths[_computed_length(request, target)], complexes)
+        works[target.result_key] = work_of_request(request, rows, blocks=blocks, complexes=complexes)
+    return works
+
+
+def _rows(request: FoldRequest, depths: list[int], complexes: bool) -> tuple[int, int]:
+    if request.engine != "alphafold2":
+        return 1, 1
+    from snakefold.engines.alphafold2.models import preset_for
+    from snakefold.engines.alphafold2.shapes import choose
+
+    shape = choose(request.alphafold2, preset_for(request.alphafold2.model_preset, 1 + complexes), depths)
+    return shape.clusters, shape.extra
+
+
+def _computed_length(request: FoldRequest, target: TargetInput) -> int:
+    """Residues that the network computes with: multimers and engines without programs are not padded."""
+    pads = request.engine == "alphafold2" and len(target.chains) == 1
+    if not pads or request.alphafold2.model_preset is ModelPreset.MULTIMER:
+        return target.length
+    return max(target.length, request.padded_length or 0)
+
+
+def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSeconds]:
+    try:
+        searched = set(json.loads((results / "msa" / f"{name}.json").read_text())["searched"])
+        chunk = read_chunk(results / "plan", name)
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return  # of an earlier plan, or cut short: nothing to learn from it
+    benchmark = _benchmark(results / "benchmarks" / "msa" / f"{name}.tsv")
+    lengths = [len(chain.sequence) for chain in chunk.chains if chain.key in searched]
+    if lengths and benchmark:
+        yield ChunkSeconds(
+            chunk=name,
+            settings=settings,
+            pairing=chunk.pairing,
+            chains=len(lengths),
+            residues=sum(lengths),
+            database_bytes=database_sizes(settings, pairing=chunk.pairing),
+            wall=benchmark["s"],
+            cpu=benchmark.get("cpu_time", benchmark["s"]),
+        )
+
+
+def _benchmark(path: Path) -> dict[str, float]:
+    """The last row of a Snakemake benchmark file; empty if there is none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except OSError:
+        return {}
+    numbers = {}
+    for name, text in (rows[-1] if rows else {}).items():
+        try:
+            numbers[name] = float(text)
+        except (TypeError, ValueError):  # NA, or a time of day
+            continue
+    return numbers if "s" in numbers else {}
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
