@@ -18,6 +18,7 @@ class Job:
     """A batch that is predicted: its worker seconds, and how many of them are start, load and compilation."""
 
     row: BatchRow
+    work: Work
     chunks: tuple[str, ...]
     seconds: Range
     overhead: float
@@ -28,7 +29,7 @@ def job(row: BatchRow, gpu: GpuClass, model: CostModel, works: Mapping[bool, Wor
 
     `row.seconds` is the planner's sum; its parts are asked of the model again, the rest of it is prediction.
     """
-    work = works[row.padded_length is None] if True in works else works[False]
+    work = works[row.padded_length is None]
     mean = row.residues / row.targets
     shapes = 1 if row.padded_length else min(row.targets, row.longest - row.shortest + 1)
     parts = {
@@ -44,14 +45,16 @@ def job(row: BatchRow, gpu: GpuClass, model: CostModel, works: Mapping[bool, Wor
     parts["predict"] = max(0.0, row.seconds - sum(parts.values()))
     return Job(
         row=row,
+        work=work,
         chunks=tuple(chunk for chunk in row.chunks.split(",") if chunk),
-        seconds=total(ranged(seconds, model, part) for part, seconds in parts.items()),
+        seconds=total(
+            ranged(seconds, model.spread(part, gpu, work.engine)) for part, seconds in parts.items()
+        ),
         overhead=parts["start"] + parts["load"] + parts["compile"],
     )
 
 
-def ranged(expected: float, model: CostModel, part: str) -> Range:
-    """An expected amount of one part, between the model's low and high factors for it."""
-    # Until the model has spreads of its own.
-    low, high = model.spread(part) if hasattr(model, "spread") else (0.5, 2.0)
+def ranged(expected: float, factors: tuple[float, float]) -> Range:
+    """An expected amount between its low and high factors."""
+    low, high = factors
     return Range(expected=expected, low=expected * min(low, 1.0), high=expected * max(high, 1.0))

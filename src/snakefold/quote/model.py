@@ -54,17 +54,20 @@ class ClassQuote(Model):
 
 
 class Disk(Model):
-    """Gigabytes that the run writes, and how many are free where it writes them (None: not known)."""
+    """Gigabytes that the run writes, and how many are free where it writes them (None: not known).
+
+    `results` are structures with all that belongs to them, once as folders and twice packed: in the store,
+    and in the archive that the batch came in.
+    """
 
     msas: Range
     results: Range
-    archives: Range
     free: float | None = None
 
     @property
     def total(self) -> Range:
         """All of it."""
-        return self.msas + self.results + self.archives
+        return self.msas + self.results
 
 
 class Offer(Model):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from snakefold.cost.gpus import GpuClass
+import yaml
+
+from snakefold.cost.gpus import GpuClass, load_classes
+from snakefold.paths import house
 from snakefold.quote.jobs import Job
 from snakefold.quote.model import Offer
 from snakefold.quote.units import hours, money
@@ -13,8 +17,10 @@ from snakefold.quote.wall import LOCAL
 _MOST_TIMES = 1024
 
 
-def cheaper(jobs: Sequence[Job], used: Mapping[str, GpuClass], table: Sequence[GpuClass]) -> Offer | None:
-    """The class of the table on which everything would cost least, if that is less than planned.
+def cheaper(
+    jobs: Sequence[Job], used: Mapping[str, GpuClass], table: Sequence[GpuClass], budget: float
+) -> Offer | None:
+    """The class of `table` on which everything would cost least, if that is less than planned.
 
     Start, load and compilation are taken to last as long there; predictions scale with the relative speed.
     """
@@ -31,9 +37,15 @@ def cheaper(jobs: Sequence[Job], used: Mapping[str, GpuClass], table: Sequence[G
     if costs[name] >= planned * 0.99 or {name} == {job.row.gpu for job in jobs}:
         return None
     title = next(gpu.title for gpu in table if gpu.name == name)
-    return Offer(
-        setting=f"gpu.classes=[{name}]", text=f"gpu.classes: [{name}] ({title}): about {money(costs[name])}"
-    )
+    enough = "" if costs[name] <= budget else ", which is still too much"
+    text = f"gpu.classes: [{name}] ({title}): about {money(costs[name])}{enough}"
+    return Offer(setting=f"gpu.classes=[{name}]", text=text)
+
+
+def rentable(table: Path | None) -> list[GpuClass]:
+    """All classes of the table of GPU classes."""
+    path = table or house() / "resources" / "gpus.yaml"
+    return load_classes(list(yaml.safe_load(path.read_text(encoding="utf-8"))), path)
 
 
 def faster(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from snakefold.config import Config
 from snakefold.cost.gpus import GpuClass
-from snakefold.cost.model import CostModel, Work
+from snakefold.cost.model import CostModel, work_of
+from snakefold.cost.msa import database_sizes
 from snakefold.plan.files import BatchRow
 from snakefold.quote import offers
 from snakefold.quote.disk import needed
 from snakefold.quote.jobs import Job, job, ranged
-from snakefold.quote.model import ClassQuote, Disk, Quote, Range, total
+from snakefold.quote.model import ClassQuote, Disk, Offer, Quote, Range, total
 from snakefold.quote.units import gigabytes
 from snakefold.quote.wall import wall_time, worker_limits
 
@@ -41,10 +42,8 @@ def make_quote(
     classes: Sequence[GpuClass],
     model: CostModel,
     rehearsal: bool,
-    works: Mapping[bool, Work],
     cores: int | None = None,
     today: date | None = None,
-    table: Sequence[GpuClass] = (),
     warnings: Iterable[str] = (),
 ) -> Quote:
     """Add up what a plan takes.
@@ -57,29 +56,29 @@ def make_quote(
         counts: records by state.
         searches: chunks in the order in which they are searched.
         classes: the GPU classes that the batches name.
-        works: what is asked of a prediction of a monomer (False) and of a complex (True).
+        rehearsal: predictions are made with random parameters, and cut down.
         cores: that alignments run on; None counts this machine's.
         today: to tell old prices by; None asks the clock.
-        table: all classes that could be rented, to name a cheaper one if the budget is passed.
         warnings: of the caller, shown with those found here.
     """
     used = {gpu.name: gpu for gpu in classes}
+    works = {complexes: work_of(config, rehearsal, complexes) for complexes in (False, True)}
     jobs = [job(row, used[row.gpu], model, works) for row in batches if row.gpu]
     cores = cores or len(os.sched_getaffinity(0))
     workers = worker_limits(config, classes, cores)
-    cpu = [(search.chunk, ranged(search.cpu_seconds, model, "msa")) for search in searches]
+    cpu = [(search.chunk, ranged(search.cpu_seconds, model.spread("msa"))) for search in searches]
     wall = wall_time(jobs, cpu, config, workers, cores)
     seconds = total(item.seconds for item in jobs)
     per_class = [quoted for gpu in classes if (quoted := _class_quote(gpu, jobs, workers[gpu.name], model))]
     dollars = total(item.dollars for item in per_class)
     disk = needed(
-        [item.row for item in jobs],
-        chain_residues=sum(search.residues for search in searches),
-        predictions=works[False].predictions,
+        jobs,
+        chains=sum(search.chains for search in searches),
+        residues=sum(search.residues for search in searches),
+        database_bytes=_searched_bytes(config),
+        model=model,
         folder=Path(config.results),
     )
-    over_budget = config.budget is not None and dollars.expected > config.budget
-    late = config.deadline is not None and wall.all.expected > config.deadline * 3600
 
     def wall_hours(count: Mapping[str, int]) -> float:
         return wall_time(jobs, cpu, config, count, cores).all.expected / 3600
@@ -99,11 +98,28 @@ def make_quote(
         wall_hours=wall.all.times(1 / 3600),
         cores=cores,
         disk=disk,
-        rests_on=[f"{item.gpu}: {item.rests_on}" for item in per_class],
+        rests_on=list(dict.fromkeys(item.rests_on for item in per_class)),
         warnings=[*warnings, *_old_prices(per_class, today or date.today()), *_disk_warnings(disk, config)],
-        cheaper=offers.cheaper(jobs, used, table) if over_budget else None,
-        faster=offers.faster(wall_hours, workers, config.deadline or 0.0) if late else None,
+        cheaper=_cheaper(jobs, used, dollars, config),
+        faster=_faster(wall_hours, workers, config.deadline),
     )
+
+
+def _cheaper(
+    jobs: Sequence[Job], used: Mapping[str, GpuClass], dollars: Range, config: Config
+) -> Offer | None:
+    if config.budget is None or dollars.expected <= config.budget:
+        return None
+    table = offers.rentable(Path(config.gpu.table) if config.gpu.table else None)
+    return offers.cheaper(jobs, used, table, config.budget)
+
+
+def _faster(
+    wall_hours: Callable[[Mapping[str, int]], float], workers: Mapping[str, int], deadline: float | None
+) -> Offer | None:
+    if deadline is None or wall_hours(workers) <= deadline:
+        return None
+    return offers.faster(wall_hours, workers, deadline)
 
 
 def _class_quote(gpu: GpuClass, jobs: Sequence[Job], workers: int, model: CostModel) -> ClassQuote | None:
@@ -124,13 +140,14 @@ def _class_quote(gpu: GpuClass, jobs: Sequence[Job], workers: int, model: CostMo
         dollars_per_second=gpu.dollars_per_second,
         priced_on=gpu.priced_on,
         memory_gb=max(item.row.memory_gb for item in own),
-        rests_on=basis(model, gpu),
+        rests_on=model.basis(gpu, own[0].work.engine),
     )
 
 
-def basis(model: CostModel, gpu: GpuClass) -> str:  # noqa: ARG001
-    """What the seconds of a class rest on."""
-    return f"published figures, never calibrated for {gpu.name} (speed: {gpu.speed_source})"
+def _searched_bytes(config: Config) -> float:
+    if config.msa.tool in ("precomputed", "single_sequence"):
+        return 0.0
+    return float(sum(database_sizes(config.msa).values()))
 
 
 def _in_proportion(amount: float, to: Range) -> Range:

@@ -41,14 +41,19 @@ def quote_text(quote: Quote) -> str:
         )
     paid = any(item.dollars_per_second for item in quote.classes)
     rows.append(("dollars", spread(quote.dollars, money) if paid else "none: nothing is rented"))
-    rows.append(("wall time", f"{spread(quote.wall_hours, hours)}; `snakefold simulate` gives it exactly"))
+    rows.append(
+        (
+            "wall time",
+            f"{spread(quote.wall_hours, hours)} if nothing is in the way; `snakefold simulate` plays it through",
+        )
+    )
     disk = quote.disk
     free = "" if disk.free is None else f"; {gigabytes(disk.free)} free"
     rows.append(
         (
             "disk",
-            f"{spread(disk.total, gigabytes)}: alignments {gigabytes(disk.msas.expected)}, results "
-            f"{gigabytes(disk.results.expected)}, archives {gigabytes(disk.archives.expected)}{free}",
+            f"{spread(disk.total, gigabytes)}: alignments {gigabytes(disk.msas.expected)}, results and their "
+            f"archives {gigabytes(disk.results.expected)}{free}",
         )
     )
     width = max(len(name) for name, _ in rows)
