@@ -1,0 +1,133 @@
+"""Operations of the jobs API: what clients of an endpoint call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from .endpoint import Endpoint, resolve
+from .jobs import Job, Policy, State
+from .limits import PAYLOAD
+
+if TYPE_CHECKING:
+    from .service import Emulator
+
+Operation = Callable[["Emulator", Endpoint, web.Request, str], Awaitable[web.Response]]
+MAX_WAIT_MS = 300_000
+
+
+def answer(body: Any, status: int = 200) -> web.Response:
+    return web.Response(body=json.dumps(body).encode(), status=status, content_type="application/json")
+
+
+def problem(status: int, text: str) -> web.Response:
+    return answer({"error": text}, status)
+
+
+async def _submit(endpoint: Endpoint, request: web.Request, operation: str) -> Job | web.Response:
+    limit = PAYLOAD[operation]
+    too_large = problem(400, f"exceeded max body size of {limit // 2**20}MiB")
+    if (request.content_length or 0) > limit:
+        return too_large
+    data = await request.read()
+    if len(data) > limit:
+        return too_large
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return problem(400, "request body is not valid JSON")
+    if not isinstance(body, dict) or body.get("input") is None:
+        return problem(400, "request body must be a JSON object with the key input")
+    webhook = body.get("webhook")
+    if webhook is not None and not isinstance(webhook, str):
+        return problem(400, "webhook must be a URL")
+    try:
+        policy = Policy.read(body.get("policy"), endpoint.execution_timeout)
+    except ValueError as error:
+        return problem(400, str(error))
+    # Keys besides these are not documented, neither as refused nor as passed on: they are ignored.
+    return endpoint.submit(body["input"], operation, policy, webhook=webhook, s3_config=body.get("s3Config"))
+
+
+async def run(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
+    job = await _submit(endpoint, request, "run")
+    if isinstance(job, web.Response):
+        return job
+    return answer({"id": job.id, "status": State.IN_QUEUE.value})
+
+
+async def runsync(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
+    try:
+        wait = int(request.query.get("wait", 90_000))
+    except ValueError:
+        return problem(400, "wait must be a number of milliseconds")
+    if not 1000 <= wait <= MAX_WAIT_MS:
+        return problem(400, "wait must lie between 1000 and 300000 milliseconds")
+    job = await _submit(endpoint, request, "runsync")
+    if isinstance(job, web.Response):
+        return job
+    ended = endpoint.watch(job)
+    timer = service.clock.call_later(wait / 1000, lambda: resolve(ended, None))
+    await ended
+    timer.cancel()
+    return _view(service, job)
+
+
+def _view(service: Emulator, job: Job) -> web.Response:
+    if job.deleted:
+        return problem(404, "job not found")
+    return answer(job.view(service.clock.now()))
+
+
+async def status(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
+    job = endpoint.jobs.get(job_id)
+    return problem(404, "job not found") if job is None else _view(service, job)
+
+
+async def stream(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
+    job = endpoint.jobs.get(job_id)
+    if job is None:
+        return problem(404, "job not found")
+    chunks, job.stream = job.stream, []
+    return answer({"id": job.id, "status": job.state.value, "stream": chunks})
+
+
+async def cancel(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
+    job = endpoint.jobs.get(job_id)
+    if job is None:
+        return problem(404, "job not found")
+    endpoint.jobs.end(job, State.CANCELLED)
+    return answer({"id": job.id, "status": job.state.value})
+
+
+async def retry(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
+    job = endpoint.jobs.get(job_id)
+    if job is None:
+        return problem(404, "job not found")
+    if not endpoint.jobs.retry(job):
+        return problem(400, f"only FAILED and TIMED_OUT jobs can be retried; this one is {job.state.value}")
+    return answer({"id": job.id, "status": State.IN_QUEUE.value})
+
+
+async def purge_queue(service: Emulator, endpoint: Endpoint, *_: Any) -> web.Response:
+    return answer({"removed": endpoint.jobs.purge(), "status": "completed"})
+
+
+async def health(service: Emulator, endpoint: Endpoint, *_: Any) -> web.Response:
+    return answer(endpoint.health())
+
+
+# name: (method, whether a job id follows, what it does)
+OPERATIONS: dict[str, tuple[str, bool, Operation]] = {
+    "run": ("POST", False, run),
+    "runsync": ("POST", False, runsync),
+    "status": ("GET", True, status),
+    "stream": ("GET", True, stream),
+    "cancel": ("POST", True, cancel),
+    "retry": ("POST", True, retry),
+    "purge-queue": ("POST", False, purge_queue),
+    "health": ("GET", False, health),
+}

@@ -1,0 +1,84 @@
+"""Faults of the connection: how an answer is withheld, cut, spoiled or replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from .faults import Fault
+
+_HTML = """<html>
+<head><title>{status} {reason}</title></head>
+<body><center><h1>{status} {reason}</h1></center><hr><center>cloudflare</center></body>
+</html>
+"""
+_BEFORE = {"status", "timeout_before", "reset_before"}
+
+
+async def answer_with_fault(
+    request: web.Request, fault: Fault, answer: Callable[[], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer a call as its fault has it; `answer` lets the call take effect.
+
+    Waits of faults are of the wall's seconds, as the clients that wait for them are.
+    """
+    if fault.what in ("status", "status_after"):
+        if fault.what == "status_after":
+            await answer()
+        return html(fault.status)
+    response = None if fault.what in _BEFORE else await answer()
+    if fault.what.startswith("timeout"):
+        await asyncio.sleep(fault.seconds)
+        return _reset(request)
+    if fault.what.startswith("reset"):
+        return _reset(request)
+    assert isinstance(response, web.Response)
+    body = response.body if isinstance(response.body, bytes) else b""
+    if fault.what == "slow":
+        await asyncio.sleep(fault.seconds)
+        return response
+    if fault.what == "empty":
+        return web.Response(status=200)
+    if fault.what == "malformed":
+        return web.Response(body=b'{"id": ' + body[: len(body) // 2], content_type="application/json")
+    if fault.what == "unknown_state":
+        content = json.loads(body)
+        content["status"] = fault.error or "PAUSED"
+        return web.json_response(content)
+    return await _truncated(request, body)
+
+
+def html(status: int) -> web.Response:
+    reason = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable"}.get(
+        status, "Error"
+    )
+    return web.Response(
+        status=status, text=_HTML.format(status=status, reason=reason), content_type="text/html"
+    )
+
+
+async def _truncated(request: web.Request, body: bytes) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={"Content-Type": "application/json", "Content-Length": str(len(body))}
+    )
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+def _reset(request: web.Request) -> web.Response:
+    transport = request.transport
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            # Linger of zero: the peer sees a reset, not an orderly end.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response(status=500)
