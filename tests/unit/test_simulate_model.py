@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 
@@ -41,11 +40,14 @@ def workload(jobs: list[Job], searches=()) -> Workload:
 
 
 def cluster(workers: int = 1, **values) -> Cluster:
-    start = values.pop("start", 0.0)
-    return Cluster(
-        {"gpu": Pool(workers, start, PRICE)},
-        **{"queue_delay": 0.0, "idle_timeout": 10.0, "in_flight": 1e6, **values},
+    endpoint = Pool(
+        workers,
+        values.pop("start", 0.0),
+        PRICE,
+        queue_delay=values.pop("queue_delay", 0.0),
+        idle_timeout=values.pop("idle_timeout", 10.0),
     )
+    return Cluster({"gpu": endpoint}, **{"in_flight": 1e6, **values})
 
 
 def run(work: Workload, on: Cluster, **values) -> tuple[Record, Result]:
@@ -134,7 +136,8 @@ def test_local_steps_take_their_time():
 
 
 def test_this_machine_shares_its_cores_between_search_and_prediction():
-    on = Cluster({"gpu": Pool(1, threads=2)}, cores=2, msa_threads=2, queue_delay=0.0, idle_timeout=0.0)
+    here = Pool(1, threads=2, queue_delay=0.0, idle_timeout=0.0)
+    on = Cluster({"gpu": here}, cores=2, msa_threads=2)
     jobs = [job("b1", 10.0, searches=[0]), job("b2", 10.0, searches=[1])]
     _, result = run(workload(jobs, [6.0, 8.0]), on)
     assert result.wall_seconds == pytest.approx(3 + 4 + 20)
@@ -321,7 +324,7 @@ def test_cold_starts_bound_what_more_workers_can_cost(drawn, workers, idle):
 
 def test_seeds_differ_and_jitter_keeps_the_median():
     jobs = [job(f"b{i}", 10.0) for i in range(2001)]
-    on = dataclasses.replace(cluster(1, jitter=0.3), idle_timeout=1.0)
+    on = cluster(1, jitter=0.3, idle_timeout=1.0)
     record = simulate(workload(jobs), on, seed=1)
     lengths = [attempt.ended - attempt.began for attempt in record.attempts]
     assert np.median(lengths) == pytest.approx(10, rel=0.05)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from snakefold import __version__
-from snakefold.cli import plan, run, steps, tools
+from snakefold.cli import plan, run, simulate, steps, tools
 from snakefold.errors import SnakefoldError
 
 
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run.add(commands)
     plan.add(commands)
+    simulate.add(commands)
     tools.add(commands)
     steps.add(commands)
     return top

@@ -19,30 +19,32 @@ class LocalSteps:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Workers of one GPU class: a RunPod endpoint, or this machine.
+    """Workers of one GPU class: a RunPod endpoint, or this machine. Defaults are those of RunPod's API.
 
     Attributes:
         workers: workers alive at the most.
         start_seconds: from asking for a worker to its first job; paid for.
         dollars_per_second: price of every second that has begun, from start to stop.
         threads: cores of the machine that searches which one job takes; 0 for workers elsewhere.
+        queue_delay: how long a job waits before a worker is started for it.
+        idle_timeout: how long a worker without a job is kept, and paid for.
     """
 
     workers: int
     start_seconds: float = 0.0
     dollars_per_second: float = 0.0
     threads: int = 0
+    queue_delay: float = 4.0
+    idle_timeout: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Everything around the jobs. Seconds throughout; defaults are those of RunPod Serverless.
+    """Everything around the jobs. Times are in seconds.
 
     Attributes:
         pools: by GPU class.
         cores: of the machine that searches; local steps take one, a search `msa_threads`.
-        queue_delay: how long a job waits before a worker is started for it.
-        idle_timeout: how long a worker without a job is kept, and paid for.
         in_flight: jobs submitted at a time, as a multiple of the pool's workers: a time to live counts
             from submission.
         execution_timeout: a job that runs longer is ended; None never ends one.
@@ -55,8 +57,6 @@ class Cluster:
     pools: Mapping[str, Pool]
     cores: int = 32
     msa_threads: int = 2
-    queue_delay: float = 4.0
-    idle_timeout: float = 10.0
     in_flight: float = 3.0
     execution_timeout: float | None = None
     preemptions_per_hour: float = 0.0

@@ -167,7 +167,7 @@ class _Run:
         self.clock.process(self._grow_after_delay(workers))
 
     def _grow_after_delay(self, workers: _Workers) -> Process:
-        yield self.clock.timeout(self.cluster.queue_delay)
+        yield self.clock.timeout(workers.pool.queue_delay)
         self._grow(workers)
 
     def _grow(self, workers: _Workers) -> None:
@@ -192,7 +192,7 @@ class _Run:
             else:
                 offer = self.clock.event()
                 workers.offers.append(offer)
-                yield offer | self.clock.timeout(min(self.cluster.idle_timeout, death - self.clock.now))
+                yield offer | self.clock.timeout(min(workers.pool.idle_timeout, death - self.clock.now))
                 self._note(life, "idle")
                 if not offer.triggered:
                     workers.offers.remove(offer)

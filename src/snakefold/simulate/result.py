@@ -50,8 +50,9 @@ class Result:
     """Seconds and dollars of a simulated run.
 
     Attributes:
-        shares: of the paid seconds. `predict` is the network alone; `working` adds relaxation; `occupied` is
-            all but start, idle, lost and rounding, so loading and compilation too.
+        shares: of the paid seconds. `busy` is what the GPU computes and what is kept of it: prediction, and
+            relaxation if the GPU does it. `working` is prediction and relaxation wherever it runs; `occupied`
+            adds loading and compilation, so that starts, idle, lost and rounded seconds remain.
         queue_seconds: mean, median, 95th percentile and longest wait of a job for a worker.
     """
 
@@ -105,10 +106,10 @@ def summarise(record: Record, workload: Workload, cluster: Cluster) -> Result:
         paid_seconds=paid,
         seconds=seconds,
         shares={
-            "predict": share(["predict"]),
+            "busy": share(["predict", "relax"] if workload.gpu_relax else ["predict"]),
             "working": share(["predict", "relax"]),
             "occupied": share(["load", "compile", "predict", "relax"]),
-            **{phase: share([phase]) for phase in ("start", "load", "compile", "relax", "lost", "idle")},
+            **{phase: share([phase]) for phase in (*PHASES, "rounding")},
         },
         start_dollars=dollars("start"),
         idle_dollars=dollars("idle"),

@@ -50,9 +50,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """All of a run: jobs in the order of submission, and CPU seconds of each search, in the same order."""
+    """All of a run: jobs in the order of submission, and CPU seconds of each search, in the same order.
+
+    `gpu_relax`: the GPU relaxes too; otherwise it waits while the CPU does.
+    """
 
     jobs: Sequence[Job]
     searches: Floats
     targets: int
     residues: int
+    gpu_relax: bool = False

@@ -1,0 +1,161 @@
+"""Where the work of a simulated run comes from: a plan, sequences that are planned here, or mere lengths."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snakefold.contracts import ModelPreset
+from snakefold.errors import SnakefoldError
+from snakefold.plan.assign import Demand, Limits, assign
+from snakefold.plan.batches import cut_batches
+from snakefold.plan.files import State, read_chunk, read_rows
+from snakefold.simulate.cluster import Cluster
+from snakefold.simulate.prices import Prices
+from snakefold.simulate.work import Floats, Workload
+
+
+def is_rehearsal(plan: Path) -> bool:
+    """Whether the plan in a folder is for random parameters."""
+    path = plan / "weights.json"
+    return bool(json.loads(path.read_text())["rehearsal"]) if path.is_file() else False
+
+
+def from_plan(folder: Path, prices: Prices) -> Workload:
+    """What a plan still has to do: its batches on a GPU, and the searches that they wait for.
+
+    Raises:
+        SnakefoldError: the folder holds no plan.
+    """
+    try:
+        rows = read_rows(folder)
+        lengths: dict[str, list[int]] = defaultdict(list)
+        complexes: dict[str, bool] = {}
+        for row in _rows(folder / "targets.tsv"):
+            if row["state"] == State.TO_DO:
+                lengths[row["batch"]].append(int(row["length"]))
+                complexes[row["batch"]] = int(row["chains"]) > 1
+        chains: dict[str, list[int]] = defaultdict(list)
+        for row in _rows(folder / "chains.tsv"):
+            chains[row["chunk"]].append(int(row["length"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise SnakefoldError(
+            f"{folder}: cannot be read as a plan ({error}). Give the plan/ folder of a run's results."
+        ) from error
+    # Only chains of complexes are searched for pairing rows as well: without any, no chunk file is read.
+    paired = {chunk for chunk in chains if any(complexes.values()) and read_chunk(folder, chunk).pairing}
+    order = sorted(chains, key=lambda chunk: chunk in paired)
+    numbers = {chunk: number for number, chunk in enumerate(order)}
+    jobs = [
+        prices.job(
+            row.batch,
+            row.gpu,
+            np.sort(np.array(lengths[row.batch])),
+            padded_length=row.padded_length,
+            complexes=complexes[row.batch],
+            searches=tuple(numbers[chunk] for chunk in row.chunks.split(",") if chunk in numbers),
+        )
+        for row in rows
+        if row.gpu and lengths[row.batch]
+    ]
+    return Workload(
+        jobs,
+        np.concatenate(
+            [
+                _searches([chains[chunk] for chunk in order if (chunk in paired) == pairing], prices, pairing)
+                for pairing in (False, True)
+            ]
+        ),
+        targets=sum(len(job.shapes) for job in jobs),
+        residues=sum(map(sum, lengths.values())),
+        gpu_relax=prices.works[False].gpu_relax,
+    )
+
+
+def from_sequences(prices: Prices) -> Workload:
+    """Plan the configured input as a run would, with an empty store and official parameters.
+
+    Raises:
+        InputError, InfeasibleError: as the plan step of a run.
+    """
+    from snakefold.plan.planner import Recipes, make_plan
+
+    with tempfile.TemporaryDirectory(prefix="snakefold-simulate-") as folder:
+        make_plan(
+            prices.config,
+            Path(folder),
+            # Nothing is looked up and nothing is kept, so that any names do.
+            name=lambda _: Recipes("0" * 16, "1" * 16, "2" * 16, "2" * 16, rehearsal=False),
+        )
+        return from_plan(Path(folder), prices)
+
+
+def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -> Workload:
+    """Plan monomers of these lengths: the assignment and the cuts of a run, without its files.
+
+    Raises:
+        InfeasibleError: as the plan step of a run.
+    """
+    config = prices.config
+    distinct, counts = np.unique(lengths, return_counts=True)
+    pads = config.engine == "alphafold2" and config.alphafold2.model_preset is not ModelPreset.MULTIMER
+    limits = Limits(
+        workers={name: pool.workers for name, pool in cluster.pools.items()},
+        deadline=None if config.deadline is None else 3600 * config.deadline,
+        budget=config.budget,
+    )
+    assigned = assign(
+        [Demand(complexes=False, pads=pads, work=prices.works[False], lengths=distinct, counts=counts)],
+        list(prices.classes.values()),
+        prices.model,
+        limits,
+        objective=config.objective,
+        bucket_edges=config.batch.bucket_edges,
+        max_targets=config.batch.max_targets,
+        max_residues=config.batch.max_residues,
+    )
+    batches = cut_batches(
+        lengths,
+        np.zeros(len(lengths), dtype=bool),
+        np.arange(len(lengths)),
+        assigned.buckets,
+        max_targets=config.batch.max_targets,
+        max_residues=config.batch.max_residues,
+    )
+    order = np.concatenate([np.asarray(batch.members, dtype=np.int64) for batch in batches])
+    ordered = lengths[order]
+    size = config.msa.chunk_size
+    sizes = np.diff(np.append(np.arange(0, len(order), size), len(order)))
+    jobs, at = [], 0
+    for batch in batches:
+        end = at + len(batch.members)
+        jobs.append(
+            prices.job(
+                batch.name,
+                batch.gpu,
+                ordered[at:end],
+                padded_length=batch.padded_length,
+                complexes=False,
+                searches=tuple(range(at // size, (end - 1) // size + 1)),
+            )
+        )
+        at = end
+    searches = prices.searches(ordered, sizes, pairing=False)
+    return Workload(jobs, searches, len(lengths), int(lengths.sum()), gpu_relax=prices.works[False].gpu_relax)
+
+
+def _searches(chunks: Sequence[Sequence[int]], prices: Prices, pairing: bool) -> Floats:
+    lengths = np.array([length for chunk in chunks for length in chunk], dtype=np.int64)
+    return prices.searches(lengths, np.array([len(chunk) for chunk in chunks]), pairing=pairing)
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        yield from csv.DictReader(stream, delimiter="\t")
