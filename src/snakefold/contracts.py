@@ -16,7 +16,8 @@ from snakefold.errors import Reason
 
 #: Files of one chain: `chains/<chain key>/…` inside `inputs.tar.zst`, and the archive that is the store
 #: entry `msa/<recipe>/<chain key>`. A target that brings its own A3M has
-#: `targets/<result key>/msa.a3m` in `inputs.tar.zst`.
+#: `targets/<result key>/msa.a3m` in `inputs.tar.zst`. A target of the engine `reuse` has its structure there
+#: instead (`reuse.inputs`).
 MSA_LAYOUT = {
     "meta.json": "MsaMeta: tool, depth, Neff, databases, commands, seconds",
     "msa.a3m": "what the engine reads: query first, AlphaFold's database order, duplicate rows dropped",
@@ -148,7 +149,7 @@ class FoldRequest(Model):
 
     version: Literal[1] = 1
     batch: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    engine: Literal["alphafold2", "flashabb"]
+    engine: Literal["alphafold2", "flashabb", "reuse"]
     alphafold2: AlphaFold2Settings = AlphaFold2Settings()
     flashabb: FlashAbbSettings = FlashAbbSettings()
     relax: RelaxSettings = RelaxSettings()

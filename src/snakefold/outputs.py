@@ -42,11 +42,19 @@ def target_files(
     for rank, prediction in enumerate(predictions):
         relaxed = relaxation.pdbs.get(rank)
         text = structures.annotate(
-            relaxed or prediction.pdb, rehearsal=request.rehearsal, key=target.key, engine=software
+            relaxed or prediction.pdb,
+            rehearsal=request.rehearsal,
+            key=target.key,
+            engine=software,
+            origin=prediction.origin,
         )
         files[f"ranked_{rank}.pdb"] = text.encode()
         files[f"ranked_{rank}.cif"] = structures.to_mmcif(
-            text, name=target.key[:12], rehearsal=request.rehearsal, software=software
+            text,
+            name=target.key[:12],
+            rehearsal=request.rehearsal,
+            software=software,
+            origin=prediction.origin,
         ).encode()
         if relaxed:
             unrelaxed = structures.annotate(
@@ -76,7 +84,8 @@ def target_files(
         files["hits.tsv"] = _hits_table(searched).encode()
     files["timings.json"] = _json({name: round(value, 3) for name, value in seconds.items()})
     own = msas.own_a3m
-    files["msa.a3m"] = (own if own is not None else "".join(chain.a3m for chain in searched)).encode()
+    if own is not None or searched:
+        files["msa.a3m"] = (own if own is not None else "".join(chain.a3m for chain in searched)).encode()
     return files
 
 

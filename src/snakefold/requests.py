@@ -6,16 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from snakefold import archive
 from snakefold.config import Config
-from snakefold.contracts import AlphaFold2Settings, FoldRequest, MsaMeta, RelaxSettings
+from snakefold.contracts import AlphaFold2Settings, FoldRequest, MsaMeta, RelaxChoice, RelaxSettings
 from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import SnakefoldError
 from snakefold.inputs.lines import BadFile
 from snakefold.inputs.sequences import BadSequence
 from snakefold.plan.files import PlannedBatch
 from snakefold.recipes import sequence_key
+from snakefold.reuse.inputs import read_reused, reuse_inputs
 from snakefold.store import Entry, Store, write_atomically
 from snakefold.targets import msa_text
 
@@ -37,12 +39,17 @@ def relax_settings(config: Config, rehearsal: bool) -> RelaxSettings:
 
 def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
     """The request of a planned batch."""
+    relax = relax_settings(config, batch.rehearsal)
+    engine: Literal["alphafold2", "flashabb", "reuse"] = config.engine
+    if any(planned.found is not None for planned in batch.targets):
+        # What is taken stays as it is.
+        engine, relax = "reuse", relax.model_copy(update={"models_to_relax": RelaxChoice.NONE})
     return FoldRequest(
         batch=batch.batch,
-        engine=config.engine,
+        engine=engine,
         alphafold2=engine_settings(config, batch.rehearsal),
         flashabb=config.flashabb,
-        relax=relax_settings(config, batch.rehearsal),
+        relax=relax,
         recipe=batch.recipe,
         rehearsal=batch.rehearsal,
         padded_length=batch.padded_length,
@@ -58,6 +65,9 @@ def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) 
     """
     files: dict[str, bytes] = {}
     for planned in batch.targets:
+        if planned.found is not None:
+            files |= reuse_inputs(planned.target.result_key, planned.found)
+            continue
         if planned.msa_path is not None:
             own = _own_a3m(Path(planned.msa_path), planned.target.msa_sha256)
             files[f"targets/{planned.target.result_key}/msa.a3m"] = own
@@ -84,6 +94,9 @@ def read_inputs(
     msas: dict[str, TargetMsas] = {}
     failed: dict[str, str] = {}
     for target in request.targets:
+        if request.engine == "reuse":
+            msas[target.result_key] = TargetMsas(reused=read_reused(files, target.result_key))
+            continue
         own = files.get(f"targets/{target.result_key}/msa.a3m")
         if own is not None:
             msas[target.result_key] = TargetMsas(own_a3m=own.decode())

@@ -62,13 +62,15 @@ def check_pdb_limits(chains: Sequence[str]) -> None:
             )
 
 
-def annotate(pdb: str, *, rehearsal: bool, key: str, engine: str) -> str:
+def annotate(pdb: str, *, rehearsal: bool, key: str, engine: str, origin: str = "") -> str:
     """PDB text with remarks in front: engine, key of the sequences, and whether it is a rehearsal.
 
+    `origin` says, as a sentence, where a model comes from that was not predicted here.
     Earlier remarks of this function are replaced, so that it may be applied twice. The rest stays as it is.
     """
     notes = [REHEARSAL_NOTE] if rehearsal else []
-    notes += [f"Predicted by {engine}. B-factor column: pLDDT (0 to 100).", f"KEY {key}"]
+    made = origin or f"Predicted by {engine}."
+    notes += [f"{made} B-factor column: pLDDT (0 to 100).", f"KEY {key}"]
     kept = [line for line in pdb.splitlines() if not line.startswith(_REMARK)]
     return "\n".join([*remarks(notes), *kept]) + "\n"
 
@@ -80,7 +82,7 @@ def remarks(notes: Sequence[str]) -> list[str]:
     return [f"{_REMARK}{line}" for lines in wrapped for line in lines]
 
 
-def to_mmcif(pdb: str, *, name: str, rehearsal: bool, software: str) -> str:
+def to_mmcif(pdb: str, *, name: str, rehearsal: bool, software: str, origin: str = "") -> str:
     """ModelCIF text of a predicted model.
 
     Args:
@@ -89,6 +91,7 @@ def to_mmcif(pdb: str, *, name: str, rehearsal: bool, software: str) -> str:
         name: name of the data block.
         rehearsal: the parameters were random.
         software: name and version of the engine, separated by a space.
+        origin: where a model comes from that was not predicted here, as a sentence.
 
     Raises:
         SnakefoldError: the text holds no atoms, or numbers that ran out of their PDB columns.
@@ -104,7 +107,7 @@ def to_mmcif(pdb: str, *, name: str, rehearsal: bool, software: str) -> str:
     block = document.sole_block()
     for row in block.find("_chem_comp.", ["id", "type"]):
         row[1] = gemmi.cif.quote("peptide linking" if row[0] == "GLY" else "L-peptide linking")
-    _add_model_categories(block, structure, rehearsal, software)
+    _add_model_categories(block, structure, rehearsal, software, origin)
     return document.as_string(gemmi.cif.WriteOptions(gemmi.cif.Style.Pdbx))
 
 
@@ -213,10 +216,10 @@ def _full_sequence(chain: gemmi.Chain) -> tuple[str, ...]:
 
 
 def _add_model_categories(
-    block: gemmi.cif.Block, structure: gemmi.Structure, rehearsal: bool, software: str
+    block: gemmi.cif.Block, structure: gemmi.Structure, rehearsal: bool, software: str, origin: str
 ) -> None:
     engine, _, version = software.rpartition(" ")
-    title = REHEARSAL_NOTE if rehearsal else f"Predicted by {software}"
+    title = REHEARSAL_NOTE if rehearsal else origin or f"Predicted by {software}"
     names = [entity.name for entity in structure.entities]
     chains = [(chain.name, chain[0].entity_id) for chain in structure[0]]
     residues = [(chain.name, residue) for chain in structure[0] for residue in chain]
@@ -228,6 +231,7 @@ def _add_model_categories(
             "pdbx_ordinal": [1],
             "name": [engine or software],
             "classification": ["model building"],
+            "description": [origin or None],
             "version": [version if engine else None],
             "type": ["package"],
         },

@@ -7,7 +7,11 @@ from typing import cast
 
 from snakefold.engines.base import Engine
 
-_MODULES = {"alphafold2": "snakefold.engines.alphafold2", "flashabb": "snakefold.engines.flashabb"}
+_MODULES = {
+    "alphafold2": "snakefold.engines.alphafold2",
+    "flashabb": "snakefold.engines.flashabb",
+    "reuse": "snakefold.engines.reuse",
+}
 
 
 def get(name: str) -> Engine:

@@ -31,10 +31,14 @@ class ChainMsa:
 
 @dataclass(frozen=True)
 class TargetMsas:
-    """MSAs of one target: one entry per chain of the target, in order, or the A3M that the target brought."""
+    """MSAs of one target: one entry per chain of the target, in order, or the A3M that the target brought.
+
+    `reused` are the files of a structure that is taken instead (`reuse.inputs`), by name.
+    """
 
     chains: Sequence[ChainMsa] = ()
     own_a3m: str | None = None
+    reused: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Prediction:
         pdb: PDB text; pLDDT in the B column; chains A, B, … in the target's order.
         plddt: float [L], 0 to 100.
         pae: float [L, L] in Å, row = aligned on, column = scored (AlphaFold's convention), or None.
+        origin: where the model comes from, as a sentence, if it was not computed here.
         ranking_confidence: what AlphaFold ranks by: mean pLDDT (monomer), 0.8 ipTM + 0.2 pTM (multimer).
         seconds, compile_seconds: wall time of the network, and how much of it went into a new program.
     """
@@ -62,6 +67,7 @@ class Prediction:
     seconds: float = 0.0
     compile_seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    origin: str = ""
 
 
 class Session(Protocol):

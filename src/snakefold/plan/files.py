@@ -14,6 +14,7 @@ from pathlib import Path
 from snakefold.contracts import Key, Model, TargetInput
 from snakefold.contracts import Sequence as Residues
 from snakefold.errors import Refusal
+from snakefold.reuse.found import Found
 from snakefold.store import write_atomically
 
 
@@ -89,10 +90,11 @@ class BatchRow:
 
 
 class PlannedTarget(Model):
-    """A target of a batch; `msa_path` is the A3M it brings, if it brings one."""
+    """A target of a batch; `msa_path` is the A3M it brings, `found` the structure taken for it, if any."""
 
     target: TargetInput
     msa_path: str | None = None
+    found: Found | None = None
 
 
 class PlannedBatch(Model):

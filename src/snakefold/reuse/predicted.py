@@ -30,6 +30,7 @@ _PDB_COORDINATE = 999.0
 _PDB_SAYS_PLDDT = re.compile(
     r"^TITLE .*\bALPHAFOLD\b.*\bPREDICTION\b|^(?:TITLE|REMARK) .*\bpLDDT\b", re.MULTILINE | re.IGNORECASE
 )
+_LONGEST_TITLE = 200
 #: snakefold's own mark; in capitals, as it writes it.
 _REHEARSAL = "REHEARSAL"
 
@@ -43,12 +44,14 @@ class Predicted:
         model: first model of the file, without alternative locations.
         plddt: float64 [L], 0 to 100.
         rehearsal: the file says that it was made with random parameters.
+        title: what the file calls itself, on one line.
     """
 
     chains: tuple[str, ...]
     model: gemmi.Model
     plddt: NDArray[np.float64]
     rehearsal: bool
+    title: str = ""
 
     def pdb(self) -> str:
         """PDB text: chains A, B, …, residues numbered from 1 in each, pLDDT in the B column."""
@@ -69,7 +72,7 @@ class Predicted:
         structure = gemmi.Structure()
         structure.add_model(model)
         structure.setup_entities()
-        return structure.make_pdb_string(gemmi.PdbWriteOptions(minimal=True))
+        return structure.make_pdb_string(gemmi.PdbWriteOptions(minimal=True, cryst1_record=False))
 
 
 def read_predicted(data: bytes) -> Predicted:
@@ -102,7 +105,8 @@ def read_predicted(data: bytes) -> Predicted:
         structure.setup_entities()
     chains = tuple(_sequence(structure, chain) for chain in structure[0])
     plddt = _plddt(structure[0], block)
-    return Predicted(chains, structure[0], plddt, rehearsal=_REHEARSAL in text)
+    title = " ".join(dict(structure.info.items()).get("_struct.title", "").split())
+    return Predicted(chains, structure[0], plddt, _REHEARSAL in text, title[:_LONGEST_TITLE].rstrip("."))
 
 
 def _check_is_predicted(structure: gemmi.Structure, block: gemmi.cif.Block | None, text: str) -> None:
