@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from snakefold import __version__
-from snakefold.cli import plan, run, simulate, steps, tools
+from snakefold.cli import calibrate, plan, run, simulate, steps, tools
 from snakefold.errors import SnakefoldError
 
 
@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     run.add(commands)
     plan.add(commands)
     simulate.add(commands)
+    calibrate.add(commands)
     tools.add(commands)
     steps.add(commands)
     return top

@@ -171,6 +171,8 @@ def _collect(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from snakefold import report
     from snakefold.collect import merge_tables
+    from snakefold.cost.observations import write_timings
+    from snakefold.errors import SnakefoldError
 
     results: Path = options.results
     done, failed, refused = merge_tables(
@@ -179,6 +181,10 @@ def _report(options: argparse.Namespace) -> None:
         results / "metrics.tsv",
         results / "failures.tsv",
     )
+    try:
+        write_timings(results)
+    except SnakefoldError as error:  # no reason to go without a report
+        _log(f"timings.tsv: {error}")
     _log(f"{done} structures, {failed} failed, {refused} refused")
     _log(str(report.build(results)))
 

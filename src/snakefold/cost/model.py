@@ -33,6 +33,7 @@ SPREAD = {
     "relax": (0.5, 3.0),
     "compile": (0.4, 2.5),
     "load": (0.4, 3.0),
+    "features": (0.3, 4.0),
     "start": (0.3, 4.0),
     "msa": (0.3, 3.0),
     "disk": (0.4, 2.0),
@@ -40,6 +41,8 @@ SPREAD = {
 }
 #: Nothing is surer than this, however often it was measured.
 _SUREST = 1.1
+#: So many observations weigh as much as the judgement above.
+_FEW = 3
 
 #: Seconds to make the network's input and write its output: of a target, of a residue, and of a multiply-add
 #: of the assignment of extra rows to clusters (23 letters a cell) in each pass.
@@ -181,8 +184,8 @@ class CostModel:
     ) -> tuple[float, float]:
         """Low and high factors of what is said of a part (a key of `SPREAD`).
 
-        Wide, unless the part is calibrated for the class: then the middle 80 % of what was measured. Of `msa`
-        (no class): the widest of the tools that are calibrated.
+        Wide, unless the part is calibrated for the class: the more observations, the nearer to the middle
+        80 % of what was measured. Of `msa` (no class): the widest of the tools that are calibrated.
         """
         if part == "msa":
             found = [self.calibration.msa[tool]["rate"] for tool in self.calibration.msa]
@@ -191,7 +194,10 @@ class CostModel:
             found = [] if one is None else [one]
         if not found:
             return SPREAD[part]
-        low, high = min(item.low for item in found), max(item.high for item in found)
+        count = min(item.observations for item in found)
+        known = count / (count + _FEW)
+        low = min(item.low for item in found) ** known * SPREAD[part][0] ** (1 - known)
+        high = max(item.high for item in found) ** known * SPREAD[part][1] ** (1 - known)
         return min(low, 1 / _SUREST), max(high, _SUREST)
 
     def basis(self, gpu: GpuClass, engine: str = "alphafold2") -> str:

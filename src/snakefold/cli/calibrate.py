@@ -1,0 +1,67 @@
+"""`snakefold calibrate`: what runs took becomes what the next ones are expected to take."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snakefold.cli._command import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "calibrate",
+        _calibrate,
+        summary="fit the cost model to what finished runs took",
+        example="snakefold calibrate results other/results --plot calibration.svg",
+    )
+    parser.add_argument("results", type=Path, nargs="+", help="results folders of finished runs")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        help="calibration file; classes that these runs did not use stay in it as they are; "
+        "the user's own, which every run reads, if not given",
+    )
+    parser.add_argument(
+        "--table", type=Path, default=None, help="table of GPU classes; that of snakefold if not given"
+    )
+    parser.add_argument(
+        "--plot", type=Path, default=None, help="picture of predicted against measured (.svg, .png)"
+    )
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from snakefold.cost import compared
+    from snakefold.cost.calibration import Calibration, read_calibration, user_calibration
+    from snakefold.cost.fit import compare, fit
+    from snakefold.cost.gpus import load_classes
+    from snakefold.cost.model import CostModel
+    from snakefold.cost.observations import Observations, read_observations
+    from snakefold.errors import SnakefoldError
+    from snakefold.store import write_atomically
+
+    out = options.out or user_calibration()
+    before = read_calibration(out) if out.is_file() else Calibration()
+    found = sum((read_observations(folder) for folder in options.results), Observations())
+    if not found:
+        folders = ", ".join(map(str, options.results))
+        raise SnakefoldError(
+            f"{folders}: nothing was computed there that could be measured (all of it failed, or came from "
+            "the store). Give a results folder of a run that computed something."
+        )
+    names = {item.gpu for item in found.targets} | {item.gpu for item in found.batches}
+    classes = {gpu.name: gpu for gpu in load_classes(sorted(names), options.table)}
+    calibration = before.merged(fit(found, classes))
+    items = compare(found, classes, CostModel(calibration))
+    print("Published figures:")
+    print(compared.table(compare(found, classes, CostModel())))
+    print("\nCalibrated:")
+    print(compared.table(items))
+    write_atomically(out, (calibration.model_dump_json(indent=1) + "\n").encode())
+    print(f"\nWritten to {out}.")
+    if options.plot:
+        compared.plot(items, options.plot, "Cost model after calibration")
+        print(f"Picture: {options.plot}")
