@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -86,21 +83,11 @@ class SeaweedFS:
             for suffix, port in zip(("", ".grpc"), pair, strict=True)
         ]
         command = [
-            *(str(Path(sys.executable).with_name("weed")), "server"),
+            *(*_ends_with_parent(), str(Path(sys.executable).with_name("weed")), "server"),
             *(f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports),
-            *(
-                "-master.volumeSizeLimitMB=256",
-                "-volume.max=0",
-                "-master.peers=none",
-                "-master.telemetry=false",
-            ),
-            *(
-                "-master.electionTimeout=1s",
-                "-master.heartbeatInterval=200ms",
-                "-filer",
-                "-s3",
-                "-s3.iam=false",
-            ),
+            *("-master.peers=none", "-master.telemetry=false", "-master.volumeSizeLimitMB=256"),
+            *("-master.electionTimeout=1s", "-master.heartbeatInterval=200ms"),
+            *("-volume.max=0", "-volume.preStopSeconds=0", "-filer", "-s3", "-s3.iam=false"),
             *(f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         ]
         with (self.folder / "weed.log").open("ab") as log:
@@ -110,7 +97,7 @@ class SeaweedFS:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_end_with_parent,
+                start_new_session=True,
             )
         deadline = time.monotonic() + timeout
         while not self._answers():
@@ -122,19 +109,19 @@ class SeaweedFS:
 
     def kill(self) -> None:
         """End it as a crash would."""
-        self._end(signal.SIGKILL)
+        self._end(signal.SIGKILL, 15)
 
     def stop(self) -> None:
-        """End it in its own way, or, after a while, as a crash would."""
+        """End it in its own way, or, since it waits long for clients to hang up, as a crash would."""
         try:
-            self._end(signal.SIGTERM)
+            self._end(signal.SIGTERM, 2)
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, how: signal.Signals, timeout: float) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(how)
-            self._process.wait(timeout=15)
+            self._process.wait(timeout)
 
     def _answers(self) -> bool:
         try:
@@ -154,8 +141,7 @@ def _free_ports(number: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _end_with_parent() -> None:
-    # A killed test run must not leave a server behind.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.setsid()
+def _ends_with_parent() -> list[str]:
+    """A killed test run must not leave a server behind."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from snakefold import __version__
-from snakefold.cli import calibrate, plan, run, simulate, steps, tools
+from snakefold.cli import calibrate, plan, run, simulate, steps, store, tools
 from snakefold.errors import SnakefoldError
 
 
@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     calibrate.add(commands)
     tools.add(commands)
     steps.add(commands)
+    store.add(commands)
     return top
 
 

@@ -91,20 +91,20 @@ def entry_of(name: str) -> Entry | None:
         return None
 
 
-def header(data: bytes) -> bytes:
-    """What is written in front of an entry's bytes."""
-    return _FRAME + hashlib.sha256(data).hexdigest().encode()
+def frame(digest: bytes) -> bytes:
+    """What is kept in front of an entry's bytes, of which this is the sha256."""
+    return _FRAME + digest.hex().encode()
 
 
 def wrap(data: bytes) -> bytes:
     """An entry as it is kept."""
-    return header(data) + data
+    return frame(hashlib.sha256(data).digest()) + data
 
 
 def unwrap(found: bytes) -> bytes | None:
     """The bytes of an entry as it was kept; None if it is damaged."""
     data = found[HEADER_SIZE:]
-    return data if found[:HEADER_SIZE] == header(data) else None
+    return data if found[:HEADER_SIZE] == frame(hashlib.sha256(data).digest()) else None
 
 
 class Store(Protocol):
@@ -121,8 +121,11 @@ class Store(Protocol):
     def location(self) -> str:
         """What `open_store` was given; no secrets."""
 
-    def get(self, entry: Entry) -> bytes | None:
-        """The entry's verified bytes, or None if it is absent or was found damaged (and moved aside)."""
+    def get(self, entry: Entry, *, used: bool = True) -> bytes | None:
+        """The entry's verified bytes, or None if it is absent or was found damaged (and moved aside).
+
+        `used=False` leaves the entry's last use as it is.
+        """
 
     def put(self, entry: Entry, data: bytes) -> None:
         """Write the entry, over the one that was there."""

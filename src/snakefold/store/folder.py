@@ -45,7 +45,7 @@ class FolderStore:
         """Whether the entry is there; cheap, so its bytes are not verified."""
         return self.path(entry).is_file()
 
-    def get(self, entry: Entry) -> bytes | None:
+    def get(self, entry: Entry, *, used: bool = True) -> bytes | None:
         """The entry's verified bytes, or None if it is absent or was found damaged (and moved aside)."""
         path = self.path(entry)
         while True:
@@ -58,7 +58,7 @@ class FolderStore:
                 if self._move_aside(entry, status):
                     return None
                 continue
-            if time.time() - status.st_mtime > _TOUCH_AFTER:
+            if used and time.time() - status.st_mtime > _TOUCH_AFTER:
                 # A store that may only be read is one to read from.
                 with suppress(OSError):
                     os.utime(path)

@@ -68,8 +68,11 @@ class S3Store:
         """Whether the entry is there; cheap, so its bytes are not verified."""
         return self._size(entry) is not None
 
-    def get(self, entry: Entry) -> bytes | None:
-        """The entry's verified bytes, or None if it is absent or was found damaged (and moved aside)."""
+    def get(self, entry: Entry, *, used: bool = True) -> bytes | None:  # noqa: ARG002
+        """The entry's verified bytes, or None if it is absent or was found damaged (and moved aside).
+
+        S3 keeps no last use: `used` changes nothing.
+        """
         found = self._read(entry)
         if found is None:
             return None
