@@ -139,7 +139,9 @@ def members(tar: Path) -> Iterator[File]:
 
 
 def read_fasta(place: Place) -> Iterator[tuple[str, list[str]]]:
-    """Ids and chains (`A:B` separates them) of an index FASTA, without AlphaFold DB's prefix `AFDB:`.
+    """Names of structures and their chains (`A:B` separates them), from an index FASTA.
+
+    An id is a file's name, with or without its ending, or AlphaFold DB's `AFDB:AF-P12345-F1`.
 
     Raises:
         UnusableError: it cannot be read, or holds a line that no sequence fills.
@@ -163,6 +165,8 @@ def _records(text: io.BufferedIOBase) -> Iterator[tuple[str, list[str]]]:
                 yield name, "".join(parts).upper().split(":")
             words = line[1:].decode("utf-8", "replace").split(maxsplit=1)
             name, parts, length = (words[0].removeprefix("AFDB:") if words else ""), [], 0
+            if match := _STRUCTURE.fullmatch(name):
+                name = match["name"]
         else:
             length += len(line)
             if length <= _LONGEST_SEQUENCE:

@@ -15,8 +15,9 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold import structures
+from snakefold.errors import SnakefoldError
 from snakefold.reuse.found import UnusableError, expand
-from snakefold.structures import PDB_MAX_CHAINS
 
 _LETTERS = {
     gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA): letter for letter in "ACDEFGHIKLMNPQRSTVWY"
@@ -24,8 +25,8 @@ _LETTERS = {
 _CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _BACKBONE = ("N", "CA", "C")
 _PDB_ATOMS = 99_999
-#: The PDB format has four columns before the decimal point.
-_PDB_COORDINATE = 999.0
+#: What four columns before the decimal point hold, Å.
+_PDB_LOWEST, _PDB_HIGHEST = -999.0, 9_999.0
 #: How a PDB file says that its B column is pLDDT: AlphaFold DB's title, or a remark that names it.
 _PDB_SAYS_PLDDT = re.compile(
     r"^TITLE .*\bALPHAFOLD\b.*\bPREDICTION\b|^(?:TITLE|REMARK) .*\bpLDDT\b", re.MULTILINE | re.IGNORECASE
@@ -41,14 +42,14 @@ class Predicted:
 
     Attributes:
         chains: sequences in the file's order, of the twenty standard amino acids.
-        model: first model of the file, without alternative locations.
+        structure: first model of the file, without alternative locations.
         plddt: float64 [L], 0 to 100.
         rehearsal: the file says that it was made with random parameters.
         title: what the file calls itself, on one line.
     """
 
     chains: tuple[str, ...]
-    model: gemmi.Model
+    structure: gemmi.Structure
     plddt: NDArray[np.float64]
     rehearsal: bool
     title: str = ""
@@ -57,7 +58,7 @@ class Predicted:
         """PDB text: chains A, B, …, residues numbered from 1 in each, pLDDT in the B column."""
         model = gemmi.Model(1)
         values = iter(self.plddt)
-        for name, found in zip(_CHAIN_NAMES, self.model, strict=False):
+        for name, found in zip(_CHAIN_NAMES, self.structure[0], strict=False):
             chain = gemmi.Chain(name)
             for number, residue in enumerate(found, 1):
                 copy = residue.clone()
@@ -85,28 +86,45 @@ def read_predicted(data: bytes) -> Predicted:
         text = expand(data).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UnusableError("it is no text") from error
-    is_cif = re.search(r"^data_\S", text, re.MULTILINE) is not None
+    block: gemmi.cif.Block | None = None
     try:
-        if is_cif:
+        if re.search(r"^data_\S", text, re.MULTILINE):
             block = gemmi.cif.read_string(text).sole_block()
             structure = gemmi.make_structure_from_block(block)
+            _complete_sequences(structure, block)
         else:
-            block = None
-            structure = gemmi.read_pdb_string(text)
-    except (RuntimeError, ValueError) as error:
-        raise UnusableError(f"it is no valid {'mmCIF' if is_cif else 'PDB'} file ({error})") from error
+            structure = structures.read(text)
+    except (RuntimeError, ValueError, SnakefoldError) as error:
+        raise UnusableError(f"it is no valid {'mmCIF' if block else 'PDB'} file ({error})") from error
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         raise UnusableError("it holds no atoms")
-    if structure[0].count_atom_sites() > _PDB_ATOMS or len(structure[0]) > PDB_MAX_CHAINS:
-        raise UnusableError("it is larger than the PDB format holds")
     _check_is_predicted(structure, block, text)
+    del structure[1:]
     structure.remove_alternative_conformations()
-    if not is_cif or not structure.entities:
+    _check_fits_pdb(structure)
+    if block is None or not structure.entities:
         structure.setup_entities()
     chains = tuple(_sequence(structure, chain) for chain in structure[0])
     plddt = _plddt(structure[0], block)
     title = " ".join(dict(structure.info.items()).get("_struct.title", "").split())
-    return Predicted(chains, structure[0], plddt, _REHEARSAL in text, title[:_LONGEST_TITLE].rstrip("."))
+    return Predicted(chains, structure, plddt, _REHEARSAL in text, title[:_LONGEST_TITLE].rstrip("."))
+
+
+def _complete_sequences(structure: gemmi.Structure, block: gemmi.cif.Block) -> None:
+    """Sequences of `_entity_poly` for entities that `_entity_poly_seq`, which gemmi reads, leaves out."""
+    for row in block.find("_entity_poly.", ["entity_id", "pdbx_seq_one_letter_code"]):
+        entity = structure.get_entity(row.str(0))
+        letters = "".join(row.str(1).split())
+        if entity is not None and not entity.full_sequence and letters:
+            entity.full_sequence = gemmi.expand_one_letter_sequence(letters, gemmi.ResidueKind.AA)
+
+
+def _check_fits_pdb(structure: gemmi.Structure) -> None:
+    positions = gemmi.FlatStructure(structure).pos
+    if len(positions) > _PDB_ATOMS or len(structure[0]) > structures.PDB_MAX_CHAINS:
+        raise UnusableError("it is larger than the PDB format holds")
+    if not bool(np.all((positions > _PDB_LOWEST) & (positions < _PDB_HIGHEST))):
+        raise UnusableError("it has coordinates that the PDB format cannot hold")
 
 
 def _check_is_predicted(structure: gemmi.Structure, block: gemmi.cif.Block | None, text: str) -> None:
@@ -148,9 +166,6 @@ def _sequence(structure: gemmi.Structure, chain: gemmi.Chain) -> str:
     for residue in chain:
         if any(residue.find_atom(name, "*") is None for name in _BACKBONE):
             raise UnusableError(f"chain {chain.name}: residue {residue.seqid} has no whole backbone")
-        for atom in residue:
-            if not all(abs(value) < _PDB_COORDINATE for value in atom.pos.tolist()):
-                raise UnusableError(f"chain {chain.name}: coordinates that the PDB format cannot hold")
     return "".join(_LETTERS[name] for name in modelled)
 
 
