@@ -21,8 +21,16 @@ def summarise(results: Path) -> tuple[str, int]:
     more = max(0, len(refused) - 10) + max(0, len(failed) - 10)
     if more:
         lines.append(f"  … and {more} more: {results / 'failures.tsv'}")
+    lines += _bill(results / "bill.json")
     lines.append(f"Report: {(results / 'report' / 'index.html').resolve()}")
     return "\n".join(lines), len(failed)
+
+
+def _bill(path: Path) -> list[str]:
+    """Quoted and billed, if there is a bill."""
+    from snakefold.quote import Bill, bill_line
+
+    return [bill_line(Bill.model_validate_json(path.read_bytes()))] if path.is_file() else []
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

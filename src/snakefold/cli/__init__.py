@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from snakefold import __version__
-from snakefold.cli import calibrate, plan, run, simulate, steps, store, tools
+from snakefold.cli import bill, calibrate, plan, run, simulate, steps, store, tools
 from snakefold.errors import SnakefoldError
 
 
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run.add(commands)
     plan.add(commands)
+    bill.add(commands)
     simulate.add(commands)
     calibrate.add(commands)
     tools.add(commands)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from snakefold.config import Config
-from snakefold.errors import SnakefoldError
+from snakefold.contracts import FoldRequest, FoldResponse, TargetOutcome
+from snakefold.errors import Reason, SnakefoldError
 from snakefold.quote.model import Quote
 from snakefold.quote.units import hours, money, rounded_up, seconds, spread
 
@@ -77,6 +78,37 @@ def may_submit(spent: float, in_flight: float, next_job: float, budget: float | 
         budget: dollars; None sets no limit.
     """
     return budget is None or next_job <= 0 or spent + in_flight + next_job <= budget
+
+
+def left_out(request: FoldRequest, budget: float, *, spent: float, in_flight: float) -> FoldResponse:
+    """The response to a request that is not submitted: every target is listed, with reason `budget`.
+
+    In the place of the batch's archive it becomes rows of failures.tsv; the next plan finds the targets still
+    to do. Nothing of it is billed.
+    """
+    message = (
+        f"Not submitted: {money(spent)} are spent and {money(in_flight)} in flight, of a budget of "
+        f"{money(budget)}."
+    )
+    return FoldResponse(
+        batch=request.batch,
+        engine=request.engine,
+        engine_version="",
+        recipe=request.recipe,
+        rehearsal=request.rehearsal,
+        outcomes=[
+            TargetOutcome(
+                id=target.id,
+                key=target.key,
+                result_key=target.result_key,
+                state="failed",
+                reason=Reason.BUDGET,
+                message=message,
+                advice="Raise `budget` and run again: what is finished is in the store.",
+            )
+            for target in request.targets
+        ],
+    )
 
 
 def _over_budget(quote: Quote, budget: float, targets: Iterable[Priced]) -> str:

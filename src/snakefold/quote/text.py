@@ -1,7 +1,10 @@
-"""The quote as text for a terminal."""
+"""The quote and the bill as text for a terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from snakefold.quote.bill import Against, Bill
 from snakefold.quote.model import Quote
 from snakefold.quote.units import gigabytes, hours, money, spread
 
@@ -44,7 +47,7 @@ def quote_text(quote: Quote) -> str:
     rows.append(
         (
             "wall time",
-            f"{spread(quote.wall_hours, hours)} if nothing is in the way; `snakefold simulate` plays it through",
+            f"{spread(quote.wall_hours, hours)} at best; `snakefold simulate` plays it through",
         )
     )
     disk = quote.disk
@@ -73,3 +76,56 @@ def _alignments(quote: Quote) -> str:
 
 def _price(per_second: float) -> str:
     return f" at ${per_second * 3600:.2f} an hour" if per_second else ""
+
+
+def bill_line(bill: Bill) -> str:
+    """One line: dollars, or hours where nothing was paid, against the quote."""
+    paid = bill.this.dollars > 0 or (bill.dollars is not None and bill.dollars.quoted.expected > 0)
+    billed = money(bill.this.dollars) if paid else hours(bill.this.hours)
+    against = bill.dollars if paid else bill.hours
+    if against is None:
+        return f"Billed {billed}."
+    return f"Quoted {spread(against.quoted, money if paid else hours)}, billed {billed}{_verdict(against)}."
+
+
+def bill_text(bill: Bill) -> str:
+    """The bill in a few lines."""
+    this = bill.this
+    lines = ["REHEARSAL: random parameters. The structures mean nothing."] if bill.rehearsal else []
+    lines.append("Bill: " + bill_line(bill))
+    counts = {
+        "computed": this.computed,
+        "from the store, for nothing": this.stored,
+        "from your own collection, for nothing": this.reused,
+        "failed": this.failed,
+    }
+    lines.append("  targets     " + (", ".join(f"{n} {text}" for text, n in counts.items() if n) or "none"))
+    lines += [f"  {gpu:<10}  {money(dollars)}" for gpu, dollars in this.by_class.items() if dollars]
+    if this.hours:
+        lines.append(
+            f"  worker time {hours(this.hours)}: start {this.start:.0%}, loading {this.load:.0%}, "
+            f"compilation {this.compile:.0%}, idle {this.idle:.0%}"
+        )
+    rows: list[tuple[str, Against | None, Callable[[float], str]]] = [
+        ("hours", bill.hours, hours),
+        ("alignments", bill.msa_cpu_hours, hours),
+    ]
+    for name, against, show in rows:
+        if against is not None and (against.billed or against.quoted.expected):
+            lines.append(
+                f"  {name:<10}  quoted {spread(against.quoted, show)}, took {show(against.billed)}"
+                f"{_verdict(against)}"
+            )
+    if bill.earlier.batches:
+        lines.append(
+            f"  earlier runs in this folder: {hours(bill.earlier.hours)}, {money(bill.earlier.dollars)}"
+        )
+    return "\n".join([*lines, *(f"  warning: {text}" for text in bill.warnings)])
+
+
+def _verdict(against: Against) -> str:
+    if against.ratio is None:
+        return ""
+    place = "below" if against.billed < against.quoted.low else "above"
+    within = against.quoted.low <= against.billed <= against.quoted.high
+    return f" ({against.ratio:.0%} of it{'' if within else f', {place} its range'})"

@@ -1,0 +1,26 @@
+"""`snakefold bill`: what a run cost, against its quote."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snakefold.cli._command import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "bill",
+        _bill,
+        summary="write bill.tsv and bill.json of a run: seconds and dollars of every batch and target",
+        example="snakefold bill results",
+    )
+    parser.add_argument("results", type=Path, help="results folder of a run")
+
+
+def _bill(options: argparse.Namespace) -> None:
+    from snakefold.quote import bill_text, write_bill
+
+    print(bill_text(write_bill(options.results)))

@@ -1,0 +1,230 @@
+"""The bill: what a run cost, in `bill.tsv` line by line and in `bill.json` against the quote.
+
+bill.tsv goes on from run to run in one results folder. An execution is known by its response, so that it is
+written once however often the bill is; what was computed before the last plan stays, marked `earlier`.
+Therefore bill.tsv is no declared output of the workflow: Snakemake would delete it before it is written anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from snakefold.config import Config, read_config
+from snakefold.contracts import Model
+from snakefold.cost.gpus import load_classes
+from snakefold.errors import Reason, SnakefoldError
+from snakefold.quote.execution import Execution, benchmark_seconds, read_execution, read_record
+from snakefold.quote.lines import LOST, Line, lines_of, lines_of_lost, read_lines, write_lines
+from snakefold.quote.model import Quote, Range
+from snakefold.store import write_atomically
+
+THIS, EARLIER = "this", "earlier"
+_LOCAL = "local"
+
+
+class Sum(Model):
+    """Lines added up. Shares are of the hours."""
+
+    batches: int = 0
+    computed: int = 0
+    stored: int = 0
+    reused: int = 0
+    failed: int = 0
+    hours: float = 0.0
+    dollars: float = 0.0
+    idle: float = 0.0
+    compile: float = 0.0
+    start: float = 0.0
+    load: float = 0.0
+    by_class: dict[str, float] = Field(default_factory=dict, description="Dollars by GPU class.")
+
+
+class Against(Model):
+    """An amount that was quoted, and what it came to."""
+
+    quoted: Range
+    billed: float
+    ratio: float | None = Field(None, description="Billed by expected; empty where nothing was expected.")
+
+
+class Bill(Model):
+    """bill.json: `this` since the last plan, `earlier` what the folder's earlier plans cost."""
+
+    version: Literal[1] = 1
+    rehearsal: bool = False
+    this: Sum
+    earlier: Sum
+    dollars: Against | None = None
+    hours: Against | None = None
+    msa_cpu_hours: Against | None = None
+    warnings: list[str] = Field(default_factory=list)
+
+
+def write_bill(results: Path) -> Bill:
+    """Write bill.tsv and bill.json of a results folder; safe to run twice.
+
+    Raises:
+        SnakefoldError: the folder holds no run, or its quote, or a record of an executor, is damaged.
+    """
+    if not (results / "config.yaml").is_file():
+        raise SnakefoldError(f"{results}: is no results folder of a run (config.yaml is not there).")
+    executions, warnings = _executions(results)
+    lines = _all_lines(results, executions, run=THIS)
+    write_lines(results / "bill.tsv", lines)
+    quote = _quote(results / "plan" / "quote.json")
+    this = _sum(line for line in lines if line.run == THIS)
+    bill = Bill(
+        rehearsal=quote.rehearsal if quote else False,
+        this=this,
+        earlier=_sum(line for line in lines if line.run == EARLIER),
+        dollars=quote and _against(quote.dollars, this.dollars),
+        hours=quote and _against(quote.hours, this.hours),
+        msa_cpu_hours=quote and _against(quote.msa_cpu_hours, _alignment_hours(results)),
+        warnings=warnings,
+    )
+    write_atomically(results / "bill.json", (bill.model_dump_json(indent=1) + "\n").encode())
+    return bill
+
+
+def close_bill(results: Path) -> list[str]:
+    """Before a new plan: what was computed so far is of an earlier one.
+
+    Records of executions are removed once they are in the bill, for the next plan gives their names to other
+    batches; and so are archives of batches that were left out for the budget, which are still to do.
+
+    Returns:
+        Warnings: what could not be read, and is in no bill.
+    """
+    if not any((results / name).exists() for name in ("predictions", "executions", "bill.tsv")):
+        return []
+    executions, warnings = _executions(results)
+    lines = _all_lines(results, executions, run=EARLIER)
+    write_lines(results / "bill.tsv", [replace(line, run=EARLIER) for line in lines])
+    for path in (results / "executions").glob("*.json"):
+        path.unlink()
+    for batch, execution in executions.items():
+        if any(item.reason is Reason.BUDGET for item in execution.response.outcomes):
+            (results / "predictions" / f"{batch}.tar.zst").unlink()
+    return warnings
+
+
+def _executions(results: Path) -> tuple[dict[str, Execution], list[str]]:
+    """By batch what can be read, and what is wrong with the rest: no run fails for its bill."""
+    executions, warnings = {}, []
+    for path in sorted((results / "predictions").glob("*.tar.zst")):
+        batch = path.name.removesuffix(".tar.zst")
+        try:
+            executions[batch] = read_execution(results, batch)
+        except SnakefoldError as error:
+            warnings.append(f"Not in the bill: {error}")
+    return executions, warnings
+
+
+def _all_lines(results: Path, executions: Mapping[str, Execution], *, run: str) -> list[Line]:
+    """Lines written before, in their order, and those of executions that are new."""
+    # What a job without an archive has cost so far is known anew each time: it may still bring one back.
+    lines = [line for line in read_lines(results / "bill.tsv") if (line.run, line.state) != (THIS, LOST)]
+    known = {line.key for line in lines}
+    prices = _prices(results)
+    for batch, execution in executions.items():
+        if _left_out(execution):
+            continue
+        gpu = _planned_class(results, batch)
+        found = lines_of(execution, gpu, prices.get(gpu, 0.0), run=run)
+        lines += [line for line in found if line.key not in known]
+    return lines + _lost_lines(results, run)
+
+
+def _lost_lines(results: Path, run: str) -> list[Line]:
+    lines = []
+    for path in sorted((results / "executions").glob("*.json")):
+        record = read_record(path)
+        if record is None or (results / "predictions" / f"{path.stem}.tar.zst").is_file():
+            continue
+        targets = _planned(results, path.stem).get("targets", [])
+        lines += lines_of_lost(path.stem, [item["target"]["id"] for item in targets], record, run=run)
+    return lines
+
+
+def _left_out(execution: Execution) -> bool:
+    return bool(execution.response.outcomes) and all(
+        item.reason is Reason.BUDGET for item in execution.response.outcomes
+    )
+
+
+def _planned_class(results: Path, batch: str) -> str:
+    """The batch's class; empty for one that only fetches. Batches of earlier plans go by their names."""
+    return str(_planned(results, batch).get("gpu", "" if batch[:1] in {"s", "r"} else _LOCAL))
+
+
+def _planned(results: Path, batch: str) -> dict[str, Any]:
+    try:
+        planned = json.loads((results / "plan" / "batches" / f"{batch}.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return planned if isinstance(planned, dict) else {}
+
+
+def _prices(results: Path) -> dict[str, float]:
+    config: Config = read_config(results / "config.yaml")
+    table = Path(config.gpu.table) if config.gpu.table else None
+    return {gpu.name: gpu.dollars_per_second for gpu in load_classes(config.gpu.classes, table)}
+
+
+def _quote(path: Path) -> Quote | None:
+    if not path.is_file():
+        return None
+    try:
+        return Quote.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise SnakefoldError(f"{path}: is no quote: {error}. Plan again.") from error
+
+
+def _sum(lines: Iterable[Line]) -> Sum:
+    found = list(lines)
+    batches = [line for line in found if line.level == "batch"]
+    states = [line.state for line in found if line.level == "target"]
+    seconds = sum(line.seconds for line in batches)
+
+    def share(part: str) -> float:
+        return min(1.0, sum(getattr(line, part) for line in batches) / seconds) if seconds else 0.0
+
+    return Sum(
+        batches=len(batches),
+        computed=states.count("done"),
+        stored=states.count("stored"),
+        reused=states.count("reused"),
+        failed=states.count("failed") + states.count(LOST),
+        hours=seconds / 3600,
+        dollars=sum(line.dollars for line in batches),
+        idle=share("idle"),
+        compile=share("compile"),
+        start=share("start"),
+        load=share("load"),
+        by_class=_by_class(batches),
+    )
+
+
+def _by_class(batches: Sequence[Line]) -> dict[str, float]:
+    dollars: dict[str, float] = {}
+    for line in batches:
+        if line.gpu:
+            dollars[line.gpu] = dollars.get(line.gpu, 0.0) + line.dollars
+    return dollars
+
+
+def _against(quoted: Range, billed: float) -> Against:
+    return Against(quoted=quoted, billed=billed, ratio=billed / quoted.expected if quoted.expected else None)
+
+
+def _alignment_hours(results: Path) -> float:
+    """CPU hours of the plan's alignments that ran in this folder, by Snakemake's benchmark files."""
+    chunks = (path.stem for path in (results / "plan" / "chunks").glob("*.json"))
+    files = (results / "benchmarks" / "msa" / f"{chunk}.tsv" for chunk in chunks)
+    return sum(benchmark_seconds(path, "cpu_time") or 0.0 for path in files) / 3600
