@@ -22,7 +22,7 @@ COLOURS = {
 _LABELS = {"predict": "predict, relax", "start": "start of a worker"}
 _SEARCH = "#009E73"
 #: Spans shorter than this share of the picture cannot be seen; they are drawn as part of a neighbour.
-_COLUMNS = 2000
+_COLUMNS = 1500
 _UNITS = ((86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 
 
@@ -30,7 +30,8 @@ def draw(record: Record, cluster: Cluster, *, title: str) -> bytes:
     """The picture as SVG; the same record gives the same bytes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+    from matplotlib.patches import Patch, PathPatch
+    from matplotlib.path import Path
 
     last = max([record.wall, *(life.end for life in record.lives)], default=0.0) or 1.0
     unit, name = next((each for each in _UNITS if last >= 2 * each[0]), _UNITS[-1])
@@ -39,10 +40,17 @@ def draw(record: Record, cluster: Cluster, *, title: str) -> bytes:
         figure = Figure(figsize=(10, 2.6 + 0.16 * len(lines)), layout="constrained")
         workers, cores = figure.subplots(2, 1, sharex=True, height_ratios=[max(1.0, 0.16 * len(lines)), 0.9])
         for phase, colour in COLOURS.items():
-            for number, line in enumerate(lines.values()):
-                spans = [(begin / unit, (end - begin) / unit) for each, begin, end in line if each == phase]
-                if spans:
-                    workers.broken_barh(spans, (number - 0.4, 0.8), color=colour, linewidth=0)
+            boxes = [
+                _box(begin / unit, end / unit, number)
+                for number, line in enumerate(lines.values())
+                for each, begin, end in line
+                if each == phase
+            ]
+            if boxes:
+                # One path of many boxes makes a file a third as large as a path for each.
+                codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * len(boxes)
+                path = Path([point for box in boxes for point in box], codes)
+                workers.add_patch(PathPatch(path, facecolor=colour, linewidth=0))
         workers.set_ylim(len(lines) - 0.5, -0.5)
         workers.set_yticks(range(len(lines)), lines, fontsize=7)
         workers.set_title(title, fontsize=10, loc="left")
@@ -59,6 +67,11 @@ def draw(record: Record, cluster: Cluster, *, title: str) -> bytes:
         buffer = BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
+
+
+def _box(left: float, right: float, line: int) -> list[tuple[float, float]]:
+    top, bottom = line - 0.4, line + 0.4
+    return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
 
 
 def _lines(record: Record, cluster: Cluster) -> dict[str, list[tuple[str, float, float]]]:
@@ -93,7 +106,7 @@ def _searching(record: Record, cluster: Cluster) -> tuple[np.ndarray, np.ndarray
     """Cores that search, [columns] times and numbers."""
     threads = min(cluster.msa_threads, cluster.cores)
     last = max([record.wall, *(end for _, end in record.searches)], default=1.0) or 1.0
-    times = np.linspace(0, last, _COLUMNS // 4)
+    times = np.linspace(0, last, _COLUMNS // 3)
     begins = np.sort(np.array([begin for begin, _ in record.searches]))
     ends = np.sort(np.array([end for _, end in record.searches]))
     running = np.searchsorted(begins, times, "right") - np.searchsorted(ends, times, "right")

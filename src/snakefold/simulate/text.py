@@ -62,7 +62,7 @@ def _bottleneck(result: Result, cluster: Cluster) -> str:
             f"workers; these cores keep up with {limit.balanced_workers} of each class"
         )
     return (
-        f"Bottleneck      predictions ({alone}): {limit.balanced_cores:,} cores are enough for these workers; "
+        f"Bottleneck      predictions ({alone}): {limit.balanced_cores:,} cores suffice for these workers; "
         f"{cluster.cores} cores keep up with {limit.balanced_workers:,} of each class"
     )
 
