@@ -16,8 +16,8 @@ from sequence_files import CRN, UBQ, write
 from snakefold.config import load_config
 from snakefold.contracts import FoldRequest, TargetInput
 from snakefold.errors import InputError, Reason, TargetError
-from snakefold.plan.files import read_batch, read_chunk
-from snakefold.plan.planner import Check, Plan, Recipes, make_plan
+from snakefold.plan.files import read_batch, read_chunk, read_rows
+from snakefold.plan.planner import Check, Draft, Recipes, make_plan
 from snakefold.recipes import sequence_key
 from snakefold.store import Entry, Store, open_store
 
@@ -35,7 +35,7 @@ def plan(
     store: Store | None = None,
     check: Check | None = None,
     **values: Any,
-) -> Plan:
+) -> Draft:
     paths = sequences if isinstance(sequences, list) else [sequences]
     config = load_config({"input": [str(path) for path in paths], **values})
     return make_plan(
@@ -81,7 +81,7 @@ def test_rows_are_the_records_in_order(tmp_path: Path) -> None:
     assert rows[3]["chains"] == "2"
     assert rows[4]["reason"].startswith("The gap '-' is in the sequence.")
     assert [row["header"] for row in rows] == ["a first", "b", "c again", "d", "bad \ufffd[1m", "a"]
-    assert (made.records, made.targets, made.duplicates, made.refused) == (6, 4, 1, 1)
+    assert made.counts() == {"to_do": 4, "stored": 0, "reused": 0, "duplicate_of": 1, "refused": 1}
     assert "6 records: 4 targets (291 residues)" in str(made)
 
 
@@ -147,7 +147,7 @@ def test_own_alignment_needs_no_search(tmp_path: Path) -> None:
     own = write(tmp_path, "own.a3m", f">q\n{UBQ}\n>h\n{UBQ}\n")
     other = write(tmp_path, "other.a3m", f">q\n{UBQ}\n")
     made = plan([own, other, write(tmp_path, "plain.fasta", f">p\n{UBQ}\n")], tmp_path / "plan")
-    assert (made.targets, made.duplicates, made.chains) == (3, 0, 1)
+    assert (made.counts()["to_do"], made.counts()["duplicate_of"], len(made.chunk_of)) == (3, 0, 1)
     (row,) = table(tmp_path / "plan" / "batches.tsv")
     planned = {item.target.id: item for item in read_batch(tmp_path / "plan", row["batch"]).targets}
     assert planned["own"].msa_path == str(own)
@@ -155,7 +155,7 @@ def test_own_alignment_needs_no_search(tmp_path: Path) -> None:
     assert len({item.target.result_key for item in planned.values()}) == 3
     made = plan([own], tmp_path / "plan")
     (row,) = table(tmp_path / "plan" / "batches.tsv")
-    assert (made.chunks, row["chunks"]) == (0, "")
+    assert (list(made.chunks), row["chunks"]) == ([], "")
     assert table(tmp_path / "plan" / "chains.tsv") == []
 
 
@@ -190,7 +190,8 @@ def test_stop_starts_nothing_and_names_every_refusal(tmp_path: Path) -> None:
 
 
 def test_stop_goes_on_when_nothing_is_refused(tmp_path: Path) -> None:
-    assert plan(write(tmp_path, "a.fasta", f">a\n{UBQ}\n"), tmp_path / "plan", on_invalid="stop").targets == 1
+    made = plan(write(tmp_path, "a.fasta", f">a\n{UBQ}\n"), tmp_path / "plan", on_invalid="stop")
+    assert made.counts()["to_do"] == 1
 
 
 @pytest.mark.parametrize("text", ["", ">a\nMQ-\n"])
@@ -211,7 +212,7 @@ def test_what_the_engine_refuses_is_refused(tmp_path: Path) -> None:
             raise TargetError(Reason.INVALID_INPUT, "This engine folds one chain.", "Split it.")
 
     made = plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan", check=check)
-    assert made.refused == 2
+    assert made.counts()["refused"] == 2
     row = table(tmp_path / "plan" / "targets.tsv")[3]
     assert (row["id"], row["state"], row["reason"]) == (
         "d",
@@ -233,17 +234,48 @@ def test_refused_ids_give_way_to_targets(tmp_path: Path) -> None:
     ]
 
 
-def test_stored_targets_keep_their_batch(tmp_path: Path) -> None:
+def test_stored_targets_are_fetched_and_never_predicted(tmp_path: Path) -> None:
     path = write(tmp_path, "set.fasta", SET)
     store = open_store(tmp_path / "store")
-    plan(path, tmp_path / "plan", store)
-    before = content(tmp_path / "plan")
     store.put(Entry("fold", RECIPE, sequence_key([UBQ])), b"result")
-    assert plan(path, tmp_path / "plan", store).stored == 1
-    after = content(tmp_path / "plan")
-    assert [name for name in before if before[name] != after[name]] == ["targets.tsv"]
-    states = [row["state"] for row in table(tmp_path / "plan" / "targets.tsv")]
-    assert states == ["stored", "to_do", "duplicate_of", "to_do", "refused", "to_do"]
+    made = plan(path, tmp_path / "plan", store)
+    assert made.counts() == {"to_do": 3, "stored": 1, "reused": 0, "duplicate_of": 1, "refused": 1}
+    rows = table(tmp_path / "plan" / "targets.tsv")
+    assert [row["state"] for row in rows] == ["stored", "to_do", "duplicate_of", "to_do", "refused", "to_do"]
+    assert [row["reason"] for row in rows[:4]] == [
+        f"result {RECIPE} is in the store",
+        f"no result {RECIPE} in the store; to align",
+        "same sequences as a",
+        f"no result {COMPLEX_RECIPE} in the store; to align",
+    ]
+    assert (rows[0]["batch"], rows[0]["seconds"]) == ("s0001", "0.0")
+    batch = read_batch(tmp_path / "plan", "s0001")
+    assert (batch.gpu, batch.chunks, batch.msa_recipes, batch.recipe) == ("", [], {}, RECIPE)
+    (fetched,) = batch.targets
+    assert (fetched.target.id, fetched.duplicates) == ("a", ["c"])
+    for row in read_rows(tmp_path / "plan"):
+        assert (row.gpu == "") == (row.batch == "s0001") == (row.seconds == 0)
+
+
+def test_stored_alignments_are_not_searched(tmp_path: Path) -> None:
+    path = write(tmp_path, "set.fasta", SET)
+    store = open_store(tmp_path / "store")
+    for recipe, chain in ((PAIRED_RECIPE, UBQ), (MSA_RECIPE, CRN + "A"), (MSA_RECIPE, CRN)):
+        store.put(Entry("msa", recipe, sequence_key([chain])), b"alignment")
+    plan(path, tmp_path / "plan", store)
+    # The chains of the heteromer need rows for pairing: the plain alignment of CRN does not do.
+    assert [row["key"] for row in table(tmp_path / "plan" / "chains.tsv")] == [sequence_key([CRN])]
+    (chunk,) = (read_chunk(tmp_path / "plan", file.stem) for file in (tmp_path / "plan" / "chunks").iterdir())
+    assert (chunk.pairing, chunk.recipe) == (True, PAIRED_RECIPE)
+    rows = {row["id"]: row for row in table(tmp_path / "plan" / "targets.tsv")}
+    assert rows["a"]["reason"].endswith("its alignment is in the store")
+    assert rows["d"]["reason"].endswith("to align")
+    for row in read_rows(tmp_path / "plan"):
+        batch = read_batch(tmp_path / "plan", row.batch)
+        keys = {sequence_key([chain]) for item in batch.targets for chain in item.target.chains}
+        assert set(batch.msa_recipes) == keys
+        assert set(batch.paired) == {sequence_key([chain]) for chain in (UBQ, CRN)} & keys
+        assert batch.chunks == (["m0001"] if sequence_key([CRN]) in keys else [])
 
 
 def test_given_edges_win_and_longer_targets_keep_their_length(tmp_path: Path) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from operator import attrgetter
 from pathlib import Path
 
-from snakefold.contracts import Key, Model, TargetInput
+from pydantic import Field
+
+from snakefold.contracts import Key, Model, TargetId, TargetInput
 from snakefold.contracts import Sequence as Residues
-from snakefold.errors import Refusal
 from snakefold.reuse.found import Found
-from snakefold.store import write_atomically
 
 
 class State(StrEnum):
@@ -23,6 +20,7 @@ class State(StrEnum):
 
     TO_DO = "to_do"
     STORED = "stored"
+    REUSED = "reused"
     DUPLICATE_OF = "duplicate_of"
     REFUSED = "refused"
 
@@ -90,9 +88,13 @@ class BatchRow:
 
 
 class PlannedTarget(Model):
-    """A target of a batch; `msa_path` is the A3M it brings, `found` the structure taken for it, if any."""
+    """A target of a batch; `msa_path` is the A3M it brings, `found` the structure taken for it, if any.
+
+    `duplicates` are the ids of other records that get the same result.
+    """
 
     target: TargetInput
+    duplicates: list[TargetId] = Field(default_factory=list)
     msa_path: str | None = None
     found: Found | None = None
 
@@ -100,7 +102,8 @@ class PlannedTarget(Model):
 class PlannedBatch(Model):
     """`batches/<batch>.json`. `chunks` are the MSA chunks that must be done before the batch is requested.
 
-    `recipe` names the results in the store; `msa_recipes` maps the key of each chain to that of its MSA.
+    `recipe` names the results in the store; `msa_recipes` maps the key of each chain to that of its MSA, and
+    `paired` are those chains that are searched for pairing as well.
     """
 
     batch: str
@@ -108,6 +111,7 @@ class PlannedBatch(Model):
     gpu: str = ""
     recipe: str
     msa_recipes: dict[Key, str]
+    paired: list[Key] = Field(default_factory=list)
     rehearsal: bool
     padded_length: int | None
     chunks: list[str]
@@ -149,39 +153,6 @@ def read_chunk(folder: Path, chunk: str) -> PlannedChunk:
     return PlannedChunk.model_validate_json((folder / "chunks" / f"{chunk}.json").read_text())
 
 
-@dataclass(frozen=True)
-class PlanFiles:
-    """All that `results/plan/` holds."""
-
-    targets: Sequence[TargetRow]
-    chains: Sequence[ChainRow]
-    batches: Sequence[PlannedBatch]
-    chunks: Sequence[PlannedChunk]
-    refusals: Sequence[Refusal]
-
-
-def write_plan(folder: Path, plan: PlanFiles) -> None:
-    """Write a plan, the tables last, and remove what an earlier plan had more of.
-
-    A file that stays as it was is not touched, so that nothing made from it looks out of date.
-    """
-    members: dict[Path, PlannedBatch | PlannedChunk] = {
-        folder / "batches" / f"{batch.batch}.json": batch for batch in plan.batches
-    }
-    members |= {folder / "chunks" / f"{chunk.chunk}.json": chunk for chunk in plan.chunks}
-    for path, member in members.items():
-        _write(path, member.model_dump_json(indent=1) + "\n")
-    for kind in ("batches", "chunks"):
-        for path in (folder / kind).glob("*.json"):
-            if path not in members:
-                path.unlink()
-    refusals = [asdict(refusal) for refusal in plan.refusals]
-    _write(folder / "refusals.json", json.dumps(refusals, indent=1, ensure_ascii=False) + "\n")
-    _write(folder / "chains.tsv", _table(ChainRow, plan.chains))
-    _write(folder / "batches.tsv", _table(BatchRow, [_row(batch) for batch in plan.batches]))
-    _write(folder / "targets.tsv", _table(TargetRow, plan.targets))
-
-
 def _typed_row(row: Mapping[str, str]) -> BatchRow:
     whole = {name: int(row[name]) for name in ("targets", "residues", "shortest", "longest")}
     return BatchRow(
@@ -196,35 +167,3 @@ def _typed_row(row: Mapping[str, str]) -> BatchRow:
         memory_gb=float(row["memory_gb"]),
         runtime_seconds=int(row["runtime_seconds"]),
     )
-
-
-def _row(batch: PlannedBatch) -> BatchRow:
-    lengths = [planned.target.length for planned in batch.targets]
-    return BatchRow(
-        batch=batch.batch,
-        engine=batch.engine,
-        gpu=batch.gpu,
-        padded_length=batch.padded_length,
-        targets=len(lengths),
-        residues=sum(lengths),
-        shortest=min(lengths),
-        longest=max(lengths),
-        chunks=",".join(batch.chunks),
-    )
-
-
-def _table(
-    kind: type[TargetRow | ChainRow | BatchRow], rows: Iterable[TargetRow | ChainRow | BatchRow]
-) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, delimiter="\t", lineterminator="\n")
-    names = [field.name for field in fields(kind)]
-    table.writerow(names)
-    table.writerows(map(attrgetter(*names), rows))
-    return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    data = text.encode()
-    if not (path.is_file() and path.read_bytes() == data):
-        write_atomically(path, data)

@@ -1,314 +1,248 @@
-"""The plan: records checked, equal ones folded into one, sorted, cut into batches and chunks, and written.
+"""The plan: records checked, equal ones made one, what is there left alone, the rest cut into priced batches.
 
-What a batch costs and where it runs is decided where `_cut` makes it, and shown in batches.tsv: prices and
-GPU classes belong there.
+`draft_plan` decides and writes nothing, so that its price can be refused; `tables.write_plan` writes, one
+batch after the other. Between the two a target is a number, and what is said of it is in arrays: a million of
+them must fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakefold.config import Config
-from snakefold.contracts import ModelPreset, TargetInput
-from snakefold.errors import InputError, Refusal, TargetError
-from snakefold.inputs.names import safe_id, shown, unique_ids
-from snakefold.paths import resource
-from snakefold.plan.batches import Batch, cut_batches, cut_chunks
-from snakefold.plan.buckets import bucket_edges, padded_length
-from snakefold.plan.files import (
-    ChainRow,
-    PlanFiles,
-    PlannedBatch,
-    PlannedChain,
-    PlannedChunk,
-    PlannedTarget,
-    State,
-    TargetRow,
-    write_plan,
-)
-from snakefold.recipes import sequence_key
-from snakefold.store import Entry, Store
-from snakefold.targets import Target, read_records
+import numpy as np
 
-Check = Callable[[TargetInput], None]
+from snakefold.config import Config
+from snakefold.contracts import ModelPreset
+from snakefold.cost.gpus import GpuClass, load_classes
+from snakefold.cost.model import CostModel, load_model
+from snakefold.cost.work import Work, work_of
+from snakefold.plan.alignments import (
+    Alignments,
+    Chunk,
+    chains_to_align,
+    cut_searches,
+    find_alignments,
+    search_seconds,
+)
+from snakefold.plan.assign import Bucket, Demand, Limits, assign
+from snakefold.plan.batches import Batch, cut_batches, cut_fetched
+from snakefold.plan.files import State
+from snakefold.plan.present import Present, find_present
+from snakefold.plan.prices import Prices, price
+from snakefold.plan.recipes import Recipes
+from snakefold.plan.records import Check, Records, read_input
+from snakefold.quote.wall import worker_limits
+from snakefold.store import Store
+from snakefold.targets import Target
+
+__all__ = ["Check", "Draft", "Recipes", "draft_plan", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipes:
-    """Digests that name results in the store.
+class Draft:
+    """A plan that is not written yet.
 
     Attributes:
-        fold, complex_fold: predictions of monomers and of complexes.
-        msa, paired_msa: MSAs, and MSAs with rows for pairing.
-        rehearsal: the predictions are made with random parameters.
+        batches: those that are predicted, then those fetched from the store and from collections.
+        batch_of: of each target the index of its batch.
+        chunk_of: chunk (by its index) that searches each chain (by its sequence) that must be searched.
+        works: what is asked of a prediction of a monomer (False) and of a complex (True).
     """
 
-    fold: str
-    complex_fold: str
-    msa: str
-    paired_msa: str
-    rehearsal: bool
+    records: Records
+    recipes: Recipes
+    present: Present
+    alignments: Alignments
+    batches: Sequence[Batch]
+    batch_of: Sequence[int]
+    prices: Prices
+    chunks: Sequence[Chunk]
+    chunk_of: Mapping[str, int]
+    engine: str
+    classes: Sequence[GpuClass]
+    works: Mapping[bool, Work]
+    model: CostModel
 
-    def of(self, target: TargetInput) -> str:
-        """Recipe of the target's prediction."""
-        return self.complex_fold if len(target.chains) > 1 else self.fold
+    def state(self, target: int) -> State:
+        """State of a target, by its index."""
+        if self.present.stored[target]:
+            return State.STORED
+        return State.REUSED if target in self.present.found else State.TO_DO
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a plan amounts to; its text is for the terminal."""
-
-    records: int
-    targets: int
-    duplicates: int
-    stored: int
-    refused: int
-    batches: int
-    chains: int
-    chunks: int
-    residues: int
+    def counts(self) -> dict[str, int]:
+        """Records by state, states that none has included."""
+        found = Counter({str(state): 0 for state in State})
+        refused = int((self.records.computed < 0).sum())
+        unique = len(self.records.targets)
+        found[State.REFUSED] = refused
+        found[State.DUPLICATE_OF] = len(self.records.rows) - refused - unique
+        found[State.STORED] = int(self.present.stored.sum())
+        found[State.REUSED] = len(self.present.found)
+        found[State.TO_DO] = unique - found[State.STORED] - found[State.REUSED]
+        return dict(found)
 
     def __str__(self) -> str:
+        counts = self.counts()
+        predicted = sum(bool(batch.gpu) for batch in self.batches)
+        reused = f", {counts['reused']} in a collection" if counts["reused"] else ""
         return (
-            f"{self.records} records: {self.targets} targets ({self.residues} residues) in {self.batches} "
-            f"batches, {self.duplicates} duplicates, {self.refused} refused; {self.stored} targets are "
-            f"in the store; {self.chains} chains to align in {self.chunks} chunks"
+            f"{len(self.records.rows)} records: {len(self.records.targets)} targets "
+            f"({int(self.records.lengths.sum())} residues), {counts['duplicate_of']} duplicates, "
+            f"{counts['refused']} refused; {counts['stored']} targets are in the store{reused}, "
+            f"{counts['to_do']} to predict in {predicted} batches; "
+            f"{len(self.alignments.missing)} chains to align in {len(self.chunks)} chunks"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    """A target, in the form of the contracts, beside what its record said."""
-
-    record: Target
-    target: TargetInput
-    result_key: str
 
 
 def make_plan(
     config: Config,
     folder: Path,
     *,
-    name: Callable[[Sequence[TargetInput]], Recipes],
+    name: Callable[[Sequence[Target]], Recipes],
     store: Store | None = None,
     check: Check | None = None,
-) -> Plan:
-    """Read the input and write the plan into `folder`; equal input gives equal files.
+) -> Draft:
+    """Read the input and write the plan into `folder`; equal input and an equal store give equal files.
+
+    For the arguments and what is raised see `draft_plan`; if anything is, nothing is written.
+    """
+    from snakefold.plan.tables import write_plan
+
+    draft = draft_plan(config, name=name, store=store, check=check)
+    write_plan(folder, draft)
+    return draft
+
+
+def draft_plan(
+    config: Config,
+    *,
+    name: Callable[[Sequence[Target]], Recipes],
+    store: Store | None = None,
+    check: Check | None = None,
+    limits: bool = True,
+    log: Callable[[str], None] = print,
+) -> Draft:
+    """Decide what is computed, in which batches, on which GPU class.
 
     Targets with the same result (equal chains, and equal A3M if they bring one) are computed once, under the
-    id of the first. What is in the store stays in its batch, whose job finds it there: batches and chunks do
-    not depend on what was finished before.
+    id of the first. What the store or a collection has is not computed.
 
     Args:
         name: says what results of these targets are called; raises if something they need is missing.
-        store: where finished targets are looked up; None looks nothing up.
+        store: where finished targets and alignments are looked up; None looks nothing up.
         check: the engine's own check; raises TargetError for a target that it cannot fold.
+        limits: keep to the budget and the deadline.
 
     Raises:
-        InputError: nothing can be folded, or `on_invalid: stop` and something is refused. Nothing is written.
+        InputError: nothing can be folded, or `on_invalid: stop` and something is refused.
+        InfeasibleError: no assignment of the targets to GPU classes keeps to the limits.
     """
-    paths = [resource(path) for path in config.inputs]
-    read = read_records(paths, min_length=config.min_length, max_length=config.max_length)
-    records = [_accept(record, check) for record in read]
-    refusals = [record for record in records if isinstance(record, Refusal)]
-    accepted = [record for record in records if isinstance(record, _Accepted)]
-    if not accepted or (refusals and config.on_invalid == "stop"):
-        raise InputError(refusals)
+    records = read_input(config, check)
+    recipes = name(records.targets)
+    present = find_present(records, recipes, config, store, log)
+    to_do = present.to_do()
+    alignments = find_alignments([records.targets[index] for index in to_do.tolist()], recipes, store)
 
-    computed: dict[str, _Accepted] = {}
-    for item in accepted:
-        computed.setdefault(item.result_key, item)
-    unique = list(computed.values())
-    recipes = name([item.target for item in unique])
-    batches = _cut(unique, config)
-    stored = {
-        item.result_key
-        for item in unique
-        if store is not None and store.has(Entry("fold", recipes.of(item.target), item.result_key))
-    }
-    batch_of = {unique[member].result_key: batch for batch in batches for member in batch.members}
-
-    chunks = _chunks(unique, batches, config.msa.chunk_size, recipes)
-    chunk_of = {chain.key: chunk for chunk in chunks for chain in chunk.chains}
-    planned = [
-        PlannedBatch(
-            batch=batch.name,
-            engine=config.engine,
-            recipe=recipes.of(unique[batch.members[0]].target),
-            msa_recipes={key: chunk_of[key].recipe for key in _keys_to_align(unique, batch)},
-            rehearsal=recipes.rehearsal,
-            padded_length=batch.padded_length,
-            chunks=sorted({chunk_of[key].chunk for key in _keys_to_align(unique, batch)}),
-            targets=[_planned(unique[member]) for member in batch.members],
-        )
-        for batch in batches
-    ]
-    files = PlanFiles(
-        targets=list(_target_rows(records, computed, batch_of, stored)),
-        chains=list(_chain_rows(unique, batches, chunk_of)),
-        batches=planned,
-        chunks=chunks,
-        refusals=refusals,
+    classes = load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
+    model = load_model(config.calibration)
+    works = {several: work_of(config, recipes.rehearsal, several) for several in (False, True)}
+    buckets = _assigned(
+        records,
+        present,
+        alignments,
+        config,
+        classes=classes,
+        works=works,
+        model=model,
+        limits=limits,
     )
-    write_plan(folder, files)
-    return Plan(
-        records=len(records),
-        targets=len(unique),
-        duplicates=len(accepted) - len(unique),
-        stored=len(stored),
-        refused=len(refusals),
-        batches=len(batches),
-        chains=len(chunk_of),
-        chunks=len(chunks),
-        residues=sum(item.record.length for item in unique),
-    )
-
-
-def _accept(record: Target | Refusal, check: Check | None) -> _Accepted | Refusal:
-    if isinstance(record, Refusal):
-        return record
-    target = TargetInput(
-        id=record.id, key=record.key, chains=list(record.chains), msa_sha256=record.msa_sha256
-    )
-    try:
-        if check is not None:
-            check(target)
-    except TargetError as error:
-        return Refusal(
-            file=record.file,
-            record=record.record,
-            line=record.line,
-            header=shown(record.header),
-            code=str(error.reason),
-            message=error.message,
-            advice=error.advice,
-        )
-    return _Accepted(record, target, target.result_key)
-
-
-def _cut(unique: Sequence[_Accepted], config: Config) -> list[Batch]:
-    lengths = [item.record.length for item in unique]
-    # AlphaFold's multimer network has no padded form; other engines have no compiled programs to share.
-    pads = config.engine == "alphafold2" and config.alphafold2.model_preset is not ModelPreset.MULTIMER
-    is_padded = [pads and len(item.record.chains) == 1 for item in unique]
-    settings = config.alphafold2
-    edges = sorted(config.batch.bucket_edges or ()) or bucket_edges(
-        (length for length, yes in zip(lengths, is_padded, strict=True) if yes),
-        predictions=len(settings.models) * settings.num_seeds * (settings.num_recycle + 1) / 4,
-    )
-    return cut_batches(
-        lengths,
-        [
-            padded_length(length, edges) if yes else None
-            for length, yes in zip(lengths, is_padded, strict=True)
-        ],
-        [len(item.record.chains) > 1 for item in unique],
+    predicted = cut_batches(
+        records.lengths,
+        records.complexes,
+        to_do,
+        buckets,
         max_targets=config.batch.max_targets,
         max_residues=config.batch.max_residues,
     )
+    batches = [*predicted, *_fetched(records, present)]
+    batch_of = np.zeros(len(records.targets), dtype=np.int64)
+    for number, batch in enumerate(batches):
+        batch_of[list(batch.members)] = number
 
-
-def _chains_to_align(unique: Sequence[_Accepted], batch: Batch) -> Iterator[str]:
-    """Chains of a batch, but those of targets that bring their own A3M."""
-    for member in batch.members:
-        if unique[member].record.msa is None:
-            yield from unique[member].record.chains
-
-
-def _keys_to_align(unique: Sequence[_Accepted], batch: Batch) -> list[str]:
-    return sorted({sequence_key([chain]) for chain in _chains_to_align(unique, batch)})
-
-
-def _chunks(
-    unique: Sequence[_Accepted], batches: Sequence[Batch], chunk_size: int, recipes: Recipes
-) -> list[PlannedChunk]:
-    """Chunks in the order in which the batches need them.
-
-    Only chains of heteromers need rows for pairing, which cost another search: AlphaFold-Multimer pairs the
-    different chains of a complex. They get chunks of their own, unless it makes no difference.
-    """
-    chains = list(dict.fromkeys(chain for batch in batches for chain in _chains_to_align(unique, batch)))
-    paired: set[str] = set()
-    if recipes.paired_msa != recipes.msa:
-        heteromers = (item.record for item in unique if len(set(item.record.chains)) > 1)
-        paired = {chain for record in heteromers if record.msa is None for chain in record.chains}
-    alone = cut_chunks((chain for chain in chains if chain not in paired), chunk_size)
-    together = cut_chunks((chain for chain in chains if chain in paired), chunk_size)
-    cut = [(chunk, False) for chunk in alone] + [(chunk, True) for chunk in together]
-    return [
-        PlannedChunk(
-            chunk=f"m{number:04d}",
-            recipe=recipes.paired_msa if pairing else recipes.msa,
-            pairing=pairing,
-            chains=[PlannedChain(key=sequence_key([chain]), sequence=chain) for chain in chunk],
-        )
-        for number, (chunk, pairing) in enumerate(cut, 1)
-    ]
-
-
-def _planned(item: _Accepted) -> PlannedTarget:
-    return PlannedTarget(
-        target=item.target, msa_path=None if item.record.msa is None else str(item.record.msa)
+    in_order = (records.targets[member] for batch in predicted for member in batch.members)
+    chunks = cut_searches(chains_to_align(in_order), alignments, recipes, config, model)
+    return Draft(
+        records=records,
+        recipes=recipes,
+        present=present,
+        alignments=alignments,
+        batches=batches,
+        batch_of=batch_of.tolist(),
+        prices=price(batches, records.lengths, records.complexes, classes=classes, works=works, model=model),
+        chunks=chunks,
+        chunk_of={chain: number for number, chunk in enumerate(chunks) for chain in chunk.chains},
+        engine=config.engine,
+        classes=classes,
+        works=works,
+        model=model,
     )
 
 
-def _chain_rows(
-    unique: Sequence[_Accepted], batches: Sequence[Batch], chunk_of: Mapping[str, PlannedChunk]
-) -> Iterator[ChainRow]:
-    needed_by: dict[str, str] = {}
-    for batch in batches:
-        for chain in _chains_to_align(unique, batch):
-            needed_by.setdefault(chain, batch.name)
-    for chain, batch_name in needed_by.items():
-        key = sequence_key([chain])
-        yield ChainRow(key, len(chain), chunk_of[key].chunk, batch_name)
-
-
-def _target_rows(
-    records: Sequence[_Accepted | Refusal],
-    computed: Mapping[str, _Accepted],
-    batch_of: Mapping[str, Batch],
-    stored: set[str],
-) -> Iterator[TargetRow]:
-    ids = iter(_all_ids(records))
-    for record in records:
-        name = next(ids)
-        if isinstance(record, Refusal):
-            source = f"{record.file}:{record.line}" if record.line else record.file
-            reason = f"{record.message} {record.advice}".strip()
-            yield TargetRow(name, State.REFUSED, shown(reason), source=source, header=record.header)
+def _assigned(
+    records: Records,
+    present: Present,
+    alignments: Alignments,
+    config: Config,
+    *,
+    classes: Sequence[GpuClass],
+    works: Mapping[bool, Work],
+    model: CostModel,
+    limits: bool,
+) -> Sequence[Bucket]:
+    to_do = present.to_do()
+    demands = []
+    for several in (False, True):
+        members = to_do[records.complexes[to_do] == several]
+        if not len(members):
             continue
-        first = computed[record.result_key]
-        batch = batch_of[record.result_key]
-        duplicate = first is not record
-        done = State.STORED if record.result_key in stored else State.TO_DO
-        yield TargetRow(
-            id=name,
-            state=State.DUPLICATE_OF if duplicate else done,
-            duplicate_of=first.target.id if duplicate else "",
-            length=record.record.length,
-            chains=len(record.record.chains),
-            key=record.target.key,
-            batch=batch.name,
-            bucket=batch.padded_length,
-            source=f"{record.record.file}:{record.record.line}",
-            note=record.record.note,
-            header=shown(record.record.header, None),
+        lengths, counts = np.unique(records.lengths[members], return_counts=True)
+        # AlphaFold's multimer network has no padded form; other engines have no compiled programs to share.
+        pads = (
+            not several
+            and config.engine == "alphafold2"
+            and config.alphafold2.model_preset is not ModelPreset.MULTIMER
         )
+        demands.append(Demand(several, pads, works[several], lengths, counts))
+    if not demands:
+        return ()
+    cores = len(os.sched_getaffinity(0))
+    kept = Limits(
+        workers=worker_limits(config, classes, cores),
+        deadline=config.deadline * 3600 if config.deadline and limits else None,
+        budget=config.budget if limits else None,
+        msa_seconds=search_seconds(alignments, config, model) / cores,
+    )
+    edges = sorted(config.batch.bucket_edges) if config.batch.bucket_edges else None
+    return assign(
+        demands,
+        classes,
+        model,
+        kept,
+        objective=config.objective,
+        bucket_edges=edges,
+        max_targets=config.batch.max_targets,
+        max_residues=config.batch.max_residues,
+    ).buckets
 
 
-def _all_ids(records: Sequence[_Accepted | Refusal]) -> Iterator[str]:
-    """Ids of all records; those of the refused give way to those of targets."""
-    taken = [record.target.id for record in records if isinstance(record, _Accepted)]
-    wanted = [safe_id(*_called(record)) for record in records if isinstance(record, Refusal)]
-    free = iter(unique_ids(taken + wanted)[len(taken) :])
-    for record in records:
-        yield next(free) if isinstance(record, Refusal) else record.target.id
-
-
-def _called(refusal: Refusal) -> tuple[str, str]:
-    """What a refused record calls itself, and what it is called if that says nothing."""
-    words = refusal.header.split(maxsplit=1) or [Path(refusal.file).name]
-    return words[0], f"record-{refusal.record}"
+def _fetched(records: Records, present: Present) -> list[Batch]:
+    stored = np.flatnonzero(present.stored)
+    of_kind = [stored[records.complexes[stored] == several].tolist() for several in (False, True)]
+    return [
+        *cut_fetched("s", of_kind, records.lengths),
+        *cut_fetched("r", [sorted(present.found)], records.lengths),
+    ]

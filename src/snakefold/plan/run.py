@@ -10,13 +10,20 @@ from typing import Any
 
 from snakefold import engines, recipes, weights
 from snakefold.config import Config
-from snakefold.contracts import TargetInput
 from snakefold.engines.alphafold2.models import needed_models, preset_for
+from snakefold.errors import SnakefoldError
 from snakefold.msa import databases, search
-from snakefold.plan.planner import Recipes, make_plan
+from snakefold.plan.assign import InfeasibleError
+from snakefold.plan.planner import Draft, Recipes, draft_plan
+from snakefold.plan.tables import batch_rows, remove_tables, target_rows, write_plan
 from snakefold.provenance import write_provenance
+from snakefold.quote.limits import check_limits
+from snakefold.quote.model import Quote
+from snakefold.quote.quote import Search, make_quote
+from snakefold.quote.text import quote_text
 from snakefold.requests import engine_settings, relax_settings
 from snakefold.store import open_store, write_atomically
+from snakefold.targets import Target
 
 Log = Callable[[str], None]
 
@@ -24,20 +31,31 @@ Log = Callable[[str], None]
 _LAYOUT = 1
 
 
-def plan_run(config: Config, folder: Path, log: Log) -> None:
-    """Check databases and parameters, read the input, and write the plan into `folder`.
+def plan_run(config: Config, folder: Path, log: Log) -> Quote:
+    """Check databases and parameters, read the input, say what it takes, and write the plan into `folder`.
+
+    The quote is written (quote.json) and told whatever it says.
 
     Raises:
-        DatabaseMissingError, WeightsMissingError, InputError: before anything is computed.
+        DatabaseMissingError, WeightsMissingError, InputError, InfeasibleError, BudgetError, DeadlineError:
+            before anything is computed or paid; `folder` then holds nothing that passes for a plan.
     """
+    try:
+        return _plan_run(config, folder, log)
+    except SnakefoldError:
+        remove_tables(folder)
+        raise
+
+
+def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
     preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
     databases.check(preset, config.msa, pairing=False)
     parameters = _Parameters(None, rehearsal=False)
     made_with: dict[str, Any] = {}
 
-    def name(targets: Sequence[TargetInput]) -> Recipes:
+    def name(targets: Sequence[Target]) -> Recipes:
         nonlocal parameters
-        pairing = any(len(set(target.chains)) > 1 and target.msa_sha256 is None for target in targets)
+        pairing = any(len(set(target.chains)) > 1 and target.msa is None for target in targets)
         databases.check(preset, config.msa, pairing=pairing)
         parameters = _parameters(config, targets)
         made_with.update(_recipes(config, preset, parameters, targets, pairing=pairing))
@@ -46,15 +64,51 @@ def plan_run(config: Config, folder: Path, log: Log) -> None:
             rehearsal=parameters.rehearsal,
         )
 
-    store = open_store(config.store)
-    plan = make_plan(config, folder, name=name, store=store, check=engines.get(config.engine).check)
+    def draft_within(limits: bool) -> Draft:
+        check = engines.get(config.engine).check
+        store = open_store(config.store)
+        return draft_plan(config, name=name, store=store, check=check, limits=limits, log=log)
+
+    draft, too_much = _within_limits(config, draft_within)
+    log(str(draft))
+    quote = _quote(draft, config, [str(too_much)] if too_much else [])
+    write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
+    log(quote_text(quote))
+    for warning in check_limits(quote, config, target_rows(draft)):
+        log(f"warning: {warning}")
+    if too_much:
+        raise too_much
+    write_plan(folder, draft)
     chosen = {"folder": str(parameters.folder or ""), "rehearsal": parameters.rehearsal}
     write_atomically(folder / "weights.json", (json.dumps(chosen, indent=1) + "\n").encode())
     write_provenance(folder.parent / "provenance.json", config, made_with)
-    log(str(plan))
     if parameters.rehearsal:
         log("REHEARSAL: no model parameters were found, random ones are used. The structures mean nothing.")
         log("`snakefold weights fetch FOLDER` gets the official ones; then set `weights: FOLDER`.")
+    return quote
+
+
+def _within_limits(config: Config, draft: Callable[[bool], Draft]) -> tuple[Draft, InfeasibleError | None]:
+    """The plan within the limits; if there is none, one without them, to quote, and what is wrong."""
+    try:
+        return draft(True), None
+    except InfeasibleError as error:
+        if config.budget is None and config.deadline is None:
+            raise
+        return draft(False), error
+
+
+def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:
+    return make_quote(
+        list(batch_rows(draft)),
+        draft.counts(),
+        [Search(each.name, len(each.chains), each.residues, each.cpu_seconds) for each in draft.chunks],
+        config=config,
+        classes=draft.classes,
+        model=draft.model,
+        rehearsal=draft.recipes.rehearsal,
+        warnings=warnings,
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +117,7 @@ class _Parameters:
     rehearsal: bool
 
 
-def _parameters(config: Config, targets: Sequence[TargetInput]) -> _Parameters:
+def _parameters(config: Config, targets: Sequence[Target]) -> _Parameters:
     """Where the parameters of the models that these targets need are; some engines bring their own."""
     if config.engine != "alphafold2":
         return _Parameters(None, rehearsal=False)
@@ -84,7 +138,7 @@ def _recipes(
     config: Config,
     preset: databases.Preset,
     parameters: _Parameters,
-    targets: Sequence[TargetInput],
+    targets: Sequence[Target],
     *,
     pairing: bool,
 ) -> dict[str, dict[str, Any]]:

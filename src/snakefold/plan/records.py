@@ -1,0 +1,117 @@
+"""The input as the planner sees it: records in order, and their targets, equal ones made one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snakefold.config import Config
+from snakefold.contracts import TargetInput
+from snakefold.errors import InputError, Refusal, TargetError
+from snakefold.inputs.names import safe_id, shown, unique_ids
+from snakefold.paths import resource
+from snakefold.targets import Target, read_records
+
+Check = Callable[[TargetInput], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of the input and the unique targets among them.
+
+    Attributes:
+        rows: every record, in the input's order.
+        targets: the first record of each result, in the input's order.
+        keys: result key of each target.
+        lengths, complexes: residues of each target, and whether it has several chains.
+        computed: for each row the index of the target computed for it, -1 for a refused one.
+    """
+
+    rows: Sequence[Target | Refusal]
+    targets: Sequence[Target]
+    keys: Sequence[str]
+    lengths: NDArray[np.int64]
+    complexes: NDArray[np.bool_]
+    computed: NDArray[np.int64]
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """What was refused, in the input's order."""
+        return [row for row in self.rows if isinstance(row, Refusal)]
+
+    def ids(self) -> Iterator[str]:
+        """Ids of all rows; those of the refused give way to those of targets."""
+        taken = [row.id for row in self.rows if isinstance(row, Target)]
+        if len(taken) == len(self.rows):
+            yield from taken
+            return
+        wanted = [safe_id(*_called(row)) for row in self.refusals]
+        free = iter(unique_ids(taken + wanted)[len(taken) :])
+        for row in self.rows:
+            yield next(free) if isinstance(row, Refusal) else row.id
+
+
+def read_input(config: Config, check: Check | None) -> Records:
+    """Read and check the input; targets with equal chains (and equal A3M, if they bring one) become one.
+
+    Raises:
+        InputError: nothing can be folded, or `on_invalid: stop` and something is refused.
+    """
+    paths = [resource(path) for path in config.inputs]
+    rows = read_records(paths, min_length=config.min_length, max_length=config.max_length)
+    if check is not None:
+        rows = [_checked(row, check) for row in rows]
+    targets: list[Target] = []
+    index_of: dict[str, int] = {}
+    computed = np.full(len(rows), -1, dtype=np.int64)
+    for place, row in enumerate(rows):
+        if isinstance(row, Target):
+            key = row.key if row.msa is None else target_input(row).result_key
+            index = index_of.setdefault(key, len(targets))
+            if index == len(targets):
+                targets.append(row)
+            computed[place] = index
+    refused = bool((computed < 0).any())
+    if not targets or (refused and config.on_invalid == "stop"):
+        raise InputError([row for row in rows if isinstance(row, Refusal)])
+    return Records(
+        rows=rows,
+        targets=targets,
+        keys=list(index_of),
+        lengths=np.fromiter((target.length for target in targets), np.int64, len(targets)),
+        complexes=np.fromiter((len(target.chains) > 1 for target in targets), np.bool_, len(targets)),
+        computed=computed,
+    )
+
+
+def target_input(target: Target) -> TargetInput:
+    """A target in the form of the contracts."""
+    return TargetInput(id=target.id, key=target.key, chains=list(target.chains), msa_sha256=target.msa_sha256)
+
+
+def _checked(row: Target | Refusal, check: Check) -> Target | Refusal:
+    if isinstance(row, Refusal):
+        return row
+    try:
+        check(target_input(row))
+    except TargetError as error:
+        return Refusal(
+            file=row.file,
+            record=row.record,
+            line=row.line,
+            header=shown(row.header),
+            code=str(error.reason),
+            message=error.message,
+            advice=error.advice,
+        )
+    return row
+
+
+def _called(refusal: Refusal) -> tuple[str, str]:
+    """What a refused record calls itself, and what it is called if that says nothing."""
+    words = refusal.header.split(maxsplit=1) or [Path(refusal.file).name]
+    return words[0], f"record-{refusal.record}"

@@ -1,0 +1,211 @@
+"""A draft becomes the files of `results/plan/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from snakefold.errors import Refusal
+from snakefold.inputs.names import shown
+from snakefold.plan.alignments import Chunk, chains_to_align
+from snakefold.plan.batches import Batch
+from snakefold.plan.files import (
+    BatchRow,
+    ChainRow,
+    PlannedBatch,
+    PlannedChain,
+    PlannedChunk,
+    PlannedTarget,
+    State,
+    TargetRow,
+)
+from snakefold.plan.planner import Draft
+from snakefold.plan.records import target_input
+from snakefold.plan.write import remove_others, write_table, write_text
+from snakefold.recipes import sequence_key
+from snakefold.reuse.inputs import batch_recipe
+
+_TABLES = ("targets.tsv", "batches.tsv", "chains.tsv")
+
+
+def write_plan(folder: Path, draft: Draft) -> None:
+    """Write the plan, the tables last, and remove what an earlier one had more of."""
+    members: dict[str, set[str]] = {"batches": set(), "chunks": set()}
+    duplicates = _duplicates(draft)
+    for batch in draft.batches:
+        members["batches"].add(f"{batch.name}.json")
+        planned = _planned_batch(draft, batch, duplicates)
+        write_text(folder / "batches" / f"{batch.name}.json", planned.model_dump_json(indent=1) + "\n")
+    for chunk in draft.chunks:
+        members["chunks"].add(f"{chunk.name}.json")
+        text = _planned_chunk(chunk).model_dump_json(indent=1)
+        write_text(folder / "chunks" / f"{chunk.name}.json", text + "\n")
+    for kind, names in members.items():
+        remove_others(folder / kind, names)
+    refusals = [asdict(refusal) for refusal in draft.records.refusals]
+    write_text(folder / "refusals.json", json.dumps(refusals, indent=1, ensure_ascii=False) + "\n")
+    write_table(folder / "chains.tsv", ChainRow, chain_rows(draft))
+    write_table(folder / "batches.tsv", BatchRow, batch_rows(draft))
+    write_table(folder / "targets.tsv", TargetRow, target_rows(draft))
+
+
+def remove_tables(folder: Path) -> None:
+    """Leave nothing behind that could be taken for a plan."""
+    for name in _TABLES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def batch_rows(draft: Draft) -> Iterator[BatchRow]:
+    """Rows of batches.tsv."""
+    for batch, price in zip(draft.batches, draft.prices.batches, strict=True):
+        lengths = draft.records.lengths[list(batch.members)]
+        yield BatchRow(
+            batch=batch.name,
+            engine=_engine(draft, batch),
+            gpu=batch.gpu,
+            padded_length=batch.padded_length,
+            targets=len(lengths),
+            residues=int(lengths.sum()),
+            shortest=int(lengths.min()),
+            longest=int(lengths.max()),
+            chunks=",".join(_chunks(draft, batch)),
+            seconds=price.seconds,
+            dollars=price.dollars,
+            memory_gb=price.memory_gb,
+            runtime_seconds=price.runtime_seconds,
+        )
+
+
+def target_rows(draft: Draft) -> Iterator[TargetRow]:
+    """Rows of targets.tsv, in the input's order."""
+    seen: set[int] = set()
+    for row, index, name in zip(
+        draft.records.rows, draft.records.computed.tolist(), draft.records.ids(), strict=True
+    ):
+        if isinstance(row, Refusal):
+            source = f"{row.file}:{row.line}" if row.line else row.file
+            reason = f"{row.message} {row.advice}".strip()
+            yield TargetRow(name, State.REFUSED, shown(reason), source=source, header=row.header)
+            continue
+        batch = draft.batches[draft.batch_of[index]]
+        first = draft.records.targets[index].id
+        duplicate = index in seen
+        seen.add(index)
+        yield TargetRow(
+            id=name,
+            state=State.DUPLICATE_OF if duplicate else draft.state(index),
+            reason=f"same sequences as {first}" if duplicate else _reason(draft, index),
+            duplicate_of=first if duplicate else "",
+            length=row.length,
+            chains=len(row.chains),
+            key=row.key,
+            batch=batch.name,
+            bucket=batch.padded_length,
+            seconds=0.0 if duplicate else float(draft.prices.seconds[index]),
+            dollars=0.0 if duplicate else float(draft.prices.dollars[index]),
+            source=f"{row.file}:{row.line}",
+            note=row.note,
+            header=shown(row.header, None),
+        )
+
+
+def chain_rows(draft: Draft) -> Iterator[ChainRow]:
+    """Rows of chains.tsv: chains to search, in the order in which batches need them."""
+    met: set[str] = set()
+    for batch in draft.batches:
+        for chain in _chains(draft, batch):
+            if chain in draft.chunk_of and chain not in met:
+                met.add(chain)
+                chunk = draft.chunks[draft.chunk_of[chain]]
+                yield ChainRow(sequence_key([chain]), len(chain), chunk.name, batch.name)
+
+
+def _reason(draft: Draft, index: int) -> str:
+    target = draft.records.targets[index]
+    recipe = draft.recipes.of(len(target.chains))
+    match draft.state(index):
+        case State.STORED:
+            return f"result {recipe} is in the store"
+        case State.REUSED:
+            return shown(f"{draft.present.found[index].structure} has these sequences", None)
+    if target.msa is not None:
+        alignment = "it brings its alignment"
+    elif draft.alignments.stored(target):
+        alignment = "its alignment is in the store"
+    else:
+        alignment = "to align"
+    return f"no result {recipe} in the store; {alignment}"
+
+
+def _engine(draft: Draft, batch: Batch) -> str:
+    return "reuse" if batch.members[0] in draft.present.found else draft.engine
+
+
+def _recipe(draft: Draft, batch: Batch) -> str:
+    """What the batch's results are called in the store."""
+    if batch.members[0] in draft.present.found:
+        found = {draft.records.keys[index]: draft.present.found[index] for index in batch.members}
+        return batch_recipe(found)
+    return draft.recipes.of(len(draft.records.targets[batch.members[0]].chains))
+
+
+def _chains(draft: Draft, batch: Batch) -> Iterator[str]:
+    """Chains whose alignments the batch needs."""
+    if batch.gpu:
+        yield from chains_to_align(draft.records.targets[member] for member in batch.members)
+
+
+def _chunks(draft: Draft, batch: Batch) -> list[str]:
+    numbers = {draft.chunk_of[chain] for chain in _chains(draft, batch) if chain in draft.chunk_of}
+    return [draft.chunks[number].name for number in sorted(numbers)]
+
+
+def _duplicates(draft: Draft) -> dict[int, list[str]]:
+    """Ids of the records that get another's result, by the index of its target."""
+    duplicates: dict[int, list[str]] = {}
+    seen: set[int] = set()
+    for index, name in zip(draft.records.computed.tolist(), draft.records.ids(), strict=True):
+        if index in seen:
+            duplicates.setdefault(index, []).append(name)
+        elif index >= 0:
+            seen.add(index)
+    return duplicates
+
+
+def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]]) -> PlannedBatch:
+    chains = {sequence_key([chain]): chain for chain in _chains(draft, batch)}
+    paired = sorted(key for key, chain in chains.items() if chain in draft.alignments.paired)
+    recipes = draft.recipes
+    return PlannedBatch(
+        batch=batch.name,
+        engine=_engine(draft, batch),
+        gpu=batch.gpu,
+        recipe=_recipe(draft, batch),
+        msa_recipes={key: recipes.paired_msa if key in paired else recipes.msa for key in sorted(chains)},
+        paired=paired,
+        rehearsal=recipes.rehearsal,
+        padded_length=batch.padded_length,
+        chunks=_chunks(draft, batch),
+        targets=[_planned(draft, member, duplicates) for member in batch.members],
+    )
+
+
+def _planned(draft: Draft, index: int, duplicates: dict[int, list[str]]) -> PlannedTarget:
+    target = draft.records.targets[index]
+    return PlannedTarget(
+        target=target_input(target),
+        duplicates=duplicates.get(index, []),
+        msa_path=None if target.msa is None else str(target.msa),
+        found=draft.present.found.get(index),
+    )
+
+
+def _planned_chunk(chunk: Chunk) -> PlannedChunk:
+    return PlannedChunk(
+        chunk=chunk.name,
+        recipe=chunk.recipe,
+        pairing=chunk.pairing,
+        chains=[PlannedChain(key=sequence_key([chain]), sequence=chain) for chain in chunk.chains],
+    )
