@@ -2,13 +2,14 @@
 
 from .auth import API_KEY, NO_ACCESS_KEY, READ_ONLY_KEY, Scope
 from .clock import Clock, ManualClock
-from .endpoint import Endpoint, Worker
+from .endpoint import Endpoint
 from .faults import Fault, Faults
 from .jobs import Job, Policy, State
 from .processes import ProcessWorkers
 from .scaling import Scaling, WorkerState
 from .service import Call, Emulator, EmulatorThread
 from .stubs import StubWorkers
+from .worker import Worker
 
 __all__ = [
     "API_KEY",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .endpoint import Endpoint, resolve
+from .clock import resolve
+from .endpoint import Endpoint
 from .jobs import Job, Policy, State
 from .limits import PAYLOAD
 

@@ -34,6 +34,11 @@ class Timer:
 def _nothing() -> None: ...
 
 
+def resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
 class Clock:
     """Seconds since 1970 on a clock that runs `speed` times as fast as the wall's.
 

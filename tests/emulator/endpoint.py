@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 import json
 import secrets
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
-from .clock import Clock, Timer
-from .faults import Fault, Faults
+from . import inject
+from .clock import Clock, Timer, resolve
+from .faults import Faults
 from .jobs import Attempt, Job, JobTable, Policy, State
 from .limits import PAYLOAD, Limiter
 from .scaling import Load, Scaling, WorkerState, billed_seconds, workers_to_start
+from .worker import Backend, Worker
 
 STOP_GRACE = 5.0
 CRASH_BACKOFF = 30.0
@@ -27,55 +28,11 @@ class TooLarge(Exception):
     """A payload or a result over the documented size."""
 
 
-@dataclasses.dataclass(eq=False)
-class Worker:
-    """One worker; `billed` holds the seconds of earlier starts of a worker that crashed and was started again."""
-
-    id: str
-    placed: float
-    state: WorkerState = WorkerState.INITIALIZING
-    started: float | None = None
-    ready: float | None = None
-    stopped: float | None = None
-    billed: int = 0
-    stopping: bool = False
-    reason: str = ""
-    crashes: int = 0
-    busy: dict[str, Job] = dataclasses.field(default_factory=dict)
-    idle_timer: Timer | None = None
-    leaving: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
-
-    @property
-    def gone(self) -> bool:
-        return self.state is WorkerState.STOPPED
-
-    @property
-    def starting(self) -> bool:
-        return self.state in (WorkerState.INITIALIZING, WorkerState.THROTTLED, WorkerState.UNHEALTHY)
-
-    def billed_seconds(self, now: float) -> int:
-        return self.billed + billed_seconds(self.started, self.stopped, now)
-
-
-def resolve(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-class Backend(Protocol):
-    """What workers are made of: `start` leads to Endpoint.ready or .crashed, `stop` to Endpoint.gone."""
-
-    def start(self, endpoint: Endpoint, worker: Worker) -> None: ...
-    def stop(self, endpoint: Endpoint, worker: Worker, *, kill: bool = False) -> None: ...
-    def cancel(self, endpoint: Endpoint, worker: Worker, job: Job) -> None: ...
-    async def close(self) -> None: ...
-
-
 class Endpoint:
     """An endpoint id with its queue, scaling, limits and bill.
 
-    Tests may set `capacity` (workers that can be placed; None: enough) and `crash_loop` at any time, then call
-    `scale`; the same is done by faults of these names.
+    Tests may set `capacity` (workers that can be placed; None: enough) and `crash_loop` at any time, then
+    call `scale`; faults do the same.
     """
 
     def __init__(
@@ -130,7 +87,12 @@ class Endpoint:
         if self._idle_check is None:
             self._check_idle_endpoint()
         return self.jobs.submit(
-            given, operation, policy, webhook=webhook, s3_config=s3_config, prepare=self._plan_job_faults
+            given,
+            operation,
+            policy,
+            webhook=webhook,
+            s3_config=s3_config,
+            prepare=lambda job: inject.on_submit(self, job),
         )
 
     def done(self, worker_id: str, job_id: str, body: dict[str, Any], size: int) -> bool:
@@ -227,7 +189,7 @@ class Endpoint:
         """The worker no longer runs a job it was told to stop, or whose result was dropped."""
         job = worker.busy.pop(job_id, None)
         if job is not None:
-            self.jobs.stopped(job, worker.id)
+            self.jobs.stopped(job, worker.id, "DROPPED" if job.live else None)
             self._rest(worker)
 
     def crashed(self, worker: Worker, reason: str) -> None:
@@ -264,23 +226,31 @@ class Endpoint:
 
     def dispatch(self) -> None:
         """Give what waits to those who ask."""
-        while self._asking and not self.closed:
-            worker_id, (most, give) = next(iter(self._asking.items()))
-            worker = self.workers[worker_id]
-            if next(self.jobs.waiting(), None) is None:
-                return
-            del self._asking[worker_id]
-            if worker.idle_timer is not None:
-                worker.idle_timer.cancel()
-                worker.idle_timer = None
-            taken = list(islice(self.jobs.waiting(), most))
-            # Both before anything else happens: starting a job may scale, finish or cancel.
-            worker.state = WorkerState.RUNNING
-            worker.busy.update({job.id: job for job in taken})
-            for job in taken:
-                self.jobs.start(job, worker_id)
-                self._job_faults_of_take(worker, job)
-            give(taken)
+        while self._asking and not self.closed and next(self.jobs.waiting(), None) is not None:
+            worker_id = next(iter(self._asking))
+            self.hand(worker_id, list(islice(self.jobs.waiting(), self._asking[worker_id][0])))
+
+    def hand(self, worker_id: str, jobs: list[Job]) -> None:
+        """Give jobs to a worker that asks."""
+        _, give = self._asking.pop(worker_id)
+        worker = self.workers[worker_id]
+        if worker.idle_timer is not None:
+            worker.idle_timer.cancel()
+            worker.idle_timer = None
+        # Both before anything else happens: starting a job may scale, finish or cancel.
+        worker.state = WorkerState.RUNNING
+        worker.busy.update({job.id: job for job in jobs})
+        for job in jobs:
+            self.jobs.start(job, worker_id)
+            inject.on_take(self, worker, job)
+        give(jobs)
+
+    def asking(self) -> list[str]:
+        """Ids of the workers that wait for a job."""
+        return list(self._asking)
+
+    def live_workers(self) -> list[Worker]:
+        return list(self._live.values())
 
     def scale(self) -> None:
         """Start the workers that the load asks for now; workersMin are kept."""
@@ -290,9 +260,12 @@ class Endpoint:
             if worker.state is WorkerState.THROTTLED:
                 self._begin(worker)
         for _ in range(workers_to_start(self.scaling, self._load())):
-            worker = Worker(secrets.token_hex(7), self.clock.now())
-            self.workers[worker.id] = self._live[worker.id] = worker
-            self._begin(worker)
+            self.add_worker()
+
+    def add_worker(self) -> None:
+        worker = Worker(secrets.token_hex(7), self.clock.now())
+        self.workers[worker.id] = self._live[worker.id] = worker
+        self._begin(worker)
 
     def stop(self, worker: Worker, reason: str, *, kill: bool = False) -> None:
         if worker.gone or (worker.stopping and not kill):
@@ -379,63 +352,6 @@ class Endpoint:
     def _notify(self, job: Job) -> None:
         for future in self._watchers.pop(job.id, ()):
             resolve(future, None)
-
-    def _plan_job_faults(self, job: Job) -> None:
-        faults = self.faults.for_job(self.id, job.id, job.number, job.input)
-        later = self.clock.call_later
-        if "stuck" in faults:
-            job.stuck = True
-        if "cancelled" in faults:
-            later(faults["cancelled"].seconds, lambda: self.jobs.end(job, State.CANCELLED))
-        if "lost" in faults:
-            later(faults["lost"].seconds, lambda: self.jobs.delete(job, "lost"))
-
-    def _job_faults_of_take(self, worker: Worker, job: Job) -> None:
-        faults = self.faults.of_job(job.id)
-        later = self.clock.call_later
-        if "timed_out" in faults:
-            later(faults["timed_out"].seconds, lambda: self.jobs.end(job, State.TIMED_OUT, "job timed out"))
-        if "worker_dies" in faults and len(job.attempts) == 1:
-            later(faults["worker_dies"].seconds, lambda: self.stop(worker, "killed by a fault", kill=True))
-        if "twice" in faults and len(job.attempts) == 1:
-            later(0.0, lambda: self._run_again(job))
-
-    def _run_again(self, job: Job) -> None:
-        """Hand a job that is being run to the next worker that asks as well."""
-        if job.state is not State.IN_PROGRESS or self.closed:
-            return
-        if not self._asking:
-            if len(self._live) < self.scaling.workers_max + 1 and not any(
-                w.starting for w in self._live.values()
-            ):
-                worker = Worker(secrets.token_hex(7), self.clock.now())
-                self.workers[worker.id] = self._live[worker.id] = worker
-                self._begin(worker)
-            self.clock.call_later(0.25, lambda: self._run_again(job))
-            return
-        worker_id, (_, give) = self._asking.popitem()
-        worker = self.workers[worker_id]
-        if worker.idle_timer is not None:
-            worker.idle_timer.cancel()
-        worker.state = WorkerState.RUNNING
-        worker.busy[job.id] = job
-        self.jobs.start(job, worker_id)
-        give([job])
-
-    def apply(self, fault: Fault) -> None:
-        """A fault of the endpoint, now; those that last end by themselves after its seconds."""
-        if fault.what == "no_capacity":
-            self.capacity = 0
-            self.clock.call_later(fault.seconds, self._recover)
-        elif fault.what == "crash_loop":
-            self.crash_loop = True
-            self.clock.call_later(fault.seconds, self._recover)
-        elif fault.what == "scaled_to_zero":
-            self.scaling.workers_max = 0
-
-    def _recover(self) -> None:
-        self.capacity, self.crash_loop = None, False
-        self.scale()
 
     def _check_idle_endpoint(self) -> None:
         idle = self.clock.now() - self._last_request

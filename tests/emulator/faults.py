@@ -28,7 +28,7 @@ CALL_FAULTS = {
     "truncated": "takes effect and closes in the middle of the answer",
     "empty": "takes effect and answers 200 with no body",
     "slow": "takes effect and answers `seconds` later",
-    "unknown_state": "takes effect; the status in the answer is `error` (default PAUSED), a state nobody knows",
+    "unknown_state": "takes effect; the status in the answer is `error` (PAUSED), a state nobody knows",
 }
 JOB_FAULTS = {
     "failed": "runs and ends FAILED with `error`",
@@ -37,7 +37,7 @@ JOB_FAULTS = {
     "lost": "vanishes `seconds` after submission: /status is 404",
     "stuck": "stays IN_QUEUE",
     "no_output": "ends COMPLETED without output",
-    "corrupt": "ends COMPLETED with one byte of its longest string (base64 where it is) changed, or `change`d",
+    "corrupt": "ends COMPLETED with a byte of its longest string or base64 changed, or `change`d",
     "wrong_sha256": "ends COMPLETED with every sha256 in its output changed",
     "twice": "is given to two workers; the first result counts",
     "worker_dies": "its worker dies `seconds` after taking it, once",
@@ -91,7 +91,7 @@ class Fault:
 
 
 class Faults:
-    """Rules, and `rates`: the share of calls and jobs that suffer a fault by chance, the same for equal seeds."""
+    """Rules, and `rates`: shares of calls and jobs that suffer a fault by chance, as the seed has it."""
 
     def __init__(
         self, rules: Iterable[Fault] = (), *, rates: Mapping[str, float] | None = None, seed: int = 0
@@ -235,7 +235,7 @@ def _replaced(value: Any, old: str, new: str) -> Any:
 
 
 def read_faults(path: Path) -> Faults:
-    """A script: `{seed: 1, rates: {failed: 0.01}, rules: [{what: reset_after, on: run, nth: 2}]}` as YAML or JSON.
+    """A script: `{seed: 1, rates: {failed: 0.01}, rules: [{what: reset_after, nth: 2}]}`, YAML or JSON.
 
     Raises:
         ValueError: the file is no such script; the text says where.

@@ -1,7 +1,7 @@
 """Jobs of one endpoint and the states they go through: the queue, its clock-driven ends, and nothing of HTTP.
 
-IN_QUEUE → IN_PROGRESS → COMPLETED | FAILED | CANCELLED | TIMED_OUT. Only `retry` leads out of a final state, and
-only out of FAILED and TIMED_OUT. A time-to-live or the retention of results deletes a job: it is unknown then.
+IN_QUEUE → IN_PROGRESS → COMPLETED | FAILED | CANCELLED | TIMED_OUT. Only `retry` leads out of a final state,
+and only out of FAILED and TIMED_OUT. Time-to-live and retention delete a job: it is unknown then.
 """
 
 from __future__ import annotations
@@ -266,9 +266,9 @@ class JobTable:
         job.stream.clear()
         self.removed(job, running_on)
 
-    def stopped(self, job: Job, worker: str) -> None:
-        """A worker gave up a job that it had been told to stop."""
-        self._end_attempt(job, worker, job.deleted.upper() or job.state.value)
+    def stopped(self, job: Job, worker: str, outcome: str | None = None) -> None:
+        """A worker gave up a job; by default because of the state the job is in."""
+        self._end_attempt(job, worker, outcome or job.deleted.upper() or job.state.value)
 
     def _end_attempt(self, job: Job, worker: str, outcome: str) -> None:
         for attempt in reversed(job.attempts):

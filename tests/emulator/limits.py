@@ -21,7 +21,7 @@ class Limit:
     concurrent: int | None
 
 
-# https://docs.runpod.io/serverless/endpoints/send-requests#rate-limits (2026-08-20); what is not listed has none.
+# https://docs.runpod.io/serverless/endpoints/send-requests#rate-limits (2026-08-20)
 DOCUMENTED: Mapping[str, Limit] = {
     "runsync": Limit(2000, 400),
     "run": Limit(1000, 200),

@@ -1,6 +1,6 @@
 """Management API v2: templates, serverless endpoints and their workers, network volumes, the GPU catalogue.
 
-An endpoint created here takes jobs at once, on stub workers or what `Account.workers_for` makes of its settings.
+An endpoint created here takes jobs at once, on stub workers or what `Account.workers_for` makes of it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from . import management_models as models
 from .auth import refusal
-from .endpoint import Backend, Endpoint, Worker
+from .endpoint import Endpoint
 from .scaling import POOLS, Scaling, WorkerState
 from .stubs import StubWorkers
+from .worker import Backend, Worker
 
 if TYPE_CHECKING:
     from .service import Emulator
@@ -306,7 +307,7 @@ def _gpus() -> list[dict[str, Any]]:
         {
             "id": card, "name": card.removeprefix("NVIDIA "), "pool": pool, "manufacturer": "NVIDIA",
             "memory": memory, "secure": True, "community": False, "maxCount": {"secure": 8, "community": 0},
-            "price": {"secure": round(price * 3600, 2), "community": 0.0, "serverless": round(price * 3600, 3)},
+            "price": {"secure": round(price * 3600, 2), "community": 0, "serverless": round(price * 3600, 4)},
         }
         for pool, (price, card, memory) in POOLS.items()
     ]  # fmt: skip

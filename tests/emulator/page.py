@@ -1,4 +1,4 @@
-"""What the emulator shows of itself: /emulator/state for programs, / for people. No key: it is this machine's."""
+"""What the emulator shows of itself, without a key: /emulator/state for programs, / for people."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
 <title>Emulated RunPod service</title>
-<style>body{{font:15px system-ui;margin:2rem;max-width:60rem}}td,th{{text-align:left;padding:.2rem .8rem .2rem 0}}
+<style>body{{font:15px system-ui;margin:2rem;max-width:60rem}}
+td,th{{text-align:left;padding:.2rem .8rem .2rem 0}}
 code{{background:#8882;padding:.1rem .3rem}}</style>
 <h1>Emulated RunPod service</h1>
 <p>No GPU is rented and nothing is paid. Jobs API <code>{url}</code>, API key <code>{key}</code>,
-management API <code>{management}</code>; everything here as JSON: <a href="/emulator/state">/emulator/state</a>.</p>
+management API <code>{management}</code>; the same as JSON: <a href="/emulator/state">here</a>.</p>
 <table><tr><th>endpoint<th>jobs<th>workers<th>billed</tr>{endpoints}</table>
 <h2>Latest jobs</h2><table><tr><th>job<th>endpoint<th>state<th>executions</tr>{jobs}</table>
 </html>"""
@@ -75,7 +76,7 @@ def routes(router: web.UrlDispatcher, service: Emulator) -> None:
         )
         jobs = "".join(
             f"<tr><td><code>{html.escape(job.id)}</code><td>{html.escape(name)}"
-            f"<td>{job.state.value}{' (deleted: ' + job.deleted + ')' if job.deleted else ''}<td>{len(job.attempts)}"
+            f"<td>{job.state.value}{f' ({job.deleted})' if job.deleted else ''}<td>{len(job.attempts)}"
             for name, endpoint in service.endpoints.items()
             for job in list(endpoint.jobs.records.values())[:-21:-1]
         )

@@ -1,4 +1,4 @@
-"""Workers that are processes: the SDK's own worker loop around a real handler, started and killed by the scaler."""
+"""Workers that are processes: the SDK's own loop around a real handler, started and killed by the scaler."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .endpoint import Endpoint, Worker
+from .endpoint import Endpoint
 from .jobs import Job
+from .worker import Worker
 
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
 _CONTAINER = Path(__file__).with_name("container.py")
@@ -26,7 +27,8 @@ class ProcessWorkers:
         command: argument list; a single `*.py` or module name runs with this interpreter.
         env: environment besides the platform's variables and a few of this process (PATH, PYTHONPATH, …). The
             caller's own secrets are not passed on.
-        folder: where workers have their home and leave `<worker>.log`; default: a temporary one, removed at the end.
+        folder: where workers have their home and leave `<worker>.log`; default: a temporary one, removed
+            at the end.
     """
 
     def __init__(

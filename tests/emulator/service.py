@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from . import api, management, page, workers
+from . import api, inject, management, page, workers
 from .auth import API_KEY, DEFAULT_KEYS, Scope, refusal
 from .clock import Clock, ManualClock
-from .endpoint import Backend, Endpoint
+from .endpoint import Endpoint
 from .faults import Fault, Faults
 from .jobs import Job
 from .limits import TooManyRequests
@@ -28,6 +28,7 @@ from .scaling import Scaling
 from .stubs import StubWorkers
 from .transport import answer_with_fault
 from .webhooks import Webhooks
+from .worker import Backend
 
 T = TypeVar("T")
 
@@ -53,8 +54,8 @@ class Emulator:
     ...     runpod.endpoint_url_base = service.url
 
     Args:
-        endpoints: endpoint id → its workers (StubWorkers, ProcessWorkers), or an Endpoint's settings as a dict
-            with `workers` and any keyword of `Endpoint`.
+        endpoints: endpoint id → its workers (StubWorkers, ProcessWorkers), or a dict with `workers` and any
+            keyword of `Endpoint`.
         clock: default: the wall's. ManualClock: nothing happens but by `advance`.
         faults: rules and rates, for all endpoints.
         keys: API keys and their scopes.
@@ -175,7 +176,7 @@ class Emulator:
             return
         for endpoint in self.endpoints.values():
             if fault.endpoint in ("*", endpoint.id):
-                endpoint.apply(fault)
+                inject.apply(endpoint, fault)
 
     # Calls
 

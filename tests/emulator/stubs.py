@@ -1,4 +1,4 @@
-"""Workers inside the emulator's own process: a coroutine and a duration on the clock, thousands of them cheap."""
+"""Workers inside the emulator's own process: a coroutine and a duration on the clock; thousands are cheap."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from .endpoint import Endpoint, TooLarge, Worker
+from .endpoint import Endpoint, TooLarge
 from .jobs import Job
+from .worker import Worker
 
 if TYPE_CHECKING:
     from .clock import Timer

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from .api import Operation, answer, problem
-from .endpoint import Endpoint, TooLarge, Worker, resolve
+from .clock import resolve
+from .endpoint import Endpoint, TooLarge
 from .jobs import Job
 from .processes import ProcessWorkers
+from .worker import Worker
 
 if TYPE_CHECKING:
     from .service import Emulator

@@ -1,0 +1,53 @@
+"""One worker as the service keeps it, and what makes workers do things."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
+
+from .clock import Timer
+from .jobs import Job
+from .scaling import WorkerState, billed_seconds
+
+if TYPE_CHECKING:
+    from .endpoint import Endpoint
+
+
+@dataclasses.dataclass(eq=False)
+class Worker:
+    """One worker; `billed` holds the seconds of earlier starts of one that crashed and was started again."""
+
+    id: str
+    placed: float
+    state: WorkerState = WorkerState.INITIALIZING
+    started: float | None = None
+    ready: float | None = None
+    stopped: float | None = None
+    billed: int = 0
+    stopping: bool = False
+    reason: str = ""
+    crashes: int = 0
+    busy: dict[str, Job] = dataclasses.field(default_factory=dict)
+    idle_timer: Timer | None = None
+    leaving: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+
+    @property
+    def gone(self) -> bool:
+        return self.state is WorkerState.STOPPED
+
+    @property
+    def starting(self) -> bool:
+        return self.state in (WorkerState.INITIALIZING, WorkerState.THROTTLED, WorkerState.UNHEALTHY)
+
+    def billed_seconds(self, now: float) -> int:
+        return self.billed + billed_seconds(self.started, self.stopped, now)
+
+
+class Backend(Protocol):
+    """What workers are made of: `start` leads to Endpoint.ready or .crashed, `stop` to Endpoint.gone."""
+
+    def start(self, endpoint: Endpoint, worker: Worker) -> None: ...
+    def stop(self, endpoint: Endpoint, worker: Worker, *, kill: bool = False) -> None: ...
+    def cancel(self, endpoint: Endpoint, worker: Worker, job: Job) -> None: ...
+    async def close(self) -> None: ...
