@@ -35,6 +35,7 @@ __all__ = [
     "default_folder",
     "draw_rehearsal",
     "fetch",
+    "find",
     "identity",
     "locate",
     "report_check",
@@ -91,16 +92,24 @@ def locate(
         WeightsMissingError: the folder named lacks a model, or the user's data folder holds some but not
             all: random parameters never stand in for official ones that were meant to be there.
     """
-    if setting not in ("auto", "rehearsal"):
-        return _existing(Path(setting).expanduser(), needed, "the setting `weights`")
-    if setting == "auto":
-        if named := os.environ.get(ENVIRONMENT):
-            return _existing(Path(named).expanduser(), needed, f"${ENVIRONMENT}")
-        if any(parameters_file(default_folder(), name).is_file() for name in needed):
-            return _existing(default_folder(), needed, "the user's data folder")
+    if (found := find(setting, needed)) is not None:
+        return found
     folder = cache / f"rehearsal-{rehearsal.blocks}-blocks"
     rehearsal_parameters.draw(folder, needed if drawn is None else drawn, rehearsal.blocks)
     return Weights(folder, rehearsal=True, blocks=rehearsal.blocks)
+
+
+def find(setting: str, needed: Sequence[str]) -> Weights | None:
+    """The parameters that `locate` takes; None where it would draw random ones. Raises what it raises."""
+    if setting == "rehearsal":
+        return None
+    if setting != "auto":
+        return _existing(Path(setting).expanduser(), needed, "the setting `weights`")
+    if named := os.environ.get(ENVIRONMENT):
+        return _existing(Path(named).expanduser(), needed, f"${ENVIRONMENT}")
+    if any(parameters_file(default_folder(), name).is_file() for name in needed):
+        return _existing(default_folder(), needed, "the user's data folder")
+    return None
 
 
 def draw_rehearsal(

@@ -31,16 +31,29 @@ def add(commands: Commands) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
+    if options.config is not None:
+        _step(options)
+        return
+    from snakefold.plan.preview import preview
+
+    config = settings_of(options)
+    folder = options.out or Path(config.results) / "quote"
+    if folder.resolve() == (Path(config.results) / "plan").resolve():
+        raise SnakefoldError(f"{folder}: is where a run keeps its plan. Choose another folder for --out.")
+    preview(config, folder, _log)
+    _log(f"Nothing was started. The plan is in {folder}.")
+
+
+def _step(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
     from snakefold.plan.run import plan_run
+    from snakefold.quote import close_bill
 
-    if options.config is not None:
-        if options.out is None or options.input or options.configfile or options.set:
-            raise SnakefoldError("--config takes --out and no other settings: the file has them all.")
-        plan_run(read_config(options.config), options.out, _log)
-        return
-    config = settings_of(options)
-    plan_run(config, options.out or Path(config.results) / "quote", _log)
+    if options.out is None or options.input or options.configfile or options.set:
+        raise SnakefoldError("--config takes --out and no other settings: the file has them all.")
+    for warning in close_bill(options.out.parent):
+        _log(f"warning: {warning}")
+    plan_run(read_config(options.config), options.out, _log)
 
 
 def _log(line: str) -> None:

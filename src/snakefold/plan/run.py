@@ -50,7 +50,7 @@ def plan_run(config: Config, folder: Path, log: Log) -> Quote:
 def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
     preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
     databases.check(preset, config.msa, pairing=False)
-    parameters = _Parameters(None, rehearsal=False)
+    parameters = Parameters(None, rehearsal=False)
     made_with: dict[str, Any] = {}
 
     def name(targets: Sequence[Target]) -> Recipes:
@@ -58,7 +58,7 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
         pairing = any(len(set(target.chains)) > 1 and target.msa is None for target in targets)
         databases.check(preset, config.msa, pairing=pairing)
         parameters = _parameters(config, targets)
-        made_with.update(_recipes(config, preset, parameters, targets, pairing=pairing))
+        made_with.update(recipes_of(config, preset, parameters, targets, pairing=pairing))
         return Recipes(
             **{each: recipes.digest(recipe) for each, recipe in made_with.items()},
             rehearsal=parameters.rehearsal,
@@ -69,15 +69,7 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
         store = open_store(config.store)
         return draft_plan(config, name=name, store=store, check=check, limits=limits, log=log)
 
-    draft, too_much = _within_limits(config, draft_within)
-    log(str(draft))
-    quote = _quote(draft, config, [str(too_much)] if too_much else [])
-    write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
-    log(quote_text(quote))
-    for warning in check_limits(quote, config, target_rows(draft)):
-        log(f"warning: {warning}")
-    if too_much:
-        raise too_much
+    draft, quote = quoted_draft(config, folder, draft_within, log)
     write_plan(folder, draft)
     chosen = {"folder": str(parameters.folder or ""), "rehearsal": parameters.rehearsal}
     write_atomically(folder / "weights.json", (json.dumps(chosen, indent=1) + "\n").encode())
@@ -86,6 +78,34 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
         log("REHEARSAL: no model parameters were found, random ones are used. The structures mean nothing.")
         log("`snakefold weights fetch FOLDER` gets the official ones; then set `weights: FOLDER`.")
     return quote
+
+
+def quoted_draft(
+    config: Config,
+    folder: Path,
+    draft: Callable[[bool], Draft],
+    log: Log,
+    warnings: Sequence[str] = (),
+) -> tuple[Draft, Quote]:
+    """Draft a plan, write its quote into `folder`, tell it, and hold it against the limits.
+
+    Args:
+        draft: drafts the plan, within the limits (True) or as if there were none.
+        warnings: filled by `draft` with what the quote should say.
+
+    Raises:
+        InfeasibleError, BudgetError, DeadlineError: the quote has been written and told all the same.
+    """
+    drafted, too_much = _within_limits(config, draft)
+    log(str(drafted))
+    quote = _quote(drafted, config, [*warnings, *([str(too_much)] if too_much else [])])
+    write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
+    log(quote_text(quote))
+    for warning in check_limits(quote, config, target_rows(drafted)):
+        log(f"warning: {warning}")
+    if too_much:
+        raise too_much
+    return drafted, quote
 
 
 def _within_limits(config: Config, draft: Callable[[bool], Draft]) -> tuple[Draft, InfeasibleError | None]:
@@ -112,15 +132,17 @@ def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:
 
 
 @dataclass(frozen=True)
-class _Parameters:
+class Parameters:
+    """Folder of the parameters (None: the engine brings its own, or they are not here)."""
+
     folder: Path | None
     rehearsal: bool
 
 
-def _parameters(config: Config, targets: Sequence[Target]) -> _Parameters:
+def _parameters(config: Config, targets: Sequence[Target]) -> Parameters:
     """Where the parameters of the models that these targets need are; some engines bring their own."""
     if config.engine != "alphafold2":
-        return _Parameters(None, rehearsal=False)
+        return Parameters(None, rehearsal=False)
     complexes = sum(len(target.chains) > 1 for target in targets)
     official, rehearsed = (
         needed_models(
@@ -131,13 +153,13 @@ def _parameters(config: Config, targets: Sequence[Target]) -> _Parameters:
         for rehearsal in (False, True)
     )
     found = weights.locate(config.weights, config.rehearsal, official, rehearsed)
-    return _Parameters(found.folder, found.rehearsal)
+    return Parameters(found.folder, found.rehearsal)
 
 
-def _recipes(
+def recipes_of(
     config: Config,
     preset: databases.Preset,
-    parameters: _Parameters,
+    parameters: Parameters,
     targets: Sequence[Target],
     *,
     pairing: bool,

@@ -123,11 +123,10 @@ def _over_budget(quote: Quote, budget: float, targets: Iterable[Priced]) -> str:
         lines.append(f"  {quote.cheaper.text}")
     if rows:
         count, cost = _cheapest(rows, budget)
-        lines.append(f"  the {count} cheapest of the {len(rows)} targets to predict: about {money(cost)}")
+        if count:
+            lines.append(f"  the {count} cheapest of the {len(rows)} targets to predict: about {money(cost)}")
         dearest = heapq.nlargest(5, rows, key=lambda row: row.dollars)
-        lines.append(
-            "  without the most expensive: " + _named(dearest, [money(row.dollars) for row in dearest])
-        )
+        lines.append("  the most expensive are " + _named(dearest, [money(row.dollars) for row in dearest]))
     return "\n".join(lines)
 
 
@@ -150,7 +149,7 @@ def _too_late(quote: Quote, deadline: float, targets: Iterable[Priced]) -> str:
     if rows:
         longest = heapq.nlargest(5, rows, key=lambda row: row.seconds)
         lines.append(
-            "  without those that take longest: " + _named(longest, [seconds(row.seconds) for row in longest])
+            "  those that take longest are " + _named(longest, [seconds(row.seconds) for row in longest])
         )
     return "\n".join(lines)
 

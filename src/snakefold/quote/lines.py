@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from snakefold.contracts import TargetOutcome
+from snakefold.errors import SnakefoldError
 from snakefold.quote.execution import Execution, ExecutionRecord
 from snakefold.store import write_atomically
 
@@ -208,13 +209,22 @@ def _state_of_all(execution: Execution) -> str:
 
 
 def read_lines(path: Path) -> list[Line]:
-    """The lines of a bill.tsv; none if it is not there."""
+    """The lines of a bill.tsv; none if it is not there.
+
+    Raises:
+        SnakefoldError: it is something else.
+    """
     if not path.is_file():
         return []
     kinds = {item.name: _KINDS[str(item.type)] for item in fields(Line)}
     with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream, delimiter="\t")
-        return [Line(**{name: kinds[name](row[name]) for name in kinds}) for row in rows]
+        rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        try:
+            return [Line(**{name: kinds[name](row[name]) for name in kinds}) for row in rows]
+        except (KeyError, ValueError, TypeError) as error:
+            raise SnakefoldError(
+                f"{path}: is no bill ({error!r} in line {rows.line_num}). Remove it, or put it right."
+            ) from error
 
 
 def write_lines(path: Path, lines: Iterable[Line]) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from snakefold.quote.bill import Against, Bill
 from snakefold.quote.model import Quote
-from snakefold.quote.units import gigabytes, hours, money, spread
+from snakefold.quote.units import count, gigabytes, hours, money, spread
 
 _STATES = {
     "to_do": "to predict",
     "stored": "in the store: nothing to compute",
     "reused": "taken from your own collection",
     "duplicate_of": "the same as another: computed once",
-    "refused": "refused: results/plan/refusals.json says why",
+    "refused": "refused: refusals.json says why",
 }
 
 
@@ -24,17 +24,23 @@ def quote_text(quote: Quote) -> str:
         lines.append("REHEARSAL: random parameters. The structures will mean nothing.")
     lines.append("Quote" + ("" if quote.batches else ": nothing to predict"))
     rows = [
-        ("targets", f"{count} {_STATES.get(state, state)}")
-        for state, count in quote.targets.items()
-        if count or state == "to_do"
+        ("targets", f"{number:,} {_STATES.get(state, state)}")
+        for state, number in quote.targets.items()
+        if number or state == "to_do"
     ]
     if quote.chains:
-        rows.append(("alignments", f"{quote.chains} chains in {quote.chunks} chunks: {_alignments(quote)}"))
+        rows.append(
+            (
+                "alignments",
+                f"{count(quote.chains, 'chain')} in {count(quote.chunks, 'chunk')}: {_alignments(quote)}",
+            )
+        )
     rows += [
         (
             item.gpu,
-            f"{item.targets} targets in {item.batches} batches, {spread(item.hours, hours)} of "
-            f"{item.workers} worker{'s'[: item.workers != 1]}" + _price(item.dollars_per_second),
+            f"{count(item.targets, 'target')} in {count(item.batches, 'batch', 'batches')}, "
+            f"{spread(item.hours, hours)} of {count(item.workers, 'worker')}"
+            + _price(item.dollars_per_second),
         )
         for item in quote.classes
     ]

@@ -1,0 +1,106 @@
+"""A plan and its price before there is anything to run it with: nothing is started, searched or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from snakefold import engines, recipes, weights
+from snakefold.config import Config
+from snakefold.engines.alphafold2.models import needed_models
+from snakefold.errors import DatabaseMissingError, WeightsMissingError
+from snakefold.msa import databases, search
+from snakefold.plan.planner import Draft, Recipes, draft_plan
+from snakefold.plan.run import Log, Parameters, quoted_draft, recipes_of
+from snakefold.plan.tables import write_plan
+from snakefold.quote.model import Quote
+from snakefold.requests import engine_settings
+from snakefold.store import open_store
+from snakefold.targets import Target
+
+#: Names results that nothing is known of: the store has none under this name.
+_UNKNOWN = "0" * 16
+
+
+def preview(config: Config, folder: Path, log: Log) -> Quote:
+    """Plan and price a run, and write the plan and quote.json into `folder`, which no run reads.
+
+    Databases and model parameters may be missing here, and then are priced by their published sizes. What
+    depends on them cannot be looked up in the store, and is counted as still to do.
+
+    Raises:
+        InputError, ConfigError, InfeasibleError, BudgetError, DeadlineError: as the plan step of a run.
+    """
+    warnings: list[str] = []
+
+    def name(targets: Sequence[Target]) -> Recipes:
+        warnings.clear()  # a plan without limits asks again
+        pairing = any(len(set(target.chains)) > 1 and target.msa is None for target in targets)
+        preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
+        found = _parameters(config, targets, warnings)
+        rehearsal = config.weights == "rehearsal" if found is None else found.rehearsal
+        named = dict.fromkeys(("fold", "complex_fold", "msa", "paired_msa"), _UNKNOWN)
+        try:
+            databases.check(preset, config.msa, pairing=pairing)
+        except DatabaseMissingError as error:
+            first = str(error).splitlines()[0]
+            warnings.append(f"The store was not consulted, for databases are missing here. {first[:-1]}.")
+        else:
+            named |= _digests(config, preset, found, targets, pairing=pairing)
+        return Recipes(**named, rehearsal=rehearsal)
+
+    def draft_within(limits: bool) -> Draft:
+        check = engines.get(config.engine).check
+        return draft_plan(
+            config, name=name, store=open_store(config.store), check=check, limits=limits, log=log
+        )
+
+    draft, quote = quoted_draft(config, folder, draft_within, log, warnings)
+    write_plan(folder, draft)
+    return quote
+
+
+def _digests(
+    config: Config,
+    preset: databases.Preset,
+    found: Parameters | None,
+    targets: Sequence[Target],
+    *,
+    pairing: bool,
+) -> dict[str, str]:
+    """Names of results, as far as they are known: alignments depend on no parameters."""
+    if found is None:
+        made_with: dict[str, dict[str, Any]] = {
+            "msa": search.recipe(config.msa, preset, multimer=False),
+            "paired_msa": search.recipe(config.msa, preset, multimer=pairing),
+        }
+    else:
+        made_with = recipes_of(config, preset, found, targets, pairing=pairing)
+    return {name: recipes.digest(recipe) for name, recipe in made_with.items()}
+
+
+def _parameters(config: Config, targets: Sequence[Target], warnings: list[str]) -> Parameters | None:
+    """The parameters that a run would take; None if they are not here."""
+    if config.engine != "alphafold2":
+        return Parameters(None, rehearsal=False)
+    complexes = sum(len(target.chains) > 1 for target in targets)
+    needed = needed_models(
+        engine_settings(config, rehearsal=False),
+        monomers=complexes < len(targets),
+        multimers=complexes > 0,
+    )
+    try:
+        found = weights.find(config.weights, needed)
+    except WeightsMissingError as error:
+        warnings.append(f"Results were not looked up in the store: {error}")
+        return None
+    if found is not None:
+        return Parameters(found.folder, found.rehearsal)
+    if config.weights != "rehearsal":
+        warnings.append(
+            "No model parameters are here, and results were not looked up in the store. This is the price "
+            "with the official ones; started now, `snakefold run` would be a REHEARSAL "
+            "(--set weights=rehearsal gives its price)."
+        )
+    return None
