@@ -27,7 +27,7 @@ examples:
   python -m tests.emulator --endpoint fold=stub:30 --speed 60 --faults faults.yaml
       stubs of 30 s on a clock sixty times as fast, with a script of faults
 
-faults (rules of a script: {rules: [{what: NAME, on: run, nth: 2}], rates: {NAME: 0.01}, seed: 1}):
+faults (rules of a script: {rules: [{what: NAME, call: run, nth: 2}], rates: {NAME: 0.01}, seed: 1}):
 """
 
 

@@ -2,7 +2,7 @@
 
 A rule names its fault, and the calls or jobs it is for. Rules are plain data, so a script can be a YAML file.
 
->>> Fault("reset_after", on="run", nth=2)          # the second /run is accepted, and its answer lost
+>>> Fault("reset_after", call="run", nth=2)          # the second /run is accepted, and its answer lost
 >>> Fault("failed", nth=(3, 5), error="CUDA error")  # the third and the fifth job fail
 >>> Fault("no_capacity", at=60, seconds=300)       # a minute in, no GPU to be had for five minutes
 """
@@ -57,7 +57,7 @@ class Fault:
 
     Args:
         what: a key of CALL_FAULTS, JOB_FAULTS or ENDPOINT_FAULTS.
-        on: operation of the call (`run`, `status`, `job-done`, …); `*`: any operation of clients.
+        call: operation of the call (`run`, `status`, `job-done`, …); `*`: any operation of clients.
         endpoint: endpoint id; `*`: any.
         nth: which of the matching calls or jobs, from 1; None: all of them.
         times: how often the rule applies at most; None: without limit.
@@ -69,7 +69,7 @@ class Fault:
     """
 
     what: str
-    on: str = "*"
+    call: str = "*"
     endpoint: str = "*"
     nth: int | Sequence[int] | None = None
     times: int | None = None
@@ -128,7 +128,7 @@ class Faults:
         for rule in self.rules:
             if rule.what not in CALL_FAULTS or rule.endpoint not in ("*", endpoint):
                 continue
-            if (rule.on == "*" and not by_worker) or rule.on == operation:
+            if (rule.call == "*" and not by_worker) or rule.call == operation:
                 found = self._hit(rule, found)
         if found is None and self.rates and not by_worker:
             found = self._by_chance(CALL_FAULTS, f"call {self._calls}")

@@ -155,6 +155,9 @@ class Emulator:
         for name, given in self._given.items():
             self.add_endpoint(name, given)
         for fault in self.faults.for_endpoints():
+            if fault.at <= 0:
+                self._apply(fault)
+                continue
             self.clock.call_later(fault.at, functools.partial(self._apply, fault))
         return self
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import runpod
+import runpod  # type: ignore[import-untyped]
 
 
 async def handler(job: dict[str, Any]) -> Any:
