@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from snakefold import __version__
-from snakefold.cli import bill, calibrate, plan, run, simulate, steps, store, tools
+from snakefold.cli import bill, calibrate, plan, reuse, run, simulate, steps, store, tools
 from snakefold.errors import SnakefoldError
 
 
@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     tools.add(commands)
     steps.add(commands)
     store.add(commands)
+    reuse.add(commands)
     return top
 
 

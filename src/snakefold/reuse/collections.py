@@ -133,6 +133,8 @@ def members(tar: Path) -> Iterator[File]:
                 file = classify(place, f"{tar}!{PurePosixPath(member.name).parent}")
                 if file is not None:
                     yield file
+        if tar.stat().st_size % tarfile.BLOCKSIZE:  # tarfile takes half a header for the end
+            raise UnusableError("it is no whole tar (cut short)")
     # ValueError: what tarfile makes of numbers that are none.
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise UnusableError(f"it is no whole tar ({error})") from error

@@ -32,8 +32,9 @@ _PDB_SAYS_PLDDT = re.compile(
     r"^TITLE .*\bALPHAFOLD\b.*\bPREDICTION\b|^(?:TITLE|REMARK) .*\bpLDDT\b", re.MULTILINE | re.IGNORECASE
 )
 _LONGEST_TITLE = 200
-#: snakefold's own mark; in capitals, as it writes it.
-_REHEARSAL = "REHEARSAL"
+#: Where snakefold writes its mark. Not anywhere in the text: REHEARSAL is a sequence of amino acids, too.
+_PDB_REHEARSAL = re.compile(r"^(?:HEADER|TITLE|REMARK) .*\bREHEARSAL\b", re.MULTILINE)
+_CIF_REHEARSAL = ("_struct.title", "_ma_model_list.model_name")
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,17 @@ def read_predicted(data: bytes) -> Predicted:
         text = expand(data).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UnusableError("it is no text") from error
+    is_cif = re.search(r"^data_\S", text, re.MULTILINE) is not None
     block: gemmi.cif.Block | None = None
     try:
-        if re.search(r"^data_\S", text, re.MULTILINE):
+        if is_cif:
             block = gemmi.cif.read_string(text).sole_block()
             structure = gemmi.make_structure_from_block(block)
             _complete_sequences(structure, block)
         else:
             structure = structures.read(text)
     except (RuntimeError, ValueError, SnakefoldError) as error:
-        raise UnusableError(f"it is no valid {'mmCIF' if block else 'PDB'} file ({error})") from error
+        raise UnusableError(f"it is no valid {'mmCIF' if is_cif else 'PDB'} file ({error})") from error
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         raise UnusableError("it holds no atoms")
     _check_is_predicted(structure, block, text)
@@ -107,7 +109,13 @@ def read_predicted(data: bytes) -> Predicted:
     chains = tuple(_sequence(structure, chain) for chain in structure[0])
     plddt = _plddt(structure[0], block)
     title = " ".join(dict(structure.info.items()).get("_struct.title", "").split())
-    return Predicted(chains, structure, plddt, _REHEARSAL in text, title[:_LONGEST_TITLE].rstrip("."))
+    return Predicted(chains, structure, plddt, _is_rehearsal(block, text), title[:_LONGEST_TITLE].rstrip("."))
+
+
+def _is_rehearsal(block: gemmi.cif.Block | None, text: str) -> bool:
+    if block is None:
+        return _PDB_REHEARSAL.search(text) is not None
+    return any("REHEARSAL" in value for name in _CIF_REHEARSAL for value in block.find_values(name))
 
 
 def _complete_sequences(structure: gemmi.Structure, block: gemmi.cif.Block) -> None:
@@ -182,7 +190,8 @@ def _plddt(model: gemmi.Model, block: gemmi.cif.Block | None) -> NDArray[np.floa
         values = [stated.get((residue.subchain, residue.label_seq or 0), np.nan) for residue in residues]
     else:
         values = [residue.find_atom("CA", "*").b_iso for residue in residues]
-    plddt = np.asarray(values, dtype=np.float64)
+    # The B column has two decimals, which gemmi keeps in single precision.
+    plddt = np.asarray(values, dtype=np.float64).round(2)
     if not bool(np.all((plddt >= 0) & (plddt <= 100))):
         raise UnusableError("not every residue has a pLDDT from 0 to 100")
     if bool(plddt.max() <= 1):

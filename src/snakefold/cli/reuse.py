@@ -1,0 +1,43 @@
+"""`snakefold reuse`: index a collection of structures ahead of a run, and see what cannot be taken."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snakefold.cli._command import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    reuse = command(
+        commands,
+        "reuse",
+        _reuse,
+        summary="index a collection of structures that runs take from (the setting `reuse`)",
+        example="snakefold reuse UP000000625_83333_ECOLI_v4.tar --list",
+    )
+    reuse.add_argument("collections", nargs="+", metavar="COLLECTION", help="a folder or a .tar")
+    reuse.add_argument("--list", action="store_true", help="say of every file that cannot be taken why")
+    reuse.add_argument(
+        "--cache", type=Path, default=None, help="folder of the indices; in the user's cache if not given"
+    )
+
+
+def _reuse(options: argparse.Namespace) -> None:
+    from snakefold.reuse.index import open_index
+
+    for collection in options.collections:
+        with open_index(collection, _log, options.cache) as index:
+            if options.list:
+                for place, problem in index.problems():
+                    print(f"{place}\t{problem}")
+            contents = index.contents()
+        print(
+            f"{collection}: {contents.structures} structures, {contents.indexed} can be looked up, "
+            f"{contents.unusable} cannot be taken"
+        )
+
+
+def _log(line: str) -> None:
+    print(line, flush=True)
