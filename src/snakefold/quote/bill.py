@@ -127,18 +127,27 @@ def _executions(results: Path) -> tuple[dict[str, Execution], list[str]]:
 
 
 def _all_lines(results: Path, executions: Mapping[str, Execution], *, run: str) -> list[Line]:
-    """Lines written before, in their order, and those of executions that are new."""
-    # What a job without an archive has cost so far is known anew each time: it may still bring one back.
-    lines = [line for line in read_lines(results / "bill.tsv") if (line.run, line.state) != (THIS, LOST)]
+    """Lines written before, in their order, and those of executions that are new.
+
+    What was merely fetched, and what a job without an archive has cost so far, is found anew each time: the
+    first is never a cost to be kept, and the second may still bring its results.
+    """
+    lines = [line for line in read_lines(results / "bill.tsv") if line.gpu and not _open(line)]
     known = {line.key for line in lines}
     prices = _prices(results)
     for batch, execution in executions.items():
-        if _left_out(execution):
+        planned = _planned(results, batch)
+        # Batches of earlier plans go by their names.
+        gpu = str(planned.get("gpu", "" if batch[:1] in {"s", "r"} else _LOCAL))
+        if _left_out(execution) or (not gpu and (not planned or run == EARLIER)):
             continue
-        gpu = _planned_class(results, batch)
         found = lines_of(execution, gpu, prices.get(gpu, 0.0), run=run)
         lines += [line for line in found if line.key not in known]
     return lines + _lost_lines(results, run)
+
+
+def _open(line: Line) -> bool:
+    return line.run == THIS and line.state == LOST
 
 
 def _lost_lines(results: Path, run: str) -> list[Line]:
@@ -156,11 +165,6 @@ def _left_out(execution: Execution) -> bool:
     return bool(execution.response.outcomes) and all(
         item.reason is Reason.BUDGET for item in execution.response.outcomes
     )
-
-
-def _planned_class(results: Path, batch: str) -> str:
-    """The batch's class; empty for one that only fetches. Batches of earlier plans go by their names."""
-    return str(_planned(results, batch).get("gpu", "" if batch[:1] in {"s", "r"} else _LOCAL))
 
 
 def _planned(results: Path, batch: str) -> dict[str, Any]:
