@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import shutil
 import signal
@@ -10,8 +12,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +79,17 @@ class SeaweedFS:
             aws_secret_access_key=keys.secret,
         )
 
+    def fill(self, bucket: str, names: Iterable[str], content: bytes) -> None:
+        """Make an object of every name, by the file interface, which costs a tenth of S3's signatures."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports["filer"][0], timeout=60)
+        with contextlib.closing(connection):
+            for name in names:
+                connection.request("PUT", f"/buckets/{bucket}/{name}", content)
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != HTTPStatus.CREATED:
+                    raise RuntimeError(f"{name}: {answer.status} {answer.reason}")
+
     def start(self, timeout: float = 60) -> None:
         """Start it and wait until it answers."""
         ports = [
@@ -89,6 +104,7 @@ class SeaweedFS:
             *("-master.electionTimeout=1s", "-master.heartbeatInterval=200ms"),
             *("-volume.max=0", "-volume.preStopSeconds=0", "-filer", "-s3", "-s3.iam=false"),
             *(f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+            "-s3.autoCreateBucket=false",
         ]
         with (self.folder / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -11,30 +11,33 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from itertools import count
+from typing import Any, TypeVar
 
 import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore import exceptions
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from snakefold.errors import StoreError
 from snakefold.store.entry import DAMAGED, Entry, Leftover, Listed, entry_of, unwrap, wrap
 from snakefold.store.location import S3Location
-from snakefold.store.s3_errors import explained, is_absent
+from snakefold.store.s3_errors import explained, is_absent, may_pass
 
-#: Tries of one request. With botocore's backoff (1, 2, 4, … at most 20 s, times a random number) the last is
-#: half a minute after the first: a server may restart in between.
-_ATTEMPTS = 8
+_Answer = TypeVar("_Answer")
+
+#: Tries of one request, half a minute from the first to the last: a server may restart in between. botocore's
+#: own tries are within a second.
+_TRIES = 8
+#: Tries of the first request: a person who mistyped an address need not wait so long.
+_FIRST_TRIES = 3
+_LONGEST_WAIT = 8.0
+#: Tries of an upload that the server reports as done and does not have.
+_UPLOADS = 4
 #: Bytes. Uploads above this are made of parts.
 _PART_SIZE = 32 << 20
-#: Tries of an upload that the server reported as done and does not have, and of a download that broke off.
-_TRANSFERS = 4
-
-_BROKEN_OFF = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError)
 
 # Creating clients is the one thing in boto3 that threads must not do at once.
 _CREATION = threading.Lock()
@@ -45,18 +48,20 @@ class S3Store:
 
     local = None
 
-    def __init__(self, place: S3Location, *, attempts: int = _ATTEMPTS) -> None:
+    def __init__(self, place: S3Location, *, tries: int = _TRIES) -> None:
         """Connect, and ask for one name of the prefix.
 
         Raises:
             StoreError: says what is wrong with keys, bucket, clock or endpoint.
         """
         self.location = str(place)
+        self._tries = tries
         self._bucket = place.bucket
         self._prefix = f"{place.prefix}/" if place.prefix else ""
-        with self._explained():
-            self._s3 = _client(place, attempts)
-            self._s3.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        with explained(self._where()):
+            self._s3 = _client(place)
+        first = {"Bucket": self._bucket, "Prefix": self._prefix, "MaxKeys": 1}
+        self._ask("", lambda: self._s3.list_objects_v2(**first), tries=_FIRST_TRIES)
         self._transfer = TransferConfig(
             multipart_threshold=_PART_SIZE, multipart_chunksize=_PART_SIZE, max_concurrency=4
         )
@@ -94,7 +99,7 @@ class S3Store:
     def put(self, entry: Entry, data: bytes) -> None:
         """Write the entry, over the one that was there."""
         content = wrap(data)
-        for attempt in range(_TRANSFERS):
+        for attempt in range(_UPLOADS):
             _wait(attempt)
             self._upload(entry.name, content)
             # Large uploads have been reported as done and were not there afterwards.
@@ -102,7 +107,7 @@ class S3Store:
             if size == len(content):
                 return
         raise StoreError(
-            f"{self._where(entry.name)}: {len(content)} bytes were sent {_TRANSFERS} times, and the "
+            f"{self._where(entry.name)}: {len(content)} bytes were sent {_UPLOADS} times, and the "
             f"server has {'none' if size is None else size}. Check the storage's free space and state."
         )
 
@@ -126,15 +131,12 @@ class S3Store:
         """Damaged entries that were moved aside, and uploads that killed writers left unfinished."""
         for name, size, modified in self._objects(f"{DAMAGED}/"):
             yield Leftover(name, size, modified)
-        pages = self._s3.get_paginator("list_multipart_uploads").paginate(
-            Bucket=self._bucket, Prefix=self._prefix
-        )
-        with self._explained():
-            try:
-                uploads = [upload for page in pages for upload in page.get("Uploads", [])]
-            except ClientError:
-                return  # not every service has this list, nor may all keys see it
-        for upload in uploads:
+        # Not every service has this list, nor may all keys see it; its first thousand will do.
+        try:
+            uploads = self._s3.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix)
+        except ClientError:
+            return
+        for upload in uploads.get("Uploads", []):
             name = upload["Key"].removeprefix(self._prefix)
             if entry_of(name):
                 yield Leftover(name, 0, upload["Initiated"].timestamp(), upload["UploadId"])
@@ -144,73 +146,71 @@ class S3Store:
         if not leftover.upload:
             self._delete(leftover.name)
             return
-        with self._explained(leftover.name):
-            try:
-                self._s3.abort_multipart_upload(**self._object(leftover.name), UploadId=leftover.upload)
-            except ClientError as error:
-                if not is_absent(error):
-                    raise
+        upload = {**self._object(leftover.name), "UploadId": leftover.upload}
+        self._ask(leftover.name, lambda: self._s3.abort_multipart_upload(**upload))
 
     def _objects(self, prefix: str) -> Iterator[tuple[str, int, float]]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix
-        )
-        with self._explained(prefix):
-            for page in pages:
-                for item in page.get("Contents", []):
-                    name = item["Key"].removeprefix(self._prefix)
-                    yield name, item["Size"], item["LastModified"].timestamp()
+        wanted = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        more = True
+        while more:
+            page = self._ask(prefix, lambda: self._s3.list_objects_v2(**wanted)) or {}
+            for item in page.get("Contents", []):
+                yield item["Key"].removeprefix(self._prefix), item["Size"], item["LastModified"].timestamp()
+            wanted["ContinuationToken"] = page.get("NextContinuationToken", "")
+            more = bool(page.get("IsTruncated") and wanted["ContinuationToken"])
 
     def _read(self, entry: Entry) -> tuple[bytes, str] | None:
         """An object's bytes and ETag."""
-        with self._explained(entry.name):
-            for attempt in range(1, _TRANSFERS + 1):
-                try:
-                    found = self._s3.get_object(**self._object(entry.name))
-                    return found["Body"].read(), found["ETag"]
-                except ClientError as error:
-                    if is_absent(error):
-                        return None
-                    raise
-                # botocore repeats requests, but not answers that break off.
-                except _BROKEN_OFF:
-                    if attempt == _TRANSFERS:
-                        raise
-                _wait(attempt)
-        return None
+
+        def read() -> tuple[bytes, str]:
+            found = self._s3.get_object(**self._object(entry.name))
+            return found["Body"].read(), found["ETag"]
+
+        return self._ask(entry.name, read)
 
     def _size(self, entry: Entry) -> int | None:
-        with self._explained(entry.name):
-            try:
-                return int(self._s3.head_object(**self._object(entry.name))["ContentLength"])
-            except ClientError as error:
-                if is_absent(error):
-                    return None
-                raise
+        found = self._ask(entry.name, lambda: self._s3.head_object(**self._object(entry.name)))
+        return None if found is None else int(found["ContentLength"])
 
     def _upload(self, name: str, content: bytes) -> None:
         place = self._object(name)
-        with self._explained(name):
+
+        def upload() -> None:
             if len(content) <= _PART_SIZE:
                 self._s3.put_object(**place, Body=content)
             else:
-                self._s3.upload_fileobj(
-                    io.BytesIO(content), place["Bucket"], place["Key"], Config=self._transfer
-                )
+                stream = io.BytesIO(content)
+                self._s3.upload_fileobj(stream, place["Bucket"], place["Key"], Config=self._transfer)
+
+        self._ask(name, upload)
 
     def _move_aside(self, entry: Entry, content: bytes, etag: str) -> None:
         # Where the keys may only read, or nothing can be deleted, the damaged object stays until it is
         # written anew.
         with suppress(StoreError):
             self._upload(f"{DAMAGED}/{entry.kind}/{entry.recipe}/{entry.key}.{secrets.token_hex(4)}", content)
-            with self._explained(entry.name):
-                # Another process may have written the entry anew since it was read.
-                if self._s3.head_object(**self._object(entry.name))["ETag"] == etag:
-                    self._s3.delete_object(**self._object(entry.name))
+            # Another process may have written the entry anew since it was read.
+            found = self._ask(entry.name, lambda: self._s3.head_object(**self._object(entry.name)))
+            if found and found["ETag"] == etag:
+                self._delete(entry.name)
 
     def _delete(self, name: str) -> None:
-        with self._explained(name):
-            self._s3.delete_object(**self._object(name))
+        self._ask(name, lambda: self._s3.delete_object(**self._object(name)))
+
+    def _ask(self, name: str, work: Callable[[], _Answer], tries: int | None = None) -> _Answer | None:
+        """What `work` returns, tried again while what goes wrong may pass; None if the object is absent."""
+        left = tries or self._tries
+        with explained(self._where(name)):
+            for attempt in count(1):
+                try:
+                    return work()
+                except Exception as error:
+                    if is_absent(error):
+                        return None
+                    if attempt >= left or not may_pass(error):
+                        raise
+                _wait(attempt)
+        return None
 
     def _object(self, name: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + name}
@@ -218,18 +218,15 @@ class S3Store:
     def _where(self, name: str = "") -> str:
         return f"s3://{self._bucket}/{self._prefix}{name}"
 
-    def _explained(self, name: str = "") -> Any:
-        return explained(self._where(name))
 
-
-def _client(place: S3Location, attempts: int) -> Any:
+def _client(place: S3Location) -> Any:
     with _CREATION:
         return boto3.session.Session().client(
             "s3",
             endpoint_url=place.endpoint_url,
             region_name=place.region,
             config=Config(
-                retries={"mode": "standard", "total_max_attempts": attempts},
+                retries={"mode": "standard", "total_max_attempts": 3},
                 connect_timeout=10,
                 read_timeout=60,
                 max_pool_connections=32,
@@ -244,4 +241,4 @@ def _client(place: S3Location, attempts: int) -> Any:
 
 def _wait(attempt: int) -> None:
     if attempt:
-        time.sleep(random.uniform(0.5, 1) * 2 ** (attempt - 1))  # noqa: S311
+        time.sleep(random.uniform(0.5, 1) * min(2.0**attempt, _LONGEST_WAIT))  # noqa: S311

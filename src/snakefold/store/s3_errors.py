@@ -79,9 +79,23 @@ def explained(where: str) -> Iterator[None]:
         raise StoreError(f"{where}: {_of_exception(error)}") from error
 
 
-def is_absent(error: ClientError) -> bool:
+def is_absent(error: Exception) -> bool:
     """Whether the answer says that the object (not the bucket) is not there."""
-    return code_of(error) in ("NoSuchKey", "404", "NotFound", "NoSuchUpload")
+    return isinstance(error, ClientError) and code_of(error) in (
+        "NoSuchKey",
+        "404",
+        "NotFound",
+        "NoSuchUpload",
+    )
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed a little later: the server is away, restarting or too busy."""
+    if isinstance(error, ClientError):
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return status in (429, 500, 502, 503, 504) or code_of(error) in ("SlowDown", "RequestTimeout")
+    gone = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError)
+    return isinstance(error, gone) and not isinstance(error, exceptions.SSLError)
 
 
 def code_of(error: ClientError) -> str:

@@ -167,7 +167,7 @@ def _members(file: Path, stream: IO[bytes]) -> Iterator[tuple[tarfile.TarInfo, I
             content = archive.extractfile(member) if member.isreg() and not member.issparse() else None
             if not known or content is None:
                 raise StoreError(f"{file}: {member.name!r:.200} is no entry of a store: the file is refused.")
-            yield member, content  # type: ignore[misc]
+            yield member, content
 
 
 def _add(archive: tarfile.TarFile, name: str, size: int, content: IO[bytes], modified: float) -> None:
@@ -179,7 +179,7 @@ def _add(archive: tarfile.TarFile, name: str, size: int, content: IO[bytes], mod
 
 def _forget(archive: tarfile.TarFile) -> None:
     # tarfile remembers every member, a kilobyte each, to look names up, which nobody does here.
-    archive.members.clear()
+    archive.members.clear()  # type: ignore[attr-defined]
 
 
 def _line(name: str, size: int, header: bytes) -> bytes:
