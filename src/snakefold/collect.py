@@ -17,7 +17,7 @@ from snakefold import archive, confidence, superposition
 from snakefold.contracts import Confidence, FoldResponse, TargetOutcome
 from snakefold.errors import SnakefoldError
 from snakefold.paths import resource
-from snakefold.plan.files import State
+from snakefold.plan.files import PlannedBatch, State
 from snakefold.store import write_atomically
 
 FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
@@ -30,31 +30,23 @@ def read_response(files: Mapping[str, bytes]) -> FoldResponse:
     return FoldResponse.model_validate_json(files["response.json"])
 
 
-def ids_of_batch(targets_tsv: Path, batch: str) -> dict[str, list[str]]:
-    """Ids that get each result of a batch: a computed target's own id, then those of its duplicates."""
-    with targets_tsv.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream, delimiter="\t") if row["batch"] == batch]
-    ids = {row["id"]: [row["id"]] for row in rows if row["state"] != State.DUPLICATE_OF}
-    for row in rows:
-        if row["state"] == State.DUPLICATE_OF:
-            ids[row["duplicate_of"]].append(row["id"])
-    return ids
-
-
 def collect_batch(
     archive_path: Path,
-    targets_tsv: Path,
+    batch_path: Path,
     structures: Path,
     table: Path,
     references: Mapping[str, str] | None = None,
 ) -> FoldResponse:
     """Unpack a batch's archive into `structures/<id>/` and write its rows to `table` (Parquet).
 
-    `references` maps ids to known structures: their models are laid over them.
+    Args:
+        batch_path: the batch's file in the plan, which names the duplicates of its targets.
+        references: known structures by id; models are laid over them.
     """
     files = archive.unpack(archive_path.read_bytes())
     response = read_response(files)
-    ids = ids_of_batch(targets_tsv, response.batch)
+    planned = PlannedBatch.model_validate_json(batch_path.read_bytes())
+    ids = {item.target.id: [item.target.id, *item.duplicates] for item in planned.targets}
     rows: list[dict[str, Any]] = []
     for outcome in response.outcomes:
         for name in ids.get(outcome.id, [outcome.id]):
@@ -62,7 +54,9 @@ def collect_batch(
                 rows.append(_failure_row(name, outcome))
                 continue
             members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
-            _write_folder(members, structures / name)
+            besides = {superposition.FILE} if references and name in references else set()
+            if not _is_there(members, structures / name, besides):
+                _write_folder(members, structures / name)
             row = _metrics_row(name, outcome, members, response)
             if references and name in references:
                 row |= _compared(structures / name, Path(references[name]), str(row["warnings"]))
@@ -132,6 +126,16 @@ def _failure_row(name: str, outcome: TargetOutcome) -> dict[str, Any]:
 def _lost(item: Mapping[str, str]) -> dict[str, Any]:
     message = "The batch's table has no row for this target."
     return {**item, "state": "failed", "reason": "lost", "message": message, "advice": "Run again."}
+
+
+def _is_there(members: Mapping[str, bytes], folder: Path, besides: set[str]) -> bool:
+    """Whether a folder has these files, and none but these and `besides`."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    return names - besides == set(members) and all(
+        (folder / name).read_bytes() == content for name, content in members.items()
+    )
 
 
 def _write_folder(members: Mapping[str, bytes], folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +15,14 @@ from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import SnakefoldError
 from snakefold.inputs.lines import BadFile
 from snakefold.inputs.sequences import BadSequence
-from snakefold.plan.files import PlannedBatch
+from snakefold.plan.files import PlannedBatch, PlannedChain, PlannedChunk
 from snakefold.recipes import sequence_key
 from snakefold.reuse.inputs import read_reused, reuse_inputs
 from snakefold.store import Entry, Store, write_atomically
 from snakefold.targets import msa_text
+
+#: Searches a chunk, puts what it finds into the store, and returns what failed: message by key of the chain.
+Search = Callable[[PlannedChunk], Mapping[str, str]]
 
 
 def engine_settings(config: Config, rehearsal: bool) -> AlphaFold2Settings:
@@ -57,33 +60,43 @@ def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
     )
 
 
-def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) -> dict[str, bytes]:
-    """Files of `inputs.tar.zst`: `chains/<chain key>/…` and `targets/<result key>/msa.a3m`.
+def gather_inputs(
+    batch: PlannedBatch, failed: Mapping[str, str], store: Store, search: Search | None = None
+) -> dict[str, bytes]:
+    """Files of `inputs.tar.zst`: `chains/<chain key>/…` and `targets/<result key>/…`.
 
     A chain without an MSA travels as `chains/<chain key>/failed.json`, so that only its targets fail.
-    `failed` maps chain keys to what the search said.
+
+    Args:
+        failed: what the search said, by key of the chain.
+        search: searches a chunk of chains whose MSAs the store has lost since the plan was made, and says
+            which failed; without it they fail.
     """
     files: dict[str, bytes] = {}
+    chains: dict[str, str] = {}
     for planned in batch.targets:
         if planned.found is not None:
             files |= reuse_inputs(planned.target.result_key, planned.found)
-            continue
-        if planned.msa_path is not None:
+        elif planned.msa_path is not None:
             own = _own_a3m(Path(planned.msa_path), planned.target.msa_sha256)
             files[f"targets/{planned.target.result_key}/msa.a3m"] = own
+        else:
+            chains |= {sequence_key([chain]): chain for chain in planned.target.chains}
+    packed = {key: _alignment(batch, key, store) for key in chains if key not in failed}
+    lost = [key for key, data in packed.items() if data is None]
+    if lost and search is not None:
+        for chunk in _chunks(batch, {key: chains[key] for key in lost}):
+            failed = {**failed, **search(chunk)}
+        packed |= {key: _alignment(batch, key, store) for key in lost if key not in failed}
+    for key in chains:
+        data = packed.get(key)
+        if data is None:
+            message = failed.get(key, "The MSA is no longer in the store: run the msa step again.")
+            files[f"chains/{key}/failed.json"] = json.dumps({"message": message}).encode()
             continue
-        for chain in set(planned.target.chains):
-            key = sequence_key([chain])
-            if f"chains/{key}/msa.a3m" in files or f"chains/{key}/failed.json" in files:
-                continue
-            packed = store.get(Entry("msa", batch.msa_recipes[key], key)) if key not in failed else None
-            if packed is None:
-                message = failed.get(key, "The MSA is no longer in the store: run the msa step again.")
-                files[f"chains/{key}/failed.json"] = json.dumps({"message": message}).encode()
-                continue
-            for name, content in archive.unpack(packed).items():
-                if not name.startswith("raw/"):
-                    files[f"chains/{key}/{name}"] = content
+        for name, content in archive.unpack(data).items():
+            if not name.startswith("raw/"):
+                files[f"chains/{key}/{name}"] = content
     return files
 
 
@@ -111,13 +124,36 @@ def read_inputs(
 
 
 def write_request(
-    batch: PlannedBatch, config: Config, failed: Mapping[str, str], store: Store, folder: Path
+    batch: PlannedBatch,
+    config: Config,
+    failed: Mapping[str, str],
+    store: Store,
+    folder: Path,
+    *,
+    search: Search | None = None,
 ) -> None:
-    """Write `request.json` and `inputs.tar.zst` into `folder`."""
-    inputs = archive.pack(gather_inputs(batch, failed, store))
+    """Write `request.json` and `inputs.tar.zst` into `folder`; the arguments are those of `gather_inputs`."""
+    inputs = archive.pack(gather_inputs(batch, failed, store, search))
     write_atomically(folder / "inputs.tar.zst", inputs)
     request = make_request(batch, config)
     write_atomically(folder / "request.json", request.model_dump_json(indent=1).encode())
+
+
+def _alignment(batch: PlannedBatch, key: str, store: Store) -> bytes | None:
+    return store.get(Entry("msa", batch.msa_recipes[key], key))
+
+
+def _chunks(batch: PlannedBatch, chains: Mapping[str, str]) -> Iterator[PlannedChunk]:
+    """Chains (by key) of a batch, as they are searched: those for pairing apart from the others."""
+    for pairing in (False, True):
+        wanted = [key for key in chains if (key in batch.paired) == pairing]
+        if wanted:
+            yield PlannedChunk(
+                chunk=batch.batch,
+                recipe=batch.msa_recipes[wanted[0]],
+                pairing=pairing,
+                chains=[PlannedChain(key=key, sequence=chains[key]) for key in wanted],
+            )
 
 
 class _ChainFailedError(Exception):

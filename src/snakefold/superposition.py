@@ -20,6 +20,8 @@ from snakefold.errors import SnakefoldError
 from snakefold.store import write_atomically
 from snakefold.structures import ChainTrace
 
+#: What `compare` writes into a target's folder.
+FILE = "superposed.pdb"
 #: Chains that may correspond to each other in several ways are tried in at most so many; beyond, name them.
 _MAX_PAIRINGS = 720
 _MAX_ALIGNMENTS = 24
@@ -78,7 +80,7 @@ def superpose(mobile: str, reference: str, chains: Sequence[ChainPair] | None = 
 
 
 def compare(folder: Path, reference: Path) -> dict[str, float]:
-    """Compare a target's best model with a known structure, and write `superposed.pdb` into its folder.
+    """Compare a target's best model with a known structure, and write `FILE` into its folder.
 
     Returns:
         `reference_tm_score` and `reference_rmsd`, as in `confidence.METRICS_COLUMNS`.
@@ -101,7 +103,7 @@ def compare(folder: Path, reference: Path) -> dict[str, float]:
         f"TM-score {found.tm_score:.4f}, RMSD {found.rmsd:.3f} A."
     )
     remarks = "".join(f"{line}\n" for line in structures.remarks(notes))
-    write_atomically(folder / "superposed.pdb", (remarks + found.pdb).encode())
+    write_atomically(folder / FILE, (remarks + found.pdb).encode())
     return {"reference_tm_score": round(found.tm_score, 4), "reference_rmsd": round(found.rmsd, 3)}
 
 

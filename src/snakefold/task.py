@@ -49,12 +49,12 @@ def run_request(
         stored = store.get(Entry("fold", request.recipe, target.result_key))
         if stored is not None:
             results[target.result_key] = stored
-            outcomes[target.result_key] = _outcome(target, stored=True)
+            outcomes[target.result_key] = outcome_of(target, stored=True)
         elif target.result_key in msa_failures:
             error = TargetError(Reason.MSA_FAILED, msa_failures[target.result_key])
-            outcomes[target.result_key] = _outcome(target, error)
+            outcomes[target.result_key] = outcome_of(target, error)
         elif (lost := _given_up(request, target, store)) is not None:
-            outcomes[target.result_key] = _outcome(target, lost)
+            outcomes[target.result_key] = outcome_of(target, lost)
         else:
             to_do.append(target)
     log(f"{request.batch}: {len(request.targets)} targets, {len(to_do)} to predict")
@@ -69,7 +69,7 @@ def run_request(
         try:
             session = engines.get(request.engine).start(batch, msas, weights, cache)
         except (SnakefoldError, TargetError) as error:
-            outcomes |= {target.result_key: _outcome(target, _as_target_error(error)) for target in to_do}
+            outcomes |= {target.result_key: outcome_of(target, _as_target_error(error)) for target in to_do}
         else:
             for number, target in enumerate(to_do, 1):
                 outcome, data = _fold(request, target, msas[target.result_key], session, store)
@@ -88,7 +88,7 @@ def run_request(
         seconds={**seconds, "total": round(time.monotonic() - start, 3)},
         device=device,
     )
-    write_atomically(out, _pack_response(response, results))
+    write_atomically(out, pack_response(response, results))
     return response
 
 
@@ -125,16 +125,16 @@ def _fold(
             software=f"{request.engine} {engines.get(request.engine).VERSION}",
         )
     except TargetError as error:
-        outcome = _outcome(target, error)
+        outcome = outcome_of(target, error)
     except MemoryError:
-        outcome = _outcome(target, TargetError(Reason.OUT_OF_MEMORY, "The machine's memory ran out."))
+        outcome = outcome_of(target, TargetError(Reason.OUT_OF_MEMORY, "The machine's memory ran out."))
     except Exception as error:  # one target's defect must not cost the batch; its text goes into failures.tsv
         message = f"{type(error).__name__}: {error}"[:2000]
-        outcome = _outcome(target, TargetError(Reason.INTERNAL, message))
+        outcome = outcome_of(target, TargetError(Reason.INTERNAL, message))
     else:
         data = archive.pack(files)
         store.put(Entry("fold", request.recipe, target.result_key), data)
-        outcome = _outcome(target)
+        outcome = outcome_of(target)
     finally:  # an interrupt is no crash: only a process that is killed leaves its attempt behind
         store.remove(attempt)
     return outcome.model_copy(update={"seconds": round(time.monotonic() - start, 3)}), data
@@ -163,7 +163,10 @@ def _as_target_error(error: SnakefoldError | TargetError) -> TargetError:
     return TargetError(reason, str(error))
 
 
-def _outcome(target: TargetInput, error: TargetError | None = None, *, stored: bool = False) -> TargetOutcome:
+def outcome_of(
+    target: TargetInput, error: TargetError | None = None, *, stored: bool = False
+) -> TargetOutcome:
+    """What became of a target: done, or failed with an error."""
     return TargetOutcome(
         id=target.id,
         key=target.key,
@@ -182,7 +185,8 @@ def _line(outcome: TargetOutcome) -> str:
     return f"failed, {outcome.reason}: {outcome.message}"
 
 
-def _pack_response(response: FoldResponse, results: Mapping[str, bytes]) -> bytes:
+def pack_response(response: FoldResponse, results: Mapping[str, bytes]) -> bytes:
+    """A batch's archive: the response, and the results by their keys."""
     # Each target stays the archive that the store holds: packing it again would cost time and change nothing.
     files = {f"targets/{key}.tar.zst": data for key, data in results.items()}
     return archive.pack({"response.json": response.model_dump_json(indent=1).encode(), **files}, level=1)

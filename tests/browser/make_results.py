@@ -159,9 +159,7 @@ def make_results(folder: Path, *, rehearsal: bool = True, fasta: str = FASTA, ho
         packed.parent.mkdir(exist_ok=True)
         packed.write_bytes(_archive(request, random))
         table = results / "tables" / f"{planned.batch}.parquet"
-        collect_batch(
-            packed, results / "plan" / "targets.tsv", results / "structures", table, {"ubiquitin": str(known)}
-        )
+        collect_batch(packed, path, results / "structures", table, {"ubiquitin": str(known)})
         tables.append(table)
     merge_tables(tables, results / "plan" / "targets.tsv", results / "metrics.tsv", results / "failures.tsv")
     write_provenance(results / "provenance.json", config, {"engine": "alphafold2", "blocks": 2})

@@ -40,6 +40,21 @@ def chunks_of(wildcards):
     return [f"{RESULTS}/msa/{chunk}.json" for chunk in chunks if chunk]
 
 
+def gpu_class_of(wildcards):
+    """Class of GPU that a batch is planned for: an entry of resources/gpus.yaml."""
+    return planned_batches()[wildcards.batch]["gpu"]
+
+
+def gpu_memory_of(wildcards):
+    """GPU memory of a batch's largest target, MB."""
+    return round(float(planned_batches()[wildcards.batch]["memory_gb"]) * 1000)
+
+
+def minutes_of(wildcards, attempt):
+    """When a scheduler may end a batch that should have ended long ago; a later attempt has longer."""
+    return attempt * int(planned_batches()[wildcards.batch]["runtime_seconds"]) // 60
+
+
 def weights_folder():
     """Folder of the parameters that the plan chose; empty for an engine that brings its own."""
     return json.loads(Path(PLAN, "weights.json").read_text())["folder"] or "none"

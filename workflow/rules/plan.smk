@@ -6,6 +6,7 @@ localrules:
 rule configure:
     output:
         config=f"{RESULTS}/config.yaml",
+        lost=f"{RESULTS}/lost.tsv",
     log:
         f"{RESULTS}/logs/configure.log",
     conda:
@@ -17,10 +18,12 @@ rule configure:
 
 
 # The one checkpoint. Its batches/ and chunks/ are read by name later on and are no declared output: Snakemake
-# would delete them first, and a file that a new plan leaves as it was must not look new.
+# would delete them first, and a file that a new plan leaves as it was must not look new. What a run lost is
+# noted in lost.tsv (`snakefold summary`), so that the next one plans anew.
 checkpoint plan:
     input:
         config=rules.configure.output.config,
+        lost=rules.configure.output.lost,
         sequences=inputs_given(),
     output:
         targets=f"{PLAN}/targets.tsv",
@@ -28,6 +31,7 @@ checkpoint plan:
         batches=f"{PLAN}/batches.tsv",
         refusals=f"{PLAN}/refusals.json",
         weights=f"{PLAN}/weights.json",
+        quote=f"{PLAN}/quote.json",
     log:
         f"{RESULTS}/logs/plan.log",
     benchmark:

@@ -13,7 +13,7 @@ rule request:
     log:
         f"{RESULTS}/logs/request/{{batch}}.log",
     conda:
-        "../../envs/predict.yaml"
+        "../../envs/msa.yaml"
     shell:
         "snakefold request {input.batch:q} --config {input.config:q} --msas {input.msas:q}"
         " --out {output.request:q} > {log:q} 2>&1"
@@ -29,13 +29,18 @@ rule predict:
         f"{RESULTS}/logs/predict/{{batch}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/predict/{{batch}}.tsv"
+    wildcard_constraints:
+        batch="[bc][0-9]+-l[0-9]+",
     retries: SETTINGS.predict.retries
     conda:
         "../../envs/predict.yaml"
     threads: SETTINGS.predict.threads
     resources:
         mem_mb=SETTINGS.predict.mem_mb,
+        runtime=minutes_of,
         gpu=SETTINGS.predict.gpu,
+        gpu_class=gpu_class_of,
+        gpu_mem_mb=gpu_memory_of,
     params:
         store=SETTINGS.store,
         weights=lambda wildcards: weights_folder(),

@@ -9,7 +9,7 @@ rule collect:
     input:
         config=ancient(f"{RESULTS}/config.yaml"),
         archive=f"{RESULTS}/predictions/{{batch}}.tar.zst",
-        targets=f"{PLAN}/targets.tsv",
+        batch=f"{PLAN}/batches/{{batch}}.json",
     output:
         table=f"{RESULTS}/tables/{{batch}}.parquet",
     log:
@@ -19,7 +19,7 @@ rule collect:
     params:
         structures=f"{RESULTS}/structures",
     shell:
-        "snakefold collect {input.archive:q} --config {input.config:q} --targets {input.targets:q}"
+        "snakefold collect {input.archive:q} --config {input.config:q} --batch {input.batch:q}"
         " --structures {params.structures:q} --table {output.table:q} > {log:q} 2>&1"
 
 

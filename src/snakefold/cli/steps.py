@@ -63,17 +63,29 @@ def add(commands: Commands) -> None:
     )
     task.add_argument("--out", type=Path, required=True, help="archive of the results")
 
+    restore = command(
+        commands,
+        "restore",
+        _restore,
+        summary="take the results of a batch from the store",
+        example="snakefold restore results/plan/batches/s0001.json --config results/config.yaml "
+        "--out s0001.tar.zst",
+    )
+    restore.add_argument("batch", type=Path, help="batch file of the plan")
+    _config(restore)
+    restore.add_argument("--out", type=Path, required=True, help="archive of the results")
+
     collect = command(
         commands,
         "collect",
         _collect,
         summary="unpack a batch's archive into structures and a table",
-        example="snakefold collect b1.tar.zst --config config.yaml --targets results/plan/targets.tsv "
+        example="snakefold collect b1.tar.zst --config config.yaml --batch results/plan/batches/b1.json "
         "--structures results/structures --table results/tables/b1.parquet",
     )
     collect.add_argument("archive", type=Path, help="archive made by `snakefold task`")
     _config(collect)
-    collect.add_argument("--targets", type=Path, required=True, help="targets.tsv of the plan")
+    collect.add_argument("--batch", type=Path, required=True, help="batch file of the plan")
     collect.add_argument(
         "--structures", type=Path, required=True, help="folder that gets a folder per target"
     )
@@ -126,7 +138,8 @@ def _msa(options: argparse.Namespace) -> None:
 
 def _request(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
-    from snakefold.plan.files import PlannedBatch
+    from snakefold.msa.chunk import search_to_store
+    from snakefold.plan.files import PlannedBatch, PlannedChunk
     from snakefold.requests import write_request
     from snakefold.store import open_store
 
@@ -135,7 +148,14 @@ def _request(options: argparse.Namespace) -> None:
     failed: dict[str, str] = {}
     for path in options.msas:
         failed |= json.loads(path.read_text())["failed"]
-    write_request(batch, config, failed, open_store(config.store), options.out.parent)
+    store = open_store(config.store)
+    with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
+
+        def search(chunk: PlannedChunk) -> dict[str, str]:
+            _log(f"{chunk.chunk}: {len(chunk.chains)} MSAs are no longer in the store: searched again")
+            return search_to_store(chunk, config, store, Path(work), _log)["failed"]
+
+        write_request(batch, config, failed, store, options.out.parent, search=search)
 
 
 def _task(options: argparse.Namespace) -> None:
@@ -156,13 +176,23 @@ def _task(options: argparse.Namespace) -> None:
     )
 
 
+def _restore(options: argparse.Namespace) -> None:
+    from snakefold.config import read_config
+    from snakefold.plan.files import PlannedBatch
+    from snakefold.restore import restore_batch
+    from snakefold.store import open_store
+
+    batch = PlannedBatch.model_validate_json(options.batch.read_text())
+    restore_batch(batch, open_store(read_config(options.config).store), options.out, _log)
+
+
 def _collect(options: argparse.Namespace) -> None:
     from snakefold.collect import collect_batch
     from snakefold.config import read_config
 
     references = read_config(options.config).references
     response = collect_batch(
-        options.archive, options.targets, options.structures, options.table, references=references
+        options.archive, options.batch, options.structures, options.table, references=references
     )
     done = sum(outcome.state == "done" for outcome in response.outcomes)
     _log(f"{response.batch}: {done} of {len(response.outcomes)} targets have a structure")
@@ -173,10 +203,13 @@ def _report(options: argparse.Namespace) -> None:
     from snakefold.collect import merge_tables
     from snakefold.cost.observations import write_timings
     from snakefold.errors import SnakefoldError
+    from snakefold.plan.files import read_rows
 
     results: Path = options.results
+    # A table of an earlier plan's batch may be there still.
+    batches = read_rows(results / "plan")
     done, failed, refused = merge_tables(
-        sorted((results / "tables").glob("*.parquet")),
+        [results / "tables" / f"{row.batch}.parquet" for row in batches],
         results / "plan" / "targets.tsv",
         results / "metrics.tsv",
         results / "failures.tsv",
@@ -190,12 +223,15 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _summary(options: argparse.Namespace) -> int:
+    from snakefold.lost import note_lost
     from snakefold.store import write_atomically
     from snakefold.summary import summarise
 
     text, failed = summarise(options.results)
     print(text)
     if failed:
+        if lost := note_lost(options.results):
+            print(f"Run again to compute what was lost ({len(lost)}).")
         return 1
     if options.out:
         write_atomically(options.out, f"{text}\n".encode())
