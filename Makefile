@@ -2,13 +2,14 @@
 # make demo-antibody  fold antibodies with flash-abb (installs torch)
 # make test           the tests; what needs a program that is missing is skipped, with the reason
 # make check          linters and types
+# make emulator       a RunPod service on this machine to try things against, free of charge: docs/emulator.md
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-antibody antibody test check docs lock
+.PHONY: demo demo-antibody antibody test check docs emulator lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
@@ -48,6 +49,10 @@ check: .venv/dev.stamp
 	$(BIN)/shellcheck .ci/run
 	$(BIN)/snakefold config table | diff - config/README.md
 	$(BIN)/snakefold config schema | diff - workflow/schemas/config.schema.json
+
+# ARGUMENTS, for example: --endpoint fold='COMMAND' --faults FILE; make emulator ARGUMENTS=--help
+emulator: .venv/dev.stamp
+	$(BIN)/python -m tests.emulator $(ARGUMENTS)
 
 docs: .venv/dev.stamp
 	$(BIN)/snakefold config table > config/README.md

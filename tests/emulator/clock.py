@@ -14,6 +14,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 
+PATIENCE = 30.0
+
+
 class Timer:
     """A call to be made at `when`; a cancelled one is skipped."""
 
@@ -169,8 +172,13 @@ class ManualClock(Clock):
 
     async def _settle(self) -> None:
         await asyncio.sleep(0)
-        turns = 0
+        turns, until = 0, time.monotonic() + PATIENCE
         while self._awake:
+            if time.monotonic() > until:
+                raise RuntimeError(
+                    f"work of a stub has waited {PATIENCE:g} s for something else than `clock.sleep`; "
+                    "time cannot be moved by hand meanwhile"
+                )
             # Work that waits for something real (a socket, a file) must not be spun on.
             await asyncio.sleep(0 if turns < 100 else 0.001)
             turns += 1

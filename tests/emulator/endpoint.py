@@ -65,6 +65,7 @@ class Endpoint:
         self.closed = False
         self.on_final: Callable[[Endpoint, Job], None] = lambda endpoint, job: None
         self._live: dict[str, Worker] = {}
+        self._throttled: list[Worker] = []
         self._asking: dict[str, tuple[int, Callable[[list[Job]], None]]] = {}
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
         self._last_request = clock.now()
@@ -256,9 +257,9 @@ class Endpoint:
         """Start the workers that the load asks for now; workersMin are kept."""
         if self.closed:
             return
-        for worker in list(self._live.values()):
-            if worker.state is WorkerState.THROTTLED:
-                self._begin(worker)
+        throttled, self._throttled = self._throttled, []
+        for worker in throttled:
+            self._begin(worker)
         for _ in range(workers_to_start(self.scaling, self._load())):
             self.add_worker()
 
@@ -294,6 +295,7 @@ class Endpoint:
         placed = sum(w is not worker and w.state is not WorkerState.THROTTLED for w in self._live.values())
         if self.capacity is not None and placed >= self.capacity:
             worker.state = WorkerState.THROTTLED
+            self._throttled.append(worker)
             return
         worker.state = WorkerState.INITIALIZING
         self.clock.call_later(self.scaling.pull_seconds, lambda: self._place(worker))
@@ -324,14 +326,19 @@ class Endpoint:
 
     def _changed(self, job: Job, before: State | None) -> None:
         if job.state is State.IN_QUEUE:
-            self.clock.call_at(job.queued + self.scaling.queue_delay, self.scale)
-            self.scale()
+            self.clock.call_at(job.queued + self.scaling.queue_delay, lambda: self._overdue(job))
+            if not self._live or self.scaling.request_count is not None:
+                self.scale()
             self.dispatch()
         elif job.state.final:
             if before is State.IN_PROGRESS and job.state in (State.CANCELLED, State.TIMED_OUT):
                 self._tell_to_stop(job, timed_out=job.state is State.TIMED_OUT)
             self._notify(job)
             self.on_final(self, job)
+
+    def _overdue(self, job: Job) -> None:
+        if job.state is State.IN_QUEUE:
+            self.scale()
 
     def _removed(self, job: Job, running_on: str | None) -> None:
         if running_on is not None:

@@ -225,12 +225,14 @@ def test_results_over_the_limit_are_dropped_and_workers_refreshed_or_replaced():
 
 
 @pytest.mark.slow
-def test_generators_stream(sdk):
+def test_generators_stream_and_results_are_sent_again(sdk):
     with real_service(env={"SMALL_HANDLER": "streaming"}) as (service, _):
         sdk(service)
+        service.add_faults(Fault("status", call="job-done", nth=1))
         job = runpod.Endpoint("fold").run({"chunks": 3})
         assert list(job.stream()) == [{"chunk": number} for number in range(3)]
         assert job.output() == [{"chunk": number} for number in range(3)]
+        assert [call.status for call in service.calls if call.operation == "job-done"] == [502, 200]
 
 
 @pytest.mark.slow
