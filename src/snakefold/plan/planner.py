@@ -242,7 +242,12 @@ def _assigned(
 def _fetched(records: Records, present: Present) -> list[Batch]:
     stored = np.flatnonzero(present.stored)
     of_kind = [stored[records.complexes[stored] == several].tolist() for several in (False, True)]
+    # What says REHEARSAL in a collection goes apart: the mark is the batch's.
+    marked = [
+        [index for index in sorted(present.found) if present.found[index].rehearsal == mark]
+        for mark in (False, True)
+    ]
     return [
         *cut_fetched("s", of_kind, records.lengths),
-        *cut_fetched("r", [sorted(present.found)], records.lengths),
+        *cut_fetched("r", marked, records.lengths),
     ]

@@ -151,6 +151,11 @@ def _recipe(draft: Draft, batch: Batch) -> str:
     return draft.recipes.of(len(draft.records.targets[batch.members[0]].chains))
 
 
+def _is_rehearsal(draft: Draft, batch: Batch) -> bool:
+    first = draft.present.found.get(batch.members[0])
+    return draft.recipes.rehearsal if first is None else first.rehearsal
+
+
 def _chains(draft: Draft, batch: Batch) -> Iterator[str]:
     """Chains whose alignments the batch needs."""
     if batch.gpu:
@@ -185,7 +190,7 @@ def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]])
         recipe=_recipe(draft, batch),
         msa_recipes={key: recipes.paired_msa if key in paired else recipes.msa for key in sorted(chains)},
         paired=paired,
-        rehearsal=recipes.rehearsal,
+        rehearsal=_is_rehearsal(draft, batch),
         padded_length=batch.padded_length,
         chunks=_chunks(draft, batch),
         targets=[_planned(draft, member, duplicates) for member in batch.members],
