@@ -29,7 +29,7 @@ from snakefold.cost.observations import Observations
 Floats = NDArray[np.float64]
 
 #: Scatter of single measurements, natural logarithm: beyond it a residual counts less and less.
-_SCATTER = 0.2
+_SCATTER = 0.15
 #: How wrong published figures may be: those of a GPU, and those of a CPU (there are faster and slower ones).
 _TRUST = {"gpu": 0.5, "cpu": 1.0}
 #: How far the growth with length may be off, and never beyond: the model must not fall with the length.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,9 +59,8 @@ def search_cost(
     """
     if settings.tool in ("precomputed", "single_sequence"):
         return SearchCost(0.0, _CHAIN, _CHUNK)
-    databases = used(load_preset(settings.db_preset, settings.db_root), settings, pairing=pairing)
     residue, chunk = 0.0, _CHUNK
-    for database in databases:
+    for database in _databases(settings, pairing):
         size = _bytes(database) if database_bytes is None else database_bytes.get(database.name, 0)
         own_residue, own_chunk = _database_cost(database, float(size), settings)
         residue += own_residue
@@ -70,13 +70,18 @@ def search_cost(
 
 def database_sizes(settings: MsaSettings, *, pairing: bool = True) -> dict[str, int]:
     """Bytes of every database that a search reads: of its files, or else as the preset says."""
-    preset = load_preset(settings.db_preset, settings.db_root)
-    return {database.name: _bytes(database) for database in used(preset, settings, pairing=pairing)}
+    return {database.name: _bytes(database) for database in _databases(settings, pairing)}
 
 
 def chain_seconds(lengths: ArrayLike, cost: SearchCost) -> Floats:
     """CPU seconds of each chain."""
     return np.asarray(cost.per_chain + cost.per_residue * np.asarray(lengths, dtype=float), dtype=np.float64)
+
+
+@cache
+def _databases(settings: MsaSettings, pairing: bool) -> tuple[Database, ...]:
+    # Reading the list of presets takes longer than everything else here, and is asked for chunk by chunk.
+    return tuple(used(load_preset(settings.db_preset, settings.db_root), settings, pairing=pairing))
 
 
 def _database_cost(database: Database, size: float, settings: MsaSettings) -> tuple[float, float]:

@@ -1,0 +1,204 @@
+"""The cost model and the table of GPU classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snakefold.config import load_config
+from snakefold.cost import msa
+from snakefold.cost.calibration import Calibration, Fitted, read_calibration
+from snakefold.cost.gpus import GpuClass, load_classes
+from snakefold.cost.memory import UNLIMITED
+from snakefold.cost.model import SPREAD, CostModel, Work, load_model, work_of
+from snakefold.cost.network import A100_SECONDS, a100_seconds
+from snakefold.errors import ConfigError
+from snakefold.paths import house
+from snakefold.plan.buckets import predict_seconds
+
+TABLE = house() / "resources" / "gpus.yaml"
+NAMES = list(yaml.safe_load(TABLE.read_text()))
+CLASSES = {gpu.name: gpu for gpu in load_classes(NAMES)}
+MODEL = CostModel()
+
+works = st.builds(
+    Work,
+    predictions=st.integers(1, 10),
+    passes=st.integers(1, 20),
+    msa_rows=st.integers(1, 512),
+    extra_rows=st.integers(1, 8192),
+    blocks=st.integers(1, 48),
+    relaxed=st.integers(0, 5),
+    multimer=st.booleans(),
+    float32=st.booleans(),
+)
+lengths = st.lists(st.integers(1, 6000), min_size=2, max_size=30, unique=True).map(sorted)
+fits = st.builds(
+    lambda factor, exponent: Calibration(
+        classes={
+            name: {"alphafold2": {"predict": Fitted(factor=factor, exponent=exponent)}} for name in NAMES
+        }
+    ),
+    st.floats(0.1, 10),
+    st.floats(-0.3, 0.6),
+)
+
+
+def test_every_class_has_what_a_price_needs() -> None:
+    prices = {}
+    for gpu in CLASSES.values():
+        assert gpu.speed_source.strip()
+        if gpu.name == "local":
+            assert gpu.dollars_per_second == 0
+            continue
+        assert gpu.priced_on == date(2026, 6, 8)
+        assert gpu.memory_gb
+        assert gpu.runpod_pool
+        prices[gpu.name] = gpu.dollars_per_second
+    assert prices["ampere_80"] == 0.00076
+    assert len(prices) == 10
+    assert CLASSES["ampere_80"].speed == 1.0
+    assert all("measured" in gpu.speed_source or "http" in gpu.speed_source or "AlphaFold" in gpu.speed_source
+               for gpu in CLASSES.values())  # fmt: skip
+
+
+def test_an_unknown_class_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="quantum_1"):
+        load_classes(["ampere_80", "quantum_1"])
+    (tmp_path / "own.yaml").write_text("mine: {title: x, speed: -1, speed_source: x}\n")
+    with pytest.raises(ConfigError, match="speed"):
+        load_classes(["mine"], tmp_path / "own.yaml")
+
+
+@given(lengths, works, st.sampled_from(NAMES), fits)
+def test_nothing_falls_with_the_length(
+    lengths: list[int], work: Work, name: str, calibration: Calibration
+) -> None:
+    model, gpu = CostModel(calibration), CLASSES[name]
+    for seconds in (
+        model.predict_seconds(lengths, work, gpu),
+        model.relax_seconds(lengths, work, gpu),
+        model.compile_seconds(lengths, work, gpu),
+        model.memory_gb(lengths, work),
+        model.result_bytes(lengths, work),
+    ):
+        assert seconds.shape == (len(lengths),)
+        assert (seconds >= 0).all()
+        assert (np.diff(seconds) >= -1e-9 * seconds[1:]).all()
+
+
+@given(
+    st.integers(16, 5000),
+    works,
+    st.sampled_from(["predictions", "passes", "msa_rows", "extra_rows", "blocks"]),
+    st.sampled_from(NAMES),
+)
+def test_more_work_takes_longer(length: int, work: Work, what: str, name: str) -> None:
+    more = replace(work, **{what: getattr(work, what) + 1})
+    gpu = CLASSES[name]
+    assert MODEL.predict_seconds(length, more, gpu) > MODEL.predict_seconds(length, work, gpu)
+    assert MODEL.memory_gb(length, more) >= MODEL.memory_gb(length, work)
+
+
+@given(works, st.sampled_from(NAMES))
+def test_the_longest_that_fits_fits_and_one_more_does_not(work: Work, name: str) -> None:
+    gpu = CLASSES[name]
+    longest = MODEL.max_length(gpu, work)
+    if gpu.memory_gb is None:
+        assert longest == UNLIMITED
+        return
+    assert MODEL.memory_gb(longest, work) <= gpu.memory_gb < MODEL.memory_gb(longest + 1, work)
+
+
+def test_published_figures_come_back() -> None:
+    work, gpu = Work(predictions=1), CLASSES["ampere_80"]
+    known = list(A100_SECONDS)
+    assert MODEL.network_seconds(known, work, gpu) == pytest.approx(list(A100_SECONDS.values()))
+    assert predict_seconds is a100_seconds
+    # AlphaFold's paper: about 1,300 residues in 16 GB.
+    assert 1200 < MODEL.max_length(CLASSES["ampere_16"], work) < 1400
+
+
+def test_work_is_that_of_the_configuration() -> None:
+    config = load_config({"alphafold2": {"use_templates": True, "num_seeds": 2, "num_recycle": 5}})
+    monomer, multimer = (work_of(config, False, complexes) for complexes in (False, True))
+    assert monomer == Work(predictions=10, passes=6, programs=2)
+    assert (multimer.multimer, multimer.programs, multimer.msa_rows) == (True, 1, 508)
+    rehearsal = work_of(load_config({}), True, False)
+    assert (rehearsal.blocks, rehearsal.predictions, rehearsal.msa_rows, rehearsal.passes) == (2, 2, 32, 2)
+    assert work_of(load_config({"msa": {"tool": "single_sequence"}}), False, False).extra_rows == 1
+    antibody = work_of(load_config({"engine": "flashabb"}), False, True)
+    assert MODEL.compile_seconds([230], antibody, CLASSES["local"]) == 0
+    assert 0.5 < MODEL.network_seconds(230, antibody, CLASSES["local"]) < 3
+
+
+def test_alignments_cost_what_the_benchmarks_measured() -> None:
+    settings = load_config({"msa": {"db_preset": "demo"}}).msa
+    sizes = {"swissprot": 194_218_346}
+    seconds = 50 * MODEL.msa_seconds([228.88], settings, sizes)[0]
+    assert seconds == pytest.approx(116.3, rel=0.05)
+    assert MODEL.msa_seconds([300], settings, {"swissprot": 2 * 10**9}) > MODEL.msa_seconds(
+        [300], settings, {"swissprot": 10**9}
+    )
+    alone = settings.model_copy(update={"tool": "single_sequence"})
+    assert MODEL.msa_seconds([300], alone)[0] < 0.1
+    assert msa.database_sizes(settings, pairing=False).keys() == {"swissprot"}
+    # ColabFold's search is 40 to 60 times cheaper than AlphaFold's (its paper).
+    colabfold = settings.model_copy(update={"tool": "mmseqs", "db_preset": "colabfold"})
+    alphafold = settings.model_copy(update={"db_preset": "reduced_dbs"})
+    ratio = MODEL.msa_seconds([300], alphafold)[0] / MODEL.msa_seconds([300], colabfold)[0]
+    assert 20 < ratio < 100
+
+
+def test_a_calibration_narrows_what_was_measured_and_nothing_else(tmp_path: Path) -> None:
+    fitted = Fitted(factor=2.0, observations=1000, low=0.9, high=1.2)
+    calibration = Calibration(classes={"ada_24": {"alphafold2": {"predict": fitted}}})
+    path = tmp_path / "calibration.json"
+    path.write_text(calibration.model_dump_json())
+    model, work, gpu = load_model(path), Work(), CLASSES["ada_24"]
+    assert model.network_seconds(500, work, gpu) == pytest.approx(2 * MODEL.network_seconds(500, work, gpu))
+    assert model.relax_seconds(500, work, gpu) == MODEL.relax_seconds(500, work, gpu)
+    assert model.spread("predict", gpu) == pytest.approx((0.9, 1.2), rel=0.01)
+    assert model.spread("predict", CLASSES["b200"]) == model.spread("predict") == SPREAD["predict"]
+    few = Calibration(classes={"ada_24": {"alphafold2": {"predict": Fitted(observations=1)}}})
+    low, high = CostModel(few).spread("predict", gpu)
+    assert low < 0.7
+    assert high > 1.5
+    assert "calibrated" in model.basis(gpu)
+    assert "never calibrated" in model.basis(CLASSES["b200"])
+
+
+def test_no_calibration_is_refused_with_the_file_named(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"version": 7}')
+    for path in (tmp_path / "other.json", tmp_path / "missing.json"):
+        with pytest.raises(ConfigError, match=path.name):
+            read_calibration(path)
+
+
+@given(st.floats(0.5, 3), st.floats(0.5, 3))
+def test_what_a_newer_calibration_does_not_say_stays(one: float, other: float) -> None:
+    def calibration(**classes: float) -> Calibration:
+        return Calibration(
+            classes={name: {"alphafold2": {"predict": Fitted(factor=f)}} for name, f in classes.items()}
+        )
+
+    merged = calibration(local=one, b200=one).merged(calibration(local=other))
+    assert merged.classes["local"]["alphafold2"]["predict"].factor == other
+    assert merged.classes["b200"]["alphafold2"]["predict"].factor == one
+    assert merged.merged(merged) == merged
+
+
+def test_paid_workers_start_and_idle() -> None:
+    own = GpuClass(name="own", title="own", speed=1.0, speed_source="test")
+    assert MODEL.start_seconds(own) == MODEL.idle_seconds(own) == 0
+    assert MODEL.start_seconds(CLASSES["b200"]) > 0 < MODEL.idle_seconds(CLASSES["b200"])
+    assert 0 < MODEL.load_seconds(Work(blocks=2, models=1), own) < MODEL.load_seconds(Work(), own)
+    once, cached = (MODEL.compile_seconds(300, Work(), own, cached=cached) for cached in (False, True))
+    assert 0 < cached < once
