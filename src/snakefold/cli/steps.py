@@ -95,7 +95,7 @@ def add(commands: Commands) -> None:
         commands,
         "report",
         _report,
-        summary="write metrics.tsv, failures.tsv and the report page",
+        summary="write metrics.tsv, failures.tsv, bill.tsv and the report page",
         example="snakefold report results",
     )
     report.add_argument("results", type=Path, help="results folder of a run")
@@ -204,6 +204,7 @@ def _report(options: argparse.Namespace) -> None:
     from snakefold.cost.observations import write_timings
     from snakefold.errors import SnakefoldError
     from snakefold.plan.files import read_rows
+    from snakefold.quote import write_bill
 
     results: Path = options.results
     # A table of an earlier plan's batch may be there still.
@@ -214,10 +215,12 @@ def _report(options: argparse.Namespace) -> None:
         results / "metrics.tsv",
         results / "failures.tsv",
     )
-    try:
-        write_timings(results)
-    except SnakefoldError as error:  # no reason to go without a report
-        _log(f"timings.tsv: {error}")
+    # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
+    for name, write in (("timings.tsv", write_timings), ("bill.tsv", write_bill)):
+        try:
+            write(results)
+        except SnakefoldError as error:  # no reason to go without a report
+            _log(f"{name}: {error}")
     _log(f"{done} structures, {failed} failed, {refused} refused")
     _log(str(report.build(results)))
 

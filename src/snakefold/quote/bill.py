@@ -75,8 +75,8 @@ def write_bill(results: Path) -> Bill:
     if not (results / "config.yaml").is_file():
         raise SnakefoldError(f"{results}: is no results folder of a run (config.yaml is not there).")
     executions, warnings = _executions(results)
-    lines = _all_lines(results, executions, run=THIS)
-    write_lines(results / "bill.tsv", lines)
+    write_lines(results / "bill.tsv", _all_lines(results, executions, run=THIS))
+    lines = read_lines(results / "bill.tsv")  # sums are of what the file says
     quote = _quote(results / "plan" / "quote.json")
     this = _sum(line for line in lines if line.run == THIS)
     bill = Bill(

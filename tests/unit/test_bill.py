@@ -1,0 +1,388 @@
+"""The bill: every second and dollar once, whatever is run again, from what a real job left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snakefold import archive, cli
+from snakefold.collect import read_response
+from snakefold.contracts import FoldRequest, FoldResponse, TargetOutcome
+from snakefold.errors import Reason, SnakefoldError
+from snakefold.quote import Bill, Range, bill_line, bill_text, close_bill, left_out, write_bill
+from snakefold.quote.execution import Execution, ExecutionRecord
+from snakefold.quote.lines import Line, lines_of, read_lines, write_lines
+from snakefold.store import write_atomically
+from snakefold.summary import summarise
+
+TRP_CAGE, VILLIN = "NLYIQWLKDGGPSSGRPPPS", "LSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
+PRICE = 0.00076
+
+
+def config(folder: Path, **changed: Any) -> dict[str, Any]:
+    return {
+        "input": [str(folder / "in.fasta")],
+        "results": str(folder / "results"),
+        "store": str(folder / "store"),
+        "weights": "rehearsal",
+        "rehearsal": {
+            "blocks": 1,
+            "models": [1],
+            "num_recycle": 0,
+            "max_msa_clusters": 8,
+            "max_extra_msa": 8,
+        },
+        "msa": {"tool": "single_sequence"},
+        "relax": {"models_to_relax": "none"},
+        **changed,
+    }
+
+
+def plan(folder: Path, **changed: Any) -> Path:
+    """The plan step as the workflow calls it; returns the results folder."""
+    results = folder / "results"
+    text = yaml.safe_dump(config(folder, **changed))
+    write_atomically(results / "config.yaml", text.encode())
+    assert call("plan", "--config", results / "config.yaml", "--out", results / "plan") == 0
+    return results
+
+
+def call(*words: object) -> int:
+    return cli.main([str(word) for word in words])
+
+
+def execute(results: Path, batch: str) -> None:
+    """Alignments, request, prediction or restoration, and collection of one batch."""
+    settings_file = results / "config.yaml"
+    planned = results / "plan" / "batches" / f"{batch}.json"
+    packed = results / "predictions" / f"{batch}.tar.zst"
+    if batch.startswith("s"):
+        assert call("restore", planned, "--config", settings_file, "--out", packed) == 0
+    else:
+        found = []
+        for chunk in json.loads(planned.read_text())["chunks"]:
+            found.append(results / "msa" / f"{chunk}.json")
+            where = results / "plan" / "chunks" / f"{chunk}.json"
+            assert call("msa", where, "--config", settings_file, "--out", found[-1]) == 0
+        request = results / "requests" / batch / "request.json"
+        assert call("request", planned, "--config", settings_file, "--msas", *found, "--out", request) == 0
+        weights = json.loads((results / "plan" / "weights.json").read_text())["folder"]
+        inputs = request.with_name("inputs.tar.zst")
+        store = results.parent / "store"
+        assert (
+            call("task", request, "--inputs", inputs, "--store", store, "--weights", weights, "--out", packed)
+            == 0
+        )
+    table = results / "tables" / f"{batch}.parquet"
+    words = ["--config", settings_file, "--batch", planned]
+    assert call("collect", packed, *words, "--structures", results / "structures", "--table", table) == 0
+
+
+def batches(results: Path) -> list[str]:
+    return sorted(path.stem for path in (results / "plan" / "batches").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run of two targets in one batch, with random parameters: really predicted."""
+    folder = tmp_path_factory.mktemp("bill")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "in.fasta").write_text(f">cage\n{TRP_CAGE}\n>villin\n{VILLIN}\n")
+        results = plan(folder, batch={"bucket_edges": [40]})
+        (batch,) = batches(results)
+        execute(results, batch)
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run that a test may change: its folder, which is also the current one."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    text = yaml.safe_dump(config(folder, batch={"bucket_edges": [40]}))
+    (folder / "results" / "config.yaml").write_text(text)
+    return folder
+
+
+def lines(results: Path, level: str = "batch") -> list[Line]:
+    return [line for line in read_lines(results / "bill.tsv") if line.level == level]
+
+
+def record(results: Path, batch: str, **changed: Any) -> dict[str, Any]:
+    """The record that an executor leaves for a rented worker."""
+    values = {
+        "executor": "runpod",
+        "gpu": "ampere_80",
+        "dollars_per_second": PRICE,
+        "queued_seconds": 11.0,
+        "start_seconds": 30.0,
+        "billed_seconds": 200.0,
+        "attempts": 2,
+        "idle_seconds": 5.0,
+        **changed,
+    }
+    write_atomically(results / "executions" / f"{batch}.json", json.dumps(values).encode())
+    return values
+
+
+@pytest.mark.slow
+def test_a_run_on_this_machine_is_billed_in_seconds(run: Path) -> None:
+    results = run / "results"
+    (name,) = batches(results)
+    bill = write_bill(results)
+    (batch,) = lines(results)
+    response = response_of(results, name)
+    assert (batch.gpu, batch.dollars, batch.state, batch.source) == ("local", 0.0, "done", "response")
+    assert batch.seconds == pytest.approx(response.seconds["total"], rel=1e-6)
+    parts = batch.start + batch.load + batch.compile + batch.predict + batch.relax + batch.idle + batch.other
+    assert parts == pytest.approx(batch.seconds, rel=1e-6)
+    assert batch.compile > 0
+    targets = lines(results, "target")
+    assert [line.id for line in targets] == ["cage", "villin"]
+    assert sum(line.seconds for line in targets) == pytest.approx(batch.seconds, rel=1e-6)
+    assert bill.rehearsal
+    assert bill.this.computed == 2
+    assert bill.hours is not None
+    assert bill.hours.billed == pytest.approx(batch.seconds / 3600)
+    assert bill.dollars is not None
+    assert bill.dollars.ratio is None
+    assert "billed" in bill_line(bill)
+    assert "REHEARSAL" in bill_text(bill)
+
+
+@pytest.mark.slow
+def test_the_benchmark_file_counts_what_the_process_took_before_its_work(run: Path) -> None:
+    results = run / "results"
+    (name,) = batches(results)
+    total = response_of(results, name).seconds["total"]
+    write_atomically(
+        results / "benchmarks" / "predict" / f"{name}.tsv",
+        f"s\th:m:s\tcpu_time\n{total + 7:.4f}\t0:01\t9\n".encode(),
+    )
+    write_bill(results)
+    (batch,) = lines(results)
+    assert batch.source == "benchmark"
+    assert batch.seconds == pytest.approx(total + 7, abs=1e-3)
+    assert batch.load >= 7
+
+
+@pytest.mark.slow
+def test_a_rented_run_is_billed_by_the_executors_record_failed_attempts_included(run: Path) -> None:
+    results = run / "results"
+    (name,) = batches(results)
+    record(results, name)
+    bill = write_bill(results)
+    (batch,) = lines(results)
+    assert batch.dollars == pytest.approx(200 * PRICE)
+    assert (batch.gpu, batch.start, batch.idle, batch.queued, batch.attempts) == (
+        "ampere_80",
+        30.0,
+        5.0,
+        11.0,
+        2,
+    )
+    assert batch.idle_share == pytest.approx(5 / 200)
+    assert batch.compile_share == pytest.approx(batch.compile / 200)
+    parts = batch.start + batch.load + batch.compile + batch.predict + batch.relax + batch.idle + batch.other
+    assert parts == pytest.approx(200.0)
+    assert sum(line.dollars for line in lines(results, "target")) == pytest.approx(batch.dollars)
+    assert bill.this.dollars == pytest.approx(200 * PRICE)
+    assert bill.this.by_class == {"ampere_80": pytest.approx(200 * PRICE)}
+    assert "$0.15" in bill_text(bill)
+
+
+@pytest.mark.slow
+def test_billing_again_changes_nothing(run: Path) -> None:
+    results = run / "results"
+    (name,) = batches(results)
+    record(results, name)
+    first, text = write_bill(results), (results / "bill.tsv").read_bytes()
+    assert write_bill(results) == first
+    assert (results / "bill.tsv").read_bytes() == text
+
+
+@pytest.mark.slow
+def test_a_second_run_bills_nothing_and_keeps_what_the_first_cost(run: Path) -> None:
+    results = run / "results"
+    (name,) = batches(results)
+    record(results, name)
+    write_bill(results)
+    before = lines(results)
+    for _ in range(2):
+        plan(run, batch={"bucket_edges": [40]})
+        assert batches(results) == ["s0001"]
+        execute(results, "s0001")
+        bill = write_bill(results)
+        assert (bill.this.dollars, bill.this.hours, bill.this.computed, bill.this.stored) == (0, 0, 0, 2)
+        assert bill.earlier.dollars == pytest.approx(200 * PRICE)
+        old, new = lines(results)
+        assert (old.key, old.dollars, old.run) == (before[0].key, before[0].dollars, "earlier")
+        assert (new.batch, new.state, new.run, new.dollars) == ("s0001", "stored", "this", 0.0)
+        states = {line.id: line.state for line in lines(results, "target") if line.run == "this"}
+        assert states == {"cage": "stored", "villin": "stored"}
+        assert bill.dollars is not None
+        assert bill.dollars.quoted == Range()
+    assert "earlier runs in this folder" in bill_text(bill)
+
+
+@pytest.mark.slow
+def test_a_job_that_brought_nothing_back_is_billed_until_it_does(run: Path) -> None:
+    results = run / "results"
+    (name,) = batches(results)
+    record(results, name)
+    packed = results / "predictions" / f"{name}.tar.zst"
+    away = packed.rename(run / "away")
+    bill = write_bill(results)
+    (batch,) = lines(results)
+    assert (batch.state, batch.dollars) == ("lost", pytest.approx(200 * PRICE))
+    targets = lines(results, "target")
+    assert [(line.id, line.dollars) for line in targets] == [
+        ("cage", pytest.approx(100 * PRICE)),
+        ("villin", pytest.approx(100 * PRICE)),
+    ]
+    assert bill.this.failed == 2
+    away.rename(packed)
+    record(results, name, billed_seconds=350.0, attempts=3)
+    assert write_bill(results).this.dollars == pytest.approx(350 * PRICE)
+    assert len(lines(results)) == 1
+    # Lost for good: the next plan keeps the cost, once.
+    packed.unlink()
+    (results / "bill.tsv").unlink()
+    plan(run, batch={"bucket_edges": [40]})
+    plan(run, batch={"bucket_edges": [40]})
+    assert write_bill(results).earlier.dollars == pytest.approx(350 * PRICE)
+
+
+@pytest.mark.slow
+def test_what_was_left_out_is_listed_and_not_billed_and_still_to_do(run: Path) -> None:
+    results = run / "results"
+    (name,) = batches(results)
+    request = FoldRequest.model_validate_json((results / "requests" / name / "request.json").read_text())
+    response = left_out(request, 40.0, spent=38.5, in_flight=1.0)
+    packed = results / "predictions" / f"{name}.tar.zst"
+    write_atomically(packed, archive.pack({"response.json": response.model_dump_json().encode()}))
+    shutil.rmtree(results / "structures")
+    words = ["--config", results / "config.yaml", "--batch", results / "plan" / "batches" / f"{name}.json"]
+    table = results / "tables" / f"{name}.parquet"
+    assert call("collect", packed, *words, "--structures", results / "structures", "--table", table) == 0
+    assert call("report", results) == 0
+    failures = (results / "failures.tsv").read_text()
+    assert failures.count("\tbudget\t") == 2
+    assert "$38.50 are spent and $1.00 in flight, of a budget of $40.00" in failures
+    bill = write_bill(results)
+    assert bill.this.batches == 0
+    text, failed = summarise(results)
+    assert failed == 2
+    assert "billed" in text
+    close_bill(results)
+    assert not packed.exists()
+
+
+@pytest.mark.slow
+def test_a_damaged_archive_is_a_warning_and_other_damage_an_error(run: Path) -> None:
+    results = run / "results"
+    (name,) = batches(results)
+    (results / "predictions" / f"{name}.tar.zst").write_bytes(b"not an archive")
+    bill = write_bill(results)
+    assert bill.this.batches == 0
+    assert any(name in text for text in bill.warnings)
+    (results / "bill.tsv").write_text("level\tnonsense\nbatch\t1\n")
+    with pytest.raises(SnakefoldError, match="is no bill"):
+        write_bill(results)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("bill", tmp_path) == 2
+    assert "is no results folder of a run" in capsys.readouterr().err
+    assert close_bill(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def response_of(results: Path, batch: str) -> FoldResponse:
+    return read_response(archive.unpack((results / "predictions" / f"{batch}.tar.zst").read_bytes()))
+
+
+outcomes = st.lists(
+    st.tuples(st.sampled_from(["done", "failed", "stored"]), st.floats(0, 1e5)), min_size=1, max_size=12
+)
+records = st.builds(
+    ExecutionRecord,
+    gpu=st.just("ampere_80"),
+    dollars_per_second=st.floats(0, 0.01),
+    billed_seconds=st.floats(0, 1e6),
+    start_seconds=st.floats(0, 100),
+    idle_seconds=st.floats(0, 100),
+)
+
+
+@settings(deadline=None)
+@given(outcomes, st.none() | records, st.floats(0, 1e6), st.sampled_from(["ampere_80", ""]), st.data())
+def test_targets_add_up_to_their_batch(
+    items: list[tuple[str, float]],
+    paid: ExecutionRecord | None,
+    total: float,
+    gpu: str,
+    data: st.DataObject,
+) -> None:
+    response = FoldResponse(
+        batch="b0001",
+        engine="alphafold2",
+        engine_version="1",
+        recipe="0" * 16,
+        rehearsal=False,
+        outcomes=[
+            TargetOutcome(
+                id=f"t{number}",
+                key="k",
+                result_key="k",
+                state="failed" if state == "failed" else "done",
+                stored=state == "stored",
+                reason=Reason.INTERNAL if state == "failed" else None,
+                seconds=0.0 if state == "stored" else seconds,
+            )
+            for number, (state, seconds) in enumerate(items)
+        ],
+        seconds={"total": total},
+    )
+    timings = {
+        f"t{number}": {"compile": data.draw(st.floats(0, 1e5)), "relax": data.draw(st.floats(0, 1e5))}
+        for number, (state, _) in enumerate(items)
+        if state == "done"
+    }
+    batch, *targets = lines_of(Execution(response, "0", paid, None, timings), gpu, PRICE, run="this")
+    assert len(targets) == len(items)
+    assert sum(line.dollars for line in targets) == pytest.approx(batch.dollars, rel=1e-9, abs=1e-12)
+    assert sum(line.seconds for line in targets) == pytest.approx(batch.seconds, rel=1e-9, abs=1e-9)
+    for line in (batch, *targets):
+        values = (line.seconds, line.dollars, line.load, line.compile, line.predict, line.relax, line.other)
+        assert min(values) >= 0
+    if not gpu:
+        assert batch.dollars == batch.seconds == 0
+    elif paid is not None:
+        assert batch.dollars == pytest.approx(paid.billed_seconds * paid.dollars_per_second)
+    if gpu and any(state != "stored" and seconds for state, seconds in items):
+        assert all(line.dollars == 0 for line in targets if line.state == "stored")
+
+
+def test_lines_come_back_as_they_were_written(tmp_path: Path) -> None:
+    line = Line("batch", "this", "b0001", "abc", "", "done", "ampere_80", 12.5, dollars=0.0095, attempts=2)
+    write_lines(tmp_path / "bill.tsv", [line])
+    assert read_lines(tmp_path / "bill.tsv") == [line]
+
+
+def test_the_line_of_a_bill_says_whether_the_quote_held() -> None:
+    values = {"this": {"dollars": 12.0}, "earlier": {}}
+    quoted = {"expected": 10.0, "low": 8.0, "high": 11.0}
+    bill = Bill.model_validate({**values, "dollars": {"quoted": quoted, "billed": 12.0, "ratio": 1.2}})
+    assert bill_line(bill) == "Quoted $10.00 ($8.00 to $11.00), billed $12.00 (120% of it, above its range)."
+    within = Bill.model_validate({**values, "dollars": {"quoted": quoted, "billed": 9.0, "ratio": 0.9}})
+    assert "range" not in bill_line(within)
