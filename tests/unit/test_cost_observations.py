@@ -1,0 +1,177 @@
+"""Reading what runs took, and `snakefold calibrate`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from snakefold import archive
+from snakefold.cli import main
+from snakefold.config import Config
+from snakefold.contracts import (
+    AlphaFold2Settings,
+    Confidence,
+    FoldRequest,
+    FoldResponse,
+    ModelScores,
+    RelaxSettings,
+    TargetInput,
+    TargetOutcome,
+)
+from snakefold.cost.calibration import read_calibration
+from snakefold.cost.observations import read_observations, write_timings
+from snakefold.errors import Reason, SnakefoldError
+from snakefold.recipes import sequence_key
+
+SEQUENCES = {
+    "short": "MKTAYIAKQR" * 4,
+    "long": "GSHMLEDPVE" * 6,
+    "kept": "AAAAAGGGGG" * 5,
+    "bad": "WWWWWWWWWW",
+}
+
+
+def _timings(**seconds: float) -> bytes:
+    return json.dumps({"msa": 0.1, **seconds}).encode()
+
+
+def _confidence(key: str, length: int) -> bytes:
+    scores = ModelScores(
+        name="model_1", plddt=[50.0] * length, mean_plddt=50, ranking_confidence=50, relaxed=True
+    )
+    text = Confidence(
+        key=key, engine="alphafold2", rehearsal=True, chain_lengths=[length], models=[scores], msa_depth=11
+    )
+    return text.model_dump_json().encode()
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results folder: two targets computed, one from the store, one failed; and a chunk of two chains."""
+    folder = tmp_path / "results"
+    targets = {
+        name: TargetInput(id=name, key=sequence_key([text]), chains=[text])
+        for name, text in SEQUENCES.items()
+    }
+    request = FoldRequest(
+        batch="b0001-l0064",
+        engine="alphafold2",
+        alphafold2=AlphaFold2Settings(models=[1, 2], num_recycle=1, max_extra_msa=64),
+        relax=RelaxSettings(max_iterations=20),
+        recipe="0" * 16,
+        rehearsal=True,
+        padded_length=64,
+        targets=list(targets.values()),
+    )
+    parts = ("predict_a", "predict_b", "predict", "compile", "relax", "cpu")
+    seconds = {
+        "short": dict(zip(parts, (22.0, 2.0, 25.0, 20.0, 5.0, 44.0), strict=True)),
+        "long": dict(zip(parts, (2.5, 2.5, 5.5, 0.0, 7.0, 20.0), strict=True)),
+        "kept": dict(zip(parts, (99.0, 99.0, 99.0, 0.0, 99.0, 99.0), strict=True)),
+    }
+    totals = {"short": 30.5, "long": 13.0, "kept": 0.0, "bad": 1.0}
+    outcomes = [
+        TargetOutcome(
+            id=name,
+            key=target.key,
+            result_key=target.result_key,
+            state="failed" if name == "bad" else "done",
+            stored=name == "kept",
+            reason=Reason.INTERNAL if name == "bad" else None,
+            seconds=totals[name],
+        )
+        for name, target in targets.items()
+    ]
+    response = FoldResponse(
+        batch=request.batch, engine="alphafold2", engine_version="1", recipe=request.recipe, rehearsal=True,
+        outcomes=outcomes, seconds={"load": 1.0, "total": 46.0}, device="CPU",
+    )  # fmt: skip
+    files = {"response.json": response.model_dump_json().encode()}
+    for name, taken in seconds.items():
+        members = {
+            "timings.json": _timings(**taken),
+            "confidence.json": _confidence(targets[name].key, targets[name].length),
+        }
+        files[f"targets/{targets[name].result_key}.tar.zst"] = archive.pack(members)
+    chains = [{"key": target.key, "sequence": target.chains[0]} for target in targets.values()]
+    texts = {
+        "config.yaml": yaml.safe_dump(Config().model_dump(mode="json")),
+        "plan/batches.tsv": "batch\tgpu\nb0001-l0064\tlocal\nb0002-l0100\tlocal\n",
+        "plan/chunks/m0001.json": json.dumps({"chunk": "m0001", "recipe": "0" * 16, "chains": chains}),
+        "requests/b0001-l0064/request.json": request.model_dump_json(),
+        "msa/m0001.json": json.dumps({"searched": [chains[0]["key"], chains[1]["key"]]}),
+        "benchmarks/msa/m0001.tsv": "s\th:m:s\tcpu_time\n0.93\t0:00:00\t0.58\n",
+        "benchmarks/predict/b0001-l0064.tsv": "s\th:m:s\tcpu_time\n48.0\t0:00:48\tNA\n",
+    }
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "predictions").mkdir()
+    (folder / "predictions" / "b0001-l0064.tar.zst").write_bytes(archive.pack(files))
+    return folder
+
+
+def test_parts_of_what_was_computed(results: Path) -> None:
+    found = read_observations(results)
+    short, long = found.targets
+    assert (short.target, short.length, short.padded_length, short.gpu) == ("short", 40, 64, "local")
+    assert (short.network, short.compile, short.features, short.relax) == pytest.approx((4.0, 20.0, 1.5, 5.0))
+    assert (long.network, long.compile, long.features, long.relax) == pytest.approx((5.0, 0.0, 1.0, 7.0))
+    assert short.cpu == 44.0
+    # 11 rows: the session gives them 12 clusters; the extra rows were set, the blocks are a rehearsal's.
+    work = short.work
+    assert (work.msa_rows, work.extra_rows, work.blocks, work.predictions, work.passes) == (12, 64, 2, 2, 2)
+    (chunk,) = found.chunks
+    assert (chunk.chains, chunk.residues, chunk.cpu) == (2, 100, 0.58)
+    # A batch with a failure did what no target shows: nothing is said of its loading.
+    assert not found.batches
+
+
+def test_timings_are_a_table_and_the_same_when_written_again(results: Path) -> None:
+    write_timings(results)
+    text = (results / "timings.tsv").read_text()
+    rows = list(csv.DictReader(text.splitlines(), delimiter="\t"))
+    assert [(row["kind"], row["name"]) for row in rows] == [
+        ("target", "short"), ("target", "long"), ("chunk", "m0001"),
+    ]  # fmt: skip
+    assert float(rows[0]["wall"]) == pytest.approx(30.5)
+    write_timings(results)
+    assert (results / "timings.tsv").read_text() == text
+
+
+def test_calibrate_writes_what_the_model_reads(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "deep" / "calibration.json"
+    assert main(["calibrate", str(results), "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "Published figures:" in text
+    assert "median ratio" in text
+    once = read_calibration(out)
+    assert once.classes["local"]["alphafold2"]["predict"].observations == 2
+    assert main(["calibrate", str(results), "--out", str(out)]) == 0
+    assert read_calibration(out) == once
+
+
+def test_foreign_and_empty_folders_are_refused(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SnakefoldError, match="no results folder"):
+        read_observations(tmp_path)
+    assert main(["calibrate", str(tmp_path), "--out", str(tmp_path / "c.json")]) == 2
+    assert "no results folder" in capsys.readouterr().err
+    for path in [*(results / "predictions").iterdir(), *(results / "msa").iterdir()]:
+        path.unlink()
+    assert main(["calibrate", str(results), "--out", str(tmp_path / "c.json")]) == 2
+    assert "nothing was computed" in capsys.readouterr().err
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_a_damaged_archive_is_named(results: Path) -> None:
+    (results / "predictions" / "b0001-l0064.tar.zst").write_bytes(b"not an archive")
+    with pytest.raises(SnakefoldError):
+        read_observations(results)
