@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import IO
 
 from snakefold.errors import SnakefoldError
@@ -182,9 +183,14 @@ def _classified(
 ) -> Iterator[tuple[File, os.stat_result]]:
     for name in names:
         path = folder / name
-        if name.startswith(".") or not name.isprintable() or not path.is_file():
+        if name.startswith(".") or not name.isprintable():
             continue
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except OSError:  # a link to nothing, or a file that went meanwhile
+            continue
+        if not S_ISREG(stat.st_mode):
+            continue
         place = Place(file=str(path), size=stat.st_size)
         if name.lower().endswith(".tar"):
             yield File(Kind.TAR, place, str(folder), name), stat

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -262,22 +262,21 @@ def open_index(collection: str, log: Log, cache: Path | None = None) -> Iterator
 
         cache = platformdirs.user_cache_path("snakefold") / "reuse"
     place = cache / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.sqlite"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(place.with_suffix(".lock"), log, collection):
+    with ExitStack() as opened:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            opened.enter_context(_locked(place.with_suffix(".lock"), log, collection))
             database = _connect(place)
-            try:
-                index = Index(collection, database)
-                index.refresh(log)
-                yield index
-                database.commit()
-            finally:
-                database.close()
-    except (OSError, sqlite3.Error) as error:
-        raise SnakefoldError(
-            f"{place}: the index of {collection} cannot be made ({error}). "
-            "Check free space and permissions, or delete the file."
-        ) from error
+            opened.callback(database.close)
+            index = Index(collection, database)
+            index.refresh(log)
+        except (OSError, sqlite3.Error) as error:
+            raise SnakefoldError(
+                f"{place}: the index of {collection} cannot be made ({error}). "
+                "Check free space and permissions, or delete the file."
+            ) from error
+        yield index
+        database.commit()
 
 
 def _connect(place: Path) -> sqlite3.Connection:
