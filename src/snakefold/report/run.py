@@ -17,6 +17,8 @@ from snakefold.plan.files import State
 
 #: Headers and messages are shown up to this many characters; the plan has them whole.
 MAX_SHOWN = 600
+#: Engine of structures that were taken, not predicted.
+_REUSE = "reuse"
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ class Run:
             "failed": len(self.failed),
             "refused": len(self.refused),
             "duplicates": duplicates,
-            "stored": sum(bool(row.get("stored")) for row in unique),
+            "stored": sum(bool(row.get("stored")) and row["engine"] != _REUSE for row in unique),
+            "reused": sum(row["engine"] == _REUSE for row in unique),
             "residues": sum(row.get("length") or 0 for row in self.metrics),
             "median_plddt": round(median(plddt), 1) if plddt else None,
             "seconds": round(sum(row.get("seconds") or 0 for row in unique), 1),
-            "engines": sorted({row["engine"] for row in self.metrics if row.get("engine")}),
+            "engines": sorted({row["engine"] for row in self.metrics if row.get("engine")} - {_REUSE}),
         }
 
 

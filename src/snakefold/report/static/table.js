@@ -28,7 +28,7 @@
     return node("div", {}, name, same, said);
   }
 
-  const state = (row) => (row.stored ? "from the store" : row.state);
+  const state = (row) => (row.engine === "reuse" ? "from a collection" : row.stored ? "from the store" : row.state);
 
   const COLUMNS = [
     { title: "Target", name: "id", type: "string", value: (row) => row.id,

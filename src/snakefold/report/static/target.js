@@ -66,7 +66,7 @@
   }
 
   async function fill(place, row, data, call) {
-    const complex = data.chain_lengths.length > 1;
+    const complex = data.chain_lengths.length > 1, taken = data.engine === "reuse";
     const view = node("div", { class: "viewer", role: "img", "aria-label": `Structure of ${row.id}, coloured by pLDDT` });
     const frame = node("div", { class: "frame" }, view, data.rehearsal && node("span", { class: "mark" }, "REHEARSAL"));
     const [plddt, pae, coverage] = ["pLDDT of every residue", "Predicted aligned error", "Coverage of the MSA"].map((label) =>
@@ -97,11 +97,11 @@
         ? node("div", { class: "pair" },
           card("Structure", null, frame, legend, reference),
           card("Predicted aligned error", `Dark: the relative position of two residues is trusted.${complex ? " Lines part the chains." : ""}${averaged}`, pae))
-        : card("Structure", "This engine predicts no aligned error.", frame, legend, reference),
+        : card("Structure", taken ? "There is no aligned error beside the file." : "This engine predicts no aligned error.", frame, legend, reference),
       card("pLDDT", "The chosen model is drawn bold.", plddt),
       data.coverage
         ? card("MSA coverage", `Rows by identity to the target; the line counts rows with a residue.${thinned}`, coverage)
-        : card("MSA coverage", "There is no alignment that fits this target."),
+        : card("MSA coverage", taken ? "The structure was taken as it is: nothing was aligned." : "There is no alignment that fits this target."),
       node("div", { class: "pair" },
         card("Seconds", null, pairs(Object.entries(data.timings).map(([name, value]) => [name, value.toFixed(2)]))),
         card("Files", null, pairs(data.files.map((file) => [node("a", { href: file.link }, file.name), bytes(file.bytes)])))));
