@@ -1,0 +1,165 @@
+"""`snakefold plan`: settings as Snakemake counts them, a price without anything to run with, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from snakefold import cli
+from snakefold.cli._settings import settings_of
+from snakefold.cli.run import settings_arguments
+from snakefold.config import Config, load_config
+from snakefold.errors import ConfigError, SnakefoldError
+from snakefold.paths import house
+from snakefold.quote import Quote
+
+FASTA = f">one\n{'MKTAYIAKQR' * 8}\n>two\n{'MKTAYIAKQR' * 30}\n>again\n{'MKTAYIAKQR' * 8}\n>bad\nMK1\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder with a FASTA file, and a user who has no parameters and no calibration."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "nothing"))
+    monkeypatch.delenv("SNAKEFOLD_WEIGHTS", raising=False)
+    (tmp_path / "my.fasta").write_text(FASTA)
+    return tmp_path
+
+
+def options(*words: str) -> argparse.Namespace:
+    return cli.parse(["plan", *words])
+
+
+def profile(folder: Path, **entries: object) -> str:
+    path = folder / "profile"
+    path.mkdir(exist_ok=True)
+    (path / "config.yaml").write_text(yaml.safe_dump(entries))
+    return str(path)
+
+
+def snakemakes(folder: Path, *words: str) -> Config:
+    """The configuration as Snakemake itself puts it together from the command line of `snakefold run`."""
+    snakefile = folder / "Snakefile"
+    snakefile.write_text(
+        f"configfile: {str(house() / 'config' / 'config.yaml')!r}\n"
+        "import json\nopen('found.json', 'w').write(json.dumps(config))\n"
+    )
+    given = cli.parse(["run", *words])
+    arguments = ["--snakefile", str(snakefile), "--workflow-profile", given.profile, "--dry-run", "--quiet"]
+    if given.configfile:
+        arguments += ["--configfile", str(given.configfile)]
+    if settings := settings_arguments(given):
+        arguments += ["--config", *settings]
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "1"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    found = folder / "found.json"
+    assert found.is_file(), done.stderr
+    return load_config(json.loads(found.read_text()))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["my.fasta", "--set", "batch.max_targets=7", "--set", "gpu.classes=[ampere_80]"],
+        ["--configfile", "mine.yaml"],
+        ["--configfile", "mine.yaml", "--set", "budget=4", "--set", "msa.chunk_size=8"],
+    ],
+    ids=["profile", "set", "configfile", "both"],
+)
+def test_settings_are_those_that_snakemake_finds(folder: Path, words: list[str]) -> None:
+    """A profile's `configfile:` and `config:` count only where the command line has no such option."""
+    (folder / "mine.yaml").write_text("msa:\n  chunk_size: 5\nbudget: 3\n")
+    (folder / "theirs.yaml").write_text("msa:\n  threads: 3\n  chunk_size: 9\ndeadline: 30\n")
+    chosen = profile(
+        folder,
+        configfile="theirs.yaml",
+        config={"results": "elsewhere", "msa": {"mem_mb": 5000}, "budget": "12"},
+    )
+    words = [*words, "--profile", chosen]
+    assert settings_of(options(*words)) == snakemakes(folder, *words)
+
+
+def test_profile_says_what_the_command_line_does_not(folder: Path) -> None:
+    chosen = profile(folder, config=["budget=12", "gpu={classes: [ampere_24]}"])
+    found = settings_of(options("--workflow-profile", chosen))
+    assert (found.budget, found.gpu.classes) == (12.0, ["ampere_24"])
+    with pytest.raises(SnakefoldError, match="no such profile"):
+        settings_of(options("--workflow-profile", "nowhere"))
+    with pytest.raises(ConfigError, match="cannot be read as YAML"):
+        settings_of(options("--configfile", "nowhere.yaml"))
+    with pytest.raises(ConfigError, match=r"budgett"):
+        settings_of(options("--set", "budgett=3"))
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_price_first_without_databases_or_parameters(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--set", "msa.db_preset=full_dbs", "--set", f"msa.db_root={folder / 'none'}"]
+    assert cli.main(["plan", "my.fasta", *words, "--set", "gpu.classes=[ampere_80]"]) == 0
+    text = capsys.readouterr().out
+    assert "store was not consulted" in text
+    assert "No model parameters are here" in text
+    assert "Nothing was started" in text
+    assert "REHEARSAL: " not in text
+    # Nothing but the quote: no parameters are drawn, no database is made, no plan of a run is touched.
+    written = files(folder) - {"my.fasta"}
+    assert all(name.startswith("results/quote/") for name in written)
+    quote = Quote.model_validate_json((folder / "results" / "quote" / "quote.json").read_bytes())
+    assert quote.targets == {"to_do": 2, "stored": 0, "reused": 0, "duplicate_of": 1, "refused": 1}
+    assert quote.dollars.expected > 0
+    assert quote.msa_cpu_hours.expected > 0
+    with (folder / "results" / "quote" / "targets.tsv").open() as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert sum(float(row["dollars"]) for row in rows) == pytest.approx(quote.dollars.expected, rel=1e-3)
+    assert {row["id"]: float(row["dollars"]) > 0 for row in rows if row["state"] != "refused"} == {
+        "one": True,
+        "two": True,
+        "again": False,
+    }
+
+
+def test_a_rehearsal_is_priced_as_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["my.fasta", "--set", "msa.tool=single_sequence"]
+    assert cli.main(["plan", *words, "--out", "official"]) == 0
+    assert cli.main(["plan", *words, "--out", "rehearsal", "--set", "weights=rehearsal"]) == 0
+    assert "REHEARSAL: random parameters" in capsys.readouterr().out
+    official, rehearsal = (
+        Quote.model_validate_json((folder / name / "quote.json").read_bytes())
+        for name in ("official", "rehearsal")
+    )
+    assert rehearsal.rehearsal
+    assert not official.rehearsal
+    assert rehearsal.hours.expected < official.hours.expected / 2
+
+
+def test_over_the_limits_the_exit_code_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "my.fasta", "--set", "msa.tool=single_sequence", "--set", "gpu.classes=[ampere_80]"]
+    assert cli.main([*words, "--set", "budget=0.001"]) == 2
+    captured = capsys.readouterr()
+    assert "dollars" in captured.out  # the quote is shown all the same
+    assert "budget: $0.0010, but the quote is" in captured.err
+    assert "nothing has been spent" in captured.err
+    assert "two (300 residues" in captured.err
+    assert cli.main([*words, "--set", "deadline=0.001"]) == 2
+    assert "deadline: 4 s, but the run would take" in capsys.readouterr().err
+    assert cli.main([*words, "--set", "budget=100", "--set", "deadline=100"]) == 0
+
+
+def test_a_runs_own_plan_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "my.fasta", "--out", "results/plan"]) == 2
+    assert cli.main(["plan", "my.fasta", "--config", "results/config.yaml"]) == 2
+    assert cli.main(["plan", "nowhere.fasta"]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert files(folder) == {"my.fasta"}
