@@ -1,18 +1,16 @@
-"""The integer program: buckets from a set of candidates, and how many of each bucket's targets a class gets."""
+"""The integer program: which buckets, and how many targets of each a class gets."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-
-import numpy as np
 
 from snakefold.plan.assign_tables import Bar, Floats
 
 #: The solver stops when the plan is proved to be this close to the best one, or after so many seconds.
-GAP, TIME_LIMIT = 1e-3, 10
+GAP, TIME_LIMIT = 3e-3, 4
 
 Key = tuple[int, int, int]
 
@@ -29,6 +27,7 @@ class Terms:
         deadline: seconds until the last prediction ends, None without a limit.
         budget: dollars, None without a limit.
         msa_seconds: wall seconds of the alignments.
+        tail: seconds of the longest batch that every class is likely to have.
     """
 
     prices: Floats
@@ -38,6 +37,7 @@ class Terms:
     deadline: float | None
     budget: float | None
     msa_seconds: float
+    tail: float = 0.0
 
 
 def solve(
@@ -45,100 +45,132 @@ def solve(
     points: Sequence[int],
     terms: Terms,
     objective: Literal["cost", "time"],
-    gap: float = GAP,
+    *,
+    exact: bool = False,
 ) -> dict[Key, tuple[int, ...]] | None:
     """Targets of each class in each chosen bucket, or None if nothing keeps to the limits.
 
-    Variables: y, bucket chosen; n, its targets on a class; z, the class compiles it; k, batches there.
     The buckets of a demand are a path from its first point to its last. A class's workers end, whatever the
-    order of the batches, no later than load / workers + (1 - 1 / workers) longest batch (Graham 1969), or
+    order of the batches, no later than load / workers + (1 - 1 / workers) longest batch (Graham 1969), and
     after the longest batch if there is a worker for each.
 
     Args:
         bars: the buckets to choose from.
         points: number of points of each demand.
         objective: cost is the sum of seconds times rates, time the seconds until the last class ends.
-        gap: how far from the best the solution may be, relative.
+        exact: prove the optimum, and count the batches of split buckets exactly; for small sets.
     """
     import pulp
 
-    problem = pulp.LpProblem("assign", pulp.LpMinimize)
-    classes = range(len(terms.prices))
-    load: list[list[tuple[Any, float]]] = [[] for _ in classes]
-    batches: list[list[tuple[Any, float]]] = [[] for _ in classes]
-    most = [0 for _ in classes]
-    timed = terms.deadline is not None or objective == "time"
-    end = pulp.LpVariable("end", 0, terms.deadline)
-    tails = [pulp.LpVariable(f"tail_{gpu}", 0, terms.deadline) for gpu in classes]
-    flow: dict[tuple[int, int], list[tuple[Any, int]]] = defaultdict(list)
-    shares: dict[Key, list[tuple[int, Any]]] = {}
-
-    def add(*row: tuple[Any, float], equals: float | None = None) -> None:
-        """A row that equals a number, or is at least 0."""
-        expression = pulp.LpAffineExpression(row)
-        problem.addConstraint(expression >= 0 if equals is None else expression == equals)
-
+    program = _Program(terms, objective, exact)
     for index, bar in enumerate(bars):
-        chosen = pulp.LpVariable(f"y_{index}", cat="Binary")
-        flow[bar.demand, bar.start].append((chosen, -1))
-        flow[bar.demand, bar.stop].append((chosen, 1))
-        parts = []
-        for gpu in map(int, np.flatnonzero(bar.allowed)):
-            size = int(bar.batch[gpu])
-            number = -(-bar.count // size)
-            count = pulp.LpVariable(f"n_{index}_{gpu}", 0, bar.count, "Integer")
-            used = cut = pulp.LpVariable(f"z_{index}_{gpu}", cat="Binary")
-            add((used, bar.count), (count, -1))
-            if number > 1:
-                cut = pulp.LpVariable(f"k_{index}_{gpu}", 0, number, "Integer")
-                add((cut, size), (count, -1))
-                add((cut, 1), (used, -1))
-            load[gpu] += [(count, float(bar.seconds[gpu])), (used, float(bar.compile[gpu]))]
-            load[gpu].append((cut, float(bar.load[gpu])))
-            batches[gpu].append((cut, 1.0))
-            most[gpu] += number
-            if timed:
-                add((tails[gpu], 1), (used, -bar.tail(gpu)))
-            parts.append((gpu, count))
-        add((chosen, -bar.count), *((count, 1) for _, count in parts), equals=0)
-        shares[bar.key] = parts
-    for (demand, point), arcs in flow.items():
-        add(*arcs, equals=-1 if point == 0 else int(point == points[demand]))
-
-    seconds = []
-    for gpu in classes:
-        workers, start = float(terms.workers[gpu]), float(terms.starts[gpu])
-        number = pulp.LpAffineExpression(batches[gpu])
-        total = pulp.LpAffineExpression(load[gpu])
-        # Every worker starts once, but no more of them than there are batches.
-        full = pulp.LpVariable(f"full_{gpu}", cat="Binary") if most[gpu] > workers else 0
-        if most[gpu] > workers:
-            problem += number <= workers + (most[gpu] - workers) * full
-        if start:
-            started = pulp.LpVariable(f"starts_{gpu}", 0, workers)
-            problem += started >= number - most[gpu] * full
-            if most[gpu] > workers:
-                problem += started >= workers * full
-            total += start * started
-        seconds.append(total)
-        if timed:
-            problem += total <= workers * end
-            problem += tails[gpu] + start + terms.msa_seconds <= end
-            if most[gpu] > workers > 1:
-                slack = 2 * terms.deadline * (1 - full) if terms.deadline is not None else 0
-                problem += total / workers + (1 - 1 / workers) * (tails[gpu] + start) <= end + slack
-    if terms.budget is not None:
-        problem += pulp.lpSum(float(terms.prices[gpu]) * seconds[gpu] for gpu in classes) <= terms.budget
-    cost = pulp.lpSum(float(terms.rates[gpu]) * seconds[gpu] for gpu in classes)
-    problem.setObjective(cost if objective == "cost" else end)
-    problem.solve(pulp.PULP_CBC_CMD(msg=False, gapRel=gap, timeLimit=TIME_LIMIT, threads=1))
-    if problem.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
+        program.add_bar(index, bar)
+    for (demand, point), arcs in program.flow.items():
+        program.add(*arcs, equals=-1 if point == 0 else int(point == points[demand]))
+    program.add_limits()
+    gap = 0.0 if exact else GAP
+    program.problem.solve(pulp.PULP_CBC_CMD(msg=False, gapRel=gap, timeLimit=TIME_LIMIT, threads=1))
+    if program.problem.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
         return None
     found = {}
-    for key, parts in shares.items():
-        row = [0 for _ in classes]
+    for bar, parts in zip(bars, program.counts, strict=True):
+        row = [0 for _ in terms.prices]
         for gpu, count in parts:
             row[gpu] = round(count.value() or 0)
         if any(row):
-            found[key] = tuple(row)
+            found[bar.key] = tuple(row)
     return found
+
+
+class _Program:
+    """Variables: y, bucket chosen; n, its targets on a class; z, the class compiles it; k, batches there."""
+
+    def __init__(self, terms: Terms, objective: Literal["cost", "time"], exact: bool) -> None:
+        import pulp
+
+        self.terms, self.objective, self.exact = terms, objective, exact
+        self.pulp: Any = pulp
+        self.problem = pulp.LpProblem("assign", pulp.LpMinimize)
+        self.classes = range(len(terms.prices))
+        self.timed = terms.deadline is not None or objective == "time"
+        self.load: list[dict[Any, float]] = [{} for _ in self.classes]
+        self.batches: list[dict[Any, float]] = [{} for _ in self.classes]
+        self.most = [0 for _ in self.classes]
+        self.end = pulp.LpVariable("end", 0, terms.deadline)
+        self.tails = [pulp.LpVariable(f"tail_{gpu}", terms.tail, terms.deadline) for gpu in self.classes]
+        self.flow: dict[tuple[int, int], list[tuple[Any, int]]] = defaultdict(list)
+        self.counts: list[list[tuple[int, Any]]] = []
+
+    def add(self, *row: tuple[Any, float], equals: float | None = None) -> None:
+        """A row that equals a number, or is at least 0."""
+        expression = self.pulp.LpAffineExpression(row)
+        self.problem.addConstraint(expression >= 0 if equals is None else expression == equals)
+
+    def add_bar(self, index: int, bar: Bar) -> None:
+        """A bucket to choose, with its part of every class's load."""
+        variable = self.pulp.LpVariable
+        chosen = variable(f"y_{index}", cat="Binary")
+        self.flow[bar.nodes[0]].append((chosen, -1))
+        self.flow[bar.nodes[1]].append((chosen, 1))
+        parts = []
+        for gpu in map(int, bar.allowed.nonzero()[0]):
+            size = int(bar.batch[gpu])
+            number = -(-bar.count // size)
+            count = variable(f"n_{index}_{gpu}", 0, bar.count, "Integer")
+            used = variable(f"z_{index}_{gpu}", cat="Binary")
+            self.add((used, bar.count), (count, -1))
+            seconds = {count: float(bar.seconds[gpu]), used: float(bar.compile[gpu])}
+            batches = {used: 1.0}
+            if number > 1 and self.exact:
+                cut = variable(f"k_{index}_{gpu}", 0, number, "Integer")
+                self.add((cut, size), (count, -1))
+                self.add((cut, 1), (used, -1))
+                batches = {cut: 1.0}
+            elif number > 1:
+                # Right for a bucket that is not split; counting every batch would keep the solver busy.
+                batches[count] = (number - 1) / bar.count
+            for item, factor in batches.items():
+                seconds[item] = seconds.get(item, 0.0) + factor * float(bar.load[gpu])
+            self.batches[gpu].update(batches)
+            self.load[gpu].update(seconds)
+            self.most[gpu] += number
+            if self.timed and bar.tail(gpu) > self.terms.tail:
+                self.add((self.tails[gpu], 1), (used, -bar.tail(gpu)))
+            parts.append((gpu, count))
+        self.add((chosen, -bar.count), *((count, 1) for _, count in parts), equals=0)
+        self.counts.append(parts)
+
+    def add_limits(self) -> None:
+        """Time, budget, and the objective."""
+        terms, pulp = self.terms, self.pulp
+        seconds = [self._class_seconds(gpu) for gpu in self.classes]
+        if terms.budget is not None:
+            dollars = [float(price) * total for price, total in zip(terms.prices, seconds, strict=True)]
+            self.problem += pulp.lpSum(dollars) <= terms.budget
+        cost = [float(rate) * total for rate, total in zip(terms.rates, seconds, strict=True)]
+        self.problem.setObjective(pulp.lpSum(cost) if self.objective == "cost" else self.end)
+
+    def _class_seconds(self, gpu: int) -> Any:
+        """Worker seconds of a class, start-ups included, and the rows that say when it ends."""
+        pulp, most = self.pulp, self.most[gpu]
+        workers, start = float(self.terms.workers[gpu]), float(self.terms.starts[gpu])
+        number, total = (pulp.LpAffineExpression(row) for row in (self.batches[gpu], self.load[gpu]))
+        # Every worker starts once, but no more of them than there are batches.
+        busy = most > workers
+        full = pulp.LpVariable(f"full_{gpu}", cat="Binary") if busy else 0
+        if busy:
+            self.problem += number <= workers + (most - workers) * full
+        if start and most:
+            started = pulp.LpVariable(f"starts_{gpu}", 0, workers)
+            self.problem += started >= number - most * full
+            if busy:
+                self.problem += started >= workers * full
+            total += start * started
+        if self.timed:
+            self.problem += total <= workers * self.end
+            self.problem += self.tails[gpu] + start + self.terms.msa_seconds <= self.end
+            if busy and workers > 1:
+                slack = 2 * self.terms.deadline * (1 - full) if self.terms.deadline is not None else 0
+                longest = (1 - 1 / workers) * (self.tails[gpu] + start)
+                self.problem += total / workers + longest <= self.end + slack
+        return total

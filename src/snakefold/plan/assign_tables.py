@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from snakefold.cost.gpus import GpuClass
 from snakefold.cost.model import CostModel
-
 from snakefold.plan.assign_types import Demand
 
 Floats = NDArray[np.float64]

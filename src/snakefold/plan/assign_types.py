@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,6 @@ from numpy.typing import NDArray
 
 from snakefold.cost.model import Work
 from snakefold.errors import SnakefoldError
-
-
-class InfeasibleError(SnakefoldError):
-    """No assignment keeps to the limits. The text says which, by how much, and what would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +72,27 @@ class Assignment:
     wall_seconds: float
     objective: float
     bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What makes an assignment possible: other limits, or leaving out so many of the longest targets."""
+
+    text: str
+    limits: Limits
+    left_out: int = 0
+
+
+class InfeasibleError(SnakefoldError):
+    """No assignment keeps to the limits. The text says which, by how much, and what would.
+
+    Attributes:
+        limit: memory, deadline or budget.
+        remedies: each of them is enough.
+    """
+
+    def __init__(self, limit: str, message: str, remedies: Sequence[Remedy]) -> None:
+        self.limit = limit
+        self.remedies = tuple(remedies)
+        ways = "; or ".join(remedy.text for remedy in remedies)
+        super().__init__(f"{message} Possible {ways}." if ways else message)

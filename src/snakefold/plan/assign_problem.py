@@ -1,0 +1,170 @@
+"""One assignment problem, and the way to its solution: exact, or by a linear and an integer program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from snakefold.cost.gpus import GpuClass
+from snakefold.cost.model import CostModel
+from snakefold.plan.assign_program import Key, Terms, solve
+from snakefold.plan.assign_relaxed import Relaxed, relax
+from snakefold.plan.assign_result import assignment_of, buckets_of
+from snakefold.plan.assign_tables import Sizes, Table, all_bars, cheapest_bars, make_table
+from snakefold.plan.assign_types import Assignment, Demand, Limits
+
+Objective = Literal["cost", "time"]
+
+#: Seconds of prediction in one batch at the most, unless a single target takes longer. The shorter ones
+#: are tried under a deadline, where the last batches to end decide.
+BATCH_SECONDS = (1800.0, 600.0, 200.0)
+#: What a second counts beside the cheapest price, so that no plan wastes seconds that cost nothing.
+SECOND = 1e-4
+#: With no more possible buckets than this all of them are in the program.
+ALL_BARS = 80
+#: How often limits are tightened by what a plan passes them by.
+REPAIRS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The arguments of `assign`."""
+
+    demands: tuple[Demand, ...]
+    classes: tuple[GpuClass, ...]
+    model: CostModel
+    limits: Limits
+    edges: tuple[int, ...]
+    max_targets: int
+    max_residues: int
+
+    def best(self, objective: Objective) -> Assignment | None:
+        """The best assignment over the sizes of batches, None if there is none."""
+        if not self.demands:
+            return Assignment((), {gpu.name: 0.0 for gpu in self.classes}, 0.0, 0.0, 0.0, 0.0)
+        whole = self._tables(BATCH_SECONDS[0])
+        if not all(table.allowed.any(axis=0).all() for table in whole):
+            return None
+        simple = self._unlimited(whole, self._terms(0.0))
+        if objective == "cost" and self._keeps(simple):
+            return simple
+        if objective == "cost":
+            return self._limited("cost", self.limits)
+        fastest = self._limited("time", self.limits)
+        if fastest is None:
+            return None
+        found = self._limited("cost", replace(self.limits, deadline=fastest.wall_seconds * (1 + SECOND)))
+        found = found or fastest
+        return replace(found, objective=found.wall_seconds, bound=fastest.bound)
+
+    def _limited(self, objective: Objective, limits: Limits) -> Assignment | None:
+        """The best assignment with that size of batches that the linear program likes best."""
+        problem = replace(self, limits=limits)
+        tried = []
+        for seconds in BATCH_SECONDS:
+            tables = problem._tables(seconds)
+            terms = problem._terms(seconds + max(float(table.load.max()) for table in tables))
+            if not all(table.allowed.any(axis=0).all() for table in tables):
+                continue
+            relaxed = relax(tables, terms, objective)
+            if not relaxed.missed:
+                tried.append((relaxed, tables, terms))
+        for relaxed, tables, terms in sorted(tried, key=lambda item: item[0].value):
+            found = problem._solved(relaxed, tables, terms, objective)
+            if found is not None:
+                return replace(found, bound=min(other.bound for other, _, _ in tried))
+        return None
+
+    def _tables(self, seconds: float) -> list[Table]:
+        sizes = Sizes(self.max_targets, self.max_residues, seconds)
+        return [
+            make_table(
+                number,
+                demand,
+                self.classes,
+                self.model,
+                sizes,
+                edges=self.edges,
+                deadline=self.limits.deadline,
+            )
+            for number, demand in enumerate(self.demands)
+        ]
+
+    def _solved(
+        self, relaxed: Relaxed, tables: Sequence[Table], terms: Terms, objective: Objective
+    ) -> Assignment | None:
+        """A solution of the integer program that keeps to the limits when it is counted target by target."""
+        points = [len(table.last) for table in tables]
+        every = [(table, *pair) for table in tables for pair in all_bars(table)]
+        bars, exact = relaxed.bars, len(every) <= ALL_BARS
+        if exact:
+            bars, terms = tuple(table.bar(*pair) for table, *pair in every), replace(terms, tail=0.0)
+        for _ in range(REPAIRS):
+            counts = solve(bars, points, terms, objective, exact=exact)
+            if counts is None:
+                return None
+            plan = self._figures(counts, tables, terms, objective, relaxed.bound)
+            if self._keeps(plan):
+                return plan
+            terms = self._tightened(terms, plan)
+        return None
+
+    def _tightened(self, terms: Terms, plan: Assignment) -> Terms:
+        """Limits lowered by what the plan passes them by: the program rounds batches of split buckets."""
+        deadline, budget = terms.deadline, terms.budget
+        if deadline is not None and self.limits.deadline is not None:
+            deadline -= 1.5 * max(0.0, plan.wall_seconds - self.limits.deadline)
+        if budget is not None and self.limits.budget is not None:
+            budget -= 1.5 * max(0.0, plan.dollars - self.limits.budget)
+        return replace(terms, deadline=deadline, budget=budget)
+
+    def _unlimited(self, tables: Sequence[Table], terms: Terms) -> Assignment:
+        """The cheapest plan if there were no limits."""
+        bound = sum(cheapest_bars(table, terms.rates)[1] for table in tables)
+        plans = []
+        for starts in (np.zeros_like(terms.starts), terms.starts):
+            counts: dict[Key, tuple[int, ...]] = {}
+            for table in tables:
+                for start, stop, chosen in cheapest_bars(table, terms.rates, starts)[0]:
+                    number = int(table.served[stop] - table.served[start])
+                    counts[table.number, start, stop] = tuple(
+                        number if gpu == chosen else 0 for gpu in range(len(self.classes))
+                    )
+            plans.append(self._figures(counts, tables, terms, "cost", bound))
+        return min(plans, key=lambda plan: plan.objective)
+
+    def _figures(
+        self,
+        counts: dict[Key, tuple[int, ...]],
+        tables: Sequence[Table],
+        terms: Terms,
+        objective: Objective,
+        bound: float,
+    ) -> Assignment:
+        buckets = buckets_of(counts, tables, self.classes)
+        plan = assignment_of(buckets, self.demands, self.classes, self.model, self.limits)
+        cost = sum(terms.rates[i] * plan.seconds[gpu.name] for i, gpu in enumerate(self.classes))
+        value = float(cost) if objective == "cost" else plan.wall_seconds
+        return replace(plan, objective=value, bound=bound)
+
+    def _keeps(self, plan: Assignment) -> bool:
+        deadline, budget = self.limits.deadline, self.limits.budget
+        late = deadline is not None and plan.wall_seconds > deadline * (1 + 1e-9)
+        return not late and (budget is None or plan.dollars <= budget * (1 + 1e-9))
+
+    def _terms(self, tail: float) -> Terms:
+        prices = np.array([gpu.dollars_per_second for gpu in self.classes])
+        paid = prices[prices > 0]
+        return Terms(
+            prices=prices,
+            rates=prices + SECOND * paid.min() if len(paid) else np.ones(len(prices)),
+            starts=np.array([self.model.start_seconds(gpu) for gpu in self.classes]),
+            workers=np.array([self.limits.workers[gpu.name] for gpu in self.classes], dtype=float),
+            deadline=self.limits.deadline,
+            budget=self.limits.budget,
+            msa_seconds=self.limits.msa_seconds,
+            tail=tail,
+        )
