@@ -175,3 +175,34 @@ def test_a_damaged_archive_is_named(results: Path) -> None:
     (results / "predictions" / "b0001-l0064.tar.zst").write_bytes(b"not an archive")
     with pytest.raises(SnakefoldError):
         read_observations(results)
+
+
+def test_the_class_is_where_it_ran(results: Path) -> None:
+    table = results / "plan" / "batches.tsv"
+    table.write_text("batch\tgpu\nb0001-l0064\tampere_80\n")
+    # Planned for a rented GPU, but a CPU did it: its seconds say nothing of that GPU.
+    assert {item.gpu for item in read_observations(results).targets} == {"local"}
+    packed = results / "predictions" / "b0001-l0064.tar.zst"
+    files = archive.unpack(packed.read_bytes())
+    files["response.json"] = files["response.json"].replace(b'"device":"CPU"', b'"device":"NVIDIA L4"')
+    packed.write_bytes(archive.pack(files))
+    assert {item.gpu for item in read_observations(results).targets} == {"ampere_80"}
+    (results / "executions").mkdir()
+    (results / "executions" / "b0001-l0064.json").write_text('{"gpu": "ampere_24"}')
+    assert {item.gpu for item in read_observations(results).targets} == {"ampere_24"}
+
+
+def test_a_batch_without_failures_says_how_long_it_loaded(results: Path) -> None:
+    packed = results / "predictions" / "b0001-l0064.tar.zst"
+    request = results / "requests" / "b0001-l0064" / "request.json"
+    asked = FoldRequest.model_validate_json(request.read_text())
+    kept = [target for target in asked.targets if target.id in ("short", "long")]
+    request.write_text(asked.model_copy(update={"targets": kept}).model_dump_json())
+    files = archive.unpack(packed.read_bytes())
+    response = FoldResponse.model_validate_json(files["response.json"])
+    done = [outcome for outcome in response.outcomes if outcome.id in ("short", "long")]
+    files["response.json"] = response.model_copy(update={"outcomes": done}).model_dump_json().encode()
+    packed.write_bytes(archive.pack(files))
+    (batch,) = read_observations(results).batches
+    # 48 s in all, 43.5 of them the targets', of which the first took 0.25 s more than usual.
+    assert (batch.wall, batch.load, batch.targets, batch.shapes) == pytest.approx((48.0, 4.75, 2, 1))

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from snakefold import archive
 from snakefold.collect import read_response
 from snakefold.config import Config, MsaSettings, read_config
-from snakefold.contracts import Confidence, FoldRequest, ModelPreset, TargetInput
+from snakefold.contracts import FoldRequest, ModelPreset, TargetInput, TargetOutcome
 from snakefold.cost.msa import database_sizes
 from snakefold.cost.work import OFFICIAL_BLOCKS, Work, work_of_request
 from snakefold.errors import SnakefoldError
@@ -163,6 +163,7 @@ def _batch(
     request = FoldRequest.model_validate_json(asked.read_text())
     files = archive.unpack(packed.read_bytes())
     response = read_response(files)
+    gpu = _ran_on(results, name, gpu, response.device)
     computed = {
         outcome.result_key: outcome
         for outcome in response.outcomes
@@ -170,19 +171,16 @@ def _batch(
     }
     if not computed:
         return [], None
-    members = {key: archive.unpack(files[f"targets/{key}.tar.zst"]) for key in computed}
-    scores = {key: Confidence.model_validate_json(own["confidence.json"]) for key, own in members.items()}
-    works = _works(request, scores, config)
+    own = {key: _Own.read(results, outcome, files) for key, outcome in computed.items()}
+    works = _works(request, {key: each.depth for key, each in own.items()}, config)
     targets = []
     for target in request.targets:
         key = target.result_key
         if key not in computed:
             continue
-        seconds = json.loads(members[key]["timings.json"])
+        seconds = own[key].seconds
         networks = sum(value for part, value in seconds.items() if part.startswith("predict_"))
         compiling = seconds.get("compile", 0.0)
-        relaxed = any(model.relaxed for model in scores[key].models)
-        around = max(computed[key].seconds - networks - seconds["relax"], 0.0)
         targets.append(
             TargetSeconds(
                 target=target.id,
@@ -193,54 +191,81 @@ def _batch(
                 length=target.length,
                 padded_length=_computed_length(request, target),
                 network=max(networks - compiling, 0.0),
-                features=around,
+                features=max(computed[key].seconds - networks - seconds["relax"], 0.0),
                 compile=compiling,
-                relax=seconds["relax"] if relaxed else None,
+                relax=seconds["relax"] if own[key].relaxed else None,
                 cpu=seconds.get("cpu"),
             )
         )
-    return targets, _whole(
-        results, name, targets, response.seconds["total"], all_computed=len(computed) == len(request.targets)
-    )
+    if len(computed) < len(request.targets):
+        return targets, None
+    return targets, _whole(results, targets, list(computed.values()), response.seconds["total"])
+
+
+def _ran_on(results: Path, batch: str, planned: str, device: str) -> str:
+    """The class that a batch ran on: what its executor says, else the plan; a CPU is never a planned GPU."""
+    if device.lower() == "cpu":
+        return LOCAL
+    executed = results / "executions" / f"{batch}.json"
+    if executed.is_file():
+        return str(json.loads(executed.read_text()).get("gpu") or planned)
+    return planned
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Of a target's files: timings.json, and what confidence.json says of depth and relaxation."""
+
+    seconds: dict[str, float]
+    depth: int
+    relaxed: bool
+
+    @classmethod
+    def read(cls, results: Path, outcome: TargetOutcome, files: Mapping[str, bytes]) -> _Own:
+        folder = results / "structures" / outcome.id
+        names = ("timings.json", "confidence.json")
+        if all((folder / name).is_file() for name in names):
+            # Unpacked by `collect`: unpacking again takes ten times as long.
+            members = {name: (folder / name).read_bytes() for name in names}
+        else:
+            members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
+        seconds, scores = (json.loads(members[name]) for name in names)
+        relaxed = any(model["relaxed"] for model in scores["models"])
+        return cls(seconds, scores["msa_depth"] or 1, relaxed)
 
 
 def _whole(
-    results: Path, name: str, targets: list[TargetSeconds], total: float, *, all_computed: bool
-) -> BatchSeconds | None:
-    """The batch's process; None if it also did what its targets do not show (failures, earlier attempts)."""
-    if not all_computed:
-        return None
-    benchmark = _benchmark(results / "benchmarks" / "predict" / f"{name}.tsv")
+    results: Path, targets: list[TargetSeconds], outcomes: list[TargetOutcome], total: float
+) -> BatchSeconds:
+    """The process of a batch of which every target was computed."""
+    first = targets[0]
+    benchmark = _benchmark(results / "benchmarks" / "predict" / f"{first.batch}.tsv")
     wall = max(benchmark.get("s", total), total)
     # The first target also pays for imports and for small programs: that is loading, however late it comes.
-    usual = median(target.features for target in targets)
-    others = sum(target.seconds - max(target.features - usual, 0.0) for target in targets[:1])
-    others += sum(target.seconds for target in targets[1:])
+    late = max(first.features - median(target.features for target in targets), 0.0)
     return BatchSeconds(
-        batch=name,
-        gpu=targets[0].gpu,
-        work=targets[0].work,
+        batch=first.batch,
+        gpu=first.gpu,
+        work=first.work,
         targets=len(targets),
         shapes=len({target.padded_length for target in targets}),
-        load=max(wall - others, 0.0),
+        load=max(wall - sum(outcome.seconds for outcome in outcomes) + late, 0.0),
         wall=wall,
         cpu=benchmark.get("cpu_time"),
     )
 
 
-def _works(request: FoldRequest, scores: Mapping[str, Confidence], config: Config) -> dict[str, Work]:
-    """Work by result key: rows are those that the session chose for all targets of one length together."""
+def _works(request: FoldRequest, depths: Mapping[str, int], config: Config) -> dict[str, Work]:
+    """Work by result key, from the depths of the MSAs: the session chooses rows for all of one length."""
     blocks = config.rehearsal.blocks if request.rehearsal else OFFICIAL_BLOCKS
-    depths: dict[int, list[int]] = defaultdict(list)
-    for target in request.targets:
-        if target.result_key in scores:
-            depths[_computed_length(request, target)].append(scores[target.result_key].msa_depth or 1)
+    together: dict[int, list[int]] = defaultdict(list)
+    computed = [target for target in request.targets if target.result_key in depths]
+    for target in computed:
+        together[_computed_length(request, target)].append(depths[target.result_key])
     works = {}
-    for target in request.targets:
-        if target.result_key not in scores:
-            continue
+    for target in computed:
         complexes = len(target.chains) > 1
-        rows = _rows(request, depths[_computed_length(request, target)], complexes)
+        rows = _rows(request, together[_computed_length(request, target)], complexes)
         works[target.result_key] = work_of_request(request, rows, blocks=blocks, complexes=complexes)
     return works
 
