@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from platformdirs import site_config_path, user_config_path
 
-from snakefold.cli.run import settings_arguments
 from snakefold.config import Config, load_config
-from snakefold.errors import ConfigError, SnakefoldError
+from snakefold.errors import ConfigError, SnakefoldError, input_file_missing
 from snakefold.paths import house
 
 _PROFILE_FILE = re.compile(r"(?:profile|config)(?:\.v(\d+)\+)?\.yaml")
@@ -43,24 +44,61 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> Config:
-    """The configuration as Snakemake would put it together.
+    """The configuration as Snakemake puts it together from the command line of `snakefold run`.
 
-    config/config.yaml comes first, then `--configfile`, then `--set`; a profile's `configfile:` and `config:`
-    stand for those options where they are not given, as any option in a profile does.
+    config/config.yaml comes first, then a profile's `configfile:`, `--configfile`, the profile's `config:`
+    and `--set`.
 
     Raises:
         ConfigError: a file cannot be read, or a setting is wrong.
     """
-    profile = _profile(options.profile)
     values: dict[str, Any] = {}
-    _update(values, _mapping(house() / "config" / "config.yaml"))
-    files = [options.configfile] if options.configfile else list(profile.configfiles)
-    for path in files:
+    files = configfiles(options)
+    for path in (house() / "config" / "config.yaml", *files):
         _update(values, _mapping(path))
-    given = settings_arguments(options) or list(profile.config)
-    _update(values, dict(_named_value(item) for item in given))
+    for item in settings_arguments(options):
+        name, value = _named_value(item)
+        _update(values, {name: value})
     source = ", ".join(["config/config.yaml", *map(str, files), *(["--set"] if options.set else [])])
     return load_config(values, source)
+
+
+def configfiles(options: argparse.Namespace) -> list[Path]:
+    """Arguments of Snakemake's `--configfile`: the profile's, then that of the command line, which wins."""
+    if options.configfile and not options.configfile.is_file():
+        raise SnakefoldError(f"{options.configfile}: no such file. Check --configfile.")
+    given = [options.configfile] if options.configfile else []
+    return [*_profile(options.profile).configfiles, *given]
+
+
+def settings_arguments(options: argparse.Namespace) -> list[str]:
+    """Arguments of Snakemake's `--config`: a profile's `config:`, then `--set` and the input, which win.
+
+    Snakemake would forget what the profile says as soon as the command line has a `--config`.
+    """
+    settings: dict[str, list[str]] = {}
+    nested: dict[str, dict[str, str]] = {}
+    for item in options.set:
+        name, equals, value = item.partition("=")
+        section, dot, leaf = name.partition(".")
+        if not equals or not section or (dot and not leaf):
+            raise SnakefoldError(f"--set {item}: expected NAME=VALUE, for example --set msa.tool=mmseqs.")
+        if dot:
+            nested.setdefault(section, {})[leaf] = value
+        else:
+            settings[section] = [value]
+    arguments = list(_profile(options.profile).config)
+    arguments += [f"{name}={value[0]}" for name, value in settings.items()]
+    arguments += [
+        f"{name}={{{', '.join(f'{leaf}: {value}' for leaf, value in values.items())}}}"
+        for name, values in nested.items()
+    ]
+    if options.input:
+        for path in options.input:
+            if not Path(path).exists():
+                raise input_file_missing(Path(path))
+        arguments.append(f"input={json.dumps(options.input)}")
+    return arguments
 
 
 @dataclass(frozen=True)
@@ -73,12 +111,12 @@ class _Profile:
 
 def _profile(name: str) -> _Profile:
     """What stands in a profile: of several versions of its file, the newest that is not too new."""
-    folder = house() / "profiles" / name
-    folder = folder if folder.is_dir() else Path(name)
+    places = [house() / "profiles", Path(), user_config_path("snakemake"), site_config_path("snakemake")]
+    folder = next((place / name for place in places if (place / name).exists()), None)
+    if folder is None:
+        raise SnakefoldError(f"{name}: no such profile. Give a folder of profiles/, or a path.")
     if folder.is_file():
         return _read_profile(folder)
-    if not folder.is_dir():
-        raise SnakefoldError(f"{name}: no such profile. Give a folder of profiles/, or a path.")
     matches = ((_PROFILE_FILE.fullmatch(path.name), path) for path in folder.iterdir())
     versions = [(int(match[1] or 0), path) for match, path in matches if match]
     fitting = [item for item in versions if item[0] <= _SNAKEMAKE_MAJOR]

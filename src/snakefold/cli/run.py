@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import json
 import os
 import sys
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
-from snakefold.errors import SnakefoldError, input_file_missing
+from snakefold.cli._settings import configfiles, settings_arguments
+from snakefold.errors import SnakefoldError
 from snakefold.paths import house
 
 
@@ -35,7 +35,11 @@ def add(commands: Commands) -> None:
         help="one setting; the value is read as YAML",
     )
     parser.add_argument(
-        "--profile", default="default", help="how jobs are run: a folder of profiles/ or a path"
+        "--profile",
+        "--workflow-profile",
+        dest="profile",
+        default="default",
+        help="how jobs are run: a folder of profiles/ or a path",
     )
     parser.add_argument("--cores", default=None, help="cores to use; the profile's number if not given")
     parser.add_argument("--dry-run", "-n", action="store_true", help="show what would be done")
@@ -55,44 +59,15 @@ def snakemake_command(options: argparse.Namespace) -> list[str]:
     ]
     command_line += ["--workflow-profile", str(profile if profile.is_dir() else Path(options.profile))]
     command_line.append("--nolock")  # `hold_folder` does it
-    if options.configfile:
-        if not options.configfile.is_file():
-            raise SnakefoldError(f"{options.configfile}: no such file. Check --configfile.")
-        command_line += ["--configfile", str(options.configfile)]
-    settings = settings_arguments(options)
-    if settings:
+    if files := configfiles(options):
+        command_line += ["--configfile", *map(str, files)]
+    if settings := settings_arguments(options):
         command_line += ["--config", *settings]
     if options.cores:
         command_line += ["--cores", options.cores]
     if options.dry_run:
         command_line.append("--dry-run")
     return command_line + options.passed_on
-
-
-def settings_arguments(options: argparse.Namespace) -> list[str]:
-    """What `--set` and the input become: arguments of Snakemake's `--config`."""
-    settings: dict[str, list[str]] = {}
-    nested: dict[str, dict[str, str]] = {}
-    for item in options.set:
-        name, equals, value = item.partition("=")
-        section, dot, leaf = name.partition(".")
-        if not equals or not section or (dot and not leaf):
-            raise SnakefoldError(f"--set {item}: expected NAME=VALUE, for example --set msa.tool=mmseqs.")
-        if dot:
-            nested.setdefault(section, {})[leaf] = value
-        else:
-            settings[section] = [value]
-    arguments = [f"{name}={value[0]}" for name, value in settings.items()]
-    arguments += [
-        f"{name}={{{', '.join(f'{leaf}: {value}' for leaf, value in values.items())}}}"
-        for name, values in nested.items()
-    ]
-    if options.input:
-        for path in options.input:
-            if not Path(path).exists():
-                raise input_file_missing(Path(path))
-        arguments.append(f"input={json.dumps(options.input)}")
-    return arguments
 
 
 def hold_folder(folder: Path) -> None:
