@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reuse_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sequence_files import CRN, UBQ, write
@@ -311,44 +312,98 @@ def test_tables_survive_hostile_headers(tmp_path: Path) -> None:
     assert {line.count("\t") for line in lines} == {13}
 
 
+sequences = st.sampled_from([UBQ, CRN, UBQ[:20], f"{CRN}:{VIL}", f"{VIL}:{VIL}", f"{UBQ}:{CRN}"])
 records = st.lists(
-    st.tuples(st.sampled_from(["a", "b", "A", "..", "x/y"]), st.sampled_from([UBQ, CRN, UBQ[:20], "MQ-"])),
-    min_size=1,
-    max_size=12,
+    st.tuples(st.sampled_from(["a", "b", "A", "..", "x/y"]), sequences | st.just("MQ-")), max_size=10
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(records, st.integers(1, 5), st.integers(1, 300), st.integers(1, 3))
-def test_every_id_leads_to_one_result(
-    tmp_path_factory: pytest.TempPathFactory,
-    entries: list[tuple[str, str]],
-    max_targets: int,
-    max_residues: int,
-    chunk_size: int,
+@given(entries=records, data=st.data())
+def test_plan_after_a_partial_run_covers_exactly_the_rest(
+    tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, str]], data: st.DataObject
 ) -> None:
+    """Every id is listed once, every target is in one batch, every search in one chunk."""
     folder = tmp_path_factory.mktemp("plan")
-    text = "".join(f">{name}\n{sequence}\n" for name, sequence in entries) + f">last\n{CRN}:{UBQ}\n"
-    plan(
-        write(folder, "set.fasta", text),
-        folder / "plan",
-        batch={"max_targets": max_targets, "max_residues": max_residues},
-        msa={"chunk_size": chunk_size},
-    )
+    text = "".join(f">{name}\n{sequence}\n" for name, sequence in entries) + f">last\n{CRN}\n"
+    path = write(folder, "set.fasta", text)
+    wanted = {sequence for _, sequence in entries if sequence != "MQ-"} | {CRN}
+    finished = data.draw(st.sets(st.sampled_from(sorted(wanted))))
+    to_do = wanted - finished
+    chains = {chain for sequence in to_do for chain in sequence.split(":")}
+    paired = {
+        chain for sequence in to_do if len(set(sequence.split(":"))) > 1 for chain in sequence.split(":")
+    }
+    aligned = data.draw(st.sets(st.sampled_from(sorted(chains)))) if chains else set()
+    store = open_store(folder / "store")
+    for sequence in finished:
+        recipe = COMPLEX_RECIPE if ":" in sequence else RECIPE
+        store.put(Entry("fold", recipe, sequence_key(sequence.split(":"))), b"result")
+    for chain in aligned:
+        recipe = PAIRED_RECIPE if chain in paired else MSA_RECIPE
+        store.put(Entry("msa", recipe, sequence_key([chain])), b"alignment")
+    values = {
+        "batch": {
+            "max_targets": data.draw(st.integers(1, 5)),
+            "max_residues": data.draw(st.integers(1, 300)),
+        },
+        "msa": {"chunk_size": data.draw(st.integers(1, 3))},
+    }
+    plan(path, folder / "plan", store, **values)
+
     rows = table(folder / "plan" / "targets.tsv")
     assert len(rows) == len(entries) + 1
     assert len({row["id"].lower() for row in rows}) == len(rows)
-    computed = Counter(
-        item.target.id
-        for row in table(folder / "plan" / "batches.tsv")
-        for item in read_batch(folder / "plan", row["batch"]).targets
-    )
-    assert set(computed.values()) == {1}
-    assert set(computed) == {row["id"] for row in rows if row["state"] == "to_do"}
-    assert {row["duplicate_of"] for row in rows if row["duplicate_of"]} <= set(computed)
-    chains = [
-        chain.key
-        for path in (folder / "plan" / "chunks").iterdir()
-        for chain in read_chunk(folder / "plan", path.stem).chains
+    assert all(row["reason"] for row in rows)
+    batches = [read_batch(folder / "plan", row.batch) for row in read_rows(folder / "plan")]
+    planned = [(item, batch) for batch in batches for item in batch.targets]
+    keys = Counter(item.target.key for item, _ in planned)
+    assert keys == Counter(sequence_key(sequence.split(":")) for sequence in wanted)
+    assert {":".join(item.target.chains) for item, batch in planned if batch.gpu} == to_do
+    assert {batch.batch[0] for _, batch in planned if not batch.gpu} <= {"s"}
+    ids = [name for item, _ in planned for name in (item.target.id, *item.duplicates)]
+    assert sorted(ids) == sorted(row["id"] for row in rows if row["state"] != "refused")
+
+    chunks = [read_chunk(folder / "plan", file.stem) for file in (folder / "plan").glob("chunks/*.json")]
+    searched = Counter(chain.sequence for chunk in chunks for chain in chunk.chains)
+    assert searched == Counter(chains - aligned)
+    assert {chain.sequence for chunk in chunks if chunk.pairing for chain in chunk.chains} == paired - aligned
+    for batch in batches:
+        needed = {chain for item in batch.targets for chain in item.target.chains} if batch.gpu else set()
+        assert set(batch.msa_recipes) == {sequence_key([chain]) for chain in needed}
+        held = {chunk.chunk for chunk in chunks for chain in chunk.chains if chain.sequence in needed}
+        assert set(batch.chunks) == held
+
+    plan(path, folder / "again", store, **values)
+    assert content(folder / "plan") == content(folder / "again")
+
+
+def test_few_and_many_targets_are_looked_up_alike(tmp_path: Path) -> None:
+    letters = [a + b for a in "ACDEFGHIKL" for b in "ACDEFGHIKL"]
+    text = "".join(f">t{number}\n{CRN}{letters}\n" for number, letters in enumerate(letters))
+    store = open_store(tmp_path / "store")
+    for ending in letters[::7]:
+        store.put(Entry("fold", RECIPE, sequence_key([CRN + ending])), b"result")
+    made = plan(write(tmp_path, "set.fasta", text), tmp_path / "plan", store)
+    states = [row["state"] for row in table(tmp_path / "plan" / "targets.tsv")]
+    assert [number for number, state in enumerate(states) if state == "stored"] == list(range(0, 100, 7))
+    assert made.counts()["stored"] == 15
+
+
+def test_a_collection_gives_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    collection = reuse_files.folder(tmp_path / "mine", {"villin.pdb": reuse_files.pdb([VIL])})
+    path = write(tmp_path, "set.fasta", f">a\n{UBQ}\n>b\n{VIL}\n>c\n{VIL}\n")
+    made = plan(path, tmp_path / "plan", reuse=[str(collection)])
+    assert made.counts() == {"to_do": 1, "stored": 0, "reused": 1, "duplicate_of": 1, "refused": 0}
+    rows = table(tmp_path / "plan" / "targets.tsv")
+    assert [(row["state"], row["batch"][0]) for row in rows] == [
+        ("to_do", "b"),
+        ("reused", "r"),
+        ("duplicate_of", "r"),
     ]
-    assert len(chains) == len(set(chains))
+    assert rows[1]["reason"] == f"{collection / 'villin.pdb'} has these sequences"
+    batch = read_batch(tmp_path / "plan", "r0001")
+    assert (batch.engine, batch.gpu, batch.chunks, batch.msa_recipes) == ("reuse", "", [], {})
+    assert batch.targets[0].found is not None
+    assert [row["key"] for row in table(tmp_path / "plan" / "chains.tsv")] == [sequence_key([UBQ])]

@@ -23,7 +23,7 @@ from snakefold.plan.files import (
 )
 from snakefold.plan.planner import Draft
 from snakefold.plan.records import target_input
-from snakefold.plan.write import remove_others, write_table, write_text
+from snakefold.plan.write import flush, remove_others, write_table, write_text
 from snakefold.recipes import sequence_key
 from snakefold.reuse.inputs import batch_recipe
 
@@ -46,6 +46,7 @@ def write_plan(folder: Path, draft: Draft) -> None:
         remove_others(folder / kind, names)
     refusals = [asdict(refusal) for refusal in draft.records.refusals]
     write_text(folder / "refusals.json", json.dumps(refusals, indent=1, ensure_ascii=False) + "\n")
+    flush()
     write_table(folder / "chains.tsv", ChainRow, chain_rows(draft))
     write_table(folder / "batches.tsv", BatchRow, batch_rows(draft))
     write_table(folder / "targets.tsv", TargetRow, target_rows(draft))

@@ -9,28 +9,33 @@ import csv
 import filecmp
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from snakefold.store import write_atomically
-
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file."""
+    """Write a small file. It is on the disk for good only after `flush`: there may be many of them."""
     data = text.encode()
-    if not (path.is_file() and path.read_bytes() == data):
-        write_atomically(path, data)
+    if path.is_file() and path.read_bytes() == data:
+        return
+    with _part_of(path) as part:
+        part.write_bytes(data)
+        part.replace(path)
+
+
+def flush() -> None:
+    """Wait until what was written is on the disk: once for thousands of files, which costs less than each."""
+    os.sync()
 
 
 def write_table(path: Path, kind: type[Any], rows: Iterable[Any]) -> None:
     """Write rows of the dataclass `kind`, one after the other, as a table with tabs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     names = [field.name for field in fields(kind)]
-    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    try:
+    with _part_of(path) as part:
         with part.open("w", encoding="utf-8", newline="") as stream:
             table = csv.writer(stream, delimiter="\t", lineterminator="\n")
             table.writerow(names)
@@ -39,8 +44,6 @@ def write_table(path: Path, kind: type[Any], rows: Iterable[Any]) -> None:
             os.fsync(stream.fileno())
         if not (path.is_file() and filecmp.cmp(part, path, shallow=False)):
             part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def remove_others(folder: Path, names: set[str]) -> None:
@@ -48,3 +51,14 @@ def remove_others(folder: Path, names: set[str]) -> None:
     for path in folder.glob("*.json"):
         if path.name not in names:
             path.unlink()
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to first, so that a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
