@@ -45,8 +45,10 @@ def lookup(
                     found[result_key] = one
                     taken += 1
             contents = index.contents()
-        log(
-            f"reuse: {collection}: {taken} of {len(wanted)} targets; {contents.structures} structures, "
-            f"{contents.unusable} of them cannot be taken (`snakefold reuse --list` says why)"
+        line = (
+            f"reuse: {collection}: {contents.structures} structures; {taken} of {len(wanted)} targets found"
         )
+        if contents.unusable:
+            line += f"; {contents.unusable} cannot be taken (`snakefold reuse {collection} --list` says why)"
+        log(line)
     return {result_key: found[result_key] for result_key in wanted if result_key in found}
