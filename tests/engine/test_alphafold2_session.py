@@ -82,6 +82,10 @@ def test_predictions_have_alphafolds_names_scores_and_shapes(
     assert b_factors[1] == pytest.approx(first.plddt[0], abs=0.005)
     assert "1 unknown residue" in first.warnings[0]
     assert set(session.seconds) >= {"load", "features", "predict", "compile"}
+    # One program serves all: only the first prediction pays for it.
+    assert 0 < first.compile_seconds < first.seconds
+    assert {item.compile_seconds for item in predictions[1:]} == {0}
+    assert session.seconds["compile"] == pytest.approx(first.compile_seconds)
 
 
 @pytest.mark.slow
