@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from snakefold.simulate.prices import Prices
     from snakefold.simulate.work import Workload
 
+#: Smallest values that mean something.
+_LEAST = {
+    "number": 1,
+    "cores": 1,
+    "runs": 1,
+    "seed": 0,
+    "start": 0,
+    "idle_timeout": 0,
+    "queue_delay": 0,
+    "in_flight": 1,
+    "timeout": 1,
+    "preemptions": 0,
+    "jitter": 0,
+}
 _MADE_UP = ("cameo", "proteome", "mixed")
 
 
@@ -76,6 +90,7 @@ def _simulate(options: argparse.Namespace) -> None:
 
     if sum(map(bool, (options.input, options.plan, options.lengths))) != 1:
         raise SnakefoldError("Give one of: FASTA files, --plan FOLDER, or --lengths NAME --number N.")
+    _check(options)
     config = _with_classes(settings_of(options), options)
     prices, workload, cluster = _prepare(config, options)
     record = simulate(workload, cluster, seed=options.seed)
@@ -93,6 +108,13 @@ def _simulate(options: argparse.Namespace) -> None:
     if options.gantt:
         title = f"{result.targets:,} targets, {result.jobs:,} batches"
         write_atomically(options.gantt, draw(record, cluster, title=title))
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name, least in _LEAST.items():
+        value = getattr(options, name)
+        if value is not None and not value >= least:
+            raise SnakefoldError(f"--{name.replace('_', '-')} {value}: expected at least {least}.")
 
 
 def _prepare(config: Config, options: argparse.Namespace) -> tuple[Prices, Workload, Cluster]:

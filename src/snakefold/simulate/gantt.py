@@ -51,7 +51,7 @@ def draw(record: Record, cluster: Cluster, *, title: str) -> bytes:
                 codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * len(boxes)
                 path = Path([point for box in boxes for point in box], codes)
                 workers.add_patch(PathPatch(path, facecolor=colour, linewidth=0))
-        workers.set_ylim(len(lines) - 0.5, -0.5)
+        workers.set_ylim(max(len(lines), 1) - 0.5, -0.5)
         workers.set_yticks(range(len(lines)), lines, fontsize=7)
         workers.set_title(title, fontsize=10, loc="left")
         times, busy = _searching(record, cluster)
