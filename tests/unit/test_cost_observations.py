@@ -23,7 +23,8 @@ from snakefold.contracts import (
     TargetOutcome,
 )
 from snakefold.cost.calibration import read_calibration
-from snakefold.cost.observations import read_observations, write_timings
+from snakefold.cost.observations import read_observations
+from snakefold.cost.timings import write_timings
 from snakefold.errors import Reason, SnakefoldError
 from snakefold.recipes import sequence_key
 

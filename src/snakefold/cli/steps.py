@@ -201,7 +201,7 @@ def _collect(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from snakefold import report
     from snakefold.collect import merge_tables
-    from snakefold.cost.observations import write_timings
+    from snakefold.cost.timings import write_timings
     from snakefold.errors import SnakefoldError
     from snakefold.plan.files import read_rows
     from snakefold.quote import write_bill

@@ -1,4 +1,4 @@
-"""What finished runs took, part by part: read from a results folder, for `calibrate` and timings.tsv."""
+"""What finished runs took, part by part: read from a results folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +20,6 @@ from snakefold.cost.msa import database_sizes
 from snakefold.cost.work import OFFICIAL_BLOCKS, Work, work_of_request
 from snakefold.errors import SnakefoldError
 from snakefold.plan.files import read_chunk
-from snakefold.store import write_atomically
 
 #: Class of what ran on this machine without being told where.
 LOCAL = "local"
@@ -129,28 +128,6 @@ def read_observations(results: Path) -> Observations:
     for path in sorted((results / "msa").glob("*.json")):
         found.chunks.extend(_chunk(results, path.stem, config.msa))
     return found
-
-
-def write_timings(results: Path) -> Observations:
-    """Write `timings.tsv` into a results folder: a row for every target, batch and chunk computed."""
-    found = read_observations(results)
-    columns = (
-        "kind", "name", "batch", "gpu", "device", "engine", "length", "padded_length", "targets", "chains",
-        "residues", "network", "features", "compile", "relax", "load", "wall", "cpu",
-    )  # fmt: skip
-    rows: list[dict[str, object]] = [
-        _row(item, kind="target", name=item.target, engine=item.work.engine, wall=item.seconds)
-        for item in found.targets
-    ]
-    rows += [_row(item, kind="batch", name=item.batch, engine=item.work.engine) for item in found.batches]
-    rows += [_row(item, kind="chunk", name=item.chunk, engine=item.settings.tool) for item in found.chunks]
-    lines = ["\t".join(columns), *("\t".join(_cell(row.get(name)) for name in columns) for row in rows)]
-    write_atomically(results / "timings.tsv", ("\n".join(lines) + "\n").encode())
-    return found
-
-
-def _row(item: TargetSeconds | BatchSeconds | ChunkSeconds, **named: object) -> dict[str, object]:
-    return {each.name: getattr(item, each.name) for each in fields(item)} | named
 
 
 def _batch(
@@ -323,9 +300,3 @@ def _benchmark(path: Path) -> dict[str, float]:
         except (TypeError, ValueError):  # NA, or a time of day
             continue
     return numbers if "s" in numbers else {}
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
