@@ -395,3 +395,53 @@ async def test_state_page_and_log_of_calls():
         ]
         assert service.live_jobs()[0].state is State.IN_QUEUE
         assert service.count_calls("status", 200) == 1
+
+
+@asynchronous
+async def test_policies_at_the_bounds_are_taken():
+    async with on_manual_clock() as (service, client):
+        week = 7 * 86_400_000
+        await client.run(policy={"ttl": 10_000, "executionTimeout": 5_000})
+        await client.run(policy={"ttl": week, "executionTimeout": week, "lowPriority": True})
+        policies = [(job.policy.ttl, job.policy.execution_timeout) for job in service.jobs]
+        assert policies == [(10, 5), (604_800, 604_800)]
+
+
+@asynchronous
+async def test_a_retry_does_not_lengthen_the_life_of_a_job():
+    async with on_manual_clock(StubWorkers(lambda job: {"error": "always"})) as (service, client):
+        job = await client.run(policy={"ttl": 100_000})
+        for _ in range(3):
+            await service.advance(30)
+            assert await client.state(job) == "FAILED"
+            await client.call("POST", f"retry/{job}")
+        await service.advance(9)
+        assert await client.state(job) == "IN_QUEUE"
+        await service.advance(1)
+        assert await client.state(job) == "404"
+
+
+@pytest.mark.parametrize(
+    ("output", "state"),
+    [("x" * 10 * 2**20, "IN_PROGRESS"), ("x" * 9 * 2**20, "COMPLETED"), ({1, 2}, "IN_PROGRESS")],
+    ids=["over the limit", "within", "not JSON"],
+)
+@asynchronous
+async def test_results_that_do_not_arrive_leave_the_job_in_progress(output, state):
+    async with on_manual_clock(StubWorkers(lambda job: output)) as (service, client):
+        job, after = await client.run(), await client.run()
+        await service.advance(20)
+        assert [await client.state(job), await client.state(after)] == [state, state]
+        await service.advance(600)
+        assert await client.state(job) == ("TIMED_OUT" if state == "IN_PROGRESS" else state)
+
+
+@asynchronous
+async def test_a_lost_job_is_first_in_the_queue_again():
+    async with on_manual_clock(scaling=Scaling(workers_max=1)) as (service, client):
+        jobs = [await client.run(n) for n in range(3)]
+        await service.advance(5)
+        endpoint = service.endpoints["fold"]
+        endpoint.stop(endpoint.live_workers()[0], "killed", kill=True)
+        await service.advance(5)
+        assert [await client.state(job) for job in jobs] == ["IN_PROGRESS", "IN_QUEUE", "IN_QUEUE"]

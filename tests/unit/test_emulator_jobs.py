@@ -113,6 +113,17 @@ class EndpointMachine(RuleBasedStateMachine):
         if workers := self.endpoint.live_workers():
             self.do(lambda: self.endpoint.stop(workers[index % len(workers)], "killed", kill=True))
 
+    @rule(index=st.integers(0, 1000), worker=st.integers(0, 10), error=st.booleans())
+    def a_result_nobody_waits_for(self, index: int, worker: int, error: bool) -> None:
+        job, workers = self.pick(index), list(self.endpoint.workers)
+        if job is not None and job.state is not State.IN_PROGRESS and workers:
+            body = {"error": "late"} if error else {"output": "late"}
+            counted: list[bool] = []
+            self.do(
+                lambda: counted.append(self.endpoint.done(workers[worker % len(workers)], job.id, body, 20))
+            )
+            assert counted == [False]
+
     @rule(capacity=st.sampled_from([None, 0, 1]), loop=st.booleans())
     def weather(self, capacity: int | None, loop: bool) -> None:
         self.endpoint.capacity, self.endpoint.crash_loop = capacity, loop
@@ -220,6 +231,22 @@ def test_batch_of_long_jobs_takes_the_time_of_the_closed_form():
     assert endpoint.billed_seconds() == 5 * (20 + 4 * 30 + 5)
 
 
+def test_workers_start_for_jobs_that_have_waited_only():
+    async def starts() -> list[float]:
+        clock = ManualClock()
+        endpoint = Endpoint(
+            "e", clock, StubWorkers(seconds=100), scaling=Scaling(workers_max=9, queue_delay=4)
+        )
+        begun = clock.now()
+        for wait in (0, 0, 3, 0, 20):
+            await clock.advance(wait)
+            endpoint.submit("x")
+        await clock.advance(60)
+        return [worker.placed - begun for worker in endpoint.workers.values()]
+
+    assert asyncio.run(starts()) == [0, 4, 7, 7, 27]
+
+
 def test_request_count_starts_workers_at_once():
     scaling = Scaling(workers_max=10, request_count=4, start_seconds=7, idle_timeout=5)
     endpoint = run_batch(10, 30, scaling)
@@ -233,14 +260,14 @@ def test_one_fast_job_is_billed_as_one_started_second_more_than_nothing():
 
 
 def test_minimum_workers_are_always_billed():
-    async def hour() -> int:
+    async def hour() -> tuple[int, int]:
         clock = ManualClock()
         endpoint = Endpoint("e", clock, StubWorkers(), scaling=Scaling(workers_min=2))
         endpoint.scale()
         await clock.advance(3600)
-        return endpoint.billed_seconds()
+        return endpoint.billed_seconds(), len(endpoint.workers)
 
-    assert asyncio.run(hour()) == 7200
+    assert asyncio.run(hour()) == (7200, 2)
 
 
 @pytest.mark.parametrize(
