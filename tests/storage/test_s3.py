@@ -208,7 +208,7 @@ def test_a_whole_bucket_can_be_a_store(server: SeaweedFS) -> None:
 def test_twenty_thousand_keys_are_listed_in_pages(s3_location: str, server: SeaweedFS) -> None:
     store = open_store(s3_location)
     keys = {f"{number * 2654435761 % 2**32:08x}" + "0" * 56 for number in range(20_000)}
-    names = (f"{prefix_of(store)}/{Entry('msa', 'r', key).name}" for key in keys)
+    names = [f"{prefix_of(store)}/{Entry('msa', 'r', key).name}" for key in keys]
     server.fill(BUCKET, names, wrap(b"x"))
     store.put(entry(1), b"another kind")
     assert store.keys("msa", "r") == keys
