@@ -383,6 +383,6 @@ def test_the_line_of_a_bill_says_whether_the_quote_held() -> None:
     values = {"this": {"dollars": 12.0}, "earlier": {}}
     quoted = {"expected": 10.0, "low": 8.0, "high": 11.0}
     bill = Bill.model_validate({**values, "dollars": {"quoted": quoted, "billed": 12.0, "ratio": 1.2}})
-    assert bill_line(bill) == "Quoted $10.00 ($8.00 to $11.00), billed $12.00 (120% of it, above its range)."
+    assert bill_line(bill) == "Quoted $10.00 ($8.00 to $11.00), billed $12.00 (1.2 times it, above its range)."
     within = Bill.model_validate({**values, "dollars": {"quoted": quoted, "billed": 9.0, "ratio": 0.9}})
     assert "range" not in bill_line(within)

@@ -134,4 +134,4 @@ def _verdict(against: Against) -> str:
         return ""
     place = "below" if against.billed < against.quoted.low else "above"
     within = against.quoted.low <= against.billed <= against.quoted.high
-    return f" ({against.ratio:.0%} of it{'' if within else f', {place} its range'})"
+    return f" ({against.ratio:.2g} times it{'' if within else f', {place} its range'})"
