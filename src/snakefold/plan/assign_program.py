@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from snakefold.plan.assign_tables import Bar, Floats
 
-#: The solver stops when the plan is proved to be this close to the best one, or after so many seconds.
+#: The solver stops when the plan is proved to be this close to the best one, or after so many CPU seconds.
 GAP, TIME_LIMIT = 3e-3, 4
 
 Key = tuple[int, int, int]
@@ -69,7 +69,9 @@ def solve(
         program.add(*arcs, equals=-1 if point == 0 else int(point == points[demand]))
     program.add_limits()
     gap = 0.0 if exact else GAP
-    program.problem.solve(pulp.PULP_CBC_CMD(msg=False, gapRel=gap, timeLimit=TIME_LIMIT, threads=1))
+    program.problem.solve(
+        pulp.PULP_CBC_CMD(msg=False, gapRel=gap, timeLimit=TIME_LIMIT, timeMode="cpu", threads=1)
+    )
     if program.problem.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
         return None
     found = {}
