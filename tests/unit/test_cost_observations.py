@@ -193,6 +193,12 @@ def test_the_class_is_where_it_ran(results: Path) -> None:
     assert {item.gpu for item in read_observations(results).targets} == {"ampere_24"}
 
 
+def test_what_a_later_plan_takes_from_the_store_was_measured_all_the_same(results: Path) -> None:
+    before = read_observations(results).targets
+    (results / "plan" / "batches.tsv").write_text("batch\tgpu\ns0001\t\n")
+    assert read_observations(results).targets == before
+
+
 def test_a_batch_without_failures_says_how_long_it_loaded(results: Path) -> None:
     packed = results / "predictions" / "b0001-l0064.tar.zst"
     request = results / "requests" / "b0001-l0064" / "request.json"

@@ -116,22 +116,25 @@ def read_observations(results: Path) -> Observations:
     config = read_config(config_file)
     found = Observations()
     with batches.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream, delimiter="\t"):
-            try:
-                targets, batch = _batch(results, row["batch"], row.get("gpu") or LOCAL, config)
-            except (OSError, ValueError, KeyError) as error:
-                raise SnakefoldError(
-                    f"{results}: batch {row['batch']} cannot be read: {error}. Run again."
-                ) from error
-            found.targets.extend(targets)
-            found.batches.extend([batch] if batch else [])
+        planned = {row["batch"]: row.get("gpu") or LOCAL for row in csv.DictReader(stream, delimiter="\t")}
+    # A later plan lists no batch whose targets are in the store; its archive is still there.
+    for path in sorted((results / "predictions").glob("*.tar.zst")):
+        name = path.name.removesuffix(".tar.zst")
+        try:
+            targets, batch = _batch(results, name, planned.get(name), config)
+        except (OSError, ValueError, KeyError) as error:
+            raise SnakefoldError(
+                f"{path}: cannot be read as a batch's results: {error}. Run again."
+            ) from error
+        found.targets.extend(targets)
+        found.batches.extend([batch] if batch else [])
     for path in sorted((results / "msa").glob("*.json")):
         found.chunks.extend(_chunk(results, path.stem, config.msa))
     return found
 
 
 def _batch(
-    results: Path, name: str, gpu: str, config: Config
+    results: Path, name: str, planned: str | None, config: Config
 ) -> tuple[list[TargetSeconds], BatchSeconds | None]:
     packed = results / "predictions" / f"{name}.tar.zst"
     asked = results / "requests" / name / "request.json"
@@ -140,7 +143,9 @@ def _batch(
     request = FoldRequest.model_validate_json(asked.read_text())
     files = archive.unpack(packed.read_bytes())
     response = read_response(files)
-    gpu = _ran_on(results, name, gpu, response.device)
+    gpu = _ran_on(results, name, planned, response.device)
+    if gpu is None:
+        return [], None
     computed = {
         outcome.result_key: outcome
         for outcome in response.outcomes
@@ -179,13 +184,13 @@ def _batch(
     return targets, _whole(results, targets, list(computed.values()), response.seconds["total"])
 
 
-def _ran_on(results: Path, batch: str, planned: str, device: str) -> str:
+def _ran_on(results: Path, batch: str, planned: str | None, device: str) -> str | None:
     """The class that a batch ran on: what its executor says, else the plan; a CPU is never a planned GPU."""
     if device.lower() == "cpu":
         return LOCAL
     executed = results / "executions" / f"{batch}.json"
     if executed.is_file():
-        return str(json.loads(executed.read_text()).get("gpu") or planned)
+        return json.loads(executed.read_text()).get("gpu") or planned
     return planned
 
 
