@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import reuse_files
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from sequence_files import CRN, UBQ, write
 
 from snakefold.config import load_config
 from snakefold.contracts import FoldRequest, TargetInput
+from snakefold.cost.gpus import load_classes
 from snakefold.errors import InputError, Reason, TargetError
 from snakefold.plan.files import read_batch, read_chunk, read_rows
 from snakefold.plan.planner import Check, Draft, Recipes, make_plan
@@ -376,6 +378,40 @@ def test_plan_after_a_partial_run_covers_exactly_the_rest(
 
     plan(path, folder / "again", store, **values)
     assert content(folder / "plan") == content(folder / "again")
+
+
+def test_prices_are_the_models_and_add_up(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    letters = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
+    lengths = [*random.integers(30, 900, 40).tolist(), 1500]
+    sequences = ["".join(random.choice(letters, length)) for length in lengths]
+    text = "".join(f">t{number}\n{sequence}\n" for number, sequence in enumerate(sequences))
+    text += f">pair\n{UBQ}:{CRN}\n"
+    classes = ["ada_24", "ampere_80"]
+    config = {"gpu": {"classes": classes, "workers": 2}}
+    made = plan(write(tmp_path, "set.fasta", text), tmp_path / "plan", **config)
+    gpus = {gpu.name: gpu for gpu in load_classes(classes)}
+    targets = table(tmp_path / "plan" / "targets.tsv")
+    rows = read_rows(tmp_path / "plan")
+    assert sum(row.targets for row in rows) == len(lengths) + 1
+    for row in rows:
+        gpu, work = gpus[row.gpu], made.works[row.padded_length is None]
+        own = [target for target in targets if target["batch"] == row.batch]
+        edge = [row.padded_length or int(target["length"]) for target in own]
+        seconds = (
+            made.model.start_seconds(gpu)
+            + made.model.load_seconds(work, gpu)
+            + made.model.compile_seconds(sorted(set(edge)), work, gpu).sum()
+            + made.model.predict_seconds(edge, work, gpu).sum()
+            + made.model.relax_seconds([int(target["length"]) for target in own], work, gpu).sum()
+        )
+        assert row.seconds == pytest.approx(seconds, abs=0.1)
+        assert row.dollars == pytest.approx(seconds * gpu.dollars_per_second, abs=1e-5)
+        assert sum(float(target["seconds"]) for target in own) == pytest.approx(seconds, rel=1e-3)
+        assert sum(float(target["dollars"]) for target in own) == pytest.approx(row.dollars, rel=1e-3)
+        assert row.memory_gb <= (gpu.memory_gb or 0)
+        assert row.runtime_seconds > 2 * row.seconds
+        assert row.runtime_seconds % 60 == 0
 
 
 def test_few_and_many_targets_are_looked_up_alike(tmp_path: Path) -> None:
