@@ -70,7 +70,7 @@ def run_set(fasta: Path, folder: Path) -> Path:
 def in_cpu_seconds(found: Observations) -> Observations:
     """The same observations, each target's parts times its CPU seconds over its wall seconds.
 
-    Loading is mostly one thread's work and kept; alignments are measured in CPU seconds anyway.
+    Alignments are measured in CPU seconds anyway; of loading only wall seconds are known, so it is left out.
     """
     targets = []
     for item in found.targets:
@@ -86,7 +86,7 @@ def in_cpu_seconds(found: Observations) -> Observations:
                 relax=None if item.relax is None else item.relax * share,
             )
         )
-    return Observations(targets, found.batches, found.chunks)
+    return Observations(targets, [], found.chunks)
 
 
 def judged(items: Iterable[Compared]) -> dict[str, dict[str, float]]:
@@ -132,8 +132,19 @@ def page(result: dict) -> str:
         "",
         f"`python benchmarks/calibrate.py`: {result['targets']['first']} and {result['targets']['second']} "
         "natural proteins, rehearsal (REHEARSAL: random parameters,",
-        "2 Evoformer blocks, 2 models, 1 recycle), no protein in both runs, one machine. Load average during",
-        f"the second run {result['load_average']}, {result['cores']} cores.",
+        "2 Evoformer blocks, 2 models, 1 recycle), no protein in both runs, one machine with "
+        f"{result['cores']} cores.",
+        f"Load average when the runs had ended: {result['load_average']}."
+        + (
+            " Other programs had most of the machine, and not"
+            if result["load_average"] > result["cores"]
+            else ""
+        ),
+        *(
+            ["the same share in both runs: judge by CPU seconds."]
+            if result["load_average"] > result["cores"]
+            else []
+        ),
         "",
     ]
     for unit, title in (("wall", "Wall seconds"), ("cpu", "CPU seconds")):
@@ -153,7 +164,7 @@ def page(result: dict) -> str:
         lines.append("")
     lines += [
         "CPU seconds of a target are shared among its parts as its wall seconds are. Alignments are CPU",
-        "seconds in both tables.",
+        "seconds in both tables; loading is known in wall seconds only.",
         "",
     ]
     return "\n".join(lines)
