@@ -101,6 +101,8 @@ def test_lengths_are_those_of_their_distribution(name):
     assert np.median(lengths) == pytest.approx(chosen.median, rel=0.05)
     assert (lengths == draw_lengths(name, 20_000, seed=3)).all()
     assert draw_lengths(name, 500, seed=3, longest=300).max() <= 300
+    with pytest.raises(SnakefoldError, match="no more than 20"):
+        draw_lengths(name, 5, seed=3, longest=20)
 
 
 def test_the_models_uncertainty_has_its_own_percentiles():

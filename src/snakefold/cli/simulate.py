@@ -49,7 +49,9 @@ def add(commands: Commands) -> None:
     work = parser.add_argument_group("what is folded, if no sequences are given")
     work.add_argument("--plan", type=Path, help="plan/ folder of a run: what it still has to do")
     work.add_argument(
-        "--lengths", choices=_MADE_UP, help="made-up monomers with lengths of this distribution"
+        "--lengths",
+        choices=_MADE_UP,
+        help="made-up monomers with lengths of this distribution, as far as they fit a GPU",
     )
     work.add_argument("--number", type=int, default=10_000, help="how many, with --lengths")
     where = parser.add_argument_group("what it is folded on")
@@ -134,7 +136,7 @@ def _prepare(config: Config, options: argparse.Namespace) -> tuple[Prices, Workl
         return prices, source.from_plan(options.plan, prices), cluster
     if options.input:
         return prices, source.from_sequences(prices), cluster
-    lengths = draw_lengths(options.lengths, options.number, seed=options.seed, longest=config.max_length)
+    lengths = draw_lengths(options.lengths, options.number, seed=options.seed, longest=prices.longest)
     return prices, source.from_lengths(lengths, prices, cluster), cluster
 
 

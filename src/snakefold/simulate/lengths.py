@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold.errors import SnakefoldError
+
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
@@ -40,9 +42,15 @@ def draw_lengths(name: str, number: int, *, seed: int, longest: int | None = Non
 
     Raises:
         KeyError: no such distribution.
+        SnakefoldError: `longest` leaves nothing of it.
     """
     chosen = DISTRIBUTIONS[name]
-    last = min(chosen.longest, longest or chosen.longest)
+    last = chosen.longest if longest is None else min(chosen.longest, longest)
+    if last < 2 * chosen.shortest:
+        raise SnakefoldError(
+            f"--lengths {name}: begins at {chosen.shortest} residues, and no more than {last} are accepted or "
+            "fit the GPU classes. Raise max_length, or name a class with more memory."
+        )
     random = np.random.default_rng(seed)
     lengths = np.zeros(number, dtype=np.int64)
     missing = np.arange(number)

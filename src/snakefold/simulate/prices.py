@@ -29,6 +29,12 @@ class Prices:
     classes: Mapping[str, GpuClass]
     works: Mapping[bool, Work]
 
+    @property
+    def longest(self) -> int:
+        """Residues of the longest monomer that the settings accept and some class has memory for."""
+        fits = max(self.model.max_length(gpu, self.works[False]) for gpu in self.classes.values())
+        return min(self.config.max_length, fits)
+
     def job(
         self,
         name: str,
