@@ -244,6 +244,15 @@ def test_batches_keep_to_targets_and_residues() -> None:
         assert bucket.batch_targets * (bucket.padded_length or 0) <= 2000
 
 
+def test_a_deadline_shorter_than_a_batch() -> None:
+    demands = [demand(spread(150))]
+    classes = [MIDDLE, LARGE]
+    fastest = assign(demands, classes, MODEL, limits(60), objective="time")
+    asked = limits(60, deadline=1.1 * fastest.wall_seconds)
+    assert (asked.deadline or 0) < 1800
+    checked(assign(demands, classes, MODEL, asked), demands, asked)
+
+
 def test_nothing_to_do() -> None:
     plan = assign([], CLASSES, MODEL, limits())
     assert (plan.buckets, plan.dollars, plan.wall_seconds) == ((), 0.0, 0.0)

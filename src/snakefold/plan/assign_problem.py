@@ -103,6 +103,8 @@ class Problem:
         if exact:
             bars, terms = tuple(table.bar(*pair) for table, *pair in every), replace(terms, tail=0.0)
         for _ in range(REPAIRS):
+            if (terms.deadline or 1.0) <= 0 or (terms.budget or 1.0) <= 0:
+                return None
             counts = solve(bars, points, terms, objective, exact=exact)
             if counts is None:
                 return None
@@ -119,7 +121,8 @@ class Problem:
             deadline -= 1.5 * max(0.0, plan.wall_seconds - self.limits.deadline)
         if budget is not None and self.limits.budget is not None:
             budget -= 1.5 * max(0.0, plan.dollars - self.limits.budget)
-        return replace(terms, deadline=deadline, budget=budget)
+        tail = terms.tail if deadline is None else max(0.0, min(terms.tail, deadline))
+        return replace(terms, deadline=deadline, budget=budget, tail=tail)
 
     def _unlimited(self, tables: Sequence[Table], terms: Terms) -> Assignment:
         """The cheapest plan if there were no limits."""
@@ -166,5 +169,6 @@ class Problem:
             deadline=self.limits.deadline,
             budget=self.limits.budget,
             msa_seconds=self.limits.msa_seconds,
-            tail=tail,
+            # No batch may be longer than the deadline: shorter ones are then looked at one by one.
+            tail=tail if self.limits.deadline is None else min(tail, self.limits.deadline),
         )
