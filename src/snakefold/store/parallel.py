@@ -1,4 +1,4 @@
-"""Work on many entries of a store: one after the other in a folder, several at once on S3."""
+"""Work on many entries of a store, several at once where each is mostly waiting."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ _Result = TypeVar("_Result")
 
 Log = Callable[[str], None]
 
-# A request to S3 is mostly waiting. Results wait for the slowest of their round: this bounds the memory.
+# Results wait for the slowest of their round: this bounds the memory.
 _THREADS = 8
 _ROUND = 32
 
 
-def on_each(store: Store, work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Results of `work` on every item, in order; `items` is taken from as needed."""
-    if store.local is not None:
+def on_each(
+    store: Store, work: Callable[[_Item], _Result], items: Iterable[_Item], *, writes: bool = False
+) -> Iterator[_Result]:
+    """Results of `work` on every item, in order; `items` is taken from as needed.
+
+    Requests to S3 are mostly waiting, and so is writing to a disk (`writes`), but not reading from one.
+    """
+    if store.local is not None and not writes:
         yield from map(work, items)
         return
     remaining = iter(items)

@@ -152,7 +152,7 @@ def _take(store: Store, file: Path, stream: IO[bytes], log: Log) -> Imported:
         store.put(*item)
         return len(item[1]) + HEADER_SIZE
 
-    for size in on_each(store, put, missing()):
+    for size in on_each(store, put, missing(), writes=True):
         progress.add(size)
     done.taken, done.size = progress.entries, progress.size
     return done
