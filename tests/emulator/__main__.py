@@ -89,7 +89,10 @@ def _endpoint(text: str, options: argparse.Namespace) -> tuple[str, dict[str, ob
     if command.partition(":")[0] == "stub":
         workers = StubWorkers(seconds=float(command.partition(":")[2] or 1.0))
     else:
-        workers = ProcessWorkers(shlex.split(command))
+        words = shlex.split(command)
+        if words[0] in ("python", "python3"):
+            words[0] = sys.executable  # the one that has runpod, whatever PATH finds first
+        workers = ProcessWorkers(words)
     scaling = Scaling(
         workers_min=options.workers_min,
         workers_max=options.workers_max,

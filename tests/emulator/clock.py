@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-
 PATIENCE = 30.0
 
 

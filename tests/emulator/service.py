@@ -198,6 +198,10 @@ class Emulator:
                     request, fault, lambda: self._answer(request, name, operation)
                 )
             status = response.status
+        except web.HTTPException as refused:
+            status = refused.status
+            raise
+        else:
             return response
         finally:
             took, what = time.monotonic() - started, "" if fault is None else fault.what

@@ -92,8 +92,6 @@ class StubWorkers:
         given = {"id": job.id, "input": job.input}
         seconds = self.seconds(given) if callable(self.seconds) else self.seconds
         await endpoint.clock.sleep(seconds)
-        if job.deleted or worker.gone:
-            return
         result = await self._result(endpoint, job, given)
         try:
             body = json.dumps(result)

@@ -18,6 +18,7 @@ from tests.emulator import (
     State,
     StubWorkers,
 )
+from tests.emulator.__main__ import main
 from tests.emulator.helpers import running
 from tests.emulator.limits import DOCUMENTED, Limiter, TooManyRequests
 
@@ -445,3 +446,26 @@ async def test_a_lost_job_is_first_in_the_queue_again():
         endpoint.stop(endpoint.live_workers()[0], "killed", kill=True)
         await service.advance(5)
         assert [await client.state(job) for job in jobs] == ["IN_PROGRESS", "IN_QUEUE", "IN_QUEUE"]
+
+
+@asynchronous
+async def test_a_worker_is_refreshed_after_a_job_that_asks_for_it():
+    workers = StubWorkers(lambda job: {"refresh_worker": job["input"], "n": 1})
+    async with on_manual_clock(workers, scaling=Scaling(workers_max=1, idle_timeout=100)) as (
+        service,
+        client,
+    ):
+        for refresh in (False, True, False):
+            job = await client.run(refresh)
+            await service.advance(20)
+            assert (await client.status(job))[1]["output"] == {"n": 1}
+        first, second, third = (job.worker for job in service.jobs)
+        assert first == second != third
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--endpoint", "fold"], ["--faults", "nowhere.yaml"], ["--endpoint", "a=stub:x"]]
+)
+def test_the_program_says_what_it_cannot_do(arguments, capsys):
+    assert main(["--port", "0", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("emulator: ")

@@ -272,10 +272,8 @@ async def test_scaled_to_zero_is_visible():
 @asynchronous
 async def test_chance_is_the_seeds():
     async def outcomes(seed):
-        async with with_faults(seconds=1, rates={"failed": 0.3, "status": 0.2}, seed=seed) as (
-            service,
-            client,
-        ):
+        rates = {"failed": 0.3, "stuck": 0.2, "status": 0.2}
+        async with with_faults(seconds=1, rates=rates, seed=seed) as (service, client):
             answers = [(await client.call("POST", "run", json={"input": n}))[0] for n in range(60)]
             await service.advance(200)
             return answers, [job.state for job in service.jobs]
@@ -285,3 +283,4 @@ async def test_chance_is_the_seeds():
     answers, states = first
     assert 3 < answers.count(502) < 25
     assert 5 < states.count(State.FAILED) < 30
+    assert 2 < states.count(State.IN_QUEUE) < 25
