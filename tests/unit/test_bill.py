@@ -201,6 +201,21 @@ def test_a_rented_run_is_billed_by_the_executors_record_failed_attempts_included
 
 
 @pytest.mark.slow
+def test_a_rented_class_without_a_record_is_billed_by_the_clock_and_said_to_be(run: Path) -> None:
+    results = run / "results"
+    (name,) = batches(results)
+    planned = results / "plan" / "batches" / f"{name}.json"
+    planned.write_text(json.dumps({**json.loads(planned.read_text()), "gpu": "ampere_80"}))
+    bill = write_bill(results)
+    (batch,) = lines(results)
+    assert batch.dollars == pytest.approx(batch.seconds * PRICE, rel=1e-6)
+    assert "1 batch(es) on ampere_80" in bill.warnings[0]
+    record(results, name)  # comes late, and is believed
+    assert write_bill(results).warnings == []
+    assert lines(results)[0].dollars == pytest.approx(200 * PRICE)
+
+
+@pytest.mark.slow
 def test_billing_again_changes_nothing(run: Path) -> None:
     results = run / "results"
     (name,) = batches(results)
@@ -260,6 +275,11 @@ def test_a_job_that_brought_nothing_back_is_billed_until_it_does(run: Path) -> N
     plan(run, batch={"bucket_edges": [40]})
     plan(run, batch={"bucket_edges": [40]})
     assert write_bill(results).earlier.dollars == pytest.approx(350 * PRICE)
+    # A batch of the next plan may have the same name, and be lost as well.
+    record(results, name, billed_seconds=50.0)
+    plan(run, batch={"bucket_edges": [40]})
+    assert write_bill(results).earlier.dollars == pytest.approx(400 * PRICE)
+    assert write_bill(results).earlier.dollars == pytest.approx(400 * PRICE)
 
 
 @pytest.mark.slow
@@ -275,6 +295,7 @@ def test_what_was_left_out_is_listed_and_not_billed_and_still_to_do(run: Path) -
     table = results / "tables" / f"{name}.parquet"
     assert call("collect", packed, *words, "--structures", results / "structures", "--table", table) == 0
     assert call("report", results) == 0
+    assert (results / "bill.tsv").is_file()
     failures = (results / "failures.tsv").read_text()
     assert failures.count("\tbudget\t") == 2
     assert "$38.50 are spent and $1.00 in flight, of a budget of $40.00" in failures
@@ -298,6 +319,7 @@ def test_a_damaged_archive_is_a_warning_and_other_damage_an_error(run: Path) -> 
     (results / "bill.tsv").write_text("level\tnonsense\nbatch\t1\n")
     with pytest.raises(SnakefoldError, match="is no bill"):
         write_bill(results)
+    plan(run, batch={"bucket_edges": [40]})  # a run does not fail for its bill
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -383,6 +405,8 @@ def test_the_line_of_a_bill_says_whether_the_quote_held() -> None:
     values = {"this": {"dollars": 12.0}, "earlier": {}}
     quoted = {"expected": 10.0, "low": 8.0, "high": 11.0}
     bill = Bill.model_validate({**values, "dollars": {"quoted": quoted, "billed": 12.0, "ratio": 1.2}})
-    assert bill_line(bill) == "Quoted $10.00 ($8.00 to $11.00), billed $12.00 (1.2 times it, above its range)."
+    assert (
+        bill_line(bill) == "Quoted $10.00 ($8.00 to $11.00), billed $12.00 (1.2 times it, above its range)."
+    )
     within = Bill.model_validate({**values, "dollars": {"quoted": quoted, "billed": 9.0, "ratio": 0.9}})
     assert "range" not in bill_line(within)

@@ -51,7 +51,11 @@ def _step(options: argparse.Namespace) -> None:
 
     if options.out is None or options.input or options.configfile or options.set:
         raise SnakefoldError("--config takes --out and no other settings: the file has them all.")
-    for warning in close_bill(options.out.parent):
+    try:
+        warnings = close_bill(options.out.parent)
+    except SnakefoldError as error:  # no reason to go without a plan
+        warnings = [str(error)]
+    for warning in warnings:
         _log(f"warning: {warning}")
     plan_run(read_config(options.config), options.out, _log)
 

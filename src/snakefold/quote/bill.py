@@ -17,11 +17,11 @@ from pydantic import Field, ValidationError
 
 from snakefold.config import Config, read_config
 from snakefold.contracts import Model
-from snakefold.cost.gpus import load_classes
 from snakefold.errors import Reason, SnakefoldError
 from snakefold.quote.execution import Execution, benchmark_seconds, read_execution, read_record
-from snakefold.quote.lines import LOST, Line, lines_of, lines_of_lost, read_lines, write_lines
+from snakefold.quote.lines import EXECUTOR, LOST, Line, lines_of, lines_of_lost, read_lines, write_lines
 from snakefold.quote.model import Quote, Range
+from snakefold.quote.offers import rentable
 from snakefold.store import write_atomically
 
 THIS, EARLIER = "this", "earlier"
@@ -86,7 +86,7 @@ def write_bill(results: Path) -> Bill:
         dollars=quote and _against(quote.dollars, this.dollars),
         hours=quote and _against(quote.hours, this.hours),
         msa_cpu_hours=quote and _against(quote.msa_cpu_hours, _alignment_hours(results)),
-        warnings=warnings,
+        warnings=[*warnings, *_by_the_clock(line for line in lines if line.run == THIS)],
     )
     write_atomically(results / "bill.json", (bill.model_dump_json(indent=1) + "\n").encode())
     return bill
@@ -129,11 +129,11 @@ def _executions(results: Path) -> tuple[dict[str, Execution], list[str]]:
 def _all_lines(results: Path, executions: Mapping[str, Execution], *, run: str) -> list[Line]:
     """Lines written before, in their order, and those of executions that are new.
 
-    What was merely fetched, and what a job without an archive has cost so far, is found anew each time: the
-    first is never a cost to be kept, and the second may still bring its results.
+    Lines of this run are made anew from what is there by now: a record may have come late, and a job without
+    an archive may still bring one. What was merely fetched is no cost that must be kept.
     """
-    lines = [line for line in read_lines(results / "bill.tsv") if line.gpu and not _open(line)]
-    known = {line.key for line in lines}
+    written = read_lines(results / "bill.tsv")
+    lines = {line.key: line for line in written if line.gpu and not _may_change(line)}
     prices = _prices(results)
     for batch, execution in executions.items():
         planned = _planned(results, batch)
@@ -142,12 +142,16 @@ def _all_lines(results: Path, executions: Mapping[str, Execution], *, run: str) 
         if _left_out(execution) or (not gpu and (not planned or run == EARLIER)):
             continue
         found = lines_of(execution, gpu, prices.get(gpu, 0.0), run=run)
-        lines += [line for line in found if line.key not in known]
-    return lines + _lost_lines(results, run)
+        lines |= {line.key: line for line in found if not _is_earlier(lines.get(line.key))}
+    return [*lines.values(), *_lost_lines(results, run)]
 
 
-def _open(line: Line) -> bool:
+def _may_change(line: Line) -> bool:
     return line.run == THIS and line.state == LOST
+
+
+def _is_earlier(line: Line | None) -> bool:
+    return line is not None and line.run == EARLIER
 
 
 def _lost_lines(results: Path, run: str) -> list[Line]:
@@ -176,9 +180,20 @@ def _planned(results: Path, batch: str) -> dict[str, Any]:
 
 
 def _prices(results: Path) -> dict[str, float]:
+    """Dollars a second of every class: an earlier plan may have used others than this one may."""
     config: Config = read_config(results / "config.yaml")
     table = Path(config.gpu.table) if config.gpu.table else None
-    return {gpu.name: gpu.dollars_per_second for gpu in load_classes(config.gpu.classes, table)}
+    return {gpu.name: gpu.dollars_per_second for gpu in rentable(table)}
+
+
+def _by_the_clock(lines: Iterable[Line]) -> list[str]:
+    """Rented classes without a record of who was paid."""
+    found = [line for line in lines if line.dollars and line.source != EXECUTOR and line.level == "batch"]
+    return [
+        f"Nobody recorded what {sum(line.gpu == gpu for line in found)} batch(es) on {gpu} cost: they are "
+        "billed by the seconds measured here, at the price of the class that was planned."
+        for gpu in sorted({line.gpu for line in found})
+    ]
 
 
 def _quote(path: Path) -> Quote | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
@@ -158,7 +159,7 @@ def lines_of_lost(batch: str, ids: Sequence[str], record: ExecutionRecord, *, ru
         level="batch",
         run=run,
         batch=batch,
-        execution="",
+        execution=hashlib.sha256(record.model_dump_json().encode()).hexdigest()[:12],
         id="",
         state=LOST,
         gpu=record.gpu,
