@@ -16,7 +16,7 @@ from .endpoint import Endpoint
 from .jobs import Job
 from .worker import Worker
 
-_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
+_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
 _CONTAINER = Path(__file__).with_name("container.py")
 
 
@@ -98,7 +98,7 @@ class ProcessWorkers:
 
     async def _run(self, endpoint: Endpoint, worker: Worker) -> None:
         home = self.folder / worker.id
-        home.mkdir(parents=True, exist_ok=True)
+        (home / "tmp").mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{worker.id}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-S", str(_CONTAINER), *self.command,
@@ -122,6 +122,7 @@ class ProcessWorkers:
         return {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             "HOME": str(home),
+            "TMPDIR": str(home / "tmp"),  # gone with the worker, as a container's is
             "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?gpu={endpoint.pool}",
             "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?gpu={endpoint.pool}",
             "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu={endpoint.pool}",

@@ -23,7 +23,8 @@ class Scaling:
     """Settings of an endpoint that decide when workers start and stop; seconds.
 
     `queue_delay` scales on waiting time; with `request_count` set, on jobs in the endpoint instead.
-    A worker takes `pull_seconds` to be placed (not billed), then `start_seconds` to be ready (billed).
+    A worker takes `pull_seconds` to be placed (not billed), then `start_seconds` to be ready (billed); a
+    process takes what it takes to its first call for a job.
     """
 
     workers_min: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import dataclasses
 import functools
@@ -118,6 +119,24 @@ class Emulator:
 
     def count_calls(self, operation: str, status: int | None = None) -> int:
         return sum(c.operation == operation and status in (None, c.status) for c in self.calls)
+
+    def busiest(self, operation: str, seconds: float = 10.0) -> int:
+        """The most calls of an operation within any so many wall seconds."""
+        times = sorted(call.wall for call in self.calls if call.operation == operation)
+        return max(
+            (bisect.bisect_left(times, start + seconds) - i for i, start in enumerate(times)), default=0
+        )
+
+    def detection_delays(self) -> list[float]:
+        """Seconds of the clock from each job's end to the first answered /status after it, sorted."""
+        asked: dict[str, list[float]] = {}
+        for call in sorted(self.calls, key=lambda call: call.time):
+            if call.operation == "status" and call.status == 200 and not call.fault:
+                asked.setdefault(call.job, []).append(call.time)
+        ended = [(job.finished, asked.get(job.id, [])) for job in self.jobs if job.finished is not None]
+        return sorted(
+            next(t for t in times if t >= end) - end for end, times in ended if times and times[-1] >= end
+        )
 
     async def advance(self, seconds: float) -> None:
         """Move a ManualClock."""
