@@ -121,8 +121,8 @@ class Emulator:
         return sum(c.operation == operation and status in (None, c.status) for c in self.calls)
 
     def busiest(self, operation: str, seconds: float = 10.0) -> int:
-        """The most calls of an operation within any so many wall seconds."""
-        times = sorted(call.wall for call in self.calls if call.operation == operation)
+        """The most calls of an operation within any so many seconds of the clock."""
+        times = sorted(call.time for call in self.calls if call.operation == operation)
         return max(
             (bisect.bisect_left(times, start + seconds) - i for i, start in enumerate(times)), default=0
         )

@@ -469,3 +469,20 @@ async def test_a_worker_is_refreshed_after_a_job_that_asks_for_it():
 def test_the_program_says_what_it_cannot_do(arguments, capsys):
     assert main(["--port", "0", *arguments]) == 2
     assert capsys.readouterr().err.startswith("emulator: ")
+
+
+@asynchronous
+async def test_a_thousand_jobs_at_the_documented_rate_all_end():
+    async with on_manual_clock(scaling=Scaling(workers_max=60, start_seconds=60)) as (service, client):
+        for _ in range(10):
+            await asyncio.gather(*(client.run(n) for n in range(100)))
+        assert (await client.call("POST", "run", json={"input": 1}))[0] == 429
+        await service.advance(20)
+        assert len(service.live_jobs()) == 1000
+        await service.advance(4 + 60 - 20 + 17 * 30)  # ceil(1000 / 60) rounds of 30 s
+        assert service.live_jobs() == []
+        assert service.busiest("run") == 1001
+        assert service.execution_seconds("fold") == 30_000
+        first = service.jobs[0]
+        assert await client.state(first.id) == "COMPLETED"
+        assert service.detection_delays() == [service.clock.now() - first.finished]
