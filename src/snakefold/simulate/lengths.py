@@ -48,7 +48,7 @@ def draw_lengths(name: str, number: int, *, seed: int, longest: int | None = Non
     last = chosen.longest if longest is None else min(chosen.longest, longest)
     if last < 2 * chosen.shortest:
         raise SnakefoldError(
-            f"--lengths {name}: begins at {chosen.shortest} residues, and no more than {last} are accepted or "
+            f"{name}: begins at {chosen.shortest} residues, and no more than {last} are accepted or "
             "fit the GPU classes. Raise max_length, or name a class with more memory."
         )
     random = np.random.default_rng(seed)

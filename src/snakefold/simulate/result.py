@@ -32,7 +32,7 @@ class ClassResult:
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """What the run waits for: the alignments or the predictions, each as if it were alone.
+    """What the run waits for: the alignments from the first to the last, or the predictions without a break.
 
     `balanced_cores` would align as fast as these workers predict; `balanced_workers` (of each class) would
     predict as fast as these cores align.
@@ -147,7 +147,10 @@ def _class(name: str, pool: Pool, record: Record, workload: Workload) -> ClassRe
 def _bottleneck(record: Record, cluster: Cluster, classes: Mapping[str, ClassResult]) -> Bottleneck:
     threads = min(cluster.msa_threads, cluster.cores)
     cpu = threads * sum(end - begin for begin, end in record.searches)
-    msa = cpu / (cluster.cores // threads * threads)
+    # What it took, not CPU seconds over cores: fewer chunks than cores leave some of them idle.
+    msa = max((end for _, end in record.searches), default=0.0) - min(
+        (begin for begin, _ in record.searches), default=0.0
+    )
     by_class = {
         name: sum(
             value for phase, value in each.seconds.items() if phase not in {"idle", "rounding", "start"}
