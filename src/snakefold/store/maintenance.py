@@ -122,10 +122,10 @@ def collect_garbage(store: Store, keep: float, log: Log, *, dry_run: bool = Fals
             store.discard(leftover)
         return leftover.size
 
-    for size in on_each(store, remove, old()):
+    for size in on_each(store, remove, old(), writes=True):
         done.entries += 1
         done.size += size
-    for size in on_each(store, discard, gone()):
+    for size in on_each(store, discard, gone(), writes=True):
         done.leftovers += 1
         done.size += size
     return done
