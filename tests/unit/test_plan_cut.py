@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakefold.plan.assign import Bucket
-from snakefold.plan.batches import FETCHED_RESIDUES, Batch, cut_batches, cut_chunks, cut_fetched
+from snakefold.plan.batches import FETCHED_RESIDUES, Batch, coarsened, cut_batches, cut_chunks, cut_fetched
 from snakefold.plan.buckets import (
     A100_SECONDS,
     COMPILE_SECONDS,
@@ -178,6 +178,15 @@ def test_batches_are_as_full_as_the_limits_allow_and_equal() -> None:
     batches = cut([20] * 7, [bucket(7, 20, 20, padded_length=25)], max_residues=60)
     assert [len(batch.members) for batch in batches] == [2, 2, 2, 1]
     assert [batch.name for batch in batches] == [f"b000{number}-l0025" for number in (1, 2, 3, 4)]
+
+
+def test_large_sets_have_large_batches_and_small_sets_keep_theirs() -> None:
+    buckets = [bucket(100, 20, 20, batch_targets=3), bucket(1000, 30, 30, batch_targets=10)]
+    assert coarsened(buckets, 134) == buckets
+    lengths = [20] * 100 + [30] * 1000
+    assert len(cut(lengths, coarsened(buckets, 40))) <= 40
+    limited = cut(lengths, coarsened(buckets, 40), max_targets=20)
+    assert max(len(batch.members) for batch in limited) <= 20
 
 
 def test_targets_fill_the_buckets_of_an_edge_in_their_order() -> None:

@@ -61,3 +61,4 @@ rule summary:
         results=lambda wildcards, input: os.path.dirname(input.metrics),
     shell:
         "snakefold summary {params.results:q} --out {output:q} > {log:q} 2>&1"
+        " || {{ cat {log:q}; exit 1; }}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from snakefold.plan.assign import Bucket
 #: Results that one local job fetches at the most: its archive is made in memory.
 FETCHED_TARGETS = 1000
 FETCHED_RESIDUES = 100_000
+
+#: Jobs that a run should not have many more of: each costs Snakemake milliseconds whenever it looks at them.
+MOST_BATCHES = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,16 @@ class Batch:
     padded_length: int | None
     gpu: str
     members: tuple[int, ...]
+
+
+def coarsened(buckets: Sequence[Bucket], most: int = MOST_BATCHES) -> list[Bucket]:
+    """The buckets with larger batches, if they would be cut into more than about `most`.
+
+    A large set has no use for small batches, which are there so that several workers end together.
+    """
+    batches = sum(-(-bucket.count // bucket.batch_targets) for bucket in buckets)
+    factor = max(1, -(-batches // most))
+    return [replace(bucket, batch_targets=bucket.batch_targets * factor) for bucket in buckets]
 
 
 def cut_batches(

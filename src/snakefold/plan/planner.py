@@ -29,7 +29,7 @@ from snakefold.plan.alignments import (
     search_seconds,
 )
 from snakefold.plan.assign import Bucket, Demand, Limits, assign
-from snakefold.plan.batches import Batch, cut_batches, cut_fetched
+from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.files import State
 from snakefold.plan.present import Present, find_present
 from snakefold.plan.prices import Prices, price
@@ -227,7 +227,7 @@ def _assigned(
         msa_seconds=search_seconds(alignments, config, model) / cores,
     )
     edges = sorted(config.batch.bucket_edges) if config.batch.bucket_edges else None
-    return assign(
+    buckets = assign(
         demands,
         classes,
         model,
@@ -237,6 +237,9 @@ def _assigned(
         max_targets=config.batch.max_targets,
         max_residues=config.batch.max_residues,
     ).buckets
+    # Under a deadline the sizes were chosen for it.
+    timed = config.deadline is not None or config.objective == "time"
+    return buckets if timed else coarsened(buckets)
 
 
 def _fetched(records: Records, present: Present) -> list[Batch]:
