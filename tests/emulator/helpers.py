@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import aiohttp
 
 from .auth import API_KEY
+from .clock import ManualClock
+from .scaling import Scaling
 from .service import Emulator
+from .stubs import StubWorkers
+from .worker import Backend
+
+
+def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A coroutine as a test, in an event loop of its own."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
 
 
 class Client:
@@ -54,3 +70,14 @@ async def running(
     headers = {"Authorization": f"Bearer {key}"}
     async with Emulator(*args, **kwargs) as service, aiohttp.ClientSession(headers=headers) as session:
         yield service, Client(session, service, endpoint)
+
+
+def on_manual_clock(
+    workers: Backend | None = None, *, scaling: Scaling | None = None, **kwargs: Any
+) -> contextlib.AbstractAsyncContextManager[tuple[Emulator, Client]]:
+    """An endpoint `fold` whose workers start for 10 s, by default run for 30 s, and idle out after 5 s."""
+    settings = {
+        "workers": workers or StubWorkers(seconds=30),
+        "scaling": scaling or Scaling(start_seconds=10, idle_timeout=5),
+    }
+    return running({"fold": settings}, clock=ManualClock(), **kwargs)

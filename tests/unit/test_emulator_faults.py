@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import hashlib
 
 import aiohttp
 import pytest
 from tests.emulator import Clock, Fault, Faults, ManualClock, Scaling, State, StubWorkers
 from tests.emulator.faults import CALL_FAULTS, read_faults
-from tests.emulator.helpers import running
+from tests.emulator.helpers import asynchronous, running
 
 OUTPUT = {
     "archive": base64.b64encode(b"archive" * 20).decode(),
     "sha256": hashlib.sha256(b"archive" * 20).hexdigest(),
 }
-
-
-def asynchronous(test):
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 def with_faults(*rules, seconds=30, clock=None, **kwargs):

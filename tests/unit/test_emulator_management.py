@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-
 import pytest
 from tests.emulator import NO_ACCESS_KEY, READ_ONLY_KEY, ManualClock, Scaling, StubWorkers
-from tests.emulator.helpers import running
+from tests.emulator.helpers import asynchronous, running
 
 TEMPLATE = {
     "name": "fold",
@@ -24,14 +21,6 @@ ENDPOINT = {
     "scaling": {"type": "QUEUE_DELAY", "queueDelay": 4},
 }
 DAY = 86_400
-
-
-def asynchronous(test):
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 def account(**kwargs):

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.emulator import API_KEY, Clock, EmulatorThread, Fault, ProcessWorkers, Scaling, State, StubWorkers
 
@@ -47,7 +48,7 @@ def stub_service(**kwargs) -> EmulatorThread:
     return EmulatorThread({"fold": settings}, clock=Clock(speed=100), **kwargs)
 
 
-def wait_until(true, seconds: float = 30.0) -> None:
+def wait_until(true, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "nothing came of it"
@@ -257,9 +258,4 @@ def test_nothing_survives_a_killed_emulator(tmp_path):
 
 
 def descendants(process: int) -> list[int]:
-    children = [
-        int(child)
-        for task in Path(f"/proc/{process}/task").glob("*/children")
-        for child in task.read_text().split()
-    ]
-    return children + [inner for child in children for inner in descendants(child)]
+    return [child.pid for child in psutil.Process(process).children(recursive=True)]
