@@ -3,7 +3,7 @@
     python benchmarks/plan_scale.py [--targets 100000] [--keep FOLDER]
 
 Makes random sequences whose lengths are log-normal with Swiss-Prot's median (295) and mean (360), plans them
-for two classes of rented GPUs, and asks Snakemake for a dry run of all that follows, each in a process of its
+for three classes of rented GPUs, and asks Snakemake for a dry run of all that follows, each in a process of its
 own. The result is written to plan_scale.json and plan_scale.md beside this file. A million targets are
 planned only (plan_scale_million).
 """
@@ -33,7 +33,7 @@ GOAL, GOAL_MILLION = (60, 1000), (240, 4000)
 SETTINGS = {
     "input": "set.fasta",
     "msa": {"tool": "single_sequence"},
-    "gpu": {"classes": ["ada_24", "ampere_80"], "workers": 20},
+    "gpu": {"classes": ["ada_24", "ampere_80", "b200"], "workers": 20},
     "alphafold2": {"max_msa_clusters": 512, "max_extra_msa": 5120},
 }
 SNAKEMAKE = [
@@ -152,7 +152,7 @@ def table(result: dict[str, Any]) -> str:
             f"# Plan{' and dry run' if 'dry_run' in result else ''} of {result['targets']:,} targets",
             "",
             f"`python benchmarks/plan_scale.py --targets {result['targets']}`:",
-            f"{result['residues']:,} residues, {result['batches']:,} batches on two GPU classes,",
+            f"{result['residues']:,} residues, {result['batches']:,} batches on three GPU classes,",
             f"{result['chunks']:,} MSA chunks{jobs};",
             f"Snakemake {result['versions']['snakemake']}, Python {result['versions']['python']}.",
             "",

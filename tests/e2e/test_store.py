@@ -1,0 +1,169 @@
+"""Nothing is computed twice: what runs share by their store, and what makes them compute again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from snakefold.paths import house
+from tests.e2e.conftest import TRP_ZIPPER, VILLIN, Run
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {
+    "rehearsal.models": "[1]",
+    "rehearsal.num_recycle": "0",
+    "rehearsal.blocks": "1",
+    "relax.models_to_relax": "none",
+    # One shape, so that the network is compiled once for all runs.
+    "batch.bucket_edges": "[36]",
+    "alphafold2.max_msa_clusters": "8",
+}
+
+
+class House:
+    """Runs in folders of their own beside a store and a database that they share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copytree(house() / "resources" / "demo" / "database", folder / "database")
+
+    def run(
+        self, name: str, sequences: dict[str, str], *words: str, **values: str
+    ) -> subprocess.CompletedProcess[str]:
+        run = Run(self.folder / name)
+        run.folder.mkdir(exist_ok=True)
+        text = "".join(f">{target}\n{sequence}\n" for target, sequence in sequences.items())
+        if not (run.folder / "set.fasta").is_file() or (run.folder / "set.fasta").read_text() != text:
+            (run.folder / "set.fasta").write_text(text)
+        settings = SETTINGS | {
+            "store": str(self.folder / "store"),
+            "msa.db_root": str(self.folder / "database"),
+        }
+        settings |= {key.replace("__", "."): value for key, value in values.items()}
+        options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        return run.call("run", "set.fasta", *options, *words)
+
+    def results(self, name: str) -> Path:
+        return self.folder / name / "results"
+
+    def targets(self, name: str) -> dict[str, dict[str, str]]:
+        with (self.results(name) / "plan" / "targets.tsv").open(newline="") as stream:
+            return {row["id"]: row for row in csv.DictReader(stream, delimiter="\t")}
+
+
+def jobs(process: subprocess.CompletedProcess[str]) -> Counter[str]:
+    """Jobs that a run finished, by rule."""
+    words = (process.stdout + process.stderr).split("(Rule: ")[1:]
+    return Counter(word.partition(")")[0] for word in words)
+
+
+def check(process: subprocess.CompletedProcess[str], code: int = 0) -> None:
+    assert process.returncode == code, process.stdout + process.stderr
+
+
+FIRST = {"villin": VILLIN, "zipper": TRP_ZIPPER, "villin-again": VILLIN}
+ALL = {**FIRST, "new": VILLIN[:-1]}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> House:
+    shared = House(tmp_path_factory.mktemp("store"))
+    process = shared.run("first", FIRST)
+    check(process)
+    assert jobs(process)["predict"] == jobs(process)["msa"] == 1
+    return shared
+
+
+def test_same_set_in_another_folder_computes_nothing(shared: House) -> None:
+    process = shared.run("same", FIRST)
+    check(process)
+    assert jobs(process) == Counter(["configure", "plan", "restore", "collect", "report", "summary", "all"])
+    for row in shared.targets("same").values():
+        assert row["state"] == ("duplicate_of" if row["id"] == "villin-again" else "stored")
+    assert "is in the store" in shared.targets("same")["villin"]["reason"]
+    for name in FIRST:
+        first, same = (shared.results(run) / "structures" / name for run in ("first", "same"))
+        assert {path.name: path.read_bytes() for path in first.iterdir()} == {
+            path.name: path.read_bytes() for path in same.iterdir()
+        }
+    assert jobs(shared.run("same", FIRST)) == Counter(), "a finished run has nothing left to do"
+
+
+def test_one_more_record_costs_that_record(shared: House) -> None:
+    structures = shared.results("first") / "structures"
+    before = {path: path.stat().st_mtime_ns for path in structures.glob("*/*")}
+    process = shared.run("first", ALL)
+    check(process)
+    done = jobs(process)
+    assert (done["restore"], done["predict"], done["msa"]) == (1, 1, 1)
+    targets = shared.targets("first")
+    assert {name: row["state"] for name, row in targets.items()} == {
+        "villin": "stored",
+        "zipper": "stored",
+        "villin-again": "duplicate_of",
+        "new": "to_do",
+    }
+    plan = shared.results("first") / "plan"
+    (chunk,) = (json.loads(path.read_text()) for path in (plan / "chunks").iterdir())
+    assert [chain["sequence"] for chain in chunk["chains"]] == [ALL["new"]]
+    batch = json.loads((plan / "batches" / f"{targets['new']['batch']}.json").read_text())
+    assert [planned["target"]["id"] for planned in batch["targets"]] == ["new"]
+    after = {path: path.stat().st_mtime_ns for path in structures.glob("*/*")}
+    assert {path: time for path, time in after.items() if path.parent.name != "new"} == before
+    assert (structures / "new" / "ranked_0.pdb").is_file()
+
+
+def test_other_recycles_need_predictions_and_another_database_alignments(shared: House) -> None:
+    process = shared.run("settings", FIRST, "--", "--until", "plan", rehearsal__num_recycle="2")
+    check(process)
+    target = shared.targets("settings")["villin"]
+    assert (target["state"], target["batch"][0]) == ("to_do", "b")
+    assert target["reason"].endswith("its alignment is in the store")
+    assert not list((shared.results("settings") / "plan").glob("chunks/*.json"))
+    with (shared.folder / "database" / "swissprot.fasta").open("a") as stream:
+        stream.write(f">another\n{TRP_ZIPPER}\n")
+    process = shared.run("database", FIRST, "--", "--until", "plan")
+    check(process)
+    target = shared.targets("database")["villin"]
+    assert (target["state"], target["reason"].partition("; ")[2]) == ("to_do", "to align")
+    assert len(list((shared.results("database") / "plan").glob("chunks/*.json"))) == 1
+    shutil.copy(house() / "resources" / "demo" / "database" / "swissprot.fasta", shared.folder / "database")
+
+
+def test_damaged_result_is_lost_once_and_computed_by_the_next_run(shared: House) -> None:
+    key = shared.targets("first")["zipper"]["key"]
+    (entry,) = (shared.folder / "store" / "fold").rglob(key)
+    entry.write_bytes(entry.read_bytes()[:-1] + b"?")
+    process = shared.run("damaged", FIRST)
+    check(process, 1)
+    failures = (shared.results("damaged") / "failures.tsv").read_text().splitlines()
+    assert [line.split("\t")[3] for line in failures] == ["reason", "lost"]
+    assert "Run again to compute what was lost (1)" in process.stdout + process.stderr
+    assert jobs(process)["predict"] == 0
+    assert (shared.results("damaged") / "structures" / "villin" / "ranked_0.pdb").is_file()
+    process = shared.run("damaged", FIRST)
+    check(process)
+    assert (jobs(process)["predict"], jobs(process)["msa"]) == (1, 0)
+    assert shared.targets("damaged")["zipper"]["state"] == "to_do"
+    assert (shared.results("damaged") / "structures" / "zipper" / "ranked_0.pdb").is_file()
+    assert jobs(shared.run("damaged", FIRST)) == Counter()
+
+
+def test_nothing_starts_over_the_budget(shared: House) -> None:
+    dear = {"gpu__classes": "[ampere_80]", "budget": "0.0001", "rehearsal__num_recycle": "3"}
+    process = shared.run("budget", FIRST, **dear)
+    check(process, 1)
+    output = process.stdout + process.stderr
+    assert "budget" in output.lower()
+    assert "dollars" in output
+    results = shared.results("budget")
+    assert not list(results.glob("plan/*.tsv")) and not list(results.glob("plan/batches/*"))
+    assert not (results / "msa").exists() and not (results / "predictions").exists()
+    assert jobs(process)["plan"] == 0
