@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from snakefold.contracts import ModelPreset
 from snakefold.errors import SnakefoldError
 from snakefold.plan.assign import Demand, Limits, assign
-from snakefold.plan.batches import cut_batches
+from snakefold.plan.batches import coarsened, cut_batches
 from snakefold.plan.files import State, read_chunk, read_rows
 from snakefold.simulate.cluster import Cluster
 from snakefold.simulate.prices import Prices
@@ -121,11 +121,13 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
         max_targets=config.batch.max_targets,
         max_residues=config.batch.max_residues,
     )
+    # As the plan step of a run: under a deadline the sizes were chosen for it.
+    timed = config.deadline is not None or config.objective == "time"
     batches = cut_batches(
         lengths,
         np.zeros(len(lengths), dtype=bool),
         np.arange(len(lengths)),
-        assigned.buckets,
+        assigned.buckets if timed else coarsened(assigned.buckets),
         max_targets=config.batch.max_targets,
         max_residues=config.batch.max_residues,
     )
