@@ -131,9 +131,11 @@ class Clock:
 
     def _fire_due(self) -> None:
         self._wake = None
-        while self._timers and self._timers[0][0] <= self.now():
-            self._pop().call()
-        self._arm()
+        try:
+            while self._timers and self._timers[0][0] <= self.now():
+                self._pop().call()
+        finally:
+            self._arm()  # one call that fails must not stop the clock for all others
 
     def _pop(self) -> Timer:
         return heapq.heappop(self._timers)[2]
