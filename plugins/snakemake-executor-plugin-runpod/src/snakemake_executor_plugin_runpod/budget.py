@@ -1,0 +1,57 @@
+"""Money: what may be spent, what is, and what was left out for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from .errors import JobError
+
+
+class Budget:
+    """Admits jobs while spent and in flight stay within `limit` dollars (0: no limit).
+
+    A job in flight counts with all of its runtime; when it ends for less, those who wait are looked at again.
+
+    Args:
+        dollars: spent and in flight, asked of the ledger.
+    """
+
+    def __init__(self, limit: float, dollars: Callable[[], float]) -> None:
+        self.limit = limit
+        self._dollars = dollars
+        self._changed = asyncio.Condition()
+        self._waiting = 0
+        self.in_flight = 0
+        self.left_out: list[str] = []
+
+    async def admit(self, name: str, dollars: float | None, note: Callable[[], None]) -> None:
+        """Wait until `dollars` more fit, then `note` them in the ledger.
+
+        Raises:
+            JobError: they do not fit, and nothing is in flight whose end could change that.
+        """
+        async with self._changed:
+            if self.limit and dollars is None:
+                raise JobError(
+                    f"{name}: a budget is set, but the rule has no resource dollars_per_second: what its jobs cost is "
+                    "not known",
+                    "budget",
+                )
+            while self.limit and self._dollars() + (dollars or 0.0) > self.limit:
+                if not self.in_flight:
+                    self.left_out.append(name)
+                    raise JobError(
+                        f"{name}: not submitted: the budget of ${self.limit:.2f} would be passed (${self._dollars():.4f} "
+                        f"spent, up to ${dollars or 0.0:.4f} for this job). Raise --runpod-budget to go on.",
+                        "budget",
+                    )
+                await self._changed.wait()
+            self.in_flight += 1
+            note()
+
+    async def settle(self) -> None:
+        """A job is no longer in flight; the ledger has its bill."""
+        async with self._changed:
+            self.in_flight -= 1
+            self._changed.notify_all()

@@ -1,0 +1,202 @@
+"""Snakemake's side: which jobs are sent, when they are asked about, and what happens when the run ends."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import threading
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+from .engine import Engine, Trip
+from .errors import AccessError, JobError, NotFoundError, RunpodError
+from .ledger import Ledger
+from .payload import describe
+from .settings import Configuration, configure
+from .storage import storages
+from .transfer import Transfer
+
+LEDGER = Path(".snakemake/runpod/ledger.sqlite")
+
+
+class Executor(RemoteExecutor):
+    """Sends jobs of rules with the resource `runpod_endpoint`; all others run on this machine."""
+
+    def __post_init__(self) -> None:
+        self._engine: Engine | None = None
+        self._trips: dict[Any, Trip] = {}
+        self._lost_heart = False
+        self._ended = False
+        wanted = {rule.name for rule in self.workflow.rules if "runpod_endpoint" in rule.resources}
+        try:
+            if wanted:
+                self._engine = self._connect(configure(self.workflow.executor_settings))
+        except WorkflowError as error:
+            if self.workflow.executor_settings.fallback != "local":
+                raise
+            self.logger.warning(f"{error}\nAll jobs run on this machine (runpod-fallback: local).")
+            wanted = set()
+        # Core's own executor runs these, with its threads, environments and containers.
+        self.workflow.localrules(*(rule.name for rule in self.workflow.rules if rule.name not in wanted))
+
+    def _connect(self, settings: Configuration) -> Engine:
+        """An engine whose endpoints answer."""
+        try:
+            ledger = Ledger(LEDGER)
+        except (OSError, sqlite3.Error) as error:
+            raise WorkflowError(
+                f"{LEDGER}: the ledger of what was sent to RunPod cannot be written: {error}"
+            ) from error
+        engine = Engine(
+            settings,
+            ledger,
+            Transfer(settings, storages(settings)),
+            warn=lambda text: self.logger.warning(f"RunPod: {text}"),
+            fatal=self._stop_everything,
+        )
+        self.next_seconds_between_status_checks = min(0.5, settings.poll_interval / 2)
+        try:
+            for name, endpoint in sorted(settings.endpoints.items()):
+                _check(engine, name, endpoint)
+        except WorkflowError:
+            engine.close()
+            raise
+        self._keep = settings.keep
+        return engine
+
+    def _stop_everything(self, error: RunpodError) -> None:
+        if not self._lost_heart:
+            self._lost_heart = True
+            self.workflow.scheduler.executor_error_callback(WorkflowError(str(error)))
+
+    # Jobs
+
+    def run_jobs(self, jobs: list[Any]) -> None:
+        _take_sigterm()
+        for job in jobs:
+            self.run_job_pre(job)
+            self.run_job(job)
+
+    def run_job(self, job: Any) -> None:
+        info = SubmittedJobInfo(job)
+        try:
+            assert self._engine is not None
+            task = describe(job)
+            # What a Snakemake on the worker would do first: folders, and no stale outputs.
+            self.workflow.async_run(job.prepare())
+        except (JobError, WorkflowError, OSError) as error:
+            self.report_job_error(info, msg=f"{error} ")
+            return
+        trip = self._engine.carry(task)
+        info.aux = {"trip": trip}
+        self._trips[job] = trip
+        self.report_job_submission(info)
+
+    async def check_active_jobs(
+        self, active_jobs: list[SubmittedJobInfo]
+    ) -> AsyncGenerator[SubmittedJobInfo, None]:
+        for info in active_jobs:
+            assert info.aux is not None
+            trip: Trip = info.aux["trip"]
+            if not trip.finished or self._ended:
+                yield info
+                continue
+            try:
+                self._report(info, trip)
+            except Exception as error:  # what escapes here ends the thread that watches all jobs
+                self.logger.error(f"RunPod: job {trip.task.jobid}: {type(error).__name__}: {error}")
+
+    def _report(self, info: SubmittedJobInfo, trip: Trip) -> None:
+        info.external_jobid = trip.job
+        if trip.error is None:
+            self.report_job_success(info)
+        else:
+            logs = [str(path) for path in trip.task.logs]
+            self.report_job_error(info, msg=f"RunPod: {trip.error} ", aux_logs=logs)
+
+    def handle_job_success(self, job: Any) -> None:
+        super().handle_job_success(job)
+        trip = self._trips.pop(job, None)
+        if trip is not None and self._engine is not None:
+            self._engine.seen(trip)
+
+    # The end
+
+    def cancel(self) -> None:
+        """Ctrl-C and SIGTERM: cancel or keep what is live, as configured, and say what is left."""
+        engine = self._engine
+        if engine is not None and not self._ended:
+            self._ended = True
+            if self._keep:
+                self._say_left(engine.call(engine.left()), "kept: the next run re-attaches to them")
+            else:
+                live = engine.call(engine.left())
+                self.logger.info(f"RunPod: cancelling {len(live)} jobs …")
+                done, failures = engine.call(engine.cancel_all())
+                self.logger.info(f"RunPod: {done} jobs cancelled.")
+                self._say_left(failures, "not cancelled, they run on and cost money")
+            if engine.in_doubt():
+                self.logger.warning(
+                    f"RunPod: {engine.in_doubt()} submissions got no answer; if RunPod took them, they run to their end."
+                )
+        self.shutdown()
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Never called: during a sweep the list it would get is empty. See `cancel`."""
+
+    def _say_left(self, jobs: list[str], what: str) -> None:
+        if jobs:
+            lines = "\n".join(f"  {job}" for job in jobs[:50]) + ("\n  …" if len(jobs) > 50 else "")
+            self.logger.warning(f"RunPod: {len(jobs)} jobs {what}:\n{lines}")
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        try:
+            if not self._ended:
+                self._tidy(engine)
+        except Exception as error:  # the results are here; a service that fails now must not spoil them
+            self.logger.warning(f"RunPod: at the end of the run: {type(error).__name__}: {error}")
+        finally:
+            engine.close()
+
+    def _tidy(self, engine: Engine) -> None:
+        self._ended = True
+        if engine.budget.left_out:
+            names = "\n".join(f"  {name}" for name in engine.budget.left_out)
+            self.logger.error(f"RunPod: left out for the budget of ${engine.budget.limit:.2f}:\n{names}")
+        if self._keep:
+            self._say_left(engine.call(engine.left()), "still live, kept")
+        else:
+            # After an error that ended the run there may be live ones of this run too.
+            _, failures = engine.call(engine.cancel_all(strangers_only=not self._lost_heart))
+            self._say_left(failures, "not cancelled, they run on and cost money")
+        if not engine.failed and not self._lost_heart:
+            engine.close_account()
+
+
+def _check(engine: Engine, name: str, endpoint: str) -> None:
+    try:
+        engine.call(engine.check(endpoint))
+    except AccessError as error:
+        raise WorkflowError(str(error)) from None
+    except NotFoundError as error:
+        raise WorkflowError(
+            f"{error}: RunPod knows no endpoint {endpoint!r} ({name}). Its id stands in the console under Serverless; "
+            f"set --runpod-endpoints {name}=ID."
+        ) from None
+    except RunpodError as error:
+        raise WorkflowError(f"RunPod cannot be reached: {error}") from None
+
+
+def _take_sigterm() -> None:
+    """SIGTERM ends the run as Ctrl-C does. Core's own handler would wait for running jobs, for hours."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,0 +1,124 @@
+"""What is left of a job here besides its outputs: log, benchmark and execution record, and what failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import JobError
+from .files import write
+from .ledger import Row
+from .payload import Task
+
+_REASONS = ("invalid_input", "out_of_memory", "database_missing", "weights_missing", "timeout", "internal")
+_HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Seconds of one submission, as far as the service told; None where it did not."""
+
+    queued: float | None
+    billed: float | None
+    start: float | None = None
+    gpu: str = ""
+
+
+def bill(answer: Mapping[str, Any], ran: float | None, limit: float) -> Bill:
+    """Seconds out of the last answer of /status.
+
+    Args:
+        ran: seconds for which we saw the job run, for ends of which the service tells no executionTime.
+        limit: its execution timeout, seconds: what a job that timed out has run.
+    """
+    output = answer.get("output")
+    output = output if isinstance(output, dict) else {}
+    worker, parts = output.get("worker"), output.get("seconds")
+    executed = _seconds(answer.get("executionTime"))
+    if executed is None:
+        executed = limit if answer.get("status") == "TIMED_OUT" else ran or 0.0
+    return Bill(
+        queued=_seconds(answer.get("delayTime")),
+        billed=executed,
+        start=_number(parts.get("start")) if isinstance(parts, dict) else None,
+        gpu=str(worker.get("gpu", ""))[:80] if isinstance(worker, dict) else "",
+    )
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    number = _number(milliseconds)
+    return None if number is None else number / 1000
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        return None
+    return float(value)
+
+
+def failure(answer: Mapping[str, Any]) -> JobError:
+    """Why a job has ended without a result, of its typed reason where the worker gave one."""
+    state = answer.get("status")
+    error = answer.get("error")
+    if state == "TIMED_OUT":
+        return JobError(
+            "RunPod stopped the job at its execution timeout (TIMED_OUT). Give the rule more `runtime` (minutes).",
+            "timeout",
+        )
+    if state == "CANCELLED":
+        return JobError("the job was cancelled, and not by this run (CANCELLED)", "cancelled")
+    if state == "STUCK":
+        return JobError(f"no worker took the job in time, so that it was cancelled: {error}", "queue_timeout")
+    details = _object(error)
+    reason = str(details.get("reason", ""))
+    message = details.get("message") or details.get("error_message") or error or "without saying why"
+    log = details.get("log") or details.get("error_traceback") or ""
+    named = reason if reason in _REASONS else "internal"
+    return JobError(f"the job FAILED ({named}): {str(message).strip()[:2000]}", named, str(log))
+
+
+def _object(error: Any) -> dict[str, Any]:
+    if isinstance(error, dict):
+        return error
+    try:
+        found = json.loads(error) if isinstance(error, str) else None
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_log(task: Task, lines: Sequence[str], worker_log: str) -> None:
+    """The first log file of the rule: what happened to the job, and the worker's last lines."""
+    if task.logs:
+        told = "".join(f"[runpod] {line}\n" for line in lines)
+        write(task.logs[0], told + (worker_log.rstrip() + "\n" if worker_log.strip() else ""))
+
+
+def write_benchmark(task: Task, seconds: float) -> None:
+    """Snakemake's benchmark file with the seconds on the worker; its memory and load are not known here."""
+    if task.benchmark is not None:
+        minutes, left = divmod(int(seconds), 60)
+        clock = f"{minutes // 60}:{minutes % 60:02}:{left:02}"
+        write(task.benchmark, f"{_HEADER}\n{seconds:.4f}\t{clock}" + "\tNA" * 8 + "\n")
+
+
+def execution_record(task: Task, attempts: Sequence[Row]) -> dict[str, Any]:
+    """What all submissions of a job took together; docs/execution-record.md."""
+    last = attempts[-1] if attempts else None
+    return {
+        "executor": "runpod",
+        "gpu": (last.gpu if last else "") or task.gpu_class,
+        "dollars_per_second": task.dollars_per_second or 0.0,
+        "queued_seconds": round(sum(row.queued_seconds or 0.0 for row in attempts), 3),
+        "start_seconds": round(sum(row.start_seconds or 0.0 for row in attempts), 3),
+        "billed_seconds": round(sum(row.billed_seconds or 0.0 for row in attempts), 3),
+        "attempts": max(1, len(attempts)),
+        "idle_seconds": 0.0,
+    }
+
+
+def write_record(task: Task, attempts: Sequence[Row]) -> None:
+    if task.execution_record is not None:
+        write(task.execution_record, json.dumps(execution_record(task, attempts), indent=1) + "\n")
