@@ -3,8 +3,8 @@
     python benchmarks/plan_scale.py [--targets 100000] [--keep FOLDER]
 
 Makes random sequences whose lengths are log-normal with Swiss-Prot's median (295) and mean (360), plans them
-for three classes of rented GPUs, and asks Snakemake for a dry run of all that follows, each in a process of its
-own. The result is written to plan_scale.json and plan_scale.md beside this file. A million targets are
+for three classes of rented GPUs, and asks Snakemake for a dry run of all that follows, each in a process of
+its own. The result is written to plan_scale.json and plan_scale.md beside this file. A million targets are
 planned only (plan_scale_million).
 """
 
