@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+"""Send one job to a RunPod endpoint of this project, wait for it, and keep what it gives.
+
+Python 3.11 and this checkout are all it needs: nothing has to be installed. The work is done by
+snakefold.runpod (src/snakefold/runpod), which a program of yours can import in its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from snakefold.errors import SnakefoldError
+from snakefold.runpod import JobError, RunpodError, jobs, results
+from snakefold.runpod.session import Session, open_session
+
+_ENDPOINT = "RUNPOD_ENDPOINT_ID"
+_EXAMPLE = f"""
+examples:
+  export RUNPOD_API_KEY=…  {_ENDPOINT}=…
+  submit_job.py fold proteins.fasta --out folded
+  submit_job.py fold --sequence MKTAYIAKQRQISFVKSHFSRQ --db-preset reduced_dbs --flag=--models_to_relax=none
+  submit_job.py search queries.fasta --target-db uniref30 --a3m --out hits
+  submit_job.py json request.json --out answer        any endpoint: the file is the job's `input`
+  submit_job.py fetch JOB --out folded                a job that was submitted before; also: status, cancel
+
+exit codes: 0 the result is there; 1 the job failed, was damaged on the way or is not done; 2 something must
+be put right first; 130 interrupted.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; its exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        return int(options.perform(_session(options), options))
+    except SnakefoldError as error:
+        _say(str(error))
+        if log := getattr(error, "log", ""):
+            print(log.rstrip(), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _session(options: argparse.Namespace) -> Session:
+    if not options.endpoint:
+        raise SnakefoldError(f"No endpoint: give --endpoint ID, or export {_ENDPOINT}=…")
+    return open_session(told=_say, patience=options.patience)
+
+
+def _submit(session: Session, options: argparse.Namespace) -> int:
+    given = options.request(options)
+    job = ""
+    try:
+        with _deferred_signals():
+            job = jobs.submit_job(
+                session,
+                options.endpoint,
+                given,
+                execution_timeout=options.execution_timeout,
+                repeat_lost=not options.submit_once,
+            )
+            _say(f"job {job}")
+        if options.no_wait:
+            print(job)
+            return 0
+        return _collect(session, options, job)
+    except (KeyboardInterrupt, SystemExit):
+        if job:
+            _interrupted(session, options, job)
+        raise
+    except RunpodError as error:
+        if job and not isinstance(error, JobError):
+            _say(f"to go on: submit_job.py fetch {job} --out {options.out}")
+        raise
+
+
+@contextlib.contextmanager
+def _deferred_signals() -> Iterator[None]:
+    """A signal during a submission waits for its answer: without the job's id nobody could cancel it.
+
+    A second one does not wait.
+    """
+    caught: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if caught:
+            before[signum](signum, frame)
+        caught.append(signum)
+        _say("waiting for the answer to the submission, to cancel it; once more to leave at once")
+
+    before: dict[int, Any] = {
+        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        before[caught[0]](caught[0], None)
+
+
+def _fetch(session: Session, options: argparse.Namespace) -> int:
+    return _collect(session, options, options.job)
+
+
+def _status(session: Session, options: argparse.Namespace) -> int:
+    status = jobs.get_job_status(session, options.endpoint, options.job)
+    print(status.state)
+    return 1 if status.state in jobs.FAILED_STATES else 0
+
+
+def _cancel(session: Session, options: argparse.Namespace) -> int:
+    print(jobs.cancel_job(session, options.endpoint, options.job))
+    return 0
+
+
+def _collect(session: Session, options: argparse.Namespace, job: str) -> int:
+    status = jobs.wait_for_job_completion(
+        session,
+        options.endpoint,
+        job,
+        poll_interval=options.poll_interval,
+        timeout=options.timeout,
+        changed=lambda status: _say(status.state),
+    )
+    files = results.save_results(
+        session,
+        status.output,
+        options.out,
+        unpacked=not options.no_unpack,
+        most_bytes=round(options.max_gb * 2**30),
+    )
+    for path in files:
+        print(path)
+    failed = status.output.get("failed") if isinstance(status.output, dict) else None
+    for target in failed if isinstance(failed, list) else []:
+        _say(f"failed: {json.dumps(target, ensure_ascii=False)}")
+    return 1 if failed else 0
+
+
+def _interrupted(session: Session, options: argparse.Namespace, job: str) -> None:
+    """Nobody waits for the job any longer: stop paying for it, unless it is to be kept."""
+    if options.keep:
+        _say(f"job {job} goes on; get it with: submit_job.py fetch {job} --out {options.out}")
+        return
+    try:
+        _say(f"job {job} {jobs.cancel_job(session, options.endpoint, job)}")
+    except SnakefoldError as error:
+        _say(f"job {job} could not be cancelled and may go on: {error}")
+
+
+def _fold_request(options: argparse.Namespace) -> dict[str, Any]:
+    sources = {"sequence": options.sequence, "fasta_url": options.fasta_url}
+    if options.fasta:
+        sources["fasta"] = _read(options.fasta)
+    request: dict[str, Any] = {name: value for name, value in sources.items() if value}
+    if len(request) != 1:
+        raise SnakefoldError("Give exactly one of: a FASTA file, --sequence, --fasta-url.")
+    for name in ("model_preset", "db_preset", "max_template_date"):
+        if value := getattr(options, name):
+            request[name] = value
+    if options.flag:
+        request["alphafold_extra_flags"] = options.flag
+    if options.rehearsal:
+        request["rehearsal"] = True
+    return request
+
+
+def _search_request(options: argparse.Namespace) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "task": "search",
+        "query_fasta": _read(options.fasta),
+        "target_db": options.target_db,
+        "use_gpu": options.gpu,
+        "max_seqs": options.max_seqs,
+        "return_a3m": options.a3m,
+    }
+    return request | ({"threads": options.threads} if options.threads else {})
+
+
+def _json_request(options: argparse.Namespace) -> Any:
+    try:
+        return json.loads(_read(options.file))
+    except (ValueError, RecursionError) as error:
+        raise SnakefoldError(f"{options.file}: is no JSON: {error}") from error
+
+
+def _read(path: str) -> str:
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SnakefoldError(f"{path}: cannot be read as text: {error}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="submit_job.py",
+        description=__doc__,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    fold = _command(commands, "fold", _submit, "predict structures (the AlphaFold2 endpoint)", job=False)
+    fold.add_argument("fasta", nargs="?", help="FASTA file, `-` for standard input")
+    fold.add_argument("--sequence", help="one sequence; `:` separates chains")
+    fold.add_argument("--fasta-url", help="https address of a FASTA file, fetched by the worker")
+    fold.add_argument("--model-preset", help="auto, monomer, monomer_ptm or multimer")
+    fold.add_argument("--db-preset", help="full_dbs, reduced_dbs, colabfold, demo or single_sequence")
+    fold.add_argument("--max-template-date", metavar="YYYY-MM-DD")
+    fold.add_argument("--flag", action="append", metavar="--NAME=VALUE", help="an alphafold_extra_flag")
+    fold.add_argument(
+        "--rehearsal", action="store_true", help="random parameters: the structures mean nothing"
+    )
+    fold.set_defaults(request=_fold_request)
+
+    search = _command(commands, "search", _submit, "search a database (the MMseqs2 endpoint)", job=False)
+    search.add_argument("fasta", help="FASTA file, `-` for standard input")
+    search.add_argument("--target-db", required=True, help="name of a database that the endpoint has")
+    search.add_argument("--gpu", action="store_true", help="search the padded database on the GPU")
+    search.add_argument("--max-seqs", type=int, default=300, help="hits of a query at the most (300)")
+    search.add_argument("--a3m", action="store_true", help="return each query's alignment, too")
+    search.add_argument("--threads", type=int, help="CPU threads of the worker (all)")
+    search.set_defaults(request=_search_request)
+
+    plain = _command(commands, "json", _submit, "send a JSON file as it is (any endpoint)", job=False)
+    plain.add_argument("file", help="JSON file, `-` for standard input")
+    plain.set_defaults(request=_json_request)
+
+    _command(commands, "fetch", _fetch, "wait for a job that was submitted before, and keep its result")
+    _command(commands, "status", _status, "print the state of a job")
+    _command(commands, "cancel", _cancel, "cancel a job")
+    return parser
+
+
+def _command(
+    commands: Any, name: str, perform: Callable[..., int], summary: str, *, job: bool = True
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(perform=perform)
+    parser.add_argument("--endpoint", default=os.environ.get(_ENDPOINT), help=f"endpoint id (${_ENDPOINT})")
+    parser.add_argument(
+        "--patience", type=float, default=300, metavar="S", help="how long failing calls are repeated (300)"
+    )
+    if job:
+        parser.add_argument("job", help="id that was printed when it was submitted")
+    if name in ("status", "cancel"):
+        return parser
+    parser.add_argument("--out", type=Path, default=Path("runpod-result"), help="folder (runpod-result)")
+    parser.add_argument(
+        "--timeout", type=float, default=jobs.TIMEOUT, metavar="S", help="wait so long (1800)"
+    )
+    parser.add_argument("--poll-interval", type=float, default=jobs.POLL_INTERVAL, metavar="S", help="(5)")
+    parser.add_argument("--no-unpack", action="store_true", help="keep archives as they are")
+    parser.add_argument("--max-gb", type=float, default=8, help="largest archive, unpacked (8)")
+    if not job:
+        parser.add_argument("--no-wait", action="store_true", help="print the job's id and leave")
+        parser.add_argument("--keep", action="store_true", help="Ctrl-C leaves the job running")
+        parser.add_argument(
+            "--submit-once",
+            action="store_true",
+            help="if the answer to the submission is lost, stop: the job may have been accepted",
+        )
+        parser.add_argument(
+            "--execution-timeout", type=float, metavar="S", help="the job may run so long (the endpoint's)"
+        )
+    return parser
+
+
+def _say(text: str) -> None:
+    print(f"submit_job: {text}", file=sys.stderr, flush=True)
+
+
+def _leave(signum: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signum)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

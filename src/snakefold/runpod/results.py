@@ -1,0 +1,77 @@
+"""What a job gave, as files in a folder."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from snakefold.runpod.errors import ResultError
+from snakefold.runpod.parts import Part, fetch, parts_of, safe_name
+from snakefold.runpod.session import Session
+from snakefold.runpod.unpack import MOST_BYTES, is_archive, unpack
+
+RESPONSE = "response.json"
+_SHOWN_TEXT = 10_000
+
+
+def save_results(
+    session: Session, output: Any, folder: Path, *, unpacked: bool = True, most_bytes: int = MOST_BYTES
+) -> list[Path]:
+    """Write an output and every file that it names into `folder`.
+
+    Archives are unpacked (`unpacked`), other files are kept as they are; response.json is the output with
+    files in place of their bytes. Equal calls leave equal files.
+
+    Returns:
+        The files, response.json first.
+
+    Raises:
+        ResultError: a file is missing, is not what size and sha256 say, or is an archive that is refused. The
+            other files are written all the same.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultError(f"{folder}: cannot be made: {error.strerror}.") from error
+    response = folder / RESPONSE
+    response.write_text(json.dumps(_without_bytes(output), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    files, problems = [response], []
+    for part in parts_of(output):
+        try:
+            files += _save(session, part, folder, unpacked, most_bytes)
+        except ResultError as error:
+            problems.append(str(error))
+    if problems:
+        raise ResultError(f"{len(problems)} file(s) of the result are not there. " + " ".join(problems[:10]))
+    return files
+
+
+def _save(session: Session, part: Part, folder: Path, unpacked: bool, most_bytes: int) -> list[Path]:
+    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as scratch:
+        path = Path(scratch) / safe_name(part.name)
+        fetch(session, part, path, most_bytes=most_bytes)
+        if unpacked and is_archive(path):
+            return unpack(path, folder, most_bytes=most_bytes)
+        place = folder / (path.name if path.name != RESPONSE else f"result-{RESPONSE}")
+        path.replace(place)
+        return [place]
+
+
+def _without_bytes(value: Any) -> Any:
+    """Bytes are in files, and the query of a signed address is a password."""
+    if isinstance(value, dict):
+        return {
+            key: f"({len(inner)} characters)"
+            if key == "base64" and isinstance(inner, str)
+            else _without_bytes(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_bytes(inner) for inner in value]
+    if isinstance(value, str):
+        if value.startswith(("https://", "http://")):
+            return value.partition("?")[0]
+        return value if len(value) <= _SHOWN_TEXT else f"({len(value)} characters)"
+    return value
