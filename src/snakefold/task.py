@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from snakefold import archive, confidence, engines, relax
@@ -23,6 +23,8 @@ from snakefold.store import Entry, Store, write_atomically
 _ATTEMPTS = 3
 
 Log = Callable[[str], None]
+#: Takes how many targets are done, and of how many that are to be predicted.
+Progress = Callable[[int, int], None]
 
 
 def run_request(
@@ -34,6 +36,7 @@ def run_request(
     weights: Path | None,
     cache: Path | None,
     log: Log,
+    progress: Progress | None = None,
 ) -> FoldResponse:
     """Fold every target of the request and write the batch's archive to `out`.
 
@@ -77,6 +80,8 @@ def run_request(
                 if data is not None:
                     results[target.result_key] = data
                 log(f"{request.batch}: {number}/{len(to_do)} {target.id} ({target.length}): {_line(outcome)}")
+                if progress is not None:
+                    progress(number, len(to_do))
             seconds, device = dict(session.seconds), session.device
     response = FoldResponse(
         batch=request.batch,
@@ -149,6 +154,17 @@ def _given_up(request: FoldRequest, target: TargetInput, store: Store) -> Target
         f"The process died {count} times while it worked on this target.",
         "Look for out-of-memory kills, give the job more memory, then remove the store's attempt/ folder.",
     )
+
+
+def forgive(recipe: str, keys: Iterable[str], store: Store) -> None:
+    """Take back the attempts of a process that was killed on purpose: that is no crash of its targets."""
+    for key in store.keys("attempt", recipe) & set(keys):
+        attempt = Entry("attempt", recipe, key)
+        count = _attempts(attempt, store) - 1
+        if count > 0:
+            store.put(attempt, json.dumps({"count": count}).encode())
+        else:
+            store.remove(attempt)
 
 
 def _attempts(attempt: Entry, store: Store) -> int:

@@ -1,0 +1,101 @@
+"""The flat form of the AlphaFold2 endpoint: sequences in, AlphaFold's files out, alignments in between."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from snakefold.contracts import Model, ModelPreset
+from snakefold.endpoints.envelope import Response, Result, Sink, Url
+from snakefold.endpoints.flags import read_flags
+from snakefold.errors import Reason
+
+_LONGEST_TEXT = 8 << 20
+SINGLE_SEQUENCE = "single_sequence"
+
+
+def _flags(flags: list[str]) -> list[str]:
+    read_flags(flags)
+    return flags
+
+
+def _date(text: str) -> str:
+    datetime.date.fromisoformat(text)
+    return text
+
+
+def _safe_address(url: str) -> str:
+    if not url.startswith("https://"):
+        raise ValueError("only https addresses are fetched")
+    return url
+
+
+Flags = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50), AfterValidator(_flags)]
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_date)]
+Text = Annotated[str, Field(min_length=1, max_length=_LONGEST_TEXT)]
+
+
+class FlatRequest(Model):
+    """One structure or several. Exactly one of `sequence`, `fasta` and `fasta_url` is given."""
+
+    sequence: Text | None = Field(None, description="One target; `:` separates chains.")
+    fasta: Text | None = Field(None, description="FASTA text, a target a record; `:` separates chains.")
+    fasta_url: Annotated[Url, AfterValidator(_safe_address)] | None = Field(
+        None, description="https address of a FASTA file (public, at most 8 MB).", repr=False
+    )
+    model_preset: ModelPreset = Field(ModelPreset.AUTO, description="AlphaFold's --model_preset, or auto.")
+    db_preset: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")] | None = Field(
+        None,
+        description="full_dbs, reduced_dbs, colabfold, demo, or single_sequence for no search; empty takes "
+        "the first of these that the worker has, and says which.",
+    )
+    max_template_date: Date = Field(
+        "2100-01-01",
+        description="Templates released after this date are not used; none are where the worker has no "
+        "template databases.",
+    )
+    alphafold_extra_flags: Flags = Field([], description="Flags of AlphaFold, from the allow-list below.")
+    rehearsal: bool = Field(
+        False, description="Random parameters: every step runs, and the structures mean nothing."
+    )
+    results: Sink | list[Sink] = Field(
+        Sink(inline=True), description="Where archives go: a sink, or one for each target in order."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> FlatRequest:
+        if sum(item is not None for item in (self.sequence, self.fasta, self.fasta_url)) != 1:
+            raise ValueError("expected exactly one of sequence, fasta and fasta_url")
+        if self.sequence is not None and ">" in self.sequence:
+            raise ValueError("sequence has a '>' in it: send FASTA text as `fasta`")
+        return self
+
+
+class Archive(Result):
+    """A target's tar.gz: `<id>/ranked_0.pdb`, `<id>/ranking_debug.json` and the other files of the target."""
+
+    name: str
+    id: str
+    rehearsal: bool
+
+
+class FailedTarget(Model):
+    """A target without a structure."""
+
+    id: str
+    reason: Reason
+    message: str
+    advice: str = ""
+
+
+class FlatResponse(Response):
+    """Answer to the flat form. `archive` if one target was asked for, `archives` if several were."""
+
+    archive: Archive | None = None
+    archives: list[Archive] | None = None
+    failed: list[FailedTarget] = Field([], description="Targets without a structure.")
+    warnings: list[str] = Field([], description="What a person should know: databases left out, REHEARSAL.")
+    db_preset: str = Field("", description="Databases that were searched, or single_sequence.")
+    rehearsal: bool = False

@@ -1,0 +1,135 @@
+"""The envelope that carries a rule's request, its other inputs and where its outputs go; no folding in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from snakefold.contracts import Key, Model
+
+#: Bytes of a response's body that are inline at the most; above it results go elsewhere.
+INLINE_LIMIT = 4 << 20
+_LONGEST_PATH = 1024
+
+
+def _safe_path(path: str) -> str:
+    """A path below the volume's mount and nowhere else."""
+    parts = path.split("/")
+    if path.startswith("/") or "\\" in path or not path.isprintable() or not all(parts):
+        raise ValueError("expected a relative path on the network volume, such as runs/1/inputs.tar.zst")
+    if any(part in (".", "..") for part in parts):
+        raise ValueError("a path on the network volume may not have . or .. in it")
+    return path
+
+
+def _web_address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("https", "http") and bool(parts.hostname) and url.isprintable()
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable or " " in url:
+        raise ValueError("expected an https address")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address may not have a user or a password in it")
+    return url
+
+
+VolumePath = Annotated[str, Field(min_length=1, max_length=_LONGEST_PATH), AfterValidator(_safe_path)]
+#: Signed addresses are passwords: they are never repeated in a message or a log.
+Url = Annotated[str, Field(max_length=8192), AfterValidator(_web_address)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
+
+
+class Part(Model):
+    """Bytes that travel: what they are, and where (exactly one of base64, text, url, path)."""
+
+    size: int = Field(ge=0, description="Bytes.")
+    sha256: Key = Field(description="Of the bytes, hexadecimal.")
+    base64: str | None = Field(None, description="The bytes themselves, standard alphabet.", repr=False)
+    url: Url | None = Field(None, description="Presigned GET, https.", repr=False)
+    path: VolumePath | None = Field(None, description="Relative path on the network volume.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Part:
+        if sum(item is not None for item in (self.base64, self.url, self.path)) != 1:
+            raise ValueError("expected exactly one of base64, url and path")
+        return self
+
+
+class Sink(Model):
+    """Where a result goes (exactly one of inline, url, path)."""
+
+    inline: Literal[True] | None = Field(None, description="Into the response, if it is small enough.")
+    url: Url | None = Field(None, description="Presigned PUT, https.", repr=False)
+    path: VolumePath | None = Field(None, description="Relative path on the network volume.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Sink:
+        if sum(item is not None for item in (self.inline, self.url, self.path)) != 1:
+            raise ValueError("expected exactly one of inline, url and path")
+        return self
+
+
+class Result(Model):
+    """A result that the response names: its bytes (base64 or text), or, `stored`, where they went.
+
+    A result too large to be inline goes to the network volume (`path`), to the results bucket (`url`, a
+    presigned GET) or into the worker's store (`store`), whichever the worker has first.
+    """
+
+    size: int
+    sha256: str
+    base64: str | None = None
+    text: str | None = Field(None, description="In place of base64 where the bytes are a text.")
+    stored: Literal[True] | None = None
+    path: str | None = None
+    url: str | None = None
+    store: str | None = Field(None, description="Entry of the worker's store.")
+
+
+class Envelope(Model):
+    """A request with its files."""
+
+    version: Literal[1]
+    digest: Key = Field(description="sha256 of canonical JSON of the request and its files; returned as is.")
+    request: dict[str, Any] = Field(description="A FoldRequest (request.json of a batch).")
+    files: dict[Name, Part] = Field({}, description="Other inputs: `inputs`, the archive of the MSAs.")
+    results: dict[Name, Sink] = Field(
+        min_length=1, max_length=1, description="The output that gets the batch's archive, whatever its name."
+    )
+
+
+class Worker(Model):
+    """Who computed."""
+
+    gpu: str = ""
+    id: str = ""
+
+
+class Response(Model):
+    """What every endpoint answers, besides what its own contract adds."""
+
+    version: Literal[1] = 1
+    digest: str = Field("", description="The request's, or the worker's own where the request has none.")
+    seconds: dict[str, float] = Field({}, description="By part; `total` is all of them.")
+    log: str = Field("", description="Last lines, without secrets.")
+    worker: Worker = Worker()
+
+
+class EnvelopeResponse(Response):
+    """Answer to an envelope."""
+
+    results: dict[str, Result]
+
+
+def digest_of(request: object, files: dict[str, str] | None = None) -> str:
+    """Equal work, equal digest: sha256 of canonical JSON of request and (name, sha256) of files."""
+    content = {"files": sorted((files or {}).items()), "request": request}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,217 @@
+"""HTTP without trust: which addresses may be called, and bodies of limited size.
+
+An address is resolved once, every address behind the name is checked, and the connection goes to a checked
+one: a name that resolves to something else a moment later (DNS rebinding) gains nothing. Redirects are
+followed by the same rules.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from snakefold.endpoints.checked import InvalidInput
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 5
+_BLOCK = 1 << 16
+_PORTS = {"https": 443, "http": 80}
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def _connect(address: str, port: int, timeout: float) -> socket.socket:
+    return socket.create_connection((address, port), timeout)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What calls go through.
+
+    Attributes:
+        trusted: `host` or `host:port` that may be private and plain http.
+        resolve: addresses of a name.
+        connect: a connection to an address.
+        context: TLS.
+    """
+
+    trusted: frozenset[str] = frozenset()
+    resolve: Callable[[str, int], Sequence[str]] = _resolve
+    connect: Callable[[str, int, float], socket.socket] = _connect
+    context: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+
+
+class Refused(InvalidInput):
+    """An address that is not called."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered; `headers` by lower-case name."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the internet's: not private, loopback, link-local, reserved or such."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        # Forms that carry an IPv4 address lead to it: mapped, 6to4, NAT64, Teredo, compatible.
+        inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+        if ip in ipaddress.ip_network("64:ff9b::/96") or int(ip) < 2**32:
+            inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+        if any(each is not None and not is_public(str(each)) for each in inner):
+            return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+def fetch(url: str, *, limit: int, timeout: float, network: Network | None = None) -> bytes:
+    """GET an address, https only, redirects followed.
+
+    Args:
+        limit: bytes of the body at the most.
+        timeout: seconds for everything.
+
+    Raises:
+        Refused: the address, or one it leads to, may not be called; or the answer is no success or too large.
+        TimeoutError: it took too long.
+    """
+    network = network or Network()
+    deadline = time.monotonic() + timeout
+    for _ in range(_MOST_REDIRECTS + 1):
+        answer = call("GET", url, limit=limit, deadline=deadline, network=network)
+        if answer.status not in _REDIRECTS:
+            break
+        url = urljoin(url, answer.headers.get("location", ""))
+    else:
+        raise Refused(f"{shown(url)}: redirects more than {_MOST_REDIRECTS} times.")
+    if answer.status != http.client.OK:
+        raise Refused(f"{shown(url)}: answered with status {answer.status}.")
+    return answer.body
+
+
+def call(
+    method: str,
+    url: str,
+    *,
+    limit: int,
+    deadline: float,
+    network: Network,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request to one checked address, no redirects. `deadline` is one of time.monotonic().
+
+    Raises:
+        Refused, TimeoutError: see `fetch`. OSError, http.client.HTTPException: no answer.
+    """
+    parts = _checked(url, network)
+    port = parts.port or _PORTS[parts.scheme]
+    host = str(parts.hostname)
+    address = _address(parts, host, port, network)
+    connection = _Pinned(host, port, timeout=_left(deadline))
+    # http.client lets go of the socket once an answer ends with the connection; timeouts still need it.
+    sock = network.connect(address, port, _left(deadline))
+    with closing(sock), closing(connection):
+        if parts.scheme == "https":
+            sock = network.context.wrap_socket(sock, server_hostname=host)
+        connection.sock = sock
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request(method, target, body, {"Host": _host_header(parts), **(headers or {})})
+        sock.settimeout(_left(deadline))
+        answer = connection.getresponse()
+        content = _body(answer, sock, limit, deadline, url)
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, found, content)
+
+
+class _Pinned(http.client.HTTPConnection):
+    """Never connects by itself, which would resolve the name again."""
+
+    def connect(self) -> None:
+        raise ConnectionError("the connection was lost")
+
+
+def shown(url: str) -> str:
+    """An address as it may be told: its host."""
+    try:
+        return urlsplit(url).hostname or "the address"
+    except ValueError:
+        return "the address"
+
+
+def _checked(url: str, network: Network) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise Refused("An address cannot be read.") from error
+    if not parts.hostname or parts.username is not None or not url.isascii() or not url.isprintable():
+        raise Refused("An address cannot be read, or has a user in it.")
+    trusted = _is_trusted(parts.hostname, port, network)
+    if parts.scheme != "https" and not (trusted and parts.scheme == "http"):
+        raise Refused(f"{shown(url)}: only https addresses are called.")
+    return parts
+
+
+def _is_trusted(host: str, port: int | None, network: Network) -> bool:
+    return bool({host.lower(), f"{host.lower()}:{port}"} & network.trusted)
+
+
+def _address(parts: SplitResult, host: str, port: int, network: Network) -> str:
+    try:
+        addresses = list(network.resolve(host, port))
+    except (OSError, UnicodeError) as error:
+        raise Refused(f"{host}: this name has no address.") from error
+    if not addresses:
+        raise Refused(f"{host}: this name has no address.")
+    # One private address among public ones is what rebinding looks like.
+    if not _is_trusted(host, parts.port, network) and not all(map(is_public, addresses)):
+        raise Refused(f"{host}: leads to a private or reserved address, which is not called.")
+    return addresses[0]
+
+
+def _host_header(parts: SplitResult) -> str:
+    name = f"[{parts.hostname}]" if ":" in str(parts.hostname) else str(parts.hostname)
+    return f"{name}:{parts.port}" if parts.port else name
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("The transfer took too long.")
+    return left
+
+
+def _body(
+    answer: http.client.HTTPResponse, connection: socket.socket, limit: int, deadline: float, url: str
+) -> bytes:
+    blocks: list[bytes] = []
+    size = 0
+    while True:
+        connection.settimeout(_left(deadline))
+        block = answer.read1(_BLOCK)
+        if not block:
+            break
+        size += len(block)
+        if size > limit:
+            raise Refused(f"{shown(url)}: has more than {limit} bytes.")
+        blocks.append(block)
+    expected = answer.headers.get("content-length")
+    if answer.length not in (None, 0) and expected:
+        raise ConnectionError(f"{shown(url)}: was cut short.")
+    return b"".join(blocks)

@@ -1,0 +1,229 @@
+"""The flat form of the AlphaFold2 endpoint: the steps of a run, one after the other, on this worker."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from snakefold import archive, engines, recipes
+from snakefold.config import Config
+from snakefold.contracts import AlphaFold2Settings, FoldResponse, ModelPreset
+from snakefold.endpoints.alphafold2 import Archive, FailedTarget, FlatRequest, FlatResponse
+from snakefold.endpoints.checked import InvalidInput
+from snakefold.endpoints.envelope import Sink, Worker, digest_of
+from snakefold.endpoints.flags import read_flags
+from snakefold.engines.alphafold2.models import needed_models, preset_for
+from snakefold.errors import InputError, Reason, Refusal, TargetError
+from snakefold.msa import databases
+from snakefold.msa.chunk import search_to_store
+from snakefold.plan.files import PlannedBatch, PlannedChunk, PlannedTarget
+from snakefold.plan.records import target_input
+from snakefold.plan.run import Parameters, recipes_of
+from snakefold.recipes import sequence_key
+from snakefold.requests import engine_settings, gather_inputs, make_request
+from snakefold.targets import Target, read_records
+from snakefold.worker.alignments import Searched, choose_databases
+from snakefold.worker.context import Context
+from snakefold.worker.fetch import Network, fetch
+from snakefold.worker.fold import ran_out_of_memory, run
+from snakefold.worker.parameters import find_parameters
+
+_LARGEST_FASTA = 8 << 20
+_FETCH_SECONDS = 60.0
+_SHORTEST = 2
+_MOST_TARGETS = 1000
+#: AlphaFold's own, where they are not ours: predictions per model, recycles and early stop of complexes.
+_MULTIMER = {"num_seeds": 5, "num_recycle": 20, "recycle_early_stop_tolerance": 0.5}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Targets that one kind of network folds, and what came of them."""
+
+    targets: Sequence[Target]
+    searched: Searched
+    response: FoldResponse
+    results: Mapping[str, bytes]
+
+
+def fold_flat(request: FlatRequest, context: Context) -> tuple[FlatResponse, bool]:
+    """Align and fold every sequence, and whether one ran out of memory.
+
+    Raises:
+        InputError, InvalidInput: a sequence is refused: nothing starts.
+        DatabaseMissingError: the worker lacks the databases asked for by name.
+        WeightsMissingError: it lacks parameters.
+    """
+    started = time.monotonic()
+    text = _fasta(request, context.network)
+    targets = _targets(text)
+    sinks = _sinks(request, len(targets))
+    groups = [
+        _fold(request, [target for target in targets if (len(target.chains) > 1) == several], context)
+        for several in {len(target.chains) > 1 for target in targets}
+    ]
+    archives, failed = [], []
+    for target, sink in zip(targets, sinks, strict=True):
+        group = next(group for group in groups if target in group.targets)
+        outcome = next(each for each in group.response.outcomes if each.key == target.key)
+        if outcome.state == "done":
+            data = _tar_gz(archive.unpack(group.results[f"targets/{outcome.result_key}.tar.zst"]))
+            name = f"{target.id}.tar.gz"
+            sent = context.transfer.deliver(name, data, sink).model_dump()
+            archives.append(Archive(**sent, name=name, id=target.id, rehearsal=group.response.rehearsal))
+        else:
+            reason = outcome.reason or Reason.INTERNAL
+            failed.append(
+                FailedTarget(id=target.id, reason=reason, message=outcome.message, advice=outcome.advice)
+            )
+    if not archives and len(failed) == 1:
+        raise TargetError(failed[0].reason, failed[0].message, failed[0].advice)
+    seconds: dict[str, float] = {}
+    for group in groups:
+        for name, value in group.response.seconds.items():
+            seconds[name] = round(seconds.get(name, 0.0) + value, 3)
+    alone = len(targets) == 1
+    answer = FlatResponse(
+        digest=digest_of({**request.model_dump(mode="json", exclude={"results", "fasta_url"}), "text": text}),
+        archive=archives[0] if alone and archives else None,
+        archives=None if alone else archives,
+        failed=failed,
+        warnings=list(dict.fromkeys(each for group in groups for each in group.searched.warnings)),
+        db_preset=", ".join(sorted({group.searched.name for group in groups})),
+        rehearsal=any(group.response.rehearsal for group in groups),
+        seconds={
+            **seconds,
+            **context.transfer.seconds,
+            "total": round(time.monotonic() - started, 3),
+        },
+        worker=Worker(gpu=next((group.response.device for group in groups if group.response.device), "")),
+    )
+    return answer, any(ran_out_of_memory(group.response) for group in groups)
+
+
+def _fasta(request: FlatRequest, network: Network) -> str:
+    if request.sequence is not None:
+        return f">sequence\n{request.sequence}\n"
+    if request.fasta is not None:
+        return request.fasta
+    # The caller's address: whatever hosts this worker trusts with results, it is none of them.
+    public = replace(network, trusted=frozenset())
+    data = fetch(str(request.fasta_url), limit=_LARGEST_FASTA, timeout=_FETCH_SECONDS, network=public)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput("fasta_url: is no text in UTF-8.") from error
+
+
+def _targets(text: str) -> list[Target]:
+    with tempfile.TemporaryDirectory(prefix="snakefold-input-") as folder:
+        path = Path(folder) / "input.fasta"
+        path.write_text(text, encoding="utf-8", errors="surrogatepass")
+        records = read_records([path], min_length=_SHORTEST, max_length=Config().max_length)
+        refusals = [replace(each, file="fasta") for each in records if isinstance(each, Refusal)]
+    targets = [each for each in records if isinstance(each, Target)]
+    for target in targets:
+        try:
+            engines.get("alphafold2").check(target_input(target))
+        except TargetError as error:
+            raise InvalidInput(f"{target.id}: {error.message} {error.advice}") from error
+    if refusals:
+        raise InputError(refusals)
+    if not targets or len(targets) > _MOST_TARGETS:
+        raise InvalidInput(f"{len(targets)} sequences: expected 1 to {_MOST_TARGETS}.")
+    return targets
+
+
+def _sinks(request: FlatRequest, targets: int) -> list[Sink]:
+    if isinstance(request.results, Sink):
+        if targets > 1 and request.results.inline is None:
+            raise InvalidInput(f"results: {targets} targets need a list of {targets} sinks, one each.")
+        return [request.results] * targets
+    if len(request.results) != targets:
+        raise InvalidInput(f"results: {len(request.results)} sinks for {targets} targets.")
+    return request.results
+
+
+def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> _Group:
+    searched = choose_databases(request, context, multimer=len(targets[0].chains) > 1)
+    config = _configuration(request, searched, context, multimer=len(targets[0].chains) > 1)
+    pairing = any(len(set(target.chains)) > 1 for target in targets)
+    preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
+    settings = engine_settings(config, request.rehearsal)
+    several = len(targets[0].chains) > 1
+    needed = needed_models(settings, monomers=not several, multimers=several)
+    folder = find_parameters(needed, context, rehearsal=request.rehearsal)
+    parameters = Parameters(folder, rehearsal=request.rehearsal)
+    named = recipes_of(config, preset, parameters, targets, pairing=pairing)
+    unique = list({target.key: target for target in targets}.values())
+    heteromers = {chain for each in unique if len(set(each.chains)) > 1 for chain in each.chains}
+    msa_recipes = {
+        sequence_key([chain]): recipes.digest(named["paired_msa" if chain in heteromers else "msa"])
+        for target in unique
+        for chain in target.chains
+    }
+    batch = PlannedBatch(
+        batch="flat",
+        engine="alphafold2",
+        recipe=recipes.digest(named["complex_fold" if several else "fold"]),
+        msa_recipes=msa_recipes,
+        paired=sorted(sequence_key([chain]) for chain in heteromers),
+        rehearsal=request.rehearsal,
+        padded_length=None,
+        chunks=[],
+        targets=[PlannedTarget(target=target_input(target)) for target in unique],
+    )
+    with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
+
+        def search(chunk: PlannedChunk) -> Mapping[str, str]:
+            found: Mapping[str, str] = search_to_store(chunk, config, context.store, Path(work), context.log)[
+                "failed"
+            ]
+            return found
+
+        inputs = gather_inputs(batch, {}, context.store, search)
+    response, data = run(make_request(batch, config), inputs, context)
+    return _Group(targets, searched, response, archive.unpack(data))
+
+
+def _configuration(request: FlatRequest, searched: Searched, context: Context, *, multimer: bool) -> Config:
+    """The run's settings that the request amounts to."""
+    preset = preset_for(request.model_preset, 2 if multimer else 1)
+    if multimer and preset is not ModelPreset.MULTIMER:
+        raise InvalidInput(f"model_preset: {preset} cannot fold several chains; take multimer or auto.")
+    flags = read_flags(request.alphafold_extra_flags)
+    settings: dict[str, object] = {"model_preset": preset, "random_seed": flags.get("random_seed", 0)}
+    if preset is ModelPreset.MULTIMER:
+        settings |= _MULTIMER
+        if "num_multimer_predictions_per_model" in flags:
+            settings["num_seeds"] = flags["num_multimer_predictions_per_model"]
+    settings["use_templates"] = searched.msa.templates != "none"
+    default = Config()
+    relax: dict[str, object] = {
+        name: flags[name] for name in ("models_to_relax", "use_gpu_relax") if name in flags
+    }
+    return default.model_copy(
+        update={
+            "msa": searched.msa,
+            "alphafold2": AlphaFold2Settings.model_validate(settings),
+            "relax": default.relax.model_copy(update=relax),
+            "rehearsal": default.rehearsal.model_copy(update={"blocks": context.settings.rehearsal_blocks}),
+        }
+    )
+
+
+def _tar_gz(files: Mapping[str, bytes]) -> bytes:
+    """AlphaFold's files at the top of a tar.gz; equal content gives equal bytes."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in sorted(files):
+            info = tarfile.TarInfo(name)
+            info.size = len(files[name])
+            tar.addfile(info, io.BytesIO(files[name]))
+    return gzip.compress(raw.getvalue(), compresslevel=6, mtime=0)

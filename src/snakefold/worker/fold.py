@@ -1,0 +1,115 @@
+"""A batch in an envelope: the request of the workflow's predict step, run by the same function."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from snakefold import archive, task
+from snakefold.contracts import FoldRequest, FoldResponse
+from snakefold.endpoints.checked import InvalidInput, checked
+from snakefold.endpoints.envelope import Envelope, EnvelopeResponse, Worker, digest_of
+from snakefold.errors import Reason, SnakefoldError
+from snakefold.store import Entry
+from snakefold.worker.context import Context
+from snakefold.worker.parameters import parameters_for
+from snakefold.worker.responses import entry_for, remembered
+
+_RESPONSE = "response.json"
+
+
+def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeResponse, bool]:
+    """Fold the batch, and whether a target ran out of memory.
+
+    Raises:
+        InvalidInput: the request is no FoldRequest, or its files are not what it says they are.
+    """
+    started = time.monotonic()
+    try:
+        request = checked(FoldRequest, envelope.request)
+    except InvalidInput as error:
+        raise InvalidInput(f"request: {error}") from error
+    if len(envelope.files) > 1:
+        raise InvalidInput(
+            f"files: expected one, the archive of the MSAs; found {', '.join(envelope.files)}."
+        )
+    digest = digest_of(envelope.request, {name: part.sha256 for name, part in envelope.files.items()})
+    made: list[bytes] = []
+
+    def compute() -> tuple[dict[str, bytes], bool]:
+        response, data = run(request, _inputs(envelope, context), context)
+        made.append(data)
+        complete = all(outcome.state == "done" for outcome in response.outcomes)
+        return {_RESPONSE: response.model_dump_json().encode()}, complete
+
+    files, found = remembered(context.store, entry_for("fold", digest), compute)
+    response = FoldResponse.model_validate_json(files[_RESPONSE])
+    if found:
+        packed = packed_again(response, context)
+        # The store was cleaned in between: what it lost is computed again.
+        data = packed if packed is not None else run(request, _inputs(envelope, context), context)[1]
+        context.log(f"{request.batch}: answered before: taken from the store")
+    else:
+        data = made[0]
+    name, sink = next(iter(envelope.results.items()))
+    results = {name: context.transfer.deliver(name, data, sink)}
+    answer = EnvelopeResponse(
+        digest=envelope.digest,
+        results=results,
+        seconds={
+            **response.seconds,
+            **context.transfer.seconds,
+            "total": round(time.monotonic() - started, 3),
+        },
+        worker=Worker(gpu=response.device),
+    )
+    return answer, ran_out_of_memory(response)
+
+
+def run(request: FoldRequest, inputs: Mapping[str, bytes], context: Context) -> tuple[FoldResponse, bytes]:
+    """Fold a request; the response and the batch's archive."""
+    weights = parameters_for(request, context)
+    if context.working_on is not None:
+        context.working_on(request.recipe, [target.result_key for target in request.targets])
+    with tempfile.TemporaryDirectory(prefix="snakefold-task-") as folder:
+        out = Path(folder) / "archive.tar.zst"
+        response = task.run_request(
+            request,
+            inputs,
+            out,
+            store=context.store,
+            weights=weights,
+            cache=context.compiled,
+            log=context.log,
+            progress=context.progress,
+        )
+        return response, out.read_bytes()
+
+
+def packed_again(response: FoldResponse, context: Context) -> bytes | None:
+    """The archive of an earlier response; None if the store lacks a target of it."""
+    results: dict[str, bytes] = {}
+    for outcome in response.outcomes:
+        data = context.store.get(Entry("fold", response.recipe, outcome.result_key))
+        if data is None:
+            return None
+        results[outcome.result_key] = data
+    return task.pack_response(response, results)
+
+
+def ran_out_of_memory(response: FoldResponse) -> bool:
+    """Whether a target did: what is left of its memory may fail the next job."""
+    return any(outcome.reason is Reason.OUT_OF_MEMORY for outcome in response.outcomes)
+
+
+def _inputs(envelope: Envelope, context: Context) -> dict[str, bytes]:
+    for name, part in envelope.files.items():
+        try:
+            return archive.unpack(context.transfer.read(name, part))
+        except InvalidInput:
+            raise
+        except SnakefoldError as error:
+            raise InvalidInput(f"files.{name}: {error}") from error
+    return {}

@@ -1,0 +1,176 @@
+"""The search of the MMseqs2 endpoint: one plain search in a persistent database."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from snakefold import recipes
+from snakefold.endpoints.checked import InvalidInput
+from snakefold.endpoints.envelope import Sink, digest_of
+from snakefold.endpoints.mmseqs2 import COLUMNS, SearchRequest, SearchResponse
+from snakefold.errors import InputError, Refusal
+from snakefold.msa import programs
+from snakefold.targets import Target, read_records
+from snakefold.worker.context import Context
+from snakefold.worker.mmseqs_databases import beside, find, find_padded
+from snakefold.worker.responses import entry_for, remembered
+
+#: A chain is at least this long, residues; the longest known protein has 35,213.
+_SHORTEST, _LONGEST = 2, 65_535
+_TSV, _ALIGNMENTS, _FACTS = "hits.tsv", "alignments", "facts.json"
+
+
+@dataclass
+class Mmseqs:
+    """Runs modules in a folder and keeps their command lines."""
+
+    folder: Path
+    context: Context
+    threads: int
+    commands: list[str] = field(default_factory=list)
+
+    def __call__(self, module: str, *arguments: str | Path, threads: bool = True) -> None:
+        tail = ["--threads", str(self.threads)] if threads else []
+        program = programs.find("mmseqs")
+        # At call depth 0 every module prints its full list of parameters.
+        quiet = {"MMSEQS_CALL_DEPTH": "1"}
+
+        def say(line: str) -> None:
+            self.context.log(line.replace(str(program), "mmseqs", 1))
+
+        ran = programs.run([program, module, *arguments, *tail], self.folder, say, environment=quiet)
+        self.commands.append(ran.command.replace(str(program), "mmseqs", 1))
+
+
+def search(request: SearchRequest, context: Context) -> SearchResponse:
+    """Search the queries; the same search in the same database is answered from the store.
+
+    Raises:
+        InputError: a query is refused. DatabaseMissingError: no such database, or no padded copy for the GPU.
+    """
+    started = time.monotonic()
+    queries = read_sequences(request.query_fasta, "query_fasta")
+    roots = context.settings.mmseqs_roots
+    database = (find_padded if request.use_gpu else find)(request.target_db, roots)
+    asked = request.model_dump(mode="json", exclude={"threads"})
+    digest = digest_of(asked)
+    entry = entry_for("mmseqs2", digest, {"database": _identity(database)})
+    files, found = remembered(
+        context.store, entry, lambda: (_search(request, queries, database, context), True)
+    )
+    if found:
+        context.log(f"{request.target_db}: searched before: taken from the store")
+    facts: dict[str, Any] = json.loads(files[_FACTS])
+    send, inline = context.transfer.deliver, Sink(inline=True)
+    tsv = send(_TSV, files[_TSV], inline, text=True)
+    a3m = {
+        query.id: send(f"{query.id}.a3m", files[f"{_ALIGNMENTS}/{query.id}.a3m"], inline, text=True)
+        for query in queries
+        if request.return_a3m
+    }
+    return SearchResponse(
+        digest=digest,
+        tsv=tsv,
+        a3m=a3m if request.return_a3m else None,
+        queries=len(queries),
+        hits=facts["hits"],
+        database=str(database),
+        commands=facts["commands"],
+        seconds={**context.transfer.seconds, "total": round(time.monotonic() - started, 3)},
+    )
+
+
+def read_sequences(text: str, key: str) -> list[Target]:
+    """The records of a FASTA text, one chain each; `key` is what the request calls it.
+
+    Raises:
+        InputError, InvalidInput: one of them is refused.
+    """
+    with tempfile.TemporaryDirectory(prefix="snakefold-input-") as folder:
+        path = Path(folder) / "input.fasta"
+        path.write_text(text, encoding="utf-8", errors="surrogatepass")
+        records = read_records([path], min_length=_SHORTEST, max_length=_LONGEST)
+    refusals = [replace(each, file=key) for each in records if isinstance(each, Refusal)]
+    if refusals:
+        raise InputError(refusals)
+    targets = [each for each in records if isinstance(each, Target)]
+    for target in targets:
+        if len(target.chains) > 1:
+            raise InvalidInput(f"{key}: {target.id} has several chains; give each a record of its own.")
+    return targets
+
+
+def _search(
+    request: SearchRequest, queries: list[Target], database: Path, context: Context
+) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory(prefix="snakefold-mmseqs-") as scratch:
+        folder = Path(scratch)
+        mmseqs = Mmseqs(folder, context, request.threads or context.settings.threads)
+        fasta, query, hits = folder / "queries.fasta", folder / "queries", folder / "hits"
+        # Numbers for names: mmseqs takes names apart that look like UniProt's.
+        write_fasta(fasta, ((f"q{number}", each.chains[0]) for number, each in enumerate(queries)))
+        mmseqs("createdb", fasta, query, "--shuffle", "0", "--dbtype", "1", threads=False)
+        # Without -a, result2msa writes other, shorter alignments and says nothing.
+        options = ["--max-seqs", str(request.max_seqs), *(["-a"] if request.return_a3m else [])]
+        options += ["--gpu", "1"] if request.use_gpu else []
+        mmseqs("search", query, database, hits, folder / "tmp", *options)
+        table = folder / "table.tsv"
+        columns = "query,target,evalue,pident,alnlen,theader"
+        mmseqs("convertalis", query, database, hits, table, "--format-output", columns)
+        names = {f"q{number}": each.id for number, each in enumerate(queries)}
+        full, rows = _rows(table, names)
+        files = {_TSV: "".join("\t".join(row) + "\n" for row in [COLUMNS, *rows]).encode()}
+        if request.return_a3m:
+            files |= _alignments(mmseqs, query, database, hits, queries=queries, full=full)
+        found = Counter(row[0] for row in rows)
+        context.log(f"{request.target_db}: {len(rows)} hits of {len(found)} of {len(queries)} queries")
+        files[_FACTS] = json.dumps({"hits": len(rows), "commands": mmseqs.commands}).encode()
+        return files
+
+
+def _alignments(
+    mmseqs: Mmseqs, query: Path, database: Path, hits: Path, *, queries: list[Target], full: dict[str, str]
+) -> dict[str, bytes]:
+    msas, texts = mmseqs.folder / "msas", mmseqs.folder / "texts"
+    texts.mkdir()
+    mmseqs("result2msa", query, database, hits, msas, "--msa-format-mode", "6", "--filter-msa", "0")
+    mmseqs("unpackdb", msas, texts, "--unpack-name-mode", "0", "--unpack-suffix", ".a3m")
+    files = {}
+    for number, target in enumerate(queries):
+        text = (texts / f"{number}.a3m").read_text().replace("\0", "")
+        _, *records = text.split("\n>")
+        lines = [f">{target.id}\n{target.chains[0]}\n"]
+        for record in records:
+            name, tab, rest = record.partition("\t")
+            lines.append(f">{full.get(name, name)}{tab}{rest.rstrip()}\n")
+        files[f"{_ALIGNMENTS}/{target.id}.a3m"] = "".join(lines).encode()
+    return files
+
+
+def _rows(table: Path, names: dict[str, str]) -> tuple[dict[str, str], list[list[str]]]:
+    """Full names by mmseqs' own, and the rows with both names as they were given."""
+    full: dict[str, str] = {}
+    rows = []
+    with table.open() as stream:
+        for line in stream:
+            query, target, evalue, pident, alnlen, header = line.rstrip("\n").split("\t", 5)
+            full[target] = header.split(maxsplit=1)[0]
+            rows.append([names[query], full[target], evalue, pident, alnlen])
+    return full, rows
+
+
+def _identity(prefix: Path) -> list[dict[str, Any]]:
+    files = [beside(prefix, suffix) for suffix in (".dbtype", ".index", "")]
+    return [recipes.file_fingerprint(file) for file in files if file.is_file()]
+
+
+def write_fasta(path: Path, records: Iterable[tuple[str, str]]) -> None:
+    """Write (name, sequence) pairs."""
+    path.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in records), encoding="utf-8")

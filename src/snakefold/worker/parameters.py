@@ -1,0 +1,52 @@
+"""The parameters that a worker predicts with: official ones, or random ones if and only if asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from snakefold import weights
+from snakefold.config import RehearsalSettings
+from snakefold.contracts import FoldRequest
+from snakefold.engines.alphafold2.models import needed_models
+from snakefold.errors import WeightsMissingError
+from snakefold.worker.context import Context
+
+
+def parameters_for(request: FoldRequest, context: Context) -> Path | None:
+    """Weights folder for a request; None for an engine that brings its own."""
+    if request.engine != "alphafold2":
+        return None
+    needed = needed_models(
+        request.alphafold2,
+        monomers=any(len(target.chains) == 1 for target in request.targets),
+        multimers=any(len(target.chains) > 1 for target in request.targets),
+    )
+    return find_parameters(needed, context, rehearsal=request.rehearsal)
+
+
+def find_parameters(needed: Sequence[str], context: Context, *, rehearsal: bool) -> Path:
+    """Folder with the models `needed`.
+
+    Raises:
+        WeightsMissingError: official parameters are wanted and not here, whatever else is.
+    """
+    folder = context.settings.weights
+    if not rehearsal:
+        found = weights.find(str(folder), needed)
+        if found is None or found.rehearsal:
+            raise WeightsMissingError(
+                f"{folder}: holds random parameters, and the request is no rehearsal. Put official ones "
+                "there (snakefold weights fetch), or name them in SNAKEFOLD_WEIGHTS."
+            )
+        return found.folder
+    blocks = context.settings.rehearsal_blocks
+    try:
+        found = weights.find(str(folder), needed)
+    except WeightsMissingError:
+        found = None
+    if found is not None and found.rehearsal and found.blocks == blocks:
+        return found.folder
+    context.log(f"REHEARSAL: random parameters of {blocks} blocks are drawn")
+    drawn = RehearsalSettings(blocks=blocks)
+    return weights.locate("rehearsal", drawn, needed, cache=context.compiled.parent / "rehearsal").folder

@@ -1,0 +1,127 @@
+"""What a worker takes from its environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakefold.errors import SnakefoldError
+
+#: Name, default and meaning of every variable (docs/endpoints.md is made from it).
+VARIABLES: dict[str, tuple[str, str]] = {
+    "RUNPOD_VOLUME_PATH": ("/runpod-volume", "Where the network volume is mounted."),
+    "SNAKEFOLD_STORE": (
+        "<volume>/store, or the user's cache folder",
+        "Store of finished targets and responses: a folder, or s3://bucket/prefix?endpoint_url=…&region=….",
+    ),
+    "SNAKEFOLD_WEIGHTS": (
+        "<volume>/weights, or the user's data folder",
+        "Folder that holds params/params_*.npz.",
+    ),
+    "SNAKEFOLD_REHEARSAL_BLOCKS": ("2", "Evoformer blocks of the random parameters that a rehearsal draws."),
+    "SNAKEFOLD_DB_ROOT": (
+        "<volume>/databases, or the preset's own",
+        "Databases of the flat form's db_preset.",
+    ),
+    "MMSEQS_DB_ROOT": ("", "First folder that MMseqs2 databases are looked for in."),
+    "SNAKEFOLD_RESULTS": (
+        "",
+        "s3://bucket/prefix?… for results too large to be inline; the answer has a presigned GET.",
+    ),
+    "SNAKEFOLD_TRANSFER_HOSTS": (
+        "",
+        "Hosts (host or host:port, comma-separated) that presigned addresses may name although they are "
+        "private or not https: your own S3. It does not hold for fasta_url.",
+    ),
+    "SNAKEFOLD_JOB_TIMEOUT": ("", "Seconds after which a job is stopped with the reason timeout."),
+    "SNAKEFOLD_THREADS": ("all cores", "CPU threads of a search."),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See `VARIABLES`. `volume` is None where none is mounted."""
+
+    volume: Path | None
+    store: str
+    weights: Path
+    rehearsal_blocks: int
+    db_root: Path | None
+    mmseqs_root: Path | None
+    results: str | None
+    transfer_hosts: frozenset[str]
+    job_timeout: float | None
+    threads: int
+
+    @property
+    def mmseqs_roots(self) -> list[Path]:
+        """Folders that MMseqs2 databases are looked for in, in order."""
+        on_volume = [self.volume / "mmseqsdb"] if self.volume else []
+        return [
+            *([self.mmseqs_root] if self.mmseqs_root else []),
+            *on_volume,
+            Path("/opt/mmseqs/data/mmseqsdb"),
+        ]
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings of the environment.
+
+    Raises:
+        SnakefoldError: a variable that should be a number is none.
+    """
+    given = os.environ if environment is None else environment
+    mount = Path(given.get("RUNPOD_VOLUME_PATH") or VARIABLES["RUNPOD_VOLUME_PATH"][0])
+    volume = mount if mount.is_dir() else None
+    root = given.get("SNAKEFOLD_DB_ROOT")
+    mmseqs_root = given.get("MMSEQS_DB_ROOT")
+    timeout = given.get("SNAKEFOLD_JOB_TIMEOUT")
+    return Settings(
+        volume=volume,
+        store=given.get("SNAKEFOLD_STORE") or str(_on_volume(volume, "store") or _cache() / "store"),
+        weights=Path(given.get("SNAKEFOLD_WEIGHTS") or _existing(volume, "weights") or _weights()),
+        rehearsal_blocks=int(_number("SNAKEFOLD_REHEARSAL_BLOCKS", given, 2)),
+        db_root=Path(root) if root else _existing(volume, "databases"),
+        mmseqs_root=Path(mmseqs_root) if mmseqs_root else None,
+        results=given.get("SNAKEFOLD_RESULTS") or None,
+        transfer_hosts=frozenset(
+            host.strip().lower()
+            for host in given.get("SNAKEFOLD_TRANSFER_HOSTS", "").split(",")
+            if host.strip()
+        ),
+        job_timeout=_number("SNAKEFOLD_JOB_TIMEOUT", given, 0) if timeout else None,
+        threads=int(_number("SNAKEFOLD_THREADS", given, len(os.sched_getaffinity(0)))),
+    )
+
+
+def _on_volume(volume: Path | None, name: str) -> Path | None:
+    return volume / name if volume else None
+
+
+def _existing(volume: Path | None, name: str) -> Path | None:
+    folder = _on_volume(volume, name)
+    return folder if folder and folder.is_dir() else None
+
+
+def _cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("snakefold")
+
+
+def _weights() -> Path:
+    from snakefold.weights import default_folder
+
+    return default_folder()
+
+
+def _number(name: str, given: Mapping[str, str], default: float) -> float:
+    try:
+        value = float(given.get(name) or default)
+    except ValueError as error:
+        raise SnakefoldError(f"{name}: expected a number.") from error
+    if not 0 <= value < float("inf"):
+        raise SnakefoldError(f"{name}: expected a number, not below 0.")
+    return value

@@ -1,0 +1,220 @@
+"""Parts in, results out: inline, over presigned addresses, or on the network volume; every byte checked."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import http.client
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snakefold.endpoints.checked import InvalidInput
+from snakefold.endpoints.envelope import INLINE_LIMIT, Part, Result, Sink
+from snakefold.errors import Reason, SnakefoldError, StoreError
+from snakefold.store import Entry, Store, write_atomically
+from snakefold.worker.failures import JobError
+from snakefold.worker.fetch import Answer, Network, Refused, call, shown
+from snakefold.worker.settings import Settings
+
+_LARGEST_PART = 4 << 30
+_TIMEOUT = 1800.0
+_TRIES = 4
+_FIRST_WAIT = 0.5
+#: Seconds that a presigned address of the results bucket holds: RunPod keeps a response for 30 minutes.
+_PRESIGNED_FOR = 24 * 3600
+#: Of the inline limit, for everything in a response that is no result.
+_RESERVED = 64 << 10
+
+
+def volume_path(volume: Path | None, path: str) -> Path:
+    """Where a path of the network volume is. Links that lead out of the volume are refused.
+
+    Raises:
+        InvalidInput: there is no volume, or the path leaves it.
+    """
+    if volume is None:
+        raise InvalidInput(f"path {path!r}: this worker has no network volume.")
+    root = volume.resolve()
+    place = (root / path).resolve()
+    if not place.is_relative_to(root) or place == root:
+        raise InvalidInput(f"path {path!r}: leads out of the network volume.")
+    return place
+
+
+@dataclass
+class Transfer:
+    """Moves the parts and results of one response, whose inline results share one limit."""
+
+    settings: Settings
+    store: Store
+    network: Network
+    inline_left: int = INLINE_LIMIT - _RESERVED
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def read(self, name: str, part: Part) -> bytes:
+        """The bytes of a part.
+
+        Raises:
+            InvalidInput: they are not there, or not what size and sha256 say.
+        """
+        started = time.monotonic()
+        if part.size > _LARGEST_PART:
+            raise InvalidInput(f"files.{name}: {part.size} bytes are more than {_LARGEST_PART}.")
+        data = self._bytes(name, part)
+        if len(data) != part.size or hashlib.sha256(data).hexdigest() != part.sha256:
+            raise InvalidInput(
+                f"files.{name}: {len(data)} bytes that are not what `size` ({part.size}) and `sha256` say."
+            )
+        self._add("read", started)
+        return data
+
+    def deliver(self, name: str, data: bytes, sink: Sink, *, text: bool = False) -> Result:
+        """Put a result where its sink says; one that is too large to be inline goes elsewhere.
+
+        Args:
+            name: of the file, where one must be chosen.
+            text: inline as text instead of base64.
+
+        Raises:
+            JobError, SnakefoldError: it cannot be put there; what was computed is in the store.
+        """
+        started = time.monotonic()
+        facts: dict[str, Any] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        if sink.url is not None:
+            self._upload(name, sink.url, data)
+            facts["stored"] = True
+        elif sink.path is not None:
+            facts |= self._write(sink.path, data)
+        elif (inline := self._inline(data, text)) is not None:
+            facts |= inline
+        else:
+            facts |= self._elsewhere(name, data, facts["sha256"])
+        self._add("write", started)
+        return Result(**facts)
+
+    def _bytes(self, name: str, part: Part) -> bytes:
+        if part.base64 is not None:
+            try:
+                return base64.b64decode(part.base64, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise InvalidInput(f"files.{name}: `base64` is none.") from error
+        if part.path is not None:
+            path = volume_path(self.settings.volume, part.path)
+            try:
+                if path.stat().st_size != part.size:
+                    raise InvalidInput(f"files.{name}: the file on the volume has another size.")
+                return path.read_bytes()
+            except OSError as error:
+                raise InvalidInput(f"files.{name}: cannot be read from the volume ({error}).") from error
+        url = str(part.url)
+        answer = self._again(f"files.{name}", lambda: self._call("GET", url, part.size))
+        if answer.status != http.client.OK:
+            raise InvalidInput(f"files.{name}: {shown(url)} answered with status {answer.status}.")
+        return answer.body
+
+    def _inline(self, data: bytes, text: bool) -> dict[str, Any] | None:
+        cost = len(data) if text else (len(data) + 2) // 3 * 4
+        if cost > self.inline_left:
+            return None
+        self.inline_left -= cost
+        if text:
+            return {"text": data.decode()}
+        return {"base64": base64.b64encode(data).decode()}
+
+    def _elsewhere(self, name: str, data: bytes, sha256: str) -> dict[str, Any]:
+        if self.settings.volume is not None:
+            return self._write(f"snakefold-results/{sha256}/{name}", data)
+        if self.settings.results is not None:
+            return {"stored": True, "url": self._to_bucket(f"{sha256}/{name}", data)}
+        if self.store.local is None:
+            entry = Entry("response", "results", sha256)
+            self.store.put(entry, data)
+            return {"stored": True, "store": entry.name}
+        raise JobError(
+            Reason.INVALID_INPUT,
+            f"The result has {len(data)} bytes, too many to be inline, and the worker has no volume, results "
+            "bucket or store on S3. Send a sink with `url` or `path`: nothing will be computed again.",
+        )
+
+    def _write(self, path: str, data: bytes) -> dict[str, Any]:
+        place = volume_path(self.settings.volume, path)
+        try:
+            write_atomically(place, data)
+            size = place.stat().st_size
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written to the network volume ({error}).") from error
+        if size != len(data):
+            raise StoreError(f"{path}: the network volume kept {size} of {len(data)} bytes.")
+        return {"stored": True, "path": path}
+
+    def _upload(self, name: str, url: str, data: bytes) -> None:
+        # The server compares; a HEAD is not what the address was signed for.
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        answer = self._again(
+            f"results.{name}", lambda: self._call("PUT", url, 1 << 20, data, {"Content-MD5": md5})
+        )
+        if answer.status not in (http.client.OK, http.client.CREATED, http.client.NO_CONTENT):
+            raise InvalidInput(f"results.{name}: {shown(url)} refused it with status {answer.status}.")
+
+    def _call(
+        self, method: str, url: str, limit: int, data: bytes | None = None, headers: Any = None
+    ) -> Answer:
+        return call(
+            method,
+            url,
+            limit=limit,
+            deadline=time.monotonic() + _TIMEOUT,
+            network=self.network,
+            body=data,
+            headers=headers,
+        )
+
+    def _again(self, what: str, attempt: Callable[[], Answer]) -> Answer:
+        """Repeat what may pass: lost connections, 429 and 5xx."""
+        problem = ""
+        for number in range(_TRIES):
+            if number:
+                time.sleep(_FIRST_WAIT * 2 ** (number - 1))
+            try:
+                answer = attempt()
+            except Refused:
+                raise
+            except (OSError, http.client.HTTPException) as error:
+                problem = type(error).__name__
+                continue
+            if answer.status != http.client.TOO_MANY_REQUESTS and answer.status < 500:
+                return answer
+            problem = f"status {answer.status}"
+        raise SnakefoldError(f"{what}: tried {_TRIES} times, {problem}.")
+
+    def _to_bucket(self, name: str, data: bytes) -> str:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from snakefold.store.location import parse_location
+
+        place = parse_location(str(self.settings.results))
+        if isinstance(place, Path):
+            raise SnakefoldError("SNAKEFOLD_RESULTS: expected s3://bucket/prefix.")
+        key = f"{place.prefix}/{name}".lstrip("/")
+        style = Config(s3={"addressing_style": place.addressing_style}, signature_version="s3v4")
+        try:
+            client = boto3.session.Session().client(
+                "s3", endpoint_url=place.endpoint_url, region_name=place.region, config=style
+            )
+            client.put_object(Bucket=place.bucket, Key=key, Body=data)
+            size = client.head_object(Bucket=place.bucket, Key=key)["ContentLength"]
+            if size != len(data):
+                raise StoreError(f"{place}: kept {size} of {len(data)} bytes.")
+            address = {"Bucket": place.bucket, "Key": key}
+            return str(client.generate_presigned_url("get_object", address, ExpiresIn=_PRESIGNED_FOR))
+        except (BotoCoreError, ClientError) as error:
+            raise StoreError(f"{place}: the result cannot be put there ({error}).") from error
+
+    def _add(self, what: str, started: float) -> None:
+        self.seconds[what] = round(self.seconds.get(what, 0.0) + time.monotonic() - started, 3)
