@@ -38,6 +38,8 @@ class SmallWorker:
         if given["digest"] not in self.finished:
             self.executions += 1
             self.finished[given["digest"]] = await self._results(given)
+        if "error" in self.finished[given["digest"]]:
+            return self.finished.pop(given["digest"])
         results = {}
         for name, sink in given["results"].items():
             data = self.finished[given["digest"]]["data"]

@@ -187,7 +187,7 @@ class Engine:
             trip.tell(
                 "an earlier submission of this job got no answer: waiting until RunPod has surely none of it"
             )
-            await queue.settled(row.id, self._doubt(trip.task))
+            await queue.doubts.settled(row.id, self._doubt(trip.task))
             return None
         trip.submission, trip.job = row.id, row.job
         trip.tell(f"re-attached to job {row.job}, submitted by an earlier run or try")
@@ -208,6 +208,7 @@ class Engine:
         limits = policy(task.runtime, settings.execution_timeout, settings.queue_timeout)
         rate = task.dollars_per_second
         reserved = None if rate is None else rate * limits["executionTimeout"] / 1000
+        backoff = Backoff(settings.patience)
         while True:
             async with queue.place():
                 await self.budget.admit(
@@ -218,7 +219,7 @@ class Engine:
                 try:
                     assert trip.submission is not None
                     body = await self._transfer.send(work, trip.submission, limits)
-                    flight = await self._send(trip, queue, body)
+                    flight = await self._send(trip, queue, body, backoff)
                     if flight is not None:
                         del body
                         return await self._wait(trip, flight)
@@ -241,7 +242,7 @@ class Engine:
             self._ledger.drop_prepared(trip.submission)
         await self.budget.settle()
 
-    async def _send(self, trip: Trip, queue: Queue, body: bytes) -> Flight | None:
+    async def _send(self, trip: Trip, queue: Queue, body: bytes, backoff: Backoff) -> Flight | None:
         """Submit; None where an answer was lost and the job may have been there: it is over by then.
 
         Raises:
@@ -249,7 +250,6 @@ class Engine:
         """
         submission = trip.submission
         assert submission is not None
-        backoff = Backoff(self._settings.patience)
         while True:
             if self._fatal_error is not None:
                 raise JobError(str(self._fatal_error), "service")
@@ -272,11 +272,12 @@ class Engine:
                     return queue.add(submission, answer["id"])
             trip.tell(f"submission: {failure}")
             if failure.taken:
-                await queue.settled(submission, self._doubt(trip.task))
-                return None
+                await queue.doubts.settled(submission, self._doubt(trip.task))
             if backoff.spent():
                 raise failure
             await backoff.wait()
+            if failure.taken:
+                return None
 
     async def _wait(self, trip: Trip, flight: Flight) -> dict[str, Any]:
         answer = await asyncio.shield(flight.ended)
@@ -362,7 +363,7 @@ class Engine:
         return found
 
     def in_doubt(self) -> int:
-        return sum(queue.doubtful() for queue in self._queues.values())
+        return sum(len(queue.doubts) for queue in self._queues.values())
 
     def close_account(self) -> None:
         async def close() -> None:

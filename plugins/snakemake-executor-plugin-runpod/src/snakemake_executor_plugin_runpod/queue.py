@@ -12,6 +12,7 @@ from typing import Any
 from . import ledger as states
 from .client import Client
 from .diagnosis import why_waiting, workers_max
+from .doubt import Doubts
 from .errors import AccessError, NotFoundError, RejectedError, RunpodError, UnavailableError
 from .ledger import Ledger, Row
 
@@ -68,7 +69,7 @@ class Queue:
         self._fatal = fatal
         self._flights: dict[str, Flight] = {}
         self._strangers: dict[str, Row] = {}
-        self._doubts: dict[int, Doubt] = {}
+        self.doubts = Doubts(self._surplus, ledger, interval)
         self._changed = asyncio.Condition()
         self._taken = 0
         self._sending = 0
@@ -89,7 +90,7 @@ class Queue:
     async def _open(self) -> None:
         for row in self._ledger.live(self.endpoint):
             if row.job is None:
-                self._doubts[row.id] = Doubt()
+                self.doubts.add(row.id)
             else:
                 self._strangers[row.job] = row
         if not self._most:
@@ -108,6 +109,7 @@ class Queue:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.doubts.close()
 
     # Places
 
@@ -155,8 +157,9 @@ class Queue:
         async with self._changed:
             await self._changed.wait_for(lambda: not self._held)
             self._held = True
-            await self._changed.wait_for(lambda: not self._sending)
         try:
+            async with self._changed:
+                await self._changed.wait_for(lambda: not self._sending)
             yield
         finally:
             async with self._changed:
@@ -185,10 +188,6 @@ class Queue:
     def strangers(self) -> list[Row]:
         """Live jobs of earlier runs that nobody has asked for yet."""
         return list(self._strangers.values())
-
-    def doubtful(self) -> int:
-        """Submissions whose answer was lost, and that may be in the queue."""
-        return len(self._doubts)
 
     async def cancel(self, job: str) -> str:
         """Cancel one job; returns its state.
@@ -331,49 +330,8 @@ class Queue:
 
     # Submissions whose answer was lost
 
-    async def settled(self, submission: int, longest: float) -> None:
-        """Wait until a submission whose answer was lost has ended, or has turned out not to be there.
-
-        RunPod lists no jobs, but counts those in queue and at work: more of them than we know of means that the lost
-        one is among them. Where others use the endpoint too that count never falls; then `longest` seconds pass.
-        """
-        doubt = self._doubts.setdefault(submission, Doubt())
-        doubt.longest = longest
-        if not self._settling:
-            self._settling = True
-            self._start(self._settle())
-        await doubt.over.wait()
-
-    _settling = False
-
-    async def _settle(self) -> None:
-        try:
-            while any(doubt.longest is not None for doubt in self._doubts.values()):
-                await asyncio.sleep(self._interval)
-                try:
-                    surplus = await self._surplus()
-                except RunpodError as error:
-                    self._note_failure(error)
-                    surplus = None
-                self._decide(surplus)
-        finally:
-            self._settling = False
-
-    def _decide(self, surplus: int | None) -> None:
-        now = time.monotonic()
-        for submission, doubt in list(self._doubts.items()):
-            if surplus is not None and surplus > 0:
-                doubt.seen = True
-            there = surplus is None or surplus > 0
-            if there and (doubt.longest is None or now - doubt.since < doubt.longest):
-                continue
-            state = states.LOST if doubt.seen or there else states.REFUSED
-            self._ledger.state(submission, state, "its answer was lost")
-            del self._doubts[submission]
-            doubt.over.set()
-
     async def _surplus(self) -> int | None:
-        """Jobs in the endpoint that we know nothing of; None: it does not say."""
+        """Jobs in the endpoint that are not ours as far as we know; None: it does not say."""
         async with self.quiet():
             if not await self._look(list(self._flights.values())):
                 return None
@@ -396,13 +354,3 @@ class Queue:
         if state in (*_ENDED, states.LOST):
             self._ledger.state(row.id, str(state))
             self._strangers.pop(job, None)
-
-
-@dataclass(eq=False)
-class Doubt:
-    """A submission that may or may not be in the queue. `longest`: seconds to wait; None: nobody waits."""
-
-    longest: float | None = None
-    seen: bool = False
-    since: float = field(default_factory=time.monotonic)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
