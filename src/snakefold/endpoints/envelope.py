@@ -43,7 +43,7 @@ def _web_address(url: str) -> str:
 VolumePath = Annotated[str, Field(min_length=1, max_length=_LONGEST_PATH), AfterValidator(_safe_path)]
 #: Signed addresses are passwords: they are never repeated in a message or a log.
 Url = Annotated[str, Field(max_length=8192), AfterValidator(_web_address)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
+Name = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]{1,255}$")]
 
 
 class Part(Model):
@@ -131,5 +131,5 @@ class EnvelopeResponse(Response):
 def digest_of(request: object, files: dict[str, str] | None = None) -> str:
     """Equal work, equal digest: sha256 of canonical JSON of request and (name, sha256) of files."""
     content = {"files": sorted((files or {}).items()), "request": request}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
