@@ -44,7 +44,12 @@ class MsaSettings(Model):
     db_root: str | None = Field(
         None, description="Folder that holds the preset's files; empty takes the preset's own."
     )
-    chunk_size: int = Field(64, ge=1, description="Chains searched by one MSA job.")
+    chunk_size: int = Field(64, ge=1, description="Chains searched by one MSA job at the most.")
+    chunk_cpu_hours: float = Field(
+        8.0,
+        gt=0,
+        description="Expected CPU hours of one MSA job at the most; a chain that needs more goes alone.",
+    )
     threads: int = Field(2, ge=1, description="Threads of one MSA job.")
     mem_mb: int = Field(4000, ge=500, description="Memory of one MSA job, MB.")
     templates: Literal["none", "hhsearch", "hmmsearch"] = Field(

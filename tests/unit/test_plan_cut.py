@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snakefold.config import MsaSettings
+from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assign import Bucket
-from snakefold.plan.batches import FETCHED_RESIDUES, Batch, coarsened, cut_batches, cut_chunks, cut_fetched
+from snakefold.plan.batches import FETCHED_RESIDUES, Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.buckets import (
     A100_SECONDS,
     COMPILE_SECONDS,
@@ -223,10 +226,19 @@ def test_fetched_results_stay_where_they_are_when_others_are_added(lengths: list
         assert len(batch.members) == 1 or size <= FETCHED_RESIDUES
 
 
-@given(st.lists(st.text("AC", min_size=1, max_size=3), max_size=40), st.integers(1, 7))
-def test_every_chain_is_in_one_chunk_in_the_order_of_need(chains: list[str], size: int) -> None:
-    chunks = cut_chunks(chains, size)
-    flat = [chain for chunk in chunks for chain in chunk]
-    assert flat == sorted(set(chains), key=chains.index)
-    assert all(len(chunk) == size for chunk in chunks[:-1])
-    assert all(1 <= len(chunk) <= size for chunk in chunks)
+@given(
+    st.lists(st.floats(0, 9000, allow_nan=False), max_size=40),
+    st.integers(1, 7),
+    st.floats(0.01, 3, allow_nan=False),
+)
+def test_chunks_keep_to_both_limits_and_are_as_large_as_these_allow(
+    seconds: list[float], chains: int, hours: float
+) -> None:
+    sizes = chunk_sizes(np.array(seconds), MsaSettings(chunk_size=chains, chunk_cpu_hours=hours))
+    ends = np.cumsum([0, *sizes]).tolist()
+    assert ends[-1] == len(seconds)
+    for start, end in pairwise(ends):
+        assert 1 <= end - start <= chains
+        assert end - start == 1 or math.fsum(seconds[start:end]) <= hours * 3600 * (1 + 1e-9)
+        full = end - start == chains or sum(seconds[start : end + 1]) > hours * 3600 * (1 - 1e-9)
+        assert full or end == len(seconds)

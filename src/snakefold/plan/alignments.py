@@ -9,9 +9,8 @@ from itertools import chain as joined
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.config import Config
+from snakefold.config import Config, MsaSettings
 from snakefold.cost.model import CostModel
-from snakefold.plan.batches import cut_chunks
 from snakefold.plan.present import known_keys
 from snakefold.plan.recipes import Recipes
 from snakefold.recipes import sequence_key
@@ -78,13 +77,12 @@ def find_alignments(targets: Sequence[Target], recipes: Recipes, store: Store | 
 
 def search_seconds(alignments: Alignments, config: Config, model: CostModel) -> float:
     """CPU seconds of all searches."""
-    size = config.msa.chunk_size
     total = 0.0
     for pairing in (False, True):
         lengths = [len(chain) for chain in alignments.missing if (chain in alignments.paired) == pairing]
         if lengths:
             each, start = _seconds(lengths, config, model, pairing)
-            total += float(each.sum()) + start * -(-len(lengths) // size)
+            total += float(each.sum()) + start * len(chunk_sizes(each, config.msa))
     return total
 
 
@@ -103,11 +101,33 @@ def cut_searches(
             continue
         each, start = _seconds([len(chain) for chain in chains], config, model, pairing)
         done = 0
-        for members in cut_chunks(chains, config.msa.chunk_size):
-            seconds = float(each[done : done + len(members)].sum()) + start
-            done += len(members)
-            chunks.append(Chunk(f"m{len(chunks) + 1:04d}", recipe, pairing, tuple(members), seconds))
+        for size in chunk_sizes(each, config.msa):
+            inside = slice(done, done + size)
+            seconds = float(each[inside].sum()) + start
+            chunks.append(Chunk(f"m{len(chunks) + 1:04d}", recipe, pairing, tuple(chains[inside]), seconds))
+            done += size
     return chunks
+
+
+def chunk_sizes(seconds: NDArray[np.float64], settings: MsaSettings) -> list[int]:
+    """How many chains each chunk has, in order.
+
+    A database is read once a chunk, which speaks for large ones; the chains of a chunk are finished together,
+    at its end, and one chunk runs on one machine, which speaks for small ones.
+
+    Args:
+        seconds: CPU seconds that each chain is expected to take.
+    """
+    most = settings.chunk_cpu_hours * 3600
+    sizes: list[int] = []
+    spent = 0.0
+    for each in seconds.tolist():
+        if not sizes or sizes[-1] == settings.chunk_size or spent + each > most:
+            sizes.append(0)
+            spent = 0.0
+        sizes[-1] += 1
+        spent += each
+    return sizes
 
 
 def _seconds(

@@ -1,4 +1,4 @@
-"""Targets cut into batches, and their chains into chunks."""
+"""Targets cut into batches."""
 
 from __future__ import annotations
 
@@ -96,12 +96,6 @@ def cut_fetched(prefix: str, groups: Iterable[Sequence[int]], lengths: NDArray[n
         for piece in _cut(group, lengths, None, FETCHED_TARGETS, FETCHED_RESIDUES):
             batches.append(Batch(f"{prefix}{len(batches) + 1:04d}", None, "", tuple(piece)))
     return batches
-
-
-def cut_chunks(chains: Iterable[str], chunk_size: int) -> list[list[str]]:
-    """Unique chains, in the order in which they come first, `chunk_size` at a time."""
-    unique = list(dict.fromkeys(chains))
-    return [unique[start : start + chunk_size] for start in range(0, len(unique), chunk_size)]
 
 
 def _by_length(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -65,10 +65,16 @@ class Prices:
             return np.zeros(0)
         settings = self.config.msa
         sizes_of_databases = database_sizes(settings, pairing=pairing)
-        per_chain = self.model.msa_seconds(lengths, settings, sizes_of_databases, pairing=pairing)
+        per_chain = self.chain_seconds(lengths, pairing=pairing)
         per_chunk = self.model.msa_chunk_seconds(settings, sizes_of_databases, pairing=pairing)
         starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
         return np.asarray(np.add.reduceat(per_chain, starts) + per_chunk, dtype=np.float64)
+
+    def chain_seconds(self, lengths: NDArray[np.int64], *, pairing: bool) -> Floats:
+        """CPU seconds to align chains of these lengths, each."""
+        settings = self.config.msa
+        sizes = database_sizes(settings, pairing=pairing)
+        return self.model.msa_seconds(lengths, settings, sizes, pairing=pairing)
 
     def uncertain_factors(self, seed: int) -> dict[str, float]:
         """Actual over expected seconds of each part, drawn once for a whole run.

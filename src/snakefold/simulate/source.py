@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from snakefold.contracts import ModelPreset
 from snakefold.errors import SnakefoldError
+from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assign import Demand, Limits, assign
 from snakefold.plan.batches import coarsened, cut_batches
 from snakefold.plan.files import State, read_chunk, read_rows
@@ -133,11 +134,12 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
     )
     order = np.concatenate([np.asarray(batch.members, dtype=np.int64) for batch in batches])
     ordered = lengths[order]
-    size = config.msa.chunk_size
-    sizes = np.diff(np.append(np.arange(0, len(order), size), len(order)))
+    sizes = np.array(chunk_sizes(prices.chain_seconds(ordered, pairing=False), config.msa))
+    ends = np.cumsum(sizes)
     jobs, at = [], 0
     for batch in batches:
         end = at + len(batch.members)
+        first, last = np.searchsorted(ends, (at, end - 1), side="right").tolist()
         jobs.append(
             prices.job(
                 batch.name,
@@ -145,7 +147,7 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
                 ordered[at:end],
                 padded_length=batch.padded_length,
                 complexes=False,
-                searches=tuple(range(at // size, (end - 1) // size + 1)),
+                searches=tuple(range(first, last + 1)),
             )
         )
         at = end
