@@ -148,15 +148,15 @@ class FoldRequest(Model):
     """
 
     version: Literal[1] = 1
-    batch: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    engine: Literal["alphafold2", "flashabb", "reuse"]
+    batch: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Its name.")
+    engine: Literal["alphafold2", "flashabb", "reuse"] = Field(description="What predicts.")
     alphafold2: AlphaFold2Settings = AlphaFold2Settings()
     flashabb: FlashAbbSettings = FlashAbbSettings()
     relax: RelaxSettings = RelaxSettings()
-    recipe: str = Field(pattern=r"^[0-9a-f]{16}$")
-    rehearsal: bool = False
-    padded_length: int | None = Field(None, ge=1)
-    targets: list[TargetInput] = Field(min_length=1)
+    recipe: str = Field(pattern=r"^[0-9a-f]{16}$", description="Names the results in the store.")
+    rehearsal: bool = Field(False, description="The parameters are random.")
+    padded_length: int | None = Field(None, ge=1, description="Length that monomers are padded to.")
+    targets: list[TargetInput] = Field(min_length=1, description="id, key (sha256 of the chains), chains.")
 
 
 class TargetOutcome(Model):

@@ -24,7 +24,7 @@ def rows(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[st
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from rows(annotation, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", _kind(properties[name], model), _default(field), field.description or ""
+            yield f"{prefix}{name}", kind(properties[name], model), _default(field), field.description or ""
 
 
 def markdown() -> str:
@@ -45,18 +45,19 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def _kind(entry: dict[str, Any], model: type[BaseModel]) -> str:
+def kind(entry: dict[str, Any], model: type[BaseModel]) -> str:
+    """What a property of a model's JSON Schema may be, in words."""
     if "anyOf" in entry:
-        return " or ".join(_kind(item, model) for item in entry["anyOf"])
+        return " or ".join(kind(item, model) for item in entry["anyOf"])
     if "$ref" in entry:
         definitions = model.model_json_schema()["$defs"]
-        return _kind(definitions[entry["$ref"].rsplit("/", 1)[-1]], model)
+        return kind(definitions[entry["$ref"].rsplit("/", 1)[-1]], model)
     if "const" in entry:
         return f"`{entry['const']}`"
     if "enum" in entry:
         return ", ".join(f"`{value}`" for value in entry["enum"])
     if entry.get("type") == "array":
-        return f"list of {_kind(entry.get('items', {}), model)}"
+        return f"list of {kind(entry.get('items', {}), model)}"
     if entry.get("type") == "object":
         return "mapping"
     bounds = [
@@ -68,10 +69,10 @@ def _kind(entry: dict[str, Any], model: type[BaseModel]) -> str:
         )
         if key in entry
     ]
-    kind = {"null": "empty", "string": "text", "boolean": "true, false"}.get(
+    words = {"null": "empty", "string": "text", "boolean": "true, false"}.get(
         entry.get("type", ""), entry.get("type", "")
     )
-    return f"{kind} {', '.join(bounds)}".strip()
+    return f"{words} {', '.join(bounds)}".strip()
 
 
 def _default(field: FieldInfo) -> str:

@@ -10,7 +10,20 @@ from collections.abc import Sequence
 from types import FrameType
 
 from snakefold import __version__
-from snakefold.cli import bill, calibrate, plan, reuse, run, simulate, steps, store, tools
+from snakefold.cli import (
+    bill,
+    calibrate,
+    contracts,
+    deploy,
+    plan,
+    profiles,
+    reuse,
+    run,
+    simulate,
+    steps,
+    store,
+    tools,
+)
 from snakefold.errors import SnakefoldError
 
 
@@ -64,6 +77,9 @@ def parser() -> argparse.ArgumentParser:
     steps.add(commands)
     store.add(commands)
     reuse.add(commands)
+    deploy.add(commands)
+    profiles.add(commands)
+    contracts.add(commands)
     return top
 
 

@@ -7,8 +7,13 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from snakefold.cli._command import Commands, command
+
+if TYPE_CHECKING:
+    from snakefold.contracts import FoldRequest
+    from snakefold.store import Store
 
 
 def add(commands: Commands) -> None:
@@ -44,16 +49,22 @@ def add(commands: Commands) -> None:
         commands,
         "task",
         _task,
-        summary="fold the targets of a request",
+        summary="do what a request asks: a batch of the plan, or anything the endpoints take",
         example="snakefold task request.json --inputs inputs.tar.zst --store store "
         "--weights ~/alphafold --out b1.tar.zst",
     )
-    task.add_argument("request", type=Path, help="request.json")
-    task.add_argument("--inputs", type=Path, required=True, help="inputs.tar.zst that belongs to the request")
+    task.add_argument("request", type=Path, help="request.json (docs/endpoints.md)")
     task.add_argument(
-        "--store", required=True, help="store that finished targets go to: a folder, or s3://bucket/prefix"
+        "--inputs", type=Path, default=None, help="a batch's inputs.tar.zst; the one beside it if not given"
     )
-    task.add_argument("--weights", required=True, help="folder with params/, or `none`")
+    task.add_argument(
+        "--store",
+        default=None,
+        help="store that finished targets go to: a folder, or s3://bucket/prefix; if not given, as a worker",
+    )
+    task.add_argument(
+        "--weights", default=None, help="folder with params/, or `none`; if not given, as a worker"
+    )
     task.add_argument(
         "--cache",
         type=Path,
@@ -158,22 +169,58 @@ def _request(options: argparse.Namespace) -> None:
         write_request(batch, config, failed, store, options.out.parent, search=search)
 
 
-def _task(options: argparse.Namespace) -> None:
+def _task(options: argparse.Namespace) -> int:
     from snakefold import archive, task
     from snakefold.contracts import FoldRequest
+    from snakefold.endpoints import checked
+    from snakefold.errors import SnakefoldError
     from snakefold.paths import compiled_programs
     from snakefold.store import open_store
+    from snakefold.worker.settings import read_settings
 
-    store = open_store(options.store)
+    given = _read_json(options.request)
+    if "engine" not in given:
+        from snakefold.worker.command import perform_into
+
+        return int(perform_into(given, options.out, store=options.store, weights=options.weights) > 0)
+    request = checked(FoldRequest, given)
+    inputs: Path = options.inputs or options.request.with_name("inputs.tar.zst")
+    if not inputs.is_file():
+        raise SnakefoldError(f"{inputs}: no such file. Name the batch's inputs with --inputs.")
+    store = open_store(options.store or read_settings().store)
     task.run_request(
-        FoldRequest.model_validate_json(options.request.read_text()),
-        archive.unpack(options.inputs.read_bytes()),
+        request,
+        archive.unpack(inputs.read_bytes()),
         options.out,
         store=store,
-        weights=None if options.weights == "none" else Path(options.weights),
+        weights=_weights(options.weights, request, store),
         cache=options.cache or compiled_programs(store),
         log=_log,
     )
+    return 0
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    from snakefold.errors import SnakefoldError
+
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SnakefoldError(f"{path}: cannot be read as JSON ({error}).") from error
+    if not isinstance(given, dict):
+        raise SnakefoldError(f"{path}: expected an object.")
+    return given
+
+
+def _weights(given: str | None, request: FoldRequest, store: Store) -> Path | None:
+    from snakefold.worker.context import Context
+    from snakefold.worker.fetch import Network
+    from snakefold.worker.parameters import parameters_for
+    from snakefold.worker.settings import read_settings
+
+    if given is not None:
+        return None if given == "none" else Path(given)
+    return parameters_for(request, Context(read_settings(), store, Network(), log=_log))
 
 
 def _restore(options: argparse.Namespace) -> None:

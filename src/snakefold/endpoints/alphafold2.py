@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from snakefold.contracts import Model, ModelPreset
-from snakefold.endpoints.envelope import Response, Result, Sink, Url
+from snakefold.endpoints.envelope import Response, Result, Sink, Url, exactly_one
 from snakefold.endpoints.flags import read_flags
 from snakefold.errors import Reason
 
@@ -39,6 +39,8 @@ Text = Annotated[str, Field(min_length=1, max_length=_LONGEST_TEXT)]
 
 class FlatRequest(Model):
     """One structure or several. Exactly one of `sequence`, `fasta` and `fasta_url` is given."""
+
+    model_config = exactly_one("sequence", "fasta", "fasta_url")
 
     sequence: Text | None = Field(None, description="One target; `:` separates chains.")
     fasta: Text | None = Field(None, description="FASTA text, a target a record; `:` separates chains.")
@@ -74,28 +76,28 @@ class FlatRequest(Model):
 
 
 class Archive(Result):
-    """A target's tar.gz: `<id>/ranked_0.pdb`, `<id>/ranking_debug.json` and the other files of the target."""
+    """A target's tar.gz: `ranked_0.pdb`, `ranking_debug.json` and the other files of the target."""
 
-    name: str
-    id: str
-    rehearsal: bool
+    name: str = Field(description="A file name, `<id>.tar.gz`.")
+    id: str = Field(description="The target's, from its FASTA header.")
+    rehearsal: bool = Field(description="Random parameters: the structure means nothing.")
 
 
 class FailedTarget(Model):
     """A target without a structure."""
 
-    id: str
-    reason: Reason
-    message: str
-    advice: str = ""
+    id: str = Field(description="From its FASTA header.")
+    reason: Reason = Field(description="Typed.")
+    message: str = Field(description="For people.")
+    advice: str = Field("", description="What to do.")
 
 
 class FlatResponse(Response):
     """Answer to the flat form. `archive` if one target was asked for, `archives` if several were."""
 
-    archive: Archive | None = None
-    archives: list[Archive] | None = None
+    archive: Archive | None = Field(None, description="If one target was asked for.")
+    archives: list[Archive] | None = Field(None, description="If several were, in order.")
     failed: list[FailedTarget] = Field([], description="Targets without a structure.")
     warnings: list[str] = Field([], description="What a person should know: databases left out, REHEARSAL.")
     db_preset: str = Field("", description="Databases that were searched, or single_sequence.")
-    rehearsal: bool = False
+    rehearsal: bool = Field(False, description="Random parameters were used.")

@@ -7,7 +7,7 @@ import json
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from snakefold.contracts import Key, Model
 
@@ -40,6 +40,11 @@ def _web_address(url: str) -> str:
     return url
 
 
+def exactly_one(*keys: str) -> ConfigDict:
+    """For the JSON Schema, what a validator checks: one of these keys is there."""
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
+
+
 VolumePath = Annotated[str, Field(min_length=1, max_length=_LONGEST_PATH), AfterValidator(_safe_path)]
 #: Signed addresses are passwords: they are never repeated in a message or a log.
 Url = Annotated[str, Field(max_length=8192), AfterValidator(_web_address)]
@@ -47,7 +52,9 @@ Name = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]{1,255}$")]
 
 
 class Part(Model):
-    """Bytes that travel: what they are, and where (exactly one of base64, text, url, path)."""
+    """Bytes that travel: what they are, and where (exactly one of base64, url and path)."""
+
+    model_config = exactly_one("base64", "url", "path")
 
     size: int = Field(ge=0, description="Bytes.")
     sha256: Key = Field(description="Of the bytes, hexadecimal.")
@@ -63,7 +70,9 @@ class Part(Model):
 
 
 class Sink(Model):
-    """Where a result goes (exactly one of inline, url, path)."""
+    """Where a result goes (exactly one of inline, url and path)."""
+
+    model_config = exactly_one("inline", "url", "path")
 
     inline: Literal[True] | None = Field(None, description="Into the response, if it is small enough.")
     url: Url | None = Field(None, description="Presigned PUT, https.", repr=False)
@@ -83,20 +92,20 @@ class Result(Model):
     presigned GET) or into the worker's store (`store`), whichever the worker has first.
     """
 
-    size: int
-    sha256: str
-    base64: str | None = None
+    size: int = Field(description="Bytes.")
+    sha256: str = Field(description="Of the bytes, hexadecimal.")
+    base64: str | None = Field(None, description="The bytes, if they are inline.")
     text: str | None = Field(None, description="In place of base64 where the bytes are a text.")
-    stored: Literal[True] | None = None
-    path: str | None = None
-    url: str | None = None
+    stored: Literal[True] | None = Field(None, description="The bytes went elsewhere.")
+    path: str | None = Field(None, description="Where on the network volume.")
+    url: str | None = Field(None, description="Presigned GET in the results bucket, for a day.")
     store: str | None = Field(None, description="Entry of the worker's store.")
 
 
 class Envelope(Model):
     """A request with its files."""
 
-    version: Literal[1]
+    version: Literal[1] = Field(description="Of the envelope.")
     digest: Key = Field(description="sha256 of canonical JSON of the request and its files; returned as is.")
     request: dict[str, Any] = Field(description="A FoldRequest (request.json of a batch).")
     files: dict[Name, Part] = Field({}, description="Other inputs: `inputs`, the archive of the MSAs.")
@@ -108,24 +117,24 @@ class Envelope(Model):
 class Worker(Model):
     """Who computed."""
 
-    gpu: str = ""
-    id: str = ""
+    gpu: str = Field("", description="The device that predicted; empty if nothing was predicted.")
+    id: str = Field("", description="The worker's id at RunPod.")
 
 
 class Response(Model):
     """What every endpoint answers, besides what its own contract adds."""
 
-    version: Literal[1] = 1
+    version: Literal[1] = Field(1, description="Of the answer.")
     digest: str = Field("", description="The request's, or the worker's own where the request has none.")
     seconds: dict[str, float] = Field({}, description="By part; `total` is all of them.")
     log: str = Field("", description="Last lines, without secrets.")
-    worker: Worker = Worker()
+    worker: Worker = Field(Worker(), description="Who computed.")
 
 
 class EnvelopeResponse(Response):
     """Answer to an envelope."""
 
-    results: dict[str, Result]
+    results: dict[str, Result] = Field(description="Under the names of the request's `results`.")
 
 
 def digest_of(request: object, files: dict[str, str] | None = None) -> str:

@@ -21,7 +21,7 @@ COLUMNS = ("query", "target", "evalue", "pident", "alnlen")
 class SearchRequest(Model):
     """Search the queries in a database."""
 
-    task: Literal["search"]
+    task: Literal["search"] = Field(description="What to do.")
     query_fasta: Text = Field(description="FASTA text, one chain a record.")
     target_db: DatabaseName = Field(description="Name of a database that the worker has.")
     threads: Threads | None = Field(None, description="CPU threads; empty takes all.")
@@ -33,7 +33,7 @@ class SearchRequest(Model):
 class BuildRequest(Model):
     """Make a database of an inline FASTA text; one that is there with equal content is left alone."""
 
-    task: Literal["build"]
+    task: Literal["build"] = Field(description="What to do.")
     target_fasta: Text = Field(description="FASTA text, a sequence a record.")
     target_db: DatabaseName = Field(description="Its name.")
     threads: Threads | None = Field(None, description="CPU threads; empty takes all.")
@@ -43,12 +43,12 @@ class BuildRequest(Model):
 class SearchResponse(Response):
     """Answer to a search."""
 
-    task: Literal["search"] = "search"
+    task: Literal["search"] = Field("search", description="What was done.")
     columns: list[str] = Field(list(COLUMNS), description="Of the TSV.")
     tsv: Result = Field(description="Hits, a row each, tab-separated, with a header line.")
     a3m: dict[str, Result] | None = Field(None, description="Alignment by query, query first.")
-    queries: int = 0
-    hits: int = 0
+    queries: int = Field(0, description="How many were searched.")
+    hits: int = Field(0, description="Rows of the TSV.")
     database: str = Field("", description="Where the database was found.")
     commands: list[str] = Field([], description="Command lines that ran, in order.")
 
@@ -56,10 +56,10 @@ class SearchResponse(Response):
 class BuildResponse(Response):
     """Answer to a build."""
 
-    task: Literal["build"] = "build"
-    database: str = ""
+    task: Literal["build"] = Field("build", description="What was done.")
+    database: str = Field("", description="Where it is.")
     built: bool = Field(description="False: it was there with the same content.")
-    sequences: int = 0
-    padded: bool = False
+    sequences: int = Field(0, description="How many it holds.")
+    padded: bool = Field(False, description="The padded copy is there too.")
     sha256: str = Field("", description="Of the FASTA text it was built from.")
     commands: list[str] = Field([], description="Command lines that ran, in order.")

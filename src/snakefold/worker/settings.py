@@ -13,16 +13,16 @@ from snakefold.errors import SnakefoldError
 VARIABLES: dict[str, tuple[str, str]] = {
     "RUNPOD_VOLUME_PATH": ("/runpod-volume", "Where the network volume is mounted."),
     "SNAKEFOLD_STORE": (
-        "<volume>/store, or the user's cache folder",
+        "`store` on the volume, or the user's cache folder",
         "Store of finished targets and responses: a folder, or s3://bucket/prefix?endpoint_url=…&region=….",
     ),
     "SNAKEFOLD_WEIGHTS": (
-        "<volume>/weights, or the user's data folder",
+        "`weights` on the volume, or the user's data folder",
         "Folder that holds params/params_*.npz.",
     ),
     "SNAKEFOLD_REHEARSAL_BLOCKS": ("2", "Evoformer blocks of the random parameters that a rehearsal draws."),
     "SNAKEFOLD_DB_ROOT": (
-        "<volume>/databases, or the preset's own",
+        "`databases` on the volume, or the preset's own",
         "Databases of the flat form's db_preset.",
     ),
     "MMSEQS_DB_ROOT": ("", "First folder that MMseqs2 databases are looked for in."),

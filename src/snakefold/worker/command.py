@@ -1,0 +1,73 @@
+"""A request from the command line: done by the same functions, its answer and files in one archive."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from snakefold import archive
+from snakefold.errors import SnakefoldError
+from snakefold.store import write_atomically
+from snakefold.worker.context import new_context
+from snakefold.worker.failures import as_job_error
+from snakefold.worker.settings import read_settings
+from snakefold.worker.tasks import perform
+
+
+def perform_into(given: object, out: Path, *, store: str | None, weights: str | None) -> int:
+    """Do what is asked and write `out` (.tar.zst): response.json, and every result as a file.
+
+    Args:
+        store, weights: in place of what the environment says.
+
+    Returns:
+        How many targets failed.
+
+    Raises:
+        SnakefoldError: the request as a whole failed.
+    """
+    settings = read_settings()
+    settings = replace(
+        settings,
+        store=store or settings.store,
+        weights=Path(weights) if weights and weights != "none" else settings.weights,
+    )
+    context = new_context(settings)
+    # Nothing is sent anywhere.
+    context.transfer.inline_left = 1 << 62
+    try:
+        answer = perform(given, context)
+    except Exception as error:
+        failed = as_job_error(error)
+        if str(failed.reason) == "internal" and not isinstance(error, SnakefoldError):
+            raise
+        raise SnakefoldError(str(failed)) from error
+    answer.pop("refresh_worker", None)
+    files = dict(_files(answer))
+    files["response.json"] = _json(answer)
+    write_atomically(out, archive.pack(files))
+    return len(answer.get("failed", []))
+
+
+def _files(answer: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """Results by name; what the answer keeps of them are size and sha256."""
+    named: list[tuple[str, dict[str, Any]]] = list(answer.get("results", {}).items())
+    named += [
+        (each["name"], each) for each in [*(answer.get("archives") or []), answer.get("archive")] if each
+    ]
+    if "tsv" in answer:
+        named.append(("hits.tsv", answer["tsv"]))
+    named += [(f"{query}.a3m", each) for query, each in (answer.get("a3m") or {}).items()]
+    for name, result in named:
+        if (text := result.pop("text", None)) is not None:
+            yield name, text.encode()
+        elif (data := result.pop("base64", None)) is not None:
+            yield name, base64.b64decode(data)
+
+
+def _json(answer: dict[str, Any]) -> bytes:
+    return (json.dumps(answer, indent=1) + "\n").encode()
