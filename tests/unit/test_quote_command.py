@@ -160,3 +160,17 @@ def test_a_runs_own_plan_is_not_overwritten(folder: Path, capsys: pytest.Capture
     assert cli.main(["plan", "nowhere.fasta"]) == 2
     assert "no such file" in capsys.readouterr().err
     assert files(folder) == {"my.fasta"}
+
+
+def test_what_no_class_can_hold_is_refused_and_the_rest_is_priced(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "my.fasta").write_text(f"{FASTA}>huge\n{'MKTAYIAKQR' * 200}\n")
+    assert cli.main(["plan", "my.fasta", "--set", "gpu.classes=[ampere_16, ampere_24]"]) == 0
+    refused = {item["header"]: item for item in json.loads(Path("results/quote/refusals.json").read_text())}
+    assert refused["huge"]["code"] == "out_of_memory"
+    assert "ampere_24" in refused["huge"]["message"]
+    assert "gpu.classes" in refused["huge"]["advice"]
+    assert "2 to predict" in capsys.readouterr().out
+    assert cli.main(["plan", "my.fasta", "--set", "gpu.classes=[ampere_80]"]) == 0
+    assert "3 to predict" in capsys.readouterr().out

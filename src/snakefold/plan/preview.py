@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold import engines, recipes, weights
+from snakefold import recipes, weights
 from snakefold.config import Config
 from snakefold.engines.alphafold2.models import needed_models
 from snakefold.errors import DatabaseMissingError, WeightsMissingError
 from snakefold.msa import databases, search
+from snakefold.plan.accept import acceptance
 from snakefold.plan.planner import Draft, Recipes, draft_plan
 from snakefold.plan.run import Log, Parameters, quoted_draft, recipes_of
 from snakefold.plan.tables import write_plan
@@ -51,10 +52,8 @@ def preview(config: Config, folder: Path, log: Log) -> Quote:
         return Recipes(**named, rehearsal=rehearsal)
 
     def draft_within(limits: bool) -> Draft:
-        check = engines.get(config.engine).check
-        return draft_plan(
-            config, name=name, store=open_store(config.store), check=check, limits=limits, log=log
-        )
+        check, store = acceptance(config), open_store(config.store)
+        return draft_plan(config, name=name, store=store, check=check, limits=limits, log=log)
 
     draft, quote = quoted_draft(config, folder, draft_within, log, warnings)
     write_plan(folder, draft)

@@ -13,6 +13,7 @@ from snakefold.config import Config
 from snakefold.engines.alphafold2.models import needed_models, preset_for
 from snakefold.errors import SnakefoldError
 from snakefold.msa import databases, search
+from snakefold.plan.accept import acceptance
 from snakefold.plan.assign import InfeasibleError
 from snakefold.plan.planner import Draft, Recipes, draft_plan
 from snakefold.plan.tables import batch_rows, remove_tables, target_rows, write_plan
@@ -65,8 +66,7 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
         )
 
     def draft_within(limits: bool) -> Draft:
-        check = engines.get(config.engine).check
-        store = open_store(config.store)
+        check, store = acceptance(config), open_store(config.store)
         return draft_plan(config, name=name, store=store, check=check, limits=limits, log=log)
 
     draft, quote = quoted_draft(config, folder, draft_within, log)

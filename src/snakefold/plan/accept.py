@@ -1,0 +1,44 @@
+"""Which records can become predictions: the engine's own check, and the memory of the GPUs on offer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snakefold import engines
+from snakefold.config import Config
+from snakefold.contracts import TargetInput
+from snakefold.cost.gpus import load_classes
+from snakefold.cost.model import load_model
+from snakefold.cost.work import work_of
+from snakefold.errors import Reason, TargetError
+from snakefold.plan.records import Check
+
+
+def acceptance(config: Config) -> Check:
+    """The check of one target, which raises TargetError for one that cannot be folded as configured.
+
+    Memory is asked of the real network even in a rehearsal, so that a rehearsal refuses what the run would.
+    """
+    engine = engines.get(config.engine)
+    classes = load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
+    model = load_model(config.calibration)
+    works = {several: work_of(config, False, several) for several in (False, True)}
+    longest = {
+        several: max((model.max_length(gpu, work), gpu.name) for gpu in classes)
+        for several, work in works.items()
+    }
+
+    def check(target: TargetInput) -> None:
+        engine.check(target)
+        several = len(target.chains) > 1
+        most, name = longest[several]
+        if target.length > most:
+            needed = float(model.memory_gb(target.length, works[several]))
+            raise TargetError(
+                Reason.OUT_OF_MEMORY,
+                f"{target.length} residues need about {needed:.0f} GB of GPU memory, and the largest class "
+                f"on offer, {name}, holds {most} residues.",
+                "Offer a class with more memory (gpu.classes), or leave the target out.",
+            )
+
+    return check
