@@ -45,6 +45,8 @@ class Account:
     templates: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     endpoints: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     volumes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    secrets: list[str] = dataclasses.field(default_factory=list)
+    worker_quota: int | None = None  # of workersMax over all endpoints; None: no limit
     bound: dict[str, str] = dataclasses.field(default_factory=dict)  # endpoint id → template id
 
     def routes(self, router: web.UrlDispatcher) -> None:
@@ -67,6 +69,8 @@ class Account:
             ("DELETE", "/network-volumes/{id}", self._delete_volume),
             ("GET", "/catalog/gpus", self._list("gpus", _gpus)),
             ("GET", "/catalog/datacenters", self._list("dataCenters", _data_centers)),
+            ("GET", "/account/limits", self._limits),
+            ("GET", "/account/secrets", self._list("secrets", self._secrets)),
         ]
         for method, path, perform in table:
             router.add_route(method, f"/management/v2{path}", self._guarded(perform))
@@ -108,6 +112,22 @@ class Account:
             return _found(held, request)
 
         return perform
+
+    # The account. The documentation names `serverlessWorkers`; what it holds is a guess.
+
+    async def _limits(self, _: web.Request) -> Any:
+        return {"serverlessWorkers": {"current": self._workers_max(), "limit": self.worker_quota}}
+
+    def _secrets(self) -> list[dict[str, str]]:
+        return [{"id": f"secret-{number}", "name": name} for number, name in enumerate(self.secrets)]
+
+    def _workers_max(self, but: str = "") -> int:
+        return sum(e.scaling.workers_max for e in self.service.endpoints.values() if e.id != but)
+
+    def _keep_quota(self, given: Mapping[str, Any], endpoint: str = "") -> None:
+        most = (given.get("workers") or {}).get("max", 0)
+        if self.worker_quota is not None and self._workers_max(endpoint) + most > self.worker_quota:
+            raise Problem(400, f"workers.max: the account may have {self.worker_quota} workers in all")
 
     # Templates
 
@@ -176,6 +196,7 @@ class Account:
             raise Problem(400, "exactly one of gpu and cpu must be given")
         if body.type == "LOAD_BALANCER":
             raise Problem(400, "the emulator has queue-based endpoints only")
+        self._keep_quota(body.model_dump())
         record = _record(_new_id(), body.gpu.pools[0] if body.gpu else "")
         self._apply(record, body)
         endpoint = self.service.add_endpoint(
@@ -193,6 +214,7 @@ class Account:
         record = self._endpoint_record(endpoint)
         if body.cpu is not None:
             raise Problem(400, "the compute family of an endpoint cannot be changed")
+        self._keep_quota(body.given(), endpoint.id)
         self._apply(record, body)
         self._apply_scaling(endpoint, body.given())
         endpoint.scale()

@@ -1,0 +1,171 @@
+"""`snakefold deploy`: endpoints on RunPod as profiles/runpod/endpoints.yaml describes them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snakefold.cli._command import Commands, command
+from snakefold.errors import SnakefoldError
+from snakefold.paths import house
+
+if TYPE_CHECKING:
+    from snakefold.deploy.checks import Note
+    from snakefold.deploy.desired import Resource
+    from snakefold.deploy.diff import Change
+    from snakefold.deploy.lock import Lock
+    from snakefold.runpod import Session
+
+_LOCK = "endpoints.lock.yaml"
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its actions."""
+    top = commands.add_parser(
+        "deploy",
+        help="make, change, look at or delete endpoints on RunPod",
+        description="Make, change, look at or delete endpoints on RunPod. The key to the account is "
+        "$RUNPOD_API_KEY. An action's own help: snakefold deploy apply --help.",
+        epilog="Example: snakefold deploy plan --image docker.io/me/snakefold:1",
+    )
+    actions = top.add_subparsers(title="actions", metavar="ACTION", required=True)
+    plan = command(
+        actions,
+        "plan",
+        _plan,
+        summary="show what apply would do, and what stands in its way; nothing is changed",
+        example="snakefold deploy plan --check && echo nothing to do",
+    )
+    plan.add_argument("--check", action="store_true", help="exit with 1 if anything would be changed")
+    apply = command(
+        actions,
+        "apply",
+        _apply,
+        summary="create and change what the file asks for; safe to repeat",
+        example="snakefold deploy apply --image docker.io/me/snakefold:1 --yes",
+    )
+    status = command(
+        actions,
+        "status",
+        _status,
+        summary="show workers and jobs of what was deployed",
+        example="snakefold deploy status",
+    )
+    destroy = command(
+        actions,
+        "destroy",
+        _destroy,
+        summary="delete endpoints and templates; the network volume only on request",
+        example="snakefold deploy destroy",
+    )
+    destroy.add_argument(
+        "--with-volume", action="store_true", help="delete the network volume too, with everything on it"
+    )
+    for action in (plan, apply, status, destroy):
+        action.add_argument(
+            "--file",
+            type=Path,
+            default=None,
+            help="what to deploy (profiles/runpod/endpoints.yaml); ids are noted beside it",
+        )
+    for action in (plan, apply):
+        action.add_argument("--image", default=None, help="image of the workers, in place of the file's")
+    for action in (apply, destroy):
+        action.add_argument("--yes", action="store_true", help="do not ask")
+        action.add_argument("--force", action="store_true", help="delete endpoints that have jobs, too")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    _, changes, notes, _ = _compared(options)
+    _show(changes, notes)
+    if any(note.level == "error" for note in notes):
+        return 2
+    return int(options.check and any(change.action != "keep" for change in changes))
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from snakefold.deploy import apply
+
+    session, changes, notes, lock = _compared(options)
+    _show(changes, notes)
+    if any(note.level == "error" for note in notes):
+        raise SnakefoldError("nothing was changed: put right what is marked `error` first.")
+    if any(change.action != "keep" for change in changes):
+        _agree(options, "Do this?")
+    # Also where nothing differs: ids that were found by name are noted.
+    apply.apply(session, changes, lock, print, force=options.force)
+    print(f"ids are in {lock.path}")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from snakefold.deploy import status, text
+
+    session, wanted, lock = _opened(options, need_image=False)
+    rows = status.rows(session, wanted, lock)
+    if len(rows) == 1:
+        print("nothing is deployed (snakefold deploy apply)")
+        return 0
+    print(text.status_text(rows))
+    return 0
+
+
+def _destroy(options: argparse.Namespace) -> int:
+    from snakefold.deploy import api, apply
+
+    session, wanted, lock = _opened(options, need_image=False)
+    account = api.read_account(session)
+    changes = apply.removals(wanted, account, lock, with_volume=options.with_volume)
+    if not changes:
+        print("nothing to delete")
+        return 0
+    _show(changes, [])
+    _agree(options, "Delete these?")
+    apply.destroy(session, changes, lock, print, force=options.force)
+    if not options.with_volume and lock.id_of("volume", "volume"):
+        print("The network volume is kept, and paid for by the month (--with-volume deletes it).")
+    return 0
+
+
+def _opened(options: argparse.Namespace, *, need_image: bool = True) -> tuple[Session, list[Resource], Lock]:
+    from snakefold.deploy.desired import read_deployment, resources
+    from snakefold.deploy.lock import read_lock
+    from snakefold.runpod import open_session
+
+    path = options.file or house() / "profiles" / "runpod" / "endpoints.yaml"
+    image = getattr(options, "image", None) if need_image else "any"
+    wanted = resources(read_deployment(path, image))
+    return open_session(told=_say), wanted, read_lock(path.with_name(_LOCK))
+
+
+def _compared(options: argparse.Namespace) -> tuple[Session, list[Change], list[Note], Lock]:
+    from snakefold.deploy import api
+    from snakefold.deploy.checks import check
+    from snakefold.deploy.diff import compare
+
+    session, wanted, lock = _opened(options)
+    account = api.read_account(session)
+    changes = compare(wanted, account, lock)
+    return session, changes, check(wanted, account, changes), lock
+
+
+def _show(changes: Sequence[Change], notes: Sequence[Note]) -> None:
+    from snakefold.deploy.text import plan_text
+
+    print(plan_text(changes, notes))
+
+
+def _agree(options: argparse.Namespace, question: str) -> None:
+    if options.yes:
+        return
+    if not sys.stdin.isatty():
+        raise SnakefoldError("nobody to ask: give --yes.")
+    if input(f"{question} Type yes: ").strip() != "yes":
+        raise SnakefoldError("nothing was changed.")
+
+
+def _say(line: str) -> None:
+    print(f"snakefold: {line}", file=sys.stderr)
