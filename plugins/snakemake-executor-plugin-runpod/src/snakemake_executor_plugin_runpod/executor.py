@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import threading
@@ -15,6 +16,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from .engine import Engine, Trip
 from .errors import AccessError, JobError, NotFoundError, RunpodError
+from .here import Processes
 from .ledger import Ledger
 from .payload import describe
 from .settings import Configuration, configure
@@ -27,9 +29,16 @@ LEDGER = Path(".snakemake/runpod/ledger.sqlite")
 class Executor(RemoteExecutor):
     """Sends jobs of rules with the resource `runpod_endpoint`; all others run on this machine."""
 
+    _pause = 0.1
+
+    async def sleep(self) -> None:
+        """Between two looks at what the engine has finished. The base class begins before settings are read."""
+        await asyncio.sleep(self._pause)
+
     def __post_init__(self) -> None:
         self._engine: Engine | None = None
         self._trips: dict[Any, Trip] = {}
+        self._processes = Processes()
         self._lost_heart = False
         self._ended = False
         wanted = {rule.name for rule in self.workflow.rules if "runpod_endpoint" in rule.resources}
@@ -41,8 +50,10 @@ class Executor(RemoteExecutor):
                 raise
             self.logger.warning(f"{error}\nAll jobs run on this machine (runpod-fallback: local).")
             wanted = set()
+        self._wanted = wanted
         # Core's own executor runs these, with its threads, environments and containers.
-        self.workflow.localrules(*(rule.name for rule in self.workflow.rules if rule.name not in wanted))
+        here = [rule for rule in self.workflow.rules if rule.name not in wanted and rule.group is None]
+        self.workflow.localrules(*(rule.name for rule in here))
 
     def _connect(self, settings: Configuration) -> Engine:
         """An engine whose endpoints answer."""
@@ -59,7 +70,7 @@ class Executor(RemoteExecutor):
             warn=lambda text: self.logger.warning(f"RunPod: {text}"),
             fatal=self._stop_everything,
         )
-        self.next_seconds_between_status_checks = min(0.5, settings.poll_interval / 2)
+        self._pause = min(0.5, settings.poll_interval / 2)
         try:
             for name, endpoint in sorted(settings.endpoints.items()):
                 _check(engine, name, endpoint)
@@ -84,8 +95,11 @@ class Executor(RemoteExecutor):
 
     def run_job(self, job: Any) -> None:
         info = SubmittedJobInfo(job)
+        if self._engine is None or self._wanted.isdisjoint(job.rules):
+            info.aux = {"exit_code": self._processes.start(self.format_job_exec(job))}
+            self.report_job_submission(info)
+            return
         try:
-            assert self._engine is not None
             task = describe(job)
             # What a Snakemake on the worker would do first: folders, and no stale outputs.
             self.workflow.async_run(job.prepare())
@@ -101,23 +115,33 @@ class Executor(RemoteExecutor):
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         for info in active_jobs:
-            assert info.aux is not None
-            trip: Trip = info.aux["trip"]
-            if not trip.finished or self._ended:
-                yield info
-                continue
             try:
-                self._report(info, trip)
+                live = self._ended or not self._report(info)
             except Exception as error:  # what escapes here ends the thread that watches all jobs
-                self.logger.error(f"RunPod: job {trip.task.jobid}: {type(error).__name__}: {error}")
+                self.logger.exception(f"RunPod: job {info.job.jobid}: {type(error).__name__}: {error}")
+                self.workflow.scheduler.error_callback(info.job)
+                live = False
+            if live:
+                yield info
 
-    def _report(self, info: SubmittedJobInfo, trip: Trip) -> None:
+    def _report(self, info: SubmittedJobInfo) -> bool:
+        """Tell Snakemake of a job that has ended; false while it has not."""
+        aux = info.aux or {}
+        if "exit_code" in aux:
+            code = aux["exit_code"]()
+            if code is not None:
+                self.report_job_success(info) if code == 0 else self.report_job_error(info)
+            return code is not None
+        trip: Trip = aux["trip"]
+        if not trip.finished:
+            return False
         info.external_jobid = trip.job
         if trip.error is None:
             self.report_job_success(info)
         else:
             logs = [str(path) for path in trip.task.logs]
             self.report_job_error(info, msg=f"RunPod: {trip.error} ", aux_logs=logs)
+        return True
 
     def handle_job_success(self, job: Any) -> None:
         super().handle_job_success(job)
@@ -130,6 +154,7 @@ class Executor(RemoteExecutor):
     def cancel(self) -> None:
         """Ctrl-C and SIGTERM: cancel or keep what is live, as configured, and say what is left."""
         engine = self._engine
+        self._processes.end()
         if engine is not None and not self._ended:
             self._ended = True
             if self._keep:

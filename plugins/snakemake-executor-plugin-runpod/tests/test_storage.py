@@ -1,0 +1,247 @@
+"""Files through a real S3 server: presigned URLs, a volume's S3 interface, outages, and a disk without room."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flying import flying, wait
+from running import command, environment, prepare, run
+from snakemake_executor_plugin_runpod.errors import JobError
+from snakemake_executor_plugin_runpod.storage import Storage
+from tests.emulator import Clock, EmulatorThread, Fault, Scaling, StubWorkers
+from tests.servers.seaweedfs import READER, WRITER, SeaweedFS
+from workers import SmallWorker, expected
+
+BIG = os.urandom(9_000_000)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    found = SeaweedFS(tmp_path_factory.mktemp("weed"))
+    found.start()
+    found.client().create_bucket(Bucket="files")
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def storage(server: SeaweedFS) -> Storage:
+    return Storage(
+        "files", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
+    )
+
+
+def keys_in(server: SeaweedFS, prefix: str = "") -> list[str]:
+    found = server.client().list_objects_v2(Bucket="files", Prefix=prefix).get("Contents", [])
+    return [item["Key"] for item in found]
+
+
+class Volume:
+    """What a worker sees of a network volume: the bucket, as files."""
+
+    def __init__(self, server: SeaweedFS) -> None:
+        self._client = server.client()
+
+    def read(self, path: str) -> bytes:
+        return self._client.get_object(Bucket="files", Key=path)["Body"].read()
+
+    def write(self, path: str, data: bytes) -> None:
+        self._client.put_object(Bucket="files", Key=path, Body=data)
+
+
+def test_large_inputs_and_results_travel_by_presigned_urls(
+    tmp_path: Path, server: SeaweedFS, storage: Storage
+) -> None:
+    with flying(tmp_path, storages={"s3": storage}, prefix="by-url") as found:
+        trips = found.carry(found.task(0, data=BIG), found.task(1, data=BIG))
+        assert [trip.error for trip in trips] == [None, None]
+        assert found.good(0, BIG) and found.good(1, BIG)
+        inputs = [job.input for job in found.service.jobs]
+    # One object for both jobs, and nothing of their results left.
+    assert len(keys_in(server, "by-url/inputs/")) == 1
+    assert keys_in(server, "by-url/results/") == []
+    assert inputs[0] is None or "base64" not in str(inputs[0])
+
+
+def test_small_inputs_go_inline_and_results_of_unknown_size_through_storage(
+    tmp_path: Path, storage: Storage
+) -> None:
+    with flying(tmp_path, storages={"s3": storage}) as found:
+        trip = found.engine.carry(found.task())
+        wait(lambda: trip.finished)
+        (job,) = found.service.jobs
+        assert "base64" in job.input["files"]["data"] and "url" in job.input["results"]["archive"]
+        assert trip.error is None and found.good()
+
+
+def test_files_on_a_network_volume(tmp_path: Path, server: SeaweedFS) -> None:
+    volume = Storage(
+        "files",
+        endpoint_url=server.endpoint,
+        region="us-east-1",
+        keys=(WRITER.access, WRITER.secret),
+        volume=True,
+    )
+    worker = SmallWorker(storage=Volume(server))
+    with flying(
+        tmp_path, worker=worker, storages={"volume": volume}, transfer="volume", prefix="vol"
+    ) as found:
+        (trip,) = found.carry(found.task())
+        assert trip.error is None and found.good()
+        (job,) = found.service.jobs
+        # A volume knows no presigned URLs: nothing but paths is sent.
+        assert "http" not in str(job.input) and job.input["results"]["archive"]["path"].startswith(
+            "vol/results/"
+        )
+
+
+@pytest.mark.parametrize("keys", [None, ("nobody", "nothing"), (READER.access, READER.secret)])
+def test_storage_that_refuses_is_an_error_at_once(
+    tmp_path: Path, server: SeaweedFS, keys: Any, monkeypatch: Any
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    refused = Storage("files", endpoint_url=server.endpoint, region="us-east-1", keys=keys)
+    with flying(tmp_path, storages={"s3": refused}, prefix="refused", transfer="s3") as found:
+        (trip,) = found.carry(found.task())
+        assert trip.error is not None and "storage" in str(trip.error)
+        assert found.service.jobs == []
+
+
+def test_a_bucket_that_does_not_exist(tmp_path: Path, server: SeaweedFS) -> None:
+    storage = Storage(
+        "none", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
+    )
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(JobError, match="bucket none"):
+        storage.upload(tmp_path / "file", "key", 1)
+
+
+@pytest.mark.slow
+def test_an_outage_in_the_middle_is_waited_for(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Storage dies when the result is stored and not collected, and is back seconds later."""
+    server = SeaweedFS(tmp_path_factory.mktemp("outage"))
+    server.start()
+    server.client().create_bucket(Bucket="files")
+    storage = Storage(
+        "files", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
+    )
+    with flying(tmp_path, storages={"s3": storage}, transfer="s3", poll_interval=1.0, patience=60.0) as found:
+        trip = found.engine.carry(found.task(data=BIG))
+        wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
+        server.kill()
+        time.sleep(3)
+        assert not trip.finished
+        server.start()
+        wait(lambda: trip.finished, 60)
+        assert trip.error is None and found.good(data=BIG)
+        assert len(found.service.jobs) == 1
+    server.kill()
+
+
+@pytest.mark.slow
+def test_an_outage_that_lasts_costs_nothing_twice(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = SeaweedFS(tmp_path_factory.mktemp("long"))
+    server.start()
+    server.client().create_bucket(Bucket="files")
+    storage = Storage(
+        "files", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
+    )
+    with flying(tmp_path, storages={"s3": storage}, transfer="s3", poll_interval=1.0, patience=0.5) as found:
+        trip = found.engine.carry(found.task())
+        wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
+        server.kill()
+        wait(lambda: trip.finished, 60)
+        assert trip.error is not None and trip.error.reason == "storage"
+        assert not (tmp_path / "out/0.bin").exists()
+        server.start()
+        (again,) = found.carry(found.task())
+        assert again.error is None and found.good()
+        assert len(found.service.jobs) == 1
+    server.kill()
+
+
+def test_results_that_storage_has_lost(tmp_path: Path, server: SeaweedFS, storage: Storage) -> None:
+    with flying(tmp_path, storages={"s3": storage}, transfer="s3", poll_interval=1.0, prefix="lost") as found:
+        trip = found.engine.carry(found.task())
+        wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
+        for key in keys_in(server, "lost/results/"):
+            server.client().delete_object(Bucket="files", Key=key)
+        wait(lambda: trip.finished)
+        assert trip.error is not None and "not there" in str(trip.error)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-1], lambda data: b"x" + data[1:], lambda data: data + b"x"]
+)
+def test_results_that_storage_has_spoiled(
+    tmp_path: Path, server: SeaweedFS, storage: Storage, change: Any
+) -> None:
+    with flying(
+        tmp_path, storages={"s3": storage}, transfer="s3", poll_interval=1.0, prefix="spoiled"
+    ) as found:
+        trip = found.engine.carry(found.task())
+        wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
+        for key in keys_in(server, "spoiled/results/"):
+            data = server.client().get_object(Bucket="files", Key=key)["Body"].read()
+            server.client().put_object(Bucket="files", Key=key, Body=change(data))
+            wait(lambda: trip.finished)
+            server.client().delete_object(Bucket="files", Key=key)
+        assert trip.error is not None
+        assert not (tmp_path / "out/0.bin").exists()
+
+
+def test_too_large_for_inline_and_nowhere_to_put_it(tmp_path: Path) -> None:
+    with flying(tmp_path) as found:
+        (trip,) = found.carry(found.task(data=BIG))
+        assert trip.error is not None and "--runpod-bucket" in str(trip.error)
+        assert found.service.jobs == []
+
+
+def _no_namespaces() -> bool:
+    unshare = shutil.which("unshare")
+    return (
+        unshare is None
+        or subprocess.run([unshare, "-rm", "true"], capture_output=True, check=False).returncode != 0
+    )
+
+
+@pytest.mark.skipif(_no_namespaces(), reason="needs user namespaces, to mount a small disk")
+def test_a_full_disk_loses_no_result(tmp_path: Path) -> None:
+    """The output folder is a disk of 64 kB in the first run; the second collects what was paid for already."""
+    worker = SmallWorker()
+    endpoint = {"workers": StubWorkers(worker, worker.seconds), "scaling": Scaling(workers_min=2)}
+    with EmulatorThread({"fold": endpoint}, clock=Clock()) as service:
+        prepare(tmp_path, 1)
+        (tmp_path / "in/0.bin").write_bytes(BIG[:200_000])
+        (tmp_path / "out").mkdir()
+        arguments = command(tmp_path, service.url, 1)
+        small = 'mount -t tmpfs -o size=64k tmpfs "$1" && shift && exec "$@"'
+        code, text = run(
+            tmp_path,
+            ["unshare", "-rm", "sh", "-c", small, "sh", str(tmp_path / "out"), *arguments],
+            environment(tmp_path),
+        )
+        assert code != 0 and "No space left" in text, text
+        code, text = run(tmp_path, arguments, environment(tmp_path))
+        assert code == 0, text
+        assert len(service.jobs) == 1
+    assert (tmp_path / "out/0.bin").read_bytes() == expected({"i": 0, "seconds": 0.05}, [BIG[:200_000]])
+
+
+def test_a_fault_of_the_answer_and_not_of_storage_is_tried_again(tmp_path: Path, storage: Storage) -> None:
+    with flying(tmp_path, Fault("truncated", call="status", nth=(1, 2)), storages={"s3": storage}) as found:
+        (trip,) = found.carry(found.task())
+        assert trip.error is None and found.good()
