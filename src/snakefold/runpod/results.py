@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from snakefold.runpod.errors import ResultError
+from snakefold.runpod.errors import ResultError, UnavailableError
 from snakefold.runpod.parts import Part, fetch, parts_of, safe_name
 from snakefold.runpod.session import Session
 from snakefold.runpod.unpack import MOST_BYTES, is_archive, unpack
@@ -41,7 +41,7 @@ def save_results(
     for part in parts_of(output):
         try:
             files += _save(session, part, folder, unpacked, most_bytes)
-        except ResultError as error:
+        except (ResultError, UnavailableError) as error:
             problems.append(str(error))
     if problems:
         raise ResultError(f"{len(problems)} file(s) of the result are not there. " + " ".join(problems[:10]))

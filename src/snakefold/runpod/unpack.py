@@ -42,7 +42,7 @@ def unpack(
             with path.open("rb") as raw:
                 names = _extract(_Counted(_decompressed(raw), most_bytes), Path(scratch), most_files)
         # ValueError: what tarfile makes of numbers that are none.
-        except (tarfile.TarError, EOFError, zlib.error, ValueError, _zstd_error()) as error:
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, _zstd_error()) as error:
             raise ResultError(f"{path.name}: the archive is damaged or cut short ({error}).") from error
         except OSError as error:
             raise ResultError(f"{path.name}: cannot be unpacked: {error}.") from error
