@@ -45,7 +45,7 @@ rule fold:
     resources:
         runpod_endpoint="fold",
         runtime=2,
-        dollars_per_second=0.001,
+        dollars_per_second="0.001",
     shell:
         "exit 1 # runs on RunPod"
 """

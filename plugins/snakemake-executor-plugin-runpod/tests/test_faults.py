@@ -190,7 +190,7 @@ def test_a_worker_that_dies_costs_a_wait_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seconds", [-0.5, 86_400.0, 8 * 86_400.0])
 def test_jumps_of_the_services_clock(tmp_path: Path, seconds: float) -> None:
-    """Backwards: nothing happens. Forwards: ttl and execution timeout strike at once, and the job is sent again."""
+    """Backwards: nothing. Forwards: ttl and execution timeout strike at once; the job is sent again."""
     with flying(tmp_path, worker=SmallWorker(seconds=0.5)) as found:
         trip = found.engine.carry(found.task(runtime=60 * 24 * 2))
         wait(lambda: found.service.live_jobs() != [])
@@ -269,7 +269,7 @@ def _part(data: bytes) -> dict[str, Any]:
         lambda output: {**output, "results": ["archive"]},
         lambda output: {**output, "digest": "0" * 64},
         lambda output: {**output, "version": 99},
-        lambda output: "just text",
+        lambda _: "just text",
         lambda output: [output],
     ],
 )

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment is gone on with: nothing is lost, and nothing is computed or paid twice."""
+"""A run that is killed at any moment is gone on with: nothing is lost, nothing paid twice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.slow
 def test_kill_at_twenty_random_moments(tmp_path: Path) -> None:
-    moments = random.Random(4)
+    moments = random.Random(4)  # noqa: S311
     worker = SmallWorker(again=0.01)
     endpoint = {
         "workers": StubWorkers(worker, worker.seconds),

@@ -7,7 +7,7 @@ from pathlib import Path
 from flying import wait
 from running import command, environment, prepare, said, start
 from tests.emulator import EmulatorThread, Fault, Faults, Scaling, Scope, StubWorkers
-from tests.servers.seaweedfs import SeaweedFS, WRITER
+from tests.servers.seaweedfs import WRITER, SeaweedFS
 from workers import SmallWorker
 
 KEY = "rpa_1F2E3D4C5B6A79881F2E3D4C5B6A7988"

@@ -107,12 +107,13 @@ def test_a_budget_stops_submissions_and_lists_what_was_left_out(tmp_path: Path) 
     assert (tmp_path / "out/5.bin").read_bytes() == result(5, 1.0)
 
 
-def test_a_budget_needs_prices(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", ["0.001", "None"])
+def test_a_budget_needs_prices_and_core_rounds_numbers_away(tmp_path: Path, given: str) -> None:
     worker = SmallWorker()
     with EmulatorThread({"fold": StubWorkers(worker, worker.seconds)}) as service:
         prepare(tmp_path, 1)
         snakefile = tmp_path / "Snakefile"
-        snakefile.write_text(snakefile.read_text().replace("        dollars_per_second=0.001,\n", ""))
+        snakefile.write_text(snakefile.read_text().replace('"0.001"', given))
         code, text = run(
             tmp_path, command(tmp_path, service.url, 1, "--runpod-budget", "1"), environment(tmp_path)
         )

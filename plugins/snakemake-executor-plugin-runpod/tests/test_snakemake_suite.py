@@ -1,4 +1,4 @@
-"""Snakemake's own test workflows for executor plugins: their rules name no endpoint, and run on this machine."""
+"""Snakemake's own test workflows for executor plugins: their rules name no endpoint, and run here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files through a real S3 server: presigned URLs, a volume's S3 interface, outages, and a disk without room."""
+"""Files through a real S3 server: presigned URLs, a volume's S3 interface, outages, a full disk."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _no_namespaces() -> bool:
 
 @pytest.mark.skipif(_no_namespaces(), reason="needs user namespaces, to mount a small disk")
 def test_a_full_disk_loses_no_result(tmp_path: Path) -> None:
-    """The output folder is a disk of 64 kB in the first run; the second collects what was paid for already."""
+    """The output folder is a disk of 64 kB in the first run; the second collects what was paid for."""
     worker = SmallWorker()
     endpoint = {"workers": StubWorkers(worker, worker.seconds), "scaling": Scaling(workers_min=2)}
     with EmulatorThread({"fold": endpoint}, clock=Clock()) as service:

@@ -12,7 +12,8 @@ from typing import Any
 
 
 class SmallWorker:
-    """Concatenates its files and the request's `text` into every result; keeps what it has finished by digest.
+    """Concatenates its files and the request's `text` into every result; keeps what it has finished by
+    digest.
 
     Args:
         seconds: of an execution that finds nothing finished; `again` of one that does.

@@ -34,15 +34,17 @@ class Budget:
         async with self._changed:
             if self.limit and dollars is None:
                 raise JobError(
-                    f"{name}: a budget is set, but the rule has no resource dollars_per_second: what its jobs cost is "
-                    "not known",
+                    f"{name}: a budget is set, but not what the rule costs. Give it the resource "
+                    "dollars_per_second, "
+                    'as text (dollars_per_second="0.00031"): Snakemake rounds numbers to whole ones',
                     "budget",
                 )
             while self.limit and self._dollars() + (dollars or 0.0) > self.limit:
                 if not self.in_flight:
                     self.left_out.append(name)
                     raise JobError(
-                        f"{name}: not submitted: the budget of ${self.limit:.2f} would be passed (${self._dollars():.4f} "
+                        f"{name}: not submitted: the budget of ${self.limit:.2f} would be passed "
+                        f"(${self._dollars():.4f} "
                         f"spent, up to ${dollars or 0.0:.4f} for this job). Raise --runpod-budget to go on.",
                         "budget",
                     )

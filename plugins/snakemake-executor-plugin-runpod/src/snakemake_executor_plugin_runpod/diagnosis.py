@@ -23,7 +23,8 @@ async def why_waiting(client: Client, endpoint: str) -> str:
     most = await workers_max(client, endpoint)
     if most == 0:
         return (
-            f"endpoint {endpoint} may start no workers: its workersMax is 0 (RunPod lowers it when an endpoint was not "
+            f"endpoint {endpoint} may start no workers: its workersMax is 0 (RunPod lowers it when an "
+            "endpoint was not "
             "used for days, and does not raise it again); raise it in RunPod's console"
         )
     states = await _states(client, endpoint)
@@ -34,12 +35,14 @@ async def why_waiting(client: Client, endpoint: str) -> str:
         return f"endpoint {endpoint} has {running} workers at work; the jobs wait for their turn"
     if states["UNHEALTHY"]:
         return (
-            f"{states['UNHEALTHY']} workers of endpoint {endpoint} are UNHEALTHY: they die while they start. Look at "
+            f"{states['UNHEALTHY']} workers of endpoint {endpoint} are UNHEALTHY: they die while they "
+            "start. Look at "
             "their logs in RunPod's console (image, command, missing environment variables)"
         )
     if states["THROTTLED"]:
         return (
-            f"no capacity: {states['THROTTLED']} workers of endpoint {endpoint} are THROTTLED, RunPod has no such GPU "
+            f"no capacity: {states['THROTTLED']} workers of endpoint {endpoint} are THROTTLED, RunPod has "
+            "no such GPU "
             "free. Allow it more GPU types or data centres, or wait"
         )
     if states["INITIALIZING"]:

@@ -1,9 +1,9 @@
 """Submissions whose answer was lost: the service may have them, and there is no way to ask for them by name.
 
-RunPod knows no idempotency key and lists no jobs, but it counts those in queue and at work. More of them than are
-known here means that a lost one is among them. Sending it again then would be paid twice; once it has ended, the
-worker finds the finished work by its digest and returns it. Where others use the endpoint too, that count may never
-fall to ours: then a job's longest time passes before it is sent again.
+RunPod knows no idempotency key and lists no jobs, but it counts those in queue and at work. More of them
+than are known here means that a lost one is among them. Sending it again then would be paid twice; once it
+has ended, the worker finds the finished work by its digest and returns it. Where others use the endpoint
+too, that count may never fall to ours: then a job's longest time passes before it is sent again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The thread that carries jobs: reads, submits, waits, collects. Snakemake's threads only hand over and ask."""
+"""The thread that carries jobs: reads, submits, waits, collects. Snakemake's own only hand over and ask."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _READERS = 4
 
 @dataclass(eq=False)
 class Trip:
-    """One job of Snakemake's, from being handed over to its end. `finished` is set last, `error` before it."""
+    """One job of Snakemake's, from being handed over to its end. `finished` is set last."""
 
     task: Task
     job: str | None = None
-    submission: int | None = None
+    submission: int = 0
     error: JobError | None = None
     finished: bool = False
     story: list[str] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Engine:
 
     def seen(self, trip: Trip) -> None:
         """Snakemake has the outputs on its books: nothing is left to re-attach to."""
-        if trip.submission is not None and not self._closed:
+        if trip.submission and not self._closed:
             self._loop.call_soon_threadsafe(self._note, trip.submission, states.DONE)
 
     def close(self) -> None:
@@ -217,7 +217,6 @@ class Engine:
                     lambda: self._prepare(trip, work, queue, reserved),
                 )
                 try:
-                    assert trip.submission is not None
                     body = await self._transfer.send(work, trip.submission, limits)
                     flight = await self._send(trip, queue, body, backoff)
                     if flight is not None:
@@ -238,7 +237,7 @@ class Engine:
 
     async def _settle(self, trip: Trip) -> None:
         """No longer in flight; a submission that never left costs nothing."""
-        if trip.submission is not None and trip.job is None:
+        if trip.submission and trip.job is None:
             self._ledger.drop_prepared(trip.submission)
         await self.budget.settle()
 
@@ -249,7 +248,6 @@ class Engine:
             RunpodError: it was not taken, and will not be.
         """
         submission = trip.submission
-        assert submission is not None
         while True:
             if self._fatal_error is not None:
                 raise JobError(str(self._fatal_error), "service")
@@ -291,7 +289,6 @@ class Engine:
         return answer
 
     def _bill(self, trip: Trip, answer: dict[str, Any], ran: float | None) -> None:
-        assert trip.submission is not None
         bill = outcome.bill(answer, ran, seconds(trip.task.runtime, self._settings.execution_timeout))
         self._ledger.billed(
             trip.submission, queued=bill.queued, billed=bill.billed, start=bill.start, gpu=bill.gpu
@@ -300,7 +297,7 @@ class Engine:
     async def _conclude(self, trip: Trip, work: Work, answer: dict[str, Any]) -> None:
         """Collect a result, or raise what went wrong; leaves log, benchmark and execution record."""
         task, submission, state = trip.task, trip.submission, answer["status"]
-        if submission is None or state == states.LOST:
+        if state == states.LOST:
             raise JobError("RunPod has lost the job, each time it was sent", "lost")
         self._ledger.state(submission, "CANCELLED" if state == STUCK else state)
         try:
@@ -315,7 +312,7 @@ class Engine:
             self._ledger.state(submission, states.COLLECTED)
             bill = outcome.bill(answer, None, 0.0)
             trip.tell(
-                f"COMPLETED: {bill.queued or 0.0:.1f} s in the queue, {bill.billed or 0.0:.1f} s on the worker"
+                f"COMPLETED: {bill.queued or 0:.1f} s in the queue, {bill.billed or 0:.1f} s on the worker"
             )
             self._write(trip, lambda: outcome.write_log(task, trip.story, str(told.get("log", ""))))
             self._write(trip, lambda: outcome.write_benchmark(task, bill.billed or 0.0))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
-from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
-from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo  # type: ignore[import-untyped]
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor  # type: ignore[import-untyped]
 
 from .engine import Engine, Trip
 from .errors import AccessError, JobError, NotFoundError, RunpodError
@@ -32,7 +32,7 @@ class Executor(RemoteExecutor):
     _pause = 0.1
 
     async def sleep(self) -> None:
-        """Between two looks at what the engine has finished. The base class begins before settings are read."""
+        """Between two looks at what has finished. The base class begins before settings are read."""
         await asyncio.sleep(self._pause)
 
     def __post_init__(self) -> None:
@@ -118,7 +118,7 @@ class Executor(RemoteExecutor):
             try:
                 live = self._ended or not self._report(info)
             except Exception as error:  # what escapes here ends the thread that watches all jobs
-                self.logger.exception(f"RunPod: job {info.job.jobid}: {type(error).__name__}: {error}")
+                self.logger.error(f"RunPod: job {info.job.jobid}: {type(error).__name__}: {error}")  # noqa: TRY400
                 self.workflow.scheduler.error_callback(info.job)
                 live = False
             if live:
@@ -167,7 +167,8 @@ class Executor(RemoteExecutor):
                 self._say_left(failures, "not cancelled, they run on and cost money")
             if engine.in_doubt():
                 self.logger.warning(
-                    f"RunPod: {engine.in_doubt()} submissions got no answer; if RunPod took them, they run to their end."
+                    f"RunPod: {engine.in_doubt()} submissions got no answer; if RunPod took them, they run "
+                    "to their end."
                 )
         self.shutdown()
 
@@ -214,7 +215,8 @@ def _check(engine: Engine, name: str, endpoint: str) -> None:
         raise WorkflowError(str(error)) from None
     except NotFoundError as error:
         raise WorkflowError(
-            f"{error}: RunPod knows no endpoint {endpoint!r} ({name}). Its id stands in the console under Serverless; "
+            f"{error}: RunPod knows no endpoint {endpoint!r} ({name}). Its id stands in the console under "
+            "Serverless; "
             f"set --runpod-endpoints {name}=ID."
         ) from None
     except RunpodError as error:

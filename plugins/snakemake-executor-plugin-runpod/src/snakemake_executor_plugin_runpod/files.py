@@ -13,7 +13,8 @@ from .errors import JobError
 
 @contextlib.contextmanager
 def replacing(outputs: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Temporary files beside the outputs; they take the outputs' names together once the block has ended well.
+    """Temporary files beside the outputs; they take the outputs' names together once the block has ended
+    well.
 
     Raises:
         JobError: the disk does not take them.
@@ -32,8 +33,10 @@ def replacing(outputs: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
             temporary[name].replace(path)
     except OSError as error:
         raise JobError(
-            f"cannot write the job's output here: {error.strerror or error} ({error.filename or 'while writing'}). "
-            "Once there is room, the next try or the next run collects the result; RunPod keeps it for 30 minutes.",
+            f"cannot write the job's output here: {error.strerror or error} "
+            f"({error.filename or 'while writing'}). "
+            "Once there is room, the next try or the next run collects the result; RunPod keeps it for 30 "
+            "minutes.",
             "disk",
         ) from error
     finally:

@@ -1,7 +1,8 @@
-"""What was sent to RunPod and what became of it: SQLite, so that a run killed at any moment can be gone on with.
+"""What was sent to RunPod and what became of it: SQLite, so that a run killed at any moment can be gone on
+with.
 
-One row for every submission, written before it is sent. Rows hold names, digests, job ids, states and dollars;
-never a payload, a URL or a key. One thread writes.
+One row for every submission, written before it is sent. Rows hold names, digests, job ids, states and
+dollars; never a payload, a URL or a key. One thread writes.
 """
 
 from __future__ import annotations
@@ -124,8 +125,7 @@ class Ledger:
                 *(dollars_per_second, reserved, self.account),
             ),
         )
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        return int(cursor.lastrowid or 0)
 
     def accepted(self, row: int, job: str, state: str) -> None:
         self._db.execute(
@@ -178,12 +178,14 @@ class Ledger:
         names = _names(outputs)
         return self._rows(
             "digest = ? AND outputs = ? AND state != ? AND id > "
-            "(SELECT coalesce(max(id), 0) FROM submissions WHERE digest = ? AND outputs = ? AND state = ?) ORDER BY id",
+            "(SELECT coalesce(max(id), 0) FROM submissions WHERE digest = ? AND outputs = ? AND state = ?) "
+            "ORDER BY id",
             *(digest, names, REFUSED, digest, names, DONE),
         )
 
     def dollars(self) -> float:
-        """Spent and put by since the account was opened: by this run, and by those before it that did not finish.
+        """Spent and put by since the account was opened: by this run, and by those before it that did not
+        finish.
 
         A job whose bill was not seen counts with what was put by for it.
         """

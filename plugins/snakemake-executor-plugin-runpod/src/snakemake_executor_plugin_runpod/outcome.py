@@ -64,7 +64,8 @@ def failure(answer: Mapping[str, Any]) -> JobError:
     error = answer.get("error")
     if state == "TIMED_OUT":
         return JobError(
-            "RunPod stopped the job at its execution timeout (TIMED_OUT). Give the rule more `runtime` (minutes).",
+            "RunPod stopped the job at its execution timeout (TIMED_OUT). Give the rule more `runtime` "
+            "(minutes).",
             "timeout",
         )
     if state == "CANCELLED":

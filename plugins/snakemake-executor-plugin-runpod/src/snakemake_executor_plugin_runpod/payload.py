@@ -90,7 +90,8 @@ def describe(job: Any) -> Task:
         outputs=named(rule, "output", job.output),
         transfer=transfer,
         runtime=_number(rule, "runtime", resources.get("runtime")),
-        dollars_per_second=_number(rule, "dollars_per_second", resources.get("dollars_per_second")),
+        # 0 is what Snakemake makes of a price: it rounds numbers in resources down to whole ones.
+        dollars_per_second=_number(rule, "dollars_per_second", resources.get("dollars_per_second")) or None,
         gpu_class=str(resources.get("gpu_class", "") or ""),
         logs=tuple(Path(path) for path in job.log),
         benchmark=Path(job.benchmark) if job.benchmark else None,
@@ -156,7 +157,8 @@ def _request_name(task: Task) -> str:
     found = [name for name, path in task.inputs.items() if path.suffix == ".json"]
     if len(found) != 1:
         raise JobError(
-            f"rule {task.rule}: which of its inputs is the request? Name it `request=`, or have one .json input "
+            f"rule {task.rule}: which of its inputs is the request? Name it `request=`, or have one .json "
+            "input "
             f"(there are {len(found)})."
         )
     return found[0]

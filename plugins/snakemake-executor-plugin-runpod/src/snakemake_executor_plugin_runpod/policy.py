@@ -8,8 +8,8 @@ _WEEK = 7 * 86400.0
 def policy(runtime_minutes: float | None, default_seconds: float, queue_seconds: float) -> dict[str, int]:
     """`policy` of a submission, milliseconds.
 
-    The service's ttl counts from submission and deletes running jobs too, so that it holds the time in the queue
-    and the time on the worker.
+    The service's ttl counts from submission and deletes running jobs too, so that it holds the time in the
+    queue and the time on the worker.
     """
     execution = seconds(runtime_minutes, default_seconds)
     ttl = min(_WEEK, max(10.0, execution + queue_seconds + 60.0))

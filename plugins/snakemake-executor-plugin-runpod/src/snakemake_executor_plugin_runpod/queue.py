@@ -39,7 +39,7 @@ class Flight:
     looked: float = 0.0
 
     def due(self, interval: float) -> float:
-        """When to look again: jobs that have run for long are looked at less often, by a twentieth of that."""
+        """When to look again: jobs that have run for long are looked at less often."""
         running = 0.0 if self.running_since is None else self.looked - self.running_since
         return self.looked + min(max(interval, running / 20), max(interval, _SLOWEST))
 
@@ -206,9 +206,8 @@ class Queue:
         return state
 
     async def resume(self, row: Row) -> Flight | dict[str, Any]:
-        """A submission of an earlier try: looked after from now on, or, where it has ended, its last answer."""
-        assert row.job is not None
-        job = row.job
+        """A submission of an earlier try: looked after from now on, or its last answer if it has ended."""
+        job = row.job or ""
         if job in self._flights:
             return self._flights[job]
         try:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import yaml
 from snakemake_interface_common.exceptions import WorkflowError
-from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
+from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase  # type: ignore[import-untyped]
 
 API_KEY = "RUNPOD_API_KEY"
 BASE_URL = "RUNPOD_API_BASE_URL"
@@ -72,7 +72,8 @@ class ExecutorSettings(ExecutorSettingsBase):
     datacenter: Optional[str] = _setting(None, "Data centre of the volume, as in EU-RO-1.")  # noqa: UP045
     budget: float = _setting(
         0.0,
-        "Dollars that may be spent: nothing more is submitted once spent and in flight would pass it. 0: no limit. "
+        "Dollars that may be spent: nothing more is submitted once spent and in flight would pass it. 0: no "
+        "limit. "
         "Needs the resource dollars_per_second in every rule that runs on an endpoint.",
     )
     on_interrupt: str = _setting(
@@ -135,7 +136,8 @@ def configure(settings: ExecutorSettings, environment: Mapping[str, str] = os.en
     key = environment.get(API_KEY, "").strip()
     if not key:
         raise WorkflowError(
-            f"The environment variable {API_KEY} is not set. Make a key in RunPod's console (Settings, API Keys; "
+            f"The environment variable {API_KEY} is not set. Make a key in RunPod's console (Settings, API "
+            "Keys; "
             f"it must be allowed to use the endpoints) and: export {API_KEY}=…"
         )
     if not key.isascii() or any(character.isspace() for character in key):

@@ -63,7 +63,8 @@ class Storage:
         """Write an object to a file, of `size` bytes at most; returns its sha256.
 
         Raises:
-            JobError: there is no such object, or it is larger. UnavailableError: storage fails. OSError: the disk.
+            JobError: there is no such object, or it is larger. UnavailableError: storage fails. OSError: the
+            disk.
         """
         try:
             body = self._do("get_object", Bucket=self._bucket, Key=key)["Body"]
@@ -77,7 +78,8 @@ class Storage:
                 try:
                     chunk = body.read(_CHUNK)
                 except Exception as error:
-                    # What goes wrong here is the connection (with errors of urllib3's among it), not the disk.
+                    # What goes wrong here is the connection (with errors of urllib3's among it), not the
+                    # disk.
                     raise UnavailableError(f"storage: {type(error).__name__} while reading {key}") from error
                 if not chunk:
                     break
@@ -100,8 +102,11 @@ class Storage:
     def _presigned(self, operation: str, key: str, seconds: float) -> str:
         # A week is what S3's signatures last at most.
         expires = int(min(seconds, 7 * 86400))
-        url = self._s3().generate_presigned_url(
-            operation, Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=expires
+        url = self._do(
+            "generate_presigned_url",
+            operation,
+            Params={"Bucket": self._bucket, "Key": key},
+            ExpiresIn=expires,
         )
         return str(url)
 
@@ -143,7 +148,8 @@ class Storage:
             from botocore.config import Config
         except ImportError as error:
             raise JobError(
-                "files go through storage, which needs boto3: pip install 'snakemake-executor-plugin-runpod[s3]'"
+                "files go through storage, which needs boto3: pip install "
+                "'snakemake-executor-plugin-runpod[s3]'"
             ) from error
         config = Config(
             retries={"mode": "standard", "total_max_attempts": 3},
@@ -191,7 +197,8 @@ def _problem(response: Any, bucket: str) -> Exception:
         return MissingError(f"storage: {code}")
     if code == "NoSuchBucket" or status in (400, 401, 403):
         return JobError(
-            f"storage: bucket {bucket}: {code or 'refused'} (HTTP {status}). Check the bucket's name, its endpoint "
+            f"storage: bucket {bucket}: {code or 'refused'} (HTTP {status}). Check the bucket's name, its "
+            "endpoint "
             "and region, and that the keys may read and write there."
         )
     return UnavailableError(f"storage: {code or 'error'} (HTTP {status})")

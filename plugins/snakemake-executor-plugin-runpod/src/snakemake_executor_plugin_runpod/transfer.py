@@ -42,7 +42,8 @@ class Transfer:
         way = self._way(work)
         storage = self._storages.get(way)
         life = policy["ttl"] / 1000
-        # Results of an unknown size: through storage wherever there is one. The worker may still answer inline.
+        # Results of an unknown size: through storage wherever there is one. The worker may still answer
+        # inline.
         sink = storage or (self._storages.get(self._stored_way()) if self._automatic(work) else None)
         results = {name: self._sink(sink, work, submission, name, life) for name in work.task.outputs}
         files = {part.name: await self._part(part, storage, life) for part in work.parts}
@@ -86,7 +87,8 @@ class Transfer:
         if way != "inline" and way not in self._storages:
             size = sum(part.size for part in work.parts)
             raise JobError(
-                f"rule {work.task.rule}: its inputs ({size / 1e6:.1f} MB) need to travel through storage, and none is "
+                f"rule {work.task.rule}: its inputs ({size / 1e6:.1f} MB) need to travel through storage, "
+                "and none is "
                 "configured. Set --runpod-bucket (S3), or --runpod-volume and --runpod-datacenter.",
                 "invalid_input",
             )
@@ -136,7 +138,8 @@ class Transfer:
             length = (await asyncio.to_thread(path.stat)).st_size
         if length != size or found != sha256:
             raise JobError(
-                f"result {name} is not what the worker sent: {length} bytes with sha256 {found[:12]}…, expected {size} "
+                f"result {name} is not what the worker sent: {length} bytes with sha256 {found[:12]}…, "
+                f"expected {size} "
                 f"bytes with {sha256[:12]}…",
                 "corrupted",
             )
@@ -165,7 +168,8 @@ class Transfer:
 def _within_limit(body: bytes, work: Work) -> bytes:
     if len(body) > INLINE_BYTES:
         raise JobError(
-            f"rule {work.task.rule}: the request has {len(body) / 1e6:.1f} MB; {INLINE_BYTES / 1e6:g} MB can be sent "
+            f"rule {work.task.rule}: the request has {len(body) / 1e6:.1f} MB; {INLINE_BYTES / 1e6:g} MB "
+            "can be sent "
             'inline. Have its files travel through storage: runpod_transfer="s3" or "volume".',
             "invalid_input",
         )
@@ -178,7 +182,8 @@ def _checked(output: Any, work: Work) -> dict[str, Any]:
         raise JobError("the job is COMPLETED, but has no output", "no_output")
     if not isinstance(output, dict) or not isinstance(output.get("results"), dict):
         raise JobError(
-            'what the job returned is not an answer to an envelope; an endpoint that knows none needs runpod_transfer="json"',
+            "what the job returned is not an answer to an envelope; an endpoint that knows none needs "
+            'runpod_transfer="json"',
             "corrupted",
         )
     if output.get("version") != payload.VERSION:
@@ -194,7 +199,8 @@ def _checked(output: Any, work: Work) -> dict[str, Any]:
             sorted(map(repr, names - set(work.task.outputs))),
         )
         raise JobError(
-            f"the job returned other results than the rule's outputs: without {', '.join(missing) or 'none'}, "
+            f"the job returned other results than the rule's outputs: without "
+            f"{', '.join(missing) or 'none'}, "
             f"besides {', '.join(extra)[:200] or 'none'}",
             "corrupted",
         )
