@@ -103,7 +103,7 @@ def fold_request(names: Sequence[str] = ("a",), **changes: Any) -> FoldRequest:
         "relax": RelaxSettings(models_to_relax=RelaxChoice.NONE),
         "recipe": "0" * 16,
         "rehearsal": True,
-        "padded_length": 20,
+        "bucket_edges": [20],
         "targets": [make_target(name, SEQUENCES[name]) for name in names],
     }
     return FoldRequest(**(given | changes))

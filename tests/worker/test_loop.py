@@ -146,7 +146,7 @@ def test_failures_have_their_reasons(endpoint: Endpoint) -> None:
 
 def long_request() -> FoldRequest:
     """A batch that takes minutes: nobody waits for its end."""
-    return fold_request(("a",), padded_length=200, num_recycle=48, num_seeds=50, batch="long")
+    return fold_request(("a",), bucket_edges=[200], num_recycle=48, num_seeds=50, batch="long")
 
 
 def test_cancel_kills_what_works_and_blames_nobody(endpoint: Endpoint) -> None:

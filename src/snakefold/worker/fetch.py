@@ -87,13 +87,19 @@ def fetch(url: str, *, limit: int, timeout: float, network: Network | None = Non
         timeout: seconds for everything.
 
     Raises:
-        Refused: the address, or one it leads to, may not be called; or the answer is no success or too large.
+        Refused: the address, or one it leads to, may not be called; there is no answer, or it is no success
+            or too large.
         TimeoutError: it took too long.
     """
     network = network or Network()
     deadline = time.monotonic() + timeout
     for _ in range(_MOST_REDIRECTS + 1):
-        answer = call("GET", url, limit=limit, deadline=deadline, network=network)
+        try:
+            answer = call("GET", url, limit=limit, deadline=deadline, network=network)
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            raise Refused(f"{shown(url)}: cannot be fetched ({type(error).__name__}).") from error
         if answer.status not in _REDIRECTS:
             break
         url = urljoin(url, answer.headers.get("location", ""))
@@ -112,7 +118,6 @@ def call(
     deadline: float,
     network: Network,
     body: bytes | None = None,
-    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """One request to one checked address, no redirects. `deadline` is one of time.monotonic().
 
@@ -131,7 +136,7 @@ def call(
             sock = network.context.wrap_socket(sock, server_hostname=host)
         connection.sock = sock
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request(method, target, body, {"Host": _host_header(parts), **(headers or {})})
+        connection.request(method, target, body, {"Host": _host_header(parts)})
         sock.settimeout(_left(deadline))
         answer = connection.getresponse()
         content = _body(answer, sock, limit, deadline, url)

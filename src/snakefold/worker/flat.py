@@ -175,7 +175,6 @@ def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> 
         msa_recipes=msa_recipes,
         paired=sorted(sequence_key([chain]) for chain in heteromers),
         rehearsal=request.rehearsal,
-        padded_length=None,
         chunks=[],
         targets=[PlannedTarget(target=target_input(target)) for target in unique],
     )

@@ -1,0 +1,288 @@
+"""Which addresses a worker calls, held against a local https server under public names."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snakefold.worker.fetch import Network, Refused, call, fetch, is_public
+
+pytest.importorskip("cryptography", reason="needs cryptography, which runpod brings")
+
+HOST = "files.example.org"
+PUBLIC = "93.184.215.14"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        kind, _, rest = self.path.lstrip("/").partition("/")
+        status, body, headers = 200, b">a\nMKTAYIAK\n", {}
+        if kind == "redirect":
+            status, body, headers = 302, b"", {"Location": unquote(rest)}
+        elif kind == "big":
+            body = b"x" * 5000
+        elif kind == "missing":
+            status = 404
+        elif kind == "host":
+            body = self.headers["Host"].encode()
+        elif kind == "slow":
+            time.sleep(3)
+        self.send_response(status)
+        if kind != "unsized":
+            self.send_header("Content-Length", str(len(body) + (10 if kind == "cut" else 0)))
+        else:
+            self.send_header("Connection", "close")
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if kind == "drip":
+            with contextlib.suppress(OSError):
+                for letter in body:
+                    self.wfile.write(bytes([letter]))
+                    time.sleep(0.3)
+        else:
+            with contextlib.suppress(OSError):  # who asked may have seen enough
+                self.wfile.write(body)
+        self.close_connection = kind in ("cut", "unsized")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class Net:
+    """Names and what they lead to; every connection goes to the local server, whatever its address."""
+
+    port: int
+    context: ssl.SSLContext
+    names: dict[str, list[list[str]]] = field(default_factory=dict)
+    connected: list[str] = field(default_factory=list)
+
+    def network(self, trusted: frozenset[str] = frozenset()) -> Network:
+        return Network(trusted, self._resolve, self._connect, self.context)
+
+    def _resolve(self, host: str, port: int) -> list[str]:
+        """Each call takes the next answer: what rebinding does."""
+        answers = self.names[host]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def _connect(self, address: str, port: int, timeout: float) -> socket.socket:
+        self.connected.append(address)
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of HOST and other.example.org, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName(HOST), x509.DNSName("other.example.org")]
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("certificate") / "both.pem"
+    form = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.write_bytes(key.private_bytes(form, *plain) + built.public_bytes(form))
+    return path
+
+
+@pytest.fixture(scope="module")
+def port(certificate: Path) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def net(port: int, certificate: Path) -> Net:
+    names = {HOST: [[PUBLIC]], "other.example.org": [["1.1.1.1"]]}
+    return Net(port, ssl.create_default_context(cafile=str(certificate)), names)
+
+
+def get(net: Net, path: str, limit: int = 4000, timeout: float = 20) -> bytes:
+    return fetch(f"https://{HOST}/{path}", limit=limit, timeout=timeout, network=net.network())
+
+
+def test_what_is_public_is_fetched_from_the_checked_address(net: Net) -> None:
+    assert get(net, "ok") == b">a\nMKTAYIAK\n"
+    assert get(net, "unsized") == b">a\nMKTAYIAK\n"
+    assert get(net, "host") == HOST.encode()
+    assert set(net.connected) == {PUBLIC}
+
+
+def test_redirects_are_followed_by_the_same_rules(net: Net) -> None:
+    assert get(net, "redirect/https%3A%2F%2Fother.example.org%2Fok").startswith(b">a")
+    assert net.connected == [PUBLIC, "1.1.1.1"]
+    assert get(net, "redirect/%2Fok").startswith(b">a")
+    net.names["inside.example.org"] = [["10.0.0.7"]]
+    for target in (
+        "https%3A%2F%2Finside.example.org%2F",
+        "http%3A%2F%2Fother.example.org%2Fok",
+        "file%3A%2F%2F%2Fetc%2Fpasswd",
+    ):
+        net.connected.clear()
+        with pytest.raises(Refused):
+            get(net, f"redirect/{target}")
+        assert net.connected == [PUBLIC]
+    with pytest.raises(Refused, match="more than 5 times"):
+        get(
+            net,
+            "redirect/%2Fredirect%2F%252Fredirect%252F%25252Fredirect%25252F%2525252Fredirect%2525252F%252525252Fredirect%252525252F%25252525252Fok",
+        )
+
+
+def test_a_name_that_changes_its_address_gains_nothing(net: Net) -> None:
+    net.names[HOST] = [[PUBLIC], ["127.0.0.1"]]
+    assert get(net, "ok").startswith(b">a")
+    assert net.connected == [PUBLIC]
+    with pytest.raises(Refused, match="private or reserved"):
+        get(net, "ok")
+    net.names[HOST] = [[PUBLIC, "169.254.169.254"]]
+    with pytest.raises(Refused, match="private or reserved"):
+        get(net, "ok")
+    assert net.connected == [PUBLIC]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://{HOST}/ok",
+        f"ftp://{HOST}/ok",
+        "file:///etc/passwd",
+        f"https://user:secret@{HOST}/ok",
+        "https://",
+        f"https://{HOST}:99999/ok",
+        f"https://{HOST}/a b\n",
+        "https://[::1/",
+        "gopher://x",
+        "",
+    ],
+)
+def test_other_addresses_are_refused(net: Net, url: str) -> None:
+    with pytest.raises(Refused) as caught:
+        fetch(url, limit=100, timeout=5, network=net.network())
+    assert "secret" not in str(caught.value)
+    assert net.connected == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1",  # noqa: S104 (not bound)
+        "169.254.169.254", "100.64.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "240.0.0.1",
+        "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12:3456::1", "ff02::1",
+        "2001:db8::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:a9fe:a9fe", "::127.0.0.1",
+        "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2002:a00:1::1",
+        "2001:0:4136:e378:8000:63bf:f5ff:fffe", "localhost", "", "2130706433", "0x7f.1",
+    ],
+)  # fmt: skip
+def test_addresses_inside_are_not_public(address: str, net: Net) -> None:
+    assert not is_public(address)
+    net.names[HOST] = [[address]]
+    with pytest.raises(Refused):
+        get(net, "ok")
+    assert net.connected == []
+
+
+@given(
+    st.ip_addresses(network="10.0.0.0/8")
+    | st.ip_addresses(network="fc00::/7")
+    | st.ip_addresses(network="127.0.0.0/8")
+)
+def test_private_networks_are_private_in_every_form(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
+    assert not is_public(str(address))
+    if isinstance(address, ipaddress.IPv4Address):
+        assert not is_public(f"::ffff:{address}")
+        assert not is_public(str(ipaddress.IPv6Address((0x64FF9B << 96) | int(address))))
+        assert not is_public(str(ipaddress.IPv6Address((0x2002 << 112) | (int(address) << 80))))
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", PUBLIC, "2606:4700:4700::1111"])
+def test_addresses_of_the_internet_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+def test_literal_addresses_are_checked_too() -> None:
+    for host in (
+        "127.0.0.1",
+        "[::1]",
+        "2130706433",
+        "0x7f000001",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+        "127.1",
+    ):
+        with pytest.raises(Refused):
+            fetch(f"https://{host}/", limit=100, timeout=5)
+
+
+def test_size_and_time_have_limits(net: Net) -> None:
+    with pytest.raises(Refused, match="more than 4000 bytes"):
+        get(net, "big")
+    with pytest.raises(TimeoutError):
+        get(net, "slow", timeout=0.5)
+    # One byte at a time, each in time: the whole is what has the limit.
+    with pytest.raises(TimeoutError):
+        get(net, "drip", timeout=0.8)
+    with pytest.raises(Refused, match="status 404"):
+        get(net, "missing")
+    with pytest.raises(Refused, match="cannot be fetched"):
+        get(net, "cut")
+
+
+def test_a_wrong_certificate_is_no_answer(net: Net) -> None:
+    net.names["wrong.example.org"] = [[PUBLIC]]
+    with pytest.raises(Refused, match="SSLCertVerificationError"):
+        fetch("https://wrong.example.org/ok", limit=100, timeout=5, network=net.network())
+
+
+def test_trust_is_for_the_host_named_only(net: Net) -> None:
+    net.names["s3.lab"] = [["10.0.0.5"]]
+    trusting = net.network(frozenset({"s3.lab:9000"}))
+    deadline = time.monotonic() + 5
+    # Trusted: plain http to a private address is tried (the server here speaks TLS only).
+    with pytest.raises(Exception) as caught:
+        call("GET", "http://s3.lab:9000/x", limit=10, deadline=deadline, network=trusting)
+    assert not isinstance(caught.value, Refused)
+    assert net.connected == ["10.0.0.5"]
+    for url in ("http://s3.lab:9001/x", "https://s3.lab/x"):
+        with pytest.raises(Refused):
+            call("GET", url, limit=10, deadline=deadline, network=trusting)
