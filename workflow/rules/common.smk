@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from snakefold.config import load_config
+from snakefold.cost.gpus import load_classes
 from snakefold.paths import put_programs_on_path, resource
 
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
@@ -48,6 +49,18 @@ def gpu_class_of(wildcards):
 def gpu_memory_of(wildcards):
     """GPU memory of a batch's largest target, MB."""
     return round(float(planned_batches()[wildcards.batch]["memory_gb"]) * 1000)
+
+
+@functools.cache
+def price_of_class(name):
+    """Dollars a second of a GPU class."""
+    table = SETTINGS.gpu.table
+    return load_classes([name], Path(table) if table else None)[0].dollars_per_second
+
+
+def price_of(wildcards):
+    """Dollars a second of what a batch is planned for, as text: Snakemake's resources are whole numbers."""
+    return str(price_of_class(gpu_class_of(wildcards)))
 
 
 def minutes_of(wildcards, attempt):

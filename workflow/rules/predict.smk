@@ -41,9 +41,12 @@ rule predict:
         gpu=SETTINGS.predict.gpu,
         gpu_class=gpu_class_of,
         gpu_mem_mb=gpu_memory_of,
+        dollars_per_second=price_of,
     params:
         store=SETTINGS.store,
         weights=lambda wildcards: weights_folder(),
+        # An executor that knows what a job cost writes it there; the bill reads it.
+        execution_record=f"{RESULTS}/executions/{{batch}}.json",
     shell:
         "snakefold task {input.request:q} --inputs {input.inputs:q} --store {params.store:q}"
         " --weights {params.weights:q} --out {output.archive:q} > {log:q} 2>&1"
