@@ -135,10 +135,21 @@ def test_every_form_of_output(tmp_path):
         save_results(SESSION, output, tmp_path / name)
         found[name] = everything_in(tmp_path / name)
     assert found["flat"] == found["envelope"] == [*sorted(FILES), "response.json"]
-    assert found["several"] == found["bare"] == [*sorted(FILES), "b/ranked_0.pdb", "response.json"]
+    assert found["several"] == [*sorted(FILES), "b/ranked_0.pdb", "response.json"]
+    bare = [*(f"archive/{name}" for name in FILES), "2-archive/b/ranked_0.pdb", "response.json"]
+    assert found["bare"] == sorted(bare)
     assert found["search"] == ["query_one", "response.json", "tsv"]
     assert "base64" not in (tmp_path / "bare" / "response.json").read_text()[:40]
     assert len((tmp_path / "several" / "response.json").read_text()) < 2000  # names and sums, no bytes
+
+
+def test_several_archives_do_not_overwrite_each_other(tmp_path):
+    one, two = tar_of({"ranked_0.pdb": b"1"}), tar_of({"ranked_0.pdb": b"2"})
+    output = {"archives": [part_of(one, name="t1.tar.gz"), part_of(two, name="t2.tar.gz")]}
+    for _ in range(2):
+        save_results(SESSION, output, tmp_path)
+        assert everything_in(tmp_path) == ["response.json", "t1/ranked_0.pdb", "t2/ranked_0.pdb"]
+    assert (tmp_path / "t2/ranked_0.pdb").read_bytes() == b"2"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from snakefold.runpod.unpack import MOST_BYTES, is_archive, unpack
 
 RESPONSE = "response.json"
 _SHOWN_TEXT = 10_000
+_ENDINGS = (".tar.gz", ".tgz", ".tar.zst", ".tar")
 
 
 def save_results(
@@ -21,8 +22,8 @@ def save_results(
 ) -> list[Path]:
     """Write an output and every file that it names into `folder`.
 
-    Archives are unpacked (`unpacked`), other files are kept as they are; response.json is the output with
-    files in place of their bytes. Equal calls leave equal files.
+    Archives are unpacked (`unpacked`), several of them each into a folder of its own, named as it is; other
+    files are kept as they are. response.json is the output without the bytes. Equal calls leave equal files.
 
     Returns:
         The files, response.json first.
@@ -38,9 +39,11 @@ def save_results(
     response = folder / RESPONSE
     response.write_text(json.dumps(_without_bytes(output), indent=2, ensure_ascii=False) + "\n", "utf-8")
     files, problems = [response], []
-    for part in parts_of(output):
+    parts = parts_of(output)
+    several = sum(part.name.endswith(_ENDINGS) for part in parts) > 1
+    for part in parts:
         try:
-            files += _save(session, part, folder, unpacked, most_bytes)
+            files += _save(session, part, folder, unpacked=unpacked, alone=not several, most_bytes=most_bytes)
         except (ResultError, UnavailableError) as error:
             problems.append(str(error))
     if problems:
@@ -48,15 +51,36 @@ def save_results(
     return files
 
 
-def _save(session: Session, part: Part, folder: Path, unpacked: bool, most_bytes: int) -> list[Path]:
+def _save(
+    session: Session, part: Part, folder: Path, *, unpacked: bool, alone: bool, most_bytes: int
+) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as scratch:
         path = Path(scratch) / safe_name(part.name)
         fetch(session, part, path, most_bytes=most_bytes)
         if unpacked and is_archive(path):
-            return unpack(path, folder, most_bytes=most_bytes)
+            name = next((part.name.removesuffix(end) for end in _ENDINGS if part.name.endswith(end)), "")
+            if alone or not name:
+                return unpack(path, folder, most_bytes=most_bytes)
+            inside = unpack(path, Path(scratch) / "unpacked", most_bytes=most_bytes)
+            return _into_own_folder(inside, Path(scratch) / "unpacked", folder / name)
         place = folder / (path.name if path.name != RESPONSE else f"result-{RESPONSE}")
         path.replace(place)
         return [place]
+
+
+def _into_own_folder(files: list[Path], above: Path, place: Path) -> list[Path]:
+    """Move files below `above` to `place`, unless that is the folder they are in within their archive."""
+    names = [path.relative_to(above) for path in files]
+    if all(name.parts[0] == place.name and len(name.parts) > 1 for name in names):
+        place = place.parent
+    moved = [place / name for name in names]
+    for path, target in zip(files, moved, strict=True):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        except OSError as error:
+            raise ResultError(f"{target}: cannot be written: {error.strerror}.") from error
+    return moved
 
 
 def _without_bytes(value: Any) -> Any:
