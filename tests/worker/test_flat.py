@@ -1,0 +1,134 @@
+"""The flat form from sequence to tar.gz, in the handler and its warm process, with random parameters."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snakefold.endpoints import FlatRequest
+from snakefold.worker.alignments import choose_databases
+from snakefold.worker.context import new_context
+from snakefold.worker.settings import read_settings
+from tests.worker.conftest import data_of, told
+
+Worker = Callable[..., dict[str, Any]]
+SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQ"
+TRIED = {"sequence": SEQUENCE, "rehearsal": True}
+
+
+def members(archive: dict[str, Any]) -> dict[str, bytes]:
+    """Files of an inline archive."""
+    with tarfile.open(fileobj=io.BytesIO(data_of(archive)), mode="r:gz") as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_a_sequence_becomes_alphafolds_files(worker: Worker) -> None:
+    given = {
+        "sequence": SEQUENCE,
+        "rehearsal": True,
+        "db_preset": "demo",
+        "alphafold_extra_flags": ["--models_to_relax=none"],
+    }
+    answer = worker(**given)
+    assert "error" not in answer, answer
+    archive = answer["archive"]
+    assert (archive["name"], archive["id"], archive["rehearsal"]) == ("sequence.tar.gz", "sequence", True)
+    files = members(archive)
+    assert {"ranked_0.pdb", "ranked_1.pdb", "ranking_debug.json", "confidence.json", "msa.a3m"} <= set(files)
+    ranking = json.loads(files["ranking_debug.json"])
+    assert sorted(ranking["order"]) == ["model_1_ptm_pred_0", "model_2_ptm_pred_0"]
+    assert ranking["REHEARSAL"] is True
+    assert b"REHEARSAL" in files["ranked_0.pdb"]
+    atoms = [line for line in files["ranked_0.pdb"].decode().splitlines() if line.startswith("ATOM")]
+    assert {int(line[22:26]) for line in atoms} == set(range(1, len(SEQUENCE) + 1))
+    # The demo's database has ubiquitin's relatives; it has no templates, and that is said.
+    assert files["msa.a3m"].count(b">") > 3
+    assert any("no template databases" in text for text in answer["warnings"])
+    assert (answer["db_preset"], answer["rehearsal"]) == ("demo", True)
+    again = worker(**given)
+    assert data_of(again["archive"]) == data_of(archive)
+    assert again["digest"] == answer["digest"]
+    assert "1 targets, 0 to predict" in again["log"]
+
+
+@pytest.mark.slow
+def test_several_records_are_several_archives_in_order(worker: Worker) -> None:
+    fasta = f">one desc\n{SEQUENCE}\n>two\n{SEQUENCE[::-1]}\n>one\n{SEQUENCE}\n"
+    volume: Path = worker.folder / "volume"  # type: ignore[attr-defined]
+    answer = worker(
+        fasta=fasta,
+        rehearsal=True,
+        db_preset="single_sequence",
+        alphafold_extra_flags=["--models_to_relax", "none"],
+        results=[{"inline": True}, {"path": "flat/two.tar.gz"}, {"inline": True}],
+    )
+    assert "error" not in answer, answer
+    first, second, third = answer["archives"]
+    assert [each["id"] for each in answer["archives"]] == ["one", "two", "one-2"]
+    assert data_of(first) == data_of(third)
+    assert (second["stored"], second["path"]) == (True, "flat/two.tar.gz")
+    with tarfile.open(volume / "flat" / "two.tar.gz") as tar:
+        assert "ranked_0.pdb" in tar.getnames()
+    assert "archive" not in answer
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "text"),
+    [
+        ({"sequence": SEQUENCE}, "weights_missing", "params_model_3_ptm"),
+        ({**TRIED, "db_preset": "reduced_dbs"}, "database_missing", "uniref90"),
+        ({**TRIED, "db_preset": "big_dbs"}, "invalid_input", "db_preset"),
+        ({"sequence": "ACGTACGTACGTACGTACGT"}, "invalid_input", "looks like DNA"),
+        ({"fasta": f">a\n{SEQUENCE}\n>b\nMK-1\n"}, "invalid_input", "fasta:4"),
+        ({"sequence": f"{SEQUENCE}:MK", "model_preset": "monomer"}, "invalid_input", "several chains"),
+        ({"fasta": f">a\n{SEQUENCE}\n>b\nMKT", "results": {"path": "x"}}, "invalid_input", "list of 2"),
+        ({"fasta_url": "https://127.0.0.1/a.fasta"}, "invalid_input", "private or reserved"),
+        ({"fasta_url": "https://localhost/a.fasta"}, "invalid_input", "private or reserved"),
+        ({**TRIED, "alphafold_extra_flags": ["--data_dir=/"]}, "invalid_input", "--data_dir is not allowed"),
+    ],
+)
+def test_what_cannot_be_done_has_its_reason(
+    worker: Worker, given: dict[str, Any], reason: str, text: str
+) -> None:
+    failed = told(worker(**given))
+    assert (failed["reason"], text in failed["message"]) == (reason, True), failed
+
+
+def test_databases_that_are_there_are_chosen(tmp_path: Path) -> None:
+    root = tmp_path / "databases"
+    given = {"SNAKEFOLD_STORE": str(tmp_path / "store"), "SNAKEFOLD_DB_ROOT": str(root)}
+    context = new_context(read_settings(given))
+    request = FlatRequest(sequence=SEQUENCE, max_template_date="2021-11-01")
+    alone = choose_databases(request, context, multimer=False)
+    assert (alone.name, alone.msa.tool) == ("single_sequence", "single_sequence")
+    assert "no alignment was searched for" in alone.warnings[0]
+    names = [
+        "uniref90/uniref90.fasta",
+        "small_bfd/bfd-first_non_consensus_sequences.fasta",
+        "mgnify/mgy_clusters_2022_05.fa",
+    ]
+    for name in names:
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text(f">x\n{SEQUENCE}\n")
+    found = choose_databases(request, context, multimer=False)
+    assert (found.name, found.msa.tool, found.msa.templates) == ("reduced_dbs", "jackhmmer", "none")
+    # A complex needs UniProt to pair its chains.
+    assert choose_databases(request, context, multimer=True).name == "single_sequence"
+    kinds = [f"{name}.{end}" for name in ("a3m", "hhm", "cs219") for end in ("ffdata", "ffindex")]
+    for name in [
+        *(f"pdb70/pdb70_{kind}" for kind in kinds),
+        "pdb_mmcif/mmcif_files/x",
+        "pdb_mmcif/obsolete.dat",
+    ]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    templates = choose_databases(request, context, multimer=False)
+    assert (templates.msa.templates, templates.msa.max_template_date) == ("hhsearch", "2021-11-01")
+    assert templates.warnings == []
