@@ -6,17 +6,18 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PLUGIN := plugins/snakemake-executor-plugin-runpod
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
 .PHONY: demo demo-antibody antibody test check docs emulator lock
 
-.venv/run.stamp: requirements/run.lock pyproject.toml
+.venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 		{ echo "snakefold needs Python 3.11 or 3.12: make PYTHON=python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(PIP) install --require-hashes -r requirements/run.lock
-	$(PIP) install --no-deps --no-build-isolation --editable .
+	$(PIP) install --no-deps --no-build-isolation --editable . --editable $(PLUGIN)
 	@touch $@
 
 .venv/dev.stamp: .venv/run.stamp requirements/dev.lock
@@ -63,7 +64,7 @@ docs: .venv/dev.stamp
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 lock:
-	$(LOCK) pyproject.toml requirements/build.in -o requirements/run.lock
-	$(LOCK) pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \
+	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in -o requirements/run.lock
+	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \
 		-o requirements/dev.lock
 	$(PYTHON) requirements/lock_antibody.py
