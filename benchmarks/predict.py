@@ -96,7 +96,7 @@ class Ours:
             relax=RelaxSettings.model_validate({"models_to_relax": "none"}),
             recipe="0" * 16,
             rehearsal=True,
-            padded_length=padded,
+            bucket_edges=[] if padded is None else [padded],
             targets=[
                 TargetInput(id=key, key=sequence_key([sequence]), chains=[sequence])
                 for key, sequence in targets.items()

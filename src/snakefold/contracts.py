@@ -39,6 +39,14 @@ def _without_repeats(models: list[int]) -> list[int]:
     return models
 
 
+def _ascending(edges: list[int]) -> list[int]:
+    """A target is padded to the first edge that holds it: they are in order, each of them once."""
+    if edges != sorted(set(edges)):
+        raise ValueError("the edges are not in ascending order, or one is there twice")
+    return edges
+
+
+BucketEdges = Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_ascending)]
 Models = Annotated[list[Annotated[int, Field(ge=1, le=5)]], AfterValidator(_without_repeats)]
 
 
@@ -142,9 +150,10 @@ class TargetInput(Model):
 class FoldRequest(Model):
     """A batch of targets for one engine.
 
-    `recipe` names the results in the store (`fold/<recipe>/<key>`). `padded_length` is the bucket's edge: the
-    length every monomer is padded to; None predicts each at its own. `rehearsal` says that the parameters
-    are random, and ends up in every file made from the response.
+    `recipe` names the results in the store (`fold/<recipe>/<key>`). `bucket_edges`, ascending, are the
+    lengths that monomers are padded to: each to the smallest that holds it. A longer one keeps its length,
+    and so does every target if there are none. `rehearsal` says that the parameters are random, and ends up
+    in every file made from the response.
     """
 
     version: Literal[1] = 1
@@ -155,7 +164,7 @@ class FoldRequest(Model):
     relax: RelaxSettings = RelaxSettings()
     recipe: str = Field(pattern=r"^[0-9a-f]{16}$", description="Names the results in the store.")
     rehearsal: bool = Field(False, description="The parameters are random.")
-    padded_length: int | None = Field(None, ge=1, description="Length that monomers are padded to.")
+    bucket_edges: BucketEdges = Field([], description="Lengths that monomers are padded to.")
     targets: list[TargetInput] = Field(min_length=1, description="id, key (sha256 of the chains), chains.")
 
 

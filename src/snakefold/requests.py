@@ -55,7 +55,7 @@ def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
         relax=relax,
         recipe=batch.recipe,
         rehearsal=batch.rehearsal,
-        padded_length=batch.padded_length,
+        bucket_edges=batch.bucket_edges,
         targets=[planned.target for planned in batch.targets],
     )
 

@@ -86,7 +86,7 @@ def test_a_padded_monomer_has_the_same_confidence(
 ) -> None:
     target = make_target("query", MONOMER)
     msas = TargetMsas(chains=[ChainMsa(monomer_a3m)])
-    request = make_request([target], padded_length=32, **SETTINGS)
+    request = make_request([target], bucket_edges=[32], **SETTINGS)
     session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
     for model, prediction in _by_model(session.predict(target, msas)).items():
         assert prediction.plddt.shape == (len(MONOMER),)

@@ -29,7 +29,7 @@ from tests.engine.toys import chain_msas, make_request, make_target
 weights, cache, *sequences = sys.argv[1:]
 targets = [make_target(f"t{i}", sequence) for i, sequence in enumerate(sequences)]
 msas = {target.result_key: chain_msas(target, 12) for target in targets}
-request = make_request(targets, padded_length=24, models=[1, 2, 3])
+request = make_request(targets, bucket_edges=[24], models=[1, 2, 3])
 session = alphafold2.start(request, msas, Path(weights), Path(cache))
 pdbs = [item.pdb for target in targets for item in session.predict(target, msas[target.result_key])]
 print(json.dumps({"compilations": session.compilations, "misses": session.cache_misses, "pdbs": pdbs}))
@@ -59,7 +59,7 @@ def test_predictions_have_alphafolds_names_scores_and_shapes(
 ) -> None:
     target = make_target("x", SEQUENCES[2])
     msas = chain_msas(target, 12)
-    request = make_request([target], padded_length=24, models=[2, 1], num_seeds=2, num_recycle=1)
+    request = make_request([target], bucket_edges=[24], models=[2, 1], num_seeds=2, num_recycle=1)
     session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
     predictions = session.predict(target, msas)
     assert [(item.name, item.seed) for item in predictions] == [
@@ -130,7 +130,7 @@ def test_templates_are_read_where_the_model_reads_them(weights_folder: Path, com
     target = make_target("t", sequence)
     without = chain_msas(target, 12)
     with_ = TargetMsas(chains=[ChainMsa(without.chains[0].a3m, templates=templates_npz(sequence))])
-    request = make_request([target], padded_length=24, models=[1, 3], use_templates=True)
+    request = make_request([target], bucket_edges=[24], models=[1, 3], use_templates=True)
     session = alphafold2.start(request, {target.result_key: with_}, weights_folder, compile_cache)
     one, three = session.predict(target, with_)
     other_one, other_three = session.predict(target, without)

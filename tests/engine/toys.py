@@ -31,7 +31,7 @@ def make_target(name: str, *chains: str) -> TargetInput:
 
 
 def make_request(
-    targets: Sequence[TargetInput], padded_length: int | None = None, **settings: Any
+    targets: Sequence[TargetInput], bucket_edges: Sequence[int] = (), **settings: Any
 ) -> FoldRequest:
     """A request for a small prediction in float32."""
     small = {"models": [1], "num_recycle": 0, "precision": "float32"}
@@ -40,7 +40,7 @@ def make_request(
         engine="alphafold2",
         alphafold2=AlphaFold2Settings.model_validate(small | settings),
         recipe="0" * 16,
-        padded_length=padded_length,
+        bucket_edges=list(bucket_edges),
         targets=list(targets),
     )
 

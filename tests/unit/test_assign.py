@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, product
@@ -16,6 +17,10 @@ from snakefold.cost.model import CostModel
 from snakefold.cost.work import Work
 from snakefold.plan.assign import Assignment, Bucket, Demand, InfeasibleError, Limits, assign
 from snakefold.plan.assign_infeasible import without_longest
+from snakefold.plan.assign_problem import SECOND, SHARED_SECONDS
+from snakefold.plan.assign_types import Sizes
+from snakefold.plan.batches import Batch, cut_batches
+from snakefold.plan.join import measure_with
 
 MODEL = CostModel()
 #: Of a run's total: what the solver's gap and the batches of split buckets may make of a relaxed limit.
@@ -67,23 +72,35 @@ def filled(buckets: Sequence[Bucket], lengths: Sequence[int]) -> list[tuple[Buck
     return result
 
 
-def seconds_of(bucket: Bucket, lengths: Sequence[int], work: Work, one: GpuClass) -> tuple[float, int]:
-    """Worker seconds of a bucket without start-ups, and its batches; one target at a time."""
+def seconds_of(bucket: Bucket, lengths: Sequence[int], work: Work, one: GpuClass) -> float:
+    """Worker seconds of a bucket without start-ups and loads; one target at a time."""
     total = 0.0
     for length in lengths:
         shape = bucket.padded_length or length
         total += float(MODEL.predict_seconds([shape], work, one)[0])
         total += float(MODEL.relax_seconds([length], work, one)[0])
     shapes = [bucket.padded_length] if bucket.padded_length else sorted(set(lengths))
-    total += sum(float(MODEL.compile_seconds([shape], work, one)[0]) for shape in shapes)
-    batches = -(-len(lengths) // bucket.batch_targets)
-    return total + batches * MODEL.load_seconds(work, one), batches
+    return total + sum(float(MODEL.compile_seconds([shape], work, one)[0]) for shape in shapes)
+
+
+def cut(plan: Assignment, demands: Sequence[Demand]) -> list[Batch]:
+    """The batches that a run would make of the plan."""
+    lengths = np.concatenate([np.repeat(one.lengths, one.counts) for one in demands])
+    complexes = np.repeat([one.complexes for one in demands], [one.counts.sum() for one in demands])
+    measure = measure_with(CLASSES, {one.complexes: one.work for one in demands}, MODEL)
+    return cut_batches(
+        lengths,
+        complexes,
+        np.arange(len(lengths)),
+        plan.buckets,
+        plan.sizes or Sizes(100, 50_000, np.inf),
+        measure=measure if plan.sizes else None,
+    )
 
 
 def checked(plan: Assignment, demands: Sequence[Demand], allowed: Limits) -> None:
-    """Everything that must hold for a plan, counted independently."""
+    """Everything that must hold for a plan, counted independently; batches as a run cuts them."""
     seconds = dict.fromkeys(allowed.workers, 0.0)
-    batches = dict.fromkeys(allowed.workers, 0)
     named = {item.name: item for item in CLASSES}
     for one in demands:
         mine = [bucket for bucket in plan.buckets if bucket.complexes == one.complexes]
@@ -93,11 +110,12 @@ def checked(plan: Assignment, demands: Sequence[Demand], allowed: Limits) -> Non
             assert max(members) <= shape
             memory = named[bucket.gpu].memory_gb
             assert memory is None or float(MODEL.memory_gb([shape], one.work)[0]) <= memory
-            taken, number = seconds_of(bucket, members, one.work, named[bucket.gpu])
-            seconds[bucket.gpu] += taken
-            batches[bucket.gpu] += number
+            seconds[bucket.gpu] += seconds_of(bucket, members, one.work, named[bucket.gpu])
+    batches = Counter(batch.gpu for batch in cut(plan, demands))
     for name, one in named.items():
         if name in seconds:
+            # The parameters of monomers and of complexes are equally long to load here.
+            seconds[name] += batches[name] * MODEL.load_seconds(demands[0].work, one)
             seconds[name] += MODEL.start_seconds(one) * min(batches[name], allowed.workers[name])
             assert plan.seconds.get(name, 0.0) == pytest.approx(seconds[name])
             assert seconds[name] <= allowed.workers[name] * plan.wall_seconds * (1 + 1e-9)
@@ -161,35 +179,29 @@ def cuts(lengths: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
             yield list(zip((0, *chosen), (*chosen, len(lengths)), strict=True))
 
 
-def best_of_all(one: Demand, classes: Sequence[GpuClass], workers: int) -> float:
-    """Least dollars over all intervals and classes, batches as full as 1800 seconds allow, whole buckets."""
+def best_of_all(one: Demand, classes: Sequence[GpuClass]) -> float:
+    """Least cost of all intervals and classes, each interval with its share of the batches' loads."""
     best = np.inf
-    costs: dict[tuple[int, int, str], tuple[float, int]] = {}
+    costs: dict[tuple[int, int, str], float] = {}
+    cheapest = min(item.dollars_per_second for item in classes)
     for low, high in combinations(range(len(one.lengths) + 1), 2):
         edge = int(one.lengths[high - 1])
         members = np.repeat(one.lengths[low:high], one.counts[low:high]).tolist()
         for item in classes:
             if float(MODEL.memory_gb([edge], one.work)[0]) > (item.memory_gb or np.inf):
                 continue
-            single = sum(
-                float(part([edge], one.work, item)[0])
-                for part in (MODEL.predict_seconds, MODEL.relax_seconds, MODEL.compile_seconds)
+            seconds = seconds_of(
+                Bucket(False, edge, members[0], edge, len(members), item.name, 1), members, one.work, item
             )
-            size = max(1, min(100, 50_000 // edge, int(1800 // single)))
-            bucket = Bucket(False, edge, members[0], edge, len(members), item.name, size)
-            costs[low, high, item.name] = seconds_of(bucket, members, one.work, item)
+            batches = len(members) * min(
+                1.0, MODEL.predict_seconds([edge], one.work, item)[0] / SHARED_SECONDS
+            )
+            seconds += batches * MODEL.load_seconds(one.work, item)
+            costs[low, high, item.name] = seconds * (item.dollars_per_second + SECOND * cheapest)
     for intervals in cuts(one.lengths.tolist()):
         for chosen in product(classes, repeat=len(intervals)):
             keys = [(*cut, item.name) for cut, item in zip(intervals, chosen, strict=True)]
-            if not all(key in costs for key in keys):
-                continue
-            cost = 0.0
-            for item in classes:
-                mine = [costs[key] for key in keys if key[2] == item.name]
-                starts = min(workers, sum(batches for _, batches in mine))
-                seconds = sum(taken for taken, _ in mine) + starts * MODEL.start_seconds(item)
-                cost += seconds * item.dollars_per_second
-            best = min(best, cost)
+            best = min(best, sum(costs.get(key, np.inf) for key in keys))
     return float(best)
 
 
@@ -202,12 +214,31 @@ def best_of_all(one: Demand, classes: Sequence[GpuClass], workers: int) -> float
 def test_no_other_buckets_or_classes_are_cheaper(counts: dict[int, int], number: int, workers: int) -> None:
     lengths = [length for length, times in counts.items() for _ in range(times)]
     classes = CLASSES[-number:]
-    plan = assign([demand(lengths)], classes, MODEL, limits(workers))
-    best = best_of_all(demand(lengths), classes, workers)
-    # Start-ups are the only part that the choice of classes does not see as a whole.
-    slack = sum(MODEL.start_seconds(one) * workers * one.dollars_per_second for one in classes[1:])
-    assert best * (1 - 1e-6) <= plan.dollars * (1 + 1e-6)
-    assert plan.dollars <= best * (1 + 2e-4) + slack
+    demands = [demand(lengths)]
+    plan = assign(demands, classes, MODEL, limits(workers))
+    assert plan.bound == pytest.approx(best_of_all(demands[0], classes))
+    # What batches are not full, and start-ups: the only parts that the choice does not see as a whole.
+    dearest = max(item.dollars_per_second for item in classes) * (1 + SECOND)
+    batches = len(cut(plan, demands))
+    slack = batches * MODEL.load_seconds(Work(), LARGE) + number * workers * MODEL.start_seconds(LARGE)
+    assert plan.bound * (1 - 1e-6) <= plan.objective <= plan.bound + slack * dearest
+
+
+@pytest.mark.parametrize("number", [90, 1000])
+@pytest.mark.parametrize("gpu_class", [MIDDLE, LARGE], ids=lambda item: item.name)
+def test_sorting_and_padding_by_ten_is_no_cheaper_on_one_class(gpu_class: GpuClass, number: int) -> None:
+    lengths = [length for length in spread(number) if length <= 1400]
+    ordered, shapes = sorted(lengths), [0]
+    for length in ordered:
+        shapes.append(shapes[-1] if length <= shapes[-1] else length + 10)
+    work, batches = Work(), -(-len(lengths) // 100)
+    seconds = MODEL.predict_seconds(shapes[1:], work, gpu_class).sum()
+    seconds += MODEL.relax_seconds(ordered, work, gpu_class).sum()
+    seconds += MODEL.compile_seconds(sorted(set(shapes[1:])), work, gpu_class).sum()
+    seconds += batches * MODEL.load_seconds(work, gpu_class)
+    seconds += min(batches, 20) * MODEL.start_seconds(gpu_class)
+    plan = assign([demand(lengths)], [gpu_class], MODEL, limits(20))
+    assert plan.dollars < seconds * gpu_class.dollars_per_second
 
 
 def test_a_price_of_nothing_saves_seconds() -> None:

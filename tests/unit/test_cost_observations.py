@@ -65,7 +65,7 @@ def results(tmp_path: Path) -> Path:
         relax=RelaxSettings(max_iterations=20),
         recipe="0" * 16,
         rehearsal=True,
-        padded_length=64,
+        bucket_edges=[48, 64],
         targets=list(targets.values()),
     )
     parts = ("predict_a", "predict_b", "predict", "compile", "relax", "cpu")
@@ -119,7 +119,8 @@ def results(tmp_path: Path) -> Path:
 def test_parts_of_what_was_computed(results: Path) -> None:
     found = read_observations(results)
     short, long = found.targets
-    assert (short.target, short.length, short.padded_length, short.gpu) == ("short", 40, 64, "local")
+    assert (short.target, short.length, short.padded_length, short.gpu) == ("short", 40, 48, "local")
+    assert (long.length, long.padded_length) == (60, 64)
     assert (short.network, short.compile, short.features, short.relax) == pytest.approx((4.0, 20.0, 1.5, 5.0))
     assert (long.network, long.compile, long.features, long.relax) == pytest.approx((5.0, 0.0, 1.0, 7.0))
     assert short.cpu == 44.0
@@ -212,4 +213,4 @@ def test_a_batch_without_failures_says_how_long_it_loaded(results: Path) -> None
     packed.write_bytes(archive.pack(files))
     (batch,) = read_observations(results).batches
     # 48 s in all, 43.5 of them the targets', of which the first took 0.25 s more than usual.
-    assert (batch.wall, batch.load, batch.targets, batch.shapes) == pytest.approx((48.0, 4.75, 2, 1))
+    assert (batch.wall, batch.load, batch.targets, batch.shapes) == pytest.approx((48.0, 4.75, 2, 2))

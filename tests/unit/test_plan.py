@@ -97,7 +97,7 @@ def test_refusals_are_written_in_full(tmp_path: Path) -> None:
 def test_batches_hold_what_a_request_needs(tmp_path: Path) -> None:
     plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan")
     rows = table(tmp_path / "plan" / "batches.tsv")
-    assert [row["padded_length"] for row in rows][-1] == ""
+    assert [row["bucket_edges"] for row in rows][-1] == ""
     for row in rows:
         batch = read_batch(tmp_path / "plan", row["batch"])
         chains = len(batch.targets[0].target.chains)
@@ -109,10 +109,12 @@ def test_batches_hold_what_a_request_needs(tmp_path: Path) -> None:
             batch=batch.batch,
             engine="alphafold2",
             recipe=batch.recipe,
-            padded_length=batch.padded_length,
+            bucket_edges=batch.bucket_edges,
             targets=[planned.target for planned in batch.targets],
         )
-        assert request.padded_length is None or request.padded_length >= int(row["longest"])
+        assert not request.bucket_edges or request.bucket_edges[-1] >= int(row["longest"])
+        assert row["bucket_edges"] == ",".join(map(str, request.bucket_edges))
+        assert row["complexes"] == str(chains > 1)
 
 
 def test_chains_are_searched_once_and_before_their_batch(tmp_path: Path) -> None:
@@ -299,7 +301,7 @@ def test_given_edges_win_and_longer_targets_keep_their_length(tmp_path: Path) ->
 )
 def test_what_cannot_be_padded_is_not(values: dict[str, Any], tmp_path: Path) -> None:
     plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan", **values)
-    assert {row["padded_length"] for row in table(tmp_path / "plan" / "batches.tsv")} == {""}
+    assert {row["bucket_edges"] for row in table(tmp_path / "plan" / "batches.tsv")} == {""}
 
 
 def test_tables_survive_hostile_headers(tmp_path: Path) -> None:
@@ -395,9 +397,9 @@ def test_prices_are_the_models_and_add_up(tmp_path: Path) -> None:
     rows = read_rows(tmp_path / "plan")
     assert sum(row.targets for row in rows) == len(lengths) + 1
     for row in rows:
-        gpu, work = gpus[row.gpu], made.works[row.padded_length is None]
+        gpu, work = gpus[row.gpu], made.works[row.complexes]
         own = [target for target in targets if target["batch"] == row.batch]
-        edge = [row.padded_length or int(target["length"]) for target in own]
+        edge = [int(target["bucket"] or target["length"]) for target in own]
         seconds = (
             made.model.start_seconds(gpu)
             + made.model.load_seconds(work, gpu)

@@ -6,6 +6,7 @@ import math
 import re
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -13,18 +14,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from snakefold.config import MsaSettings
+from snakefold.cost.gpus import GpuClass
+from snakefold.cost.model import CostModel
+from snakefold.cost.work import Work
+from snakefold.padding import padded_length, padded_lengths
 from snakefold.plan.alignments import chunk_sizes
-from snakefold.plan.assign import Bucket
+from snakefold.plan.assign import Assignment, Bucket
+from snakefold.plan.assign_types import Sizes
 from snakefold.plan.batches import FETCHED_RESIDUES, Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.buckets import (
     A100_SECONDS,
     COMPILE_SECONDS,
     bucket_edges,
-    padded_length,
     predict_seconds,
 )
+from snakefold.plan.join import Piece, cut_bucket, join, target_seconds
 
 
 def cost(lengths: list[int], edges: list[int], compile_seconds: float) -> float:
@@ -93,14 +100,30 @@ def bucket(count: int, shortest: int, longest: int, **values: Any) -> Bucket:
     return Bucket(count=count, shortest=shortest, longest=longest, **given)
 
 
-def cut(lengths: list[int], buckets: list[Bucket], **limits: int) -> list[Batch]:
+def cut(
+    lengths: list[int],
+    buckets: Sequence[Bucket],
+    *,
+    targets: int = 1000,
+    residues: int = 100_000,
+    seconds: float | None = None,
+) -> list[Batch]:
+    """Batches; with `seconds` given neighbouring buckets share them, at 1 s a target and 2 s a shape."""
     return cut_batches(
         np.array(lengths),
         np.zeros(len(lengths), dtype=bool),
         np.arange(len(lengths)),
         buckets,
-        **{"max_targets": 1000, "max_residues": 100_000, **limits},
+        Sizes(targets, residues, math.inf if seconds is None else seconds),
+        measure=None if seconds is None else one_and_two,
     )
+
+
+def one_and_two(
+    bucket: Bucket, lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Seconds of a target, and of its shape."""
+    return np.full(len(lengths), 1.0), np.full(len(lengths), 2.0)
 
 
 @st.composite
@@ -133,9 +156,12 @@ def sets_in_buckets(draw: st.DrawFn) -> tuple[list[int], list[bool], list[Bucket
     return lengths, complexes, buckets
 
 
-@given(sets_in_buckets(), st.integers(1, 10), st.integers(1, 5000))
+@given(sets_in_buckets(), st.integers(1, 10), st.integers(1, 5000), st.one_of(st.none(), st.integers(1, 30)))
 def test_every_target_is_in_one_batch_within_the_limits(
-    given_set: tuple[list[int], list[bool], list[Bucket]], max_targets: int, max_residues: int
+    given_set: tuple[list[int], list[bool], list[Bucket]],
+    max_targets: int,
+    max_residues: int,
+    seconds: int | None,
 ) -> None:
     lengths, complexes, buckets = given_set
     # Numbers that are targets of the store, between those to cut, must not get in.
@@ -146,50 +172,151 @@ def test_every_target_is_in_one_batch_within_the_limits(
         all_complexes.astype(bool),
         members,
         buckets,
-        max_targets=max_targets,
-        max_residues=max_residues,
+        Sizes(max_targets, max_residues, seconds or math.inf),
+        measure=None if seconds is None else one_and_two,
     )
     assert sorted(member for batch in batches for member in batch.members) == members.tolist()
     assert len({batch.name for batch in batches}) == len(batches)
     for batch in batches:
         own = [int(all_lengths[member]) for member in batch.members]
-        sizes = [batch.padded_length or length for length in own]
+        sizes = [padded_length(length, batch.bucket_edges) for length in own]
         assert len(sizes) <= max_targets
         assert sum(sizes) <= max_residues or len(sizes) == 1
-        assert max(own) <= (batch.padded_length or max(own))
+        pieces = set(sizes) if batch.bucket_edges else {0}
+        assert not batch.bucket_edges or pieces == set(batch.bucket_edges)
+        if seconds is None:
+            assert len(pieces) == 1
+        elif len(pieces) > 1:
+            assert len(own) + 2 * len(pieces) <= seconds
+        edges = {each.padded_length for each in buckets if each.gpu == batch.gpu}
+        assert set(batch.bucket_edges) <= edges
         (several,) = {bool(all_complexes[member]) for member in batch.members}
         assert own == sorted(own)
         # The pattern of contracts.FoldRequest.batch, and of the workflow's rules.
         assert re.fullmatch(r"[bc][0-9]{4,}-l[0-9]{4,}", batch.name)
         assert batch.name.startswith("c" if several else "b")
-        assert batch.name.endswith(f"-l{batch.padded_length or max(own):04d}")
+        assert batch.name.endswith(f"-l{max(sizes):04d}")
     counts = Counter(dict.fromkeys("ab", 0))
     for batch in batches:
         counts[batch.gpu] += len(batch.members)
     for each in buckets:
         counts[each.gpu] -= each.count
     assert set(counts.values()) == {0}
-    edges_in_order = [batch.padded_length for batch in batches if batch.padded_length is not None]
-    assert edges_in_order == sorted(edges_in_order)
+    largest = [batch.bucket_edges[-1] for batch in batches if batch.bucket_edges]
+    assert largest == sorted(largest)
 
 
 def test_batches_are_as_full_as_the_limits_allow_and_equal() -> None:
-    batches = cut([20] * 7, [bucket(7, 20, 20)], max_targets=3)
+    batches = cut([20] * 7, [bucket(7, 20, 20)], targets=3)
     assert [len(batch.members) for batch in batches] == [3, 3, 1]
-    batches = cut([20] * 10, [bucket(10, 20, 20)], max_targets=7)
+    batches = cut([20] * 10, [bucket(10, 20, 20)], targets=7)
     assert [len(batch.members) for batch in batches] == [5, 5]
-    batches = cut([20] * 7, [bucket(7, 20, 20, padded_length=25)], max_residues=60)
+    batches = cut([20] * 7, [bucket(7, 20, 20, padded_length=25)], residues=60)
     assert [len(batch.members) for batch in batches] == [2, 2, 2, 1]
     assert [batch.name for batch in batches] == [f"b000{number}-l0025" for number in (1, 2, 3, 4)]
 
 
 def test_large_sets_have_large_batches_and_small_sets_keep_theirs() -> None:
-    buckets = [bucket(100, 20, 20, batch_targets=3), bucket(1000, 30, 30, batch_targets=10)]
-    assert coarsened(buckets, 134) == buckets
+    buckets = (bucket(100, 20, 20, batch_targets=3), bucket(1000, 30, 30, batch_targets=10))
+    plan = Assignment(buckets, {}, 0.0, 0.0, 0.0, 0.0, Sizes(1000, 100_000, 10.0))
+    assert coarsened(plan, 134) == plan
     lengths = [20] * 100 + [30] * 1000
-    assert len(cut(lengths, coarsened(buckets, 40))) <= 40
-    limited = cut(lengths, coarsened(buckets, 40), max_targets=20)
+    coarse = coarsened(plan, 40)
+    assert coarse.sizes == Sizes(1000, 100_000, 40.0)
+    assert len(cut(lengths, coarse.buckets)) <= 40
+    limited = cut(lengths, coarse.buckets, targets=20)
     assert max(len(batch.members) for batch in limited) <= 20
+
+
+def test_sizes_chosen_for_a_deadline_stay() -> None:
+    plan = Assignment((bucket(100, 20, 20, batch_targets=3),), {}, 0.0, 0.0, 0.0, 0.0, None)
+    assert coarsened(plan, 2) == plan
+
+
+def test_small_neighbours_share_a_batch_and_full_buckets_stay_as_they_are() -> None:
+    lengths = [10, 20, 20, *[30] * 20, 40, 50, 60]
+    buckets = [
+        bucket(1, 10, 10),
+        bucket(2, 20, 20),
+        bucket(20, 30, 30, batch_targets=10),
+        bucket(1, 40, 40),
+        bucket(1, 50, 50, gpu="other"),
+        bucket(1, 60, 60),
+    ]
+    batches = cut(lengths, buckets, seconds=12)
+    assert [(batch.name, batch.bucket_edges, len(batch.members)) for batch in batches] == [
+        ("b0001-l0020", (10, 20), 3),
+        ("b0002-l0030", (30,), 10),
+        ("b0003-l0030", (30,), 10),
+        ("b0004-l0050", (50,), 1),
+        ("b0005-l0060", (40, 60), 2),
+    ]
+    assert {batch.gpu for batch in batches} == {"local", "other"}
+
+
+def test_targets_at_their_own_length_share_batches_too() -> None:
+    lengths = [10, 10, 20, 30]
+    buckets = [bucket(2, 10, 10, padded_length=None), bucket(2, 20, 30, padded_length=None)]
+    (batch,) = cut(lengths, buckets, seconds=4 + 3 * 2)
+    assert (batch.name, batch.bucket_edges, batch.members) == ("c0001-l0030", (), (0, 1, 2, 3))
+    assert len(cut(lengths, buckets, seconds=9)) == 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9), st.sampled_from("ab")), max_size=9),
+    st.integers(1, 12),
+    st.integers(1, 30),
+)
+def test_no_way_to_join_neighbours_makes_fewer_batches(
+    parts: list[tuple[int, int, str]], targets: int, seconds: int
+) -> None:
+    pieces = [
+        Piece(bucket(count, 10, 10 + place, gpu=gpu), 0, count, 10, float(taken))
+        for place, (count, taken, gpu) in enumerate(parts)
+    ]
+    joined = join(pieces, Sizes(targets, 10_000, seconds))
+    assert sorted(id(piece) for batch in joined for piece in batch) == sorted(map(id, pieces))
+    for gpu in "ab":
+        own = [piece for piece in pieces if piece.bucket.gpu == gpu]
+        fewest = min((len(cuts) + 1 for cuts in ways(own, targets, seconds)), default=0)
+        assert sum(batch[0].bucket.gpu == gpu for batch in joined) == fewest
+
+
+def ways(pieces: Sequence[Piece], targets: int, seconds: float) -> Iterator[tuple[int, ...]]:
+    """All places to cut a row of pieces at, so that what shares a batch fits one."""
+    for number in range(len(pieces)):
+        for cuts in combinations(range(1, len(pieces)), number):
+            batches = [pieces[low:high] for low, high in zip((0, *cuts), (*cuts, len(pieces)), strict=True)]
+            if all(
+                len(batch) == 1
+                or (
+                    sum(each.stop for each in batch) <= targets
+                    and sum(each.seconds for each in batch) <= seconds
+                )
+                for batch in batches
+            ):
+                yield cuts
+
+
+@pytest.mark.parametrize("pads", [True, False])
+def test_seconds_of_a_piece_are_the_models(pads: bool) -> None:
+    lengths = np.array([100, 120, 120, 150, 150])
+    one = bucket(5, 100, 150, padded_length=160 if pads else None, batch_targets=3)
+    model, work = CostModel(), Work()
+    gpu = GpuClass(
+        name="local", title="", memory_gb=None, dollars_per_second=0.0, speed=0.5, speed_source="test"
+    )
+    pieces = cut_bucket(
+        one, lengths, Sizes(100, 10_000, 1.0), lambda *given: target_seconds(*given, work, gpu, model)
+    )
+    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 3), (3, 5)]
+    for piece in pieces:
+        own = lengths[piece.start : piece.stop]
+        shapes = padded_lengths(own, [160] if pads else [])
+        assert piece.residues == shapes.sum()
+        expected = model.predict_seconds(shapes, work, gpu).sum() + model.relax_seconds(own, work, gpu).sum()
+        expected += model.compile_seconds(np.unique(shapes), work, gpu).sum()
+        assert piece.seconds == pytest.approx(expected)
 
 
 def test_targets_fill_the_buckets_of_an_edge_in_their_order() -> None:

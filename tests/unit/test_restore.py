@@ -38,7 +38,6 @@ def batch(name: str = "s0001", *, msas: bool = False) -> PlannedBatch:
         recipe=FOLD,
         msa_recipes=dict.fromkeys(keys.values(), MSA) if msas else {},
         rehearsal=True,
-        padded_length=None,
         chunks=[],
         targets=targets,
     )

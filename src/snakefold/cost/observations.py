@@ -19,6 +19,7 @@ from snakefold.contracts import FoldRequest, ModelPreset, TargetInput, TargetOut
 from snakefold.cost.msa import database_sizes
 from snakefold.cost.work import OFFICIAL_BLOCKS, Work, work_of_request
 from snakefold.errors import SnakefoldError
+from snakefold.padding import padded_length
 from snakefold.plan.files import read_chunk
 
 #: Class of what ran on this machine without being told where.
@@ -267,7 +268,7 @@ def _computed_length(request: FoldRequest, target: TargetInput) -> int:
     pads = request.engine == "alphafold2" and len(target.chains) == 1
     if not pads or request.alphafold2.model_preset is ModelPreset.MULTIMER:
         return target.length
-    return max(target.length, request.padded_length or 0)
+    return padded_length(target.length, request.bucket_edges)
 
 
 def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSeconds]:

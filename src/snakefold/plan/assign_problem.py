@@ -13,13 +13,15 @@ from snakefold.cost.model import CostModel
 from snakefold.plan.assign_program import Key, Terms, solve
 from snakefold.plan.assign_relaxed import Relaxed, relax
 from snakefold.plan.assign_result import assignment_of, buckets_of
-from snakefold.plan.assign_tables import Sizes, Table, all_bars, cheapest_bars, make_table
-from snakefold.plan.assign_types import Assignment, Demand, Limits
+from snakefold.plan.assign_tables import Table, all_bars, cheapest_bars, make_table
+from snakefold.plan.assign_types import Assignment, Demand, Limits, Sizes
 
 Objective = Literal["cost", "time"]
 
-#: Seconds of prediction in one batch at the most, unless a single target takes longer. The shorter ones
-#: are tried under a deadline, where the last batches to end decide.
+#: Seconds of prediction in one batch at the most, unless a single target takes longer. With no limit that
+#: binds, waiting for the last batches costs nothing: what is lost with a worker bounds them.
+SHARED_SECONDS = 3600.0
+#: Those that are tried under a limit, where the last batches to end decide.
 BATCH_SECONDS = (1800.0, 600.0, 200.0)
 #: What a second counts beside the cheapest price, so that no plan wastes seconds that cost nothing.
 SECOND = 1e-4
@@ -45,7 +47,7 @@ class Problem:
         """The best assignment over the sizes of batches, None if there is none."""
         if not self.demands:
             return Assignment((), {gpu.name: 0.0 for gpu in self.classes}, 0.0, 0.0, 0.0, 0.0)
-        whole = self._tables(BATCH_SECONDS[0])
+        whole = self._tables(SHARED_SECONDS, shared=True)
         if not all(table.allowed.any(axis=0).all() for table in whole):
             return None
         simple = self._unlimited(whole, self._terms(0.0))
@@ -78,17 +80,20 @@ class Problem:
                 return replace(found, bound=min(other.bound for other, _, _ in tried))
         return None
 
-    def _tables(self, seconds: float) -> list[Table]:
-        sizes = Sizes(self.max_targets, self.max_residues, seconds)
+    def _sizes(self, seconds: float) -> Sizes:
+        return Sizes(self.max_targets, self.max_residues, seconds)
+
+    def _tables(self, seconds: float, *, shared: bool = False) -> list[Table]:
         return [
             make_table(
                 number,
                 demand,
                 self.classes,
                 self.model,
-                sizes,
+                self._sizes(seconds),
                 edges=self.edges,
                 deadline=self.limits.deadline,
+                shared=shared,
             )
             for number, demand in enumerate(self.demands)
         ]
@@ -125,7 +130,7 @@ class Problem:
         return replace(terms, deadline=deadline, budget=budget, tail=tail)
 
     def _unlimited(self, tables: Sequence[Table], terms: Terms) -> Assignment:
-        """The cheapest plan if there were no limits."""
+        """The cheapest plan if there were no limits: buckets share batches."""
         bound = sum(cheapest_bars(table, terms.rates)[1] for table in tables)
         plans = []
         for starts in (np.zeros_like(terms.starts), terms.starts):
@@ -136,7 +141,8 @@ class Problem:
                     counts[table.number, start, stop] = tuple(
                         number if gpu == chosen else 0 for gpu in range(len(self.classes))
                     )
-            plans.append(self._figures(counts, tables, terms, "cost", bound))
+            sizes = self._sizes(SHARED_SECONDS)
+            plans.append(self._figures(counts, tables, terms, "cost", bound, sizes=sizes))
         return min(plans, key=lambda plan: plan.objective)
 
     def _figures(
@@ -146,9 +152,11 @@ class Problem:
         terms: Terms,
         objective: Objective,
         bound: float,
+        *,
+        sizes: Sizes | None = None,
     ) -> Assignment:
         buckets = buckets_of(counts, tables, self.classes)
-        plan = assignment_of(buckets, self.demands, self.classes, self.model, self.limits)
+        plan = assignment_of(buckets, self.demands, self.classes, self.model, self.limits, sizes=sizes)
         cost = sum(terms.rates[i] * plan.seconds[gpu.name] for i, gpu in enumerate(self.classes))
         value = float(cost) if objective == "cost" else plan.wall_seconds
         return replace(plan, objective=value, bound=bound)

@@ -9,7 +9,8 @@ import numpy as np
 from snakefold.cost.gpus import GpuClass
 from snakefold.cost.model import CostModel
 from snakefold.plan.assign_tables import Ints, Table
-from snakefold.plan.assign_types import Assignment, Bucket, Demand, Limits
+from snakefold.plan.assign_types import Assignment, Bucket, Demand, Limits, Sizes
+from snakefold.plan.join import Piece, cut_bucket, join, measure_with, target_seconds
 
 Key = tuple[int, int, int]
 
@@ -60,29 +61,46 @@ def assignment_of(
     classes: Sequence[GpuClass],
     model: CostModel,
     limits: Limits,
+    *,
+    sizes: Sizes | None = None,
 ) -> Assignment:
     """Seconds, dollars and wall seconds of the buckets; `objective` and `bound` are left at 0.
 
     Every batch loads, every bucket compiles once for each shape, every worker of a class that has a batch for
     it starts once. `wall_seconds` holds whatever the order of the batches (see `assign_program.solve`).
+
+    Args:
+        sizes: of the batches that neighbouring buckets share; None if each is of one bucket.
     """
     named = {gpu.name: gpu for gpu in classes}
     seconds = dict.fromkeys(named, 0.0)
     batches = dict.fromkeys(named, 0)
     tails = dict.fromkeys(named, 0.0)
+    works = {demand.complexes: demand.work for demand in demands}
+    pieces: list[Piece] = []
+    measure = measure_with(classes, works, model)
     for demand, row in zip(demands, buckets, strict=True):
         work = demand.work
         for bucket, lengths, counts in members(row, demand.lengths, demand.counts):
             gpu = named[bucket.gpu]
-            shapes = lengths if bucket.padded_length is None else np.array([bucket.padded_length])
-            each = model.predict_seconds(shapes, work, gpu) + model.relax_seconds(lengths, work, gpu)
-            compiling = float(np.sum(model.compile_seconds(shapes, work, gpu)))
+            each, shapes = target_seconds(bucket, lengths, work, gpu, model)
+            compiling = float(shapes.sum() if bucket.padded_length is None else shapes[0])
             load = model.load_seconds(work, gpu)
+            seconds[gpu.name] += float(each @ counts) + compiling
+            if sizes is not None:
+                pieces += cut_bucket(bucket, np.repeat(lengths, counts), sizes, measure)
+                continue
             number = -(-bucket.count // bucket.batch_targets)
-            seconds[gpu.name] += float(each @ counts) + compiling + number * load
+            seconds[gpu.name] += number * load
             batches[gpu.name] += number
             tail = bucket.batch_targets * float(each.max()) + compiling + load
             tails[gpu.name] = max(tails[gpu.name], tail)
+    for joined in join(pieces, sizes) if sizes is not None else ():
+        name, several = joined[0].bucket.gpu, joined[0].bucket.complexes
+        load = model.load_seconds(works[several], named[name])
+        seconds[name] += load
+        batches[name] += 1
+        tails[name] = max(tails[name], load + sum(piece.seconds for piece in joined))
     wall = 0.0
     for name, gpu in named.items():
         if not batches[name]:
@@ -101,4 +119,5 @@ def assignment_of(
         wall_seconds=wall,
         objective=0.0,
         bound=0.0,
+        sizes=sizes,
     )

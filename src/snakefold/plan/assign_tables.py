@@ -10,22 +10,14 @@ from numpy.typing import NDArray
 
 from snakefold.cost.gpus import GpuClass
 from snakefold.cost.model import CostModel
-from snakefold.plan.assign_types import Demand
+from snakefold.padding import padded_lengths
+from snakefold.plan.assign_types import Demand, Sizes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Unpadded lengths are put together into at most so many groups; a group's targets may go to several classes.
 GROUPS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What bounds a batch: targets, residues (padding included), and seconds of prediction."""
-
-    targets: int
-    residues: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +75,7 @@ class Table:
         allowed: the class has the memory (and, under a deadline, the time) for that bucket [G, D].
         reach: the first point from which a bucket that ends at the point can be worth while [D].
         load: seconds that every batch takes before its first target [G].
+        share: how much of a batch a target takes if buckets share batches, at the least [G, D].
     """
 
     number: int
@@ -99,6 +92,7 @@ class Table:
     allowed: NDArray[np.bool_]
     reach: Ints
     load: Floats
+    share: Floats | None
 
     def bar(self, start: int, stop: int) -> Bar:
         """The bucket of the points from `start` to `stop`."""
@@ -130,11 +124,17 @@ def make_table(
     *,
     edges: Sequence[int] | None,
     deadline: float | None,
+    shared: bool,
 ) -> Table:
-    """The table of a demand. With `edges` given, a bucket ends at each of them and nowhere else."""
+    """The table of a demand.
+
+    Args:
+        edges: if given, a bucket ends at each of them and nowhere else.
+        shared: buckets share batches, so that each counts only its part of a batch's load.
+    """
     lengths, counts = demand.lengths, demand.counts.astype(np.int64)
     work = demand.work
-    padded = _padded(lengths, edges if demand.pads else None)
+    padded = padded_lengths(lengths, sorted(edges) if edges and demand.pads else ())
     predict, relax, compiling = (
         np.stack([seconds(at, work, gpu) for gpu in classes])
         for seconds, at in (
@@ -153,21 +153,26 @@ def make_table(
     relaxing = np.concatenate((np.zeros((len(classes), 1)), np.cumsum(relax * counts, axis=1)), axis=1)
     relaxing = relaxing[:, np.concatenate(([0], ends + 1))]
     longest = predict[:, ends] + relax[:, ends]
+    # A longer target is a batch of its own, and no more than one.
+    share = np.minimum(1.0, predict / sizes.seconds)
     if demand.pads:
+        share = share[:, ends]
         own, compiled = predict[:, ends], compiling[:, ends]
-        single = longest + compiled
+        single, rest = longest, np.maximum(0.0, sizes.seconds - compiled)
     else:
         weight = np.diff(served)
+        share = np.add.reduceat(share * counts, begins, axis=1) / weight
         own = np.add.reduceat(predict * counts, begins, axis=1) / weight
         compiled = np.add.reduceat(compiling, begins, axis=1)
-        single = longest + compiling[:, ends]
+        # Every target may have a length of its own.
+        single, rest = longest + compiling[:, ends], np.full_like(longest, sizes.seconds)
     batch = np.minimum(
-        np.minimum(sizes.targets, sizes.residues // padded[ends]), sizes.seconds // np.maximum(single, 1e-9)
+        np.minimum(sizes.targets, sizes.residues // padded[ends]), rest // np.maximum(single, 1e-9)
     )
     batch = np.maximum(1, batch).astype(np.int64)
     allowed = fits[:, ends].copy()
     if deadline is not None:
-        allowed &= single + load[:, None] + start[:, None] <= deadline
+        allowed &= longest + compiling[:, ends] + load[:, None] + start[:, None] <= deadline
     table = Table(
         number,
         demand.complexes,
@@ -183,6 +188,7 @@ def make_table(
         allowed,
         np.zeros(len(ends), dtype=np.int64),
         load,
+        share if shared else None,
     )
     if not demand.pads or edges:
         table.reach[:] = np.arange(len(ends))
@@ -201,7 +207,8 @@ def cheapest_bars(
 
     Args:
         starts: seconds that every batch takes besides its load [G]; without them parts of batches count as
-            such, and the cost is a bound for any split of the buckets between classes.
+            such, and the cost is a bound for any split of the buckets between classes. Where buckets share
+            batches parts always count as such.
 
     Returns:
         The buckets, and their cost; no buckets and infinity if a point fits no class.
@@ -216,7 +223,10 @@ def cheapest_bars(
         low, end = int(table.reach[stop - 1]), stop - 1
         count = (table.served[stop] - table.served[low:stop])[None, :]
         batches = count / table.batch[:, end : end + 1]
-        batches = np.maximum(1.0, batches) if starts is None else np.ceil(batches)
+        if table.share is not None:
+            batches = count * table.share[:, end : end + 1]
+        else:
+            batches = np.maximum(1.0, batches) if starts is None else np.ceil(batches)
         seconds = count * table.predict[:, end : end + 1] + table.compile[:, end : end + 1]
         costs = cheapest[low:stop] - relaxed[:, low:stop] + rate * (seconds + opening * batches)
         costs += relaxed[:, stop : stop + 1]
@@ -241,15 +251,6 @@ def all_bars(table: Table) -> Iterable[tuple[int, int]]:
             yield start, stop
 
 
-def _padded(lengths: Ints, edges: Sequence[int] | None) -> Ints:
-    """The smallest edge that holds each length; the length itself without edges and above the last."""
-    if not edges:
-        return lengths
-    ordered = np.array(sorted(edges), dtype=np.int64)
-    place = np.searchsorted(ordered, lengths)
-    return np.where(place < len(ordered), ordered[np.minimum(place, len(ordered) - 1)], lengths)
-
-
 def _ends(demand: Demand, weights: Floats, padded: Ints) -> Ints:
     """Index of the last length of each point."""
     lengths = demand.lengths
@@ -265,13 +266,15 @@ def _ends(demand: Demand, weights: Floats, padded: Ints) -> Ints:
 def _reach(table: Table, start: Floats) -> Ints:
     """For every end, the first start for which some class would not gain by splitting the bucket in two.
 
-    A split costs a compilation and one more batch at the most. What it gains in a longer bucket is no less
-    than in a shorter one within it, so that the start only moves up.
+    A split costs a compilation and, unless buckets share batches, one more of these at the most. What it
+    gains in a longer bucket is no less than in a shorter one within it, so that the start only moves up.
     """
     points = len(table.last)
     reach = np.zeros((len(table.predict), points), dtype=np.int64)
     for gpu, predict in enumerate(table.predict):
-        split = table.compile[gpu] + table.load[gpu] + start[gpu]
+        split = table.compile[gpu]
+        if table.share is None:
+            split = split + table.load[gpu] + start[gpu]
         low = 0
         for end in range(points):
             while low < end:

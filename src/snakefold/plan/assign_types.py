@@ -42,6 +42,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """What bounds a batch: targets, residues (padding included), and seconds of prediction."""
+
+    targets: int
+    residues: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Bucket:
     """`count` targets of `shortest` to `longest` residues on one GPU class.
 
@@ -64,6 +73,8 @@ class Assignment:
     """The chosen buckets and what they come to: worker seconds by class, dollars, wall seconds.
 
     `bound` is the linear program's bound on the objective (dollars or seconds), to judge the gap by.
+    Neighbouring buckets of a class share batches of up to `sizes`; None where the sizes were chosen for a
+    deadline, and every batch is of one bucket.
     """
 
     buckets: tuple[Bucket, ...]
@@ -72,6 +83,7 @@ class Assignment:
     wall_seconds: float
     objective: float
     bound: float
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.plan.assign import Bucket
+from snakefold.plan.assign import Assignment, Bucket
+from snakefold.plan.assign_types import Sizes
+from snakefold.plan.join import Measure, Piece, cut_bucket, join
 
 #: Results that one local job fetches at the most: its archive is made in memory.
 FETCHED_TARGETS = 1000
@@ -22,26 +24,30 @@ MOST_BATCHES = 5000
 class Batch:
     """Targets of one job, by their index.
 
-    `padded_length` is the bucket's edge, None where every target is predicted at its own length. The name is
-    `b<number>-l<edge>` for a bucket, `c<number>-l<longest>` for targets at their own length (mostly
+    `bucket_edges` are those of its buckets, none where every target is predicted at its own length. The name
+    is `b<number>-l<largest edge>` for buckets, `c<number>-l<longest>` for targets at their own length (mostly
     complexes), `s<number>` for results of the store and `r<number>` for those of a collection. `gpu` is
     empty for the last two.
     """
 
     name: str
-    padded_length: int | None
+    bucket_edges: tuple[int, ...]
     gpu: str
     members: tuple[int, ...]
 
 
-def coarsened(buckets: Sequence[Bucket], most: int = MOST_BATCHES) -> list[Bucket]:
-    """The buckets with larger batches, if they would be cut into more than about `most`.
+def coarsened(plan: Assignment, most: int = MOST_BATCHES) -> Assignment:
+    """The plan with larger batches, if it would be cut into more than about `most`.
 
-    A large set has no use for small batches, which are there so that several workers end together.
+    A large set has no use for small batches, which are there so that several workers end together. Those that
+    were chosen for a deadline stay as they are.
     """
-    batches = sum(-(-bucket.count // bucket.batch_targets) for bucket in buckets)
+    if plan.sizes is None:
+        return plan
+    batches = sum(-(-bucket.count // bucket.batch_targets) for bucket in plan.buckets)
     factor = max(1, -(-batches // most))
-    return [replace(bucket, batch_targets=bucket.batch_targets * factor) for bucket in buckets]
+    buckets = tuple(replace(bucket, batch_targets=bucket.batch_targets * factor) for bucket in plan.buckets)
+    return replace(plan, buckets=buckets, sizes=replace(plan.sizes, seconds=plan.sizes.seconds * factor))
 
 
 def cut_batches(
@@ -49,21 +55,22 @@ def cut_batches(
     complexes: NDArray[np.bool_],
     members: NDArray[np.int64],
     buckets: Sequence[Bucket],
+    sizes: Sizes,
     *,
-    max_targets: int,
-    max_residues: int,
+    measure: Measure | None = None,
 ) -> list[Batch]:
     """Every member in exactly one batch: padded ones from the shortest to the longest, then the others.
 
-    Monomers and complexes are predicted by different networks and never share a batch. The batches of a
-    bucket are of nearly equal size, so that no job is left over with a handful of targets.
+    Monomers and complexes are predicted by different networks and never share a batch. The targets of a batch
+    are in order of length, so that one program after the other is used.
 
     Args:
         lengths, complexes: residues of every target, and whether it has several chains.
         members: indices of the targets to cut.
         buckets: what `assign` made of the lengths of these targets.
-        max_targets: targets of one batch at the most.
-        max_residues: residues of one batch at the most, padding included; a longer target runs alone.
+        sizes: what a batch has at the most, padding included; a longer target runs alone. The seconds bound
+            only the batches that neighbouring buckets share.
+        measure: what targets take; without it every batch is of one bucket.
 
     Raises:
         ValueError: the buckets are not those of these targets.
@@ -72,7 +79,7 @@ def cut_batches(
         kind: _by_length(members[complexes[members] == kind], lengths).tolist() for kind in (False, True)
     }
     taken = {False: 0, True: 0}
-    batches: list[Batch] = []
+    pieces: list[Piece] = []
     # Sorting is stable: buckets of one edge stay in the order in which the targets fill them.
     for bucket in sorted(buckets, key=_place):
         start = taken[bucket.complexes]
@@ -80,21 +87,19 @@ def cut_batches(
         inside = order[bucket.complexes][start:end]
         if len(inside) < bucket.count or any(not _fits(int(lengths[index]), bucket) for index in inside):
             raise ValueError(f"{bucket} does not hold the targets that are planned")
-        most = min(bucket.batch_targets, max_targets)
-        pieces = -(-bucket.count // most)
-        for piece in _cut(inside, lengths, bucket.padded_length, -(-bucket.count // pieces), max_residues):
-            batches.append(_named(len(batches) + 1, piece, lengths, bucket))
+        pieces += cut_bucket(bucket, lengths[inside], sizes, measure, first=start)
     if any(taken[kind] < len(order[kind]) for kind in order):
         raise ValueError("some targets are in no bucket")
-    return batches
+    joined = [[piece] for piece in pieces] if measure is None else join(pieces, sizes)
+    return [_named(number, batch, order, lengths) for number, batch in enumerate(joined, start=1)]
 
 
 def cut_fetched(prefix: str, groups: Iterable[Sequence[int]], lengths: NDArray[np.int64]) -> list[Batch]:
     """Batches of results that are there already, in the order given, so that what is added comes last."""
     batches: list[Batch] = []
     for group in groups:
-        for piece in _cut(group, lengths, None, FETCHED_TARGETS, FETCHED_RESIDUES):
-            batches.append(Batch(f"{prefix}{len(batches) + 1:04d}", None, "", tuple(piece)))
+        for piece in _cut(group, lengths):
+            batches.append(Batch(f"{prefix}{len(batches) + 1:04d}", (), "", tuple(piece)))
     return batches
 
 
@@ -110,18 +115,12 @@ def _fits(length: int, bucket: Bucket) -> bool:
     return bucket.shortest <= length <= min(bucket.longest, bucket.padded_length or length)
 
 
-def _cut(
-    indices: Sequence[int],
-    lengths: NDArray[np.int64],
-    padded_length: int | None,
-    max_targets: int,
-    max_residues: int,
-) -> list[list[int]]:
+def _cut(indices: Sequence[int], lengths: NDArray[np.int64]) -> list[list[int]]:
     pieces: list[list[int]] = []
     residues = 0
     for index in indices:
-        size = padded_length or int(lengths[index])
-        if not pieces or len(pieces[-1]) == max_targets or residues + size > max_residues:
+        size = int(lengths[index])
+        if not pieces or len(pieces[-1]) == FETCHED_TARGETS or residues + size > FETCHED_RESIDUES:
             pieces.append([])
             residues = 0
         pieces[-1].append(index)
@@ -129,7 +128,12 @@ def _cut(
     return pieces
 
 
-def _named(number: int, members: Sequence[int], lengths: NDArray[np.int64], bucket: Bucket) -> Batch:
-    letter = "c" if bucket.padded_length is None else "b"
-    longest = bucket.padded_length or int(lengths[members[-1]])
-    return Batch(f"{letter}{number:04d}-l{longest:04d}", bucket.padded_length, bucket.gpu, tuple(members))
+def _named(
+    number: int, pieces: Sequence[Piece], order: Mapping[bool, Sequence[int]], lengths: NDArray[np.int64]
+) -> Batch:
+    bucket = pieces[0].bucket
+    members = [index for piece in pieces for index in order[bucket.complexes][piece.start : piece.stop]]
+    edges = {piece.bucket.padded_length for piece in pieces if piece.bucket.padded_length is not None}
+    letter = "b" if edges else "c"
+    longest = max(edges) if edges else int(lengths[members[-1]])
+    return Batch(f"{letter}{number:04d}-l{longest:04d}", tuple(sorted(edges)), bucket.gpu, tuple(members))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from snakefold.cost.network import A100_SECONDS
 from snakefold.cost.network import a100_seconds as predict_seconds
 
-__all__ = ["A100_SECONDS", "bucket_edges", "padded_length", "predict_seconds"]
+__all__ = ["A100_SECONDS", "bucket_edges", "predict_seconds"]
 
 #: Seconds to compile the network for one more length: 22 to 33 on two CPU cores, whatever the length.
 COMPILE_SECONDS = 30.0
@@ -46,9 +45,3 @@ def bucket_edges(
         edges.append(int(distinct[end - 1]))
         end = int(previous[end])
     return edges[::-1]
-
-
-def padded_length(length: int, edges: Sequence[int]) -> int:
-    """The smallest of the ascending `edges` that holds `length`; above the last one, the length itself."""
-    place = bisect_left(edges, length)
-    return edges[place] if place < len(edges) else length

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from snakefold.contracts import Key, Model, TargetId, TargetInput
+from snakefold.contracts import BucketEdges, Key, Model, TargetId, TargetInput
 from snakefold.contracts import Sequence as Residues
 from snakefold.reuse.found import Found
 
@@ -64,18 +64,21 @@ class ChainRow:
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
-    """A row of batches.tsv; `chunks` are joined by commas, `residues` count no padding.
+    """A row of batches.tsv; `chunks` and `bucket_edges` are joined by commas, `residues` count no padding.
 
-    `gpu` is a class of resources/gpus.yaml, empty for a batch that only fetches what is there (`s…` from the
-    store, `r…` from a collection). `seconds` are expected of one worker, from its start to the end of the
-    batch: process start, parameters and compilation included; `dollars` is their price. `memory_gb` is the
-    GPU memory of its largest target; `runtime_seconds` a generous limit for a scheduler.
+    `complexes`: of several chains each; monomers otherwise. `bucket_edges` are those of
+    `contracts.FoldRequest`. `gpu` is a class of resources/gpus.yaml, empty for a batch that only fetches what
+    is there (`s…` from the store, `r…` from a collection). `seconds` are expected of one worker, from its
+    start to the end of the batch: process start, parameters and compilation included; `dollars` is their
+    price. `memory_gb` is the GPU memory of its largest target; `runtime_seconds` a generous limit for a
+    scheduler.
     """
 
     batch: str
     engine: str
     gpu: str
-    padded_length: int | None
+    complexes: bool
+    bucket_edges: str
     targets: int
     residues: int
     shortest: int
@@ -85,6 +88,11 @@ class BatchRow:
     dollars: float = 0.0
     memory_gb: float = 0.0
     runtime_seconds: int = 0
+
+    @property
+    def edges(self) -> list[int]:
+        """The bucket edges as numbers."""
+        return [int(edge) for edge in self.bucket_edges.split(",") if edge]
 
 
 class PlannedTarget(Model):
@@ -113,7 +121,7 @@ class PlannedBatch(Model):
     msa_recipes: dict[Key, str]
     paired: list[Key] = Field(default_factory=list)
     rehearsal: bool
-    padded_length: int | None
+    bucket_edges: BucketEdges = Field(default_factory=list)
     chunks: list[str]
     targets: list[PlannedTarget]
 
@@ -159,7 +167,8 @@ def _typed_row(row: Mapping[str, str]) -> BatchRow:
         batch=row["batch"],
         engine=row["engine"],
         gpu=row["gpu"],
-        padded_length=int(row["padded_length"]) if row["padded_length"] else None,
+        complexes=row["complexes"] == "True",
+        bucket_edges=row["bucket_edges"],
         **whole,
         chunks=row["chunks"],
         seconds=float(row["seconds"]),

@@ -7,6 +7,7 @@ them must fit.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +29,11 @@ from snakefold.plan.alignments import (
     find_alignments,
     search_seconds,
 )
-from snakefold.plan.assign import Bucket, Demand, Limits, assign
+from snakefold.plan.assign import Assignment, Demand, Limits, assign
+from snakefold.plan.assign_types import Sizes
 from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.files import State
+from snakefold.plan.join import measure_with
 from snakefold.plan.present import Present, find_present
 from snakefold.plan.prices import Prices, price
 from snakefold.plan.recipes import Recipes
@@ -150,7 +153,7 @@ def draft_plan(
     classes = load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
     model = load_model(config.calibration)
     works = {several: work_of(config, recipes.rehearsal, several) for several in (False, True)}
-    buckets = _assigned(
+    assigned = _assigned(
         records,
         present,
         alignments,
@@ -164,9 +167,9 @@ def draft_plan(
         records.lengths,
         records.complexes,
         to_do,
-        buckets,
-        max_targets=config.batch.max_targets,
-        max_residues=config.batch.max_residues,
+        assigned.buckets,
+        assigned.sizes or Sizes(config.batch.max_targets, config.batch.max_residues, math.inf),
+        measure=measure_with(classes, works, model) if assigned.sizes else None,
     )
     batches = [*predicted, *_fetched(records, present)]
     batch_of = np.zeros(len(records.targets), dtype=np.int64)
@@ -202,7 +205,7 @@ def _assigned(
     works: Mapping[bool, Work],
     model: CostModel,
     limits: bool,
-) -> Sequence[Bucket]:
+) -> Assignment:
     to_do = present.to_do()
     demands = []
     for several in (False, True):
@@ -217,8 +220,6 @@ def _assigned(
             and config.alphafold2.model_preset is not ModelPreset.MULTIMER
         )
         demands.append(Demand(several, pads, works[several], lengths, counts))
-    if not demands:
-        return ()
     cores = len(os.sched_getaffinity(0))
     kept = Limits(
         workers=worker_limits(config, classes, cores),
@@ -227,7 +228,7 @@ def _assigned(
         msa_seconds=search_seconds(alignments, config, model) / cores,
     )
     edges = sorted(config.batch.bucket_edges) if config.batch.bucket_edges else None
-    buckets = assign(
+    assigned = assign(
         demands,
         classes,
         model,
@@ -236,10 +237,9 @@ def _assigned(
         bucket_edges=edges,
         max_targets=config.batch.max_targets,
         max_residues=config.batch.max_residues,
-    ).buckets
-    # Under a deadline the sizes were chosen for it.
-    timed = config.deadline is not None or config.objective == "time"
-    return buckets if timed else coarsened(buckets)
+    )
+    # Larger batches could end later than what was counted.
+    return assigned if kept.deadline is not None else coarsened(assigned)
 
 
 def _fetched(records: Records, present: Present) -> list[Batch]:

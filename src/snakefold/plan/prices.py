@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from snakefold.cost.gpus import GpuClass
 from snakefold.cost.model import CostModel, Work
+from snakefold.padding import padded_lengths
 from snakefold.plan.batches import Batch
 
 #: A scheduler may end a job after so many times what the model thinks possible, and so many seconds.
@@ -65,7 +66,7 @@ def price(
             continue
         members = np.array(batch.members)
         gpu, work = gpus[batch.gpu], works[bool(complexes[members[0]])]
-        shapes = np.unique(lengths[members]) if batch.padded_length is None else [batch.padded_length]
+        shapes = np.array(batch.bucket_edges) if batch.bucket_edges else np.unique(lengths[members])
         parts = {
             "start": model.start_seconds(gpu),
             "load": model.load_seconds(work, gpu),
@@ -100,6 +101,6 @@ def _groups(
     found = []
     for kind, alike in groups.items():
         members = np.concatenate([np.array(batch.members) for batch in alike])
-        edges = np.repeat([batch.padded_length or 0 for batch in alike], [len(b.members) for b in alike])
-        found.append((kind, members, np.where(edges > 0, edges, lengths[members])))
+        padded = [padded_lengths(lengths[np.array(batch.members)], batch.bucket_edges) for batch in alike]
+        found.append((kind, members, np.concatenate(padded)))
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snakefold.errors import Refusal
 from snakefold.inputs.names import shown
+from snakefold.padding import padded_length
 from snakefold.plan.alignments import Chunk, chains_to_align
 from snakefold.plan.batches import Batch
 from snakefold.plan.files import (
@@ -66,7 +67,8 @@ def batch_rows(draft: Draft) -> Iterator[BatchRow]:
             batch=batch.name,
             engine=_engine(draft, batch),
             gpu=batch.gpu,
-            padded_length=batch.padded_length,
+            complexes=bool(draft.records.complexes[batch.members[0]]),
+            bucket_edges=",".join(map(str, batch.bucket_edges)),
             targets=len(lengths),
             residues=int(lengths.sum()),
             shortest=int(lengths.min()),
@@ -103,7 +105,7 @@ def target_rows(draft: Draft) -> Iterator[TargetRow]:
             chains=len(row.chains),
             key=row.key,
             batch=batch.name,
-            bucket=batch.padded_length,
+            bucket=padded_length(row.length, batch.bucket_edges) if batch.bucket_edges else None,
             seconds=0.0 if duplicate else float(draft.prices.seconds[index]),
             dollars=0.0 if duplicate else float(draft.prices.dollars[index]),
             source=f"{row.file}:{row.line}",
@@ -192,7 +194,7 @@ def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]])
         msa_recipes={key: recipes.paired_msa if key in paired else recipes.msa for key in sorted(chains)},
         paired=paired,
         rehearsal=_is_rehearsal(draft, batch),
-        padded_length=batch.padded_length,
+        bucket_edges=list(batch.bucket_edges),
         chunks=_chunks(draft, batch),
         targets=[_planned(draft, member, duplicates) for member in batch.members],
     )

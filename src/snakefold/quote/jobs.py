@@ -29,13 +29,14 @@ def job(row: BatchRow, gpu: GpuClass, model: CostModel, works: Mapping[bool, Wor
 
     `row.seconds` is the planner's sum; its parts are asked of the model again, the rest of it is prediction.
     """
-    work = works[row.padded_length is None]
+    work = works[row.complexes]
     mean = row.residues / row.targets
-    shapes = 1 if row.padded_length else min(row.targets, row.longest - row.shortest + 1)
+    # Without edges every length compiles: as many as there may be of them, all as long as the mean.
+    shapes = row.edges or [round(mean)] * min(row.targets, row.longest - row.shortest + 1)
     parts = {
         "start": model.start_seconds(gpu),
         "load": model.load_seconds(work, gpu),
-        "compile": shapes * float(model.compile_seconds(np.array([row.padded_length or mean]), work, gpu)[0]),
+        "compile": float(np.sum(model.compile_seconds(np.array(shapes), work, gpu))),
         "relax": row.targets * float(model.relax_seconds(np.array([mean]), work, gpu)[0]),
     }
     known = sum(parts.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from snakefold.config import Config
 from snakefold.cost.gpus import GpuClass
 from snakefold.cost.model import CostModel, Work, work_of
 from snakefold.cost.msa import database_sizes
+from snakefold.padding import padded_lengths
 from snakefold.simulate.model import PARTS
 from snakefold.simulate.work import Floats, Job
 
@@ -41,13 +42,13 @@ class Prices:
         gpu: str,
         lengths: NDArray[np.int64],
         *,
-        padded_length: int | None,
+        bucket_edges: Sequence[int],
         complexes: bool,
         searches: tuple[int, ...],
     ) -> Job:
         """A batch of targets of these lengths, in the order of prediction."""
         work, rented = self.works[complexes], self.classes[gpu]
-        shapes = lengths if padded_length is None else np.full(len(lengths), padded_length)
+        shapes = padded_lengths(lengths, bucket_edges)
         return Job(
             name,
             gpu,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,10 @@ from snakefold.contracts import ModelPreset
 from snakefold.errors import SnakefoldError
 from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assign import Demand, Limits, assign
+from snakefold.plan.assign_types import Sizes
 from snakefold.plan.batches import coarsened, cut_batches
 from snakefold.plan.files import State, read_chunk, read_rows
+from snakefold.plan.join import measure_with
 from snakefold.simulate.cluster import Cluster
 from snakefold.simulate.prices import Prices
 from snakefold.simulate.work import Floats, Workload
@@ -59,7 +62,7 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
             row.batch,
             row.gpu,
             np.sort(np.array(lengths[row.batch])),
-            padded_length=row.padded_length,
+            bucket_edges=row.edges,
             complexes=complexes[row.batch],
             searches=tuple(numbers[chunk] for chunk in row.chunks.split(",") if chunk in numbers),
         )
@@ -122,15 +125,15 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
         max_targets=config.batch.max_targets,
         max_residues=config.batch.max_residues,
     )
-    # As the plan step of a run: under a deadline the sizes were chosen for it.
-    timed = config.deadline is not None or config.objective == "time"
+    if limits.deadline is None:
+        assigned = coarsened(assigned)
     batches = cut_batches(
         lengths,
         np.zeros(len(lengths), dtype=bool),
         np.arange(len(lengths)),
-        assigned.buckets if timed else coarsened(assigned.buckets),
-        max_targets=config.batch.max_targets,
-        max_residues=config.batch.max_residues,
+        assigned.buckets,
+        assigned.sizes or Sizes(config.batch.max_targets, config.batch.max_residues, math.inf),
+        measure=measure_with(prices.classes.values(), prices.works, prices.model) if assigned.sizes else None,
     )
     order = np.concatenate([np.asarray(batch.members, dtype=np.int64) for batch in batches])
     ordered = lengths[order]
@@ -145,7 +148,7 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
                 batch.name,
                 batch.gpu,
                 ordered[at:end],
-                padded_length=batch.padded_length,
+                bucket_edges=batch.bucket_edges,
                 complexes=False,
                 searches=tuple(range(first, last + 1)),
             )

@@ -17,6 +17,7 @@ from snakefold.engines.alphafold2.runner import network_inputs, new_runner, to_p
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.base import Prediction, TargetMsas
 from snakefold.errors import Reason, TargetError
+from snakefold.padding import padded_length
 
 
 class AlphaFold2Session:
@@ -32,7 +33,7 @@ class AlphaFold2Session:
     ) -> None:
         self._settings = request.alphafold2
         self._weights = weights
-        self._padded_length = request.padded_length
+        self._edges = request.bucket_edges
         self.seconds: dict[str, float] = defaultdict(float)
         started = time.perf_counter()
         compilation.prepare(cache)
@@ -107,7 +108,7 @@ class AlphaFold2Session:
                     raw,
                     preset,
                     seed=seed,
-                    padded_length=self._padded_length,
+                    padded_length=self._length(target),
                     templates=templates,
                 )
             runner.params = self._parameters[name]
@@ -141,9 +142,13 @@ class AlphaFold2Session:
         return {group: choose(self._settings, group[0], found) for group, found in depths.items()}
 
     def _group(self, target: TargetInput) -> tuple[ModelPreset, int]:
-        preset = self._preset(target)
-        padded = 0 if preset is ModelPreset.MULTIMER else self._padded_length or 0
-        return preset, max(target.length, padded)
+        return self._preset(target), self._length(target)
+
+    def _length(self, target: TargetInput) -> int:
+        """Residues that the network computes with: multimers are not padded."""
+        if self._preset(target) is ModelPreset.MULTIMER:
+            return target.length
+        return padded_length(target.length, self._edges)
 
     def _preset(self, target: TargetInput) -> ModelPreset:
         return preset_for(self._settings.model_preset, len(target.chains))
