@@ -11,6 +11,8 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -41,7 +43,8 @@ class Client:
             headers={"Authorization": f"Bearer {key}", "User-Agent": "snakemake-executor-plugin-runpod"},
             timeout=_TIMEOUT if timeout is None else aiohttp.ClientTimeout(total=timeout),
             connector=aiohttp.TCPConnector(limit=0, limit_per_host=80, keepalive_timeout=30),
-            trust_env=True,
+            # Not `trust_env`: it would look for a .netrc with every call.
+            proxy=_proxy(base_url),
         )
 
     async def close(self) -> None:
@@ -134,6 +137,14 @@ class Client:
         if not isinstance(answer, dict):
             raise UnavailableError(f"{what}: the answer is not an object", taken=True)
         return answer
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address."""
+    parts = urlsplit(url)
+    if parts.hostname is None or proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:

@@ -193,12 +193,8 @@ class Engine:
         trip.tell(f"re-attached to job {row.job}, submitted by an earlier run or try")
         found = await queue.resume(row)
         if isinstance(found, dict):
-            self._ledger.state(row.id, found["status"])
-            if found["status"] == states.LOST:
-                trip.job = None
-                return None
-            self._bill(trip, found, None)
-            return found
+            self._note_end(trip, found, None)
+            return None if found["status"] == states.LOST else found
         async with queue.place_of_old():
             return await self._wait(trip, found)
 
@@ -280,18 +276,23 @@ class Engine:
     async def _wait(self, trip: Trip, flight: Flight) -> dict[str, Any]:
         answer = await asyncio.shield(flight.ended)
         ran = None if flight.running_since is None else time.monotonic() - flight.running_since
-        state = answer["status"]
-        self._ledger.state(flight.submission, "CANCELLED" if state == STUCK else state)
-        if state == states.LOST:
-            trip.job = None
-        else:
-            self._bill(trip, answer, ran)
+        self._note_end(trip, answer, ran)
         return answer
 
-    def _bill(self, trip: Trip, answer: dict[str, Any], ran: float | None) -> None:
+    def _note_end(self, trip: Trip, answer: dict[str, Any], ran: float | None) -> None:
+        state = answer["status"]
+        if state == states.LOST:
+            trip.job = None
+            self._ledger.state(trip.submission, state)
+            return
         bill = outcome.bill(answer, ran, seconds(trip.task.runtime, self._settings.execution_timeout))
-        self._ledger.billed(
-            trip.submission, queued=bill.queued, billed=bill.billed, start=bill.start, gpu=bill.gpu
+        self._ledger.ended(
+            trip.submission,
+            "CANCELLED" if state == STUCK else state,
+            queued=bill.queued,
+            billed=bill.billed,
+            start=bill.start,
+            gpu=bill.gpu,
         )
 
     async def _conclude(self, trip: Trip, work: Work, answer: dict[str, Any]) -> None:
@@ -299,7 +300,6 @@ class Engine:
         task, submission, state = trip.task, trip.submission, answer["status"]
         if state == states.LOST:
             raise JobError("RunPod has lost the job, each time it was sent", "lost")
-        self._ledger.state(submission, "CANCELLED" if state == STUCK else state)
         try:
             if state != states.COMPLETED:
                 raise outcome.failure(answer)

@@ -91,19 +91,25 @@ class Executor(RemoteExecutor):
         _take_sigterm()
         for job in jobs:
             self.run_job_pre(job)
-            self.run_job(job)
+        sent = [job for job in jobs if self._engine is not None and not self._wanted.isdisjoint(job.rules)]
+        problems = dict(zip(sent, self.workflow.async_run(_prepare(sent)), strict=True))
+        for job in jobs:
+            self._begin(job, problems.get(job))
 
     def run_job(self, job: Any) -> None:
+        """Not called: `run_jobs` prepares them together."""
+
+    def _begin(self, job: Any, problem: BaseException | None) -> None:
         info = SubmittedJobInfo(job)
         if self._engine is None or self._wanted.isdisjoint(job.rules):
             info.aux = {"exit_code": self._processes.start(self.format_job_exec(job))}
             self.report_job_submission(info)
             return
         try:
+            if problem is not None:
+                raise problem
             task = describe(job)
-            # What a Snakemake on the worker would do first: folders, and no stale outputs.
-            self.workflow.async_run(job.prepare())
-        except (JobError, WorkflowError, OSError) as error:
+        except Exception as error:  # of this job alone: the others go on
             self.report_job_error(info, msg=f"{error} ")
             return
         trip = self._engine.carry(task)
@@ -206,6 +212,15 @@ class Executor(RemoteExecutor):
             self._say_left(failures, "not cancelled, they run on and cost money")
         if not engine.failed and not self._lost_heart:
             engine.close_account()
+
+
+async def _prepare(jobs: list[Any]) -> list[BaseException | None]:
+    """What a Snakemake on the worker would do first: make folders, and remove stale outputs.
+
+    Groups are left alone: they will be refused.
+    """
+    work = [asyncio.sleep(0) if job.is_group() else job.prepare() for job in jobs]
+    return list(await asyncio.gather(*work, return_exceptions=True))
 
 
 def _check(engine: Engine, name: str, endpoint: str) -> None:

@@ -146,14 +146,22 @@ class Ledger:
             (REFUSED, time.time(), row, PREPARED),
         )
 
-    def billed(
-        self, row: int, *, queued: float | None, billed: float | None, start: float | None, gpu: str
+    def ended(
+        self,
+        row: int,
+        state: str,
+        *,
+        queued: float | None,
+        billed: float | None,
+        start: float | None,
+        gpu: str,
     ) -> None:
+        """The end of a job and its seconds."""
         self._db.execute(
-            "UPDATE submissions SET queued_seconds = coalesce(?, queued_seconds), "
+            "UPDATE submissions SET state = ?, changed = ?, queued_seconds = coalesce(?, queued_seconds), "
             "billed_seconds = coalesce(?, billed_seconds), start_seconds = coalesce(?, start_seconds), "
             "gpu = ? WHERE id = ?",
-            (queued, billed, start, gpu, row),
+            (state, time.time(), queued, billed, start, gpu, row),
         )
 
     def find(self, digest: str, outputs: Iterable[str]) -> Row | None:

@@ -295,6 +295,7 @@ class Queue:
 
     def _end(self, flight: Flight, answer: dict[str, Any]) -> None:
         self._moved = time.monotonic()
+        flight.state = str(answer["status"])
         self._flights.pop(flight.job, None)
         self._strangers.pop(flight.job, None)
         if not flight.ended.done():

@@ -97,7 +97,7 @@ class Transfer:
     async def _part(self, part: Part, storage: Storage | None, life: float) -> dict[str, Any]:
         given: dict[str, Any] = {"size": part.size, "sha256": part.sha256}
         if storage is None:
-            data = await asyncio.to_thread(part.path.read_bytes)
+            data = part.path.read_bytes()
             if len(data) != part.size or hashlib.sha256(data).hexdigest() != part.sha256:
                 raise JobError(f"{part.path} changed while it was read", "invalid_input")
             return {**given, "base64": base64.b64encode(data).decode()}
@@ -127,7 +127,7 @@ class Transfer:
         size, sha256 = given["size"], given["sha256"]
         if "base64" in given:
             data = _decoded(name, given["base64"])
-            await asyncio.to_thread(path.write_bytes, data)
+            path.write_bytes(data)
             found, length = hashlib.sha256(data).hexdigest(), len(data)
         else:
             storage = self._storages.get(self._stored_way() if self._automatic(work) else self._way(work))
