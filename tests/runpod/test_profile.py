@@ -1,0 +1,146 @@
+"""profiles/runpod: from `snakefold deploy apply` to a run whose predictions are on the endpoints."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from snakefold.cli import main
+from tests.emulator import EmulatorThread, ProcessWorkers, StubWorkers
+
+from .helpers import environment_of
+
+HOUSE = Path(__file__).resolve().parents[2]
+PLUGIN = HOUSE / "plugins" / "snakemake-executor-plugin-runpod" / "src"
+SECRET = "s3-secret-that-nobody-may-see"  # noqa: S105
+FASTA = ">one\nMKTAYIAKQRQISFVKSHFSRQ\n"
+
+
+class Place:
+    """A folder to run in, the profile installed, and an account with what its endpoints.yaml asks for."""
+
+    def __init__(self, service: EmulatorThread, folder: Path):
+        self.service, self.folder = service, folder
+        self.profile = folder / "config" / "snakemake" / "runpod"
+        (folder / "one.fasta").write_text(FASTA)
+        self.environment = {
+            name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ
+        } | environment_of(
+            service,
+            XDG_CONFIG_HOME=str(folder / "config"),
+            PYTHONPATH=str(PLUGIN),
+            AWS_SECRET_ACCESS_KEY=SECRET,
+        )
+        self.snakefold("profiles", "install", "--copy", "runpod")
+        self.snakefold("deploy", "apply", "--yes", "--image", "registry/worker:1", *self.file)
+
+    @property
+    def file(self):
+        return "--file", str(self.profile / "endpoints.yaml")
+
+    def snakefold(self, *arguments):
+        return self.run("-c", "import sys; from snakefold.cli import main; sys.exit(main())", *arguments)
+
+    def snakemake(self, *arguments):
+        snakefile = str(HOUSE / "workflow" / "Snakefile")
+        return self.run("-m", "snakemake", "--snakefile", snakefile, *arguments)
+
+    def run(self, *arguments, code=0):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def holds(self, secret):
+        """Files that a secret is in."""
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        return [path for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_only_predictions_are_for_the_endpoints(tmp_path):
+    with EmulatorThread({"theirs": StubWorkers()}) as service:
+        place = Place(service, tmp_path)
+        ids = yaml.safe_load((place.profile / "endpoints.lock.yaml").read_text())["endpoints"]
+        assert set(ids) == {"fold-ampere_24", "fold-ada_48_pro", "mmseqs"}
+        # `--config` of the command line does not take the profile's settings away.
+        given = ["--config", "input=one.fasta", "msa={tool: single_sequence}"]
+        place.snakemake("--profile", "runpod", *given, "--", "results/plan/batches.tsv")
+        for profile in (("--profile", "runpod"), ("--workflow-profile", str(place.profile))):
+            said = place.snakemake(*profile, *given, "--dry-run", "--quiet", "host")
+            rules = dict(re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", said, re.MULTILINE))
+            assert {name for name, text in rules.items() if "runpod_endpoint" in text} == {"predict"}
+            assert "runpod_endpoint=fold" in rules["predict"]
+            assert re.search(r"gpu_class=(ampere_24|ada_48_pro),", rules["predict"])
+            assert "gpu=0" in rules["predict"]  # one GPU of this machine does not hold up those elsewhere
+        assert service.jobs == []
+        assert not place.holds(service.api_key)
+
+
+def test_the_default_profile_sends_nothing():
+    entries = yaml.safe_load((HOUSE / "profiles" / "default" / "config.yaml").read_text())
+    assert "runpod" not in str(entries)
+    assert "runpod_endpoint" not in (HOUSE / "workflow" / "rules" / "predict.smk").read_text()
+
+
+@pytest.mark.slow
+def test_a_whole_run_on_what_was_deployed(tmp_path):
+    backends = []
+
+    def workers(_):
+        store = str(tmp_path / "worker-store")
+        command = [sys.executable, "-u", "-m", "snakefold.worker.handler"]
+        backends.append(ProcessWorkers(command, env={"SNAKEFOLD_STORE": store}))
+        return backends[-1]
+
+    with EmulatorThread({"theirs": StubWorkers()}) as service:
+        service.emulator.account.workers_for = workers
+        place = Place(service, tmp_path)
+        place.snakemake("--profile", "runpod", "--config", "input=one.fasta", "msa={tool: single_sequence}")
+        assert "1 targets folded, 0 failed" in (tmp_path / "results/summary.txt").read_text()
+        (job,) = service.jobs
+        assert job.state == "COMPLETED"
+        (row,) = [
+            line for line in (tmp_path / "results/bill.tsv").read_text().splitlines() if "batch\t" in line
+        ][1:]
+        assert row.endswith("executor")
+        ids = yaml.safe_load((place.profile / "endpoints.lock.yaml").read_text())["endpoints"]
+        script = str(HOUSE / "client" / "submit_job.py")
+        refused = place.run(
+            *(script, "fold", "--sequence", "MK1", "--endpoint", ids["fold-ampere_24"]),
+            *("--db-preset", "single_sequence", "--rehearsal"),
+            code=1,
+        )
+        assert "(invalid_input)" in refused
+        assert "fold-ampere_24" in place.snakefold("deploy", "status", *place.file)
+        place.snakefold("deploy", "destroy", "--yes", "--with-volume", *place.file)
+        assert list(service.emulator.endpoints) == ["theirs"]
+        assert not place.holds(service.api_key)
+        assert not place.holds(SECRET)
+
+
+def test_profiles_are_linked_and_nothing_is_overwritten(tmp_path, capsys):
+    install = ["profiles", "install", "--folder", str(tmp_path), "runpod"]
+    assert main(install) == main(install) == 0
+    assert (tmp_path / "runpod").resolve() == HOUSE / "profiles" / "runpod"
+    (tmp_path / "runpod").unlink()
+    (tmp_path / "runpod").symlink_to(tmp_path / "elsewhere")
+    assert main(install) == 0
+    assert (tmp_path / "runpod" / "config.v9+.yaml").is_file()
+    (tmp_path / "runpod").unlink()
+    (tmp_path / "runpod").mkdir()
+    assert main(install) == 2
+    assert "Move it away" in capsys.readouterr().err
+    assert main(["profiles", "install", "--folder", str(tmp_path), "nothing"]) == 2
