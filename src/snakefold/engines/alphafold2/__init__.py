@@ -1,7 +1,7 @@
 """Engine `alphafold2`: AlphaFold2 as ColabFold's fork of it (alphafold-colabfold) runs it.
 
 Equal parameters, A3Ms and settings give the coordinates of `colabfold_batch`, byte for byte; what differs is
-what a batch costs: parameters are loaded once, lengths padded to one bucket edge, programs kept on disk.
+what a batch costs: parameters are loaded once, lengths padded to few bucket edges, programs kept on disk.
 """
 
 from __future__ import annotations
