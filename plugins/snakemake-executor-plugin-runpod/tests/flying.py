@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_runpod.engine import Engine, Trip
+from tests.emulator import Clock, EmulatorThread, Fault, Faults, Scaling, StubWorkers
+from workers import SmallWorker, expected
+
+from snakemake_executor_plugin_runpod.engine import Engine
 from snakemake_executor_plugin_runpod.errors import RunpodError
 from snakemake_executor_plugin_runpod.ledger import Ledger
 from snakemake_executor_plugin_runpod.payload import Task
 from snakemake_executor_plugin_runpod.settings import Configuration
 from snakemake_executor_plugin_runpod.storage import Storage
 from snakemake_executor_plugin_runpod.transfer import Transfer
-from tests.emulator import Clock, EmulatorThread, Fault, Faults, Scaling, StubWorkers
-from workers import SmallWorker, expected
+from snakemake_executor_plugin_runpod.trip import Trip
 
 
 class Flying:

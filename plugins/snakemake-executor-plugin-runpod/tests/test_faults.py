@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from flying import flying, wait
-from snakemake_executor_plugin_runpod import ledger
-from snakemake_executor_plugin_runpod.client import Client
 from tests.emulator import NO_ACCESS_KEY, READ_ONLY_KEY, Clock, Fault, Scaling
 from workers import SmallWorker
+
+from snakemake_executor_plugin_runpod import ledger
+from snakemake_executor_plugin_runpod.client import Client
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from running import command, environment, prepare, result, run
-from snakemake_executor_plugin_runpod.settings import ExecutorSettings, configure, read_endpoints
 from snakemake_interface_common.exceptions import WorkflowError
 from tests.emulator import NO_ACCESS_KEY, EmulatorThread, Scaling, StubWorkers
 from workers import SmallWorker
+
+from snakemake_executor_plugin_runpod.settings import ExecutorSettings, configure, read_endpoints
 
 
 def test_endpoints_from_pairs_and_from_a_file(tmp_path: Path) -> None:
@@ -72,11 +73,10 @@ def test_a_service_that_is_down_and_a_fallback(tmp_path: Path) -> None:
     snakefile.write_text(
         snakefile.read_text().replace("exit 1 # runs on RunPod", "cat {input.data} > {output}")
     )
-    dead = "http://127.0.0.1:9"
-    code, text = run(tmp_path, command(tmp_path, dead, 2), environment(tmp_path))
-    assert code == 1 and "cannot be reached" in text, text
-    arguments = command(tmp_path, dead, 2, "--runpod-fallback", "local")
+    arguments = command(tmp_path, "http://127.0.0.1:9", 2, "--runpod-patience", "0.5")
     code, text = run(tmp_path, arguments, environment(tmp_path))
+    assert code == 1 and "cannot be reached" in text, text
+    code, text = run(tmp_path, [*arguments, "--runpod-fallback", "local"], environment(tmp_path))
     assert code == 0 and "run on this machine" in text, text
     assert (tmp_path / "out/1.bin").read_text() == "data of 1"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import snakemake.common.tests
+
 from snakemake_executor_plugin_runpod import ExecutorSettings
 
 

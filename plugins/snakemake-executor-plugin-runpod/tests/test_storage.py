@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from flying import flying, wait
 from running import command, environment, prepare, run
-from snakemake_executor_plugin_runpod.errors import JobError
-from snakemake_executor_plugin_runpod.storage import Storage
 from tests.emulator import Clock, EmulatorThread, Fault, Scaling, StubWorkers
 from tests.servers.seaweedfs import READER, WRITER, SeaweedFS
 from workers import SmallWorker, expected
+
+from snakemake_executor_plugin_runpod.errors import JobError
+from snakemake_executor_plugin_runpod.storage import Storage
 
 BIG = os.urandom(9_000_000)
 

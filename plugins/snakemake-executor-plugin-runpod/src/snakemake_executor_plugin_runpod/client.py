@@ -87,9 +87,9 @@ class Client:
 
     # How
 
-    async def persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a call that may be repeated, until it is answered or patience is spent."""
-        backoff = Backoff(self._patience)
+    async def persist(self, call: Callable[[], Awaitable[T]], most: float = float("inf")) -> T:
+        """Repeat a call that may be repeated, until it is answered or patience (`most` seconds) is spent."""
+        backoff = Backoff(min(most, self._patience))
         while True:
             try:
                 return await call()

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from . import ledger as states
@@ -22,26 +21,12 @@ from .policy import policy, seconds
 from .queue import STUCK, Flight, Queue
 from .settings import Configuration
 from .transfer import Transfer
+from .trip import Trip
 
 T = TypeVar("T")
 #: How often a job that the service has lost is sent again before it counts as failed.
 _RESENDS = 2
 _READERS = 4
-
-
-@dataclass(eq=False)
-class Trip:
-    """One job of Snakemake's, from being handed over to its end. `finished` is set last."""
-
-    task: Task
-    job: str | None = None
-    submission: int = 0
-    error: JobError | None = None
-    finished: bool = False
-    story: list[str] = field(default_factory=list)
-
-    def tell(self, text: str) -> None:
-        self.story.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
 
 class Engine:
@@ -195,8 +180,12 @@ class Engine:
         if isinstance(found, dict):
             self._note_end(trip, found, None)
             return None if found["status"] == states.LOST else found
-        async with queue.place_of_old():
-            return await self._wait(trip, found)
+        self.budget.in_flight += 1
+        try:
+            async with queue.place_of_old():
+                return await self._wait(trip, found)
+        finally:
+            await self.budget.settle()
 
     async def _submit(self, trip: Trip, work: Work, queue: Queue) -> dict[str, Any]:
         """Send the work and wait for its end; returns the last answer of /status."""
@@ -348,7 +337,7 @@ class Engine:
         Raises:
             RunpodError: it does not.
         """
-        await self.client.health(endpoint)
+        await self.client.persist(lambda: self.client.health(endpoint), most=30.0)
 
     async def left(self, *, strangers_only: bool = False) -> list[str]:
         """`job of endpoint` for all that is live, or for what earlier runs left and nobody asked for."""

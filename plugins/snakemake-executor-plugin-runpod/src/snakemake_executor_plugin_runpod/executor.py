@@ -14,14 +14,15 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo  # type: ignore[import-untyped]
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor  # type: ignore[import-untyped]
 
-from .engine import Engine, Trip
+from .engine import Engine
 from .errors import AccessError, JobError, NotFoundError, RunpodError
 from .here import Processes
 from .ledger import Ledger
 from .payload import describe
-from .settings import Configuration, configure
+from .settings import Configuration, NoServiceError, configure
 from .storage import storages
 from .transfer import Transfer
+from .trip import Trip
 
 LEDGER = Path(".snakemake/runpod/ledger.sqlite")
 
@@ -45,7 +46,7 @@ class Executor(RemoteExecutor):
         try:
             if wanted:
                 self._engine = self._connect(configure(self.workflow.executor_settings))
-        except WorkflowError as error:
+        except NoServiceError as error:
             if self.workflow.executor_settings.fallback != "local":
                 raise
             self.logger.warning(f"{error}\nAll jobs run on this machine (runpod-fallback: local).")
@@ -106,11 +107,11 @@ class Executor(RemoteExecutor):
             self.report_job_submission(info)
             return
         try:
-            if problem is not None:
-                raise problem
             task = describe(job)
-        except Exception as error:  # of this job alone: the others go on
-            self.report_job_error(info, msg=f"{error} ")
+        except JobError as error:
+            problem = error
+        if problem is not None:
+            self.report_job_error(info, msg=f"{problem} ")
             return
         trip = self._engine.carry(task)
         info.aux = {"trip": trip}
@@ -235,7 +236,7 @@ def _check(engine: Engine, name: str, endpoint: str) -> None:
             f"set --runpod-endpoints {name}=ID."
         ) from None
     except RunpodError as error:
-        raise WorkflowError(f"RunPod cannot be reached: {error}") from None
+        raise NoServiceError(f"RunPod cannot be reached: {error}") from None
 
 
 def _take_sigterm() -> None:

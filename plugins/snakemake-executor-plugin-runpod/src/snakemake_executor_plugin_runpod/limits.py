@@ -56,7 +56,7 @@ def documented() -> dict[str, Gate]:
     """
     return {
         "run": Gate(rate=80, burst=100, concurrent=8),
-        "status": Gate(rate=160, burst=200, concurrent=48),
+        "status": Gate(rate=185, burst=100, concurrent=48),
         "cancel": Gate(rate=9, burst=1, concurrent=10),
         "health": Gate(rate=5, burst=5, concurrent=2),
     }

@@ -224,8 +224,10 @@ class Queue:
     # Where they stand
 
     async def _watch(self) -> None:
+        took = 0.0
         while True:
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(max(self._interval / 10, self._interval - took))
+            began = time.monotonic()
             try:
                 await self._sweep()
                 await self._look_at_waiting()

@@ -18,6 +18,10 @@ MANAGEMENT_URL = "RUNPOD_MANAGEMENT_URL"
 VOLUME_KEYS = ("RUNPOD_S3_ACCESS_KEY_ID", "RUNPOD_S3_SECRET_ACCESS_KEY")
 
 
+class NoServiceError(WorkflowError):
+    """RunPod is not configured, or cannot be reached: what `fallback` is for. Wrong settings are not."""
+
+
 def _setting(default: Any, text: str, **more: Any) -> Any:
     return field(default=default, metadata={"help": text, "env_var": False, "required": False, **more})
 
@@ -135,7 +139,7 @@ def configure(settings: ExecutorSettings, environment: Mapping[str, str] = os.en
     """
     key = environment.get(API_KEY, "").strip()
     if not key:
-        raise WorkflowError(
+        raise NoServiceError(
             f"The environment variable {API_KEY} is not set. Make a key in RunPod's console (Settings, API "
             "Keys; "
             f"it must be allowed to use the endpoints) and: export {API_KEY}=…"
@@ -144,7 +148,7 @@ def configure(settings: ExecutorSettings, environment: Mapping[str, str] = os.en
         raise WorkflowError(f"{API_KEY} holds a character that no key has (a space or a line break?).")
     endpoints = read_endpoints(settings.endpoints)
     if not endpoints:
-        raise WorkflowError(
+        raise NoServiceError(
             "No RunPod endpoint is configured. Give their ids: --runpod-endpoints NAME=ENDPOINT_ID"
         )
     for name, least in {
