@@ -20,6 +20,7 @@ from snakefold.deploy.desired import Deployment, read_deployment, resources
 from snakefold.deploy.diff import compare
 from snakefold.deploy.lock import Lock
 from snakefold.errors import ConfigError
+from snakefold.runpod import RejectedError
 from tests.emulator import READ_ONLY_KEY, EmulatorThread, ManualClock, Scaling
 
 from .helpers import environment_of, session_of
@@ -262,6 +263,9 @@ def test_the_quota_of_the_account_counts_other_endpoints(place):
     before = place.writes()
     assert place.run("apply", "--yes")[0] == 2
     assert place.writes() == before
+    endpoint = yaml.safe_load(place.lock.read_text())["endpoints"]["mmseqs"]
+    with pytest.raises(RejectedError, match="6 workers in all"):  # as the service would say it
+        api.update(session_of(place.service), "endpoint", endpoint, {"workers": {"max": 2}})
 
 
 @pytest.mark.parametrize(
