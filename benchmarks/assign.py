@@ -3,14 +3,16 @@
     python benchmarks/assign.py [--cameo FASTA]
 
 Nothing is predicted. Every side uses the same GPU table, cost model (published figures, no calibration), five
-models with three recycles, one relaxed, and pays for worker starts, loading and compilation:
+models with three recycles, one relaxed, and pays for worker starts, loading and compilation. At most 20
+workers of a class start, each once; every batch loads the parameters:
 
-- assign: `snakefold.plan.assign`, any class.
+- assign: `snakefold.plan.assign`, any class, in the batches that a run would cut (of up to an hour).
 - one class: the same, with the best single class, and with the A100.
 - arrival order: batches of at most 100 targets cut in input order on the best single class; each distinct
   length of a batch compiles. The same where compiled programs are kept and shared, as assign has it.
 - pad by 10: ColabFold's way (sorted; a longer target makes a shape of its length plus 10), on the best single
-  class, each shape compiled once.
+  class, each shape compiled once, 100 targets a batch however long that takes. A table compares the two on
+  every class that has the memory for the set.
 - one job a target: start, load and compilation for every target, on the best single class.
 
 Sets: the 92 CAMEO targets (only with --cameo), 4,300 lengths like those of E. coli K-12's proteins
@@ -34,12 +36,19 @@ import yaml
 from snakefold.cost.gpus import GpuClass, load_classes
 from snakefold.cost.model import CostModel
 from snakefold.cost.work import Work
+from snakefold.padding import padded_length
 from snakefold.paths import house
-from snakefold.plan.assign import Demand, InfeasibleError, Limits, assign
+from snakefold.plan.assign import Assignment, Demand, InfeasibleError, Limits, assign
+from snakefold.plan.assign_types import Sizes
+from snakefold.plan.batches import cut_batches
+from snakefold.plan.join import measure_with
 
 HERE = Path(__file__).resolve().parent
 MODEL, WORK = CostModel(), Work()
-WORKERS, MAX_TARGETS, LONGEST = 20, 100, 2500
+WORKERS, MAX_TARGETS, MAX_RESIDUES, LONGEST = 20, 100, 50_000, 2500
+
+#: A batch: the length of every target, and the shape that it is predicted in.
+Batch = tuple[list[int], list[int]]
 
 
 def main() -> None:
@@ -60,7 +69,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "sets": {name: compared(lengths, classes) for name, lengths in sets.items()},
         "limits": limited(sets["mixed, 10,000"], classes),
-        "sizes": [sized(number, classes) for number in (1000, 10_000, 100_000, 1_000_000)],
+        "sizes": [sized(number, classes) for number in (10_000, 1_000_000)],
     }
     (HERE / "assign.json").write_text(json.dumps(result, indent=1) + "\n")
     text = tables(result)
@@ -95,21 +104,23 @@ def limits(classes: Sequence[GpuClass], workers: int = WORKERS, **others: float)
 def compared(lengths: list[int], classes: Sequence[GpuClass]) -> dict[str, Any]:
     """Dollars of every way to cut the set."""
     plan = assign([demand(lengths)], classes, MODEL, limits(classes))
-    singles = {}
+    singles, padded = {}, {}
     for one in classes:
         try:
-            singles[one.name] = assign([demand(lengths)], [one], MODEL, limits([one])).dollars
+            alone = assign([demand(lengths)], [one], MODEL, limits([one]))
         except InfeasibleError:
             continue
+        singles[one.name] = planned(alone, lengths, classes)
+        padded[one.name] = simple(pad_by_ten(lengths), one, kept=True)
     best = min(singles, key=lambda name: singles[name])
     on = next(one for one in classes if one.name == best)
     dollars = {
-        "assign": plan.dollars,
+        "assign": planned(plan, lengths, classes),
         f"one class, the best ({best})": singles[best],
         "one class, A100 (ampere_80)": singles.get("ampere_80", math.nan),
         "arrival order": simple(arrival(lengths), on),
         "arrival order, programs kept": simple(arrival(lengths), on, kept=True),
-        "pad by 10": simple(pad_by_ten(lengths), on, kept=True),
+        "pad by 10": padded[best],
         "one job a target": simple([([length], [length]) for length in lengths], on, starts=True),
     }
     return {
@@ -117,13 +128,38 @@ def compared(lengths: list[int], classes: Sequence[GpuClass]) -> dict[str, Any]:
         "bound": plan.bound,
         "objective": plan.objective,
         "buckets": len(plan.buckets),
+        "batches": sum(map(len, cut(plan, lengths, classes).values())),
         "hours": {name: seconds / 3600 for name, seconds in plan.seconds.items() if seconds},
         "dollars": dollars,
+        "on_each_class": {name: {"assign": singles[name], "pad by 10": padded[name]} for name in singles},
     }
 
 
-#: A batch: the length of every target, and the shape that it is predicted in.
-Batch = tuple[list[int], list[int]]
+def cut(plan: Assignment, lengths: Sequence[int], classes: Sequence[GpuClass]) -> dict[str, list[Batch]]:
+    """The batches that a run would make of the plan, by class."""
+    sizes = plan.sizes or Sizes(MAX_TARGETS, MAX_RESIDUES, math.inf)
+    cuts = cut_batches(
+        np.array(lengths, dtype=np.int64),
+        np.zeros(len(lengths), dtype=bool),
+        np.arange(len(lengths)),
+        plan.buckets,
+        sizes,
+        measure=measure_with(classes, {False: WORK}, MODEL) if plan.sizes else None,
+    )
+    found: dict[str, list[Batch]] = {}
+    for one in cuts:
+        own = [lengths[member] for member in one.members]
+        found.setdefault(one.gpu, []).append(
+            (own, [padded_length(length, one.bucket_edges) for length in own])
+        )
+    return found
+
+
+def planned(plan: Assignment, lengths: Sequence[int], classes: Sequence[GpuClass]) -> float:
+    """Dollars of a plan, in the batches that it is cut into."""
+    named = {one.name: one for one in classes}
+    batches = cut(plan, lengths, classes)
+    return sum(simple(batches[name], named[name], kept=True) for name in batches)
 
 
 def arrival(lengths: Sequence[int]) -> list[Batch]:
@@ -218,10 +254,16 @@ def tables(result: dict[str, Any]) -> str:
     for name, row in result["sets"].items():
         own = row["dollars"]["assign"]
         classes = ", ".join(f"{gpu} {hours:.1f} h" for gpu, hours in row["hours"].items())
-        lines += ["", f"## {name}", "", f"{row['buckets']} buckets; {classes};", ""]
+        lines += ["", f"## {name}", "", f"{row['buckets']} buckets, {row['batches']} batches; {classes};", ""]
         lines[-2] += f" {row['objective'] / row['bound'] - 1:.2%} above the bound."
         lines += ["| way | dollars | assign saves |", "|---|---|---|"]
         lines += [f"| {way} | {cost:.2f} | {1 - own / cost:.1%} |" for way, cost in row["dollars"].items()]
+        lines += ["", "| on one class | assign | pad by 10 | assign saves |", "|---|---|---|---|"]
+        lines += [
+            f"| {gpu} | {both['assign']:.2f} | {both['pad by 10']:.2f} "
+            f"| {1 - both['assign'] / both['pad by 10']:.2%} |"
+            for gpu, both in row["on_each_class"].items()
+        ]
     lines += ["", "## Limits that bind (mixed, 10,000)", ""]
     lines += [
         "| limit | dollars | hours | classes used | gap to the bound | CPU s |",

@@ -29,7 +29,7 @@ from tests.engine.toys import chain_msas, make_request, make_target
 weights, cache, *sequences = sys.argv[1:]
 targets = [make_target(f"t{i}", sequence) for i, sequence in enumerate(sequences)]
 msas = {target.result_key: chain_msas(target, 12) for target in targets}
-request = make_request(targets, bucket_edges=[24], models=[1, 2, 3])
+request = make_request(targets, bucket_edges=[20, 24], models=[1, 2, 3])
 session = alphafold2.start(request, msas, Path(weights), Path(cache))
 pdbs = [item.pdb for target in targets for item in session.predict(target, msas[target.result_key])]
 print(json.dumps({"compilations": session.compilations, "misses": session.cache_misses, "pdbs": pdbs}))
@@ -45,8 +45,8 @@ def test_a_bucket_compiles_once_and_a_second_process_not_at_all(weights_folder: 
         )
         for _ in range(2)
     )
-    # Three lengths and three models: one program.
-    assert cold["compilations"] == 1
+    # Three lengths, two edges and three models: two programs.
+    assert cold["compilations"] == 2
     assert cold["misses"] > 1
     assert (warm["compilations"], warm["misses"]) == (0, 0)
     assert warm["pdbs"] == cold["pdbs"]
