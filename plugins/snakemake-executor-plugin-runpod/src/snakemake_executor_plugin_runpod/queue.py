@@ -235,6 +235,7 @@ class Queue:
                 self._warn(
                     f"endpoint {self.endpoint}: while looking at its jobs: {type(error).__name__}: {error}"
                 )
+            took = time.monotonic() - began
 
     async def _sweep(self) -> None:
         """Look at what runs, and at the head of the queue: jobs are taken in the order they were submitted.
