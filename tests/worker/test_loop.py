@@ -76,7 +76,11 @@ def endpoint(
     folder = tmp_path_factory.mktemp("loop")
     secrets = {"AWS_SECRET_ACCESS_KEY": "never-shown-4f1d", "AWS_ACCESS_KEY_ID": "never-shown-id"}
     command = [sys.executable, "-u", "-m", "snakefold.worker.handler"]
-    workers = ProcessWorkers(command, env={**new_environment(folder), **secrets}, ping_seconds=1)
+    workers = ProcessWorkers(
+        command,
+        env={**new_environment(folder), **secrets, "SNAKEFOLD_PROGRESS_SECONDS": "0.01"},
+        ping_seconds=1,
+    )
     scaling = Scaling(workers_max=1, queue_delay=0.5, idle_timeout=300)
     endpoint = {"workers": workers, "scaling": scaling, "execution_timeout": 600}
     with EmulatorThread({"fold": endpoint}) as service:
@@ -170,6 +174,7 @@ def test_a_killed_worker_loses_one_target_at_most(endpoint: Endpoint) -> None:
     job = endpoint.submit(envelope(request))
     first = Entry("fold", "2" * 16, request.targets[0].result_key)
     wait_until(lambda: endpoint.store.has(first))
+    wait_until(lambda: job.output == {"progress": {"done": 1, "of": 3}})
     for process in processes_of(endpoint.folder):
         try:
             os.kill(process, signal.SIGKILL)

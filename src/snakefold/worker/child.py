@@ -17,12 +17,14 @@ from typing import IO, Any, cast
 
 from snakefold.errors import Reason
 from snakefold.worker.failures import JobError
-from snakefold.worker.messages import receive, send
+from snakefold.worker.messages import END_OF_LOG, receive, send
 from snakefold.worker.redaction import without_secrets
 from snakefold.worker.sessions import kill_session
 
 _GRACE = 5.0
 _LOG_LINES = 60
+#: Its answer may come before the end of its log, which is read by another thread.
+_LOG_SECONDS = 2.0
 #: What the process has no use for.
 _NOT_PASSED_ON = ("RUNPOD_AI_API_KEY", "RUNPOD_API_KEY")
 _EVENTS = Path("/sys/fs/cgroup/memory.events")
@@ -51,6 +53,7 @@ class Child:
         os.close(life)
         self._channel = ours
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
+        self._log_read = threading.Event()
         self._reader = threading.Thread(target=self._read_output, daemon=True)
         self._reader.start()
         self._kills = _kills()
@@ -79,9 +82,12 @@ class Child:
             JobError: the task failed, or the process died of it.
         """
         self._lines.clear()
+        self._log_read.clear()
         try:
             send(self._channel, {"input": given})
             while (message := receive(self._channel)) is not None:
+                if "output" in message or "failed" in message:
+                    self._log_read.wait(_LOG_SECONDS)
                 if "output" in message:
                     output: dict[str, Any] = message["output"]
                     return output
@@ -123,6 +129,9 @@ class Child:
         with cast(IO[bytes], self._process.stdout) as stream:
             for raw in stream:
                 line = without_secrets(raw.decode(errors="replace").rstrip("\n"))
+                if line == END_OF_LOG:
+                    self._log_read.set()
+                    continue
                 self._lines.append(line)
                 print(line, flush=True)
 

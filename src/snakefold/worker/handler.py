@@ -24,9 +24,8 @@ from snakefold.worker.failures import JobError, as_job_error, failure
 from snakefold.worker.redaction import without_secrets
 from snakefold.worker.settings import read_settings
 
-#: Seconds between two reports of progress, and targets that must be left for one: a report that is sent
-#: close to the end can overtake the result and take its place.
-_PROGRESS_SECONDS = 15.0
+#: Targets that must be left for a report of progress: one that is sent close to the end can overtake the
+#: result and take its place.
 _PROGRESS_LEFT = 2
 
 
@@ -68,7 +67,7 @@ async def handler(event: dict[str, Any]) -> dict[str, Any]:
     except (InvalidInput, SnakefoldError) as error:
         return failure(as_job_error(error))
     async with _warm.lock:
-        job = _Job(event)
+        job = _Job(event, settings.progress_seconds)
         try:
             async with asyncio.timeout(settings.job_timeout):
                 return await job.run(given)
@@ -83,9 +82,10 @@ async def handler(event: dict[str, Any]) -> dict[str, Any]:
 class _Job:
     """One job in the warm process."""
 
-    def __init__(self, event: dict[str, Any]) -> None:
+    def __init__(self, event: dict[str, Any], progress_seconds: float) -> None:
         self.ended = False
         self._event = event
+        self._progress_seconds = progress_seconds
         self._child: Child | None = None
         self._folding: dict[str, Any] | None = None
         self._reported = time.monotonic()
@@ -131,7 +131,7 @@ class _Job:
             return
         done, total = message["progress"]
         now = time.monotonic()
-        if total - done >= _PROGRESS_LEFT and now - self._reported >= _PROGRESS_SECONDS:
+        if total - done >= _PROGRESS_LEFT and now - self._reported >= self._progress_seconds:
             self._reported = now
             import runpod  # type: ignore[import-untyped]
 

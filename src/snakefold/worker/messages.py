@@ -7,6 +7,9 @@ import socket
 import struct
 from typing import Any
 
+#: The line after the last one that a task has printed.
+END_OF_LOG = "\x1eend of log"
+
 _HEAD = struct.Struct(">Q")
 
 

@@ -47,6 +47,6 @@ def find_parameters(needed: Sequence[str], context: Context, *, rehearsal: bool)
         found = None
     if found is not None and found.rehearsal and found.blocks == blocks:
         return found.folder
-    context.log(f"REHEARSAL: random parameters of {blocks} blocks are drawn")
+    context.log(f"REHEARSAL: random parameters of {blocks} blocks")
     drawn = RehearsalSettings(blocks=blocks)
     return weights.locate("rehearsal", drawn, needed, cache=context.compiled.parent / "rehearsal").folder

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from snakefold.worker.messages import receive, send
+from snakefold.worker.messages import END_OF_LOG, receive, send
 from snakefold.worker.sessions import kill_session
 
 
@@ -40,8 +40,8 @@ def main(channel: socket.socket) -> None:
             if str(failed.reason) == "internal":
                 _print_traceback(error)
             answer = {"failed": {"reason": str(failed.reason), "message": failed.message}}
-        sys.stdout.flush()
         sys.stderr.flush()
+        print(END_OF_LOG, flush=True)
         send(channel, answer)
 
 

@@ -36,6 +36,10 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "private or not https: your own S3. It does not hold for fasta_url.",
     ),
     "SNAKEFOLD_JOB_TIMEOUT": ("", "Seconds after which a job is stopped with the reason timeout."),
+    "SNAKEFOLD_PROGRESS_SECONDS": (
+        "15",
+        "Seconds between reports of progress: `{progress: {done, of}}` is the job's output meanwhile.",
+    ),
     "SNAKEFOLD_THREADS": ("all cores", "CPU threads of a search."),
 }
 
@@ -53,6 +57,7 @@ class Settings:
     results: str | None
     transfer_hosts: frozenset[str]
     job_timeout: float | None
+    progress_seconds: float
     threads: int
 
     @property
@@ -92,6 +97,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             if host.strip()
         ),
         job_timeout=_number("SNAKEFOLD_JOB_TIMEOUT", given, 0) if timeout else None,
+        progress_seconds=_number("SNAKEFOLD_PROGRESS_SECONDS", given, 15),
         threads=int(_number("SNAKEFOLD_THREADS", given, len(os.sched_getaffinity(0)))),
     )
 
