@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +73,22 @@ def load(weights: Path, name: str, *, templates: bool) -> Any:
     Monomer models 1 and 2 without templates drop what reads templates: then all five models have the same
     structure and one compiled program.
     """
-    import jax
-    from alphafold.model import utils
-
     path = parameters_file(weights, name)
     if not path.is_file():
         raise WeightsMissingError(
             f"{path}: missing. Fetch official parameters with: snakefold weights fetch."
         )
     drop = not templates and parse_name(name)[0] is not ModelPreset.MULTIMER
+    status = path.stat()
+    return _loaded(path.resolve(), (status.st_size, status.st_mtime_ns), drop)
+
+
+@lru_cache(maxsize=5)
+def _loaded(path: Path, _version: tuple[int, int], drop: bool) -> Any:
+    """The five models of a preset stay on the device from request to request; 370 MB each."""
+    import jax
+    from alphafold.model import utils
+
     with np.load(path, allow_pickle=False) as arrays:
         flat = {key: arrays[key] for key in arrays.files if not (drop and key.startswith(_TEMPLATE_SCOPE))}
     return jax.device_put(utils.flat_params_to_haiku(flat, fuse=True, to_jnp=False))

@@ -6,6 +6,8 @@ equal inputs give equal bytes.
 
 from __future__ import annotations
 
+import json
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +19,27 @@ from snakefold.engines.alphafold2.features import residue_order
 Features = dict[str, Any]
 
 
+#: Runners, by the text of their configuration, that this process keeps; the one used last comes last.
+_RUNNERS: OrderedDict[str, Any] = OrderedDict()
+_KEPT = 8
+
+
 def new_runner(config: Any) -> Any:
-    """AlphaFold's RunModel, compiled with the options that `colabfold_batch` compiles with."""
+    """AlphaFold's RunModel, compiled with the options that `colabfold_batch` compiles with.
+
+    A configuration that this process had before gets the same one, with its compiled programs: a worker that
+    does one request after the other neither traces nor compiles a shape twice.
+    """
+    key = json.dumps(config.to_dict(), sort_keys=True, default=str)
+    if key not in _RUNNERS:
+        _RUNNERS[key] = _run_model(config)
+    _RUNNERS.move_to_end(key)
+    if len(_RUNNERS) > _KEPT:
+        _RUNNERS.popitem(last=False)
+    return _RUNNERS[key]
+
+
+def _run_model(config: Any) -> Any:
     from alphafold.model import model
     from colabfold.alphafold.models import _compile_jit_kwargs
 
