@@ -20,6 +20,12 @@ HOUSE = Path(__file__).resolve().parents[2]
 PLUGIN = HOUSE / "plugins" / "snakemake-executor-plugin-runpod" / "src"
 SECRET = "s3-secret-that-nobody-may-see"  # noqa: S105
 FASTA = ">one\nMKTAYIAKQRQISFVKSHFSRQ\n"
+CHEAP = (
+    "input=one.fasta",
+    "msa={tool: single_sequence}",
+    "rehearsal={models: [1], num_recycle: 0}",
+    "relax={models_to_relax: none}",
+)
 
 
 class Place:
@@ -76,7 +82,7 @@ def test_only_predictions_are_for_the_endpoints(tmp_path):
         ids = yaml.safe_load((place.profile / "endpoints.lock.yaml").read_text())["endpoints"]
         assert set(ids) == {"fold-ampere_24", "fold-ada_48_pro", "mmseqs"}
         # `--config` of the command line does not take the profile's settings away.
-        given = ["--config", "input=one.fasta", "msa={tool: single_sequence}"]
+        given = ["--config", *CHEAP]
         place.snakemake("--profile", "runpod", *given, "--", "results/plan/batches.tsv")
         for profile in (("--profile", "runpod"), ("--workflow-profile", str(place.profile))):
             said = place.snakemake(*profile, *given, "--dry-run", "--quiet", "host")
@@ -108,7 +114,7 @@ def test_a_whole_run_on_what_was_deployed(tmp_path):
     with EmulatorThread({"theirs": StubWorkers()}) as service:
         service.emulator.account.workers_for = workers
         place = Place(service, tmp_path)
-        place.snakemake("--profile", "runpod", "--config", "input=one.fasta", "msa={tool: single_sequence}")
+        place.snakemake("--profile", "runpod", "--config", *CHEAP)
         assert "1 targets folded, 0 failed" in (tmp_path / "results/summary.txt").read_text()
         (job,) = service.jobs
         assert job.state == "COMPLETED"
