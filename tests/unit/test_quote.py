@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from snakefold.config import Config
 from snakefold.cost.gpus import GpuClass, load_classes
 from snakefold.cost.model import CostModel
+from snakefold.cost.work import Work
 from snakefold.plan.files import BatchRow
 from snakefold.quote import (
     BudgetError,
@@ -25,6 +26,7 @@ from snakefold.quote import (
     may_submit,
     quote_text,
 )
+from snakefold.quote.jobs import job
 from snakefold.quote.pipeline import Step, finish
 
 CLASSES = {gpu.name: gpu for gpu in load_classes(["local", "ampere_24", "ampere_80"])}
@@ -250,3 +252,19 @@ def test_free_classes_have_no_price_in_the_text() -> None:
     assert "nothing is rented" in quote_text(quote([batch(1, "local")]))
     free: GpuClass = CLASSES["local"]
     assert free.dollars_per_second == 0
+
+
+@pytest.mark.parametrize("complexes", [False, True])
+@pytest.mark.parametrize("edges", ["", "190,200"])
+def test_a_batch_is_priced_as_what_it_holds(complexes: bool, edges: str) -> None:
+    works = {several: Work(multimer=several) for several in (False, True)}
+    row = batch(1, seconds=1e6, complexes=complexes, bucket_edges=edges, shortest=190, longest=190)
+    found = job(row, CLASSES["ampere_80"], CostModel(), works)
+    assert found.work == works[complexes]
+    model, gpu = CostModel(), CLASSES["ampere_80"]
+    # As many shapes as edges; without any as many as lengths.
+    shapes = [190, 200] if edges else [190]
+    known = model.start_seconds(gpu) + model.load_seconds(works[complexes], gpu)
+    assert found.overhead == pytest.approx(
+        known + model.compile_seconds(shapes, works[complexes], gpu).sum(), rel=1e-3
+    )
