@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from snakefold import archive
 from snakefold.contracts import FoldRequest, FoldResponse
 from snakefold.store import Entry, open_store
 from tests.emulator import EmulatorThread, ProcessWorkers, Scaling, State
+from tests.engine.toys import make_target
 from tests.worker.conftest import SEQUENCES, data_of, envelope, fold_request, processes_of, told
 
 pytest.importorskip("runpod", reason="needs runpod: pip install -e .[worker]")
@@ -187,3 +189,28 @@ def test_a_killed_worker_loses_one_target_at_most(endpoint: Endpoint) -> None:
     assert [outcome.state for outcome in response.outcomes] == ["done"] * 3
     assert response.outcomes[0].stored
     assert not response.outcomes[2].stored
+
+
+def test_an_out_of_memory_is_an_outcome_and_refreshes_the_worker(
+    tmp_path: Path, new_environment: Callable[[Path], dict[str, str]]
+) -> None:
+    """Too little address space for the network's largest array, so that XLA itself runs out."""
+    letters = random.Random(1)
+    long = "".join(letters.choice("ACDEFGHIKLMNPQRSTVWY") for _ in range(1700))
+    request = fold_request(
+        targets=[make_target("long", long), make_target("a", SEQUENCES["a"])], bucket_edges=[], models=[1]
+    )
+    limited = f"ulimit -v 9000000; exec {sys.executable} -u -m snakefold.worker.handler"
+    workers = ProcessWorkers(["bash", "-c", limited], env=new_environment(tmp_path))
+    scaling = Scaling(workers_max=1, queue_delay=0.5, idle_timeout=300)
+    with EmulatorThread({"fold": {"workers": workers, "scaling": scaling}}) as service:
+        endpoint = Endpoint(service, workers, tmp_path)
+        job = endpoint.finished(endpoint.submit(envelope(request)))
+        assert job.state == "COMPLETED", job.error
+        outcomes = response_of(data_of(job.output["results"]["archive"])).outcomes
+        assert [str(each.reason or each.state) for each in outcomes] == ["out_of_memory", "done"]
+        worker = service.call(lambda e: e.endpoints["fold"].workers[job.worker])
+        wait_until(lambda: worker.gone)
+        assert worker.reason == "refresh_worker"
+    # The failure is not what the next try gets: a larger GPU may have the memory.
+    assert not list((tmp_path / "store").glob("response/*"))
