@@ -10,6 +10,21 @@ from tests.emulator import EmulatorThread, Scaling, StubWorkers
 from workers import SmallWorker
 
 
+def test_a_job_for_which_no_endpoint_is_named_runs_here(tmp_path: Path) -> None:
+    worker = SmallWorker()
+    with EmulatorThread({"fold": StubWorkers(worker, worker.seconds)}) as service:
+        prepare(tmp_path, 2)
+        text = (tmp_path / "Snakefile").read_text()
+        text = text.replace('="fold",', '=lambda wildcards: "fold" if wildcards.i == "0" else "",')
+        text = text.replace("exit 1 # runs on RunPod", "cp {input.data} {output}")
+        (tmp_path / "Snakefile").write_text(text)
+        code, told = run(tmp_path, command(tmp_path, service.url, 2), environment(tmp_path))
+        assert code == 0, told
+        assert len(service.jobs) == 1
+    assert (tmp_path / "out/0.bin").read_bytes() == result(0, 0.05)
+    assert (tmp_path / "out/1.bin").read_text() == "data of 1"
+
+
 def test_every_output_log_benchmark_and_record_is_there(tmp_path: Path) -> None:
     worker = SmallWorker()
     workers = {"workers": StubWorkers(worker, worker.seconds), "scaling": Scaling(workers_min=3)}

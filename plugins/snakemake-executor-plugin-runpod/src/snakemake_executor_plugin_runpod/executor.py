@@ -92,17 +92,23 @@ class Executor(RemoteExecutor):
         _take_sigterm()
         for job in jobs:
             self.run_job_pre(job)
-        sent = [job for job in jobs if self._engine is not None and not self._wanted.isdisjoint(job.rules)]
+        sent = [job for job in jobs if not self._runs_here(job)]
         problems = dict(zip(sent, self.workflow.async_run(_prepare(sent)), strict=True))
         for job in jobs:
             self._begin(job, problems.get(job))
+
+    def _runs_here(self, job: Any) -> bool:
+        """Groups whose rules name no endpoint, and jobs for which a rule's function names none."""
+        if self._engine is None or self._wanted.isdisjoint(job.rules):
+            return True
+        return not job.is_group() and not job.resources.get("runpod_endpoint")
 
     def run_job(self, job: Any) -> None:
         """Not called: `run_jobs` prepares them together."""
 
     def _begin(self, job: Any, problem: BaseException | None) -> None:
         info = SubmittedJobInfo(job)
-        if self._engine is None or self._wanted.isdisjoint(job.rules):
+        if self._engine is None or self._runs_here(job):
             info.aux = {"exit_code": self._processes.start(self.format_job_exec(job))}
             self.report_job_submission(info)
             return
