@@ -39,6 +39,14 @@ def storage(server: SeaweedFS) -> Storage:
     )
 
 
+#: Nobody learns that a job has ended until `found.service.call(see)`.
+UNSEEN = Fault("status", call="status", status=503)
+
+
+def see(emulator: Any) -> None:
+    emulator.faults.clear()
+
+
 def keys_in(server: SeaweedFS, prefix: str = "") -> list[str]:
     found = server.client().list_objects_v2(Bucket="files", Prefix=prefix).get("Contents", [])
     return [item["Key"] for item in found]
@@ -137,10 +145,11 @@ def test_an_outage_in_the_middle_is_waited_for(
     storage = Storage(
         "files", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
     )
-    with flying(tmp_path, storages={"s3": storage}, transfer="s3", poll_interval=1.0, patience=60.0) as found:
+    with flying(tmp_path, UNSEEN, storages={"s3": storage}, transfer="s3", patience=60.0) as found:
         trip = found.engine.carry(found.task(data=BIG))
         wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
         server.kill()
+        found.service.call(see)
         time.sleep(3)
         assert not trip.finished
         server.start()
@@ -160,10 +169,11 @@ def test_an_outage_that_lasts_costs_nothing_twice(
     storage = Storage(
         "files", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
     )
-    with flying(tmp_path, storages={"s3": storage}, transfer="s3", poll_interval=1.0, patience=0.5) as found:
+    with flying(tmp_path, UNSEEN, storages={"s3": storage}, transfer="s3", patience=0.5) as found:
         trip = found.engine.carry(found.task())
         wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
         server.kill()
+        found.service.call(see)
         wait(lambda: trip.finished, 60)
         assert trip.error is not None and trip.error.reason == "storage"
         assert not (tmp_path / "out/0.bin").exists()
@@ -175,11 +185,12 @@ def test_an_outage_that_lasts_costs_nothing_twice(
 
 
 def test_results_that_storage_has_lost(tmp_path: Path, server: SeaweedFS, storage: Storage) -> None:
-    with flying(tmp_path, storages={"s3": storage}, transfer="s3", poll_interval=1.0, prefix="lost") as found:
+    with flying(tmp_path, UNSEEN, storages={"s3": storage}, transfer="s3", prefix="lost") as found:
         trip = found.engine.carry(found.task())
         wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
         for key in keys_in(server, "lost/results/"):
             server.client().delete_object(Bucket="files", Key=key)
+        found.service.call(see)
         wait(lambda: trip.finished)
         assert trip.error is not None and "not there" in str(trip.error)
 
@@ -190,14 +201,13 @@ def test_results_that_storage_has_lost(tmp_path: Path, server: SeaweedFS, storag
 def test_results_that_storage_has_spoiled(
     tmp_path: Path, server: SeaweedFS, storage: Storage, change: Any
 ) -> None:
-    with flying(
-        tmp_path, storages={"s3": storage}, transfer="s3", poll_interval=1.0, prefix="spoiled"
-    ) as found:
+    with flying(tmp_path, UNSEEN, storages={"s3": storage}, transfer="s3", prefix="spoiled") as found:
         trip = found.engine.carry(found.task())
         wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
         for key in keys_in(server, "spoiled/results/"):
             data = server.client().get_object(Bucket="files", Key=key)["Body"].read()
             server.client().put_object(Bucket="files", Key=key, Body=change(data))
+            found.service.call(see)
             wait(lambda: trip.finished)
             server.client().delete_object(Bucket="files", Key=key)
         assert trip.error is not None
