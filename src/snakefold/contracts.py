@@ -93,14 +93,14 @@ class AlphaFold2Settings(Model):
         None,
         ge=1,
         le=512,
-        description="Rows of the clustered MSA; empty: what the batch's deepest MSA needs, "
+        description="Rows of the clustered MSA; empty: what the deepest MSA of one padded length needs, "
         "at most the preset's own (monomer 512, multimer 508).",
     )
     max_extra_msa: int | None = Field(
         None,
         ge=1,
         le=8192,
-        description="Rows of the extra MSA; empty: what the batch's deepest MSA needs, "
+        description="Rows of the extra MSA; empty: what the deepest MSA of one padded length needs, "
         "at most the preset's own (monomer 5120, multimer 2048).",
     )
     use_templates: bool = Field(False, description="Give the model the templates found by the MSA step.")
