@@ -157,7 +157,12 @@ def test_damaged_result_is_lost_once_and_computed_by_the_next_run(shared: House)
 
 
 def test_nothing_starts_over_the_budget(shared: House) -> None:
-    dear = {"gpu__classes": "[ampere_80]", "budget": "0.0001", "rehearsal__num_recycle": "3"}
+    dear = {
+        "gpu__classes": "[ampere_80]",
+        "weights": "rehearsal",
+        "budget": "0.0001",
+        "rehearsal__num_recycle": "3",
+    }
     process = shared.run("budget", FIRST, **dear)
     check(process, 1)
     output = process.stdout + process.stderr
@@ -167,3 +172,12 @@ def test_nothing_starts_over_the_budget(shared: House) -> None:
     assert not list(results.glob("plan/*.tsv")) and not list(results.glob("plan/batches/*"))
     assert not (results / "msa").exists() and not (results / "predictions").exists()
     assert jobs(process)["plan"] == 0
+
+
+def test_nobody_pays_for_a_rehearsal_unasked(shared: House) -> None:
+    process = shared.run("unasked", FIRST, gpu__classes="[local, ampere_24]", weights="auto")
+    check(process, 1)
+    output = process.stdout + process.stderr
+    assert "ampere_24 would be paid for a rehearsal" in output
+    assert "weights: rehearsal" in output
+    assert not list(shared.results("unasked").glob("plan/*.tsv"))

@@ -22,6 +22,7 @@ SECRET = "s3-secret-that-nobody-may-see"  # noqa: S105
 FASTA = ">one\nMKTAYIAKQRQISFVKSHFSRQ\n"
 CHEAP = (
     "input=one.fasta",
+    "weights=rehearsal",
     "msa={tool: single_sequence}",
     "rehearsal={models: [1], num_recycle: 0}",
     "relax={models_to_relax: none}",

@@ -10,8 +10,9 @@ from typing import Any
 
 from snakefold import engines, recipes, weights
 from snakefold.config import Config
+from snakefold.cost.gpus import load_classes
 from snakefold.engines.alphafold2.models import needed_models, preset_for
-from snakefold.errors import SnakefoldError
+from snakefold.errors import SnakefoldError, WeightsMissingError
 from snakefold.msa import databases, search
 from snakefold.plan.accept import acceptance
 from snakefold.plan.assign import InfeasibleError
@@ -59,6 +60,7 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
         pairing = any(len(set(target.chains)) > 1 and target.msa is None for target in targets)
         databases.check(preset, config.msa, pairing=pairing)
         parameters = _parameters(config, targets)
+        _refuse_paid_rehearsal(config, parameters)
         made_with.update(recipes_of(config, preset, parameters, targets, pairing=pairing))
         return Recipes(
             **{each: recipes.digest(recipe) for each, recipe in made_with.items()},
@@ -154,6 +156,21 @@ def _parameters(config: Config, targets: Sequence[Target]) -> Parameters:
     )
     found = weights.locate(config.weights, config.rehearsal, official, rehearsed)
     return Parameters(found.folder, found.rehearsal)
+
+
+def _refuse_paid_rehearsal(config: Config, parameters: Parameters) -> None:
+    """Nobody pays for structures that mean nothing, unless a rehearsal is what was asked for."""
+    if not parameters.rehearsal or config.weights == "rehearsal":
+        return
+    classes = load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
+    paid = [gpu.name for gpu in classes if gpu.dollars_per_second]
+    if paid:
+        raise WeightsMissingError(
+            f"weights: {config.weights}: no model parameters were found here, and {', '.join(paid)} would be "
+            "paid for a rehearsal, whose structures mean nothing. Get the official ones "
+            "(`snakefold weights fetch FOLDER`) and set weights: FOLDER, or set weights: rehearsal to "
+            "rehearse on rented GPUs."
+        )
 
 
 def recipes_of(
