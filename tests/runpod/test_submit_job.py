@@ -48,7 +48,9 @@ def command(emulator, *arguments, **variables):
     """Arguments and keywords of a process; nothing of this one's environment but PATH."""
     environment = environment_of(emulator, RUNPOD_ENDPOINT_ID="ep1", PATH=os.environ["PATH"]) | variables
     # -S: nothing that is installed is needed.
-    return [sys.executable, "-S", str(SCRIPT), *arguments], {"env": environment, "text": True}
+    # Ctrl-C as in a terminal: a shell's background jobs ignore it, and so would this process.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    return [sys.executable, "-S", str(SCRIPT), *arguments], {"env": environment, "text": True, **heeding}
 
 
 def run(emulator, *arguments, given=None, **variables):
