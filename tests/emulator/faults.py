@@ -13,6 +13,7 @@ import base64
 import copy
 import dataclasses
 import random
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ CALL_FAULTS = {
     "malformed": "takes effect and answers 200 with JSON that does not parse",
     "truncated": "takes effect and closes in the middle of the answer",
     "empty": "takes effect and answers 200 with no body",
-    "slow": "takes effect and answers `seconds` later",
+    "slow": "takes effect and answers `seconds` later, or as soon as `until` is set",
     "unknown_state": "takes effect; the status in the answer is `error` (PAUSED), a state nobody knows",
 }
 JOB_FAULTS = {
@@ -63,6 +64,7 @@ class Fault:
         times: how often the rule applies at most; None: without limit.
         job: for job faults, a test of the job's input.
         at: for endpoint faults, seconds after the start of the service.
+        until: for `slow`, what ends the wait before `seconds` are over.
 
     Raises:
         ValueError: a fault that does not exist.
@@ -79,6 +81,7 @@ class Fault:
     error: str = ""
     change: Callable[[Any], Any] | None = None
     at: float = 0.0
+    until: threading.Event | None = None
 
     def __post_init__(self) -> None:
         if self.what not in KINDS:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -40,7 +41,7 @@ async def answer_with_fault(
     assert isinstance(response, web.Response)
     body = response.body if isinstance(response.body, bytes) else b""
     if fault.what == "slow":
-        await asyncio.sleep(fault.seconds)
+        await _wait(fault)
         return response
     if fault.what == "empty":
         return web.Response(status=200)
@@ -51,6 +52,12 @@ async def answer_with_fault(
         content["status"] = fault.error or "PAUSED"
         return web.json_response(content)
     return await _truncated(request, body)
+
+
+async def _wait(fault: Fault) -> None:
+    end = time.monotonic() + fault.seconds
+    while (left := end - time.monotonic()) > 0 and not (fault.until and fault.until.is_set()):
+        await asyncio.sleep(min(left, 0.05) if fault.until else left)
 
 
 def html(status: int) -> web.Response:

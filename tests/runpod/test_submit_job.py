@@ -84,7 +84,10 @@ def test_a_fasta_file_is_folded(tmp_path):
 
 
 def test_queries_are_searched_and_json_is_sent_as_it_is(tmp_path):
-    with service() as emulator:
+    def seconds(job):
+        return 0.3 if "task" in job["input"] else 3600  # the other one is there to be cancelled
+
+    with service(seconds=seconds) as emulator:
         done = run(
             emulator, "search", "-", "--target-db", "demo", "--a3m", "--out", str(tmp_path), given=">q\nMKV\n"
         )
@@ -147,12 +150,12 @@ def test_what_must_be_put_right_first(arguments, variables, said):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_signal_cancels_the_job_or_keeps_it(tmp_path, number, keep):
-    with service(seconds=300) as emulator:
+    with service(seconds=3600) as emulator:
         line, keywords = command(emulator, "fold", "--sequence", "MKV", *(["--keep"] if keep else []))
         process = subprocess.Popen(line, stderr=subprocess.PIPE, cwd=tmp_path, **keywords)
         until(lambda: any(call.operation == "status" for call in emulator.calls))
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == (130 if number == signal.SIGINT else 143)
         assert len(emulator.live_jobs()) == keep
         assert ("fetch" in errors) == keep
@@ -160,14 +163,17 @@ def test_a_signal_cancels_the_job_or_keeps_it(tmp_path, number, keep):
 
 
 def test_a_signal_during_the_submission_waits_for_the_job_id(tmp_path):
-    with service(Fault("slow", call="run", seconds=1.5), seconds=300) as emulator:
+    answered = threading.Event()
+    errors = tmp_path / "stderr"
+    with service(Fault("slow", call="run", seconds=60, until=answered), seconds=3600) as emulator:
         line, keywords = command(emulator, "fold", "--sequence", "MKV")
-        process = subprocess.Popen(line, stderr=subprocess.PIPE, cwd=tmp_path, **keywords)
+        with errors.open("w") as stream:
+            process = subprocess.Popen(line, stderr=stream, cwd=tmp_path, **keywords)
         until(lambda: emulator.jobs)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
-        assert process.returncode == 130
-        assert "waiting for the answer" in errors
+        until(lambda: "waiting for the answer" in errors.read_text())
+        answered.set()
+        assert process.wait(timeout=60) == 130
         assert len(emulator.jobs) == 1
         assert emulator.live_jobs() == []
 
@@ -224,7 +230,7 @@ def test_help_has_an_example():
 
 
 def until(condition):
-    for _ in range(200):
+    for _ in range(1200):
         if condition():
             return
         time.sleep(0.05)
