@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import gemmi
@@ -29,6 +28,9 @@ UBQ = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRL
 CRN = "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN"
 GB1 = "MTYKLILNGKTLKGETTTEAVDAATAEKVFKQYANDNGVDGEWTYDDATKTFTVTE"
 VILLIN = "LSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
+
+#: A recipe's name.
+NAME = "0" * 16
 
 #: Headers that would run a script, break out of an attribute or a script, or fill or turn the page.
 HOSTILE = (
@@ -138,8 +140,7 @@ def make_results(folder: Path, *, rehearsal: bool = True, fasta: str = FASTA, ho
     source.write_text(fasta, encoding="utf-8")
     config = load_config({"input": str(source), "results": str(results)})
     # Nothing here is looked up by a recipe: every name will do.
-    names = {field.name: "0" * 16 for field in fields(Recipes) if field.name != "rehearsal"}
-    recipes = Recipes(**names, rehearsal=rehearsal)
+    recipes = Recipes(fold=NAME, complex_fold=NAME, msa=NAME, paired_msa=NAME, rehearsal=rehearsal)
     make_plan(config, results / "plan", name=lambda targets: recipes)
     known = results / "known.pdb"
     # Longer than the model, so that it can be seen beside it.
@@ -151,7 +152,7 @@ def make_results(folder: Path, *, rehearsal: bool = True, fasta: str = FASTA, ho
         request = FoldRequest(
             batch=planned.batch,
             engine="alphafold2",
-            recipe="0" * 16,
+            recipe=NAME,
             rehearsal=rehearsal,
             targets=[item.target for item in planned.targets],
         )

@@ -18,7 +18,8 @@ from snakefold.report.libraries import Library, copy_libraries
 from snakefold.report.run import Run, description, read_run, shortened
 from snakefold.report.target import target_data
 
-_SCRIPTS = ("core.js", "table.js", "plots.js", "structure.js", "target.js")
+#: Scripts of the page's head; the others need only these to be loaded before them.
+_FIRST = ("core.js", "colours.js")
 _TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -52,8 +53,8 @@ def _write(folder: Path, results: Path, run: Run) -> None:
     data.mkdir()
     libraries = copy_libraries(assets)
     own = files("snakefold.report") / "static"
-    for name in ("report.css", *_SCRIPTS):
-        (assets / name).write_bytes((own / name).read_bytes())
+    for path in own.iterdir():
+        (assets / path.name).write_bytes(path.read_bytes())
     rows = [_row(row, results, run) for row in run.metrics]
     for row in rows:
         if row["open"]:
@@ -100,8 +101,13 @@ def _page(run: Run, libraries: list[Library]) -> str:
         settings=_yaml(provenance.get("settings")),
         recipe=_yaml(provenance.get("recipe")),
         libraries=libraries,
-        scripts=_SCRIPTS,
+        scripts=_scripts(),
     )
+
+
+def _scripts() -> list[str]:
+    names = sorted(path.name for path in (files("snakefold.report") / "static").iterdir())
+    return [name for name in names if name.endswith(".js") and name not in _FIRST]
 
 
 def _yaml(value: Any) -> str:

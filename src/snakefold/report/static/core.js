@@ -29,7 +29,7 @@ const snakefold = (() => {
     return libraries.get(address);
   }
 
-  /** Data of one target. Not kept: a few megabytes each, and the browser's cache reads them again quickly. */
+  /** Data of one target. Not kept: the browser's cache reads them again quickly. */
   function target(id) {
     return new Promise((resolve, reject) => {
       waiting.set(id, resolve);
@@ -46,10 +46,11 @@ const snakefold = (() => {
     if (resolve) resolve(data);
   }
 
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
   /** Bytes of gzip in base64. */
   async function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
@@ -57,17 +58,7 @@ const snakefold = (() => {
     return new TextDecoder().decode(await unpack(text));
   }
 
-  /* AlphaFold's four bands. Their colours are the page's, so that another palette is a matter of CSS alone. */
-  const BANDS = [
-    { from: 90, name: "very-high", label: "very high" },
-    { from: 70, name: "confident", label: "confident" },
-    { from: 50, name: "low", label: "low" },
-    { from: -Infinity, name: "very-low", label: "very low" },
-  ];
-  const band = (plddt) => BANDS.find((item) => plddt >= item.from);
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-
   const number = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 
-  return { node, load, target, receive, unpack, unpackText, BANDS, band, colour, number };
+  return { node, load, target, receive, bytes, unpack, unpackText, number };
 })();

@@ -104,9 +104,10 @@
 
   snakefold.start = (content) => {
     run = content;
+    document.getElementById("controls").append(...snakefold.colours.controls());
     draw();
     addEventListener("hashchange", route);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", route);
+    snakefold.colours.onChange(route);
     route().then(() => { document.body.dataset.ready = "true"; });
   };
 })();
