@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -163,6 +163,11 @@ class FoldRequest(Model):
     flashabb: FlashAbbSettings = FlashAbbSettings()
     relax: RelaxSettings = RelaxSettings()
     recipe: str = Field(pattern=r"^[0-9a-f]{16}$", description="Names the results in the store.")
+    engine_recipe: dict[str, Any] = Field(
+        {},
+        description="The engine's part of what `recipe` names: version, settings, fingerprints of the "
+        "parameters. A worker that has others refuses; empty: nothing is compared.",
+    )
     rehearsal: bool = Field(False, description="The parameters are random.")
     bucket_edges: BucketEdges = Field([], description="Lengths that monomers are padded to.")
     targets: list[TargetInput] = Field(min_length=1, description="id, key (sha256 of the chains), chains.")

@@ -54,6 +54,7 @@ def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
         flashabb=config.flashabb,
         relax=relax,
         recipe=batch.recipe,
+        engine_recipe=batch.engine_recipe,
         rehearsal=batch.rehearsal,
         bucket_edges=batch.bucket_edges,
         targets=[planned.target for planned in batch.targets],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -110,14 +111,16 @@ class PlannedTarget(Model):
 class PlannedBatch(Model):
     """`batches/<batch>.json`. `chunks` are the MSA chunks that must be done before the batch is requested.
 
-    `recipe` names the results in the store; `msa_recipes` maps the key of each chain to that of its MSA, and
-    `paired` are those chains that are searched for pairing as well.
+    `recipe` names the results in the store, and `engine_recipe` is the engine's part of it; `msa_recipes`
+    maps the key of each chain to that of its MSA, and `paired` are those chains that are searched for pairing
+    as well.
     """
 
     batch: str
     engine: str
     gpu: str = ""
     recipe: str
+    engine_recipe: dict[str, Any] = Field(default_factory=dict)
     msa_recipes: dict[Key, str]
     paired: list[Key] = Field(default_factory=list)
     rehearsal: bool

@@ -41,7 +41,7 @@ def preview(config: Config, folder: Path, log: Log) -> Quote:
         preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
         found = _parameters(config, targets, warnings)
         rehearsal = config.weights == "rehearsal" if found is None else found.rehearsal
-        named = dict.fromkeys(("fold", "complex_fold", "msa", "paired_msa"), _UNKNOWN)
+        named: dict[str, Any] = dict.fromkeys(("fold", "complex_fold", "msa", "paired_msa"), _UNKNOWN)
         try:
             databases.check(preset, config.msa, pairing=pairing)
         except DatabaseMissingError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +15,8 @@ class Recipes:
         fold, complex_fold: predictions of monomers and of complexes.
         msa, paired_msa: MSAs, and MSAs with rows for pairing.
         rehearsal: the predictions are made with random parameters.
+        engines: what the engine adds to the recipe of monomers (False) and of complexes (True): its version,
+            settings and parameters. Whoever predicts compares it with what it has.
     """
 
     fold: str
@@ -20,6 +24,7 @@ class Recipes:
     msa: str
     paired_msa: str
     rehearsal: bool
+    engines: Mapping[bool, Mapping[str, Any]] = field(default_factory=dict)
 
     def of(self, chains: int) -> str:
         """Recipe of the prediction of a target with so many chains."""

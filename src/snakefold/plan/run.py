@@ -65,6 +65,10 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
         return Recipes(
             **{each: recipes.digest(recipe) for each, recipe in made_with.items()},
             rehearsal=parameters.rehearsal,
+            engines={
+                several: made_with[each].get("engine", {})
+                for several, each in ((False, "fold"), (True, "complex_fold"))
+            },
         )
 
     def draft_within(limits: bool) -> Draft:

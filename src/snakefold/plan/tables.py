@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from snakefold.errors import Refusal
 from snakefold.inputs.names import shown
@@ -154,6 +155,13 @@ def _recipe(draft: Draft, batch: Batch) -> str:
     return draft.recipes.of(len(draft.records.targets[batch.members[0]].chains))
 
 
+def _engine_recipe(draft: Draft, batch: Batch) -> dict[str, Any]:
+    if batch.members[0] in draft.present.found:
+        return {}
+    several = len(draft.records.targets[batch.members[0]].chains) > 1
+    return dict(draft.recipes.engines.get(several, {}))
+
+
 def _is_rehearsal(draft: Draft, batch: Batch) -> bool:
     first = draft.present.found.get(batch.members[0])
     return draft.recipes.rehearsal if first is None else first.rehearsal
@@ -191,6 +199,7 @@ def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]])
         engine=_engine(draft, batch),
         gpu=batch.gpu,
         recipe=_recipe(draft, batch),
+        engine_recipe=_engine_recipe(draft, batch),
         msa_recipes={key: recipes.paired_msa if key in paired else recipes.msa for key in sorted(chains)},
         paired=paired,
         rehearsal=_is_rehearsal(draft, batch),

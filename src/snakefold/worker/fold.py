@@ -11,6 +11,7 @@ from snakefold import archive, task
 from snakefold.contracts import FoldRequest, FoldResponse
 from snakefold.endpoints.checked import InvalidInput, checked
 from snakefold.endpoints.envelope import Envelope, EnvelopeResponse, Worker, digest_of
+from snakefold.engines.agreement import check_agreement
 from snakefold.errors import Reason, SnakefoldError
 from snakefold.store import Entry
 from snakefold.worker.context import Context
@@ -71,6 +72,8 @@ def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeRespons
 def run(request: FoldRequest, inputs: Mapping[str, bytes], context: Context) -> tuple[FoldResponse, bytes]:
     """Fold a request; the response and the batch's archive."""
     weights = parameters_for(request, context)
+    # Before anything starts: the whole job is refused, not target by target.
+    check_agreement(request, weights)
     if context.working_on is not None:
         context.working_on(request.recipe, [target.result_key for target in request.targets])
     with tempfile.TemporaryDirectory(prefix="snakefold-task-") as folder:

@@ -1,0 +1,70 @@
+"""Whether who predicts has what the plan assumed: results are stored under the plan's recipe, unseen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snakefold import engines
+from snakefold.contracts import FoldRequest
+from snakefold.engines.alphafold2.models import preset_for
+from snakefold.errors import Reason, TargetError
+
+_SHOWN = 3
+
+
+def check_agreement(request: FoldRequest, weights: Path | None) -> None:
+    """Compare the request's `engine_recipe` with what this machine would predict with.
+
+    Args:
+        weights: folder of the parameters; None for an engine that brings its own.
+
+    Raises:
+        TargetError: weights_missing for other parameters, invalid_input for another version or settings.
+        WeightsMissingError: parameters are damaged, or official and random ones are mixed.
+    """
+    planned = request.engine_recipe
+    if not planned:
+        return
+    own = json.loads(json.dumps(engines.get(request.engine).recipe(_settings(request), weights)))
+    if own == planned:
+        return
+    if own.get("weights") != planned.get("weights"):
+        raise TargetError(
+            Reason.WEIGHTS_MISSING,
+            f"The request was planned with other parameters than those in {weights}: "
+            f"{_difference(planned.get('weights'), own.get('weights'))}.",
+            "Give both sides the same ones (a rehearsal: equal rehearsal.blocks and "
+            "SNAKEFOLD_REHEARSAL_BLOCKS), or plan again with these.",
+        )
+    raise TargetError(
+        Reason.INVALID_INPUT,
+        f"The request was planned for another {request.engine}: {_difference(planned, own)}.",
+        "Install the same release on both sides (on RunPod: the image of this release), and plan again.",
+    )
+
+
+def _settings(request: FoldRequest) -> dict[str, Any]:
+    if request.engine != "alphafold2":
+        return request.flashabb.model_dump(mode="json")
+    chains = max(len(target.chains) for target in request.targets)
+    preset = preset_for(request.alphafold2.model_preset, chains)
+    return request.alphafold2.model_copy(update={"model_preset": preset}).model_dump(mode="json")
+
+
+def _difference(planned: object, own: object) -> str:
+    if not isinstance(planned, Mapping) or not isinstance(own, Mapping):
+        return "nothing of them is known"
+    keys = [key for key in sorted({*planned, *own}) if planned.get(key) != own.get(key)]
+    parts = [f"{key} is {_told(own.get(key))}, not {_told(planned.get(key))}" for key in keys[:_SHOWN]]
+    return "; ".join(parts) + (f" (and {len(keys) - _SHOWN} more)" if len(keys) > _SHOWN else "")
+
+
+def _told(value: object) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, Mapping) and "ends_sha256" in value:
+        return f"{value.get('size')} bytes ({str(value['ends_sha256'])[:8]})"
+    return str(value)[:200]

@@ -1,0 +1,156 @@
+"""A worker with other parameters, or another release, than the plan assumed refuses: its results would be
+stored under a name that says something else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snakefold import engines, rehearsal, task
+from snakefold.config import Config
+from snakefold.contracts import FoldRequest, ModelPreset
+from snakefold.engines.agreement import check_agreement
+from snakefold.engines.alphafold2.parameters import parameters_file
+from snakefold.errors import Reason, TargetError
+from snakefold.plan.files import read_batch, read_rows
+from snakefold.plan.run import plan_run
+from snakefold.requests import make_request
+from snakefold.store import open_store
+from tests.worker.conftest import BLOCKS, SEQUENCES, data_of, envelope, fold_request, told
+
+Worker = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def planned(tmp_path: Path, parameters: Path, monkeypatch: pytest.MonkeyPatch) -> FoldRequest:
+    """The request of a plan whose parameters are those of the worker's fixture."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.fasta").write_text(f">a\n{SEQUENCES['a']}\n")
+    config = Config.model_validate(
+        {
+            "input": "a.fasta",
+            "weights": str(parameters),
+            "alphafold2": {"models": [1]},
+            "msa": {"tool": "single_sequence"},
+            "rehearsal": {"models": [1], "num_recycle": 0, "blocks": BLOCKS},
+            "relax": {"models_to_relax": "none"},
+            "store": str(tmp_path / "store"),
+        }
+    )
+    plan_run(config, tmp_path / "plan", lambda _: None)
+    (row,) = [row for row in read_rows(tmp_path / "plan") if row.gpu or row.engine == "alphafold2"]
+    return make_request(read_batch(tmp_path / "plan", row.batch), config)
+
+
+def other(folder: Path) -> Path:
+    """Random parameters of fewer blocks."""
+    rehearsal.draw(folder, ["model_1_ptm"], BLOCKS - 1)
+    return folder
+
+
+def toy_parameters(folder: Path, value: float) -> Path:
+    """Files that are official as far as their names and marks go."""
+    (folder / "params").mkdir(parents=True)
+    np.savez(parameters_file(folder, "model_1_ptm"), x=np.full(8, value))
+    return folder
+
+
+def test_a_plan_tells_what_its_recipe_was_made_of(planned: FoldRequest, parameters: Path) -> None:
+    assert planned.engine_recipe["weights"] == {
+        "rehearsal": True,
+        "blocks": BLOCKS,
+        "seed": rehearsal.SEED,
+        "drawing": rehearsal.DRAWING,
+    }
+    assert planned.engine_recipe["version"] == engines.get("alphafold2").VERSION
+    check_agreement(planned, parameters)
+
+
+@pytest.mark.slow
+def test_a_worker_that_agrees_folds(planned: FoldRequest, worker: Worker) -> None:
+    answer = worker(**envelope(planned))
+    assert "error" not in answer, answer
+    assert data_of(answer["results"]["archive"])
+
+
+def test_a_worker_with_other_parameters_refuses_the_job(
+    planned: FoldRequest, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNAKEFOLD_REHEARSAL_BLOCKS", str(BLOCKS - 1))
+    monkeypatch.setenv("SNAKEFOLD_WEIGHTS", str(other(tmp_path / "other")))
+    from snakefold.worker.handler import _warm
+
+    _warm.drop(grace=0.0)  # the process has the environment that it was started in
+    given = planned.model_copy(update={"recipe": "6" * 16})
+    failed = told(worker(**envelope(given)))
+    _warm.drop(grace=0.0)
+    assert failed["reason"] == "weights_missing"
+    assert f"blocks is {BLOCKS - 1}, not {BLOCKS}" in failed["message"]
+    assert "SNAKEFOLD_REHEARSAL_BLOCKS" in failed["message"]
+    store = open_store(os.environ["SNAKEFOLD_STORE"])
+    assert store.keys("fold", "6" * 16) == set()
+
+
+def test_other_official_parameters_are_told_by_file(tmp_path: Path) -> None:
+    ours, theirs = toy_parameters(tmp_path / "ours", 1.0), toy_parameters(tmp_path / "theirs", 2.0)
+    request = fold_request(("a",), rehearsal=False)
+    settings = request.alphafold2.model_copy(update={"model_preset": ModelPreset.MONOMER_PTM})
+    recipe = engines.get("alphafold2").recipe(settings.model_dump(mode="json"), ours)
+    request = request.model_copy(update={"engine_recipe": json.loads(json.dumps(recipe))})
+    check_agreement(request, ours)
+    with pytest.raises(TargetError, match="model_1_ptm is") as caught:
+        check_agreement(request, theirs)
+    assert caught.value.reason is Reason.WEIGHTS_MISSING
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colabfold": "1.0.0"}, "colabfold is .*, not 1.0.0"),
+        ({"version": "2.0.0"}, "version is .*, not 2.0.0"),
+    ],
+)
+def test_another_release_is_told(
+    planned: FoldRequest, parameters: Path, change: dict[str, str], said: str
+) -> None:
+    request = planned.model_copy(update={"engine_recipe": planned.engine_recipe | change})
+    with pytest.raises(TargetError, match=said) as caught:
+        check_agreement(request, parameters)
+    assert caught.value.reason is Reason.INVALID_INPUT
+
+
+def test_settings_that_the_recipe_was_not_made_of_are_told(planned: FoldRequest, parameters: Path) -> None:
+    changed = planned.alphafold2.model_copy(update={"num_recycle": 3})
+    with pytest.raises(TargetError, match="settings is") as caught:
+        check_agreement(planned.model_copy(update={"alphafold2": changed}), parameters)
+    assert caught.value.reason is Reason.INVALID_INPUT
+
+
+def test_a_job_without_a_worker_holds_its_targets_to_it_too(planned: FoldRequest, tmp_path: Path) -> None:
+    """`snakefold task`, here and under SLURM: rows of failures.tsv, and nothing in the store."""
+    store = open_store(tmp_path / "empty")
+    response = task.run_request(
+        planned,
+        {f"chains/{planned.targets[0].key}/msa.a3m": f">a\n{SEQUENCES['a']}\n".encode()},
+        tmp_path / "out.tar.zst",
+        store=store,
+        weights=other(tmp_path / "other"),
+        cache=None,
+        log=lambda _: None,
+    )
+    (outcome,) = response.outcomes
+    assert (outcome.state, outcome.reason) == ("failed", Reason.WEIGHTS_MISSING)
+    assert "planned with other parameters" in outcome.message
+    assert "plan again" in outcome.advice
+    assert store.keys("fold", planned.recipe) == set()
+
+
+def test_a_request_that_says_nothing_is_not_held_to_anything(parameters: Path) -> None:
+    assert fold_request().engine_recipe == {}
+    check_agreement(fold_request(), parameters)
