@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from snakefold.errors import Reason
 
-#: Files of one chain: `chains/<chain key>/…` inside `inputs.tar.zst`, and the archive that is the store
-#: entry `msa/<recipe>/<chain key>`. A target that brings its own A3M has
-#: `targets/<result key>/msa.a3m` in `inputs.tar.zst`. A target of the engine `reuse` has its structure there
-#: instead (`reuse.inputs`).
+#: Files of one chain: `chains/<chain key>/…` inside `inputs.tar.zst`. In the store templates are an entry of
+#: their own (`msa.templates`), the rest is the archive `msa/<recipe>/<chain key>`. A target that brings its
+#: own A3M has `targets/<result key>/msa.a3m` in `inputs.tar.zst`. A target of the engine `reuse` has its
+#: structure there instead (`reuse.inputs`).
 MSA_LAYOUT = {
     "meta.json": "MsaMeta: tool, depth, Neff, databases, commands, seconds",
     "msa.a3m": "what the engine reads: query first, AlphaFold's database order, duplicate rows dropped",
@@ -119,7 +119,11 @@ class RelaxSettings(Model):
     """OpenMM AMBER relaxation (AlphaFold's protocol)."""
 
     models_to_relax: RelaxChoice = Field(RelaxChoice.BEST, description="none, best or all.")
-    use_gpu_relax: bool = Field(False, description="Relax on the GPU; the CPU otherwise.")
+    use_gpu_relax: bool | Literal["auto"] = Field(
+        "auto",
+        description="Relax on the GPU (true) or the CPU (false); auto: on the GPU where OpenMM finds one "
+        "through CUDA.",
+    )
     max_iterations: int = Field(0, ge=0, description="OpenMM minimiser steps; 0 until it converges.")
 
 
@@ -217,6 +221,9 @@ class MsaMeta(Model):
     length: int
     tool: str
     depth: int = Field(description="Rows of msa.a3m, query included.")
+    first_depth: int = Field(
+        1, description="The first of them, which are the first database's: templates are searched with these."
+    )
     neff: float = Field(description="Effective rows: sum of 1/(neighbours at 80 % identity).")
     databases: list[DatabaseUse] = []
     commands: list[str] = Field(

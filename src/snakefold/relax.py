@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,8 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
     Args:
         pdb: PDB text as the engine wrote it. Unknown residues (X) have no atoms there; the chain is treated
             as broken.
-        settings: `use_gpu_relax` (CUDA), `max_iterations` of each minimisation (0: until it converges).
+        settings: `use_gpu_relax` (CUDA; auto: where there is one), `max_iterations` of each minimisation
+            (0: until it converges).
 
     Raises:
         RelaxError: OpenMM failed, the result lost atoms, or a residue stands alone between unknown ones.
@@ -64,6 +66,8 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
     from alphafold.relax import amber_minimize, utils
 
     started = time.perf_counter()
+    if settings.use_gpu_relax is True and not cuda_works():
+        raise RelaxError("use_gpu_relax is true, but OpenMM finds no GPU through CUDA: take auto or false.")
     model = protein.from_pdb_string(pdb)
     pieces = _broken_at_gaps(model)
     _refuse_lone_residues(model, pieces)
@@ -75,7 +79,7 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
             stiffness=_STIFFNESS,
             max_outer_iterations=_OUTER_ITERATIONS,
             max_attempts=_ATTEMPTS,
-            use_gpu=settings.use_gpu_relax,
+            use_gpu=settings.use_gpu_relax is not False and cuda_works(),
         )
         relaxed = protein.from_pdb_string(result["min_pdb"])
         utils.assert_equal_nonterminal_atom_types(relaxed.atom_mask, pieces.atom_mask)
@@ -95,6 +99,21 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
         violations=int(result["num_residue_violations"]),
         rmsd=float(np.sqrt((moved**2).sum() / len(moved))),
     )
+
+
+@cache
+def cuda_works() -> bool:
+    """Whether OpenMM can compute on a GPU here. It may have the platform, and the machine no card."""
+    import openmm
+
+    system = openmm.System()
+    system.addParticle(1.0)
+    try:
+        platform = openmm.Platform.getPlatformByName("CUDA")
+        openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    except openmm.OpenMMException:
+        return False
+    return True
 
 
 def _broken_at_gaps(model: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from snakefold.contracts import RelaxSettings
-from snakefold.relax import Relaxed, RelaxError, relax
+from snakefold.relax import Relaxed, RelaxError, cuda_works, relax
 
 pytestmark = pytest.mark.slow
 
@@ -100,3 +100,13 @@ def test_a_failure_is_told(villin: Any) -> None:
     broken = [line for line in lines if not (line[12:16] == " CA " and line[22:26].strip() == "45")]
     with pytest.raises(RelaxError):
         relaxed("\n".join(broken), max_iterations=2)
+
+
+def test_a_gpu_is_taken_where_there_is_one_and_demanded_where_asked_for(villin: Any) -> None:
+    crushed = kept(dataclasses.replace(villin, atom_positions=villin.atom_positions * 0.2), list(range(36)))
+    assert relaxed(crushed, max_iterations=1, use_gpu_relax="auto").pdb
+    if cuda_works():
+        assert relaxed(crushed, max_iterations=1, use_gpu_relax=True).pdb
+    else:
+        with pytest.raises(RelaxError, match="CUDA"):
+            relaxed(crushed, max_iterations=1, use_gpu_relax=True)

@@ -202,3 +202,17 @@ def test_paid_workers_start_and_idle() -> None:
     assert 0 < MODEL.load_seconds(Work(blocks=2, models=1), own) < MODEL.load_seconds(Work(), own)
     once, cached = (MODEL.compile_seconds(300, Work(), own, cached=cached) for cached in (False, True))
     assert 0 < cached < once
+
+
+def test_relaxation_is_expected_on_the_gpu_of_a_class_that_has_one() -> None:
+    works = {
+        choice: work_of(load_config({"relax": {"use_gpu_relax": choice}}), False, False)
+        for choice in ("auto", True, False)
+    }
+    seconds = {
+        (choice, name): float(MODEL.relax_seconds(300, work, CLASSES[name]))
+        for choice, work in works.items()
+        for name in ("local", "ampere_80")
+    }
+    assert seconds["auto", "ampere_80"] == seconds[True, "ampere_80"] < 0.5 * seconds[False, "ampere_80"]
+    assert seconds["auto", "local"] == seconds[False, "local"] == seconds[False, "ampere_80"]

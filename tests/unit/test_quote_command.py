@@ -119,7 +119,10 @@ def test_price_first_without_databases_or_parameters(
     assert quote.msa_cpu_hours.expected > 0
     with (folder / "results" / "quote" / "targets.tsv").open() as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
-    assert sum(float(row["dollars"]) for row in rows) == pytest.approx(quote.dollars.expected, rel=1e-3)
+    idle = quote.classes[0].idle_hours.expected * 3600 * quote.classes[0].dollars_per_second
+    assert sum(float(row["dollars"]) for row in rows) + idle == pytest.approx(
+        quote.dollars.expected, rel=1e-3
+    )
     assert {row["id"]: float(row["dollars"]) > 0 for row in rows if row["state"] != "refused"} == {
         "one": True,
         "two": True,

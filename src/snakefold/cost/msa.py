@@ -57,8 +57,6 @@ def search_cost(
             those that are not there.
         pairing: databases for pairing the chains of a complex are searched as well.
     """
-    if settings.tool in ("precomputed", "single_sequence"):
-        return SearchCost(0.0, _CHAIN, _CHUNK)
     residue, chunk = 0.0, _CHUNK
     for database in _databases(settings, pairing):
         size = _bytes(database) if database_bytes is None else database_bytes.get(database.name, 0)

@@ -19,6 +19,7 @@ from snakefold.contracts import FoldRequest, ModelPreset, TargetInput, TargetOut
 from snakefold.cost.msa import database_sizes
 from snakefold.cost.work import OFFICIAL_BLOCKS, Work, work_of_request
 from snakefold.errors import SnakefoldError
+from snakefold.msa.databases import only
 from snakefold.padding import padded_length
 from snakefold.plan.files import read_chunk
 
@@ -273,10 +274,14 @@ def _computed_length(request: FoldRequest, target: TargetInput) -> int:
 
 def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSeconds]:
     try:
-        searched = set(json.loads((results / "msa" / f"{name}.json").read_text())["searched"])
+        summary = json.loads((results / "msa" / f"{name}.json").read_text())
+        searched, templates = set(summary["searched"]), set(summary.get("templates", ()))
         chunk = read_chunk(results / "plan", name)
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return  # of an earlier plan, or cut short: nothing to learn from it
+    if templates and templates != searched:
+        return  # what the templates took is not known apart
+    settings = settings if templates else only(settings, "msa")
     benchmark = _benchmark(results / "benchmarks" / "msa" / f"{name}.tsv")
     lengths = [len(chain.sequence) for chain in chunk.chains if chain.key in searched]
     if lengths and benchmark:

@@ -29,7 +29,7 @@ class Work:
         programs: networks compiled for one input shape (two where only some models read templates).
         multimer: AlphaFold-Multimer's network.
         float32: arithmetic of 32 bits in place of bfloat16.
-        gpu_relax: relaxed on the GPU.
+        gpu_relax: relaxed on the GPU, on a class that has one.
     """
 
     engine: str = "alphafold2"
@@ -43,7 +43,7 @@ class Work:
     programs: int = 1
     multimer: bool = False
     float32: bool = False
-    gpu_relax: bool = False
+    gpu_relax: bool = True
 
 
 def work_of(config: Config, rehearsal: bool, complexes: bool) -> Work:
@@ -89,7 +89,7 @@ def _work(
             extra_rows=1,
             relaxed=relaxed,
             models=1,
-            gpu_relax=relax.use_gpu_relax,
+            gpu_relax=relax.use_gpu_relax is not False,
         )
     multimer = settings.model_preset is ModelPreset.MULTIMER or (
         complexes and settings.model_preset is ModelPreset.AUTO
@@ -110,7 +110,7 @@ def _work(
         programs=2 if mixed else 1,
         multimer=multimer,
         float32=settings.precision == "float32",
-        gpu_relax=relax.use_gpu_relax,
+        gpu_relax=relax.use_gpu_relax is not False,
     )
 
 

@@ -47,7 +47,7 @@ def _relax(text: str) -> RelaxChoice:
 #: and what a caller may choose has a key.
 ALLOWED: dict[str, Flag] = {
     "models_to_relax": Flag("none, best or all (AlphaFold's default: best)", _relax),
-    "use_gpu_relax": Flag("relax on the GPU (default: false)", _boolean, boolean=True),
+    "use_gpu_relax": Flag("relax on the GPU (default: where OpenMM finds one)", _boolean, boolean=True),
     "num_multimer_predictions_per_model": Flag("1 to 100 (AlphaFold's default: 5)", _integer(1, 100)),
     "random_seed": Flag("first seed (default: 0; AlphaFold draws one)", _integer(0, 2**31 - 1)),
 }

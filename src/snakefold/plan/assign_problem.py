@@ -54,7 +54,7 @@ class Problem:
         if objective == "cost" and self._keeps(simple):
             return simple
         if objective == "cost":
-            return self._limited("cost", self.limits)
+            return self._limited("cost", self.limits) or self._just_in_time(simple.bound)
         fastest = self._limited("time", self.limits)
         if fastest is None:
             return None
@@ -79,6 +79,15 @@ class Problem:
             if found is not None:
                 return replace(found, bound=min(other.bound for other, _, _ in tried))
         return None
+
+    def _just_in_time(self, bound: float) -> Assignment | None:
+        """The fastest plan, if it keeps to the limits: near them the search for the cheapest may fail."""
+        if self.limits.deadline is None:
+            return None
+        fastest = self._limited("time", replace(self.limits, deadline=None))
+        if fastest is None or not self._keeps(fastest):
+            return None
+        return replace(fastest, objective=self._cost(fastest, self._terms(0.0)), bound=bound)
 
     def _sizes(self, seconds: float) -> Sizes:
         return Sizes(self.max_targets, self.max_residues, seconds)
@@ -157,9 +166,13 @@ class Problem:
     ) -> Assignment:
         buckets = buckets_of(counts, tables, self.classes)
         plan = assignment_of(buckets, self.demands, self.classes, self.model, self.limits, sizes=sizes)
-        cost = sum(terms.rates[i] * plan.seconds[gpu.name] for i, gpu in enumerate(self.classes))
-        value = float(cost) if objective == "cost" else plan.wall_seconds
+        value = self._cost(plan, terms) if objective == "cost" else plan.wall_seconds
         return replace(plan, objective=value, bound=bound)
+
+    def _cost(self, plan: Assignment, terms: Terms) -> float:
+        return float(
+            sum(rate * plan.seconds[gpu.name] for rate, gpu in zip(terms.rates, self.classes, strict=True))
+        )
 
     def _keeps(self, plan: Assignment) -> bool:
         deadline, budget = self.limits.deadline, self.limits.budget

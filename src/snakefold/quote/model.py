@@ -38,7 +38,7 @@ class Range(Model):
 
 
 class ClassQuote(Model):
-    """What one GPU class does. Hours are of its workers together, start and compilation included."""
+    """What one GPU class does. Hours are of its workers together, with start, compilation and idle time."""
 
     gpu: str
     title: str
@@ -46,6 +46,7 @@ class ClassQuote(Model):
     batches: int
     targets: int
     hours: Range
+    idle_hours: Range = Field(description="The part of `hours` in which workers wait for a job.")
     dollars: Range
     dollars_per_second: float
     priced_on: date | None
@@ -80,8 +81,8 @@ class Offer(Model):
 class Quote(Model):
     """What a run is expected to take, before anything is started.
 
-    `hours` are worker hours of all classes; `overhead` is the part of them that is start, loading and
-    compilation; `wall_hours` run from the start to the last prediction, alignments included.
+    `hours` are worker hours of all classes; `overhead` is the part of them that is start, loading,
+    compilation and idle time; `wall_hours` run from the start to the last prediction, alignments included.
     """
 
     version: Literal[1] = 1

@@ -18,7 +18,7 @@ from snakefold.quote.disk import needed
 from snakefold.quote.jobs import Job, job, ranged
 from snakefold.quote.model import ClassQuote, Disk, Offer, Quote, Range, total
 from snakefold.quote.units import gigabytes
-from snakefold.quote.wall import wall_time, worker_limits
+from snakefold.quote.wall import Wall, wall_time, worker_limits
 
 _OLD_PRICE_DAYS = 90
 
@@ -67,9 +67,19 @@ def make_quote(
     cores = cores or len(os.sched_getaffinity(0))
     workers = worker_limits(config, classes, cores)
     cpu = [(search.chunk, ranged(search.cpu_seconds, model.spread("msa"))) for search in searches]
-    wall = wall_time(jobs, cpu, config, workers, cores)
-    seconds = total(item.seconds for item in jobs)
-    per_class = [quoted for gpu in classes if (quoted := _class_quote(gpu, jobs, workers[gpu.name], model))]
+    idle_timeout = {gpu.name: model.idle_seconds(gpu) for gpu in classes}
+
+    def wall_at(count: Mapping[str, int]) -> Wall:
+        return wall_time(jobs, cpu, config=config, workers=count, cores=cores, idle_timeout=idle_timeout)
+
+    wall = wall_at(workers)
+    per_class = [
+        _class_quote(gpu, own, workers[gpu.name], model, wall.idle[gpu.name])
+        for gpu in classes
+        if (own := [item for item in jobs if item.row.gpu == gpu.name])
+    ]
+    hours = total(item.hours for item in per_class)
+    overhead = sum(item.overhead for item in jobs) + sum(wall.idle.values())
     dollars = total(item.dollars for item in per_class)
     disk = needed(
         jobs,
@@ -80,9 +90,6 @@ def make_quote(
         folder=Path(config.results),
     )
 
-    def wall_hours(count: Mapping[str, int]) -> float:
-        return wall_time(jobs, cpu, config, count, cores).all.expected / 3600
-
     return Quote(
         rehearsal=rehearsal,
         targets=dict(counts),
@@ -90,8 +97,8 @@ def make_quote(
         chains=sum(search.chains for search in searches),
         chunks=len(searches),
         classes=per_class,
-        hours=seconds.times(1 / 3600),
-        overhead=_share(sum(item.overhead for item in jobs), seconds.expected),
+        hours=hours,
+        overhead=_share(overhead / 3600, hours.expected),
         dollars=dollars,
         msa_cpu_hours=total(amount for _, amount in cpu).times(1 / 3600),
         msa_wall_hours=wall.alignments.times(1 / 3600),
@@ -101,7 +108,7 @@ def make_quote(
         rests_on=list(dict.fromkeys(item.rests_on for item in per_class)),
         warnings=[*warnings, *_old_prices(per_class, today or date.today()), *_disk_warnings(disk, config)],
         cheaper=_cheaper(jobs, used, dollars, config),
-        faster=_faster(wall_hours, workers, config.deadline),
+        faster=_faster(lambda count: wall_at(count).all.expected / 3600, workers, config.deadline),
     )
 
 
@@ -122,12 +129,14 @@ def _faster(
     return offers.faster(wall_hours, workers, deadline)
 
 
-def _class_quote(gpu: GpuClass, jobs: Sequence[Job], workers: int, model: CostModel) -> ClassQuote | None:
-    own = [item for item in jobs if item.row.gpu == gpu.name]
-    if not own:
-        return None
+def _class_quote(
+    gpu: GpuClass, own: Sequence[Job], workers: int, model: CostModel, idle: float
+) -> ClassQuote:
+    """What the jobs of one class take, and `idle` seconds of its workers besides."""
     seconds = total(item.seconds for item in own)
-    # The planner's dollars may count more than seconds times price (idle workers): they are off alike.
+    # At the least one worker is given back once; at the most each job is the last of its worker.
+    timeout = model.idle_seconds(gpu)
+    waiting = Range(expected=idle, low=min(timeout, idle), high=max(timeout * len(own), idle))
     dollars = sum(item.row.dollars for item in own)
     return ClassQuote(
         gpu=gpu.name,
@@ -135,8 +144,9 @@ def _class_quote(gpu: GpuClass, jobs: Sequence[Job], workers: int, model: CostMo
         workers=workers,
         batches=len(own),
         targets=sum(item.row.targets for item in own),
-        hours=seconds.times(1 / 3600),
-        dollars=_in_proportion(dollars, seconds),
+        hours=(seconds + waiting).times(1 / 3600),
+        idle_hours=waiting.times(1 / 3600),
+        dollars=_in_proportion(dollars, seconds) + waiting.times(gpu.dollars_per_second),
         dollars_per_second=gpu.dollars_per_second,
         priced_on=gpu.priced_on,
         memory_gb=max(item.row.memory_gb for item in own),

@@ -46,7 +46,7 @@ def quote_text(quote: Quote) -> str:
     ]
     if quote.batches:
         rows.append(
-            ("overhead", f"{quote.overhead:.0%} of the worker time is start, loading and compilation")
+            ("overhead", f"{quote.overhead:.0%} of the worker time is start, loading, compilation and idle")
         )
     paid = any(item.dollars_per_second for item in quote.classes)
     rows.append(("dollars", spread(quote.dollars, money) if paid else "none: nothing is rented"))

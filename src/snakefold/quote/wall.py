@@ -17,10 +17,14 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class Wall:
-    """Seconds from the start until the last alignment, and until everything is done."""
+    """Seconds from the start until the last alignment, and until everything is done.
+
+    `idle` are the seconds for which workers of a class are expected to be kept without work.
+    """
 
     alignments: Range
     all: Range
+    idle: Mapping[str, float]
 
 
 def worker_limits(config: Config, classes: Sequence[GpuClass], cores: int) -> dict[str, int]:
@@ -35,20 +39,23 @@ def worker_limits(config: Config, classes: Sequence[GpuClass], cores: int) -> di
 def wall_time(
     jobs: Sequence[Job],
     searches: Sequence[tuple[str, Range]],
+    *,
     config: Config,
     workers: Mapping[str, int],
     cores: int,
+    idle_timeout: Mapping[str, float],
 ) -> Wall:
     """Earliest finish of the two-stage pipeline at the low, expected and high end of every job.
 
     Args:
         searches: chunks and their CPU seconds, in the order in which they are searched.
+        idle_timeout: seconds, by class.
     """
-    alignments, ends = {}, {}
+    alignments, ends, idle = {}, {}, {}
     search_threads = min(config.msa.threads, cores)
     predict_threads = min(config.predict.threads, cores)
 
-    def at(end: str) -> tuple[float, float]:
+    def at(end: str) -> tuple[float, float, Mapping[str, float]]:
         def pick(amount: Range) -> float:
             return float(getattr(amount, end))
 
@@ -57,14 +64,15 @@ def wall_time(
             (Step(job.row.gpu, pick(job.seconds), job.chunks) for job in jobs),
             searches=cores // search_threads,
             workers=workers,
+            idle_timeout=idle_timeout,
         )
         local = sum(pick(job.seconds) for job in jobs if job.row.gpu == LOCAL) * predict_threads
         busy = (sum(pick(seconds) for _, seconds in searches) + local) / cores
-        return found.alignments, max(found.wall, busy)
+        return found.alignments, max(found.wall, busy), found.idle
 
     for end in ("low", "expected", "high"):
-        alignments[end], ends[end] = at(end)
-    return Wall(_ordered(alignments), _ordered(ends))
+        alignments[end], ends[end], idle[end] = at(end)
+    return Wall(_ordered(alignments), _ordered(ends), idle["expected"])
 
 
 def _ordered(ends: Mapping[str, float]) -> Range:
