@@ -136,14 +136,9 @@ def page(result: dict) -> str:
         f"{result['cores']} cores.",
         f"Load average when the runs had ended: {result['load_average']}."
         + (
-            " Other programs had most of the machine, and not"
+            " Where it is above the number of cores, judge by CPU seconds."
             if result["load_average"] > result["cores"]
             else ""
-        ),
-        *(
-            ["the same share in both runs: judge by CPU seconds."]
-            if result["load_average"] > result["cores"]
-            else []
         ),
         "",
     ]
