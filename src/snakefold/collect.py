@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 import secrets
 import shutil
@@ -13,14 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from snakefold import archive, confidence, superposition
+from snakefold import archive, confidence, metrics, scores, superposition
 from snakefold.contracts import Confidence, FoldResponse, TargetOutcome
 from snakefold.errors import SnakefoldError
 from snakefold.paths import resource
 from snakefold.plan.files import PlannedBatch, State
+from snakefold.scores.reference import reference_scores
 from snakefold.store import write_atomically
 
 FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
+#: Engine of structures that were taken, not predicted.
+_REUSE = "reuse"
 
 
 def read_response(files: Mapping[str, bytes]) -> FoldResponse:
@@ -54,13 +56,8 @@ def collect_batch(
                 rows.append(_failure_row(name, outcome))
                 continue
             members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
-            besides = {superposition.FILE} if references and name in references else set()
-            if not _is_there(members, structures / name, besides):
-                _write_folder(members, structures / name)
-            row = _metrics_row(name, outcome, members, response)
-            if references and name in references:
-                row |= _compared(structures / name, Path(references[name]), str(row["warnings"]))
-            rows.append(row)
+            reference = resource(references[name]) if references and name in references else None
+            rows.append(_collect_target(structures / name, outcome, members, response, reference))
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_name(f".{table.name}.{os.getpid()}.part")
     pd.DataFrame(rows).to_parquet(part, index=False)
@@ -69,9 +66,16 @@ def collect_batch(
 
 
 def merge_tables(
-    tables: Iterable[Path], targets_tsv: Path, metrics: Path, failures: Path
+    tables: Iterable[Path],
+    targets_tsv: Path,
+    metrics_tsv: Path,
+    failures: Path,
+    dollars: Mapping[str, float] | None = None,
 ) -> tuple[int, int, int]:
-    """Write metrics.tsv and failures.tsv in the order of the input.
+    """Write metrics.tsv, metrics.parquet beside it, and failures.tsv, in the order of the input.
+
+    Args:
+        dollars: what each target was billed, by id; those of a duplicate are its original's.
 
     Returns:
         Numbers of targets with a structure, of targets that failed, and of records that were refused.
@@ -87,28 +91,71 @@ def merge_tables(
             failed.append({**item, "message": item["reason"], "reason": "invalid_input", "advice": ""})
         elif rows.get(item["id"], {}).get("state") != "done":
             failed.append({**rows.get(item["id"], _lost(item)), "source": item["source"]})
-    _write_tsv(metrics, list(confidence.METRICS_COLUMNS), done)
-    _write_tsv(failures, FAILURE_COLUMNS, failed)
+    for row in done:
+        row["dollars"] = (dollars or {}).get(row["id"])
+    metrics.write_metrics(done, metrics_tsv, metrics_tsv.with_suffix(".parquet"))
+    metrics.write_tsv(failures, FAILURE_COLUMNS, failed)
     refused = sum(item["state"] == State.REFUSED for item in planned)
     return len(done), len(failed) - refused, refused
 
 
-def _metrics_row(
-    name: str, outcome: TargetOutcome, members: Mapping[str, bytes], response: FoldResponse
-) -> dict:
-    scores = Confidence.model_validate_json(members["confidence.json"])
+def _collect_target(
+    folder: Path,
+    outcome: TargetOutcome,
+    members: Mapping[str, bytes],
+    response: FoldResponse,
+    reference: Path | None,
+) -> dict[str, Any]:
+    """Write a target's folder, scores.json included, and return its row of metrics."""
+    besides = {scores.FILE, *([superposition.FILE] if reference else [])}
+    own = Confidence.model_validate_json(members["confidence.json"])
     pae = confidence.read_pae(members["pae.npz"]) if "pae.npz" in members else None
-    row = confidence.metrics_row(scores, pae)
-    state = {"id": name, "key": outcome.key, "state": "done", "stored": outcome.stored}
-    return {**row, **state, "engine": response.engine, "seconds": outcome.seconds}
+    known = None
+    if _is_there(members, folder, besides):
+        known = _scores_of(folder)
+    else:
+        _write_folder(members, folder)
+    if known is None:
+        pdbs = [members[f"ranked_{rank}.pdb"].decode() for rank in range(len(own.models))]
+        known = scores.score_target(own, pdbs, pae)
+    known = _compared(known, folder, reference)
+    write_atomically(folder / scores.FILE, (known.model_dump_json() + "\n").encode())
+    notes = [
+        *metrics.warnings_of(own, members),
+        *(known.missing[key] for key in ("reference",) if key in known.missing),
+    ]
+    return {
+        **confidence.metrics_row(own, pae),
+        **metrics.scores_row(known),
+        "id": folder.name,
+        "key": outcome.key,
+        "state": "done",
+        "engine": response.engine,
+        "seconds": outcome.seconds,
+        "stored": outcome.stored,
+        "reused": response.engine == _REUSE,
+        "warnings": "; ".join(notes),
+    }
 
 
-def _compared(folder: Path, reference: Path, warnings: str) -> dict[str, Any]:
-    """Columns from the comparison with a known structure; one that cannot be used is a warning."""
+def _scores_of(folder: Path) -> scores.TargetScores | None:
+    """Scores that were computed from these very files, unless they are damaged or of another version."""
     try:
-        return {**superposition.compare(folder, resource(reference))}
-    except SnakefoldError as error:
-        return {"warnings": "; ".join(filter(None, [warnings, str(error)]))}
+        return scores.read_scores(folder)
+    except SnakefoldError:
+        return None
+
+
+def _compared(known: scores.TargetScores, folder: Path, reference: Path | None) -> scores.TargetScores:
+    """With the comparison with a known structure; one that cannot be used is said in `missing`."""
+    missing = {name: why for name, why in known.missing.items() if name != "reference"}
+    found = None
+    if reference is not None:
+        try:
+            found = reference_scores(folder, reference)
+        except SnakefoldError as error:
+            missing["reference"] = str(error)
+    return known.model_copy(update={"reference": found, "missing": missing})
 
 
 def _failure_row(name: str, outcome: TargetOutcome) -> dict[str, Any]:
@@ -147,16 +194,3 @@ def _write_folder(members: Mapping[str, bytes], folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     part.replace(folder)
-
-
-def _write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    lines = ["\t".join(columns := list(columns))]
-    lines += ["\t".join(_cell(row.get(column)) for column in columns) for row in rows]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split())

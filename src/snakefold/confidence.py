@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,49 +28,6 @@ PLDDT_BANDS: dict[str, tuple[float, float]] = {
     "confident": (70.0, 90.0),
     "low": (50.0, 70.0),
     "very_low": (-np.inf, 50.0),
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of metrics.tsv: Python type of its values, unit (empty: none), meaning."""
-
-    type: type
-    unit: str
-    meaning: str
-
-
-#: Columns of metrics.tsv, in order: name → Column. Scores are those of the best model (rank 0).
-METRICS_COLUMNS: dict[str, Column] = {
-    "id": Column(str, "", "Name of the target, unique in the run and safe as a file name."),
-    "key": Column(str, "", "sha256 of the sequences joined by ':'."),
-    "state": Column(str, "", "done: a structure exists. Others are in failures.tsv."),
-    "engine": Column(str, "", "What predicted the structure."),
-    "rehearsal": Column(bool, "", "Random parameters were used: the structure means nothing."),
-    "length": Column(int, "residues", "Residues of all chains."),
-    "chains": Column(int, "", "Number of chains."),
-    "mean_plddt": Column(float, "0 to 100", "Mean pLDDT over residues."),
-    "fraction_very_high": Column(float, "0 to 1", "Share of residues with pLDDT of 90 or more."),
-    "fraction_confident": Column(float, "0 to 1", "Share of residues with pLDDT from 70 to below 90."),
-    "fraction_low": Column(float, "0 to 1", "Share of residues with pLDDT from 50 to below 70."),
-    "fraction_very_low": Column(float, "0 to 1", "Share of residues with pLDDT below 50."),
-    "ptm": Column(float, "0 to 1", "Predicted TM-score; empty where the model gives none."),
-    "iptm": Column(float, "0 to 1", "Predicted interface TM-score; empty for one chain."),
-    "mean_pae": Column(float, "Å", "Mean predicted aligned error over all pairs of residues."),
-    "max_pae": Column(float, "Å", "Largest predicted aligned error."),
-    "interface_pae": Column(float, "Å", "Mean PAE over pairs in different chains; empty for one chain."),
-    "msa_depth": Column(
-        int, "rows", "Rows of the MSA, query included; of the shallowest chain in a complex."
-    ),
-    "neff": Column(float, "rows", "Effective rows of that MSA (80 % identity)."),
-    "model": Column(str, "", "Name of the best model."),
-    "recycles": Column(int, "", "Recycles that ran for it."),
-    "seconds": Column(float, "s", "Seconds spent on the target in this run; 0 if it came from the store."),
-    "relaxed": Column(bool, "", "The best model was relaxed."),
-    "stored": Column(bool, "", "Taken from the store: nothing was computed."),
-    "reference_tm_score": Column(float, "0 to 1", "TM-score against the reference, by its length."),
-    "reference_rmsd": Column(float, "Å", "CA RMSD over the residue pairs that TM-align aligned."),
-    "warnings": Column(str, "", "What went wrong without costing the structure, joined by '; '."),
 }
 
 
@@ -185,10 +141,10 @@ def interface_pae(pae: NDArray[Any], chain_lengths: Sequence[int]) -> float | No
 
 
 def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = None) -> dict[str, Any]:
-    """The columns of `METRICS_COLUMNS` that the target's own files tell, for its best model.
+    """The columns of `metrics.METRICS_COLUMNS` that the target's own files tell, for its best model.
 
-    `id`, `state`, `seconds`, `stored` and the reference columns belong to the run: the caller adds them.
-    A value the model does not give is None. `pae` as `read_pae` returns it.
+    Those of scores.json and of the run are added by the caller. A value the model does not give is None.
+    `pae` as `read_pae` returns it.
     """
     best = scores.models[0]
     matrix = pae.get(0) if pae else None
@@ -210,7 +166,6 @@ def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = Non
         "model": best.name,
         "recycles": best.recycles,
         "relaxed": best.relaxed,
-        "warnings": "; ".join(scores.warnings),
     }
 
 

@@ -79,11 +79,8 @@ def superpose(mobile: str, reference: str, chains: Sequence[ChainPair] | None = 
     )
 
 
-def compare(folder: Path, reference: Path) -> dict[str, float]:
-    """Compare a target's best model with a known structure, and write `FILE` into its folder.
-
-    Returns:
-        `reference_tm_score` and `reference_rmsd`, as in `confidence.METRICS_COLUMNS`.
+def compare(folder: Path, reference: Path) -> Superposition:
+    """Lay a target's best model over a known structure, and write `FILE` into its folder.
 
     Raises:
         SnakefoldError: a file is missing or cannot be compared; the text names it.
@@ -104,7 +101,7 @@ def compare(folder: Path, reference: Path) -> dict[str, float]:
     )
     remarks = "".join(f"{line}\n" for line in structures.remarks(notes))
     write_atomically(folder / FILE, (remarks + found.pdb).encode())
-    return {"reference_tm_score": round(found.tm_score, 4), "reference_rmsd": round(found.rmsd, 3)}
+    return found
 
 
 def _named(

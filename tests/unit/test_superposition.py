@@ -138,14 +138,14 @@ def test_too_few_residues_are_refused() -> None:
 def test_compare_writes_both_structures_and_the_scores(tmp_path: Path) -> None:
     model = structures.annotate(moved(FV, (1, 2, 3), (4, 5, 6)), rehearsal=True, key="0" * 64, engine="e 1")
     (tmp_path / "ranked_0.pdb").write_text(model)
-    row = superposition.compare(tmp_path, REFERENCES / "7CTH-HL.pdb")
-    assert row["reference_tm_score"] == pytest.approx(1, abs=1e-4)
-    assert row["reference_rmsd"] == pytest.approx(0, abs=2e-3)
+    found = superposition.compare(tmp_path, REFERENCES / "7CTH-HL.pdb")
+    assert found.tm_score == pytest.approx(1, abs=1e-4)
+    assert found.rmsd == pytest.approx(0, abs=2e-3)
     written = (tmp_path / "superposed.pdb").read_text()
     assert "REHEARSAL" in written
     assert "7CTH-HL.pdb" in written
     assert sum(line.startswith("MODEL ") for line in written.splitlines()) == 2
-    assert superposition.compare(tmp_path, REFERENCES / "7CTH-HL.pdb") == row
+    assert superposition.compare(tmp_path, REFERENCES / "7CTH-HL.pdb").pdb == found.pdb
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ranked_0.pdb", "superposed.pdb"]
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from snakefold.confidence import METRICS_COLUMNS
 from snakefold.errors import SnakefoldError
+from snakefold.metrics import METRICS_COLUMNS
 from snakefold.plan.files import State
 
 #: Headers and messages are shown up to this many characters; the plan has them whole.
