@@ -15,6 +15,7 @@ from snakefold.engines.base import ChainMsa, TargetMsas
 from snakefold.errors import SnakefoldError
 from snakefold.inputs.lines import BadFile
 from snakefold.inputs.sequences import BadSequence
+from snakefold.msa import templates
 from snakefold.plan.files import PlannedBatch, PlannedChain, PlannedChunk
 from snakefold.recipes import sequence_key
 from snakefold.reuse.inputs import read_reused, reuse_inputs
@@ -70,8 +71,8 @@ def gather_inputs(
 
     Args:
         failed: what the search said, by key of the chain.
-        search: searches a chunk of chains whose MSAs the store has lost since the plan was made, and says
-            which failed; without it they fail.
+        search: searches a chunk of chains whose MSAs or templates the store has lost since the plan was made,
+            and says which failed; without it they fail.
     """
     files: dict[str, bytes] = {}
     chains: dict[str, str] = {}
@@ -83,21 +84,18 @@ def gather_inputs(
             files[f"targets/{planned.target.result_key}/msa.a3m"] = own
         else:
             chains |= {sequence_key([chain]): chain for chain in planned.target.chains}
-    packed = {key: _alignment(batch, key, store) for key in chains if key not in failed}
-    lost = [key for key, data in packed.items() if data is None]
+    found = {key: _searched(batch, key, store) for key in chains if key not in failed}
+    lost = [key for key, known in found.items() if known is None]
     if lost and search is not None:
         for chunk in _chunks(batch, {key: chains[key] for key in lost}):
             failed = {**failed, **search(chunk)}
-        packed |= {key: _alignment(batch, key, store) for key in lost if key not in failed}
+        found |= {key: _searched(batch, key, store) for key in lost if key not in failed}
     for key in chains:
-        data = packed.get(key)
-        if data is None:
+        known = found.get(key)
+        if known is None:
             message = failed.get(key, "The MSA is no longer in the store: run the msa step again.")
-            files[f"chains/{key}/failed.json"] = json.dumps({"message": message}).encode()
-            continue
-        for name, content in archive.unpack(data).items():
-            if not name.startswith("raw/"):
-                files[f"chains/{key}/{name}"] = content
+            known = {"failed.json": json.dumps({"message": message}).encode()}
+        files |= {f"chains/{key}/{name}": content for name, content in known.items()}
     return files
 
 
@@ -140,8 +138,16 @@ def write_request(
     write_atomically(folder / "request.json", request.model_dump_json(indent=1).encode())
 
 
-def _alignment(batch: PlannedBatch, key: str, store: Store) -> bytes | None:
-    return store.get(Entry("msa", batch.msa_recipes[key], key))
+def _searched(batch: PlannedBatch, key: str, store: Store) -> dict[str, bytes] | None:
+    """Files of a chain, None if the store lacks some of them. What the search tools wrote stays there."""
+    msa = store.get(Entry("msa", batch.msa_recipes[key], key))
+    if msa is None:
+        return None
+    files = {name: content for name, content in archive.unpack(msa).items() if not name.startswith("raw/")}
+    if batch.templates is None:
+        return files
+    found = store.get(Entry("templates", batch.templates, key))
+    return None if found is None else templates.join(files, templates.unpack(found))
 
 
 def _chunks(batch: PlannedBatch, chains: Mapping[str, str]) -> Iterator[PlannedChunk]:
@@ -152,6 +158,7 @@ def _chunks(batch: PlannedBatch, chains: Mapping[str, str]) -> Iterator[PlannedC
             yield PlannedChunk(
                 chunk=batch.batch,
                 recipe=batch.msa_recipes[wanted[0]],
+                templates=batch.templates,
                 pairing=pairing,
                 chains=[PlannedChain(key=key, sequence=chains[key]) for key in wanted],
             )

@@ -14,8 +14,7 @@ from families import chain
 
 from snakefold.config import MsaSettings
 from snakefold.errors import ConfigError, DatabaseMissingError, TargetError
-from snakefold.msa import programs, templates
-from snakefold.msa.bundle import RawMsa
+from snakefold.msa import a3m, programs, templates
 from snakefold.msa.databases import Database, Preset
 
 CHAINS = {
@@ -29,8 +28,8 @@ CHAINS = {
 #: Chain D as a relative would have it: a few substitutions, no residues at the ends.
 RELATIVE = CHAINS["D"][5:-5].replace("W", "F").replace("I", "V")
 QUERY = chain(RELATIVE)
-ALONE = RawMsa("uniref90", "a3m", f">{QUERY.key}\n{RELATIVE}\n")
-FAMILY = RawMsa("uniref90", "a3m", f"{ALONE.text}>d\n{CHAINS['D'][5:-5]}\n>again\n{CHAINS['D'][5:-5]}\n")
+ALONE = a3m.parse_a3m(f">{QUERY.key}\n{RELATIVE}\n")
+FAMILY = a3m.parse_a3m(f"{ALONE.to_a3m()}>d\n{CHAINS['D'][5:-5]}\n")
 
 
 def silent(line: str) -> None:
@@ -90,7 +89,13 @@ def pdb70(root: Path, pdb_seqres: Preset) -> Preset:
     folder.mkdir()
     prefix = hhsuite.database(folder, "pdb70", {f"2GTL_{name}": text for name, text in CHAINS.items()})
     return dataclasses.replace(
-        pdb_seqres, databases=(described(prefix, "pdb70", "hhsuite", "hhsearch"), *pdb_seqres.databases[1:])
+        pdb_seqres,
+        databases=(
+            dataclasses.replace(
+                described(prefix, "pdb70", "hhsuite", "hhsearch"), files=tuple(folder.glob("pdb70_*.ff*"))
+            ),
+            *pdb_seqres.databases[1:],
+        ),
     )
 
 
@@ -99,11 +104,9 @@ def settings(tool: str, date: str = "2100-01-01") -> MsaSettings:
 
 
 def found(
-    preset: Preset, tool: str, work: Path, msa: RawMsa = ALONE, date: str = "2100-01-01"
+    preset: Preset, tool: str, work: Path, msa: a3m.Msa = ALONE, date: str = "2100-01-01"
 ) -> templates.Templates:
-    result = templates.search([QUERY], {QUERY.key: msa}, preset, settings(tool, date), work=work, log=silent)[
-        QUERY.key
-    ]
+    ((_, result),) = templates.search([(QUERY, msa)], preset, settings(tool, date), work=work, log=silent)
     assert isinstance(result, templates.Templates)
     return result
 
@@ -176,14 +179,6 @@ def test_hhsearch_finds_the_same_fold(pdb70: Preset, tmp_path: Path) -> None:
     assert list(sum_probs) == sorted(sum_probs, reverse=True)
 
 
-def test_a_stockholm_alignment_gives_what_its_a3m_gives(pdb_seqres: Preset, tmp_path: Path) -> None:
-    rows = f"query {RELATIVE}\nd {CHAINS['D'][5:-5]}\n#=GC RF {'x' * len(RELATIVE)}\n//\n"
-    stockholm = RawMsa("uniref90", "sto", f"# STOCKHOLM 1.0\n\n{rows}")
-    assert found(pdb_seqres, "hmmsearch", tmp_path, stockholm).npz == (
-        found(pdb_seqres, "hmmsearch", tmp_path, FAMILY).npz
-    )
-
-
 def test_templates_released_too_late_are_not_used(pdb_seqres: Preset, tmp_path: Path) -> None:
     assert found(pdb_seqres, "hmmsearch", tmp_path, date="2006-07-17").npz is None
     assert found(pdb_seqres, "hmmsearch", tmp_path, date="2006-07-18").npz is not None
@@ -191,15 +186,10 @@ def test_templates_released_too_late_are_not_used(pdb_seqres: Preset, tmp_path: 
 
 def test_a_chain_like_nothing_else_has_no_templates(pdb_seqres: Preset, tmp_path: Path) -> None:
     orphan = chain("WCMHWCYHMWCHYMWPCHMW")
-    msa = RawMsa("uniref90", "a3m", f">{orphan.key}\n{orphan.sequence}\n")
-    result = templates.search(
-        [orphan],
-        {orphan.key: msa},
-        pdb_seqres,
-        settings("hmmsearch", "1970-01-01"),
-        work=tmp_path,
-        log=silent,
-    )[orphan.key]
+    msa = a3m.parse_a3m(f">{orphan.key}\n{orphan.sequence}\n")
+    ((_, result),) = templates.search(
+        [(orphan, msa)], pdb_seqres, settings("hmmsearch", "1970-01-01"), work=tmp_path, log=silent
+    )
     assert isinstance(result, templates.Templates)
     assert (result.npz, list(result.names)) == (None, [])
     assert not list(tmp_path.iterdir())
@@ -207,14 +197,11 @@ def test_a_chain_like_nothing_else_has_no_templates(pdb_seqres: Preset, tmp_path
 
 def test_a_failing_chain_is_a_value_and_the_others_go_on(pdb_seqres: Preset, tmp_path: Path) -> None:
     bad = QUERY.model_copy(update={"key": "0" * 64})
-    broken = RawMsa("uniref90", "sto", "# STOCKHOLM 1.0\n\nquery ACD\nother 123\n#=GC RF xxx\n//\n")
-    results = templates.search(
-        [bad, QUERY],
-        {bad.key: broken, QUERY.key: ALONE},
-        pdb_seqres,
-        settings("hmmsearch"),
-        work=tmp_path,
-        log=silent,
+    broken = a3m.Msa(["query", "other"], ["ACD", "123"])
+    results = dict(
+        templates.search(
+            [(bad, broken), (QUERY, ALONE)], pdb_seqres, settings("hmmsearch"), work=tmp_path, log=silent
+        )
     )
     assert isinstance(results[bad.key], TargetError)
     assert isinstance(results[QUERY.key], templates.Templates)
@@ -229,9 +216,9 @@ def test_a_structure_without_a_release_date_is_an_error_of_the_chain(
     (folder / "2gtl.cif").write_text(text.replace("_pdbx_audit_revision_history.", "_other."))
     structures = dataclasses.replace(pdb_seqres.databases[1], path=folder)
     undated = dataclasses.replace(pdb_seqres, databases=(pdb_seqres.databases[0], structures))
-    result = templates.search(
-        [QUERY], {QUERY.key: ALONE}, undated, settings("hmmsearch"), work=tmp_path / "w", log=silent
-    )[QUERY.key]
+    ((_, result),) = templates.search(
+        [(QUERY, ALONE)], undated, settings("hmmsearch"), work=tmp_path / "w", log=silent
+    )
     assert isinstance(result, TargetError)
     assert "release_date" in result.message
 
@@ -243,7 +230,7 @@ def test_the_feature_pipeline_takes_them(pdb_seqres: Preset, tmp_path: Path) -> 
     npz = found(pdb_seqres, "hmmsearch", tmp_path).npz or b""
     raw = {
         **pipeline.make_sequence_features(RELATIVE, "query", len(RELATIVE)),
-        **pipeline.make_msa_features([parsers.parse_a3m(FAMILY.text)]),
+        **pipeline.make_msa_features([parsers.parse_a3m(FAMILY.to_a3m())]),
         **templates.load(npz),
     }
     model = config.model_config("model_1_ptm")

@@ -69,7 +69,7 @@ def add(commands: Commands) -> None:
     )
     _location(export)
     export.add_argument("file", type=Path, help="file to write")
-    export.add_argument("--kind", default=None, help="only this kind: msa or fold")
+    export.add_argument("--kind", default=None, help="only this kind: msa, templates or fold")
     export.add_argument("--recipe", default=None, help="only this recipe")
     take = command(
         actions,

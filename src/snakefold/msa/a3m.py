@@ -7,6 +7,7 @@ AlphaFold's features follow from it without loss, and the letters of insertions 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 _DROP_INSERTIONS = str.maketrans("", "", ascii_lowercase)
 _GAP = ord("-")
+#: Insertions and the column after them. The cell at the end of a row has no column; a second one is empty.
+_CELL = re.compile(r"([a-z]*)([A-Z-]|$)")
 _NEIGHBOUR_IDENTITY = 0.8
 #: Rows compared at once: their bit planes stay in a core's cache.
 _NEFF_BLOCK = 4096
@@ -65,6 +68,24 @@ class Msa:
     def to_a3m(self) -> str:
         """A3M text."""
         return "".join(f">{name}\n{row}\n" for name, row in zip(self.names, self.rows, strict=True))
+
+    def to_stockholm(self) -> str:
+        """Stockholm text; `#=GC RF` marks the query's columns, as jackhmmer does."""
+        widths = [0] * (len(self.query) + 1)
+        for row in self.rows:
+            widths = [
+                max(width, len(cell[0])) for width, cell in zip(widths, _CELL.findall(row), strict=False)
+            ]
+        lines = ["# STOCKHOLM 1.0", ""]
+        for number, row in enumerate(self.rows):
+            padded = (
+                inserted.upper().ljust(width, "-") + residue
+                for width, (inserted, residue) in zip(widths, _CELL.findall(row), strict=False)
+            )
+            # Names may repeat in an A3M, and may not in Stockholm.
+            lines.append(f"row_{number} {''.join(padded)}")
+        marks = "x".join("." * width for width in widths)
+        return "\n".join([*lines, f"#=GC RF {marks}", "//", ""])
 
 
 def parse_a3m(text: str) -> Msa:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from snakefold import archive
 from snakefold.config import Config
 from snakefold.errors import TargetError
-from snakefold.msa import databases, search
+from snakefold.msa import a3m, databases, search, templates
 from snakefold.msa.bundle import Log
-from snakefold.plan.files import PlannedChunk
+from snakefold.plan.files import PlannedChain, PlannedChunk
 from snakefold.store import Entry, Store
 
 
@@ -19,30 +20,72 @@ def search_to_store(
 ) -> dict[str, Any]:
     """Search the databases for the chunk's chains and put each result into the store as it comes.
 
+    Templates are searched with the MSAs, once those are in the store.
+
     Returns:
-        Summary for `results/msa/<chunk>.json`: `stored` and `searched` chain keys, and `failed`, which maps a
-        chain key to what went wrong.
+        Summary for `results/msa/<chunk>.json`: chain keys `stored` (nothing was missing), `searched` (MSAs)
+        and `templates` (searched), and `failed`, which maps a chain key to what went wrong.
     """
-    stored = [chain.key for chain in chunk.chains if store.has(Entry("msa", chunk.recipe, chain.key))]
-    missing = [chain for chain in chunk.chains if chain.key not in set(stored)]
-    log(f"{chunk.chunk}: {len(chunk.chains)} chains, {len(stored)} in the store, {len(missing)} to search")
+    without_templates = [
+        chain
+        for chain in chunk.chains
+        if chunk.templates and not store.has(Entry("templates", chunk.templates, chain.key))
+    ]
+    read = {chain.key for chain in without_templates}
+    missing = [
+        chain
+        for chain in chunk.chains
+        # What is read to search templates must be whole; a look is enough for the others.
+        if not (store.check if chain.key in read else store.has)(Entry("msa", chunk.recipe, chain.key))
+    ]
+    wanted = read | {chain.key for chain in missing}
+    log(
+        f"{chunk.chunk}: {len(chunk.chains)} chains, {len(chunk.chains) - len(wanted)} in the store, "
+        f"{len(missing)} to align, {len(without_templates)} to search templates for"
+    )
     searched: list[str] = []
+    with_templates: list[str] = []
     failed: dict[str, str] = {}
-    if missing:
+
+    def fail(key: str, error: TargetError) -> None:
+        failed[key] = str(error)
+        log(f"{chunk.chunk}: {key[:12]}: {error}")
+
+    if wanted:
         preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
+    if missing:
         for key, files in search.search_chunk(
             missing, config.msa, preset, multimer=chunk.pairing, work=work, log=log
         ):
             if isinstance(files, TargetError):
-                failed[key] = str(files)
-                log(f"{chunk.chunk}: {key[:12]}: {files}")
-                continue
-            store.put(Entry("msa", chunk.recipe, key), archive.pack(files))
-            searched.append(key)
+                fail(key, files)
+            else:
+                store.put(Entry("msa", chunk.recipe, key), archive.pack(files))
+                searched.append(key)
+    aligned = [chain for chain in without_templates if chain.key not in failed]
+    if aligned and chunk.templates:
+        queries = _queries(aligned, chunk.recipe, store)
+        for key, found in templates.search(queries, preset, config.msa, work=work, log=log):
+            if isinstance(found, TargetError):
+                fail(key, found)
+            else:
+                store.put(Entry("templates", chunk.templates, key), templates.pack(found))
+                with_templates.append(key)
     return {
         "chunk": chunk.chunk,
         "recipe": chunk.recipe,
-        "stored": stored,
+        "stored": [chain.key for chain in chunk.chains if chain.key not in wanted],
         "searched": searched,
+        "templates": with_templates,
         "failed": failed,
     }
+
+
+def _queries(
+    chains: Sequence[PlannedChain], recipe: str, store: Store
+) -> Iterator[tuple[PlannedChain, a3m.Msa]]:
+    """What templates are searched with. A chain whose MSA was removed meanwhile is left to `request`."""
+    for chain in chains:
+        entry = store.get(Entry("msa", recipe, chain.key))
+        if entry is not None:
+            yield chain, templates.query(archive.unpack(entry))

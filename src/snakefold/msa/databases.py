@@ -17,6 +17,8 @@ from snakefold.recipes import file_fingerprint
 
 Tool = Literal["jackhmmer", "hhblits", "mmseqs", "hhsearch", "hmmsearch"]
 Format = Literal["fasta", "mmseqs", "hhsuite", "mmcif", "text"]
+#: What is searched for a chain; each is a kind of the store.
+Part = Literal["msa", "templates"]
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,12 @@ TOOLS: dict[str, tuple[Tool, ...]] = {
     "precomputed": (),
     "single_sequence": (),
 }
+
+
+def only(settings: MsaSettings, *parts: Part) -> MsaSettings:
+    """The settings of a search of these parts, and of no others."""
+    none = {"msa": ("tool", "precomputed"), "templates": ("templates", "none")}
+    return settings.model_copy(update=dict(none[part] for part in none if part not in parts))
 
 
 def used(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> list[Database]:

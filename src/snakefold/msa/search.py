@@ -13,10 +13,9 @@ from snakefold import recipes
 from snakefold.config import MsaSettings
 from snakefold.contracts import DatabaseUse, MsaMeta
 from snakefold.errors import Reason, TargetError
-from snakefold.msa import a3m, databases, hhblits, jackhmmer, mmseqs, templates
+from snakefold.msa import a3m, databases, hhblits, jackhmmer, mmseqs
 from snakefold.msa.bundle import Found, Log, RawMsa
 from snakefold.msa.databases import Preset
-from snakefold.msa.templates import Templates
 from snakefold.plan.files import PlannedChain
 
 _SEARCHES = {"jackhmmer": jackhmmer, "hhblits": hhblits, "mmseqs": mmseqs}
@@ -24,7 +23,8 @@ _PARSE = {"a3m": a3m.parse_a3m, "sto": a3m.parse_stockholm}
 
 
 def recipe(settings: MsaSettings, preset: Preset, *, multimer: bool = True) -> dict[str, Any]:
-    """What a chain's MSA depends on besides its sequence: tools, versions, parameters, databases.
+    """What a chain's MSA (without templates) depends on besides its sequence: tools, versions, parameters,
+    databases.
 
     `multimer` as in `search_chunk`: with it and without, results differ where the preset has a database for
     pairing.
@@ -33,8 +33,7 @@ def recipe(settings: MsaSettings, preset: Preset, *, multimer: bool = True) -> d
     return {
         "tool": settings.tool,
         "parameters": {tool: _SEARCHES[tool].parameters(settings) for tool in tools},
-        "templates": templates.parameters(settings) if settings.templates != "none" else None,
-        "databases": databases.fingerprint(preset, settings, pairing=multimer),
+        "databases": databases.fingerprint(preset, databases.only(settings, "msa"), pairing=multimer),
     }
 
 
@@ -47,7 +46,8 @@ def search_chunk(
     log: Log,
     multimer: bool = True,
 ) -> Iterator[tuple[str, dict[str, bytes] | TargetError]]:
-    """Search all chains, and give key and files (`contracts.MSA_LAYOUT`) of one after the other.
+    """Search all chains, and give key and files (`contracts.MSA_LAYOUT`, without templates) of one after the
+    other.
 
     Args:
         multimer: search databases for pairing as well. AlphaFold does for complexes only; but a chain that is
@@ -64,28 +64,21 @@ def search_chunk(
         for chain in chains:
             yield chain.key, _brings_none(chain)
         return
-    databases.check(preset, settings)
+    settings = databases.only(settings, "msa")
+    databases.check(preset, settings, pairing=multimer)
     found = _search(chains, settings, preset, multimer=multimer, work=work, log=log)
-    with_templates: dict[str, Templates | TargetError] = {}
-    if settings.templates != "none":
-        fit = [chain for chain in chains if not isinstance(found[chain.key], TargetError)]
-        firsts = {chain.key: _first(chain, found) for chain in fit}
-        with_templates = templates.search(fit, firsts, preset, settings, work=work, log=log)
     limits = {database.name: database.limit for database in preset.databases}
     used = {
         each["name"]: (limits[each["name"]], recipes.digest(each))
-        for each in databases.fingerprint(preset, settings)
+        for each in databases.fingerprint(preset, settings, pairing=multimer)
     }
     for chain in chains:
         raws = found[chain.key]
-        extra = with_templates.get(chain.key)
         if isinstance(raws, TargetError):
             yield chain.key, raws
-        elif isinstance(extra, TargetError):
-            yield chain.key, extra
         else:
             try:
-                yield chain.key, _files(chain, raws, extra, settings, used)
+                yield chain.key, _files(chain, raws, settings, used)
             except ValueError as error:
                 yield (
                     chain.key,
@@ -123,7 +116,6 @@ def _search(
 def _files(
     chain: PlannedChain,
     raws: Sequence[RawMsa],
-    extra: Templates | None,
     settings: MsaSettings,
     used: dict[str, tuple[int | None, str]],
 ) -> dict[str, bytes]:
@@ -145,8 +137,6 @@ def _files(
     files = {"msa.a3m": merged.to_a3m().encode(), "hits.tsv": _table(chain, raws)}
     if len(pairing) > 1:
         files["pairing.a3m"] = a3m.merge(pairing).to_a3m().encode()
-    if extra and extra.npz:
-        files["templates.npz"] = extra.npz
     if settings.keep_raw:
         files |= {f"raw/{raw.database}.{raw.format}": raw.text.encode() for raw in raws}
     seconds = {raw.database: round(raw.seconds, 3) for raw in raws}
@@ -156,15 +146,12 @@ def _files(
         length=len(chain.sequence),
         tool=settings.tool,
         depth=merged.depth,
+        first_depth=a3m.merge(own[:2]).depth,
         neff=round(neff, 3),
         databases=uses,
-        commands=[command for raw in raws for command in raw.commands]
-        + list(extra.commands if extra else []),
-        templates=len(extra.names) if extra else 0,
-        seconds=seconds
-        | ({"templates": round(extra.seconds, 3)} if extra else {})
-        | {"merge": round(time.perf_counter() - started, 3)},
-        warnings=[text for raw in raws for text in raw.warnings] + list(extra.warnings if extra else []),
+        commands=[command for raw in raws for command in raw.commands],
+        seconds=seconds | {"merge": round(time.perf_counter() - started, 3)},
+        warnings=[text for raw in raws for text in raw.warnings],
     )
     return files | {"meta.json": meta.model_dump_json(indent=1).encode() + b"\n"}
 
@@ -177,13 +164,6 @@ def _table(chain: PlannedChain, raws: Sequence[RawMsa]) -> bytes:
         for hit in raw.hits:
             table.writerow([chain.key, hit.target, f"{hit.evalue:.3g}", hit.pident, hit.alnlen, raw.database])
     return text.getvalue().encode()
-
-
-def _first(chain: PlannedChain, found: Found) -> RawMsa:
-    """The alignment that templates are searched with: AlphaFold's is UniRef90's, the first."""
-    raws = found[chain.key]
-    own = [] if isinstance(raws, TargetError) else [raw for raw in raws if not raw.pairing]
-    return own[0] if own else RawMsa("query", "a3m", f">{chain.key}\n{chain.sequence}\n")
 
 
 def _brings_none(chain: PlannedChain) -> TargetError:

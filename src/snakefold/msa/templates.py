@@ -1,26 +1,30 @@
 """Templates: hhsearch on a PDB70-like database or hmmsearch on pdb_seqres, then AlphaFold's featurisers.
 
 The searches are those of `alphafold.data.pipeline`: the query's first alignment (UniRef90), duplicate rows
-and empty columns dropped, with the flags of `alphafold/data/tools/{hhsearch,hmmsearch,hmmbuild}.py`.
+and empty columns dropped, with the flags of `alphafold/data/tools/{hhsearch,hmmsearch,hmmbuild}.py`. A stored
+MSA begins with just these rows, so that templates are searched, stored and named apart from MSAs.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold import archive, recipes
 from snakefold.config import MsaSettings
+from snakefold.contracts import MsaMeta
 from snakefold.errors import ConfigError, DatabaseMissingError, Reason, TargetError
-from snakefold.msa import programs
-from snakefold.msa.bundle import Log, RawMsa
+from snakefold.msa import a3m, databases, programs
+from snakefold.msa.bundle import Log
 from snakefold.msa.databases import Database, Preset
 from snakefold.plan.files import PlannedChain
 
@@ -52,57 +56,100 @@ class Templates:
     warnings: Sequence[str] = ()
 
 
-def parameters(settings: MsaSettings) -> dict[str, Any]:
-    """What templates depend on besides alignment and databases (for the recipe)."""
+def recipe(settings: MsaSettings, preset: Preset, msa: Mapping[str, Any]) -> dict[str, Any]:
+    """What a chain's templates depend on besides its sequence.
+
+    Args:
+        msa: recipe of the MSA without rows for pairing: those are no part of what is searched with.
+    """
     names = {"none": (), "hhsearch": ("hhsearch", "kalign"), "hmmsearch": ("hmmbuild", "hmmsearch", "kalign")}
     return {
         "tool": settings.templates,
         "versions": {name: programs.version(name) for name in names[settings.templates]},
         "max_template_date": settings.max_template_date,
         "max_hits": MAX_HITS,
+        "databases": databases.fingerprint(preset, databases.only(settings, "templates")),
+        "msa": recipes.digest(msa),
     }
 
 
+def query(msa: Mapping[str, bytes]) -> a3m.Msa:
+    """What templates are searched with, from the files of a chain's MSA: the rows of the first database."""
+    meta = MsaMeta.model_validate_json(msa["meta.json"])
+    return a3m.parse_a3m(msa["msa.a3m"].decode()).truncated(meta.first_depth)
+
+
 def search(
-    chains: Sequence[PlannedChain],
-    msas: Mapping[str, RawMsa],
+    chains: Iterable[tuple[PlannedChain, a3m.Msa]],
     preset: Preset,
     settings: MsaSettings,
     *,
     work: Path,
     log: Log,
-) -> dict[str, Templates | TargetError]:
-    """Templates of every chain.
+) -> Iterator[tuple[str, Templates | TargetError]]:
+    """Key and templates of one chain after the other.
 
     Args:
-        msas: by chain key, the alignment to search with: the chain's first (UniRef90), cut to its limit.
+        chains: each with the alignment to search with (`query`).
         settings: `templates` chooses hhsearch or hmmsearch; `max_template_date` is the last release date.
+
+    Yields:
+        In place of templates a TargetError for a chain that failed; the others go on.
 
     Raises:
         ConfigError: `templates` is none, or the preset has no database for it.
         DatabaseMissingError, MissingProgramError: nothing was searched.
     """
+    databases.check(preset, databases.only(settings, "templates"), pairing=False)
     sources = _sources(preset, settings)
     featuriser = _featuriser(sources, settings)
     work.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Templates | TargetError] = {}
-    for chain in chains:
+    for chain, msa in chains:
         scratch = Path(tempfile.mkdtemp(prefix="templates.", dir=work)).resolve()
         searching = _Searching(chain, scratch, settings, sources, log, [])
+        found: Templates | TargetError
         try:
-            found[chain.key] = searching.templates(msas[chain.key], featuriser)
+            found = searching.templates(msa, featuriser)
         except programs.ProgramError as error:
-            found[chain.key] = TargetError(Reason.MSA_FAILED, str(error), "Or set `msa.templates: none`.")
+            found = TargetError(Reason.MSA_FAILED, str(error), "Or set `msa.templates: none`.")
         except (LookupError, ValueError, OSError) as error:
             # AlphaFold's parsers raise these for mmCIF files and reports that are not as they expect.
-            found[chain.key] = TargetError(
+            found = TargetError(
                 Reason.MSA_FAILED,
                 f"templates of {settings.templates} could not be read: {error!r}.",
                 f"Look at the newest files in {sources.structures}, or set `msa.templates: none`.",
             )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    return found
+        yield chain.key, found
+
+
+def pack(found: Templates) -> bytes:
+    """The entry of the store."""
+    facts = {name: value for name, value in asdict(found).items() if name != "npz"}
+    files = {"templates.json": (json.dumps(facts, indent=1) + "\n").encode()}
+    return archive.pack(files | ({"templates.npz": found.npz} if found.npz else {}))
+
+
+def unpack(entry: bytes) -> Templates:
+    """Templates from the entry of the store."""
+    files = archive.unpack(entry)
+    return Templates(files.get("templates.npz"), **json.loads(files["templates.json"]))
+
+
+def join(msa: Mapping[str, bytes], found: Templates) -> dict[str, bytes]:
+    """Files of a chain (`contracts.MSA_LAYOUT`): those of its MSA and what belongs to its templates."""
+    meta = MsaMeta.model_validate_json(msa["meta.json"])
+    meta = meta.model_copy(
+        update={
+            "templates": len(found.names),
+            "commands": [*meta.commands, *found.commands],
+            "seconds": meta.seconds | {"templates": round(found.seconds, 3)},
+            "warnings": [*meta.warnings, *found.warnings],
+        }
+    )
+    files = {**msa, "meta.json": meta.model_dump_json(indent=1).encode() + b"\n"}
+    return files | ({"templates.npz": found.npz} if found.npz else {})
 
 
 def dump(features: Mapping[str, Any]) -> bytes:
@@ -141,10 +188,10 @@ class _Sources:
 def _sources(preset: Preset, settings: MsaSettings) -> _Sources:
     if settings.templates == "none":
         raise ConfigError("msa.templates is none: no template search was asked for.")
-    databases = preset.select(settings.templates)
+    read = preset.select(settings.templates)
     wanted = "hhsuite" if settings.templates == "hhsearch" else "fasta"
-    searched = next((each for each in databases if each.format == wanted), None)
-    folder = next((each for each in databases if each.format == "mmcif"), None)
+    searched = next((each for each in read if each.format == wanted), None)
+    folder = next((each for each in read if each.format == "mmcif"), None)
     if searched is None or folder is None:
         raise ConfigError(
             f"db_preset {preset.name!r} lacks what {settings.templates} needs: a database in {wanted} format "
@@ -152,7 +199,7 @@ def _sources(preset: Preset, settings: MsaSettings) -> _Sources:
         )
     if not any(folder.path.glob("*.cif")):
         raise DatabaseMissingError(f"{folder.path}: no *.cif files there. {folder.get}")
-    obsolete = next((each.path for each in databases if each.format == "text"), None)
+    obsolete = next((each.path for each in read if each.format == "text"), None)
     return _Sources(searched, folder.path, obsolete)
 
 
@@ -181,10 +228,9 @@ class _Searching:
     log: Log
     ran: list[programs.Ran]
 
-    def templates(self, msa: RawMsa, featuriser: Any) -> Templates:
-        stockholm = _condensed(msa)
+    def templates(self, msa: a3m.Msa, featuriser: Any) -> Templates:
         search = self._hhsearch if self.settings.templates == "hhsearch" else self._hmmsearch
-        hits, warnings = self._readable(search(stockholm))
+        hits, warnings = self._readable(search(msa))
         result = featuriser.get_templates(query_sequence=self.chain.sequence, hits=hits)
         warnings += [*result.warnings, *result.errors]
         # Without a template AlphaFold's hmmsearch featuriser makes up an empty one, the other none at all.
@@ -203,11 +249,11 @@ class _Searching:
     def _run(self, program: str, *arguments: str | Path) -> None:
         self.ran.append(programs.run([programs.find(program), *arguments], self.scratch, self.log))
 
-    def _hhsearch(self, stockholm: str) -> Sequence[Any]:
+    def _hhsearch(self, msa: a3m.Msa) -> Sequence[Any]:
         from alphafold.data import parsers
 
         query, report = self.scratch / "query.a3m", self.scratch / "hits.hhr"
-        query.write_text(parsers.convert_stockholm_to_a3m(stockholm))
+        query.write_text(msa.to_a3m())
         database = self.sources.searched.path.resolve()
         threads = str(self.settings.threads)
         self._run(
@@ -215,11 +261,11 @@ class _Searching:
         )
         return parsers.parse_hhr(report.read_text())
 
-    def _hmmsearch(self, stockholm: str) -> Sequence[Any]:
+    def _hmmsearch(self, msa: a3m.Msa) -> Sequence[Any]:
         from alphafold.data import parsers
 
         query, profile, hits = (self.scratch / name for name in ("query.sto", "query.hmm", "hits.sto"))
-        query.write_text(stockholm)
+        query.write_text(msa.to_stockholm())
         self._run("hmmbuild", "--hand", "--amino", profile, query)
         flags = ["--noali", "--cpu", str(self.settings.threads), *_HMMSEARCH_FLAGS]
         self._run("hmmsearch", *flags, "-A", hits, profile, self.sources.searched.path.resolve())
@@ -250,19 +296,3 @@ def _replacements(obsolete: Path | None) -> Mapping[str, str | None]:
     from alphafold.data import templates
 
     return templates._parse_obsolete(str(obsolete)) if obsolete else {}
-
-
-def _condensed(msa: RawMsa) -> str:
-    """Stockholm text as AlphaFold searches templates with: no duplicate rows, no empty columns."""
-    from alphafold.data import parsers
-
-    stockholm = msa.text if msa.format == "sto" else _stockholm(msa.text)
-    return parsers.remove_empty_columns_from_stockholm_msa(parsers.deduplicate_stockholm_msa(stockholm))
-
-
-def _stockholm(a3m: str) -> str:
-    """Match columns of an A3M as Stockholm, all of them the query's (`#=GC RF`), as jackhmmer marks them."""
-    rows = [record.partition("\n")[2] for record in f"\n{a3m}".split("\n>")[1:]]
-    aligned = ["".join(letter for letter in row if letter.isupper() or letter == "-") for row in rows]
-    lines = [f"row_{number} {row}" for number, row in enumerate(aligned)]
-    return "\n".join(["# STOCKHOLM 1.0", "", *lines, f"#=GC RF {'x' * len(aligned[0])}", "//", ""])

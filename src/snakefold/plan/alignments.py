@@ -1,8 +1,9 @@
-"""Alignments that the planned targets need: which are in the store, and who searches the others."""
+"""Alignments and templates that the planned targets need: what the store has, and who searches the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain as joined
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from snakefold.config import Config, MsaSettings
 from snakefold.cost.model import CostModel
+from snakefold.msa.databases import Part, only
 from snakefold.plan.present import known_keys
 from snakefold.plan.recipes import Recipes
 from snakefold.recipes import sequence_key
@@ -24,23 +26,32 @@ class Alignments:
 
     Attributes:
         paired: chains that are searched for pairing too, and whose entries in the store say so.
-        missing: chains whose alignment is not in the store.
+        missing: what the store lacks of a chain; chains that lack nothing are not in it.
     """
 
     paired: frozenset[str]
-    missing: frozenset[str]
+    missing: Mapping[str, tuple[Part, ...]]
 
-    def stored(self, target: Target) -> bool:
-        """Whether every alignment of the target is in the store."""
-        return not any(chain in self.missing for chain in target.chains)
+    def lacking(self, target: Target) -> set[Part]:
+        """What the store lacks of any of the target's chains."""
+        return {part for chain in target.chains for part in self.missing.get(chain, ())}
+
+    def count(self, part: Part) -> int:
+        """Chains that lack it."""
+        return sum(part in parts for parts in self.missing.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Chains that one job searches; `cpu_seconds` are expected of all of them and the start of the job."""
+    """Chains that one job searches; the store has and lacks the same of each of them.
+
+    `cpu_seconds` are expected of all of them and the start of the job.
+    """
 
     name: str
     recipe: str
+    templates: str | None
+    missing: tuple[Part, ...]
     pairing: bool
     chains: tuple[str, ...]
     cpu_seconds: float
@@ -67,44 +78,57 @@ def find_alignments(targets: Sequence[Target], recipes: Recipes, store: Store | 
     if recipes.paired_msa != recipes.msa:
         heteromers = (target for target in targets if len(set(target.chains)) > 1)
         paired = frozenset(chains_to_align(heteromers))
-    missing: set[str] = set()
-    for recipe, wanted in ((recipes.msa, chains - paired), (recipes.paired_msa, paired)):
+    names: list[tuple[Part, str, Iterable[str]]] = [
+        ("msa", recipes.msa, chains - paired),
+        ("msa", recipes.paired_msa, paired),
+    ]
+    if recipes.templates:
+        names.append(("templates", recipes.templates, chains))
+    missing: dict[str, tuple[Part, ...]] = {}
+    for part, recipe, wanted in names:
         key_of = {sequence_key([chain]): chain for chain in wanted}
-        known = known_keys(store, "msa", recipe, key_of)
-        missing.update(chain for key, chain in key_of.items() if key not in known)
-    return Alignments(paired, frozenset(missing))
+        known = known_keys(store, part, recipe, key_of)
+        for key, chain in key_of.items():
+            if key not in known:
+                missing[chain] = (*missing.get(chain, ()), part)
+    return Alignments(paired, missing)
 
 
 def search_seconds(alignments: Alignments, config: Config, model: CostModel) -> float:
     """CPU seconds of all searches."""
     total = 0.0
-    for pairing in (False, True):
-        lengths = [len(chain) for chain in alignments.missing if (chain in alignments.paired) == pairing]
-        if lengths:
-            each, start = _seconds(lengths, config, model, pairing)
-            total += float(each.sum()) + start * len(chunk_sizes(each, config.msa))
+    for group, chains in _alike(alignments.missing, alignments).items():
+        each, start = _seconds(chains, group, config.msa, model)
+        total += float(each.sum()) + start * len(chunk_sizes(each, config.msa))
     return total
 
 
 def cut_searches(
     needs: Iterable[str], alignments: Alignments, recipes: Recipes, config: Config, model: CostModel
 ) -> list[Chunk]:
-    """Every missing chain in one chunk, in the order of `needs`.
+    """Every chain that lacks something in one chunk, in the order of `needs`.
 
-    Chains that are searched for pairing have chunks of their own.
+    Chains that are searched for pairing have chunks of their own, and so have those that only lack templates.
     """
-    wanted = [chain for chain in dict.fromkeys(needs) if chain in alignments.missing]
+    wanted = (chain for chain in dict.fromkeys(needs) if chain in alignments.missing)
     chunks: list[Chunk] = []
-    for pairing, recipe in ((False, recipes.msa), (True, recipes.paired_msa)):
-        chains = [chain for chain in wanted if (chain in alignments.paired) == pairing]
-        if not chains:
-            continue
-        each, start = _seconds([len(chain) for chain in chains], config, model, pairing)
+    for group, chains in sorted(_alike(wanted, alignments).items()):
+        pairing, missing = group
+        each, start = _seconds(chains, group, config.msa, model)
         done = 0
         for size in chunk_sizes(each, config.msa):
             inside = slice(done, done + size)
-            seconds = float(each[inside].sum()) + start
-            chunks.append(Chunk(f"m{len(chunks) + 1:04d}", recipe, pairing, tuple(chains[inside]), seconds))
+            chunks.append(
+                Chunk(
+                    name=f"m{len(chunks) + 1:04d}",
+                    recipe=recipes.paired_msa if pairing else recipes.msa,
+                    templates=recipes.templates,
+                    missing=missing,
+                    pairing=pairing,
+                    chains=tuple(chains[inside]),
+                    cpu_seconds=float(each[inside].sum()) + start,
+                )
+            )
             done += size
     return chunks
 
@@ -130,9 +154,22 @@ def chunk_sizes(seconds: NDArray[np.float64], settings: MsaSettings) -> list[int
     return sizes
 
 
+#: Whether chains are searched for pairing, and what they lack.
+_Group = tuple[bool, tuple[Part, ...]]
+
+
+def _alike(chains: Iterable[str], alignments: Alignments) -> dict[_Group, list[str]]:
+    groups: dict[_Group, list[str]] = defaultdict(list)
+    for chain in chains:
+        groups[chain in alignments.paired, alignments.missing[chain]].append(chain)
+    return groups
+
+
 def _seconds(
-    lengths: Sequence[int], config: Config, model: CostModel, pairing: bool
+    chains: Sequence[str], group: _Group, settings: MsaSettings, model: CostModel
 ) -> tuple[NDArray[np.float64], float]:
     """CPU seconds of each chain, and of a chunk besides them."""
-    each = model.msa_seconds(np.array(lengths), config.msa, pairing=pairing)
-    return each, model.msa_chunk_seconds(config.msa, pairing=pairing)
+    pairing, missing = group
+    searched = only(settings, *missing)
+    each = model.msa_seconds(np.array([len(chain) for chain in chains]), searched, pairing=pairing)
+    return each, model.msa_chunk_seconds(searched, pairing=pairing)

@@ -55,10 +55,14 @@ class TargetRow:
 
 @dataclass(frozen=True, slots=True)
 class ChainRow:
-    """A row of chains.tsv: a chain to search, the chunk that does, and the first batch that needs it."""
+    """A row of chains.tsv: a chain to search, the chunk that does, and the first batch that needs it.
+
+    `missing` is what the store lacks of it: `msa`, `templates`, or both, joined by a comma.
+    """
 
     key: str
     length: int
+    missing: str
     chunk: str
     batch: str
 
@@ -113,7 +117,7 @@ class PlannedBatch(Model):
 
     `recipe` names the results in the store, and `engine_recipe` is the engine's part of it; `msa_recipes`
     maps the key of each chain to that of its MSA, and `paired` are those chains that are searched for pairing
-    as well.
+    as well. `templates` is the recipe of the chains' templates, None if none are searched.
     """
 
     batch: str
@@ -123,6 +127,7 @@ class PlannedBatch(Model):
     engine_recipe: dict[str, Any] = Field(default_factory=dict)
     msa_recipes: dict[Key, str]
     paired: list[Key] = Field(default_factory=list)
+    templates: str | None = None
     rehearsal: bool
     bucket_edges: BucketEdges = Field(default_factory=list)
     chunks: list[str]
@@ -139,11 +144,13 @@ class PlannedChain(Model):
 class PlannedChunk(Model):
     """`chunks/<chunk>.json`: chains searched by one MSA job, in the order of the batches that need them.
 
+    What the store has by then under `recipe` (MSAs) and `templates` (None: not wanted) is not searched again.
     `pairing`: databases for pairing the chains of a complex are searched as well.
     """
 
     chunk: str
     recipe: str
+    templates: str | None = None
     pairing: bool = False
     chains: list[PlannedChain]
 

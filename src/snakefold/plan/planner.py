@@ -92,12 +92,14 @@ class Draft:
         counts = self.counts()
         predicted = sum(bool(batch.gpu) for batch in self.batches)
         reused = f", {counts['reused']} in a collection" if counts["reused"] else ""
+        searched = self.alignments.count("templates")
+        templates = f", {searched} to search templates for," if searched else ""
         return (
             f"{len(self.records.rows)} records: {len(self.records.targets)} targets "
             f"({int(self.records.lengths.sum())} residues), {counts['duplicate_of']} duplicates, "
             f"{counts['refused']} refused; {counts['stored']} targets are in the store{reused}, "
             f"{counts['to_do']} to predict in {predicted} batches; "
-            f"{len(self.alignments.missing)} chains to align in {len(self.chunks)} chunks"
+            f"{self.alignments.count('msa')} chains to align{templates} in {len(self.chunks)} chunks"
         )
 
 

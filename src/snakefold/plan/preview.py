@@ -10,10 +10,10 @@ from snakefold import recipes, weights
 from snakefold.config import Config
 from snakefold.engines.alphafold2.models import needed_models
 from snakefold.errors import DatabaseMissingError, WeightsMissingError
-from snakefold.msa import databases, search
+from snakefold.msa import databases
 from snakefold.plan.accept import acceptance
 from snakefold.plan.planner import Draft, Recipes, draft_plan
-from snakefold.plan.run import Log, Parameters, quoted_draft, recipes_of
+from snakefold.plan.run import Log, Parameters, quoted_draft, recipes_of, recipes_of_searches
 from snakefold.plan.tables import write_plan
 from snakefold.quote.model import Quote
 from snakefold.requests import engine_settings
@@ -42,6 +42,8 @@ def preview(config: Config, folder: Path, log: Log) -> Quote:
         found = _parameters(config, targets, warnings)
         rehearsal = config.weights == "rehearsal" if found is None else found.rehearsal
         named: dict[str, Any] = dict.fromkeys(("fold", "complex_fold", "msa", "paired_msa"), _UNKNOWN)
+        if config.msa.templates != "none":
+            named["templates"] = _UNKNOWN
         try:
             databases.check(preset, config.msa, pairing=pairing)
         except DatabaseMissingError as error:
@@ -70,10 +72,7 @@ def _digests(
 ) -> dict[str, str]:
     """Names of results, as far as they are known: alignments depend on no parameters."""
     if found is None:
-        made_with: dict[str, dict[str, Any]] = {
-            "msa": search.recipe(config.msa, preset, multimer=False),
-            "paired_msa": search.recipe(config.msa, preset, multimer=pairing),
-        }
+        made_with = recipes_of_searches(config.msa, preset, pairing=pairing)
     else:
         made_with = recipes_of(config, preset, found, targets, pairing=pairing)
     return {name: recipes.digest(recipe) for name, recipe in made_with.items()}

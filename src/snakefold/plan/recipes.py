@@ -14,6 +14,8 @@ class Recipes:
     Attributes:
         fold, complex_fold: predictions of monomers and of complexes.
         msa, paired_msa: MSAs, and MSAs with rows for pairing.
+        templates: templates of chains, whether their MSAs have rows for pairing or not; None if none are
+            searched.
         rehearsal: the predictions are made with random parameters.
         engines: what the engine adds to the recipe of monomers (False) and of complexes (True): its version,
             settings and parameters. Whoever predicts compares it with what it has.
@@ -24,6 +26,7 @@ class Recipes:
     msa: str
     paired_msa: str
     rehearsal: bool
+    templates: str | None = None
     engines: Mapping[bool, Mapping[str, Any]] = field(default_factory=dict)
 
     def of(self, chains: int) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from snakefold import engines, recipes, weights
-from snakefold.config import Config
+from snakefold.config import Config, MsaSettings
 from snakefold.cost.gpus import load_classes
 from snakefold.engines.alphafold2.models import needed_models, preset_for
 from snakefold.errors import SnakefoldError, WeightsMissingError
-from snakefold.msa import databases, search
+from snakefold.msa import databases, search, templates
 from snakefold.plan.accept import acceptance
 from snakefold.plan.assign import InfeasibleError
 from snakefold.plan.planner import Draft, Recipes, draft_plan
@@ -195,19 +195,32 @@ def recipes_of(
         ),
         "rehearsal": parameters.rehearsal,
     }
-    msa = search.recipe(config.msa, preset, multimer=False)
-    paired_msa = search.recipe(config.msa, preset, multimer=True) if pairing else msa
+    searches = recipes_of_searches(config.msa, preset, pairing=pairing)
 
-    def fold(chains: int, alignments: dict[str, Any]) -> dict[str, Any]:
+    def fold(chains: int, msa: str) -> dict[str, Any]:
         if not any((len(target.chains) > 1) == (chains > 1) for target in targets):
             return {}
         chosen = settings.model_copy(update={"model_preset": preset_for(settings.model_preset, chains)})
         fields = (chosen if config.engine == "alphafold2" else config.flashabb).model_dump(mode="json")
-        return {**shared, "msa": alignments, "engine": engine.recipe(fields, parameters.folder)}
+        return {
+            **shared,
+            "msa": searches[msa],
+            "templates": searches.get("templates"),
+            "engine": engine.recipe(fields, parameters.folder),
+        }
 
-    return {
-        "fold": fold(1, msa),
-        "complex_fold": fold(2, paired_msa),
+    return {"fold": fold(1, "msa"), "complex_fold": fold(2, "paired_msa"), **searches}
+
+
+def recipes_of_searches(
+    settings: MsaSettings, preset: databases.Preset, *, pairing: bool
+) -> dict[str, dict[str, Any]]:
+    """What MSAs depend on, and templates if they are searched, by the names of `Recipes`."""
+    msa = search.recipe(settings, preset, multimer=False)
+    found = {
         "msa": msa,
-        "paired_msa": paired_msa,
+        "paired_msa": search.recipe(settings, preset, multimer=True) if pairing else msa,
     }
+    if settings.templates != "none":
+        found["templates"] = templates.recipe(settings, preset, msa)
+    return found

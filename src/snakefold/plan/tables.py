@@ -123,7 +123,9 @@ def chain_rows(draft: Draft) -> Iterator[ChainRow]:
             if chain in draft.chunk_of and chain not in met:
                 met.add(chain)
                 chunk = draft.chunks[draft.chunk_of[chain]]
-                yield ChainRow(sequence_key([chain]), len(chain), chunk.name, batch.name)
+                yield ChainRow(
+                    sequence_key([chain]), len(chain), ",".join(chunk.missing), chunk.name, batch.name
+                )
 
 
 def _reason(draft: Draft, index: int) -> str:
@@ -134,12 +136,15 @@ def _reason(draft: Draft, index: int) -> str:
             return f"result {recipe} is in the store"
         case State.REUSED:
             return shown(f"{draft.present.found[index].structure} has these sequences", None)
+    lacking = draft.alignments.lacking(target)
     if target.msa is not None:
         alignment = "it brings its alignment"
-    elif draft.alignments.stored(target):
-        alignment = "its alignment is in the store"
-    else:
+    elif "msa" in lacking:
         alignment = "to align"
+    elif lacking:
+        alignment = "its alignment is in the store, its templates are to be searched"
+    else:
+        alignment = "its alignment is in the store"
     return f"no result {recipe} in the store; {alignment}"
 
 
@@ -202,6 +207,7 @@ def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]])
         engine_recipe=_engine_recipe(draft, batch),
         msa_recipes={key: recipes.paired_msa if key in paired else recipes.msa for key in sorted(chains)},
         paired=paired,
+        templates=recipes.templates if chains else None,
         rehearsal=_is_rehearsal(draft, batch),
         bucket_edges=list(batch.bucket_edges),
         chunks=_chunks(draft, batch),
@@ -223,6 +229,7 @@ def _planned_chunk(chunk: Chunk) -> PlannedChunk:
     return PlannedChunk(
         chunk=chunk.name,
         recipe=chunk.recipe,
+        templates=chunk.templates,
         pairing=chunk.pairing,
         chains=[PlannedChain(key=sequence_key([chain]), sequence=chain) for chain in chunk.chains],
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.config import Config
+from snakefold.config import Config, MsaSettings
 from snakefold.cost.gpus import GpuClass
 from snakefold.cost.model import CostModel, Work, work_of
 from snakefold.cost.msa import database_sizes
@@ -60,20 +60,20 @@ class Prices:
             searches,
         )
 
-    def searches(self, lengths: NDArray[np.int64], sizes: NDArray[np.int64], *, pairing: bool) -> Floats:
+    def searches(
+        self, lengths: NDArray[np.int64], sizes: NDArray[np.int64], settings: MsaSettings, *, pairing: bool
+    ) -> Floats:
         """[chunks] CPU seconds of chunks of these sizes, filled with chains of these lengths in order."""
         if not len(sizes):
             return np.zeros(0)
-        settings = self.config.msa
         sizes_of_databases = database_sizes(settings, pairing=pairing)
-        per_chain = self.chain_seconds(lengths, pairing=pairing)
+        per_chain = self.chain_seconds(lengths, settings, pairing=pairing)
         per_chunk = self.model.msa_chunk_seconds(settings, sizes_of_databases, pairing=pairing)
         starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
         return np.asarray(np.add.reduceat(per_chain, starts) + per_chunk, dtype=np.float64)
 
-    def chain_seconds(self, lengths: NDArray[np.int64], *, pairing: bool) -> Floats:
-        """CPU seconds to align chains of these lengths, each."""
-        settings = self.config.msa
+    def chain_seconds(self, lengths: NDArray[np.int64], settings: MsaSettings, *, pairing: bool) -> Floats:
+        """CPU seconds to search chains of these lengths, each."""
         sizes = database_sizes(settings, pairing=pairing)
         return self.model.msa_seconds(lengths, settings, sizes, pairing=pairing)
 

@@ -8,13 +8,16 @@ import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.contracts import ModelPreset
 from snakefold.errors import SnakefoldError
+from snakefold.msa.databases import Part, only
 from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assign import Demand, Limits, assign
 from snakefold.plan.assign_types import Sizes
@@ -47,15 +50,21 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
                 lengths[row["batch"]].append(int(row["length"]))
                 complexes[row["batch"]] = int(row["chains"]) > 1
         chains: dict[str, list[int]] = defaultdict(list)
+        missing: dict[str, list[Any]] = {}
         for row in _rows(folder / "chains.tsv"):
             chains[row["chunk"]].append(int(row["length"]))
+            missing[row["chunk"]] = row["missing"].split(",")
     except (OSError, ValueError, KeyError) as error:
         raise SnakefoldError(
             f"{folder}: cannot be read as a plan ({error}). Give the plan/ folder of a run's results."
         ) from error
     # Only chains of complexes are searched for pairing rows as well: without any, no chunk file is read.
     paired = {chunk for chunk in chains if any(complexes.values()) and read_chunk(folder, chunk).pairing}
-    order = sorted(chains, key=lambda chunk: chunk in paired)
+
+    def alike(chunk: str) -> tuple[bool, list[Part]]:
+        return chunk in paired, missing[chunk]
+
+    order = sorted(chains, key=alike)
     numbers = {chunk: number for number, chunk in enumerate(order)}
     jobs = [
         prices.job(
@@ -73,8 +82,11 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
         jobs,
         np.concatenate(
             [
-                _searches([chains[chunk] for chunk in order if (chunk in paired) == pairing], prices, pairing)
-                for pairing in (False, True)
+                np.zeros(0),
+                *(
+                    _searches([chains[chunk] for chunk in chunks], prices, *kind)
+                    for kind, chunks in groupby(order, alike)
+                ),
             ]
         ),
         targets=sum(len(job.shapes) for job in jobs),
@@ -91,12 +103,14 @@ def from_sequences(prices: Prices) -> Workload:
     """
     from snakefold.plan.planner import Recipes, make_plan
 
+    # Nothing is looked up and nothing is kept, so that any names do.
+    templates = None if prices.config.msa.templates == "none" else "3" * 16
+    names = Recipes("0" * 16, "1" * 16, "2" * 16, "2" * 16, rehearsal=False, templates=templates)
     with tempfile.TemporaryDirectory(prefix="snakefold-simulate-") as folder:
         make_plan(
             prices.config,
             Path(folder),
-            # Nothing is looked up and nothing is kept, so that any names do.
-            name=lambda _: Recipes("0" * 16, "1" * 16, "2" * 16, "2" * 16, rehearsal=False),
+            name=lambda _: names,
         )
         return from_plan(Path(folder), prices)
 
@@ -137,7 +151,7 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
     )
     order = np.concatenate([np.asarray(batch.members, dtype=np.int64) for batch in batches])
     ordered = lengths[order]
-    sizes = np.array(chunk_sizes(prices.chain_seconds(ordered, pairing=False), config.msa))
+    sizes = np.array(chunk_sizes(prices.chain_seconds(ordered, config.msa, pairing=False), config.msa))
     ends = np.cumsum(sizes)
     jobs, at = [], 0
     for batch in batches:
@@ -154,13 +168,16 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
             )
         )
         at = end
-    searches = prices.searches(ordered, sizes, pairing=False)
+    searches = prices.searches(ordered, sizes, config.msa, pairing=False)
     return Workload(jobs, searches, len(lengths), int(lengths.sum()), gpu_relax=prices.works[False].gpu_relax)
 
 
-def _searches(chunks: Sequence[Sequence[int]], prices: Prices, pairing: bool) -> Floats:
+def _searches(
+    chunks: Sequence[Sequence[int]], prices: Prices, pairing: bool, missing: Sequence[Part]
+) -> Floats:
     lengths = np.array([length for chunk in chunks for length in chunk], dtype=np.int64)
-    return prices.searches(lengths, np.array([len(chunk) for chunk in chunks]), pairing=pairing)
+    settings = only(prices.config.msa, *missing)
+    return prices.searches(lengths, np.array([len(chunk) for chunk in chunks]), settings, pairing=pairing)
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

@@ -174,6 +174,7 @@ def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> 
         recipe=recipes.digest(named["complex_fold" if several else "fold"]),
         msa_recipes=msa_recipes,
         paired=sorted(sequence_key([chain]) for chain in heteromers),
+        templates=recipes.digest(named["templates"]) if "templates" in named else None,
         rehearsal=request.rehearsal,
         chunks=[],
         targets=[PlannedTarget(target=target_input(target)) for target in unique],
