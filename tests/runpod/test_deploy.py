@@ -1,99 +1,17 @@
-"""`snakefold deploy` against the emulated management API, by its command line."""
+"""`snakefold deploy` against the emulated management API, by its command line: what it makes and keeps."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
-from snakefold.cli import main
 from snakefold.deploy import api
-from snakefold.deploy.api import Account
-from snakefold.deploy.desired import Deployment, read_deployment, resources
-from snakefold.deploy.diff import compare
-from snakefold.deploy.lock import Lock
-from snakefold.errors import ConfigError
-from snakefold.runpod import RejectedError
-from tests.emulator import READ_ONLY_KEY, EmulatorThread, ManualClock, Scaling
 
+from .deploying import SECRET
 from .helpers import environment_of, session_of
-
-SECRET = "sk_live_this_is_a_secret"  # noqa: S105
-BASE = {
-    "prefix": "test",
-    "image": "registry/worker:1",
-    "volume": {"name": "test", "size_gb": 50, "data_center": "EU-RO-1"},
-    "endpoints": {
-        "fold": {
-            "gpu_classes": ["ampere_24", "ada_48_pro"],
-            "endpoint_per_class": True,
-            "workers_max": 2,
-            "env": {"SNAKEFOLD_THREADS": "8"},
-            "secrets": {"AWS_SECRET_ACCESS_KEY": "s3_key"},
-        },
-        "mmseqs": {"gpu_classes": ["ada_24", "ampere_24"], "use_volume": False},
-    },
-}
-
-
-class Place:
-    """An account, endpoints.yaml, and the command."""
-
-    def __init__(self, service: EmulatorThread, folder: Path, monkeypatch, capsys):
-        self.service, self.file, self.capsys = service, folder / "endpoints.yaml", capsys
-        self.lock = folder / "endpoints.lock.yaml"
-        self.account = service.emulator.account
-        self.account.secrets.append("s3_key")
-        for name, value in environment_of(service).items():
-            monkeypatch.setenv(name, value)
-        self.write()
-
-    def write(self, **changes):
-        """endpoints.yaml, with entries changed: `endpoints__fold__workers_max=3`; None removes."""
-        content = yaml.safe_load(yaml.safe_dump(BASE))
-        for path, value in changes.items():
-            *above, last = path.split("__")
-            place = content
-            for name in above:
-                place = place[name]
-            place[last] = value
-            if value is None:
-                del place[last]
-        self.file.write_text(yaml.safe_dump(content))
-
-    def run(self, action, *arguments):
-        """Exit code and what was said, on both channels."""
-        code = main(["deploy", action, "--file", str(self.file), *arguments])
-        said = self.capsys.readouterr()
-        assert SECRET not in said.out + said.err
-        assert self.service.api_key not in said.out + said.err
-        return code, said.out + said.err
-
-    def records(self):
-        return {record["name"]: record for record in self.account.endpoints.values()}
-
-    def writes(self):
-        """What the account holds, to see that nothing was changed."""
-        return repr((self.account.templates, self.account._endpoint_records(), self.account.volumes))
-
-
-@contextlib.contextmanager
-def account(tmp_path, monkeypatch, capsys, **settings):
-    with EmulatorThread({"theirs": {"scaling": Scaling(workers_max=1)}}, **settings) as service:
-        yield Place(service, tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch, capsys):
-    with account(tmp_path, monkeypatch, capsys) as made:
-        yield made
 
 
 def test_from_nothing_to_endpoints_and_back(place):
@@ -241,104 +159,6 @@ def test_an_endpoint_that_somebody_deleted_is_made_again(place):
     assert yaml.safe_load(place.lock.read_text())["endpoints"]["mmseqs"] != gone
 
 
-def test_an_endpoint_scaled_to_zero_is_told_and_raised(tmp_path, monkeypatch, capsys):
-    with account(tmp_path, monkeypatch, capsys, clock=ManualClock()) as place:
-        place.run("apply", "--yes")
-        place.service.advance(8 * 86_400)
-        assert "scaled to 0" in place.run("status")[1]
-        said = place.run("plan")[1]
-        assert "workers.max: 0 → 2" in said
-        assert "after seven" in said
-        place.run("apply", "--yes")
-        assert place.records()["test-mmseqs"]["workers"]["max"] == 1
-
-
-def test_the_quota_of_the_account_counts_other_endpoints(place):
-    place.account.worker_quota = 6
-    assert place.run("apply", "--yes")[0] == 0
-    place.write(endpoints__fold__workers_max={"ampere_24": 3, "ada_48_pro": 2})
-    code, said = place.run("plan")
-    assert code == 2
-    assert "error: workers_max adds up to 6, and 1 of other endpoints; the account's quota is 6" in said
-    before = place.writes()
-    assert place.run("apply", "--yes")[0] == 2
-    assert place.writes() == before
-    endpoint = yaml.safe_load(place.lock.read_text())["endpoints"]["mmseqs"]
-    with pytest.raises(RejectedError, match="6 workers in all"):  # as the service would say it
-        api.update(session_of(place.service), "endpoint", endpoint, {"workers": {"max": 2}})
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"image": ""}, "no image is set"),
-        ({"volume__data_center": "MOON-1"}, "no data centre MOON-1"),
-        ({"endpoints__fold__gpu_classes": ["b200"]}, "no GPU pool BLACKWELL_180"),
-        ({"endpoints__fold__gpu_classes": ["local"]}, "no runpod_pool"),
-        ({"endpoints__fold__gpu_classes": ["a100"]}, "no GPU class a100"),
-        ({"endpoints__fold__secrets": {"A_KEY": "missing"}}, "no secret missing"),
-        ({"endpoints__fold__env": {"A_KEY": SECRET}}, "looks like a secret"),
-        ({"endpoints__fold__env": {"A": "https://u:pw@host/"}}, "looks like a secret"),
-        ({"endpoints__fold__data_centers": ["US-KS-2"]}, "cannot mount it"),
-        ({"endpoints__fold__colour": "red"}, "colour"),
-        ({"endpoints__mmseqs__workers_max": {"ada_24": 1}}, "endpoint_per_class"),
-    ],
-)
-def test_traps_are_said_before_anything_is_made(place, changes, said):
-    before = place.writes()
-    place.write(**changes)
-    code, text = place.run("apply", "--yes")
-    assert (code, place.writes()) == (2, before)
-    assert said in text
-
-
-def test_volumes_grow_and_never_move_or_shrink(place):
-    place.run("apply", "--yes")
-    place.write(volume__size_gb=60)
-    assert "size: 50 → 60" in place.run("apply", "--yes")[1]
-    place.write(volume__size_gb=50)
-    assert "cannot shrink" in place.run("apply", "--yes")[1]
-    place.write(volume__size_gb=60, volume__data_center="US-KS-2")
-    code, said = place.run("apply", "--yes")
-    assert (code, "cannot become US-KS-2" in said) == (2, True)
-
-
-def test_workers_that_are_always_on_have_their_price_said(place):
-    place.write(endpoints__mmseqs__workers_min=1)
-    assert "$1.12 an hour" in place.run("plan")[1]
-
-
-def test_two_of_one_name_are_not_guessed_between(place):
-    place.run("apply", "--yes")
-    session = session_of(place.service)
-    for record in list(place.records().values()):
-        if record["name"] == "test-mmseqs":
-            api.create(
-                session,
-                "endpoint",
-                {
-                    "name": "test-mmseqs",
-                    "type": "QUEUE",
-                    "image": "x",
-                    "gpu": {"pools": ["ADA_24"]},
-                    "scaling": {"type": "QUEUE_DELAY", "queueDelay": 4},
-                },
-            )
-    assert place.run("plan")[0] == 0  # the noted id tells them apart
-    place.lock.unlink()
-    code, said = place.run("plan")
-    assert (code, "has 2 of that name" in said) == (2, True)
-
-
-def test_keys_that_may_not(place, monkeypatch):
-    monkeypatch.setenv("RUNPOD_API_KEY", READ_ONLY_KEY)
-    assert place.run("plan")[0] == 0
-    code, said = place.run("apply", "--yes")
-    assert (code, "permission" in said, READ_ONLY_KEY in said) == (2, True, False)
-    monkeypatch.delenv("RUNPOD_API_KEY")
-    assert place.run("plan")[0] == 2
-
-
 def test_a_creation_whose_answer_is_lost_is_found_and_not_repeated(place, monkeypatch):
     session = session_of(place.service)
     body = {"name": "v", "size": 10, "dataCenter": "EU-RO-1"}
@@ -380,50 +200,3 @@ def test_an_apply_that_dies_goes_on_where_it_was(place):
         assert len(place.account.volumes) + len(place.account.templates) + len(place.records()) - 1 == number
     assert place.run("apply", "--yes")[0] == 0
     assert place.run("plan", "--check")[0] == 0
-
-
-# The comparison by itself
-
-
-def wanted(**changes):
-    return resources(Deployment.model_validate({**BASE, **changes}))
-
-
-def as_made(asked):
-    """An account that has what is asked for."""
-    templates = {one.key: one for one in asked if one.kind == "template"}
-    records = {"volume": [], "template": [], "endpoint": []}
-    for number, one in enumerate(asked):
-        body = dict(one.body)
-        if one.kind == "endpoint":
-            body |= {name: templates[one.key].body[name] for name in ("image", "env", "disk", "args")}
-            body["networkVolumes"] = ["0"] if one.uses_volume else []
-        records[one.kind].append({"id": str(number), **body})
-    return Account(records, frozenset(), frozenset(), frozenset(), None)
-
-
-@given(st.sampled_from(["reverse", "fb", "extra"]))
-def test_what_means_the_same_is_no_difference(how):
-    asked = wanted()
-    there = as_made(asked)
-    for record in there.records["endpoint"]:
-        if how == "reverse":
-            record["gpu"] = {**record["gpu"], "pools": record["gpu"]["pools"][::-1]}
-        elif how == "fb":
-            record["name"] += " -fb"
-        else:
-            record["somethingNew"] = 1
-    assert {change.action for change in compare(asked, there, Lock(Path("none")))} == {"keep"}
-
-
-def test_the_files_that_come_with_the_project():
-    folder = Path(__file__).resolve().parents[2] / "profiles" / "runpod"
-    deployment = read_deployment(folder / "endpoints.yaml", "registry/worker:1")
-    keys = {one.key for one in resources(deployment) if one.kind == "endpoint"}
-    workers = [one.body["workers"]["max"] for one in resources(deployment) if one.kind == "endpoint"]
-    assert sum(workers) <= 5  # what a new account may have
-    settings = yaml.safe_load((folder / "settings.yaml").read_text())["gpu"]
-    assert {f"fold-{name}" for name in settings["classes"]} < keys
-    assert settings["workers"] == dict.fromkeys(settings["classes"], 2)
-    with pytest.raises(ConfigError, match="no image"):
-        resources(read_deployment(folder / "endpoints.yaml"))

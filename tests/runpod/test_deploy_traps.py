@@ -1,0 +1,111 @@
+"""`snakefold deploy`: what must be put right first is said, and nothing is made before."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from snakefold.deploy import api
+from snakefold.runpod import RejectedError
+from tests.emulator import READ_ONLY_KEY, ManualClock
+
+from .deploying import SECRET, account
+from .helpers import session_of
+
+
+def test_an_endpoint_scaled_to_zero_is_told_and_raised(tmp_path, monkeypatch, capsys):
+    with account(tmp_path, monkeypatch, capsys, clock=ManualClock()) as place:
+        place.run("apply", "--yes")
+        place.service.advance(8 * 86_400)
+        assert "scaled to 0" in place.run("status")[1]
+        said = place.run("plan")[1]
+        assert "workers.max: 0 → 2" in said
+        assert "after seven" in said
+        place.run("apply", "--yes")
+        assert place.records()["test-mmseqs"]["workers"]["max"] == 1
+
+
+def test_the_quota_of_the_account_counts_other_endpoints(place):
+    place.account.worker_quota = 6
+    assert place.run("apply", "--yes")[0] == 0
+    place.write(endpoints__fold__workers_max={"ampere_24": 3, "ada_48_pro": 2})
+    code, said = place.run("plan")
+    assert code == 2
+    assert "error: workers_max adds up to 6, and 1 of other endpoints; the account's quota is 6" in said
+    before = place.writes()
+    assert place.run("apply", "--yes")[0] == 2
+    assert place.writes() == before
+    endpoint = yaml.safe_load(place.lock.read_text())["endpoints"]["mmseqs"]
+    with pytest.raises(RejectedError, match="6 workers in all"):  # as the service would say it
+        api.update(session_of(place.service), "endpoint", endpoint, {"workers": {"max": 2}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"image": ""}, "no image is set"),
+        ({"volume__data_center": "MOON-1"}, "no data centre MOON-1"),
+        ({"endpoints__fold__gpu_classes": ["b200"]}, "no GPU pool BLACKWELL_180"),
+        ({"endpoints__fold__gpu_classes": ["local"]}, "no runpod_pool"),
+        ({"endpoints__fold__gpu_classes": ["a100"]}, "no GPU class a100"),
+        ({"endpoints__fold__secrets": {"A_KEY": "missing"}}, "no secret missing"),
+        ({"endpoints__fold__env": {"A_KEY": SECRET}}, "looks like a secret"),
+        ({"endpoints__fold__env": {"A": "https://u:pw@host/"}}, "looks like a secret"),
+        ({"endpoints__fold__data_centers": ["US-KS-2"]}, "cannot mount it"),
+        ({"endpoints__fold__colour": "red"}, "colour"),
+        ({"endpoints__mmseqs__workers_max": {"ada_24": 1}}, "endpoint_per_class"),
+    ],
+)
+def test_traps_are_said_before_anything_is_made(place, changes, said):
+    before = place.writes()
+    place.write(**changes)
+    code, text = place.run("apply", "--yes")
+    assert (code, place.writes()) == (2, before)
+    assert said in text
+
+
+def test_volumes_grow_and_never_move_or_shrink(place):
+    place.run("apply", "--yes")
+    place.write(volume__size_gb=60)
+    assert "size: 50 → 60" in place.run("apply", "--yes")[1]
+    place.write(volume__size_gb=50)
+    assert "cannot shrink" in place.run("apply", "--yes")[1]
+    place.write(volume__size_gb=60, volume__data_center="US-KS-2")
+    code, said = place.run("apply", "--yes")
+    assert (code, "cannot become US-KS-2" in said) == (2, True)
+
+
+def test_workers_that_are_always_on_have_their_price_said(place):
+    place.write(endpoints__mmseqs__workers_min=1)
+    assert "$1.12 an hour" in place.run("plan")[1]
+
+
+def test_two_of_one_name_are_not_guessed_between(place):
+    place.run("apply", "--yes")
+    session = session_of(place.service)
+    for record in list(place.records().values()):
+        if record["name"] == "test-mmseqs":
+            api.create(
+                session,
+                "endpoint",
+                {
+                    "name": "test-mmseqs",
+                    "type": "QUEUE",
+                    "image": "x",
+                    "gpu": {"pools": ["ADA_24"]},
+                    "scaling": {"type": "QUEUE_DELAY", "queueDelay": 4},
+                },
+            )
+    assert place.run("plan")[0] == 0  # the noted id tells them apart
+    place.lock.unlink()
+    code, said = place.run("plan")
+    assert (code, "has 2 of that name" in said) == (2, True)
+
+
+def test_keys_that_may_not(place, monkeypatch):
+    monkeypatch.setenv("RUNPOD_API_KEY", READ_ONLY_KEY)
+    assert place.run("plan")[0] == 0
+    code, said = place.run("apply", "--yes")
+    assert (code, "permission" in said, READ_ONLY_KEY in said) == (2, True, False)
+    monkeypatch.delenv("RUNPOD_API_KEY")
+    assert place.run("plan")[0] == 2
