@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import http.client
 import os
@@ -19,6 +20,8 @@ from snakefold.errors import SnakefoldError
 
 _BLOCK = 1 << 20
 _ATTEMPTS = 5
+#: The disk, the quota or the file system's limit: waiting does not help.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 #: Called with bytes so far and bytes in all (None if the server does not say).
 Progress = Callable[[int, int | None], None]
@@ -34,12 +37,14 @@ class Expected:
 
     bytes: int | None = None
     sha256: str | None = None
+    md5: str | None = None
 
 
 @dataclass
 class _Remote:
-    """What the server says about the file."""
+    """What the server says about the file, and the size `expected` beforehand, which counts for more."""
 
+    expected: int | None = None
     bytes: int | None = None
     md5: str | None = None
 
@@ -61,15 +66,16 @@ def download(
     Args:
         url: http or https.
         path: where the file goes; nothing is done if it exists.
-        expected: size and sha256 where known; otherwise the server's Content-Length and MD5 (x-goog-hash)
-            are checked.
+        expected: size, sha256 and MD5 where known; otherwise the server's Content-Length and MD5
+            (x-goog-hash) are checked.
         progress: called after every block.
         timeout: seconds without a byte.
         pause: seconds before the first new attempt, doubled each time; five attempts without a new byte end
             it.
 
     Raises:
-        DownloadError: the server refuses, stays silent, or sends another file than expected.
+        DownloadError: the server refuses, stays silent, or sends another file than expected, or the disk is
+            full.
     """
     if path.exists():
         return
@@ -78,13 +84,18 @@ def download(
     expected = expected or Expected()
     part = path.with_name(f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    remote, failures = _Remote(expected.bytes), 0
+    remote, failures = _Remote(expected.bytes, expected.bytes), 0
     while True:
         before = _size(part)
         try:
             _receive(url, part, remote, progress, timeout)
             break
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise DownloadError(
+                    f"{part}: no room for more than {_size(part)} bytes ({error.strerror}). Make room and "
+                    "run the command again to go on."
+                ) from error
             if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410):
                 raise DownloadError(f"{url}: {error}. Check the address, or name a mirror.") from error
             failures = 0 if _size(part) > before else failures + 1
@@ -95,6 +106,34 @@ def download(
             time.sleep(pause * 2**failures)
     _verify(url, part, expected, remote)
     part.replace(path)
+
+
+def remote_bytes(url: str, timeout: float = 20) -> int | None:
+    """Size of the file behind `url` as the server announces it; None if it does not, or cannot be reached."""
+    request = urllib.request.Request(  # noqa: S310
+        url, method="HEAD", headers={"Accept-Encoding": "identity"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
+            length = response.headers.get("Content-Length")
+            return int(length) if length else None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+
+
+def lines(url: str, log: Callable[[str], object]) -> Progress:
+    """A progress function that logs a line at every twentieth of the file."""
+    shown = -1
+
+    def report(received: int, total: int | None) -> None:
+        nonlocal shown
+        step = received * 20 // total if total else received >> 28
+        if step != shown:
+            shown = step
+            share = f" of {total / 1e9:.2f} GB ({received / total:.0%})" if total else " GB"
+            log(f"{url}: {received / 1e9:.2f}{share}")
+
+    return report
 
 
 def _receive(url: str, part: Path, remote: _Remote, progress: Progress | None, timeout: float) -> None:
@@ -114,8 +153,12 @@ def _receive(url: str, part: Path, remote: _Remote, progress: Progress | None, t
         raise
     with response:
         offset = _continued_at(response, offset)
+        if offset == 0:
+            # From the beginning: what was noted may belong to the file that was there before.
+            remote.bytes, remote.md5 = remote.expected, None
+            tag_path.unlink(missing_ok=True)
         _note(response, offset, remote)
-        if (tag := response.headers.get("ETag")) and not tag.startswith("W/"):
+        if tag := _validator(response):
             tag_path.write_text(tag)
         with part.open("r+b" if part.exists() else "wb") as stream:
             stream.truncate(offset)
@@ -128,6 +171,16 @@ def _receive(url: str, part: Path, remote: _Remote, progress: Progress | None, t
             os.fsync(stream.fileno())
     if remote.bytes is not None and _size(part) < remote.bytes:
         raise ConnectionError(f"{_size(part)} of {remote.bytes} bytes")
+
+
+def _validator(response: Any) -> str | None:
+    """What If-Range can tell the same file by: a strong ETag, or a date (RFC 9110, 13.1.5)."""
+    tag: str | None = response.headers.get("ETag")
+    if tag:
+        return None if tag.startswith("W/") else tag
+    date: str | None = response.headers.get("Last-Modified")
+    # A file changed within the second of its date cannot be told from what it was before.
+    return date if date and date != response.headers.get("Date") else None
 
 
 def _continued_at(response: Any, offset: int) -> int:
@@ -156,8 +209,10 @@ def _verify(url: str, part: Path, expected: Expected, remote: _Remote) -> None:
         problem = f"{size} bytes arrived, expected {remote.bytes}"
     elif expected.sha256 is not None and (found := _digest(part, "sha256")) != expected.sha256:
         problem = f"sha256 is {found}, expected {expected.sha256}"
-    elif expected.sha256 is None and remote.md5 and (found := _digest(part, "md5")) != remote.md5:
-        problem = f"MD5 is {found}, the server announced {remote.md5}"
+    elif expected.sha256 is None and (md5 := expected.md5 or remote.md5):
+        found = _digest(part, "md5")
+        said = "expected" if expected.md5 else "the server announced"
+        problem = f"MD5 is {found}, {said} {md5}" if found != md5 else ""
     part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
     if problem:
         part.unlink(missing_ok=True)

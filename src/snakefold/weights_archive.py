@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from snakefold.download import Expected, Progress, download
+from snakefold.download import Expected, download, lines
 from snakefold.engines.alphafold2.models import all_models
 from snakefold.engines.alphafold2.parameters import parameters_folder
 from snakefold.errors import WeightsMissingError
@@ -50,7 +50,7 @@ def fetch(
     archive = destination / (url.partition("?")[0].rsplit("/", 1)[-1] or "parameters.tar")
     # A mirror may hold a part of the archive, so only the official address has a size and a checksum.
     expected = Expected() if mirror else Expected(source["bytes"], source["sha256"])
-    download(url, archive, expected, _reporter(url, log))
+    download(url, archive, expected, lines(url, log) if log is not None else None)
     try:
         _unpack(archive, files)
     except (tarfile.TarError, EOFError, OSError) as error:
@@ -96,19 +96,3 @@ def _unpack(archive: Path, files: Mapping[str, Path]) -> None:
                     "fetch it again, or name another mirror."
                 )
             part.replace(path)
-
-
-def _reporter(url: str, log: Log | None) -> Progress | None:
-    if log is None:
-        return None
-    shown = -1
-
-    def report(received: int, total: int | None) -> None:
-        nonlocal shown
-        step = received * 20 // total if total else received >> 28
-        if step != shown:
-            shown = step
-            share = f" of {total / 1e9:.2f} GB ({received / total:.0%})" if total else " GB"
-            log(f"{url}: {received / 1e9:.2f}{share}")
-
-    return report

@@ -14,6 +14,7 @@ from snakefold.cli import (
     bill,
     calibrate,
     contracts,
+    db,
     deploy,
     plan,
     profiles,
@@ -76,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     tools.add(commands)
     steps.add(commands)
     store.add(commands)
+    db.add(commands)
     reuse.add(commands)
     deploy.add(commands)
     profiles.add(commands)

@@ -1,0 +1,165 @@
+"""`snakefold db`: which databases there are, fetching them, and whether they are sound."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snakefold.cli._command import Commands, command
+
+if TYPE_CHECKING:
+    from snakefold.data.catalogue import Entry
+    from snakefold.data.space import Need
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its actions."""
+    top = commands.add_parser(
+        "db",
+        help="list, fetch or check sequence and structure databases",
+        description="List, fetch or check sequence and structure databases. An action's own help: "
+        "snakefold db fetch --help.",
+        epilog="Example: snakefold db list reduced_dbs --root /data/alphafold",
+    )
+    actions = top.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = command(
+        actions,
+        "list",
+        _list,
+        summary="show presets and their databases: sizes, what is there, licence, the publisher's address",
+        example="snakefold db list reduced_dbs --root /data/alphafold",
+    )
+    listing.add_argument("preset", nargs="?", default=None, help="one preset; all if not given")
+    fetch = command(
+        actions,
+        "fetch",
+        _fetch,
+        summary="download the databases of a preset, verify and unpack them. What is there is not fetched "
+        "again; a fetch that was stopped goes on where it was",
+        example="snakefold db fetch reduced_dbs --root /data/alphafold --only uniref90 small_bfd",
+    )
+    fetch.add_argument("preset", help="entry of resources/databases.yaml")
+    fetch.add_argument(
+        "--mirror", metavar="PREFIX", default=None, help="take PREFIX/host/path in place of https://host/path"
+    )
+    fetch.add_argument(
+        "--index", action="store_true", help="make an index of MMseqs2 databases (hours, much memory)"
+    )
+    fetch.add_argument("--threads", type=int, default=4, help="threads of the index")
+    fetch.add_argument(
+        "--no-checksums", action="store_true", help="do not ask publishers for their lists of MD5s"
+    )
+    fetch.add_argument("--force", action="store_true", help="start although the disk has too little room")
+    fetch.add_argument(
+        "--dry-run", "-n", action="store_true", help="only say what would be fetched, and its sizes"
+    )
+    doctor = command(
+        actions,
+        "doctor",
+        _doctor,
+        summary="find missing, truncated, half-written and wrongly indexed databases, and run one search "
+        "with a known answer for every tool; the exit code is 1 if there is a fault",
+        example="snakefold db doctor reduced_dbs --root /data/alphafold",
+    )
+    doctor.add_argument("preset", nargs="?", default="demo", help="entry of resources/databases.yaml")
+    doctor.add_argument("--no-search", action="store_true", help="only look at files")
+    for each in (listing, fetch, doctor):
+        each.add_argument(
+            "--root", type=Path, default=None, help="folder of the databases; if not given, the preset's"
+        )
+    for each in (fetch, doctor):
+        each.add_argument(
+            "--only", nargs="+", metavar="NAME", default=[], help="only these databases of the preset"
+        )
+
+
+def _list(options: argparse.Namespace) -> None:
+    from snakefold.data import catalogue
+
+    rows: list[tuple[str, ...]]
+    names = [options.preset] if options.preset else list(catalogue.presets())
+    for name in names:
+        preset, entries = catalogue.entries(name, options.root)
+        print(f"{name}: {catalogue.presets().get(name, '')}\n  in {preset.root}")
+        rows = [("database", "read by", "download", "on disk", "state", "licence", "from")]
+        rows += [_row(entry) for entry in entries]
+        for row in rows:
+            widths = (max(len(each[column]) for each in rows) for column in range(len(row)))
+            print(
+                "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            )
+        fetched = [entry for entry in entries if entry.source]
+        download = sum(entry.source.download for entry in fetched if entry.source)
+        disk = sum(entry.database.gigabytes for entry in entries)
+        print(f"  together: {download:,.1f} GB to download, {disk:,.1f} GB on disk\n")
+    print("Sizes are rounded and grow with releases; `snakefold db fetch PRESET --dry-run` asks the servers.")
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    database, source = entry.database, entry.source
+    state = entry.state + (" (optional)" if database.optional and entry.state == "missing" else "")
+    size = f"{database.gigabytes:,g} GB"
+    tools = ", ".join(sorted(database.tools))
+    if source is None:
+        return (database.name, tools, "-", size, state, "-", "comes with snakefold")
+    return (database.name, tools, f"{source.download:,g} GB", size, state, source.licence, source.urls[0])
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from snakefold.data import catalogue, space
+    from snakefold.data.fetch import Options, choose, fetch, to_do
+    from snakefold.data.progress import Reporter
+
+    preset, entries = catalogue.entries(options.preset, options.root)
+    wanted = choose(entries, options.only)
+    how = Options(
+        mirror=options.mirror,
+        index=options.index,
+        checksums=not options.no_checksums,
+        force=options.force,
+        threads=options.threads,
+    )
+    missing = to_do(wanted, how)
+    for entry in wanted:
+        if entry not in missing:
+            print(f"{entry.database.name}: there already ({entry.database.path})")
+    absent = [entry for entry in missing if entry.state != "there"]
+    needs = space.needs(absent, how.mirror, index=how.index)
+    for need in needs:
+        print(_need(need))
+    if needs:
+        free, peak = space.free_bytes(preset.root), space.peak(needs)
+        print(
+            f"{preset.root}: {peak / 1e9:,.1f} GB needed at the fullest moment, {free / 1e9:,.1f} GB free",
+            flush=True,
+        )
+    if not options.dry_run:
+        fetch(preset.root, wanted, how, Reporter())
+        print(
+            f"{options.preset}: complete in {preset.root}. Use it with --set msa.db_preset={options.preset} "
+            f"msa.db_root={preset.root}"
+        )
+
+
+def _need(need: Need) -> str:
+    source = need.entry.source
+    licence = source.licence if source else "-"
+    more = f", index {need.index / 1e9:,.1f} GB" if need.index else ""
+    return (
+        f"{need.entry.database.name}: {need.download / 1e9:,.1f} GB to download, "
+        f"{need.unpacked / 1e9:,.1f} GB on disk{more} ({licence})"
+    )
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from snakefold.data import catalogue, doctor
+    from snakefold.data.fetch import choose
+
+    _, entries = catalogue.entries(options.preset, options.root)
+    faults = 0
+    for finding in doctor.examine(choose(entries, options.only), search=not options.no_search):
+        print(finding, flush=True)
+        faults += finding.fault
+    print(f"{options.preset}: {faults} fault(s)" if faults else f"{options.preset}: sound")
+    return 1 if faults else 0
