@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Shortest fragment that a superposition starts from, residues.
-_SHORTEST = 8
-_ROUGH, _FINE, _KEPT = 6, 60, 4
+_SHORTEST = 4
+_ROUGH, _FINE, _KEPT = 6, 60, 6
 _SETTLED = 1e-6
 
 Points = NDArray[np.float64]

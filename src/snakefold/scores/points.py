@@ -19,7 +19,7 @@ class ModelPoints:
     Attributes:
         chains: name and residues (a slice of the L) of every chain.
         ca: CA, [L, 3] in Å.
-        cb: CB, or CA of glycine, [L, 3] in Å.
+        cb: CB, or CA where there is none (glycine, a backbone), [L, 3] in Å.
     """
 
     chains: list[tuple[str, slice]]
@@ -49,7 +49,7 @@ def model_points(pdb: str, chain_lengths: Sequence[int]) -> ModelPoints:
                 )
             row = end - length + number - 1
             alpha = residue.find_atom("CA", "*")
-            beta = alpha if residue.name == "GLY" else residue.find_atom("CB", "*")
+            beta = residue.find_atom("CB", "*") or alpha
             for atom, points in ((alpha, ca), (beta, cb)):
                 if atom is not None:
                     points[row] = atom.pos.tolist()
