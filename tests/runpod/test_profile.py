@@ -58,10 +58,14 @@ class Place:
         snakefile = str(HOUSE / "workflow" / "Snakefile")
         return self.run("-m", "snakemake", "--snakefile", snakefile, *arguments)
 
-    def run(self, *arguments, code=0):
+    def snakemake_in_the_checkout(self, *arguments):
+        """Snakemake finds the Snakefile, and the profile by its name; results are not for the checkout."""
+        return self.run("-m", "snakemake", "--directory", str(self.folder), *arguments, cwd=HOUSE)
+
+    def run(self, *arguments, code=0, cwd=None):
         done = subprocess.run(
             [sys.executable, *arguments],
-            cwd=self.folder,
+            cwd=cwd or self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -77,6 +81,7 @@ class Place:
         return [path for path in files if secret.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_only_predictions_are_for_the_endpoints(tmp_path):
     with EmulatorThread({"theirs": StubWorkers()}) as service:
         place = Place(service, tmp_path)
@@ -85,8 +90,14 @@ def test_only_predictions_are_for_the_endpoints(tmp_path):
         # `--config` of the command line does not take the profile's settings away.
         given = ["--config", *CHEAP]
         place.snakemake("--profile", "runpod", *given, "--", "results/plan/batches.tsv")
-        for profile in (("--profile", "runpod"), ("--workflow-profile", str(place.profile))):
-            said = place.snakemake(*profile, *given, "--dry-run", "--quiet", "host")
+        for snakemake, profile in (
+            (place.snakemake, ("--profile", "runpod")),
+            (
+                place.snakemake_in_the_checkout,
+                ("--workflow-profile", "runpod", "--runpod-endpoints", "fold=x"),
+            ),
+        ):
+            said = snakemake(*profile, *given, "--dry-run", "--quiet", "host")
             rules = dict(re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", said, re.MULTILINE))
             assert {name for name, text in rules.items() if "runpod_endpoint" in text} == {"predict"}
             assert "runpod_endpoint=fold" in rules["predict"]

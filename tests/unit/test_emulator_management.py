@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from tests.emulator import NO_ACCESS_KEY, READ_ONLY_KEY, ManualClock, Scaling, StubWorkers
+from aiohttp import web
+from tests.emulator import (
+    NO_ACCESS_KEY,
+    READ_ONLY_KEY,
+    Emulator,
+    ManualClock,
+    Scaling,
+    StubWorkers,
+    api,
+    workers,
+)
 from tests.emulator.helpers import asynchronous, running
 
 TEMPLATE = {
@@ -177,3 +189,35 @@ async def test_catalogue_has_prices_and_keys_have_scopes():
         assert (await client.manage("POST", "templates", json=TEMPLATE))[0] == 403
     async with account(key=NO_ACCESS_KEY) as (_, client):
         assert (await client.manage("GET", "templates"))[0] == 403
+
+
+@asynchronous
+async def test_the_account_tells_its_quota_and_the_names_of_its_secrets():
+    async with account() as (service, client):
+        assert (await client.manage("GET", "account/limits"))[1] == {
+            "serverlessWorkers": {"current": 3, "limit": None}
+        }
+        service.account.worker_quota = 5
+        service.account.secrets.append("s3_key")
+        most = {**ENDPOINT, "image": "x", "workers": {"max": 3}}
+        status, problem = await client.manage("POST", "serverless", json=most)
+        assert (status, "5 workers in all" in problem["detail"]) == (400, True)
+        await client.manage("POST", "serverless", json={**most, "workers": {"max": 2}})
+        limits = (await client.manage("GET", "account/limits"))[1]["serverlessWorkers"]
+        assert limits == {"current": 5, "limit": 5}
+        (secret,) = (await client.manage("GET", "account/secrets"))[1]["secrets"]
+        assert secret == {"id": "secret-0", "name": "s3_key"}
+
+
+def test_the_documentation_names_every_call():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    application = web.Application()
+    Emulator().account.routes(application.router)
+    paths = {resource.canonical.removeprefix("/management/v2") for resource in application.router.resources()}
+    assert "/account/secrets" in paths
+    for path in {path.removesuffix("/{id}") for path in paths}:
+        assert f"`{path}`" in page
+    for name in api.OPERATIONS:
+        assert f"`/{name}`" in page
+    for name in workers.OPERATIONS:
+        assert name in page
