@@ -42,14 +42,15 @@ def family(name: str, members: int, seed: int) -> dict[str, str]:
     """Descendants of a natural protein by UniProt-like name: 5 to 60 % substitutions, short indels."""
     draw = random.Random(f"{name}{seed}")
     return {
-        f"sp|{name[0]}{seed}{number:04d}|{name}_{SPECIES[number % len(SPECIES)]}": _descendant(
+        f"sp|{name[0]}{seed}{number:04d}|{name}_{SPECIES[number % len(SPECIES)]}": descendant(
             NATURAL[name], draw, rate=0.05 + 0.55 * number / members
         )
         for number in range(members)
     }
 
 
-def _descendant(sequence: str, draw: random.Random, rate: float) -> str:
+def descendant(sequence: str, draw: random.Random, rate: float) -> str:
+    """A relative: residues substituted at this rate, one in a hundred lost, one in a hundred inserted."""
     residues: list[str] = []
     for residue in sequence:
         if draw.random() < 0.01:

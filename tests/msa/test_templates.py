@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import hhsuite
 import numpy as np
 import pytest
-import tmtools
+from erythrocruorin import CHAINS, QUERY, RELATIVE, write_pdb
 from families import chain
 
 from snakefold.config import MsaSettings
@@ -17,17 +16,6 @@ from snakefold.errors import ConfigError, DatabaseMissingError, TargetError
 from snakefold.msa import a3m, programs, templates
 from snakefold.msa.databases import Database, Preset
 
-CHAINS = {
-    "A": "ADDEDCCSYEDRREIRHIWDDVWSSSFTDRRVAIVRAVFDDLFKHYPTSKALFERVKIDEPESGEFKSHLVRVANGLKLLINLLDDTLVL"
-    "QSHLGHLADQHIQRKGVTKEYFRGIGEAFARVLPQVLSCFNVDAWNRCFHRLVARIAKDLP",
-    "B": "KKQCGVLEGLKVKSEWGRAYGSGHDREAFSQAIWRATFAQVPESRSLFKRVHGDDTSHPAFIAHADRVLGGLDIAISTLDQPATLKEELD"
-    "HLQVQHEGRKIPDNYFDAFKTAILHVVAAQLGRCYDREAWDACIDHIEDGIKGHH",
-    "D": "ECLVTESLKVKLQWASAFGHAHERVAFGLELWRDIIDDHPEIKAPFSRVRGDNIYSPEFGAHSQRVLSGLDITISMLDTPDMLAAQLAHL"
-    "KVQHVERNLKPEFFDIFLKHLLHVLGDRLGTHFDFGAWHDCVDQIIDGIK",
-}
-#: Chain D as a relative would have it: a few substitutions, no residues at the ends.
-RELATIVE = CHAINS["D"][5:-5].replace("W", "F").replace("I", "V")
-QUERY = chain(RELATIVE)
 ALONE = a3m.parse_a3m(f">{QUERY.key}\n{RELATIVE}\n")
 FAMILY = a3m.parse_a3m(f"{ALONE.to_a3m()}>d\n{CHAINS['D'][5:-5]}\n")
 
@@ -54,19 +42,7 @@ def described(path: Path, name: str, form: str, *tools: str) -> Database:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pdb")
-    (folder / "mmcif_files").mkdir()
-    shutil.copy(Path(tmtools.__file__).parent / "data" / "2gtl.cif", folder / "mmcif_files")
-    entries = "".join(
-        f">2gtl_{name} mol:protein length:{len(text)}  Hemoglobin chain\n{text}\n"
-        for name, text in CHAINS.items()
-    )
-    # An entry whose structure is not there, and one that is replaced by 2GTL.
-    entries += f">9zzz_A mol:protein length:{len(CHAINS['D'])}  Absent\n{CHAINS['D']}\n"
-    entries += f">1old_B mol:protein length:{len(CHAINS['B'])}  Replaced\n{CHAINS['B']}\n"
-    (folder / "pdb_seqres.txt").write_text(entries)
-    (folder / "obsolete.dat").write_text(
-        " LIST OF OBSOLETE COORDINATE ENTRIES AND SUCCESSORS\nOBSLTE    18-JUL-06 1OLD     2GTL\n"
-    )
+    write_pdb(folder)
     return folder
 
 
