@@ -103,10 +103,11 @@ def flying(
         configuration = Configuration(**{**given, **settings})
         warnings: list[str] = []
         fatal: list[RunpodError] = []
+        ledger = Ledger(folder / "ledger.sqlite")
         engine = Engine(
             configuration,
-            Ledger(folder / "ledger.sqlite"),
-            Transfer(configuration, storages or {}),
+            ledger,
+            Transfer(configuration, storages or {}, ledger),
             warn=warnings.append,
             fatal=fatal.append,
         )

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 import subprocess
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flying import flying, wait
+from flying import Flying, flying, wait
 from running import command, environment, prepare, run
+from stored import BIG, keys_in, serving, storage_of
 from tests.emulator import Clock, EmulatorThread, Fault, Scaling, StubWorkers
 from tests.servers.seaweedfs import READER, WRITER, SeaweedFS
 from workers import SmallWorker, expected
 
-from snakemake_executor_plugin_runpod.errors import JobError
+from snakemake_executor_plugin_runpod.errors import JobError, UnavailableError
 from snakemake_executor_plugin_runpod.storage import Storage
-
-BIG = os.urandom(9_000_000)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    found = SeaweedFS(tmp_path_factory.mktemp("weed"))
-    found.start()
-    found.client().create_bucket(Bucket="files")
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def storage(server: SeaweedFS) -> Storage:
-    return Storage(
-        "files", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
-    )
-
+from snakemake_executor_plugin_runpod.trip import Trip
 
 #: Nobody learns that a job has ended until `found.service.call(see)`.
 UNSEEN = Fault("status", call="status", status=503)
@@ -45,11 +28,6 @@ UNSEEN = Fault("status", call="status", status=503)
 
 def see(emulator: Any) -> None:
     emulator.faults.clear()
-
-
-def keys_in(server: SeaweedFS, prefix: str = "") -> list[str]:
-    found = server.client().list_objects_v2(Bucket="files", Prefix=prefix).get("Contents", [])
-    return [item["Key"] for item in found]
 
 
 class Volume:
@@ -73,10 +51,10 @@ def test_large_inputs_and_results_travel_by_presigned_urls(
         assert [trip.error for trip in trips] == [None, None]
         assert found.good(0, BIG) and found.good(1, BIG)
         inputs = [job.input for job in found.service.jobs]
-    # One object for both jobs, and nothing of their results left.
-    assert len(keys_in(server, "by-url/inputs/")) == 1
-    assert keys_in(server, "by-url/results/") == []
-    assert inputs[0] is None or "base64" not in str(inputs[0])
+    # One object for both jobs; neither it nor their results are left.
+    addresses = {job["files"]["data"]["url"].partition("?")[0] for job in inputs}
+    assert len(addresses) == 1 and "base64" not in str(inputs)
+    assert keys_in(server, "by-url/") == []
 
 
 def test_small_inputs_go_inline_and_results_of_unknown_size_through_storage(
@@ -91,13 +69,7 @@ def test_small_inputs_go_inline_and_results_of_unknown_size_through_storage(
 
 
 def test_files_on_a_network_volume(tmp_path: Path, server: SeaweedFS) -> None:
-    volume = Storage(
-        "files",
-        endpoint_url=server.endpoint,
-        region="us-east-1",
-        keys=(WRITER.access, WRITER.secret),
-        volume=True,
-    )
+    volume = storage_of(server, volume=True)
     worker = SmallWorker(storage=Volume(server))
     with flying(
         tmp_path, worker=worker, storages={"volume": volume}, transfer="volume", prefix="vol"
@@ -118,7 +90,7 @@ def test_storage_that_refuses_is_an_error_at_once(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    refused = Storage("files", endpoint_url=server.endpoint, region="us-east-1", keys=keys)
+    refused = storage_of(server, keys=keys)
     with flying(tmp_path, storages={"s3": refused}, prefix="refused", transfer="s3") as found:
         (trip,) = found.carry(found.task())
         assert trip.error is not None and "storage" in str(trip.error)
@@ -126,62 +98,63 @@ def test_storage_that_refuses_is_an_error_at_once(
 
 
 def test_a_bucket_that_does_not_exist(tmp_path: Path, server: SeaweedFS) -> None:
-    storage = Storage(
-        "none", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
-    )
+    storage = Storage("none", endpoint_url=server.endpoint, keys=(WRITER.access, WRITER.secret))
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(JobError, match="bucket none"):
         storage.upload(tmp_path / "file", "key", 1)
 
 
-@pytest.mark.slow
-def test_an_outage_in_the_middle_is_waited_for(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Storage dies when the result is stored and not collected, and is back seconds later."""
-    server = SeaweedFS(tmp_path_factory.mktemp("outage"))
-    server.start()
-    server.client().create_bucket(Bucket="files")
-    storage = Storage(
-        "files", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
-    )
-    with flying(tmp_path, UNSEEN, storages={"s3": storage}, transfer="s3", patience=60.0) as found:
-        trip = found.engine.carry(found.task(data=BIG))
-        wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
-        server.kill()
-        found.service.call(see)
-        time.sleep(3)
-        assert not trip.finished
-        server.start()
-        wait(lambda: trip.finished, 60)
-        assert trip.error is None and found.good(data=BIG)
-        assert len(found.service.jobs) == 1
-    server.kill()
+@pytest.fixture
+def stored_unseen(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A function: a job whose result is stored and not collected, and storage that dies then."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(tmp_path_factory.mktemp("dies")))
+
+        def begin(patience: float) -> tuple[SeaweedFS, Flying, Trip]:
+            storages = {"s3": storage_of(server)}
+            found = stack.enter_context(
+                flying(tmp_path, UNSEEN, storages=storages, transfer="s3", patience=patience)
+            )
+            trip = found.engine.carry(found.task(data=BIG))
+            wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
+            server.kill()
+            found.service.call(see)
+            return server, found, trip
+
+        yield begin
 
 
 @pytest.mark.slow
-def test_an_outage_that_lasts_costs_nothing_twice(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    server = SeaweedFS(tmp_path_factory.mktemp("long"))
+def test_an_outage_in_the_middle_is_waited_for(stored_unseen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = threading.Event()
+    download = Storage.download
+
+    def watched(*given: Any) -> str:
+        try:
+            return download(*given)
+        except UnavailableError:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(Storage, "download", watched)
+    server, found, trip = stored_unseen(patience=60.0)
+    assert refused.wait(30) and not trip.finished
     server.start()
-    server.client().create_bucket(Bucket="files")
-    storage = Storage(
-        "files", endpoint_url=server.endpoint, region="us-east-1", keys=(WRITER.access, WRITER.secret)
-    )
-    with flying(tmp_path, UNSEEN, storages={"s3": storage}, transfer="s3", patience=0.5) as found:
-        trip = found.engine.carry(found.task())
-        wait(lambda: any(str(job.state) == "COMPLETED" for job in found.service.jobs))
-        server.kill()
-        found.service.call(see)
-        wait(lambda: trip.finished, 60)
-        assert trip.error is not None and trip.error.reason == "storage"
-        assert not (tmp_path / "out/0.bin").exists()
-        server.start()
-        (again,) = found.carry(found.task())
-        assert again.error is None and found.good()
-        assert len(found.service.jobs) == 1
-    server.kill()
+    wait(lambda: trip.finished, 60)
+    assert trip.error is None and found.good(data=BIG)
+    assert len(found.service.jobs) == 1
+
+
+@pytest.mark.slow
+def test_an_outage_that_lasts_costs_nothing_twice(tmp_path: Path, stored_unseen: Any) -> None:
+    server, found, trip = stored_unseen(patience=0.5)
+    wait(lambda: trip.finished, 60)
+    assert trip.error is not None and trip.error.reason == "storage"
+    assert not (tmp_path / "out/0.bin").exists()
+    server.start()
+    (again,) = found.carry(found.task(data=BIG))
+    assert again.error is None and found.good(data=BIG)
+    assert len(found.service.jobs) == 1
 
 
 def test_results_that_storage_has_lost(tmp_path: Path, server: SeaweedFS, storage: Storage) -> None:

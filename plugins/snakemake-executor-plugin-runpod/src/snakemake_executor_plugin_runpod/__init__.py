@@ -12,10 +12,11 @@ common_settings = CommonSettings(
     non_local_exec=True,
     # The plugin writes the outputs on this machine's file system.
     implies_no_shared_fs=False,
+    # For the jobs that run in a Snakemake of their own on this machine.
+    pass_default_storage_provider_args=True,
+    pass_default_resources_args=True,
     # No Snakemake runs on the worker: nothing of these is needed there, and no variable leaves this machine.
     job_deploy_sources=False,
-    pass_default_storage_provider_args=False,
-    pass_default_resources_args=False,
     pass_envvar_declarations_to_cmd=False,
     auto_deploy_default_storage_provider=False,
     init_seconds_before_status_checks=0,

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 from .errors import JobError
+from .settings import Limit
 
 
 class Budget:
-    """Admits jobs while spent and in flight stay within `limit` dollars (0: no limit).
+    """Admits jobs while spent and in flight stay within the limit.
 
     A job in flight counts with all of its runtime; when it ends for less, those who wait are looked at again.
 
@@ -17,7 +18,7 @@ class Budget:
         dollars: spent and in flight, asked of the ledger.
     """
 
-    def __init__(self, limit: float, dollars: Callable[[], float]) -> None:
+    def __init__(self, limit: Limit, dollars: Callable[[], float]) -> None:
         self.limit = limit
         self._dollars = dollars
         self._changed = asyncio.Condition()
@@ -32,20 +33,21 @@ class Budget:
             JobError: they do not fit, and nothing is in flight whose end could change that.
         """
         async with self._changed:
-            if self.limit and dollars is None:
+            limit = self.limit.dollars
+            if limit and dollars is None:
                 raise JobError(
-                    f"{name}: a budget is set, but not what the rule costs. Give it the resource "
-                    "dollars_per_second, "
-                    'as text (dollars_per_second="0.00031"): Snakemake rounds numbers to whole ones',
+                    f"{name}: there is a budget of {self.limit}, but not what the rule costs. Give it the "
+                    'resource dollars_per_second, as text (dollars_per_second="0.00031"): Snakemake rounds '
+                    "numbers to whole ones. --runpod-budget 0 does without a limit",
                     "budget",
                 )
-            while self.limit and self._dollars() + (dollars or 0.0) > self.limit:
+            while limit and self._dollars() + (dollars or 0.0) > limit:
                 if not self.in_flight:
                     self.left_out.append(name)
                     raise JobError(
-                        f"{name}: not submitted: the budget of ${self.limit:.2f} would be passed "
-                        f"(${self._dollars():.4f} "
-                        f"spent, up to ${dollars or 0.0:.4f} for this job). Raise --runpod-budget to go on.",
+                        f"{name}: not submitted: the budget of {self.limit} would be passed "
+                        f"(${self._dollars():.4f} spent, up to ${dollars or 0.0:.4f} for this job). "
+                        "Raise it to go on.",
                         "budget",
                     )
                 await self._changed.wait()

@@ -53,7 +53,7 @@ class Engine:
         self._thread = threading.Thread(target=self._loop.run_forever, name="runpod", daemon=True)
         self._thread.start()
         self._closed = False
-        self.failed = False
+        self._away = False
         self.call(self._start())
 
     async def _start(self) -> None:
@@ -109,7 +109,12 @@ class Engine:
             await self._carry(trip)
         except JobError as error:
             trip.error = error
-        except (RejectedError, NotFoundError, UnavailableError) as error:
+        except UnavailableError as error:
+            self._away = True
+            trip.error = JobError(str(error), "unavailable")
+        except NotFoundError as error:
+            trip.error = JobError(str(error), "endpoint")
+        except RejectedError as error:
             trip.error = JobError(str(error), "service")
         except AccessError as error:
             self._fatal(error)
@@ -121,7 +126,6 @@ class Engine:
         except Exception as error:  # an error of one job, whatever it is, must not become that of all
             trip.error = JobError(f"{type(error).__name__}: {error}")
         if trip.error is not None:
-            self.failed = True
             trip.tell(f"failed: {trip.error}")
             self._write(
                 trip, lambda: outcome.write_log(trip.task, trip.story, trip.error.log if trip.error else "")
@@ -136,16 +140,17 @@ class Engine:
         queue = self._queue(endpoint)
         async with self._readers:
             work = await asyncio.to_thread(read, task)
-        await queue.open()
-        answer = await self._resume(trip, work, queue) or await self._submit(trip, work, queue)
-        for _ in range(_RESENDS):
-            if answer["status"] != states.LOST:
-                break
-            trip.tell(
-                "RunPod no longer knows the job: its ttl is over, or the 30 minutes that results are kept"
-            )
-            answer = await self._submit(trip, work, queue)
-        await self._conclude(trip, work, answer)
+        async with self._transfer.uploads.held(work):
+            await queue.open()
+            answer = await self._resume(trip, work, queue) or await self._submit(trip, work, queue)
+            for _ in range(_RESENDS):
+                if answer["status"] != states.LOST:
+                    break
+                trip.tell(
+                    "RunPod no longer knows the job: its ttl is over, or the 30 minutes that results are kept"
+                )
+                answer = await self._submit(trip, work, queue)
+            await self._conclude(trip, work, answer)
 
     def _queue(self, endpoint: str) -> Queue:
         queue = self._queues.get(endpoint)
@@ -193,7 +198,8 @@ class Engine:
         limits = policy(task.runtime, settings.execution_timeout, settings.queue_timeout)
         rate = task.dollars_per_second
         reserved = None if rate is None else rate * limits["executionTimeout"] / 1000
-        backoff = Backoff(settings.patience)
+        # Where jobs may run elsewhere, one that has waited for the service in vain has waited for all.
+        backoff = Backoff(0.0 if self._away and settings.fallback else settings.patience)
         while True:
             async with queue.place():
                 await self.budget.admit(
@@ -248,6 +254,7 @@ class Engine:
                     self._ledger.state(submission, states.REFUSED, str(error))
                     raise
                 else:
+                    self._away = False
                     trip.job = answer["id"]
                     state = str(answer.get("status", "IN_QUEUE"))
                     self._ledger.accepted(submission, answer["id"], "IN_QUEUE")
@@ -374,6 +381,7 @@ class Engine:
             jobs = [row.job or "" for row in queue.strangers()] if strangers_only else queue.live_ids()
             work += [cancel(queue, job) for job in jobs]
         await asyncio.gather(*work)
+        await self._transfer.uploads.remove_read()
         return len(work) - len(failures), failures
 
     async def _stop_sending(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import threading
@@ -15,7 +16,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor  # type: ignore[import-untyped]
 
 from .engine import Engine
-from .errors import AccessError, JobError, NotFoundError, RunpodError
+from .errors import NO_SERVICE, AccessError, JobError, NotFoundError, RunpodError
 from .here import Processes
 from .ledger import Ledger
 from .payload import describe
@@ -39,15 +40,16 @@ class Executor(RemoteExecutor):
     def __post_init__(self) -> None:
         self._engine: Engine | None = None
         self._trips: dict[Any, Trip] = {}
-        self._processes = Processes()
+        self._processes = Processes(self.workflow.resource_settings.cores or _cores())
         self._lost_heart = False
         self._ended = False
         wanted = {rule.name for rule in self.workflow.rules if "runpod_endpoint" in rule.resources}
         try:
             if wanted:
-                self._engine = self._connect(configure(self.workflow.executor_settings))
+                settings = configure(self.workflow.executor_settings, config=self.workflow.config)
+                self._engine = self._connect(settings)
         except NoServiceError as error:
-            if self.workflow.executor_settings.fallback != "local":
+            if not self._may_run_here:
                 raise
             self.logger.warning(f"{error}\nAll jobs run on this machine (runpod-fallback: local).")
             wanted = set()
@@ -67,7 +69,7 @@ class Executor(RemoteExecutor):
         engine = Engine(
             settings,
             ledger,
-            Transfer(settings, storages(settings)),
+            Transfer(settings, storages(settings), ledger),
             warn=lambda text: self.logger.warning(f"RunPod: {text}"),
             fatal=self._stop_everything,
         )
@@ -109,7 +111,7 @@ class Executor(RemoteExecutor):
     def _begin(self, job: Any, problem: BaseException | None) -> None:
         info = SubmittedJobInfo(job)
         if self._engine is None or self._runs_here(job):
-            info.aux = {"exit_code": self._processes.start(self.format_job_exec(job))}
+            self._start_here(info)
             self.report_job_submission(info)
             return
         try:
@@ -123,6 +125,13 @@ class Executor(RemoteExecutor):
         info.aux = {"trip": trip}
         self._trips[job] = trip
         self.report_job_submission(info)
+
+    @property
+    def _may_run_here(self) -> bool:
+        return bool(self.workflow.executor_settings.fallback == "local")
+
+    def _start_here(self, info: SubmittedJobInfo) -> None:
+        info.aux = {"exit_code": self._processes.start(self.format_job_exec(info.job), info.job.threads)}
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -147,6 +156,14 @@ class Executor(RemoteExecutor):
             return code is not None
         trip: Trip = aux["trip"]
         if not trip.finished:
+            return False
+        if trip.error is not None and trip.error.reason in NO_SERVICE and self._may_run_here:
+            del self._trips[info.job]
+            self.logger.warning(
+                f"RunPod: rule {trip.task.rule}, job {trip.task.jobid}: {trip.error}\n"
+                "It runs on this machine now (runpod-fallback: local)."
+            )
+            self._start_here(info)
             return False
         info.external_jobid = trip.job
         if trip.error is None:
@@ -210,14 +227,14 @@ class Executor(RemoteExecutor):
         self._ended = True
         if engine.budget.left_out:
             names = "\n".join(f"  {name}" for name in engine.budget.left_out)
-            self.logger.error(f"RunPod: left out for the budget of ${engine.budget.limit:.2f}:\n{names}")
+            self.logger.error(f"RunPod: left out for the budget of {engine.budget.limit}:\n{names}")
         if self._keep:
             self._say_left(engine.call(engine.left()), "still live, kept")
         else:
             # After an error that ended the run there may be live ones of this run too.
             _, failures = engine.call(engine.cancel_all(strangers_only=not self._lost_heart))
             self._say_left(failures, "not cancelled, they run on and cost money")
-        if not engine.failed and not self._lost_heart:
+        if not any(True for _ in self.workflow.dag.needrun_jobs()):
             engine.close_account()
 
 
@@ -228,6 +245,11 @@ async def _prepare(jobs: list[Any]) -> list[BaseException | None]:
     """
     work = [asyncio.sleep(0) if job.is_group() else job.prepare() for job in jobs]
     return list(await asyncio.gather(*work, return_exceptions=True))
+
+
+def _cores() -> int:
+    """Of this machine, as far as this process may use them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(engine: Engine, name: str, endpoint: str) -> None:

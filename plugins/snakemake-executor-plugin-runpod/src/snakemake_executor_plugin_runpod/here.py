@@ -1,6 +1,6 @@
-"""Job groups of rules without an endpoint: each runs in a Snakemake of its own on this machine.
-
-Core runs local rules itself, but it takes groups apart only where everything is local.
+"""Jobs that run on this machine, each in a Snakemake of its own: groups whose rules name no endpoint (core
+runs local rules itself, but takes groups apart only where everything is local), and what RunPod could not
+run.
 """
 
 from __future__ import annotations
@@ -8,27 +8,58 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(eq=False)
+class _Entry:
+    command: str
+    threads: int
+    process: subprocess.Popen[bytes] | None = None
 
 
 class Processes:
-    """Commands that core has put together (and quoted) for a shell."""
+    """Commands that core has put together (and quoted) for a shell; as many at once as `cores` has room for.
 
-    def __init__(self) -> None:
-        self._running: list[subprocess.Popen[bytes]] = []
+    Core counts their jobs among the remote ones, which it does not hold to the cores of this machine.
+    """
 
-    def start(self, command: str) -> Callable[[], int | None]:
-        """Returns a function that tells the exit code, None while it runs."""
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, start_new_session=True
-        )
-        self._running.append(process)
-        return process.poll
+    def __init__(self, cores: int) -> None:
+        self._cores = cores
+        self._waiting: deque[_Entry] = deque()
+        self._running: list[_Entry] = []
+
+    def start(self, command: str, threads: int = 1) -> Callable[[], int | None]:
+        """Run it as soon as there is room; returns what tells the exit code, None before its end."""
+        entry = _Entry(command, min(max(1, threads), self._cores))
+        self._waiting.append(entry)
+
+        def code() -> int | None:
+            self._go_on()
+            return None if entry.process is None else entry.process.poll()
+
+        return code
+
+    def _go_on(self) -> None:
+        self._running = [entry for entry in self._running if entry.process and entry.process.poll() is None]
+        free = self._cores - sum(entry.threads for entry in self._running)
+        # In their order: a large job waits for room, and small ones do not overtake it for ever.
+        while self._waiting and self._waiting[0].threads <= free:
+            entry = self._waiting.popleft()
+            entry.process = subprocess.Popen(
+                ["/bin/sh", "-c", entry.command], stdin=subprocess.DEVNULL, start_new_session=True
+            )
+            self._running.append(entry)
+            free -= entry.threads
 
     def end(self) -> None:
         """Ctrl-C for all of them: Snakemake ends its own jobs then."""
-        for process in self._running:
+        self._waiting.clear()
+        processes = [entry.process for entry in self._running if entry.process is not None]
+        for process in processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
-        for process in self._running:
+        for process in processes:
             process.wait()

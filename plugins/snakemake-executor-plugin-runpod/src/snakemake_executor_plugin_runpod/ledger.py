@@ -8,11 +8,14 @@ dollars; never a payload, a URL or a key. One thread writes.
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from .policy import LONGEST
 
 PREPARED = "PREPARED"  # nothing of it has been sent, or for certain not been taken
 SENDING = "SENDING"  # not answered yet: the service may have it or not
@@ -48,6 +51,7 @@ CREATE TABLE IF NOT EXISTS submissions (
 );
 CREATE INDEX IF NOT EXISTS by_digest ON submissions (digest, outputs);
 CREATE INDEX IF NOT EXISTS by_state ON submissions (endpoint, state);
+CREATE TABLE IF NOT EXISTS names (name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS accounts (id INTEGER PRIMARY KEY, opened REAL NOT NULL, closed REAL);
 """
 
@@ -82,6 +86,10 @@ class Row:
 class Ledger:
     """The ledger of one working directory. Every change is committed before the method returns.
 
+    Attributes:
+        name: of the working directory, drawn by lot: where it shares storage with others, its things are told
+            by it.
+
     Raises:
         sqlite3.Error: from any method, where the disk does not take it.
     """
@@ -101,6 +109,10 @@ class Ledger:
             self._db.execute("INSERT INTO accounts (opened) VALUES (?)", (time.time(),))
             open_account = self._db.execute("SELECT max(id) FROM accounts").fetchone()[0]
         self.account: int = open_account
+        if self._db.execute("SELECT count(*) FROM names").fetchone() == (0,):
+            self._db.execute("INSERT INTO names VALUES (?)", (secrets.token_hex(6),))
+        (self.name,) = self._db.execute("SELECT name FROM names").fetchone()
+        self._first = self._db.execute("SELECT coalesce(max(id), 0) FROM submissions").fetchone()[0]
 
     def close(self) -> None:
         self._db.close()
@@ -180,6 +192,13 @@ class Ledger:
         if endpoint is None:
             return self._rows(f"{where} ORDER BY id", *FINAL)
         return self._rows(f"endpoint = ? AND {where} ORDER BY id", endpoint, *FINAL)
+
+    def has_earlier(self) -> bool:
+        """Whether a submission of an earlier run may still be live, and be taken up by this one."""
+        # No job outlives RunPod's longest ttl.
+        since = time.time() - LONGEST
+        where = f"id <= ? AND submitted > ? AND state NOT IN ({_marks(FINAL)}) LIMIT 1"
+        return bool(self._rows(where, self._first, since, *FINAL))
 
     def attempts(self, digest: str, outputs: Iterable[str]) -> list[Row]:
         """What was sent for this work since Snakemake last saw it done, the first first."""

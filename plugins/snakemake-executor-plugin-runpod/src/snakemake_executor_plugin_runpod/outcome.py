@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import JobError
 from .files import write
-from .ledger import Row
+from .ledger import COLLECTED, COMPLETED, SPOILED, Row
 from .payload import Task
 
 _REASONS = ("invalid_input", "out_of_memory", "database_missing", "weights_missing", "timeout", "internal")
@@ -121,5 +121,10 @@ def execution_record(task: Task, attempts: Sequence[Row]) -> dict[str, Any]:
 
 
 def write_record(task: Task, attempts: Sequence[Row]) -> None:
-    if task.execution_record is not None:
+    """Write the record of a job that RunPod has run; one that it never ran leaves none."""
+    if task.execution_record is None:
+        return
+    if any(row.billed_seconds or row.state in (COMPLETED, COLLECTED, SPOILED) for row in attempts):
         write(task.execution_record, json.dumps(execution_record(task, attempts), indent=1) + "\n")
+    else:
+        task.execution_record.unlink(missing_ok=True)

@@ -134,7 +134,7 @@ def read(task: Task) -> Work:
     request_name = _request_name(task)
     path = task.inputs[request_name]
     try:
-        request = json.loads(path.read_text(encoding="utf-8"))
+        request = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_json)
         parts = tuple(_part(name, file) for name, file in sorted(task.inputs.items()) if name != request_name)
     except (OSError, ValueError, RecursionError) as error:
         raise JobError(f"rule {task.rule}: {path}: {error}", "invalid_input") from error
@@ -149,6 +149,10 @@ def read(task: Task) -> Work:
                 f"rule {task.rule}: {path} holds null; RunPod takes no empty input.", "invalid_input"
             )
     return Work(task, request, parts, digest(request, parts))
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON; Python writes it for numbers that are none")
 
 
 def _request_name(task: Task) -> str:

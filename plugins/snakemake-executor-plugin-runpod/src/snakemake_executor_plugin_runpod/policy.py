@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_WEEK = 7 * 86400.0
+#: RunPod's longest ttl and execution timeout, seconds.
+LONGEST = 7 * 86400.0
 
 
 def policy(runtime_minutes: float | None, default_seconds: float, queue_seconds: float) -> dict[str, int]:
@@ -12,11 +13,11 @@ def policy(runtime_minutes: float | None, default_seconds: float, queue_seconds:
     queue and the time on the worker.
     """
     execution = seconds(runtime_minutes, default_seconds)
-    ttl = min(_WEEK, max(10.0, execution + queue_seconds + 60.0))
+    ttl = min(LONGEST, max(10.0, execution + queue_seconds + 60.0))
     return {"executionTimeout": round(execution * 1000), "ttl": round(ttl * 1000)}
 
 
 def seconds(runtime_minutes: float | None, default_seconds: float) -> float:
     """Seconds a job may run, within RunPod's bounds of 5 s and 7 days."""
     wanted = default_seconds if not runtime_minutes else runtime_minutes * 60.0
-    return min(_WEEK, max(5.0, wanted))
+    return min(LONGEST, max(5.0, wanted))

@@ -74,11 +74,13 @@ class ExecutorSettings(ExecutorSettingsBase):
         None, f"Id of the RunPod network volume for files; its S3 keys: {' and '.join(VOLUME_KEYS)}."
     )
     datacenter: Optional[str] = _setting(None, "Data centre of the volume, as in EU-RO-1.")  # noqa: UP045
-    budget: float = _setting(
-        0.0,
-        "Dollars that may be spent: nothing more is submitted once spent and in flight would pass it. 0: no "
-        "limit. "
+    budget: Optional[float] = _setting(  # noqa: UP045
+        None,
+        "Dollars that may be spent: nothing more is submitted once spent and in flight would pass it. "
+        "Without this setting it is the number under `budget` in the workflow's config, if there is one. "
+        "0: no limit. "
         "Needs the resource dollars_per_second in every rule that runs on an endpoint.",
+        type=float,
     )
     on_interrupt: str = _setting(
         "cancel",
@@ -87,9 +89,21 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     fallback: str = _setting(
         "none",
-        "Where jobs run if RunPod is unconfigured or cannot be reached at the start: none (stop), or local.",
+        "Where jobs run that RunPod cannot run (unconfigured, not to be reached, endpoint gone, no worker in "
+        "queue-timeout, job lost time and again): none (they fail), or local (on this machine).",
         choices=["none", "local"],
     )
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Dollars that may be spent (0: no limit), and where that was said."""
+
+    dollars: float = 0.0
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"${self.dollars:.2f} ({self.place})"
 
 
 @dataclass(frozen=True)
@@ -112,8 +126,9 @@ class Configuration:
     region: str | None = None
     volume: str | None = None
     datacenter: str | None = None
-    budget: float = 0.0
+    budget: Limit = Limit()
     keep: bool = False
+    fallback: bool = False
 
     def endpoint_of(self, name: str, gpu_class: str = "") -> str:
         """Endpoint id of a logical name; `<name>-<gpu_class>` is looked up first.
@@ -131,8 +146,12 @@ class Configuration:
         )
 
 
-def configure(settings: ExecutorSettings, environment: Mapping[str, str] = os.environ) -> Configuration:
-    """Check the settings.
+def configure(
+    settings: ExecutorSettings,
+    environment: Mapping[str, str] = os.environ,
+    config: Mapping[str, Any] | None = None,
+) -> Configuration:
+    """Check the settings. `config`: that of the workflow, for the budget.
 
     Raises:
         WorkflowError: what is missing or wrong, and what to set.
@@ -187,9 +206,29 @@ def configure(settings: ExecutorSettings, environment: Mapping[str, str] = os.en
         region=settings.region,
         volume=settings.volume,
         datacenter=settings.datacenter,
-        budget=settings.budget,
+        budget=find_budget(settings.budget, config or {}),
         keep=settings.on_interrupt == "keep",
+        fallback=settings.fallback == "local",
     )
+
+
+def find_budget(setting: float | None, config: Mapping[str, Any]) -> Limit:
+    """The setting, or else what the workflow's config says.
+
+    Raises:
+        WorkflowError: neither a number of dollars nor none.
+    """
+    place, given = "--runpod-budget", setting if setting is not None else config.get("budget")
+    if setting is None:
+        place = "`budget` in the workflow's config"
+    if given is None:
+        return Limit()
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < float("inf"):
+        raise WorkflowError(
+            f"{place}: {given!r} is not a number of dollars. --runpod-budget holds whatever the config says "
+            "(0: no limit)."
+        )
+    return Limit(float(given), place)
 
 
 def read_endpoints(given: list[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Storage:
         self._keys = keys
         self._client: Any = None
         self._lock = threading.Lock()
-        self._uploads: dict[str, threading.Lock] = {}
+        self._locks: dict[str, threading.Lock] = {}
 
     def upload(self, path: Path, key: str, size: int) -> None:
         """Have a file under a key that names its content; one that is there already is not sent again.
@@ -49,9 +50,7 @@ class Storage:
         Raises:
             UnavailableError: storage fails, or does not have the file afterwards.
         """
-        with self._lock:
-            only_one = self._uploads.setdefault(key, threading.Lock())
-        with only_one:
+        with self._only_one(key):
             if self._size(key) == size:
                 return
             self._do("upload_file", str(path), self._bucket, key)
@@ -96,8 +95,15 @@ class Storage:
     def url_to_put(self, key: str, seconds: float) -> str:
         return self._presigned("put_object", key, seconds)
 
-    def remove(self, key: str) -> None:
-        self._do("delete_object", Bucket=self._bucket, Key=key)
+    def remove(self, key: str, unless: Callable[[], bool] = lambda: False) -> None:
+        """Remove an object, `unless` somebody wants it: asked while nobody can find it uploaded already."""
+        with self._only_one(key):
+            if not unless():
+                self._do("delete_object", Bucket=self._bucket, Key=key)
+
+    def _only_one(self, key: str) -> threading.Lock:
+        with self._lock:
+            return self._locks.setdefault(key, threading.Lock())
 
     def _presigned(self, operation: str, key: str, seconds: float) -> str:
         # A week is what S3's signatures last at most.

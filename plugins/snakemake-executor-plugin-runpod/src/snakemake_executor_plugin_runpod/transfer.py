@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 from . import payload
 from .errors import JobError, UnavailableError
 from .files import replacing
+from .ledger import Ledger
 from .limits import Backoff
 from .payload import Part, Work
 from .settings import Configuration
 from .storage import Storage
+from .uploads import Uploads
 
 T = TypeVar("T")
 INLINE_BYTES = 8_000_000
@@ -25,11 +27,18 @@ _MOST_BYTES = 1 << 40
 
 
 class Transfer:
-    """Envelopes out, results in. `storages`: those that are configured, by `s3` and `volume`."""
+    """Envelopes out, results in.
 
-    def __init__(self, configuration: Configuration, storages: Mapping[str, Storage]) -> None:
+    Args:
+        storages: those that are configured, by `s3` and `volume`.
+        ledger: of the working directory, whose name its objects bear.
+    """
+
+    def __init__(self, configuration: Configuration, storages: Mapping[str, Storage], ledger: Ledger) -> None:
         self._settings = configuration
         self._storages = dict(storages)
+        self._name = ledger.name
+        self.uploads = Uploads(f"{configuration.prefix}/inputs/{ledger.name}", ledger)
 
     async def send(self, work: Work, submission: int, policy: Mapping[str, int]) -> bytes:
         """The body of a submission; files that do not go inline are in storage when it returns.
@@ -63,9 +72,12 @@ class Transfer:
                 temporary["output"].write_text(json.dumps(output, indent=1) + "\n", encoding="utf-8")
             return {}
         answer = _checked(output, work)
+        way = self._way(work)
         with replacing(work.task.outputs) as temporary:
             for name, given in answer["results"].items():
                 await self._fetch(work, submission, name, given, temporary[name])
+        if way in self._storages:
+            self.uploads.read(work, self._storages[way])
         await self._tidy(work, submission, answer["results"])
         return {key: value for key, value in answer.items() if key != "results"}
 
@@ -101,8 +113,7 @@ class Transfer:
             if len(data) != part.size or hashlib.sha256(data).hexdigest() != part.sha256:
                 raise JobError(f"{part.path} changed while it was read", "invalid_input")
             return {**given, "base64": base64.b64encode(data).decode()}
-        key = f"{self._settings.prefix}/inputs/{part.sha256}"
-        await self._patiently(lambda: asyncio.to_thread(storage.upload, part.path, key, part.size))
+        key = await self._patiently(lambda: self.uploads.send(part, storage))
         if storage.volume:
             return {**given, "path": key}
         return {**given, "url": storage.url_to_get(key, life)}
@@ -117,7 +128,7 @@ class Transfer:
 
     def _result_key(self, work: Work, submission: int, name: str) -> str:
         # Of one submission only: two of the same work must not write to one place.
-        return f"{self._settings.prefix}/results/{work.digest}/{submission}/{name}"
+        return f"{self._settings.prefix}/results/{self._name}/{work.digest}/{submission}/{name}"
 
     # In
 

@@ -1,0 +1,37 @@
+"""A real S3 server, and what lies on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.servers.seaweedfs import WRITER, SeaweedFS
+
+from snakemake_executor_plugin_runpod.storage import Storage
+
+#: More than goes inline.
+BIG = os.urandom(9_000_000)
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[SeaweedFS]:
+    server = SeaweedFS(folder)
+    server.start()
+    try:
+        server.client().create_bucket(Bucket="files")
+        yield server
+    finally:
+        server.kill()
+
+
+def storage_of(server: SeaweedFS, **more: Any) -> Storage:
+    given: dict[str, Any] = {"keys": (WRITER.access, WRITER.secret)}
+    return Storage("files", endpoint_url=server.endpoint, region="us-east-1", **{**given, **more})
+
+
+def keys_in(server: SeaweedFS, prefix: str = "") -> list[str]:
+    found = server.client().list_objects_v2(Bucket="files", Prefix=prefix).get("Contents", [])
+    return [item["Key"] for item in found]

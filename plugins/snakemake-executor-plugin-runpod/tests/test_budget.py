@@ -1,0 +1,79 @@
+"""Money: nothing is submitted that could pass the budget, wherever it was set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import command, environment, prepare, result, run
+from snakemake_interface_common.exceptions import WorkflowError
+from tests.emulator import EmulatorThread, Scaling, StubWorkers
+from workers import SmallWorker
+
+from snakemake_executor_plugin_runpod.settings import ExecutorSettings, configure
+
+
+@pytest.mark.parametrize(
+    ("setting", "config", "dollars"),
+    [
+        (None, {}, 0.0),
+        (None, {"budget": None}, 0.0),
+        (None, {"budget": 20}, 20.0),
+        (None, {"budget": 0.5}, 0.5),
+        (3.0, {"budget": 20}, 3.0),
+        (0.0, {"budget": 20}, 0.0),
+        (0.0, {"budget": {"of": "another kind"}}, 0.0),
+    ],
+)
+def test_the_setting_holds_against_the_workflows_config(
+    setting: float | None, config: dict[str, Any], dollars: float
+) -> None:
+    settings = ExecutorSettings(endpoints=["fold=abc"], budget=setting)
+    assert configure(settings, {"RUNPOD_API_KEY": "k"}, config).budget.dollars == dollars
+
+
+@pytest.mark.parametrize("given", ["20", -1, True, float("nan"), float("inf"), {"of": "another kind"}])
+def test_a_budget_that_is_no_number_of_dollars_is_not_passed_over(given: Any) -> None:
+    with pytest.raises(WorkflowError, match="`budget` in the workflow's config"):
+        configure(ExecutorSettings(endpoints=["fold=abc"]), {"RUNPOD_API_KEY": "k"}, {"budget": given})
+
+
+def test_a_budget_stops_submissions_and_lists_what_was_left_out(tmp_path: Path) -> None:
+    worker = SmallWorker()
+    endpoint = {
+        "workers": StubWorkers(worker, worker.seconds),
+        "scaling": Scaling(workers_min=1, workers_max=1),
+    }
+    with EmulatorThread({"fold": endpoint}) as service:
+        # A job is put by for with 2 minutes at $0.001 a second: $0.12; one runs for about a second: $0.0015.
+        prepare(tmp_path, 6, 1.0)
+        (tmp_path / "config.yaml").write_text("budget: 0.123\n")
+        arguments = command(tmp_path, service.url, 6, "--keep-going", "--configfile", "config.yaml")
+        code, text = run(tmp_path, arguments, environment(tmp_path))
+        assert code == 1 and "left out for the budget of $0.12" in text and "workflow's config" in text, text
+        paid = sum(round(job.finished - job.started, 3) for job in service.jobs)
+        made = len(list((tmp_path / "out").glob("*.bin")))
+        assert 0 < made < 6 and len(service.jobs) == made
+        left_out = text.partition("left out for the budget")[2]
+        assert sum(f"fold (job {i})" in left_out for i in range(1, 20)) == 6 - made
+        # Seconds that the worker told as its start are in the bill as well: half a second each.
+        assert (paid + 0.5 * made) * 0.001 <= 0.123
+        # The next run goes on with the account that was not closed; the setting holds against the config.
+        code, text = run(tmp_path, [*arguments, "--runpod-budget", "1"], environment(tmp_path))
+        assert code == 0, text
+        assert len(service.jobs) == 6
+    assert (tmp_path / "out/5.bin").read_bytes() == result(5, 1.0)
+
+
+@pytest.mark.parametrize("given", ["0.001", "None"])
+def test_a_budget_needs_prices_and_core_rounds_numbers_away(tmp_path: Path, given: str) -> None:
+    worker = SmallWorker()
+    with EmulatorThread({"fold": StubWorkers(worker, worker.seconds)}) as service:
+        prepare(tmp_path, 1)
+        snakefile = tmp_path / "Snakefile"
+        snakefile.write_text(snakefile.read_text().replace('"0.001"', given))
+        code, text = run(
+            tmp_path, command(tmp_path, service.url, 1, "--runpod-budget", "1"), environment(tmp_path)
+        )
+    assert code == 1 and "dollars_per_second" in text, text
