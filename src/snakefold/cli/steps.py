@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from snakefold.cli._command import Commands, command
 
 if TYPE_CHECKING:
-    from snakefold.contracts import FoldRequest
+    from snakefold.contracts import FoldRequest, FoldResponse
     from snakefold.store import Store
 
 
@@ -107,9 +107,19 @@ def add(commands: Commands) -> None:
         "report",
         _report,
         summary="write metrics.tsv, failures.tsv, bill.tsv and the report page",
-        example="snakefold report results",
+        example="snakefold report results --compare ../boltz/results=Boltz",
     )
-    report.add_argument("results", type=Path, help="results folder of a run")
+    report.add_argument("results", type=Path, nargs="?", help="results folder of a run")
+    report.add_argument(
+        "--from", dest="given", type=Path, metavar="RESULTS", help="the same: where it is read from"
+    )
+    report.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="RESULTS[=LABEL]",
+        help="show other results of the same sequences beside these; may be given several times",
+    )
 
     summary = command(
         commands,
@@ -243,6 +253,22 @@ def _collect(options: argparse.Namespace) -> None:
     )
     done = sum(outcome.state == "done" for outcome in response.outcomes)
     _log(f"{response.batch}: {done} of {len(response.outcomes)} targets have a structure")
+    _prepare_pages(options.batch, response, options.structures)
+
+
+def _prepare_pages(batch: Path, response: FoldResponse, structures: Path) -> None:
+    """The report is made while others are predicted; what cannot be, it tells of itself."""
+    from snakefold.errors import SnakefoldError
+    from snakefold.plan.files import PlannedBatch
+    from snakefold.report.pages import prepare
+
+    planned = PlannedBatch.model_validate_json(batch.read_bytes())
+    duplicates = {item.target.id: item.duplicates for item in planned.targets}
+    done = [item.id for item in response.outcomes if item.state == "done"]
+    try:
+        prepare(structures.parent, [each for name in done for each in (name, *duplicates.get(name, ()))])
+    except SnakefoldError as error:
+        _log(f"report: {error}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -253,7 +279,9 @@ def _report(options: argparse.Namespace) -> None:
     from snakefold.plan.files import read_rows
     from snakefold.quote import write_bill
 
-    results: Path = options.results
+    results: Path | None = options.results or options.given
+    if results is None:
+        raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
     # A table of an earlier plan's batch may be there still.
     batches = read_rows(results / "plan")
     done, failed, refused = merge_tables(
@@ -269,7 +297,7 @@ def _report(options: argparse.Namespace) -> None:
         except SnakefoldError as error:  # no reason to go without a report
             _log(f"{name}: {error}")
     _log(f"{done} structures, {failed} failed, {refused} refused")
-    _log(str(report.build(results)))
+    _log(str(report.build(results, options.compare)))
 
 
 def _summary(options: argparse.Namespace) -> int:

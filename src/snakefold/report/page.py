@@ -2,52 +2,80 @@
 
 from __future__ import annotations
 
-import re
+import fcntl
+import os
 import secrets
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 
-from snakefold import __version__
+from snakefold.report.comparison import Others, read_others
 from snakefold.report.embed import script_call
+from snakefold.report.index import index_columns, pages
 from snakefold.report.libraries import Library, copy_libraries
-from snakefold.report.run import Run, description, read_run, shortened
-from snakefold.report.target import target_data
+from snakefold.report.origin import read_origin
+from snakefold.report.pages import Maker, write_pages
+from snakefold.report.run import Run, read_run
 
 #: Scripts of the page's head; the others need only these to be loaded before them.
 _FIRST = ("core.js", "colours.js")
-_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+#: Failures listed with all that is known of them; the table has every one.
+_MAX_LISTED = 100
 
 
-def build(results: Path) -> Path:
+def build(results: Path, compare: Sequence[str] = ()) -> Path:
     """Make the report of the run in `results` and return its page, `results/report/index.html`.
 
     The page opens from a disk, without a server or a network. It is built beside its place and then moved
-    there whole; building again gives the same page.
+    there whole; building again gives the same page, and reads only targets that changed. A second build of
+    the same folder waits for the first.
+
+    Args:
+        results: The run's folder.
+        compare: Other results to show beside these, as `comparison.read_others` takes them.
 
     Raises:
         SnakefoldError: a file of the run is missing or damaged; the text names it.
     """
     run = read_run(results)
-    token = secrets.token_hex(4)
-    part, old = (results / f".report.{token}.{kind}" for kind in ("part", "old"))
-    try:
-        _write(part, results, run)
+    others = read_others(compare)
+    with _alone(results):
+        for left in results.glob(".report.*"):  # of a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        token = secrets.token_hex(4)
+        part, old = (results / f".report.{token}.{kind}" for kind in ("part", "old"))
         place = results / "report"
-        if place.exists():
-            place.rename(old)
-        part.rename(place)
-    finally:
-        for folder in (part, old):
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            _write(part, results, run, others)
+            if place.exists():
+                place.rename(old)
+            part.rename(place)
+        finally:
+            for folder in (part, old):
+                shutil.rmtree(folder, ignore_errors=True)
     return place / "index.html"
 
 
-def _write(folder: Path, results: Path, run: Run) -> None:
+@contextmanager
+def _alone(results: Path) -> Iterator[None]:
+    """Hold the folder; whatever ends the process ends that too."""
+    handle = os.open(results, os.O_RDONLY)
+    try:
+        # A file system may have no locks: there two builds at a time are the user's to avoid.
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(folder: Path, results: Path, run: Run, others: Sequence[Others]) -> None:
     assets, data = folder / "assets", folder / "data"
     assets.mkdir(parents=True)
     data.mkdir()
@@ -55,30 +83,11 @@ def _write(folder: Path, results: Path, run: Run) -> None:
     own = files("snakefold.report") / "static"
     for path in own.iterdir():
         (assets / path.name).write_bytes(path.read_bytes())
-    rows = [_row(row, results, run) for row in run.metrics]
-    for row in rows:
-        if row["open"]:
-            details = target_data(results / "structures" / row["id"], f"../structures/{row['id']}")
-            (data / f"{row['id']}.js").write_bytes(script_call("snakefold.receive", row["id"], details))
-    (assets / "run.js").write_bytes(
-        script_call("snakefold.start", {"rows": rows, "rehearsal": run.rehearsal})
-    )
+    maker = Maker(results, data, run.costs.history, others)
+    profiles = write_pages(maker, pages(results, run), results / "report" / "data")
+    content = {"columns": index_columns(run, profiles), "rehearsal": run.rehearsal}
+    (assets / "run.js").write_bytes(script_call("snakefold.start", content))
     (folder / "index.html").write_text(_page(run, libraries), encoding="utf-8")
-
-
-def _row(row: dict[str, Any], results: Path, run: Run) -> dict[str, Any]:
-    name = row["id"]
-    # The id becomes a path here and an address on the page, and metrics.tsv may have been edited by hand.
-    is_open = bool(_TARGET.fullmatch(name)) and (results / "structures" / name / "confidence.json").is_file()
-    planned = run.planned.get(name, {})
-    return {
-        **row,
-        "warnings": shortened(row["warnings"]),
-        "open": is_open,
-        "header": description(planned),
-        "note": shortened(planned.get("note", "")),
-        "duplicate_of": run.duplicate_of(name),
-    }
 
 
 def _page(run: Run, libraries: list[Library]) -> str:
@@ -89,26 +98,29 @@ def _page(run: Run, libraries: list[Library]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    provenance = dict(run.provenance)
+    duplicates = {name: item["duplicate_of"] for name, item in run.planned.items() if item["duplicate_of"]}
     return environment.get_template("index.html").render(
         run=run,
         summary=run.summary(),
-        duplicates=[
-            (name, item["duplicate_of"]) for name, item in run.planned.items() if item["duplicate_of"]
-        ],
-        packages={"snakefold": provenance.get("snakefold", __version__), **provenance.get("packages", {})},
-        python=provenance.get("python"),
-        settings=_yaml(provenance.get("settings")),
-        recipe=_yaml(provenance.get("recipe")),
+        costs=run.costs,
+        failures=[_failures("Failed", "failed", run.failed), _failures("Refused", "refused", run.refused)],
+        duplicates=list(islice(duplicates.items(), _MAX_LISTED)),
+        duplicate_count=len(duplicates),
+        origin=read_origin(run.provenance),
         libraries=libraries,
         scripts=_scripts(),
     )
 
 
+def _failures(title: str, name: str, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Failures with how often each reason came up; the first of them in full."""
+    reasons: dict[str, int] = {}
+    for row in rows:
+        reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
+    counted = sorted(reasons.items(), key=lambda item: -item[1])
+    return {"title": title, "name": name, "reasons": counted, "rows": rows[:_MAX_LISTED], "count": len(rows)}
+
+
 def _scripts() -> list[str]:
     names = sorted(path.name for path in (files("snakefold.report") / "static").iterdir())
     return [name for name in names if name.endswith(".js") and name not in _FIRST]
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True) if value else ""

@@ -14,11 +14,13 @@ from typing import Any
 from snakefold.errors import SnakefoldError
 from snakefold.metrics import METRICS_COLUMNS
 from snakefold.plan.files import State
+from snakefold.report.costs import Costs, read_costs
+from snakefold.report.steps import Step, read_steps
 
 #: Headers and messages are shown up to this many characters; the plan has them whole.
 MAX_SHOWN = 600
 #: Engine of structures that were taken, not predicted.
-_REUSE = "reuse"
+REUSE = "reuse"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Run:
     refused: list[dict[str, str]]
     planned: dict[str, dict[str, str]]
     provenance: Mapping[str, Any]
+    costs: Costs
+    steps: list[Step]
 
     @property
     def rehearsal(self) -> bool:
@@ -50,12 +54,12 @@ class Run:
             "failed": len(self.failed),
             "refused": len(self.refused),
             "duplicates": duplicates,
-            "stored": sum(bool(row.get("stored")) and row["engine"] != _REUSE for row in unique),
-            "reused": sum(row["engine"] == _REUSE for row in unique),
+            "stored": sum(bool(row.get("stored")) and row["engine"] != REUSE for row in unique),
+            "reused": sum(row["engine"] == REUSE for row in unique),
             "residues": sum(row.get("length") or 0 for row in self.metrics),
             "median_plddt": round(median(plddt), 1) if plddt else None,
             "seconds": round(sum(row.get("seconds") or 0 for row in unique), 1),
-            "engines": sorted({row["engine"] for row in self.metrics if row.get("engine")} - {_REUSE}),
+            "engines": sorted({row["engine"] for row in self.metrics if row.get("engine")} - {REUSE}),
         }
 
 
@@ -80,6 +84,8 @@ def read_run(results: Path) -> Run:
         refused=[_shown(row) for row in _with_advice(refused, _json(plan / "refusals.json", []))],
         planned=planned,
         provenance=_json(results / "provenance.json", {}),
+        costs=read_costs(results),
+        steps=read_steps(results),
     )
 
 
@@ -89,9 +95,9 @@ def description(planned: Mapping[str, str]) -> str:
     return shortened(header.removeprefix(name).strip() if header.split()[:1] == [name] else header)
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = MAX_SHOWN) -> str:
     """`text`, cut where it would fill the page."""
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _with_advice(refused: list[dict[str, str]], refusals: list[dict[str, Any]]) -> list[dict[str, str]]:

@@ -1,113 +1,171 @@
 "use strict";
 
-/* The table of targets, and which view is open: an address that ends in #/<id> is the target's; without the
-   slash an id could be that of a section. */
+/* The table of targets. Only the rows in sight are in the document, however many there are. */
 (() => {
-  const { node, number, BANDS } = snakefold;
-  let run = { rows: [], rehearsal: false };
+  const { node, number, bytes, BANDS, band } = snakefold;
+  const HEIGHT = 50;
 
-  const numeric = (title, name, digits, hint) => ({
-    title, name, hint, className: "number", type: "num",
+  const STATES = {
+    computed: "computed", stored: "from the store", reused: "from a collection", duplicate: "duplicate",
+    failed: "failed", refused: "refused",
+  };
+
+  const numeric = (title, name, digits, hint, width = 56) => ({
+    title, name, hint, width, className: "number", type: "num",
     value: (row) => row[name],
     show: (row) => number(row[name], digits),
   });
 
-  function bar(row) {
-    const shares = BANDS.map((item) => ({ ...item, share: row[`fraction_${item.name.replace("-", "_")}`] ?? 0 }));
-    const text = shares.map((item) => `${item.label} ${Math.round(100 * item.share)} %`).join(", ");
-    return node("span", { class: "bar", role: "img", "aria-label": text, title: text },
-      shares.map((item) => node("i", { class: item.name, style: `width:${100 * item.share}%` })));
+  function money(dollars) {
+    if (dollars === null || dollars === undefined) return "–";
+    return dollars === 0 ? "0" : dollars < 0.01 ? dollars.toPrecision(2) : dollars.toFixed(dollars < 10 ? 3 : 2);
+  }
+
+  /** pLDDT along the chain: a bar a point, as high as its value and in its band's colour. */
+  function sparkline(row) {
+    const shares = BANDS.map((item) => `${item.label} ${Math.round(100 * (row[`fraction_${item.name.replace("-", "_")}`] ?? 0))} %`);
+    const values = row.profile ? Array.from(bytes(row.profile), (value) => value / 2) : [];
+    const text = `pLDDT: ${shares.join(", ")}`;
+    const paths = BANDS.map((item) => {
+      const bars = values.flatMap((value, place) => (band(value).name === item.name
+        ? [`M${place} 100V${(100 - value).toFixed(1)}h1.04V100z`] : []));
+      const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      path.setAttribute("class", item.name);
+      path.setAttribute("d", bars.join(""));
+      return bars.length ? path : null;
+    });
+    const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    for (const [name, value] of Object.entries({
+      class: "bar", viewBox: `0 0 ${Math.max(values.length, 1)} 100`, preserveAspectRatio: "none", role: "img", "aria-label": text,
+    })) picture.setAttribute(name, value);
+    const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+    title.textContent = text;
+    picture.append(title, ...paths.filter(Boolean));
+    return picture;
   }
 
   function identity(row) {
     const name = row.open
-      ? node("a", { href: `#/${row.id}`, class: "name" }, row.id)
-      : node("span", { class: "name" }, row.id);
-    const said = row.header ? node("bdi", { class: "quiet line" }, row.header) : null;
-    const same = row.duplicate_of ? node("span", { class: "tag" }, `same as ${row.duplicate_of}`) : null;
-    return node("div", {}, name, same, said);
+      ? node("a", { href: `#/${row.id}`, class: "name line", title: row.id }, row.id)
+      : node("span", { class: "name line", title: row.id }, row.id);
+    return [name, row.header && node("bdi", { class: "quiet line", title: row.header }, row.header)];
   }
 
-  const state = (row) => (row.engine === "reuse" ? "from a collection" : row.stored ? "from the store" : row.state);
+  function state(row) {
+    const tag = node("span", { class: `tag state-${row.state}` }, STATES[row.state]);
+    if (row.duplicate_of) return [tag, node("bdi", { class: "quiet line" }, `of ${row.duplicate_of}`)];
+    return [tag, row.reason && node("bdi", { class: "quiet line" }, row.reason)];
+  }
 
   const COLUMNS = [
-    { title: "Target", name: "id", type: "string", value: (row) => row.id,
-      find: (row) => `${row.id} ${row.header} ${row.duplicate_of}`, show: identity },
-    numeric("Length", "length", 0, "Residues of all chains"),
-    numeric("Chains", "chains", 0),
-    { ...numeric("pLDDT", "mean_plddt", 1, "Mean over residues; the bar shows the share of each band"),
-      show: (row) => node("div", { class: "plddt" }, number(row.mean_plddt, 1), bar(row)) },
+    { title: "Target", name: "id", type: "string", width: 196, value: (row) => row.id,
+      find: (row) => `${row.id} ${row.header ?? ""} ${row.duplicate_of ?? ""} ${row.reason ?? ""} ${row.warnings ?? ""}`, show: identity },
+    numeric("Length", "length", 0, "Residues of all chains", 66),
+    { ...numeric("pLDDT", "mean_plddt", 1, "Mean over residues; the picture shows it along the chain", 156),
+      show: (row) => (row.mean_plddt === undefined || row.mean_plddt === null ? "–" : [number(row.mean_plddt, 1), sparkline(row)]) },
     numeric("pTM", "ptm", 2),
     numeric("ipTM", "iptm", 2),
     numeric("PAE", "mean_pae", 1, "Mean predicted aligned error, Å"),
-    numeric("MSA", "msa_depth", 0, "Rows of the MSA, query included"),
-    numeric("Neff", "neff", 1, "Effective rows of the MSA"),
-    numeric("Time, s", "seconds", 1),
-    { title: "State", name: "state", type: "string", value: state,
-      show: (row) => node("span", { class: "tag" }, state(row)) },
-    { title: "Warnings", name: "warnings", type: "string", value: (row) => row.warnings,
-      show: (row) => node("bdi", { class: "line warning", title: row.warnings }, row.warnings) },
+    numeric("MSA", "msa_depth", 0, "Rows of the MSA, query included", 60),
+    numeric("Neff", "neff", 1, "Effective rows of the MSA", 60),
+    numeric("Chains", "chains", 0, null, 62),
+    numeric("Time, s", "seconds", 1, "Seconds in this run", 68),
+    { ...numeric("$", "dollars", 3, "Dollars in this run", 66), show: (row) => money(row.dollars) },
+    { title: "State", name: "state", type: "string", width: 120, value: (row) => STATES[row.state], show: state },
+    { title: "Warnings", name: "warnings", type: "string", width: 160, value: (row) => row.warnings ?? "",
+      show: (row) => row.warnings && node("bdi", { class: "line warning", title: row.warnings }, row.warnings) },
   ];
+
+  const cell = (content) => node("div", {}, ...[content].flat());
 
   function render(column) {
     return (_, type, row) => {
-      if (type === "display") return column.show(row);
-      if (type === "filter") return (column.find ?? column.value)(row) ?? "";
+      if (type === "display") return cell(column.show(row));
+      if (type === "filter") return column.find ? column.find(row) : "";
       return column.value(row) ?? (column.type === "num" ? -Infinity : "");
     };
   }
 
-  function draw() {
-    const empty = (column) => run.rows.every((row) => (column.value(row) ?? "") === "");
-    const columns = COLUMNS.filter((column) => column.name === "id" || !empty(column));
-    const table = document.getElementById("targets-table");
-    table.append(node("thead", {}, node("tr", {},
-      columns.map((column) => node("th", { title: column.hint, scope: "col" }, column.title)))));
-    new DataTable(table, {
-      data: run.rows,
+  /** Rows in sight are numbered, for those who cannot see how many there are. */
+  function announce(table, element) {
+    const { start, recordsDisplay } = table.page.info();
+    element.setAttribute("aria-rowcount", recordsDisplay + 1);
+    table.rows({ page: "current", search: "applied", order: "applied" }).nodes().toArray()
+      .forEach((line, place) => line.setAttribute("aria-rowindex", start + place + 2));
+  }
+
+  /** Rows of the report as objects: the file has them as columns. */
+  snakefold.recordsOf = (columns) => columns.id.map((_, place) =>
+    Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[place]])));
+
+  /** Draw the table of `rows`, and return what the rest of the page does with it. */
+  snakefold.drawTable = (rows) => {
+    const has = (column) => rows.some((row) => ![undefined, null, ""].includes(column.value(row)));
+    const columns = COLUMNS.filter((column) => column.name === "id" || has(column));
+    const element = document.getElementById("targets-table");
+    element.append(
+      node("caption", { class: "hidden" }, "Targets: one row for each record of the input"),
+      node("thead", {}, node("tr", {}, columns.map((column) => node("th", { title: column.hint, scope: "col" }, column.title)))));
+    const table = new DataTable(element, {
+      data: rows,
       columns: columns.map((column) => ({
-        data: null, type: column.type, className: column.className ?? "", render: render(column),
+        data: null, type: column.type, className: column.className ?? "", render: render(column), width: `${column.width}px`,
+        searchable: Boolean(column.find), orderSequence: column.type === "num" ? ["desc", "asc", ""] : ["asc", "desc", ""],
       })),
-      order: [],
-      deferRender: true,
-      autoWidth: false,
-      pageLength: 25,
-      lengthMenu: [25, 100, 500],
-      paging: run.rows.length > 25,
-      info: run.rows.length > 25,
-      createdRow: (element, row) => { element.dataset.id = row.id; },
-      layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: "paging" },
+      order: [], autoWidth: false, deferRender: true,
+      scrollX: true, scrollY: `${Math.min(rows.length, 12) * HEIGHT + 2}px`, scrollCollapse: true,
+      scroller: { rowHeight: HEIGHT, displayBuffer: 4 },
+      createdRow: (line, row) => { line.dataset.id = row.id; },
+      layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: null },
       language: {
-        search: "", searchPlaceholder: "Search targets", emptyTable: "No target has a structure.",
-        zeroRecords: "No target matches.", info: "_START_–_END_ of _TOTAL_", infoFiltered: "(of _MAX_)",
+        emptyTable: "The run had no target.", zeroRecords: "No target matches.",
+        info: "Rows _START_ to _END_ of _TOTAL_", infoEmpty: "No rows", infoFiltered: "(filtered from _MAX_)",
       },
     });
-    table.closest(".scroll").querySelector("input").setAttribute("aria-label", "Search targets");
-  }
+    const body = element.closest(".dt-scroll-body");
+    body.tabIndex = 0;
+    body.setAttribute("role", "region");
+    body.setAttribute("aria-label", "Rows of targets: scroll with the arrow keys");
+    table.on("draw", () => announce(table, element));
+    announce(table, element);
 
-  async function route() {
-    const id = location.hash.startsWith("#/") ? location.hash.slice(2) : "";
-    const place = run.rows.findIndex((row) => row.open && row.id === id);
-    const [overview, target] = ["overview", "target"].map((name) => document.getElementById(name));
-    overview.hidden = place >= 0;
-    target.hidden = place < 0;
-    if (place >= 0) {
-      const open = run.rows.filter((row) => row.open);
-      const at = open.findIndex((row) => row.id === id);
-      await snakefold.showTarget(target, run.rows[place], open[at - 1], open[at + 1]);
-    } else {
-      snakefold.closeTarget();
-      if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.scrollIntoView();
-      if (run.rows.length) await snakefold.drawScatter(document.getElementById("scatter"), run.rows);
-    }
-  }
+    const listeners = [];
+    const shown = () => table.rows({ search: "applied", order: "applied" }).data().toArray();
 
-  snakefold.start = (content) => {
-    run = content;
-    document.getElementById("controls").append(...snakefold.colours.controls());
-    draw();
-    addEventListener("hashchange", route);
-    snakefold.colours.onChange(route);
-    route().then(() => { document.body.dataset.ready = "true"; });
+    return {
+      /** Rows that the filters leave, as they are sorted. */
+      shown,
+      /** `test(row)` decides what is shown besides the search. */
+      filter(text, test) {
+        table.search.fixed("filters", (_, row) => test(row));
+        table.search(text).draw();
+        for (const listener of listeners) listener();
+      },
+      onFilter: (listener) => listeners.push(listener),
+      /** Scroll to a row and mark it. Returns false if the filters hide it. */
+      reveal(row) {
+        const place = table.rows({ search: "applied", order: "applied" }).indexes().indexOf(rows.indexOf(row));
+        if (place < 0) return false;
+        document.getElementById("targets-title").scrollIntoView({ block: "start" });
+        table.scroller.toPosition(Math.max(place - 3, 0), false);
+        table.scroller.measure(false);
+        const mark = () => {
+          const line = body.querySelector(`tr[data-id="${CSS.escape(row.id)}"]`);
+          if (!line) return;
+          body.querySelector("tr.found")?.classList.remove("found");
+          line.classList.add("found");
+          line.querySelector("a")?.focus({ preventScroll: true });
+        };
+        table.one("draw", mark);
+        setTimeout(mark, 60);
+        return true;
+      },
+      /** Heads and rows of at most `most` of those shown, for paper. */
+      paper: (most) => node("table", { class: "targets" },
+        node("thead", {}, node("tr", {}, columns.map((column) => node("th", { class: column.className }, column.title)))),
+        node("tbody", {}, shown().slice(0, most).map((row) => node("tr", {}, columns.map((column) =>
+          node("td", { class: column.className }, cell(column.show(row)))))))),
+    };
   };
+  snakefold.STATES = STATES;
 })();

@@ -1,0 +1,115 @@
+"""The rows of the index: every record of the input, as columns, since ten thousand rows are one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snakefold.plan.files import State
+from snakefold.report.run import REUSE, Run, description, shortened
+
+#: Ids that have a page. An id becomes a path and an address, and metrics.tsv may have been edited by hand.
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+#: Texts of the index are shown on one line.
+_MAX_TEXT = 160
+#: Columns of metrics.tsv that a row says in another way, or not at all.
+_LEFT_OUT = {"id", "key", "state", "rehearsal", "stored", "relaxed", "recycles", "model", "warnings"}
+
+
+def pages(results: Path, run: Run) -> list[str]:
+    """Ids of the targets that get a page, in the order of the input."""
+    return [
+        row["id"]
+        for row in run.metrics
+        if _SAFE.fullmatch(row["id"]) and (results / "structures" / row["id"] / "confidence.json").is_file()
+    ]
+
+
+def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Columns of equal length: those of metrics.tsv that are shown, and what the run adds.
+
+    Columns of the run: `state` (computed, stored, reused, duplicate, failed, refused), `reason` of a failure,
+    `open` (it has a page), `profile` (`pages.profile`, or empty), `dollars`, `header`, `note`, `warnings`,
+    `duplicate_of`. Columns without any value are left out. Numbers have five digits.
+
+    Args:
+        run: The run.
+        profiles: id → profile of the targets that have a page.
+    """
+    rows = _rows(run, profiles)
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    kept = {
+        name: values for name, values in columns.items() if any(value not in (None, "") for value in values)
+    }
+    return {"id": [], "state": [], **kept}  # those two even if there is no row
+
+
+def _rows(run: Run, profiles: Mapping[str, str]) -> list[dict[str, Any]]:
+    done = {row["id"]: row for row in run.metrics}
+    failures = {row["id"]: row for row in [*run.failed, *run.refused]}
+    order = dict.fromkeys([*run.planned, *done, *failures])
+    return [
+        _done(run, done[name], profiles) if name in done else _failed(run, name, failures[name])
+        for name in order
+        if name in done or name in failures
+    ]
+
+
+def _done(run: Run, row: Mapping[str, Any], profiles: Mapping[str, str]) -> dict[str, Any]:
+    name = row["id"]
+    cost = run.costs.targets.get(name)
+    shown = {key: _short(value) for key, value in row.items() if key not in _LEFT_OUT}
+    if cost is not None:
+        shown |= {"seconds": _short(cost[0]), "dollars": _short(cost[1])}
+    return {
+        "id": name,
+        "state": _state(run, row),
+        **shown,
+        "open": 1 if name in profiles else 0,
+        "profile": profiles.get(name, ""),
+        "warnings": shortened(row["warnings"], _MAX_TEXT),
+        **_planned(run, name),
+    }
+
+
+def _failed(run: Run, name: str, row: Mapping[str, str]) -> dict[str, Any]:
+    planned = run.planned.get(name, {})
+    refused = row["state"] == State.REFUSED
+    length = planned.get("length") or ""
+    cost = run.costs.targets.get(name)
+    return {
+        "id": name,
+        "state": "refused" if refused else "failed",
+        "length": int(length) if length.isdecimal() else None,
+        "seconds": _short(cost[0]) if cost else None,
+        "dollars": _short(cost[1]) if cost else None,
+        "open": 0,
+        "profile": "",
+        "reason": row.get("reason", ""),
+        "warnings": shortened(row.get("message", ""), _MAX_TEXT),
+        **_planned(run, name),
+    }
+
+
+def _planned(run: Run, name: str) -> dict[str, str]:
+    planned = run.planned.get(name, {})
+    return {
+        "header": shortened(description(planned), _MAX_TEXT),
+        "note": shortened(planned.get("note", ""), _MAX_TEXT),
+        "duplicate_of": run.duplicate_of(name),
+    }
+
+
+def _state(run: Run, row: Mapping[str, Any]) -> str:
+    if run.duplicate_of(row["id"]):
+        return "duplicate"
+    if row["engine"] == REUSE:
+        return "reused"
+    return "stored" if row.get("stored") else "computed"
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) else value
