@@ -27,12 +27,14 @@ class Coverage:
             1 to 100 %; rows from least to most alike, chain after chain; at most MAX_ROWS × MAX_COLUMNS.
         counts: rows with a residue, for each column of `identity`, over all rows.
         depth: rows in the alignment.
+        identities: rows with an identity below 10 %, below 20 %, …, up to 100 %: ten numbers, over all rows.
         step: residues from one column to the next (1 unless L is above MAX_COLUMNS).
     """
 
     identity: NDArray[np.uint8]
     counts: list[int]
     depth: int
+    identities: list[int]
     step: int
 
 
@@ -63,7 +65,10 @@ def coverage(text: str, chains: Sequence[str]) -> Coverage | None:
     step = -(-total // MAX_COLUMNS)
     kept = np.unique(np.linspace(0, len(full) - 1, min(len(full), MAX_ROWS)).round().astype(int))
     counts = np.count_nonzero(full, axis=0)[::step]
-    return Coverage(np.ascontiguousarray(full[kept][:, ::step]), counts.tolist(), len(full), step)
+    tenths = np.bincount(np.minimum(full.max(axis=1) // 10, 9), minlength=10)
+    return Coverage(
+        np.ascontiguousarray(full[kept][:, ::step]), counts.tolist(), len(full), tenths.tolist(), step
+    )
 
 
 def _rows(text: str) -> list[bytes]:

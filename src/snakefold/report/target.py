@@ -1,110 +1,195 @@
-"""Everything the page shows of one target, as the JSON of `data/<id>.js`."""
+"""Everything the page shows of one target, as scripts that the page loads when it is asked for."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from snakefold import structures
-from snakefold.confidence import PAE_UNIT
-from snakefold.contracts import Confidence
+from snakefold import confidence, scores, superposition
+from snakefold.contracts import Confidence, ModelScores
 from snakefold.errors import SnakefoldError
+from snakefold.report import pae
+from snakefold.report.coordinates import Atoms, Packer, read_atoms
 from snakefold.report.coverage import coverage
-from snakefold.report.embed import packed
+from snakefold.report.embed import packed, script_call
+from snakefold.report.overlay import overlay
 
-#: PAE matrices above this size are averaged over square blocks for the page; pae.npz has them whole.
-MAX_PAE = 600
+#: Hits of the databases that are listed on the page; hits.tsv has all.
+_MAX_TEMPLATES = 20
+_FILES = (
+    "ranked_*.pdb",
+    "ranked_*.cif",
+    "unrelaxed_*.pdb",
+    "superposed.pdb",
+    "pae.npz",
+    "msa.a3m",
+    "*.tsv",
+    "*.json",
+)
 
-_FILES = ("ranked_*.cif", "ranked_*.pdb", "*.json", "pae.npz", "msa.a3m", "superposed.pdb", "unrelaxed_*.pdb")
+
+@dataclass(frozen=True)
+class Target:
+    """A finished target, read from `results/structures/<id>`; models in rank order, where their files have them."""
+
+    folder: Path
+    confidence: Confidence
+    models: list[Atoms]
+    matrices: pae.Matrices
 
 
-def target_data(folder: Path, link: str) -> dict[str, Any]:
-    """Contents of `data/<id>.js` for the finished target in `folder`.
-
-    Texts and arrays are packed (`embed.packed`). PAE is row-major uint8 in units of `pae_unit` Å, row =
-    aligned on, column = scored; coverage is row-major uint8 as in `coverage.Coverage`.
-
-    Args:
-        folder: `results/structures/<id>`.
-        link: The same folder as seen from the page.
+def read_target(folder: Path) -> Target:
+    """Read what the page shows in 3D and what belongs to it.
 
     Raises:
         SnakefoldError: a file is missing or damaged; the text names it.
     """
-    scores = _scores(folder / "confidence.json")
-    texts = [_text(folder / f"ranked_{rank}.cif") for rank in range(len(scores.models))]
-    chains = [trace.sequence for trace in structures.ca_traces(texts[0])]
-    matrices = _pae(folder / "pae.npz")
-    models = [
-        {
-            **model.model_dump(),
-            "structure": packed(text.encode()),
-            "pae": _pae_picture(matrices.get(f"rank_{rank}")),
-        }
-        for rank, (model, text) in enumerate(zip(scores.models, texts, strict=True))
-    ]
-    superposed = folder / "superposed.pdb"
+    found = _confidence(folder / "confidence.json")
+    models = []
+    for rank in range(len(found.models)):
+        path = folder / f"ranked_{rank}.pdb"
+        try:
+            models.append(read_atoms(text(path))[0])
+        except SnakefoldError as error:
+            raise SnakefoldError(f"{path}: {error}") from error
+    return Target(folder, found, models, pae.read_matrices(folder / "pae.npz"))
+
+
+def target_scripts(
+    name: str,
+    folder: Path,
+    link: str,
+    *,
+    history: Sequence[str] = (),
+    others: Sequence[Mapping[str, Any]] = (),
+    target: Target | None = None,
+) -> dict[str, bytes]:
+    """Files of the report's folder `data/`, by name: `<id>.js`, and `pae/<id>.js` if there is a PAE.
+
+    Args:
+        name: id of the target.
+        folder: `results/structures/<id>`.
+        link: the same folder as seen from the page.
+        history: what happened on the way, sentence by sentence.
+        others: the same target in other results (`comparison.compared`).
+        target: `folder`, if it was read before.
+
+    Raises:
+        SnakefoldError: a file is missing or damaged; the text names it.
+    """
+    target = target or read_target(folder)
+    content = {**_content(target, link), "history": list(history), "others": list(others)}
+    scripts = {f"{name}.js": script_call("snakefold.receive", name, content)}
+    if target.matrices:
+        exact = pae.whole_angstroms(target.matrices)
+        scripts[f"pae/{name}.js"] = script_call("snakefold.receive", f"pae/{name}", exact)
+    return scripts
+
+
+def model_content(model: ModelScores, atoms: Atoms, packer: Packer, picture: Any) -> dict[str, Any]:
+    """Scores, atoms and pictures of one model."""
+    known = model.model_dump(exclude={"plddt"})
+    plddt = np.rint(np.array(model.plddt) * 100).astype("<u2")
+    return {**known, "plddt": packed(plddt.tobytes()), "pae": picture, **packer.pack(atoms)}
+
+
+def _content(target: Target, link: str) -> dict[str, Any]:
+    """Contents of `data/<id>.js`, as static/target.js reads it.
+
+    Arrays are packed (`embed.packed`): pLDDT as uint16 in hundredths, atoms as in `coordinates`, PAE as in
+    `pae.picture`, coverage as row-major uint8 (`coverage.Coverage`). All models lie on the best one.
+    """
+    packer, folder, found = Packer(), target.folder, target.confidence
+    best = target.models[0]
+    models = []
+    for rank, (model, atoms) in enumerate(zip(found.models, target.models, strict=True)):
+        picture = pae.picture(target.matrices.get(rank))
+        models.append(model_content(model, _laid(atoms, best) if rank else atoms, packer, picture))
+    sequences = _sequences(best)
+    others = scores.read_scores(folder)
     return {
-        "rehearsal": scores.rehearsal,
-        "engine": scores.engine,
-        "chain_lengths": scores.chain_lengths,
-        "sequence": "".join(chains),
+        "rehearsal": found.rehearsal,
+        "engine": found.engine,
+        "chain_lengths": found.chain_lengths,
+        "chain_names": [name for name, _ in best.chains],
+        "sequence": "".join(sequences),
         "models": models,
-        "pae_unit": PAE_UNIT,
-        "msa_depth": scores.msa_depth,
-        "neff": scores.neff,
-        "warnings": scores.warnings,
-        "coverage": _coverage_picture(folder / "msa.a3m", chains),
-        "superposed": packed(superposed.read_bytes()) if superposed.is_file() else None,
+        "pae_unit": confidence.PAE_UNIT,
+        "warnings": found.warnings,
+        "coverage": _coverage_picture(folder / "msa.a3m", sequences),
+        "alignments": _json(folder / "msa.json", []),
+        "templates": _templates(folder / "templates.tsv"),
+        "reference": _reference(folder / superposition.FILE, best, packer),
+        "scores": others.model_dump(mode="json") if others else None,
         "timings": _timings(folder / "timings.json"),
         "files": _files(folder, link),
+        "kinds": packer.kinds,
     }
 
 
-def _scores(path: Path) -> Confidence:
+def _laid(atoms: Atoms, best: Atoms) -> Atoms:
+    """A model on the best one; where it is, if a model lacks residues."""
+    same = len(atoms.starts) == len(best.starts)
+    return atoms.moved(*overlay(atoms.ca(), best.ca())) if same else atoms
+
+
+def _confidence(path: Path) -> Confidence:
     try:
-        return Confidence.model_validate_json(_text(path))
+        found = Confidence.model_validate_json(text(path))
     except ValueError as error:
         raise SnakefoldError(
             f"{path}: not as expected ({error}). Delete the folder and run again."
         ) from error
+    if not found.models:
+        raise SnakefoldError(f"{path}: has no model. Delete the folder and run again.")
+    return found
 
 
-def _text(path: Path) -> str:
+def text(path: Path) -> str:
+    """Text of a file of a target.
+
+    Raises:
+        SnakefoldError: it is missing or no text.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SnakefoldError(f"{path}: cannot be read ({error}). Delete the folder and run again.") from error
 
 
-def _pae(path: Path) -> Mapping[str, NDArray[np.uint8]]:
+def _sequences(atoms: Atoms) -> list[str]:
+    import gemmi
+
+    names = atoms.residue[atoms.starts]
+    known = {name: gemmi.find_tabulated_residue(name.decode()).one_letter_code for name in set(names)}
+    letters = "".join(known[name].upper() if known[name].isalpha() else "X" for name in names)
+    chains, start = [], 0
+    for _, length in atoms.chains:
+        chains.append(letters[start : start + length])
+        start += length
+    return chains
+
+
+def _reference(path: Path, best: Atoms, packer: Packer) -> dict[str, Any] | None:
+    """The known structure, moved to where the page draws the best model, which the file has moved onto it."""
     if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if name.startswith("rank_")}
-
-
-def _pae_picture(matrix: NDArray[np.uint8] | None) -> dict[str, Any] | None:
-    if matrix is None:
         return None
-    step = -(-len(matrix) // MAX_PAE)
-    if step > 1:
-        starts = np.arange(0, len(matrix), step)
-        sums = np.add.reduceat(np.add.reduceat(matrix.astype(np.uint32), starts, 0), starts, 1)
-        sizes = np.diff([*starts, len(matrix)])
-        matrix = np.rint(sums / np.outer(sizes, sizes)).astype(np.uint8)
-    return {"size": len(matrix), "step": step, "data": packed(matrix.tobytes())}
+    models = read_atoms(text(path))
+    if len(models) != 2 or models[0].xyz.shape != best.xyz.shape:
+        return None
+    return packer.pack(models[1].moved(*overlay(models[0].xyz, best.xyz)))
 
 
 def _coverage_picture(path: Path, chains: list[str]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    found = coverage(_text(path), chains)
+    found = coverage(text(path), chains)
     if found is None:
         return None
     rows, columns = found.identity.shape
@@ -114,14 +199,29 @@ def _coverage_picture(path: Path, chains: list[str]) -> dict[str, Any] | None:
         "depth": found.depth,
         "step": found.step,
         "counts": found.counts,
+        "identities": found.identities,
         "data": packed(found.identity.tobytes()),
     }
 
 
-def _timings(path: Path) -> dict[str, float]:
+def _templates(path: Path) -> list[dict[str, str]] | None:
     if not path.is_file():
-        return {}
-    found = json.loads(_text(path))
+        return None
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))[:_MAX_TEMPLATES]
+
+
+def _json(path: Path, otherwise: Any) -> Any:
+    if not path.is_file():
+        return otherwise
+    try:
+        return json.loads(text(path))
+    except ValueError as error:
+        raise SnakefoldError(f"{path}: is no JSON ({error}). Delete the folder and run again.") from error
+
+
+def _timings(path: Path) -> dict[str, float]:
+    found = _json(path, {})
     return {str(name): value for name, value in found.items() if isinstance(value, int | float)}
 
 

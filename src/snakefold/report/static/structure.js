@@ -1,25 +1,57 @@
 "use strict";
 
-/* The 3D view. Colours come from the page's palette through a theme of our own, which reads pLDDT where both
-   PDB and mmCIF have it, in the B column: Mol*'s own theme fixes its colours and wants ModelCIF records. */
+/* The 3D view: any of a target's models, its reference and the same target of other results, laid over each other.
+   Colours come from a theme of our own, which knows what is shown: Mol*'s own themes fix their colours. */
 (() => {
-  const { band, colour, load, unpackText } = snakefold;
-  const THEME = "snakefold-plddt";
+  const { load } = snakefold;
+  const THEME = "snakefold";
   let viewer = null;
   let latest = 0;
+  let queue = Promise.resolve();
 
-  const hexadecimal = (name) => parseInt(colour(name).slice(1), 16);
+  const hexadecimal = (name) => parseInt(snakefold.colours.colour(name).slice(1), 16);
 
-  function plddtTheme(context, properties) {
-    const colours = new Map(snakefold.BANDS.map((item) => [item.name, hexadecimal(item.name)]));
+  /** Place of an atom's residue in the target: the files hold nothing but its residues, in their order. */
+  const placeOf = (unit, element) => unit.model.atomicHierarchy.residueAtomSegments.index[element];
+
+  /** What the colours of this moment are, so that a theme asks the page once and not for every atom. */
+  function palette() {
     return {
-      factory: plddtTheme, granularity: "group", props: properties, description: "pLDDT in AlphaFold's four bands",
+      bands: snakefold.BANDS.map((band) => [band.from, hexadecimal(band.name)]),
+      series: snakefold.colours.chains.map((text) => parseInt(text.slice(1), 16)),
+      rows: hexadecimal("chain-6"), columns: hexadecimal("chain-1"), both: hexadecimal("chain-4"),
+      reference: hexadecimal("reference"), faded: snakefold.colours.theme === "dark" ? 0x4a525a : 0xd5d9dc,
+    };
+  }
+
+  function colourOf(shown, colours, unit, element) {
+    const item = shown.items[unit.model.modelNum - 1];
+    if (!item) return colours.reference;
+    const place = placeOf(unit, element);
+    const { rows, columns } = shown.residues.state;
+    if (item.rank !== undefined && (rows || columns)) {
+      const inside = (range) => range && place >= range[0] && place <= range[1];
+      if (inside(rows) && inside(columns)) return colours.both;
+      return inside(rows) ? colours.rows : inside(columns) ? colours.columns : colours.faded;
+    }
+    if (item.reference) return colours.reference;
+    if (shown.by === "model") return colours.series[item.series % colours.series.length];
+    if (shown.by === "chain") {
+      const chain = shown.residues.chains.findIndex((one) => place < one.start + one.length);
+      return colours.series[Math.max(chain, 0) % colours.series.length];
+    }
+    return colours.bands.find(([from]) => item.values[place] >= from)?.[1] ?? colours.reference;
+  }
+
+  function theme(context, properties) {
+    const colours = palette();
+    return {
+      factory: theme, granularity: "group", props: properties, description: "Colours of the page",
       color(location) {
         const bond = location.kind === "bond-location";
         const unit = bond ? location.aUnit : location.unit;
         const element = bond ? location.aUnit.elements[location.aIndex] : location.element;
-        const factors = unit?.model?.atomicConformation?.B_iso_or_equiv;
-        return factors ? colours.get(band(factors.value(element)).name) : 0xaaaaaa;
+        return unit?.model?.atomicHierarchy && viewer?.shown ? colourOf(viewer.shown, colours, unit, element) : colours.reference;
       },
     };
   }
@@ -32,50 +64,139 @@
       layoutIsExpanded: false, layoutShowControls: false, layoutShowSequence: false, layoutShowLog: false,
       layoutShowLeftPanel: false, viewportShowSelectionMode: false, viewportShowAnimation: false,
       viewportShowControls: true, viewportShowSettings: false, viewportShowTrajectoryControls: false,
-      volumeStreamingDisabled: true, viewportBackgroundColor: colour("surface"),
+      volumeStreamingDisabled: true, viewportBackgroundColor: snakefold.colours.colour("surface"),
     });
     created.plugin.representation.structure.themes.colorThemeRegistry.add({
-      name: THEME, label: "pLDDT", category: "Validation", factory: plddtTheme,
+      name: THEME, label: "Page", category: "Misc", factory: theme,
       getParams: () => ({}), defaultValues: {}, isApplicable: () => true,
+    });
+    created.plugin.behaviors.interaction.click.subscribe(({ current }) => {
+      const clicked = current.loci;
+      if (clicked.kind !== "element-loci" || !clicked.elements.length) return;
+      const { unit, indices } = clicked.elements[0];
+      const first = molstar.lib.structure.StructureElement.Loci.getFirstLocation(clicked);
+      if (created.shown?.items[unit.model.modelNum - 1]?.reference || !indices || !first) return;
+      created.shown?.residues.point(placeOf(unit, first.element));
     });
     return created;
   }
 
-  async function cartoon(trajectory, modelIndex, look) {
+  async function draw(trajectory, modelIndex, sidechains) {
     const build = viewer.plugin.builders.structure;
     const model = await build.createModel(trajectory, { modelIndex });
     const structure = await build.createStructure(model);
     const polymer = await build.tryCreateComponentStatic(structure, "polymer");
-    if (polymer) await build.representation.addRepresentation(polymer, { type: "cartoon", ...look });
+    if (!polymer) return [];
+    const types = sidechains ? ["cartoon", "ball-and-stick"] : ["cartoon"];
+    const drawn = [];
+    for (const type of types) {
+      const size = type === "cartoon" ? {} : { typeParams: { sizeFactor: 0.16 } };
+      drawn.push(await build.representation.addRepresentation(polymer, { type, color: THEME, colorParams: { version: 0 }, ...size }));
+    }
+    return drawn;
   }
 
-  /** Show one model, or (superposed) the best model on its reference; `place` is replaced when it changes. */
-  snakefold.showStructure = async (place, data, chosen, superposed) => {
-    const call = ++latest;
+  const structures = () => viewer.plugin.managers.structure.hierarchy.current.structures.map((item) => item.cell.obj?.data).filter(Boolean);
+
+  /** Atoms of some residues in a structure on the canvas. */
+  function loci(structure, has) {
+    const elements = [];
+    for (const unit of structure.units) {
+      const indices = Int32Array.from(unit.elements.keys()).filter((at) => has(placeOf(unit, unit.elements[at])));
+      if (indices.length) elements.push({ unit, indices });
+    }
+    return molstar.lib.structure.StructureElement.Loci(structure, elements);
+  }
+
+  async function show(place, view, call) {
     place.dataset.state = "loading";
-    const text = await unpackText(superposed ? data.superposed : data.models[chosen].structure);
+    const text = await snakefold.pdbText(view.items);
+    if (call !== latest) return;
     if (!viewer || viewer.place !== place) {
-      snakefold.closeStructure();
-      latest = call;
+      viewer?.dispose();
+      viewer = null;
       const created = await start(place);
       if (call !== latest) { created.dispose(); return; }
       viewer = created;
       viewer.place = place;
     }
     const plugin = viewer.plugin;
+    const camera = viewer.shown ? plugin.canvas3d.camera.getSnapshot() : null;
+    viewer.shown = view;
+    viewer.drawn = [];
     await plugin.clear();
-    const raw = await plugin.builders.data.rawData({ data: text, label: "model" });
-    const trajectory = await plugin.builders.structure.parseTrajectory(raw, superposed ? "pdb" : "mmcif");
+    const raw = await plugin.builders.data.rawData({ data: text, label: "models" });
+    const trajectory = await plugin.builders.structure.parseTrajectory(raw, "pdb");
+    for (let number = 0; number < view.items.length; number++) viewer.drawn.push(...await draw(trajectory, number, view.sidechains));
     if (call !== latest) return;
-    await cartoon(trajectory, 0, { color: THEME });
-    if (superposed) await cartoon(trajectory, 1, { color: "uniform", colorParams: { value: hexadecimal("reference") } });
-    if (call !== latest) return;
-    // Along its principal axes a molecule fills the view, whichever way the model happens to lie.
-    // It has to be on the canvas before its extent is known.
+    // Before it is on the canvas, its extent is not known.
     plugin.canvas3d.commit(true);
-    plugin.managers.camera.orientAxes(undefined, 0);
+    if (camera) plugin.managers.camera.setSnapshot(camera, 0);
+    else snakefold.resetStructure();
+    mark();
+    const late = viewer.late;
+    viewer.late = false;
+    place.dataset.shown = view.items.map((item) => item.name).join(", ");
     place.dataset.state = "ready";
+    if (late) await snakefold.recolourStructure();
+  }
+
+  /** What the cursor is on: marked in the shown models. */
+  function mark() {
+    const { interactivity, structure } = viewer.plugin.managers;
+    const { cursor } = viewer.shown.residues.state;
+    interactivity.lociSelects.deselectAll();
+    structure.focus.clear();
+    if (cursor === null) return;
+    for (const each of structures()) {
+      const item = viewer.shown.items[each.models[0].modelNum - 1];
+      if (item?.rank !== undefined) interactivity.lociSelects.select({ loci: loci(each, (place) => place === cursor) }, false);
+    }
+  }
+
+  /** Show molecules: `view` is { items: [{ name, molecule, kinds, values, rank?, reference?, series }], by, sidechains,
+   *  residues }. `place` gets the view, and says what it shows in data-state and data-shown. */
+  snakefold.showStructure = (place, view) => {
+    const call = ++latest;
+    queue = queue.catch(() => null).then(() => (call === latest ? show(place, view, call) : null));
+    return queue;
   };
+
+  /** Colours anew, after a selection or another way to colour. */
+  snakefold.recolourStructure = async (by) => {
+    if (!viewer?.shown) return;
+    if (by) viewer.shown.by = by;
+    // What is being drawn may have its colours already.
+    if (viewer.place.dataset.state !== "ready") { viewer.late = true; return; }
+    const update = viewer.plugin.build();
+    viewer.version = (viewer.version ?? 0) + 1;
+    for (const drawn of viewer.drawn) {
+      update.to(drawn).update((old) => { old.colorTheme = { name: THEME, params: { version: viewer.version } }; });
+    }
+    viewer.place.dataset.coloured = viewer.version;
+    await update.commit();
+    if (viewer) viewer.place.dataset.painted = viewer.version;
+  };
+
+  snakefold.markStructure = () => { if (viewer?.shown && viewer.place.dataset.state === "ready") mark(); };
+
+  /** Along its principal axes a molecule fills the view, whichever way it happens to lie. */
+  snakefold.resetStructure = () => viewer?.plugin.managers.camera.orientAxes(undefined, 0);
+
+  snakefold.turnStructure = (right, down) => {
+    const { camera } = viewer?.plugin.canvas3d ?? {};
+    if (!camera) return;
+    const { position, target, up } = camera.getSnapshot();
+    const { Vec3, Mat4, Quat } = molstar.lib.math.LinearAlgebra;
+    const away = Vec3.sub(Vec3(), position, target);
+    const side = Vec3.normalize(Vec3(), Vec3.cross(Vec3(), up, away));
+    const turn = Quat.multiply(Quat(), Quat.setAxisAngle(Quat(), up, right), Quat.setAxisAngle(Quat(), side, down));
+    const turned = Vec3.add(Vec3(), target, Vec3.transformQuat(Vec3(), away, turn));
+    viewer.plugin.managers.camera.setSnapshot({ position: turned, target, up: Vec3.transformQuat(Vec3(), up, turn) }, 0);
+  };
+
+  /** A picture of the view as it is, a PNG in a data: address. */
+  snakefold.pictureOfStructure = () => viewer?.plugin.helpers.viewportScreenshot?.getImageDataUri();
 
   /** Give the view's graphics memory back: browsers allow a page few WebGL contexts. */
   snakefold.closeStructure = () => {

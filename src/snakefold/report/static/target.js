@@ -1,6 +1,6 @@
 "use strict";
 
-/* One target: its structure, its scores, its alignment and its files. */
+/* The page of one target: its structure, its scores, its alignment and its files. */
 (() => {
   const { node, number } = snakefold;
   let latest = 0;
@@ -12,13 +12,7 @@
     ["Interface PAE", (row) => `${number(row.interface_pae, 1)} Å`, "interface_pae"],
     ["MSA rows", (row) => row.msa_depth, "msa_depth"], ["Neff", (row) => number(row.neff, 1), "neff"],
     ["Time", (row) => `${number(row.seconds, 1)} s`, "seconds"],
-    ["TM-score", (row) => number(row.reference_tm_score, 3), "reference_tm_score"],
-    ["RMSD", (row) => `${number(row.reference_rmsd, 2)} Å`, "reference_rmsd"],
   ];
-
-  function bytes(count) {
-    return count < 1000 ? `${count} B` : count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`;
-  }
 
   function navigation(previous, next) {
     const step = (row, text, label) => row && node("a", { href: `#/${row.id}`, "aria-label": `${label}: ${row.id}` }, text);
@@ -26,31 +20,9 @@
       node("a", { href: "#" }, "← All targets"), node("span", {}, step(previous, "‹ previous", "Previous"), step(next, "next ›", "Next")));
   }
 
-  function card(title, note, ...content) {
-    return node("section", { class: "card" }, node("h3", {}, title), note && node("p", { class: "quiet" }, note), ...content);
-  }
+  const card = (title, note, ...content) => node("section", { class: "card", "aria-label": title }, node("h3", {}, title), note && node("p", { class: "quiet" }, note), ...content);
 
-  function modelTable(data, choose) {
-    const complex = data.chain_lengths.length > 1;
-    const head = ["Rank", "Model", "pLDDT", "pTM", ...(complex ? ["ipTM"] : []), "Ranked by", "Recycles", "Relaxed"];
-    const rows = data.models.map((model, rank) => {
-      const radio = node("input", { type: "radio", name: "model", value: rank, id: `model-${rank}`, checked: rank === 0 });
-      radio.addEventListener("change", () => choose(rank));
-      const cells = [number(model.mean_plddt, 1), number(model.ptm, 2), ...(complex ? [number(model.iptm, 2)] : []),
-        number(model.ranking_confidence, 3), model.recycles, model.relaxed ? "yes" : "no"];
-      return node("tr", {}, node("td", {}, node("label", { for: `model-${rank}`, class: "rank" }, radio, ` ${rank}`)),
-        node("td", {}, node("label", { for: `model-${rank}` }, model.name)),
-        cells.map((cell) => node("td", { class: "number" }, String(cell))));
-    });
-    return node("div", { class: "scroll" }, node("table", { class: "models" },
-      node("thead", {}, node("tr", {}, head.map((text, index) => node("th", { class: index > 1 ? "number" : null, scope: "col" }, text)))),
-      node("tbody", {}, rows)));
-  }
-
-  function pairs(entries) {
-    return node("table", { class: "list" }, node("tbody", {}, entries.map(([name, value]) =>
-      node("tr", {}, node("td", {}, name), node("td", { class: "number" }, value)))));
-  }
+  const plot = (label) => node("div", { class: "plot", role: "img", "aria-label": label });
 
   function head(row, previous, next) {
     const facts = FACTS.filter(([, , name]) => row[name] !== null && row[name] !== undefined);
@@ -61,52 +33,114 @@
       row.note && node("p", { class: "quiet" }, row.note),
       node("dl", { class: "facts" }, facts.map(([title, show, name]) =>
         node("div", {}, node("dt", {}, title), node("dd", { "data-metric": name }, String(show(row)))))),
-      row.warnings && node("p", { class: "notice" }, node("bdi", {}, row.warnings)),
     ];
   }
 
-  async function fill(place, row, data, call) {
-    const complex = data.chain_lengths.length > 1, taken = data.engine === "reuse";
-    const view = node("div", { class: "viewer", role: "img", "aria-label": `Structure of ${row.id}, coloured by pLDDT` });
-    const frame = node("div", { class: "frame" }, view, data.rehearsal && node("span", { class: "mark" }, "REHEARSAL"));
-    const [plddt, pae, coverage] = ["pLDDT of every residue", "Predicted aligned error", "Coverage of the MSA"].map((label) =>
-      node("div", { class: "plot", role: "img", "aria-label": label }));
-    pae.classList.add("square");
-    let chosen = 0;
-    const laid = node("input", { type: "checkbox", id: "superposed" });
-    const structure = () => snakefold.showStructure(view, data, chosen, laid.checked).catch((error) => {
-      if (call !== latest) return;
-      view.dataset.state = "failed";
-      view.replaceChildren(node("p", { class: "notice" }, `No 3D view here (${error.message || error}). It needs WebGL; the structure files are listed below.`));
+  /** What went other than planned, as far as it was recorded. */
+  function happened(row, data) {
+    const texts = [...new Set([...data.history, ...data.warnings, ...(row.warnings ? row.warnings.split("; ") : []),
+      ...data.alignments.flatMap((chain) => chain.warnings ?? [])])];
+    return texts.length ? card("What happened on the way", null,
+      node("ul", { class: "history" }, texts.map((text) => node("li", {}, node("bdi", {}, text))))) : null;
+  }
+
+  /** Cards of what was computed beside the structure; missing data make no card. */
+  function more(data, residues, view) {
+    const { tables } = snakefold, { scores } = data;
+    const cards = [];
+    if (scores?.interfaces?.length) {
+      const place = node("div", { class: "chosen-interfaces" });
+      view.onChoice((rank) => place.replaceChildren(tables.interfaces(scores.interfaces, rank, (a, b) => {
+        const ends = (name) => { const chain = residues.chains.find((item) => item.name === name); return chain && [chain.start, chain.start + chain.length - 1]; };
+        residues.select(ends(a), ends(b));
+      })));
+      cards.push(card("Interfaces", "Of the model chosen above; choose a pair to see it in 3D and in the PAE.", place));
+    }
+    if (scores?.model_tm?.length > 1) {
+      cards.push(card("Models against each other", "TM-score, residue on residue, by rank: 1 is the same fold.", snakefold.tables.modelScores(scores.model_tm)));
+    }
+    if (scores && Object.keys(scores.missing ?? {}).length) {
+      cards.push(card("Not computed", null, node("ul", { class: "history" }, Object.entries(scores.missing).map(([name, why]) => node("li", {}, node("bdi", {}, `${name}: ${why}`))))));
+    }
+    return cards.length > 1 ? [node("div", { class: "pair" }, cards)] : cards;
+  }
+
+  function reference(row, data) {
+    const found = data.scores?.reference ?? (row.reference_tm_score != null ? { tm: row.reference_tm_score, rmsd: row.reference_rmsd } : null);
+    if (!found) return null;
+    const figures = [["TM-score", number(found.tm, 3), "reference_tm_score"], ["lDDT", number(found.lddt, 3), "reference_lddt"],
+      ["RMSD", found.rmsd == null ? "–" : `${number(found.rmsd, 2)} Å`, "reference_rmsd"], ["Aligned", found.aligned ?? "–", "reference_aligned"], ["Reference's length", found.length ?? "–", "reference_length"]];
+    return card("Against the known structure", "Best model, by TM-align; RMSD over the aligned CA atoms. The known structure is grey in 3D.",
+      found.file && node("p", {}, node("bdi", {}, found.file)),
+      node("dl", { class: "facts" }, figures.filter(([, text]) => text !== "–").map(([title, text, name]) => node("div", {}, node("dt", {}, title), node("dd", { "data-metric": name }, String(text))))));
+  }
+
+  function alignment(data, residues, drawn) {
+    const { coverage } = data, { tables } = snakefold, taken = data.engine === "reuse";
+    const parts = [];
+    if (coverage) {
+      const [rows, identities] = [plot("Coverage of the MSA"), plot("Identity of the MSA's rows")];
+      identities.classList.add("low-plot");
+      drawn.push(() => snakefold.drawCoverage(rows, residues, coverage), () => snakefold.drawIdentities(identities, coverage.identities));
+      const thinned = coverage.rows < coverage.depth ? ` ${coverage.rows} of ${coverage.depth} rows drawn.` : "";
+      parts.push(card("MSA coverage", `Rows by identity to the target; the line counts rows with a residue.${thinned}`, rows, identities));
+    } else {
+      parts.push(card("MSA coverage", taken ? "The structure was taken as it is: nothing was aligned." : "There is no alignment that fits this target."));
+    }
+    const searched = data.alignments.length ? card("Searches", null, tables.alignments(data.alignments)) : null;
+    const count = data.alignments.reduce((sum, chain) => sum + (chain.templates ?? 0), 0);
+    const templates = data.templates?.length ? card("Templates", "Given to the network, best first.", tables.templates(data.templates))
+      : count ? card("Templates", `${count} found.`) : null;
+    return [...parts, searched && templates ? node("div", { class: "pair" }, searched, templates) : searched ?? templates];
+  }
+
+  function files(row, data) {
+    const { tables } = snakefold;
+    const listed = tables.pairs(data.files.map((file) => [tables.link(file), tables.size(file.bytes)]));
+    const made = data.models.map((model, rank) => model.pae && rank).filter((rank) => rank !== null && rank !== undefined).map((rank) => {
+      const button = node("button", { type: "button", "data-pae": rank }, `PAE of rank ${rank}`);
+      button.addEventListener("click", async () => {
+        try {
+          save(`${row.id}-rank_${rank}-predicted_aligned_error.json`, await snakefold.paeFile(row.id, rank));
+        } catch (error) {
+          button.after(node("p", { class: "notice", role: "alert" }, `Cannot be made: ${error.message}`));
+        }
+      });
+      return button;
     });
-    laid.addEventListener("change", structure);
-    // A known structure is what one wants to see first; choosing a model shows that model.
-    const choose = (rank, beside = false) => {
-      chosen = rank;
-      laid.checked = beside;
-      return Promise.all([structure(), snakefold.drawPlddt(plddt, data, rank), snakefold.drawPae(pae, data, rank)]);
-    };
-    const legend = document.querySelector(".legend").cloneNode(true);
-    const reference = data.superposed && node("p", { class: "screen" }, node("label", { for: "superposed" }, laid,
-      ` best model on the known structure (grey): TM-score ${number(row.reference_tm_score, 3)}, RMSD ${number(row.reference_rmsd, 2)} Å`));
-    const averaged = data.models[0].pae?.step > 1 ? ` Averaged over ${data.models[0].pae.step} × ${data.models[0].pae.step} residues.` : "";
-    const thinned = data.coverage && data.coverage.rows < data.coverage.depth ? ` ${data.coverage.rows} of ${data.coverage.depth} rows drawn.` : "";
-    place.append(
-      card("Models", null, modelTable(data, choose)),
-      data.models.some((model) => model.pae)
-        ? node("div", { class: "pair" },
-          card("Structure", null, frame, legend, reference),
-          card("Predicted aligned error", `Dark: the relative position of two residues is trusted.${complex ? " Lines part the chains." : ""}${averaged}`, pae))
-        : card("Structure", taken ? "There is no aligned error beside the file." : "This engine predicts no aligned error.", frame, legend, reference),
-      card("pLDDT", "The chosen model is drawn bold.", plddt),
-      data.coverage
-        ? card("MSA coverage", `Rows by identity to the target; the line counts rows with a residue.${thinned}`, coverage)
-        : card("MSA coverage", taken ? "The structure was taken as it is: nothing was aligned." : "There is no alignment that fits this target."),
+    return card("Files", "In results/structures, beside the report: send that folder along.", listed,
+      made.length > 0 && node("p", { class: "buttons screen" }, node("span", { class: "quiet" }, "JSON as in AlphaFold DB, whole Å: "), made));
+  }
+
+  function save(name, text) {
+    const address = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    const link = node("a", { href: address, download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  }
+
+  async function fill(place, row, data, call) {
+    const residues = snakefold.residues(data);
+    const drawn = [];
+    const known = await Promise.all(data.models.map((model) => snakefold.unpackPlddt(model.plddt)));
+    const view = snakefold.modelView(row, data, residues, known, () => call === latest);
+    if (data.others.length) view.compare(await snakefold.comparison(data, residues, view));
+    place.append(...[
+      happened(row, data),
+      card("Models", null, view.table),
+      ...view.cards,
+      view.residueCard,
+      card("pLDDT", data.others.length ? "The chosen model is drawn bold, other results in their colours." : "The chosen model is drawn bold.", view.plddt),
+      ...more(data, residues, view),
+      reference(row, data),
+      view.comparisonCard,
+      ...alignment(data, residues, drawn),
       node("div", { class: "pair" },
-        card("Seconds", null, pairs(Object.entries(data.timings).map(([name, value]) => [name, value.toFixed(2)]))),
-        card("Files", null, pairs(data.files.map((file) => [node("a", { href: file.link }, file.name), bytes(file.bytes)])))));
-    await choose(0, Boolean(data.superposed));
-    if (data.coverage && call === latest) await snakefold.drawCoverage(coverage, data);
+        card("Seconds", null, snakefold.tables.pairs(Object.entries(data.timings).map(([name, value]) => [name, value.toFixed(2)]))), files(row, data)),
+    ].filter(Boolean));
+    if (call !== latest) return;
+    await view.choose(0);
+    for (const draw of drawn) if (call === latest) await draw();
   }
 
   snakefold.showTarget = async (place, row, previous, next) => {
@@ -123,7 +157,7 @@
       await fill(place, row, data, call);
     } catch (error) {
       if (call !== latest) return;
-      place.append(node("p", { class: "notice" }, `This target cannot be shown: ${error.message}`));
+      place.append(node("p", { class: "notice", role: "alert" }, `This target cannot be shown: ${error.message}`));
     }
     if (call === latest) place.dataset.state = "ready";
   };
@@ -135,4 +169,7 @@
     snakefold.clearPlots(place);
     place.replaceChildren();
   };
+
+  snakefold.card = card;
+  snakefold.plotPlace = plot;
 })();
