@@ -51,7 +51,7 @@ class MsaSettings(Model):
         description="Expected CPU hours of one MSA job at the most; a chain that needs more goes alone.",
     )
     threads: int = Field(2, ge=1, description="Threads of one MSA job.")
-    mem_mb: int = Field(4000, ge=500, description="Memory of one MSA job, MB.")
+    mem_mb: int = Field(4000, ge=500, description="Memory of one MSA job, MB; each retry has as much more.")
     templates: Literal["none", "hhsearch", "hmmsearch"] = Field(
         "none", description="Template search: hhsearch on pdb70, hmmsearch on pdb_seqres."
     )
@@ -61,6 +61,9 @@ class MsaSettings(Model):
         description="Templates released after this date are not used.",
     )
     keep_raw: bool = Field(False, description="Keep each database's own alignment beside the merged MSA.")
+    retries: int = Field(
+        1, ge=0, description="How often an MSA job that died is started again; what is in the store stays."
+    )
 
     @field_validator("max_template_date", mode="before")
     @classmethod
@@ -77,7 +80,12 @@ class PredictSettings(Model):
     """One prediction job, as the scheduler sees it."""
 
     threads: int = Field(2, ge=1, description="CPU threads of one prediction job.")
-    mem_mb: int = Field(4000, ge=500, description="Main memory of one prediction job, MB.")
+    mem_mb: int = Field(
+        4000,
+        ge=500,
+        description="Main memory of one prediction job, MB, besides what the network takes where a CPU "
+        "predicts; each retry has as much more.",
+    )
     gpu: int = Field(
         1, ge=0, description="GPUs of one prediction job; profiles/default runs one such job at a time."
     )
@@ -100,6 +108,27 @@ class GpuSettings(Model):
     )
     table: str | None = Field(
         None, description="Another table of GPU classes, in the format of resources/gpus.yaml."
+    )
+
+
+class SlurmGpus(Model):
+    """GPUs of one class on a SLURM cluster."""
+
+    partition: str | None = Field(None, description="Partition; empty: that of the CPU jobs.")
+    model: str | None = Field(
+        None, pattern=r"^[a-zA-Z0-9_.]+$", description="Type in the nodes' Gres, asked for as --gpus MODEL:1."
+    )
+    constraint: str | None = Field(None, description="Features of the nodes: sbatch --constraint.")
+
+
+class SlurmSettings(Model):
+    """What jobs ask a SLURM cluster for (profiles/slurm)."""
+
+    account: str | None = Field(None, description="Account that SLURM books jobs to; empty: your default.")
+    partition: str | None = Field(None, description="Partition of the CPU jobs; empty: the default one.")
+    gpus: dict[str, SlurmGpus] = Field(
+        {},
+        description="By GPU class: partition, model (type in the nodes' Gres), constraint: some or all.",
     )
 
 
@@ -168,6 +197,7 @@ class Config(Model):
     gpu: GpuSettings = GpuSettings()
     msa: MsaSettings = MsaSettings()
     predict: PredictSettings = PredictSettings()
+    slurm: SlurmSettings = SlurmSettings()
     references: dict[str, str] = Field(
         {}, description="Known structures to compare with: target id → PDB or mmCIF file."
     )
@@ -222,6 +252,12 @@ def load_config(values: Mapping[str, Any], source: str = "the configuration") ->
     if config.min_length > config.max_length:
         raise ConfigError(
             f"{source}: min_length {config.min_length} is above max_length {config.max_length}."
+        )
+    unknown = [name for name in config.gpu.classes if config.slurm.gpus and name not in config.slurm.gpus]
+    if unknown:
+        raise ConfigError(
+            f"{source}: slurm.gpus does not say how to ask for {', '.join(unknown)} of gpu.classes. "
+            f"It has: {', '.join(config.slurm.gpus)}."
         )
     return config
 

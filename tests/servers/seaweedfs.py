@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+
+from tests.servers.processes import ends_with_parent, free_ports
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class SeaweedFS:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         names = ["master", "volume", "filer", "s3"]
-        ports = _free_ports(2 * len(names))
+        ports = free_ports(2 * len(names))
         self._ports = dict(zip(names, zip(ports[::2], ports[1::2], strict=True), strict=True))
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "data").mkdir(parents=True)
@@ -104,7 +103,7 @@ class SeaweedFS:
             for suffix, port in zip(("", ".grpc"), pair, strict=True)
         ]
         command = [
-            *(*_ends_with_parent(), str(Path(sys.executable).with_name("weed")), "server"),
+            *(*ends_with_parent(), str(Path(sys.executable).with_name("weed")), "server"),
             *(f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports),
             *("-master.peers=none", "-master.telemetry=false", "-master.volumeSizeLimitMB=256"),
             *("-master.electionTimeout=1s", "-master.heartbeatInterval=200ms"),
@@ -153,17 +152,3 @@ class SeaweedFS:
                 return int(answer.status) == 200
         except OSError:
             return False
-
-
-def _free_ports(number: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _ends_with_parent() -> list[str]:
-    """A killed test run must not leave a server behind."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

@@ -7,6 +7,7 @@ from pathlib import Path
 from snakefold.config import load_config
 from snakefold.cost.gpus import load_classes
 from snakefold.paths import put_programs_on_path, resource
+from snakefold.plan.limits import msa_minutes, predict_mb
 
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
 put_programs_on_path()
@@ -52,20 +53,46 @@ def gpu_memory_of(wildcards):
 
 
 @functools.cache
-def price_of_class(name):
-    """Dollars a second of a GPU class."""
+def load_class(name):
+    """Entry of a GPU class in resources/gpus.yaml."""
     table = SETTINGS.gpu.table
-    return load_classes([name], Path(table) if table else None)[0].dollars_per_second
+    return load_classes([name], Path(table) if table else None)[0]
 
 
 def price_of(wildcards):
     """Dollars a second of what a batch is planned for, as text: Snakemake's resources are whole numbers."""
-    return str(price_of_class(gpu_class_of(wildcards)))
+    return str(load_class(gpu_class_of(wildcards)).dollars_per_second)
 
 
 def minutes_of(wildcards, attempt):
     """When a scheduler may end a batch that should have ended long ago; a later attempt has longer."""
     return attempt * int(planned_batches()[wildcards.batch]["runtime_seconds"]) // 60
+
+
+def memory_of(wildcards, attempt):
+    """Main memory of a batch's job, MB; a later attempt has more."""
+    memory_gb = float(planned_batches()[wildcards.batch]["memory_gb"])
+    return predict_mb(memory_gb, load_class(gpu_class_of(wildcards)), SETTINGS, attempt)
+
+
+def msa_memory_of(wildcards, attempt):
+    """Main memory of a chunk's job, MB; a later attempt has more."""
+    return attempt * SETTINGS.msa.mem_mb
+
+
+def msa_minutes_of(wildcards, attempt):
+    """When a scheduler may end a chunk that should have ended long ago; a later attempt has longer."""
+    return msa_minutes(Path(PLAN), wildcards.chunk, SETTINGS, attempt)
+
+
+def on_slurm(name):
+    """What jobs of a batch's GPU class ask a SLURM cluster for; nothing if no class has an entry."""
+
+    def value(wildcards):
+        entry = SETTINGS.slurm.gpus.get(gpu_class_of(wildcards))
+        return getattr(entry, name, None)
+
+    return value
 
 
 def weights_folder():

@@ -8,11 +8,15 @@ rule msa:
         f"{RESULTS}/logs/msa/{{chunk}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/msa/{{chunk}}.tsv"
+    retries: SETTINGS.msa.retries
     conda:
         "../../envs/msa.yaml"
     threads: SETTINGS.msa.threads
     resources:
-        mem_mb=SETTINGS.msa.mem_mb,
+        mem_mb=msa_memory_of,
+        runtime=msa_minutes_of,
+        slurm_account=SETTINGS.slurm.account,
+        slurm_partition=SETTINGS.slurm.partition,
     shell:
         "snakefold msa {input.chunk:q} --config {input.config:q} --threads {threads}"
         " --out {output.summary:q} > {log:q} 2>&1"

@@ -36,12 +36,17 @@ rule predict:
         "../../envs/predict.yaml"
     threads: SETTINGS.predict.threads
     resources:
-        mem_mb=SETTINGS.predict.mem_mb,
+        mem_mb=memory_of,
         runtime=minutes_of,
         gpu=SETTINGS.predict.gpu,
         gpu_class=gpu_class_of,
         gpu_mem_mb=gpu_memory_of,
         dollars_per_second=price_of,
+        slurm_account=SETTINGS.slurm.account,
+        slurm_partition=lambda wildcards: on_slurm("partition")(wildcards)
+        or SETTINGS.slurm.partition,
+        gpu_model=on_slurm("model"),
+        constraint=on_slurm("constraint"),
     params:
         store=SETTINGS.store,
         weights=lambda wildcards: weights_folder(),
