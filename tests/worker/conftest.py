@@ -18,6 +18,9 @@ from snakefold.contracts import AlphaFold2Settings, FoldRequest, RelaxChoice, Re
 from snakefold.endpoints.envelope import digest_of
 from snakefold.worker import handler as handler_module
 from tests.engine.toys import make_target, toy_a3m
+from tests.worker.public_web import certificate, net, port
+
+__all__ = ["certificate", "net", "port"]  # fixtures
 
 BLOCKS = 2
 SEQUENCES = {"a": "MKTAYIAKQRQISFVKSHF", "b": "GSHMFVKSHFSRQLEEMKT", "c": "MLEERQISFVKSHFSRQLE"}
