@@ -163,7 +163,8 @@ def _receive(url: str, part: Path, remote: _Remote, progress: Progress | None, t
         with part.open("r+b" if part.exists() else "wb") as stream:
             stream.truncate(offset)
             stream.seek(offset)
-            while block := response.read(_BLOCK):
+            # read() would wait for a whole block, and lose what it has when the connection breaks.
+            while block := response.read1(_BLOCK):
                 stream.write(block)
                 if progress is not None:
                     progress(stream.tell(), remote.bytes)
