@@ -7,6 +7,7 @@
   const THEME = "snakefold";
   let viewer = null;
   let latest = 0;
+  let themes = 0;
   let queue = Promise.resolve();
 
   const hexadecimal = (name) => parseInt(snakefold.colours.colour(name).slice(1), 16);
@@ -46,7 +47,8 @@
   function theme(context, properties) {
     const colours = palette();
     return {
-      factory: theme, granularity: "group", props: properties, description: "Colours of the page",
+      // Every theme is another one: what it draws from is the page's, which Mol* cannot compare.
+      factory: theme, granularity: "group", props: properties, contextHash: ++themes, description: "Colours of the page",
       color(location) {
         const bond = location.kind === "bond-location";
         const unit = bond ? location.aUnit : location.unit;
