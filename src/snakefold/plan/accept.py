@@ -14,12 +14,16 @@ from snakefold.errors import Reason, TargetError
 from snakefold.plan.records import Check
 
 
-def acceptance(config: Config) -> Check:
-    """The check of one target, which raises TargetError for one that cannot be folded as configured.
+def engine_check(config: Config) -> Check:
+    """The check of every target, which raises TargetError for one that is nothing for the engine."""
+    return engines.get(config.engine).check
+
+
+def memory_check(config: Config) -> Check:
+    """The check of targets to compute, which raises TargetError for one that no GPU on offer can hold.
 
     Memory is asked of the real network even in a rehearsal, so that a rehearsal refuses what the run would.
     """
-    engine = engines.get(config.engine)
     classes = load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
     model = load_model(config.calibration)
     works = {several: work_of(config, False, several) for several in (False, True)}
@@ -29,7 +33,6 @@ def acceptance(config: Config) -> Check:
     }
 
     def check(target: TargetInput) -> None:
-        engine.check(target)
         several = len(target.chains) > 1
         most, name = longest[several]
         if target.length > most:

@@ -21,6 +21,7 @@ from snakefold.contracts import ModelPreset
 from snakefold.cost.gpus import GpuClass, load_classes
 from snakefold.cost.model import CostModel, load_model
 from snakefold.cost.work import Work, work_of
+from snakefold.errors import TargetError
 from snakefold.plan.alignments import (
     Alignments,
     Chunk,
@@ -37,7 +38,7 @@ from snakefold.plan.join import measure_with
 from snakefold.plan.present import Present, find_present
 from snakefold.plan.prices import Prices, price
 from snakefold.plan.recipes import Recipes
-from snakefold.plan.records import Check, Records, read_input
+from snakefold.plan.records import Check, Records, read_input, refuse, target_input
 from snakefold.quote.wall import worker_limits
 from snakefold.store import Store
 from snakefold.targets import Target
@@ -110,6 +111,7 @@ def make_plan(
     name: Callable[[Sequence[Target]], Recipes],
     store: Store | None = None,
     check: Check | None = None,
+    fits: Check | None = None,
 ) -> Draft:
     """Read the input and write the plan into `folder`; equal input and an equal store give equal files.
 
@@ -117,7 +119,7 @@ def make_plan(
     """
     from snakefold.plan.tables import write_plan
 
-    draft = draft_plan(config, name=name, store=store, check=check)
+    draft = draft_plan(config, name=name, store=store, check=check, fits=fits)
     write_plan(folder, draft)
     return draft
 
@@ -128,6 +130,7 @@ def draft_plan(
     name: Callable[[Sequence[Target]], Recipes],
     store: Store | None = None,
     check: Check | None = None,
+    fits: Check | None = None,
     limits: bool = True,
     log: Callable[[str], None] = print,
 ) -> Draft:
@@ -140,6 +143,7 @@ def draft_plan(
         name: says what results of these targets are called; raises if something they need is missing.
         store: where finished targets and alignments are looked up; None looks nothing up.
         check: the engine's own check; raises TargetError for a target that it cannot fold.
+        fits: raises TargetError for a target that no GPU on offer can hold; asked of what must be computed.
         limits: keep to the budget and the deadline.
 
     Raises:
@@ -149,6 +153,8 @@ def draft_plan(
     records = read_input(config, check)
     recipes = name(records.targets)
     present = find_present(records, recipes, config, store, log)
+    if fits is not None:
+        records, present = _that_fit(records, present, fits, stop=config.on_invalid == "stop")
     to_do = present.to_do()
     alignments = find_alignments([records.targets[index] for index in to_do.tolist()], recipes, store)
 
@@ -195,6 +201,20 @@ def draft_plan(
         works=works,
         model=model,
     )
+
+
+def _that_fit(records: Records, present: Present, fits: Check, *, stop: bool) -> tuple[Records, Present]:
+    """Without the targets to compute that no GPU holds: what is there already needs none."""
+    errors = {}
+    for index in present.to_do().tolist():
+        try:
+            fits(target_input(records.targets[index]))
+        except TargetError as error:
+            errors[index] = error
+    if not errors:
+        return records, present
+    records, kept = refuse(records, errors, stop=stop)
+    return records, present.of(kept)
 
 
 def _assigned(

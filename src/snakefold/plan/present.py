@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,11 @@ class Present:
         rest = ~self.stored
         rest[list(self.found)] = False
         return np.flatnonzero(rest)
+
+    def of(self, targets: Sequence[int]) -> Present:
+        """What is said of these targets, numbered anew."""
+        found = {number: self.found[index] for number, index in enumerate(targets) if index in self.found}
+        return Present(self.stored[list(targets)], found)
 
 
 def find_present(

@@ -11,7 +11,7 @@ from snakefold.config import Config
 from snakefold.engines.alphafold2.models import needed_models
 from snakefold.errors import DatabaseMissingError, WeightsMissingError
 from snakefold.msa import databases
-from snakefold.plan.accept import acceptance
+from snakefold.plan.accept import engine_check, memory_check
 from snakefold.plan.planner import Draft, Recipes, draft_plan
 from snakefold.plan.run import Log, Parameters, quoted_draft, recipes_of, recipes_of_searches
 from snakefold.plan.tables import write_plan
@@ -54,8 +54,15 @@ def preview(config: Config, folder: Path, log: Log) -> Quote:
         return Recipes(**named, rehearsal=rehearsal)
 
     def draft_within(limits: bool) -> Draft:
-        check, store = acceptance(config), open_store(config.store)
-        return draft_plan(config, name=name, store=store, check=check, limits=limits, log=log)
+        return draft_plan(
+            config,
+            name=name,
+            store=open_store(config.store),
+            check=engine_check(config),
+            fits=memory_check(config),
+            limits=limits,
+            log=log,
+        )
 
     draft, quote = quoted_draft(config, folder, draft_within, log, warnings)
     write_plan(folder, draft)

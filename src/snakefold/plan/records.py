@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,32 @@ def read_input(config: Config, check: Check | None) -> Records:
     )
 
 
+def refuse(records: Records, errors: Mapping[int, TargetError], *, stop: bool) -> tuple[Records, list[int]]:
+    """Records without some of the targets, whose rows are refused, and the indices of the targets that stay.
+
+    Raises:
+        InputError: no target is left, or `stop` and one is refused.
+    """
+    kept = [index for index in range(len(records.targets)) if index not in errors]
+    renumbered = np.full(len(records.targets) + 1, -1, dtype=np.int64)  # the last is for what is refused (-1)
+    renumbered[kept] = np.arange(len(kept))
+    rows = [
+        _refusal(row, errors[index]) if isinstance(row, Target) and index in errors else row
+        for row, index in zip(records.rows, records.computed.tolist(), strict=True)
+    ]
+    if not kept or (errors and stop):
+        raise InputError([row for row in rows if isinstance(row, Refusal)])
+    changed = Records(
+        rows=rows,
+        targets=[records.targets[index] for index in kept],
+        keys=[records.keys[index] for index in kept],
+        lengths=records.lengths[kept],
+        complexes=records.complexes[kept],
+        computed=renumbered[records.computed],
+    )
+    return changed, kept
+
+
 def target_input(target: Target) -> TargetInput:
     """A target in the form of the contracts."""
     return TargetInput(id=target.id, key=target.key, chains=list(target.chains), msa_sha256=target.msa_sha256)
@@ -99,16 +125,20 @@ def _checked(row: Target | Refusal, check: Check) -> Target | Refusal:
     try:
         check(target_input(row))
     except TargetError as error:
-        return Refusal(
-            file=row.file,
-            record=row.record,
-            line=row.line,
-            header=shown(row.header),
-            code=str(error.reason),
-            message=error.message,
-            advice=error.advice,
-        )
+        return _refusal(row, error)
     return row
+
+
+def _refusal(row: Target, error: TargetError) -> Refusal:
+    return Refusal(
+        file=row.file,
+        record=row.record,
+        line=row.line,
+        header=shown(row.header),
+        code=str(error.reason),
+        message=error.message,
+        advice=error.advice,
+    )
 
 
 def _called(refusal: Refusal) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from snakefold.cost.gpus import load_classes
 from snakefold.engines.alphafold2.models import needed_models, preset_for
 from snakefold.errors import SnakefoldError, WeightsMissingError
 from snakefold.msa import databases, search, templates
-from snakefold.plan.accept import acceptance
+from snakefold.plan.accept import engine_check, memory_check
 from snakefold.plan.assign import InfeasibleError
 from snakefold.plan.planner import Draft, Recipes, draft_plan
 from snakefold.plan.tables import batch_rows, remove_tables, target_rows, write_plan
@@ -72,8 +72,15 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
         )
 
     def draft_within(limits: bool) -> Draft:
-        check, store = acceptance(config), open_store(config.store)
-        return draft_plan(config, name=name, store=store, check=check, limits=limits, log=log)
+        return draft_plan(
+            config,
+            name=name,
+            store=open_store(config.store),
+            check=engine_check(config),
+            fits=memory_check(config),
+            limits=limits,
+            log=log,
+        )
 
     draft, quote = quoted_draft(config, folder, draft_within, log)
     write_plan(folder, draft)
