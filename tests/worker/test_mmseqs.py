@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from snakefold.endpoints import BuildRequest, InvalidInput, SearchRequest
 from snakefold.errors import DatabaseMissingError, InputError
+from snakefold.msa.programs import ProgramError
 from snakefold.paths import house
 from snakefold.worker import mmseqs_databases
 from snakefold.worker.context import Context, new_context
@@ -136,6 +138,27 @@ def test_the_gpu_searches_padded_databases_only(swissprot: Path, tmp_path: Path)
         search(query(target_db="plain", use_gpu=True), context_of(tmp_path, swissprot))
     # What is padded can be searched without a GPU as well.
     assert search(query(target_db="swissprot_pad"), context_of(tmp_path, swissprot)).hits > 3
+
+
+def test_the_gpu_is_asked_with_the_padded_database(swissprot: Path, tmp_path: Path) -> None:
+    """A program without CUDA says so: what matters here is what it was asked."""
+    lines: list[str] = []
+    with contextlib.suppress(ProgramError):
+        search(query(use_gpu=True), context_of(tmp_path, swissprot, lines))
+    (line,) = [line for line in lines if line.startswith("$ mmseqs search ")]
+    assert f" {swissprot / 'swissprot_pad'} " in line
+    assert " --gpu 1 " in line
+
+
+def test_folders_are_looked_through_in_order(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    roots = context_of(tmp_path, tmp_path / "own").settings.mmseqs_roots
+    image = Path("/opt/mmseqs/data/mmseqsdb")
+    assert roots == [tmp_path / "own", tmp_path / "volume" / "mmseqsdb", image]
+    assert context_of(tmp_path, None).settings.mmseqs_roots == roots[1:]
+    unset = read_settings({"SNAKEFOLD_STORE": str(tmp_path)})
+    mounted = [Path("/runpod-volume/mmseqsdb")] if Path("/runpod-volume").is_dir() else []
+    assert unset.mmseqs_roots == [*mounted, image]
 
 
 def test_readiness(tmp_path: Path) -> None:
