@@ -19,6 +19,7 @@ from snakefold.paths import resource
 from snakefold.plan.files import PlannedBatch, State
 from snakefold.scores.reference import reference_scores
 from snakefold.store import write_atomically
+from snakefold.unfinished import why_unfinished
 
 FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
 #: Engine of structures that were taken, not predicted.
@@ -90,7 +91,7 @@ def merge_tables(
         if item["state"] == State.REFUSED:
             failed.append({**item, "message": item["reason"], "reason": "invalid_input", "advice": ""})
         elif rows.get(item["id"], {}).get("state") != "done":
-            failed.append({**rows.get(item["id"], _lost(item)), "source": item["source"]})
+            failed.append({**rows.get(item["id"], _lost(item, metrics_tsv.parent)), "source": item["source"]})
     for row in done:
         row["dollars"] = (dollars or {}).get(row["id"])
     metrics.write_metrics(done, metrics_tsv, metrics_tsv.with_suffix(".parquet"))
@@ -170,8 +171,11 @@ def _failure_row(name: str, outcome: TargetOutcome) -> dict[str, Any]:
     }
 
 
-def _lost(item: Mapping[str, str]) -> dict[str, Any]:
+def _lost(item: Mapping[str, str], results: Path) -> dict[str, Any]:
     message = "The batch's table has no row for this target."
+    if not (results / "tables" / f"{item['batch']}.parquet").is_file():
+        why = why_unfinished(results, item["batch"])
+        message = f"Its batch {item['batch']} was not finished{why and f': {why}'}"
     return {**item, "state": "failed", "reason": "lost", "message": message, "advice": "Run again."}
 
 

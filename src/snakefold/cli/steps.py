@@ -282,10 +282,10 @@ def _report(options: argparse.Namespace) -> None:
     results: Path | None = options.results or options.given
     if results is None:
         raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
-    # A table of an earlier plan's batch may be there still.
-    batches = read_rows(results / "plan")
+    # A table of an earlier plan's batch may be there still; one of a batch whose jobs failed is not.
+    tables = [results / "tables" / f"{row.batch}.parquet" for row in read_rows(results / "plan")]
     done, failed, refused = merge_tables(
-        [results / "tables" / f"{row.batch}.parquet" for row in batches],
+        [path for path in tables if path.is_file()],
         results / "plan" / "targets.tsv",
         results / "metrics.tsv",
         results / "failures.tsv",

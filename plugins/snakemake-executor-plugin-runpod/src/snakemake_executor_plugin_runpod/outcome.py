@@ -91,10 +91,11 @@ def _object(error: Any) -> dict[str, Any]:
 
 
 def write_log(task: Task, lines: Sequence[str], worker_log: str) -> None:
-    """The first log file of the rule: what happened to the job, and the worker's last lines."""
+    """The first log file of the rule: what happened to the job, the worker's last lines, and how it ended."""
     if task.logs:
-        told = "".join(f"[runpod] {line}\n" for line in lines)
-        write(task.logs[0], told + (worker_log.rstrip() + "\n" if worker_log.strip() else ""))
+        *told, end = (f"[runpod] {line}\n" for line in lines)
+        worker = [worker_log.rstrip() + "\n"] if worker_log.strip() else []
+        write(task.logs[0], "".join([*told, *worker, end]))
 
 
 def write_benchmark(task: Task, seconds: float) -> None:
