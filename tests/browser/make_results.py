@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from snakefold import archive
@@ -21,14 +24,28 @@ from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
 from snakefold.errors import Reason
 from snakefold.outputs import Relaxation, target_files
 from snakefold.plan.files import read_batch
-from snakefold.plan.planner import Recipes, make_plan
+from snakefold.plan.planner import Recipes, draft_plan
+from snakefold.plan.run import quoted_draft
+from snakefold.plan.tables import write_plan
 from snakefold.provenance import write_provenance
+from snakefold.quote import write_bill
+from snakefold.quote.execution import ExecutionRecord
+from snakefold.store import write_atomically
 
 UBQ = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 CRN = "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN"
 GB1 = "MTYKLILNGKTLKGETTTEAVDAATAEKVFKQYANDNGVDGEWTYDDATKTFTVTE"
 VILLIN = "LSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
 
+#: Draws a structure of chains and their pLDDT, as PDB text.
+Draw = Callable[[list[str], NDArray[np.float64]], str]
+SETTINGS = {
+    "model_preset": "monomer_ptm",
+    "models": [1, 2, 3],
+    "num_recycle": 3,
+    "num_seeds": 1,
+    "random_seed": 0,
+}
 #: A recipe's name.
 NAME = "0" * 16
 
@@ -97,7 +114,9 @@ def alignment(query: str, rows: int, random: np.random.Generator) -> str:
     return "\n".join([*lines, ""])
 
 
-def predictions(target: TargetInput, random: np.random.Generator, models: int = 3) -> list[Prediction]:
+def predictions(
+    target: TargetInput, random: np.random.Generator, models: int, draw: Draw
+) -> list[Prediction]:
     """Models with invented pLDDT in all four bands, and a PAE that grows along and between chains."""
     length = target.length
     chain = np.repeat(np.arange(len(target.chains)), [len(item) for item in target.chains])
@@ -116,7 +135,7 @@ def predictions(target: TargetInput, random: np.random.Generator, models: int = 
         found.append(
             Prediction(
                 name=f"model_{number + 1}_{'multimer_v3' if complex_ else 'ptm'}_pred_0",
-                pdb=helices(target.chains, plddt),
+                pdb=draw(target.chains, plddt),
                 plddt=plddt,
                 ranking_confidence=0.8 * iptm + 0.2 * ptm if iptm is not None else float(plddt.mean()),
                 pae=pae,
@@ -129,8 +148,22 @@ def predictions(target: TargetInput, random: np.random.Generator, models: int = 
     return rank(found)
 
 
-def make_results(folder: Path, *, rehearsal: bool = True, fasta: str = FASTA, hostile: bool = False) -> Path:
-    """Write a finished run into `folder/results`; `hostile` adds targets with the headers of `HOSTILE`."""
+def make_results(
+    folder: Path,
+    *,
+    rehearsal: bool = True,
+    fasta: str = FASTA,
+    hostile: bool = False,
+    models: int = 3,
+    draw: Draw = helices,
+) -> Path:
+    """Write a finished run into `folder/results`.
+
+    Args:
+        hostile: adds targets with the headers of `HOSTILE`, and hostile texts to the provenance.
+        models: a target.
+        draw: makes a structure of chains and pLDDT.
+    """
     random = np.random.default_rng(7)
     if hostile:
         # Every one has its own sequence, so that none is a duplicate of another.
@@ -138,10 +171,17 @@ def make_results(folder: Path, *, rehearsal: bool = True, fasta: str = FASTA, ho
     folder.mkdir(parents=True, exist_ok=True)
     source, results = folder / "proteins.fasta", folder / "results"
     source.write_text(fasta, encoding="utf-8")
-    config = load_config({"input": str(source), "results": str(results)})
+    config = load_config({"input": str(source), "results": str(results), "gpu": {"classes": ["ada_24"]}})
+    write_atomically(results / "config.yaml", yaml.safe_dump(config.model_dump(mode="json")).encode())
     # Nothing here is looked up by a recipe: every name will do.
     recipes = Recipes(fold=NAME, complex_fold=NAME, msa=NAME, paired_msa=NAME, rehearsal=rehearsal)
-    make_plan(config, results / "plan", name=lambda targets: recipes)
+    draft, _ = quoted_draft(
+        config,
+        results / "plan",
+        lambda _: draft_plan(config, name=lambda targets: recipes),
+        lambda line: None,
+    )
+    write_plan(results / "plan", draft)
     known = results / "known.pdb"
     # Longer than the model, so that it can be seen beside it.
     longer = UBQ + "A" * 30
@@ -158,16 +198,52 @@ def make_results(folder: Path, *, rehearsal: bool = True, fasta: str = FASTA, ho
         )
         packed = results / "predictions" / f"{planned.batch}.tar.zst"
         packed.parent.mkdir(exist_ok=True)
-        packed.write_bytes(_archive(request, random))
+        packed.write_bytes(_archive(request, random, models, draw))
+        _record(results, planned.batch, request)
         table = results / "tables" / f"{planned.batch}.parquet"
         collect_batch(packed, path, results / "structures", table, {"ubiquitin": str(known)})
         tables.append(table)
     merge_tables(tables, results / "plan" / "targets.tsv", results / "metrics.tsv", results / "failures.tsv")
-    write_provenance(results / "provenance.json", config, {"engine": "alphafold2", "blocks": 2})
+    write_bill(results)
+    write_provenance(results / "provenance.json", config, _made_with(rehearsal, hostile))
     return results
 
 
-def _archive(request: FoldRequest, random: np.random.Generator) -> bytes:
+def _record(results: Path, batch: str, request: FoldRequest) -> None:
+    """What the executor and Snakemake write down about a job."""
+    seconds = sum(target.length for target in request.targets) / 7 + 40
+    record = ExecutionRecord(
+        executor="invented",
+        gpu="ada_24",
+        dollars_per_second=0.0002,
+        start_seconds=12,
+        billed_seconds=seconds,
+        idle_seconds=5,
+        attempts=2,
+    )
+    write_atomically(results / "executions" / f"{batch}.json", record.model_dump_json().encode())
+    head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    for name, wall, cpu in (
+        (f"predict/{batch}", seconds + 20, "NA"),
+        ("plan", 3.5, "3.10"),
+        (f"msa/{batch}", 90, "170"),
+    ):
+        row = f"{wall}\t0:01:00\t412.5\t-\t-\t-\t0\t0\t99.0\t{cpu}\n"
+        write_atomically(results / "benchmarks" / f"{name}.tsv", (head + row).encode())
+
+
+def _made_with(rehearsal: bool, hostile: bool) -> dict[str, Any]:
+    """A recipe as the plan writes it."""
+    digest = {"name": "uniref90.fasta", "size": 855592, "ends_sha256": "a38714340b1a14d8fe052bfa53054b4d"}
+    name = "uniref90<script>window.hacked=10</script>" if hostile else "uniref90"
+    weights: dict[str, Any] = {"model_1_ptm": {"sha256": "f" * 64}}
+    msa = {"tool": "jackhmmer", "databases": [{"name": name, "files": [digest]}]}
+    engine = {"engine": "alphafold2", "version": "2.3.20", "settings": SETTINGS}
+    engine["weights"] = {"rehearsal": True, "blocks": 2} if rehearsal else weights
+    return {"fold": {"msa": msa, "engine": engine}, "complex_fold": {}, "msa": msa}
+
+
+def _archive(request: FoldRequest, random: np.random.Generator, models: int, draw: Draw) -> bytes:
     files, outcomes = {}, []
     for target in request.targets:
         who = {"id": target.id, "key": target.key, "result_key": target.result_key}
@@ -185,7 +261,7 @@ def _archive(request: FoldRequest, random: np.random.Generator) -> bytes:
             request,
             target,
             TargetMsas(chains=chains),
-            predictions=predictions(target, random),
+            predictions=predictions(target, random, models, draw),
             relaxation=Relaxation(),
             seconds={"features": 0.41, "predict": 7.9, "relax": 2.25},
             software="alphafold2 2.3.20",

@@ -1,0 +1,120 @@
+"""A results folder of thousands of targets: a run of some hundred, whose files stand for those of all.
+
+`python -m tests.browser.make_many <folder> <targets> [distinct]` writes one to look at.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import gemmi
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.browser.make_results import make_results
+
+AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
+#: Heavy atoms of the side chains; where they are is invented.
+_SIDE_CHAINS = {
+    "A": "CB", "C": "CB SG", "D": "CB CG OD1 OD2", "E": "CB CG CD OE1 OE2", "F": "CB CG CD1 CD2 CE1 CE2 CZ",
+    "G": "", "H": "CB CG CD2 CE1 ND1 NE2", "I": "CB CG1 CG2 CD1", "K": "CB CG CD CE NZ", "L": "CB CG CD1 CD2",
+    "M": "CB CG CE SD", "N": "CB CG ND2 OD1", "P": "CB CG CD", "Q": "CB CG CD NE2 OE1",
+    "R": "CB CG CD CZ NE NH1 NH2", "S": "CB OG", "T": "CB CG2 OG1", "V": "CB CG1 CG2",
+    "W": "CB CG CD1 CD2 CE2 CE3 CZ2 CZ3 CH2 NE1", "Y": "CB CG CD1 CD2 CE1 CE2 CZ OH",
+}  # fmt: skip
+
+
+def proteins(count: int, shortest: int, longest: int) -> str:
+    """FASTA of random sequences, of lengths that are evenly spread."""
+    random = np.random.default_rng(11)
+    lengths = np.linspace(shortest, longest, count).round().astype(int)
+    records = (
+        f">d{number:04} random sequence of {length} residues OS=None\n"
+        + "".join(random.choice(list(AMINO_ACIDS), length))
+        for number, length in enumerate(lengths)
+    )
+    return "\n".join(records) + "\n"
+
+
+def heavy_atoms(chains: list[str], plddt: NDArray[np.float64]) -> str:
+    """Random walks with all heavy atoms, as PDB text: as many coordinates as a protein's, as hard to pack."""
+    random = np.random.default_rng(len(plddt) * 1000 + round(float(plddt[0] * 10)))
+    lines, serial, residue = [], 0, 0
+    for number, chain in enumerate(chains):
+        place = random.normal(0, 1, 3)
+        for index, letter in enumerate(chain):
+            step = random.normal(0, 1, 3)
+            place = place * 0.999 + 3.8 * step / np.linalg.norm(step)
+            names = ["N", "CA", "C", *_SIDE_CHAINS[letter].split(), "O"]
+            for atom, where in zip(names, place + random.normal(0, 1.2, (len(names), 3)), strict=True):
+                serial += 1
+                name = gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA)
+                x, y, z = np.clip(where, -900, 9000)
+                lines.append(
+                    f"ATOM  {serial:5d}  {atom:<3} {name} {chr(65 + number)}{index + 1:4d}    "
+                    f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00{plddt[residue]:6.2f}          {atom[0]:>2}  "
+                )
+            residue += 1
+        lines.append("TER")
+    return "\n".join([*lines, "END", ""])
+
+
+def make_many(folder: Path, targets: int, distinct: int, shortest: int = 150, longest: int = 650) -> Path:
+    """Write `folder/results` with `targets` targets of 5 models: `distinct` different ones under many names.
+
+    Files of targets that are alike are hard links, so that the folder stays small.
+    """
+    results = make_results(
+        folder, fasta=proteins(distinct, shortest, longest), models=5, draw=heavy_atoms, rehearsal=True
+    )
+    _repeat(results, targets, distinct)
+    return results
+
+
+def _repeat(results: Path, targets: int, distinct: int) -> None:
+    random = np.random.default_rng(3)
+    names = [f"t{number:05}" for number in range(targets)]
+    sources = [f"d{number % distinct:04}" for number in range(targets)]
+    scatter = random.normal(0, 9, targets)
+
+    def vary(row: Mapping[str, str], number: int) -> dict[str, str]:
+        """Plots of thousands of equal points would be drawn too easily."""
+        if not row.get("mean_plddt"):
+            return dict(row)
+        plddt = float(np.clip(float(row["mean_plddt"]) + scatter[number], 20, 98))
+        return {**row, "mean_plddt": f"{plddt:.3f}", "msa_depth": str(int(10 ** random.uniform(0.3, 4)))}
+
+    _multiply(results / "plan" / "targets.tsv", names, sources, lambda row, _: dict(row))
+    _multiply(results / "metrics.tsv", names, sources, vary)
+    _multiply(results / "bill.tsv", names, sources, lambda row, _: dict(row))
+    for name, source in zip(names, sources, strict=True):
+        place = results / "structures" / name
+        place.mkdir()
+        for path in os.scandir(results / "structures" / source):
+            os.link(path.path, place / path.name)
+
+
+def _multiply(
+    path: Path, names: list[str], sources: list[str], vary: Callable[[Mapping[str, str], int], dict[str, str]]
+) -> None:
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream, delimiter="\t")
+        columns, rows = list(reader.fieldnames or []), list(reader)
+    found = {row["id"]: row for row in rows}
+    others = [row for row in rows if not row["id"]]  # of the bill: batches
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(others)
+        writer.writerows(
+            {**vary(found[source], number), "id": name}
+            for number, (name, source) in enumerate(zip(names, sources, strict=True))
+        )
+
+
+if __name__ == "__main__":
+    print(make_many(Path(sys.argv[1]), int(sys.argv[2]), int((*sys.argv[3:], 20)[0])))
