@@ -276,12 +276,19 @@ def _report(options: argparse.Namespace) -> None:
     from snakefold.collect import merge_tables
     from snakefold.cost.timings import write_timings
     from snakefold.errors import SnakefoldError
+    from snakefold.exports import target_dollars, write_exports
     from snakefold.plan.files import read_rows
     from snakefold.quote import write_bill
 
     results: Path | None = options.results or options.given
     if results is None:
         raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
+    # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
+    for name, write in (("timings.tsv", write_timings), ("bill.tsv", write_bill)):
+        try:
+            write(results)
+        except SnakefoldError as error:  # no reason to go without a report
+            _log(f"{name}: {error}")
     # A table of an earlier plan's batch may be there still; one of a batch whose jobs failed is not.
     tables = [results / "tables" / f"{row.batch}.parquet" for row in read_rows(results / "plan")]
     done, failed, refused = merge_tables(
@@ -289,13 +296,9 @@ def _report(options: argparse.Namespace) -> None:
         results / "plan" / "targets.tsv",
         results / "metrics.tsv",
         results / "failures.tsv",
+        target_dollars(results, _log),
     )
-    # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
-    for name, write in (("timings.tsv", write_timings), ("bill.tsv", write_bill)):
-        try:
-            write(results)
-        except SnakefoldError as error:  # no reason to go without a report
-            _log(f"{name}: {error}")
+    write_exports(results, _log)
     _log(f"{done} structures, {failed} failed, {refused} refused")
     _log(str(report.build(results, options.compare)))
 
