@@ -21,7 +21,7 @@ from snakefold.errors import SnakefoldError
 _BLOCK = 1 << 20
 _ATTEMPTS = 5
 #: The disk, the quota or the file system's limit: waiting does not help.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 #: Called with bytes so far and bytes in all (None if the server does not say).
 Progress = Callable[[int, int | None], None]
@@ -91,7 +91,7 @@ def download(
             _receive(url, part, remote, progress, timeout)
             break
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in _FULL:
+            if isinstance(error, OSError) and error.errno in FULL_DISK:
                 raise DownloadError(
                     f"{part}: no room for more than {_size(part)} bytes ({error.strerror}). Make room and "
                     "run the command again to go on."

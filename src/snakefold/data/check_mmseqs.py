@@ -1,8 +1,8 @@
 """Whether an MMseqs2 database and its index fit together.
 
 A database `db` is `db` (or `db.0`, `db.1` …: records, each closed by a zero byte), `db.index` (key, offset,
-length), `db.dbtype` (four bytes) and `db_h`, its headers. An index `db.idx` is a database itself: record 6 is a
-copy of `db`'s records and record 19 one of `db_h`'s (PrefilteringIndexReader of MMseqs2).
+length), `db.dbtype` (four bytes) and `db_h`, its headers. An index `db.idx` is a database itself: record 6 is
+a copy of `db`'s records and record 19 one of `db_h`'s (PrefilteringIndexReader of MMseqs2).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _database(prefix: Path, *, headers: bool) -> Iterator[str]:
     if headers:
         beside = _suffixed(prefix, "_h")
         yield from _database(beside, headers=False)
-        yield from _as_many(parts[1], _suffixed(beside, ".index"))
+        yield from _headed(parts[1], _suffixed(beside, ".index"))
 
 
 def _records(index: Path, size: int, kind: int) -> Iterator[str]:
@@ -85,15 +85,18 @@ def _records(index: Path, size: int, kind: int) -> Iterator[str]:
         yield f"{index.name} names bytes up to {end:,}, its data have {size:,}: index of another database"
 
 
-def _as_many(index: Path, headers: Path) -> Iterator[str]:
-    """The same number of records in both; large files are counted only where they end alike."""
+def _headed(index: Path, headers: Path) -> Iterator[str]:
+    """Every record has a header. Headers may be more: representatives share those of all members."""
     if not headers.is_file():
         return
-    (own, whole), (other, whole_too) = lines_of(index), lines_of(headers)
-    if whole and whole_too and len(own) != len(other):
-        yield f"{index.name} has {len(own):,} records, {headers.name} {len(other):,}: not of one database"
-    elif own and other and own[-1].split(b"\t")[0] != other[-1].split(b"\t")[0]:
-        yield f"{index.name} and {headers.name} end with different keys: not of one database"
+    (records, whole), (headed, all_headers) = lines_of(index), lines_of(headers)
+    if not (whole and all_headers):
+        return
+    lost = {line.split(b"\t")[0] for line in records} - {line.split(b"\t")[0] for line in headed}
+    if lost:
+        key = min(lost, key=int).decode()
+        lacking = f"{len(lost):,} records without one in {headers.name}, first {key}"
+        yield f"{index.name} has {lacking}: not of one database"
 
 
 def _index(prefix: Path) -> Iterator[str]:

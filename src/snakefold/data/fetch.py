@@ -18,7 +18,7 @@ from snakefold.data import checksums, mmseqs, pdb, record, space, unpack
 from snakefold.data.catalogue import Entry, Source, mirrored
 from snakefold.data.checksums import Published
 from snakefold.data.progress import Reporter
-from snakefold.download import DownloadError, Expected, download
+from snakefold.download import FULL_DISK, DownloadError, Expected, download
 from snakefold.errors import ConfigError, SnakefoldError
 
 _NO_INDEX_YET = "createindex takes hours and as much memory as it can get; searches run without an index too."
@@ -93,11 +93,25 @@ def fetch(root: Path, wanted: Sequence[Entry], options: Options, reporter: Repor
         space.check(root, space.needs(absent, options.mirror, index=options.index))
     with _alone(root):
         for entry in missing:
-            if entry.state != "there":
-                _Fetch(entry, options, reporter).run()
-            if _lacks_index(entry, options):
-                _index(entry, options, reporter)
+            with _full_disk_named(entry):
+                if entry.state != "there":
+                    _Fetch(entry, options, reporter).run()
+                if _lacks_index(entry, options):
+                    _index(entry, options, reporter)
     return missing
+
+
+@contextmanager
+def _full_disk_named(entry: Entry) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        raise space.NoRoomError(
+            f"{entry.staging}: no room to unpack {entry.database.name} ({error.strerror}). Make room and run "
+            "the command again to go on."
+        ) from error
 
 
 def _lacks_index(entry: Entry, options: Options) -> bool:

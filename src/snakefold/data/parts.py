@@ -15,6 +15,7 @@ from snakefold.msa.databases import Database
 #: Bytes of a FASTA database, records of an indexed one.
 BYTES = 8 << 20
 RECORDS = 200
+_HEADERS = 200_000
 _SHORTEST, _LONGEST = 60, 400
 _RESIDUES = re.compile(r"[ACDEFGHIKLMNPQRSTVWY]+")
 
@@ -57,15 +58,18 @@ def _fasta(database: Database, work: Path, _log: Log) -> Part:
 
 def _mmseqs(database: Database, work: Path, log: Log) -> Part:
     """A shorter index to the same data."""
-    prefix = work / database.name
-    for suffix in ("", "_h"):
-        whole, part = (path.with_name(f"{path.name}{suffix}") for path in (database.path.resolve(), prefix))
-        for data in (whole, *whole.parent.glob(f"{whole.name}.[0-9]*")):
+    whole, prefix = database.path.resolve(), work / database.name
+    records = _by_key(_first_lines(whole.with_name(f"{whole.name}.index"), RECORDS))
+    # Representatives share the headers of their clusters' members, of which there are more.
+    headers = _by_key(_first_lines(whole.with_name(f"{whole.name}_h.index"), _HEADERS))
+    both = [key for key in records if key in headers]
+    for suffix, lines in (("", records), ("_h", headers)):
+        source, part = (path.with_name(f"{path.name}{suffix}") for path in (whole, prefix))
+        for data in (source, *source.parent.glob(f"{source.name}.[0-9]*")):
             if data.is_file():
-                part.with_name(part.name + data.name.removeprefix(whole.name)).symlink_to(data)
-        part.with_name(f"{part.name}.dbtype").symlink_to(whole.with_name(f"{whole.name}.dbtype"))
-        lines = _first_lines(whole.with_name(f"{whole.name}.index"))
-        part.with_name(f"{part.name}.index").write_bytes(b"".join(lines))
+                part.with_name(part.name + data.name.removeprefix(source.name)).symlink_to(data)
+        part.with_name(f"{part.name}.dbtype").symlink_to(source.with_name(f"{source.name}.dbtype"))
+        part.with_name(f"{part.name}.index").write_bytes(b"".join(lines[key] for key in both))
     fasta = work / f"{database.name}.part.fasta"
     programs.run([programs.find("mmseqs"), "convert2fasta", prefix, fasta], work, log)
     part_database = replace(database, path=prefix, files=(), limit=None, pairing=False)
@@ -108,9 +112,13 @@ def _own_rows(alignments: bytes) -> Iterator[bytes]:
                 break
 
 
-def _first_lines(path: Path) -> list[bytes]:
+def _first_lines(path: Path, count: int = RECORDS) -> list[bytes]:
     with path.open("rb") as stream:
-        return [line for _, line in zip(range(RECORDS), stream, strict=False)]
+        return [line for _, line in zip(range(count), stream, strict=False)]
+
+
+def _by_key(lines: list[bytes]) -> dict[bytes, bytes]:
+    return {line.partition(b"\t")[0]: line for line in lines}
 
 
 def _choose(path: Path, database: Database) -> tuple[str, str]:

@@ -20,10 +20,14 @@ class NoRoomError(SnakefoldError):
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that one database takes: downloaded, unpacked, of its index; `there` are already on the disk."""
+    """Bytes that one database takes.
+
+    `download` travel, `archive` of them lie on the disk until they are unpacked, `there` lie on it already.
+    """
 
     entry: Entry
     download: int
+    archive: int
     unpacked: int
     index: int
     there: int
@@ -46,7 +50,7 @@ def peak(listed: Sequence[Need]) -> int:
     kept, most = 0, 0
     for need in listed:
         # While it is made, an index lies beside temporary files of about half its size.
-        during = max(need.download + need.unpacked, need.kept + need.index // 2) - need.there
+        during = max(need.archive + need.unpacked, need.kept + need.index // 2) - need.there
         most = max(most, kept + during)
         kept += need.kept - need.there
     return max(most, kept)
@@ -85,8 +89,9 @@ def _need(entry: Entry, mirror: str | None, index: bool, ask: bool) -> Need:
     assert source is not None, entry.key  # noqa: S101 - callers leave out what comes with snakefold
     listed, unpacked = int(source.download * _GB), int(entry.database.gigabytes * _GB)
     download = listed
-    # The list of PDB entries says nothing of their size.
-    if ask and source.prepare != "entries":
+    # The PDB's entries are unpacked as they arrive, and the list of them says nothing of their size.
+    entries = source.prepare == "entries"
+    if ask and not entries:
         sizes = [remote_bytes(mirrored(url, mirror)) for url in source.urls]
         known = [size for size in sizes if size is not None]
         if len(known) == len(sizes):
@@ -94,4 +99,5 @@ def _need(entry: Entry, mirror: str | None, index: bool, ask: bool) -> Need:
             unpacked = int(unpacked * download / listed) if listed else download
     there = sum(path.stat().st_size for path in entry.staging.rglob("*") if path.is_file())
     wanted = source.index if index and entry.database.format == "mmseqs" else 0
-    return Need(entry, download, unpacked, int(wanted * _GB), min(there, download + unpacked))
+    archive = 0 if entries else download
+    return Need(entry, download, archive, unpacked, int(wanted * _GB), min(there, archive + unpacked))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import shutil
 import tarfile
@@ -105,7 +106,9 @@ def opened(path: Path, progress: Progress | None = None) -> Iterator[BinaryIO]:
     with path.open("rb") as raw:
         start = raw.read(4)
         raw.seek(0)
-        source: Any = _Counted(raw, path.stat().st_size, progress) if progress else raw
+        source: Any = raw
+        if progress:
+            source = io.BufferedReader(_Counted(raw, path.stat().st_size, progress), _BLOCK)
         if start.startswith(_GZIP):
             with gzip.GzipFile(fileobj=source) as stream:
                 yield cast("BinaryIO", stream)
@@ -118,16 +121,20 @@ def opened(path: Path, progress: Progress | None = None) -> Iterator[BinaryIO]:
             yield source
 
 
-class _Counted:
+class _Counted(io.RawIOBase):
     """A file that says how far it was read."""
 
     def __init__(self, raw: BinaryIO, size: int, progress: Progress) -> None:
+        super().__init__()
         self._raw, self._size, self._progress = raw, size, progress
 
-    def read(self, size: int = -1) -> bytes:
-        block = self._raw.read(size)
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = cast("io.BufferedReader", self._raw).readinto(buffer)
         self._progress(self._raw.tell(), self._size)
-        return block
+        return count
 
 
 def _place(content: IO[bytes], path: Path, size: int) -> str:
