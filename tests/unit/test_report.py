@@ -8,7 +8,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,16 +18,11 @@ from snakefold.report import build
 from snakefold.report.coverage import MAX_COLUMNS, MAX_ROWS, coverage
 from snakefold.report.embed import packed, script_call, script_json
 from snakefold.report.run import MAX_SHOWN, description, read_run
-from snakefold.report.target import MAX_PAE, _pae_picture, target_data
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_results(tmp_path_factory.mktemp("run"))
-
-
-def unpacked(text: str, *shape: int) -> np.ndarray:
-    return np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint8).reshape(shape)
 
 
 @given(st.recursive(st.text() | st.integers() | st.booleans() | st.none(), st.lists, max_leaves=8))
@@ -61,6 +55,7 @@ def test_coverage_of_one_chain() -> None:
         [100, 100, 100, 100],
     ]
     assert (found.depth, found.step, found.counts) == (4, 1, [4, 4, 2, 2])
+    assert found.identities == [1, 0, 0, 0, 0, 1, 0, 1, 0, 1]
 
 
 def test_coverage_of_chains_one_after_another() -> None:
@@ -105,39 +100,6 @@ def test_coverage_is_bounded() -> None:
 def test_coverage_survives_any_text(text: str) -> None:
     found = coverage(text, ["ACD", "CC"])
     assert found is None or found.identity.shape[1] == 5
-
-
-def test_large_pae_is_averaged_over_blocks() -> None:
-    size = 2 * MAX_PAE - 1
-    matrix = np.add.outer(np.arange(size) % 100, np.arange(size) % 50).astype(np.uint8)
-    shown = _pae_picture(matrix)
-    assert shown is not None
-    assert (shown["size"], shown["step"]) == (MAX_PAE, 2)
-    picture = unpacked(shown["data"], MAX_PAE, MAX_PAE)
-    assert picture[3, 5] == np.rint(matrix[6:8, 10:12].mean())
-    assert picture[-1, -1] == matrix[-1, -1]
-
-
-def test_target_data_is_what_the_files_say(results: Path) -> None:
-    folder = results / "structures" / "crambin_gb1"
-    data = target_data(folder, "../structures/crambin_gb1")
-    assert data["sequence"] == CRN + GB1
-    assert data["rehearsal"] is True
-    for rank, model in enumerate(data["models"]):
-        text = gzip.decompress(base64.b64decode(model["structure"]))
-        assert text == (folder / f"ranked_{rank}.cif").read_bytes()
-        with np.load(folder / "pae.npz") as archive:
-            assert np.array_equal(unpacked(model["pae"]["data"], 102, 102), archive[f"rank_{rank}"])
-    assert {item["name"]: item["bytes"] for item in data["files"]} == {
-        path.name: path.stat().st_size for path in folder.iterdir()
-    }
-
-
-def test_a_damaged_target_is_named(results: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(results / "structures" / "crambin", tmp_path / "crambin")
-    (folder / "confidence.json").write_text("{}")
-    with pytest.raises(SnakefoldError, match=r"crambin/confidence\.json: not as expected"):
-        target_data(folder, "x")
 
 
 def test_run_tells_failed_from_refused(results: Path) -> None:

@@ -22,9 +22,11 @@ from snakefold.report.embed import packed
 
 #: Matrices above this size are averaged over square blocks for the picture.
 MAX_PAE = 600
-#: Bits a value of a picture may take; noisier matrices get a lower quality.
+#: Bits a value of a picture may take. Noisier matrices get a lower quality; pure noise is averaged.
 _BITS = 0.5
 _QUALITIES = (90, 80, 65, 45, 20)
+#: Bytes that any picture may take.
+_LEAST = 2000
 
 Matrices = Mapping[int, NDArray[np.uint8]]
 
@@ -56,8 +58,13 @@ def picture(matrix: NDArray[np.uint8] | None) -> dict[str, Any] | None:
     if matrix is None:
         return None
     step = -(-len(matrix) // MAX_PAE)
-    drawn = _averaged(matrix, step) if step > 1 else matrix
-    image, seen = _image(drawn)
+    allowed = max(_LEAST, (len(matrix) // step) ** 2 * _BITS / 8)
+    while True:
+        drawn = _averaged(matrix, step) if step > 1 else matrix
+        image, seen = _image(drawn, allowed)
+        if len(image) <= allowed or len(drawn) <= 2:
+            break
+        step += 1
     lost = np.abs(seen.astype(np.float64) - drawn) * confidence.PAE_UNIT
     return {
         "size": len(drawn),
@@ -86,12 +93,11 @@ def _averaged(matrix: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     return np.rint(sums / np.outer(sizes, sizes)).astype(np.uint8)
 
 
-def _image(matrix: NDArray[np.uint8]) -> tuple[bytes, NDArray[np.uint8]]:
-    """The image, and the values that it decodes to."""
+def _image(matrix: NDArray[np.uint8], allowed: float) -> tuple[bytes, NDArray[np.uint8]]:
+    """The best image of at most `allowed` bytes (else the smallest), and the values that it decodes to."""
     from PIL import Image
 
     source = Image.fromarray(matrix).convert("RGB")
-    allowed = max(2000.0, matrix.size * _BITS / 8)
     for quality in _QUALITIES:
         buffer = io.BytesIO()
         source.save(buffer, "WEBP", quality=quality, method=2)

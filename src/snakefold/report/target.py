@@ -36,7 +36,7 @@ _FILES = (
 
 @dataclass(frozen=True)
 class Target:
-    """A finished target, read from `results/structures/<id>`; models in rank order, where files have them."""
+    """A finished target, read from `results/structures/<id>`; models in rank order, in their own frames."""
 
     folder: Path
     confidence: Confidence

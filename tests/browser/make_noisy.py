@@ -1,0 +1,130 @@
+"""A target as hard to compress as a real one: 400 residues of all kinds, five models, rough PAE and pLDDT.
+
+`python -m tests.browser.make_noisy <folder>` writes one to look at. Bonds point in random directions, which
+no real chain does; the PAE has noise of every scale and is harder to compress than that of a real prediction:
+5.3 bits a value by zlib, where one of 372 residues (AURKA with TPX2, mean PAE 5.3 Å as here) takes 4.9.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snakefold.confidence import pae_archive
+from snakefold.contracts import Confidence, ModelScores
+
+LENGTH, MODELS = 400, 5
+LETTERS = "ARNDCQEGHILKMFPSTWYV"
+
+
+def residue_atoms() -> dict[str, list[str]]:
+    """Heavy atoms of every kind of residue, backbone first."""
+    from alphafold.common import residue_constants
+
+    backbone = ["N", "CA", "C", "O"]
+    return {
+        name: backbone + [atom for atom in atoms if atom not in backbone]
+        for name, atoms in residue_constants.residue_atoms.items()
+    }
+
+
+def rough_pae(length: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """PAE in Å of two domains, [length, length]: rows and columns of their own, waves, and grain."""
+    domain = np.arange(length) * 6 // (5 * length)
+    apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    base = 1 + 0.12 * np.sqrt(apart) + 10.0 * (domain[:, None] != domain)
+    rows = np.exp(0.3 * _smooth(random.normal(size=length)))
+    columns = np.exp(0.06 * random.normal(size=length))
+    waves = np.exp(0.1 * _smooth(random.normal(size=(length, length))))
+    grain = 1 + 0.04 * random.normal(size=(length, length))
+    return np.clip(base * rows[:, None] * columns * waves * grain, 0.25, 31.75)
+
+
+def _smooth(noise: NDArray[np.float64]) -> NDArray[np.float64]:
+    for axis in range(noise.ndim):
+        noise = np.sum([np.roll(noise, shift, axis) for shift in range(-2, 3)], axis=0) / np.sqrt(5)
+    return noise
+
+
+def rough_pdb(sequence: str, plddt: NDArray[np.float64], random: np.random.Generator) -> str:
+    """All heavy atoms of a chain that fills a ball, as PDB text; bonds of 1.5 Å point anywhere."""
+    import gemmi
+
+    kinds = residue_atoms()
+    lines, serial, end = [], 0, np.zeros(3)
+    for place, letter in enumerate(sequence):
+        name = gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA)
+        points: list[NDArray[np.float64]] = []
+        for number, atom in enumerate(kinds[name]):
+            before = (
+                end if number == 0 else points[max(0, number - 1 - int(number > 3 and random.random() < 0.3))]
+            )
+            step = random.normal(size=3) - (0.02 * before if number < 3 else 0)
+            points.append(before + 1.5 * step / np.linalg.norm(step))
+            serial += 1
+            x, y, z = points[-1]
+            lines.append(
+                f"ATOM  {serial:5d}  {atom:<3} {name} A{place + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
+                f"  1.00{plddt[place]:6.2f}          {atom[0]:>2}  "
+            )
+        end = points[2]
+    return "\n".join([*lines, "TER", "END", ""])
+
+
+def alignment(query: str, rows: int, random: np.random.Generator) -> str:
+    """An A3M of rows with gaps of their own."""
+    letters = np.array(list(query))
+    lines = [f">query\n{query}"]
+    for row in range(rows):
+        text = np.where(random.random(len(query)) < 0.6, random.choice(list(LETTERS), len(query)), letters)
+        for start in random.integers(0, len(query), 4):
+            text[start : start + random.integers(1, 40)] = "-"
+        lines.append(f">row{row}\n{''.join(text)}")
+    return "\n".join([*lines, ""])
+
+
+def make_noisy(folder: Path) -> Path:
+    """Write the folder of such a target, and return it."""
+    random = np.random.default_rng(3)
+    sequence = "".join(random.choice(list(LETTERS), LENGTH))
+    folder.mkdir(parents=True)
+    models, matrices = [], []
+    for rank in range(MODELS):
+        plddt = np.clip(random.normal(80, 15, LENGTH), 20, 98.9).round(2)
+        (folder / f"ranked_{rank}.pdb").write_text(rough_pdb(sequence, plddt, random))
+        (folder / f"ranked_{rank}.cif").write_text("data_x\n")
+        matrices.append(rough_pae(LENGTH, random))
+        models.append(
+            ModelScores(
+                name=f"model_{rank + 1}_ptm_pred_0",
+                plddt=plddt.tolist(),
+                mean_plddt=float(plddt.mean().round(3)),
+                ptm=0.8123,
+                ranking_confidence=float(plddt.mean().round(6)),
+                max_pae=31.75,
+                recycles=3,
+            )
+        )
+    scores = Confidence(
+        key="0" * 64, engine="alphafold2", rehearsal=True, chain_lengths=[LENGTH], models=models
+    )
+    (folder / "confidence.json").write_text(scores.model_dump_json())
+    (folder / "pae.npz").write_bytes(pae_archive(matrices))
+    (folder / "msa.a3m").write_text(alignment(sequence, 2000, random))
+    (folder / "timings.json").write_text(json.dumps({"features": 3.21, "predict": 81.2, "relax": 40.12}))
+    return folder
+
+
+def stored_bytes(folder: Path) -> NDArray[np.uint8]:
+    """The 8-bit PAE of the best model."""
+    with np.load(io.BytesIO((folder / "pae.npz").read_bytes())) as arrays:
+        return np.asarray(arrays["rank_0"])
+
+
+if __name__ == "__main__":
+    print(make_noisy(Path(sys.argv[1])))
