@@ -83,6 +83,17 @@ def test_a_cut_file_is_not_joined(tmp_path: Path, cut: int, form: str) -> None:
     assert not target.exists()
 
 
+def test_frames_and_members_one_after_the_other_are_all_read(tmp_path: Path) -> None:
+    """pzstd and bgzip write files of many."""
+    zst, gz = tmp_path / "zst", tmp_path / "gz"
+    zst.write_bytes(
+        b"".join(zstandard.ZstdCompressor().compress(FASTA[i : i + 9000]) for i in range(0, 50_000, 9000))
+    )
+    gz.write_bytes(b"".join(gzip.compress(FASTA[i : i + 9000]) for i in range(0, 50_000, 9000)))
+    join([zst, gz], tmp_path / "joined")
+    assert (tmp_path / "joined").read_bytes() == FASTA[:54_000] * 2
+
+
 def test_flipped_bytes_are_seen(tmp_path: Path) -> None:
     whole = bytearray(gzip.compress(FASTA, mtime=0))
     whole[len(whole) // 2] ^= 0xFF
@@ -101,7 +112,7 @@ def test_a_list_of_md5s_in_the_archive_is_held_against_its_files(tmp_path: Path)
     assert not (tmp_path / "wrong/empty").exists()
 
 
-@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "deep/down/evil"])
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "deep/down/evil"])
 def test_nothing_is_written_outside_the_folder(tmp_path: Path, name: str) -> None:
     archive = tmp_path / "archive"
     archive.write_bytes(tar({name: b"x"}))

@@ -113,10 +113,7 @@ def opened(path: Path, progress: Progress | None = None) -> Iterator[BinaryIO]:
             with gzip.GzipFile(fileobj=source) as stream:
                 yield cast("BinaryIO", stream)
         elif start == _ZSTD:
-            import zstandard
-
-            with zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True) as stream:
-                yield cast("BinaryIO", stream)
+            yield cast("BinaryIO", io.BufferedReader(_Zstd(source), _BLOCK))
         else:
             yield source
 
@@ -135,6 +132,42 @@ class _Counted(io.RawIOBase):
         count = cast("io.BufferedReader", self._raw).readinto(buffer)
         self._progress(self._raw.tell(), self._size)
         return count
+
+
+class _Zstd(io.RawIOBase):
+    """Decompressed zstd frames. zstandard's own reader takes a file cut within a frame for a whole one."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__()
+        self._source = source
+        self._frame: Any = None
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            block = self._source.read(1 << 17)
+            if not block:
+                if not self._frame.eof:
+                    raise EOFError("ends within a zstd frame")
+                return 0
+            self._ready = memoryview(self._decompressed(block))
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+    def _decompressed(self, block: bytes) -> bytes:
+        import zstandard
+
+        parts = []
+        while block:
+            if self._frame is None or self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            parts.append(self._frame.decompress(block))
+            block = self._frame.unused_data
+        return b"".join(parts)
 
 
 def _place(content: IO[bytes], path: Path, size: int) -> str:
