@@ -126,6 +126,26 @@ def write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, An
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
+def columns_table() -> str:
+    """docs/results.md."""
+    kinds = {str: "text", bool: "true or false", int: "whole number", float: "number"}
+    lines = [
+        "# metrics.tsv and metrics.parquet",
+        "",
+        "`results/metrics.tsv` has a row for every structure, in the order of the input; scores are of the best",
+        "model. An empty cell is a value that does not exist. `results/metrics.parquet` holds the same with types",
+        "(string, bool, int64, float64; null where empty) and, with each field, its meaning and unit. All models",
+        "and interfaces are in `structures/<id>/scores.json` (`snakefold.scores.types`). Made by",
+        "`snakefold columns > docs/results.md`.",
+        "",
+        "| column | type | unit | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, column in METRICS_COLUMNS.items():
+        lines.append(f"| `{name}` | {kinds[column.type]} | {column.unit} | {column.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
 def _write_parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet

@@ -16,11 +16,13 @@ from snakefold.cli import (
     contracts,
     db,
     deploy,
+    exports,
     plan,
     profiles,
     reuse,
     run,
     simulate,
+    status,
     steps,
     store,
     tools,
@@ -76,6 +78,8 @@ def parser() -> argparse.ArgumentParser:
     calibrate.add(commands)
     tools.add(commands)
     steps.add(commands)
+    status.add(commands)
+    exports.add(commands)
     store.add(commands)
     db.add(commands)
     reuse.add(commands)

@@ -1,0 +1,99 @@
+"""Signs of Snakemake in the folder a run was started in: whether it lives, what it runs, how it ended."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fcntl
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+#: A log that still grows is a sign of life where no lock is held (plain snakemake, or another machine).
+_QUIET_SECONDS = 120.0
+_ENDED = ("Complete log", "Nothing to be done")
+_FAILED = re.compile(r"^(?:Error in rule |Error in group |RuleException|WorkflowError)", re.MULTILINE)
+_RULE = re.compile(r"^Error in rule (\w+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What Snakemake's own files say.
+
+    Attributes:
+        alive: it runs now.
+        started: when the last run started, seconds since 1970; None if none has.
+        ended: the last run came to its end, well or badly; false for one that was killed.
+        errors: rules of jobs that failed in the last run, once a failed attempt.
+        unfinished: outputs of jobs that are (or, if it is dead, were) running, as absolute paths.
+    """
+
+    alive: bool = False
+    started: float | None = None
+    ended: bool = False
+    errors: tuple[str, ...] = ()
+    unfinished: frozenset[Path] = frozenset()
+
+
+def read_run_folder(results: Path) -> RunFolder:
+    """Look in the folder that holds the results, and in the current one: a run is started in one of them."""
+    for folder in dict.fromkeys((results.resolve().parent, Path.cwd())):
+        if (folder / ".snakemake" / "log").is_dir():
+            return _read(folder)
+    return RunFolder()
+
+
+def _read(folder: Path) -> RunFolder:
+    logs = sorted((folder / ".snakemake" / "log").glob("*.snakemake.log"))
+    if not logs:
+        return RunFolder()
+    text = logs[-1].read_text(encoding="utf-8", errors="replace")
+    ended = any(mark in text for mark in _ENDED)
+    held = _lock_is_held(folder / ".snakefold" / "run.lock")
+    quiet = time.time() - logs[-1].stat().st_mtime > _QUIET_SECONDS
+    locked = any((folder / ".snakemake" / "locks").glob("*.lock"))
+    return RunFolder(
+        alive=not ended and (held if held is not None else locked or not quiet),
+        started=_started(logs[-1]),
+        ended=ended,
+        errors=tuple(_RULE.findall(text)) or ("snakemake",) * bool(_FAILED.search(text)),
+        unfinished=frozenset(_unfinished(folder)),
+    )
+
+
+def _lock_is_held(path: Path) -> bool | None:
+    """Whether `snakefold run` holds its lock; None if it never did here."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _started(log: Path) -> float | None:
+    stamp = log.name.split(".")[0]
+    try:
+        return time.mktime(time.strptime(stamp, "%Y-%m-%dT%H%M%S"))
+    except ValueError:
+        return None
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    """Snakemake notes each output of a running job in a file named by its path in base64; long ones in parts."""
+    root, found = folder / ".snakemake" / "incomplete", []
+    for path in root.rglob("*"):
+        if path.is_file():
+            name = "".join(part.removeprefix("@") for part in path.relative_to(root).parts)
+            try:
+                found.append((folder / base64.urlsafe_b64decode(name).decode()).resolve())
+            except (binascii.Error, UnicodeDecodeError, OSError):
+                continue
+    return found
