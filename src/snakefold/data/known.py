@@ -104,7 +104,9 @@ def _hhsearch(part: Part, work: Path, log: Log) -> str:
     query, report = work / "query.fasta", work / "hits.hhr"
     query.write_text(f">query\n{part.sequence}\n")
     program = programs.find("hhsearch")
-    programs.run([program, "-i", query, "-o", report, "-d", part.database.path, "-cpu", "2"], work, log)
+    programs.run(
+        [program, "-i", query, "-o", report, "-d", part.database.path.resolve(), "-cpu", "2"], work, log
+    )
     best = re.search(r"^Probab=([\d.]+)", report.read_text(), re.MULTILINE)
     if best is None or float(best[1]) < _SURE:
         raise _missed("hhsearch", part)
@@ -116,7 +118,7 @@ def _hmmsearch(part: Part, work: Path, log: Log) -> str:
     query.write_text(f"# STOCKHOLM 1.0\nquery {part.sequence}\n//\n")
     programs.run([programs.find("hmmbuild"), "--amino", profile, query], work, log)
     program = programs.find("hmmsearch")
-    programs.run([program, "--noali", "--tblout", table, profile, part.database.path], work, log)
+    programs.run([program, "--noali", "--tblout", table, profile, part.database.path.resolve()], work, log)
     for line in table.read_text().splitlines():
         name, _, _, _, evalue, *_ = [*line.split(), *[""] * 5]
         if name == part.name:
