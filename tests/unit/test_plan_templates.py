@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import tempfile
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planning import table
 from sequence_files import CRN, UBQ, write
 
 from snakefold.config import load_config
@@ -40,11 +40,6 @@ def plan(folder: Path, store: Store | None, recipes: Recipes = RECIPES, **msa: A
     return make_plan(config, folder / "plan", name=lambda _: recipes, store=store)
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t"))
-
-
 def fill(store: Store, has: Mapping[str, set[str]]) -> None:
     for chain, parts in has.items():
         for part in parts:
@@ -65,7 +60,7 @@ def test_chunks_hold_exactly_what_the_store_lacks(has: dict[str, set[str]]) -> N
         fill(store, has)
         made = plan(folder, store)
         lacks = {chain: {"msa", "templates"} - parts for chain, parts in has.items() if len(parts) < 2}
-        listed = {row["key"]: row for row in rows(folder / "plan" / "chains.tsv")}
+        listed = {row["key"]: row for row in table(folder / "plan" / "chains.tsv")}
         assert {key: set(row["missing"].split(",")) for key, row in listed.items()} == {
             sequence_key([chain]): parts for chain, parts in lacks.items()
         }
@@ -95,7 +90,7 @@ def test_templates_alone_are_cheap_and_said_to_be_missing(tmp_path: Path) -> Non
     made = plan(tmp_path, store)
     cheap, dear = (sum(chunk.cpu_seconds for chunk in each.chunks) for each in (made, whole))
     assert 0 < cheap < dear / 100
-    reasons = {row["id"]: row["reason"] for row in rows(tmp_path / "plan" / "targets.tsv")}
+    reasons = {row["id"]: row["reason"] for row in table(tmp_path / "plan" / "targets.tsv")}
     assert all(reason.endswith("its templates are to be searched") for reason in reasons.values())
     # Whoever predicts waits for the chunk that searches them.
     for path in (tmp_path / "plan" / "batches").iterdir():
