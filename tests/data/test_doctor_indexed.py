@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -101,12 +104,32 @@ def test_a_half_written_index_is_found(made: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An HH-suite database of four proteins, each with rows of its length: aligned as they are."""
     folder = tmp_path_factory.mktemp("hhsuite")
-    # Descendants alike enough for few clusters: each costs half a second.
-    records = {name: families.NATURAL[name] for name in families.NATURAL}
-    return hhsuite.database(
-        folder, "db", records | families.family("LYSC", 4, 1) | families.family("HBA", 4, 1)
-    )
+    (folder / "a3m").mkdir()
+    draw = random.Random(1)
+    for name, sequence in families.NATURAL.items():
+        rows = [
+            sequence,
+            *("".join(draw.choice((each,) * 4 + ("A",)) for each in sequence) for _ in range(3)),
+        ]
+        text = "".join(f">{name}{number}\n{row}\n" for number, row in enumerate(rows))
+        (folder / "a3m" / name).write_text(text)
+    context = ("-A", hhsuite.data_folder() / "cs219.lib", "-D", hhsuite.data_folder() / "context_data.lib")
+    weights = ("-x", "0.3", "-c", "4", "-f", "-I", "a3m", "-b")
+    hhm = ("-d", "db_hhm.ffdata", "-i", "db_hhm.ffindex")
+    hhmake = ("--", "hhmake", "-i", "stdin", "-o", "stdout", "-v", "0")
+    environment = {**os.environ, "HHLIB": str(hhsuite.data_folder().parent)}
+    for command in (
+        ("ffindex_build", "-s", "db_a3m.ffdata", "db_a3m.ffindex", "a3m"),
+        ("ffindex_apply", "db_a3m.ffdata", "db_a3m.ffindex", *hhm, *hhmake),
+        (hhsuite.cstranslate(), "-i", "db_a3m", "-o", "db_cs219", *context, *weights),
+    ):
+        environment = {**os.environ, "HHLIB": str(hhsuite.data_folder().parent)}
+        subprocess.run(
+            [str(word) for word in command], cwd=folder, check=True, capture_output=True, env=environment
+        )
+    return folder / "db"
 
 
 def entry(prefix: Path, folder: Path) -> Entry:
