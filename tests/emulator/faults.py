@@ -28,7 +28,7 @@ CALL_FAULTS = {
     "malformed": "takes effect and answers 200 with JSON that does not parse",
     "truncated": "takes effect and closes in the middle of the answer",
     "empty": "takes effect and answers 200 with no body",
-    "slow": "takes effect and answers `seconds` later, or as soon as `until` is set",
+    "slow": "takes effect and answers `seconds` later",
     "unknown_state": "takes effect; the status in the answer is `error` (PAUSED), a state nobody knows",
 }
 JOB_FAULTS = {
@@ -64,7 +64,7 @@ class Fault:
         times: how often the rule applies at most; None: without limit.
         job: for job faults, a test of the job's input.
         at: for endpoint faults, seconds after the start of the service.
-        until: for `slow`, what ends the wait before `seconds` are over.
+        until: for `slow` and timeouts, what ends the wait before `seconds` are over.
 
     Raises:
         ValueError: a fault that does not exist.

@@ -28,6 +28,13 @@ def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
     return run
 
 
+async def eventually(true: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Wait for what may take its time on a busy machine."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
 class Client:
     """The shortest client of one endpoint: (status, JSON or text) of every call, nothing retried."""
 

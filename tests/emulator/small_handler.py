@@ -21,7 +21,8 @@ async def handler(job: dict[str, Any]) -> Any:
         raise ValueError("the handler broke")
     if kind == "progress":
         runpod.serverless.progress_update(job, {"done": 1})
-        await asyncio.sleep(1.0)
+        while not Path(given["seen"]).exists():  # an update that comes late would take the result's place
+            await asyncio.sleep(0.05)
         return {"done": 2}
     if kind == "refresh":
         return {"refresh_worker": True, "worker": os.environ["RUNPOD_POD_ID"]}

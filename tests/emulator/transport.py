@@ -34,7 +34,7 @@ async def answer_with_fault(
         return html(fault.status)
     response = None if fault.what in _BEFORE else await answer()
     if fault.what.startswith("timeout"):
-        await asyncio.sleep(fault.seconds)
+        await _wait(fault)
         return _reset(request)
     if fault.what.startswith("reset"):
         return _reset(request)

@@ -14,9 +14,9 @@ from tests.emulator import EmulatorThread
 
 
 def session_of(service: EmulatorThread, **settings) -> Session:
-    """A session that does not wait long."""
-    settings.setdefault("patience", 3.0)
-    settings.setdefault("timeout", 5.0)
+    """A session with the emulator."""
+    settings.setdefault("patience", 30.0)
+    settings.setdefault("timeout", 30.0)
     return Session(
         **{"api_key": service.api_key, "jobs_url": service.url, "management_url": service.management_url}
         | settings

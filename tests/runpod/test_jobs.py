@@ -80,8 +80,8 @@ def test_calls_that_fail_for_the_time_being_are_repeated(call, fault):
 
 
 def test_429_is_waited_out_and_an_answer_too_late_is_asked_for_again():
-    rules = [Fault("status", call="run", times=2, status=429), Fault("timeout_after", call="status", nth=1)]
-    with running(*rules, timeout=0.5) as (service, session):
+    late = Fault("timeout_after", call="status", nth=1, seconds=6)
+    with running(Fault("status", call="run", times=2, status=429), late, timeout=3.0) as (service, session):
         assert finish(session) == {"echo": {"n": 1}}
         assert len(service.jobs) == 1
 

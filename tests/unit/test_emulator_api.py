@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from tests.emulator import API_KEY, NO_ACCESS_KEY, READ_ONLY_KEY, Scaling, Scope, State, StubWorkers
 from tests.emulator.__main__ import main
-from tests.emulator.helpers import asynchronous, on_manual_clock, running
+from tests.emulator.helpers import asynchronous, eventually, on_manual_clock, running
 
 
 @asynchronous
@@ -104,8 +104,7 @@ async def test_runsync_answers_with_the_result_or_after_its_wait():
     ):
         waiting = asyncio.ensure_future(client.call("POST", "runsync?wait=60000", json={"input": "a"}))
         short = asyncio.ensure_future(client.call("POST", "runsync?wait=1000", json={"input": "b"}))
-        while len(service.jobs) < 2:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: len(service.jobs) == 2)
         await service.advance(1)
         status, body = await short
         assert (status, body["status"]) == (200, "IN_QUEUE")
@@ -118,9 +117,10 @@ async def test_runsync_answers_with_the_result_or_after_its_wait():
 
 @asynchronous
 async def test_cancel_stops_what_runs_and_removes_what_waits():
-    cancelled = []
+    started, cancelled = [], []
 
     async def work(job):
+        started.append(job["input"])
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
@@ -132,13 +132,11 @@ async def test_cancel_stops_what_runs_and_removes_what_waits():
         client,
     ):
         first, second = await client.run("first"), await client.run("second")
-        while await client.state(first) != "IN_PROGRESS":
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
+        await eventually(lambda: started == ["first"])
+        assert await client.state(first) == "IN_PROGRESS"
         for job in (second, first):
             assert (await client.call("POST", f"cancel/{job}"))[1] == {"id": job, "status": "CANCELLED"}
-        await asyncio.sleep(0.05)
-        assert cancelled == ["first"]
+        await eventually(lambda: cancelled == ["first"])
         assert [await client.state(job) for job in (first, second)] == ["CANCELLED"] * 2
 
 

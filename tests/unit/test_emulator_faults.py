@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
+import threading
 
 import aiohttp
 import pytest
 from tests.emulator import Clock, Fault, Faults, ManualClock, Scaling, State, StubWorkers
 from tests.emulator.faults import CALL_FAULTS, read_faults
-from tests.emulator.helpers import asynchronous, running
+from tests.emulator.helpers import asynchronous, eventually, running
 
 OUTPUT = {
     "archive": base64.b64encode(b"archive" * 20).decode(),
@@ -26,10 +26,10 @@ def with_faults(*rules, seconds=30, clock=None, **kwargs):
     return running({"fold": settings}, clock=clock or ManualClock(), faults=Faults(rules, **kwargs))
 
 
-async def seen(client, method="POST", path="run"):
-    """What a plain client sees of one call."""
+async def seen(client, seconds=60.0, method="POST", path="run"):
+    """What a plain client that waits so long sees of one call."""
     try:
-        timeout = aiohttp.ClientTimeout(total=0.5)
+        timeout = aiohttp.ClientTimeout(total=seconds)
         async with client.session.request(
             method, f"{client.base}/{path}", json={"input": 1}, timeout=timeout
         ) as response:
@@ -44,8 +44,8 @@ async def seen(client, method="POST", path="run"):
     [
         (Fault("status", nth=1), aiohttp.ContentTypeError, False),
         (Fault("status_after", nth=1, status=500), aiohttp.ContentTypeError, True),
-        (Fault("timeout_before", nth=1, seconds=2), TimeoutError, False),
-        (Fault("timeout_after", nth=1, seconds=2), TimeoutError, True),
+        (Fault("timeout_before", nth=1, seconds=60, until=threading.Event()), TimeoutError, False),
+        (Fault("timeout_after", nth=1, seconds=60, until=threading.Event()), TimeoutError, True),
         (Fault("reset_before", nth=1), aiohttp.ClientOSError, False),
         (Fault("reset_after", nth=1), aiohttp.ClientOSError, True),
         (Fault("malformed", nth=1), ValueError, True),
@@ -58,15 +58,16 @@ async def seen(client, method="POST", path="run"):
 )
 @asynchronous
 async def test_every_fault_of_a_call(rule, expected, accepted):
+    if rule.until:
+        rule.until.clear()
     async with with_faults(rule) as (service, client):
-        got = await seen(client)
+        got = await seen(client, 1.0 if rule.until else 60.0)
         assert got == expected or (isinstance(got, type) and issubclass(got, expected))
         assert len(service.jobs) == accepted
+        if rule.until:
+            rule.until.set()
         assert await seen(client) == 200
-        for _ in range(100):
-            if len(service.calls) == 2:
-                break
-            await asyncio.sleep(0.05)  # the emulator lets go of a held call after its client has
+        await eventually(lambda: len(service.calls) == 2)
         assert {call.fault for call in service.calls} == {rule.what, ""}
 
 
@@ -237,14 +238,13 @@ async def test_clock_jumps_expire_what_lives_by_the_clock():
 @asynchronous
 async def test_a_real_clock_jumps_too_and_runs_faster():
     clock = Clock(speed=200)
-    async with with_faults(clock=clock) as (_, client):
+    async with with_faults(clock=clock) as (service, client):
         job = await client.run()
-        while await client.state(job) != "COMPLETED":
-            await asyncio.sleep(0.02)
-        body = (await client.status(job))[1]
-        assert 30_000 <= body["executionTime"] < 200_000
+        record = service.jobs[0]
+        await eventually(lambda: record.state.final)
+        assert record.view(clock.now())["executionTime"] >= 30_000
         clock.jump(3600)
-        await asyncio.sleep(0.05)
+        await eventually(lambda: record.deleted)
         assert await client.state(job) == "404"
         clock.jump(-7200)
         assert await client.state(await client.run()) in ("IN_QUEUE", "IN_PROGRESS")

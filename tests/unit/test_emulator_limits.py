@@ -7,7 +7,7 @@ import json
 
 import pytest
 from tests.emulator import ManualClock, Scaling, StubWorkers
-from tests.emulator.helpers import asynchronous, on_manual_clock
+from tests.emulator.helpers import asynchronous, eventually, on_manual_clock
 from tests.emulator.limits import DOCUMENTED, Limiter, TooManyRequests
 
 
@@ -73,8 +73,7 @@ async def test_results_are_kept_30_minutes_and_of_runsync_one():
     async with on_manual_clock(StubWorkers(seconds=0), scaling=Scaling()) as (service, client):
         job = await client.run()
         answer = asyncio.ensure_future(client.call("POST", "runsync", json={"input": 1}))
-        while len(service.jobs) < 2:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: len(service.jobs) == 2)
         await service.advance(0)
         sync = (await answer)[1]["id"]
         await service.advance(59)

@@ -43,8 +43,13 @@ async def by_kind(job):
 
 
 def stub_service(**kwargs) -> EmulatorThread:
+    def seconds(job) -> float:
+        return (
+            1e9 if job["input"].get("kind") == "long" else 5
+        )  # a long one is alive whenever it is looked at
+
     scaling = Scaling(start_seconds=10, queue_delay=4)
-    settings = {"workers": StubWorkers(by_kind, seconds=5), "scaling": scaling}
+    settings = {"workers": StubWorkers(by_kind, seconds=seconds), "scaling": scaling}
     return EmulatorThread({"fold": settings}, clock=Clock(speed=100), **kwargs)
 
 
@@ -60,9 +65,9 @@ def test_synchronous_client(sdk):
         sdk(service)
         endpoint = runpod.Endpoint("fold")
         job = endpoint.run({"n": 1})
-        assert job.status() in ("IN_QUEUE", "IN_PROGRESS")
         assert job.output(timeout=30) == {"echo": {"n": 1}}
         assert job.status() == "COMPLETED"
+        assert endpoint.run({"kind": "long"}).status() in ("IN_QUEUE", "IN_PROGRESS")
         assert endpoint.run_sync({"n": 2}, timeout=30) == {"echo": {"n": 2}}
         failed = endpoint.run({"kind": "error"})
         assert failed.output(timeout=30) is None
@@ -109,7 +114,7 @@ def test_asynchronous_client(sdk):
             assert await job.output(timeout=30) == {"echo": {"n": 1}}
             assert await job.status() == "COMPLETED"
             assert (await endpoint.health())["jobs"]["completed"] == 1
-            other = await endpoint.run({"n": 2})
+            other = await endpoint.run({"kind": "long"})
             assert (await other.cancel())["status"] == "CANCELLED"
             assert (await endpoint.purge_queue())["status"] == "completed"
 
@@ -156,12 +161,12 @@ def alive(process: int) -> bool:
 
 
 @pytest.mark.slow
-def test_worker_loop_returns_results_errors_exceptions_and_progress():
+def test_worker_loop_returns_results_errors_exceptions_and_progress(tmp_path):
     with real_service() as (service, workers):
-        kinds = ("ok", "error", "raise", "progress")
-        jobs = [submit(service, kind=kind) for kind in kinds]
-        shown: list[object] = []
-        wait_until(lambda: shown.append(jobs[3].output) or jobs[3].state.final)
+        jobs = [submit(service, kind=kind) for kind in ("ok", "error", "raise")]
+        jobs.append(submit(service, kind="progress", seen=f"{tmp_path}/seen"))
+        wait_until(lambda: jobs[3].output == {"done": 1})
+        (tmp_path / "seen").touch()
         finish(service, *jobs)
         ok, error, broken, progress = jobs
         assert [job.state for job in jobs] == ["COMPLETED", "FAILED", "FAILED", "COMPLETED"]
@@ -170,7 +175,6 @@ def test_worker_loop_returns_results_errors_exceptions_and_progress():
         assert error.error == "the input is bad"
         assert "the handler broke" in broken.error
         assert broken.worker in broken.error
-        assert {"done": 1} in shown
         assert progress.output == {"done": 2}
         pings = service.call(lambda emulator: emulator.count_calls("ping", 200))
         assert pings > 0

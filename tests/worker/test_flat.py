@@ -24,7 +24,12 @@ TRIED = {"sequence": SEQUENCE, "rehearsal": True}
 
 def members(archive: dict[str, Any]) -> dict[str, bytes]:
     """Files of an inline archive."""
-    with tarfile.open(fileobj=io.BytesIO(data_of(archive)), mode="r:gz") as tar:
+    return unpacked(data_of(archive))
+
+
+def unpacked(data: bytes) -> dict[str, bytes]:
+    """Files of a tar.gz."""
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
         return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
 
 
@@ -60,22 +65,28 @@ def test_a_sequence_becomes_alphafolds_files(worker: Worker) -> None:
 
 @pytest.mark.slow
 def test_several_records_are_several_archives_in_order(worker: Worker) -> None:
-    fasta = f">one desc\n{SEQUENCE}\n>two\n{SEQUENCE[::-1]}\n>one\n{SEQUENCE}\n"
+    """Single chains and complexes together, each with its own network; one sequence is there twice."""
+    fasta = f">one desc\n{SEQUENCE}\n>two\n{SEQUENCE[:21]}:{SEQUENCE[:20:-1]}\n>one\n{SEQUENCE}\n"
     volume: Path = worker.folder / "volume"  # type: ignore[attr-defined]
     answer = worker(
         fasta=fasta,
         rehearsal=True,
         db_preset="single_sequence",
-        alphafold_extra_flags=["--models_to_relax", "none"],
+        alphafold_extra_flags=["--models_to_relax", "none", "--num_multimer_predictions_per_model=1"],
         results=[{"inline": True}, {"path": "flat/two.tar.gz"}, {"inline": True}],
     )
     assert "error" not in answer, answer
     first, second, third = answer["archives"]
     assert [each["id"] for each in answer["archives"]] == ["one", "two", "one-2"]
     assert data_of(first) == data_of(third)
+    assert set(json.loads(members(first)["ranking_debug.json"])) >= {"plddts", "order"}
     assert (second["stored"], second["path"]) == (True, "flat/two.tar.gz")
-    with tarfile.open(volume / "flat" / "two.tar.gz") as tar:
-        assert "ranked_0.pdb" in tar.getnames()
+    files = unpacked((volume / "flat" / "two.tar.gz").read_bytes())
+    ranking = json.loads(files["ranking_debug.json"])
+    assert set(ranking["iptm+ptm"]) == {f"model_{n}_multimer_v3_pred_0" for n in (1, 2)}
+    atoms = [line for line in files["ranked_0.pdb"].decode().splitlines() if line.startswith("ATOM")]
+    residues = {chain: {int(line[22:26]) for line in atoms if line[21] == chain} for chain in "AB"}
+    assert {chain: len(found) for chain, found in residues.items()} == {"A": 21, "B": 20}
     assert "archive" not in answer
 
 

@@ -60,7 +60,7 @@ def test_a_process_that_dies_is_a_typed_failure_and_is_replaced(worker: Worker) 
     store = open_store(os.environ["SNAKEFOLD_STORE"])
     wait_until(lambda: store.has(attempt))
     os.kill(first, signal.SIGKILL)
-    thread.join(60)
+    thread.join(300)
     failed = told(answers[0])
     assert failed["reason"] in ("internal", "out_of_memory")
     assert "1 targets, 1 to predict" in failed["log"]
@@ -139,7 +139,7 @@ def test_the_process_ends_with_its_handler(tmp_path: Path) -> None:
     holder.kill()
     holder.wait()
     holder.stdout.close()
-    wait_until(lambda: not members(process), 20)
+    wait_until(lambda: not members(process))
 
 
 def test_an_invalid_job_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

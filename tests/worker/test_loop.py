@@ -87,7 +87,7 @@ def endpoint(
     endpoint = {"workers": workers, "scaling": scaling, "execution_timeout": 600}
     with EmulatorThread({"fold": endpoint}) as service:
         yield Endpoint(service, workers, folder)
-    wait_until(lambda: not processes_of(folder), 10)
+    wait_until(lambda: not processes_of(folder))
 
 
 def response_of(data: bytes) -> FoldResponse:
@@ -163,8 +163,8 @@ def test_cancel_kills_what_works_and_blames_nobody(endpoint: Endpoint) -> None:
     assert endpoint.log().count("long: 1 targets, 1 to predict") == before + 1
     workers = processes_of(endpoint.folder)
     assert endpoint.service.call(lambda e: e.endpoints["fold"].jobs.end(job, State.CANCELLED))
-    wait_until(lambda: len(processes_of(endpoint.folder)) < len(workers), 30)
-    wait_until(lambda: not endpoint.store.has(attempt), 30)
+    wait_until(lambda: len(processes_of(endpoint.folder)) < len(workers))
+    wait_until(lambda: not endpoint.store.has(attempt))
     # The worker itself goes on.
     after = endpoint.submit(envelope(fold_request(("a",), batch="b0004")))
     assert endpoint.finished(after).state == "COMPLETED"
