@@ -11,6 +11,7 @@ import pytest
 from erythrocruorin import QUERY, RELATIVE, write_reduced_dbs
 from families import ORPHAN, chain
 
+from snakefold import cli
 from snakefold.config import MsaSettings, load_config
 from snakefold.contracts import MsaMeta
 from snakefold.msa import a3m, jackhmmer, programs, search, templates
@@ -218,7 +219,7 @@ def test_template_settings_search_templates_and_msa_settings_both(made: House, r
 
 
 def test_what_the_store_lost_is_searched_and_nothing_else(
-    made: House, ran: Counter[str], monkeypatch: pytest.MonkeyPatch
+    made: House, ran: Counter[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made.run(templates="hmmsearch")
     ran.clear()
@@ -228,6 +229,18 @@ def test_what_the_store_lost_is_searched_and_nothing_else(
     _, inputs = made.run(templates="hmmsearch")
     assert dict(ran) == dict.fromkeys((*ALIGNED, *TEMPLATES), 1)
     assert meta(inputs).templates >= 2
+
+    # `snakefold store` counts, moves and checks them like any other kind.
+    location, other = str(made.folder / "store"), str(tmp_path / "other")
+    assert cli.main(["store", "stats", "--store", location]) == 0
+    assert f"templates  {found}  2 " in capsys.readouterr().out
+    packed = str(tmp_path / "templates.tar")
+    assert cli.main(["store", "export", packed, "--kind", "templates", "--store", location]) == 0
+    assert cli.main(["store", "import", packed, "--store", other]) == 0
+    assert cli.main(["store", "verify", "--store", other]) == 0
+    assert {listed.entry.recipe for listed in open_store(other).listing("templates")} == {found}
+    assert cli.main(["store", "gc", "--keep", "0s", "--store", other]) == 0
+    assert not list(open_store(other).listing())
 
     # A damaged MSA is found out before templates are searched with it.
     ran.clear()
