@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import functools
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -26,16 +27,18 @@ class Citation(Model):
     doi: str
     volume: int | None = None
     pages: str | int | None = None
+    letter: str = Field("", description="Tells sources of the same authors and year apart.")
 
     @property
     def short(self) -> str:
         """`Jumper et al. 2021`, for a text."""
         names = [author.split(",")[0].strip("{} ") for author in self.authors.split(" and ")]
         listed = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
-        return f"{listed} {self.year}"
+        return f"{listed} {self.year}{self.letter}"
 
 
-def load() -> dict[str, Citation]:
+@functools.cache
+def load() -> Mapping[str, Citation]:
     """All sources, by BibTeX key, in the order in which they are listed."""
     text = (house() / "resources" / "citations.yaml").read_text(encoding="utf-8")
     return {key: Citation.model_validate(entry) for key, entry in yaml.safe_load(text).items()}

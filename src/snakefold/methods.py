@@ -43,7 +43,7 @@ def used(provenance: Mapping[str, Any]) -> set[str]:
     words = {"always", "scores", found.engine}
     if found.complexes:
         words.add("complexes")
-    if any(_preset(recipe) == "multimer" for recipe in found.folds):
+    if found.engine == "alphafold2" and any(_preset(recipe) == "multimer" for recipe in found.folds):
         words.add("multimer")
     if found.searched:
         words |= {database["name"] for database in found.databases}

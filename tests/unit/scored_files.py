@@ -158,10 +158,13 @@ def _collect(
     planned.write_text(batch.model_dump_json())
     archived = results / "predictions" / f"{batch.batch}.tar.zst"
     archived.write_bytes(archive.pack({"response.json": response.model_dump_json().encode(), **packed}))
-    rows = ["id\tstate\treason\tduplicate_of\tsource\tkey"]
-    rows += [f"{item.id}\tto_do\t\t\tin.fasta:{n}\t{item.key}" for n, item in enumerate([*targets, failed])]
-    rows += [f"copy\tduplicate_of\t\tnanobody\tin.fasta:9\t{targets[0].key}"]
-    rows += ["dna\trefused\tNot a protein: J\t\tin.fasta:11\t"]
+    rows = ["id\tstate\treason\tduplicate_of\tsource\tkey\tbatch"]
+    rows += [
+        f"{item.id}\tto_do\t\t\tin.fasta:{n}\t{item.key}\t{batch.batch}"
+        for n, item in enumerate([*targets, failed])
+    ]
+    rows += [f"copy\tduplicate_of\t\tnanobody\tin.fasta:9\t{targets[0].key}\t{batch.batch}"]
+    rows += ["dna\trefused\tNot a protein: J\t\tin.fasta:11\t\t"]
     (results / "plan" / "targets.tsv").write_text("\n".join(rows) + "\n")
     recollect(results)
     return results

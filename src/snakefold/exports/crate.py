@@ -89,7 +89,7 @@ def _graph(results: Path, provenance: Mapping[str, Any], found: Mapping[str, lis
     rules = [_file(results, name, "text/plain", "Rules of the workflow.") for name in found["rules"]]
     start, end = _times(results)
     workflow: Entity = {
-        "@id": "workflow/Snakefile",
+        **_file(results, "workflow/Snakefile", "text/x-snakemake", ""),
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
         "name": "snakefold",
         "description": "Batch protein folding as a Snakemake workflow.",

@@ -87,7 +87,7 @@ def _started(log: Path) -> float | None:
 
 
 def _unfinished(folder: Path) -> list[Path]:
-    """Snakemake notes each output of a running job in a file named by its path in base64; long ones in parts."""
+    """Outputs of running jobs: Snakemake notes each in a file that its path in base64 names, in parts."""
     root, found = folder / ".snakemake" / "incomplete", []
     for path in root.rglob("*"):
         if path.is_file():
