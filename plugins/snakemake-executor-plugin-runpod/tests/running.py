@@ -63,12 +63,15 @@ def prepare(folder: Path, jobs: int, seconds: float = 0.05) -> None:
         (folder / f"in/{i}.bin").write_text(f"data of {i}")
 
 
-def command(folder: Path, url: str, jobs: int, *more: str, poll: float = 0.1) -> list[str]:
+def command(
+    folder: Path, url: str, jobs: int, *more: str, poll: float = 0.1, locked: bool = False
+) -> list[str]:
     return [
         *(sys.executable, "-m", "snakemake", "--executor", "runpod", "--jobs", "1000", "--cores", "2"),
         *("--directory", str(folder), "--snakefile", str(folder / "Snakefile")),
         *("--runpod-endpoints", "fold=fold", "--runpod-base-url", url, "--runpod-poll-interval", str(poll)),
-        *("--nolock", "--rerun-incomplete", "--scheduler", "greedy", "--rerun-triggers", "mtime"),
+        *("--rerun-incomplete", "--scheduler", "greedy", "--rerun-triggers", "mtime"),
+        *([] if locked else ["--nolock"]),
         *("--config", f"jobs={jobs}"),
         *more,
     ]

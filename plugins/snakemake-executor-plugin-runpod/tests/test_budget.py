@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from running import command, environment, prepare, result, run
 from snakemake_interface_common.exceptions import WorkflowError
-from tests.emulator import EmulatorThread, Scaling, StubWorkers
-from workers import SmallWorker
+from workers import service_of
 
 from snakemake_executor_plugin_runpod.settings import ExecutorSettings, configure
 
@@ -40,12 +39,7 @@ def test_a_budget_that_is_no_number_of_dollars_is_not_passed_over(given: Any) ->
 
 
 def test_a_budget_stops_submissions_and_lists_what_was_left_out(tmp_path: Path) -> None:
-    worker = SmallWorker()
-    endpoint = {
-        "workers": StubWorkers(worker, worker.seconds),
-        "scaling": Scaling(workers_min=1, workers_max=1),
-    }
-    with EmulatorThread({"fold": endpoint}) as service:
+    with service_of(workers=1) as service:
         # A job is put by for with 2 minutes at $0.001 a second: $0.12; one runs for about a second: $0.0015.
         prepare(tmp_path, 6, 1.0)
         (tmp_path / "config.yaml").write_text("budget: 0.123\n")
@@ -68,8 +62,7 @@ def test_a_budget_stops_submissions_and_lists_what_was_left_out(tmp_path: Path) 
 
 @pytest.mark.parametrize("given", ["0.001", "None"])
 def test_a_budget_needs_prices_and_core_rounds_numbers_away(tmp_path: Path, given: str) -> None:
-    worker = SmallWorker()
-    with EmulatorThread({"fold": StubWorkers(worker, worker.seconds)}) as service:
+    with service_of() as service:
         prepare(tmp_path, 1)
         snakefile = tmp_path / "Snakefile"
         snakefile.write_text(snakefile.read_text().replace('"0.001"', given))

@@ -9,8 +9,8 @@ from typing import Any
 
 from flying import flying, wait
 from running import command, environment, prepare, result, run
-from tests.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
-from workers import SmallWorker
+from tests.emulator import Fault
+from workers import service_of
 
 from snakemake_executor_plugin_runpod.errors import NO_SERVICE
 from snakemake_executor_plugin_runpod.here import Processes
@@ -46,14 +46,12 @@ def test_a_service_that_is_down_at_the_start(tmp_path: Path) -> None:
 
 def test_jobs_that_runpod_cannot_run_run_here_in_the_middle_of_a_run(tmp_path: Path) -> None:
     """0 finds no worker, 1 is lost each time, 2 fails by itself, 3 runs on RunPod."""
-    worker = SmallWorker()
-    endpoint = {"workers": StubWorkers(worker, worker.seconds), "scaling": Scaling(workers_min=2)}
     faults = [
         Fault("stuck", job=of(0)),
         Fault("lost", job=of(1), seconds=0.1),
         Fault("failed", job=of(2), error="CUDA error"),
     ]
-    with EmulatorThread({"fold": endpoint}, faults=Faults(faults)) as service:
+    with service_of(*faults) as service:
         prepared(tmp_path, 4)
         (tmp_path / "in/1.json").write_text(json.dumps({"i": 1, "seconds": 600}))  # lost before its end
         arguments = command(tmp_path, service.url, 4, *LOCAL, "--runpod-queue-timeout", "5", "--keep-going")
@@ -74,8 +72,8 @@ def test_jobs_that_runpod_cannot_run_run_here_in_the_middle_of_a_run(tmp_path: P
 def test_an_endpoint_that_is_deleted_and_a_service_that_goes_away_in_the_middle_of_a_run(
     tmp_path: Path,
 ) -> None:
-    faults = Faults([Fault("status", call="run", status=404, nth=1), Fault("status", call="run", status=503)])
-    with EmulatorThread({"fold": StubWorkers()}, faults=faults) as service:
+    gone = Fault("status", call="run", status=404, nth=1)
+    with service_of(gone, Fault("status", call="run", status=503)) as service:
         prepared(tmp_path, 2)
         arguments = command(tmp_path, service.url, 2, *LOCAL, "--runpod-patience", "0.5")
         code, text = run(tmp_path, arguments, environment(tmp_path))
@@ -85,8 +83,7 @@ def test_an_endpoint_that_is_deleted_and_a_service_that_goes_away_in_the_middle_
 
 
 def test_a_key_that_is_refused_stops_the_run_all_the_same(tmp_path: Path) -> None:
-    faults = Faults([Fault("status", call="run", status=401)])
-    with EmulatorThread({"fold": StubWorkers()}, faults=faults) as service:
+    with service_of(Fault("status", call="run", status=401)) as service:
         prepared(tmp_path, 2)
         code, text = run(tmp_path, command(tmp_path, service.url, 2, *LOCAL), environment(tmp_path))
     assert code == 1 and "RUNPOD_API_KEY" in text, text

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from flying import wait
 from running import command, environment, prepare, result, run, said, start
-from tests.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
-from workers import SmallWorker
+from tests.emulator import EmulatorThread, Fault
+from workers import SmallWorker, service_of
 
 JOBS, SECONDS, KILLS = 200, 2.0, 20
 
@@ -25,17 +25,22 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def begin(
+    folder: Path, service: EmulatorThread, jobs: int, live: int, *more: str, locked: bool = False
+) -> subprocess.Popen[bytes]:
+    """A run, once so many of its jobs are live."""
+    arguments = command(folder, service.url, jobs, *more, locked=locked)
+    process = start(folder, arguments, environment(folder))
+    wait(lambda: len(service.live_jobs()) == live, 60)
+    return process
+
+
 @pytest.mark.slow
 def test_kill_at_twenty_random_moments(tmp_path: Path) -> None:
     moments = random.Random(4)  # noqa: S311
     worker = SmallWorker(again=0.01)
-    endpoint = {
-        "workers": StubWorkers(worker, worker.seconds),
-        "scaling": Scaling(workers_min=6, workers_max=6),
-    }
     # Answers to submissions take as long as they do over the internet: many are cut off.
-    faults = Faults([Fault("slow", call="run", seconds=0.15)])
-    with EmulatorThread({"fold": endpoint}, faults=faults) as service:
+    with service_of(Fault("slow", call="run", seconds=0.15), worker=worker, workers=6) as service:
         prepare(tmp_path, JOBS, SECONDS)
         arguments = command(tmp_path, service.url, JOBS, "--runpod-max-in-flight", "18")
         for _ in range(KILLS):
@@ -61,40 +66,31 @@ def test_kill_at_twenty_random_moments(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_an_interrupt_leaves_no_live_job(tmp_path: Path, number: signal.Signals) -> None:
-    worker = SmallWorker()
-    endpoint = {"workers": StubWorkers(worker, worker.seconds), "scaling": Scaling(workers_min=3)}
-    with EmulatorThread({"fold": endpoint}) as service:
-        prepare(tmp_path, 25, 600.0)
-        arguments = command(tmp_path, service.url, 25, "--runpod-max-in-flight", "20")
-        process = start(tmp_path, arguments, environment(tmp_path))
-        wait(lambda: len(service.live_jobs()) == 20, 60)
+    with service_of() as service:
+        prepare(tmp_path, 35, 600.0)
+        process = begin(tmp_path, service, 35, 30, "--runpod-max-in-flight", "30")
         os.kill(process.pid, number)
         assert process.wait(60) != 0
         assert service.live_jobs() == [], said(tmp_path)
-        cancels = sorted(call.wall for call in service.calls if call.operation == "cancel")
-    assert len(cancels) == 20 and "20 jobs cancelled" in said(tmp_path)
-    assert all(later - earlier >= 1.0 for earlier, later in zip(cancels, cancels[10:], strict=False))
+        cancels = [call.wall for call in service.calls if call.operation == "cancel"]
+    assert len(cancels) == 30 and "30 jobs cancelled" in said(tmp_path)
+    # 10 a second; the gate itself is held to its rate by test_units.py.
+    assert max(cancels) - min(cancels) >= (len(cancels) - 1) / 10
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_an_interrupt_may_keep_jobs_and_the_next_run_goes_on_with_them(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    worker = SmallWorker()
-    endpoint = {
-        "workers": StubWorkers(worker, worker.seconds),
-        "scaling": Scaling(workers_min=8, workers_max=8),
-    }
-    with EmulatorThread({"fold": endpoint}) as service:
+    keep = ("--runpod-on-interrupt", "keep")
+    with service_of(workers=8) as service:
         prepare(tmp_path, 8, 4.0)
-        arguments = command(tmp_path, service.url, 8, "--runpod-on-interrupt", "keep")
-        process = start(tmp_path, arguments, environment(tmp_path))
-        wait(lambda: len(service.live_jobs()) == 8, 60)
+        process = begin(tmp_path, service, 8, 8, *keep)
         os.kill(process.pid, number)
         assert process.wait(60) != 0
         assert len(service.jobs) == 8 and service.call(lambda e: e.count_calls("cancel")) == 0
         assert "re-attaches" in said(tmp_path)
-        code, text = run(tmp_path, arguments, environment(tmp_path))
+        code, text = run(tmp_path, command(tmp_path, service.url, 8, *keep), environment(tmp_path))
         assert code == 0, text
         assert len(service.jobs) == 8
     assert "re-attached" in (tmp_path / "logs/0.log").read_text()
@@ -102,17 +98,15 @@ def test_an_interrupt_may_keep_jobs_and_the_next_run_goes_on_with_them(
 
 
 def test_what_an_earlier_run_left_and_nobody_wants_is_cancelled(tmp_path: Path) -> None:
-    worker = SmallWorker()
-    endpoint = {
-        "workers": StubWorkers(worker, worker.seconds),
-        "scaling": Scaling(workers_min=8, workers_max=8),
-    }
-    with EmulatorThread({"fold": endpoint}) as service:
+    with service_of(workers=8) as service:
         prepare(tmp_path, 4, 600.0)
-        process = start(tmp_path, command(tmp_path, service.url, 4), environment(tmp_path))
-        wait(lambda: len(service.live_jobs()) == 4, 60)
-        kill(process)
+        kill(begin(tmp_path, service, 4, 4, locked=True))
         prepare(tmp_path, 4, 0.1)  # other requests now: other work
-        code, text = run(tmp_path, command(tmp_path, service.url, 4), environment(tmp_path))
+        # As it is documented: Snakemake's own lock outlives it.
+        arguments = command(tmp_path, service.url, 4, locked=True)
+        code, text = run(tmp_path, arguments, environment(tmp_path))
+        assert code == 1 and "--unlock" in text, text
+        assert run(tmp_path, [*arguments, "--unlock"], environment(tmp_path))[0] == 0
+        code, text = run(tmp_path, arguments, environment(tmp_path))
         assert code == 0, text
         assert service.live_jobs() == []

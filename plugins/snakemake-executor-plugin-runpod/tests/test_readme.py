@@ -24,6 +24,9 @@ async def model(job: dict[str, Any]) -> dict[str, Any]:
 def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
     text = (HERE / "README.md").read_text()
     (snakefile,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    # A page of the plugin catalog has it too; twenty lines, not counting blank ones.
+    assert snakefile in (HERE / "docs/further.md").read_text()
+    assert len(list(filter(str.strip, snakefile.splitlines()))) <= 20
     started = re.search(r"^snakemake (--executor runpod .*)$", text, re.MULTILINE)
     assert started is not None
     (tmp_path / "Snakefile").write_text(snakefile)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from flying import wait
 from running import command, environment, prepare, said, start
-from tests.emulator import EmulatorThread, Fault, Faults, Scaling, Scope, StubWorkers
+from tests.emulator import Fault, Scope
 from tests.servers.seaweedfs import WRITER, SeaweedFS
-from workers import SmallWorker
+from workers import service_of
 
 KEY = "rpa_1F2E3D4C5B6A79881F2E3D4C5B6A7988"
 
@@ -23,21 +23,14 @@ def command_lines() -> bytes:
     return b"\n".join(found)
 
 
-def test_no_key_is_written_anywhere(tmp_path: Path, tmp_path_factory) -> None:
-    server = SeaweedFS(tmp_path_factory.mktemp("weed"))
-    server.start()
-    server.client().create_bucket(Bucket="files")
-    worker = SmallWorker()
-    endpoint = {"workers": StubWorkers(worker, worker.seconds), "scaling": Scaling(workers_min=3)}
-    faults = Faults(
-        [
-            Fault("failed", nth=2),
-            Fault("status", call="run", status=502, nth=3),
-            Fault("reset_after", call="status", nth=1),
-        ]
-    )
+def test_no_key_is_written_anywhere(tmp_path: Path, server: SeaweedFS) -> None:
+    faults = [
+        Fault("failed", nth=2),
+        Fault("status", call="run", status=502, nth=3),
+        Fault("reset_after", call="status", nth=1),
+    ]
     home = tmp_path / "work"
-    with EmulatorThread({"fold": endpoint}, faults=faults, keys={KEY: Scope()}) as service:
+    with service_of(*faults, keys={KEY: Scope()}) as service:
         prepare(home, 4, 0.5)
         (home / "in/3.json").unlink()  # made by a local rule, so that there are child processes too
         arguments = command(
@@ -58,7 +51,6 @@ def test_no_key_is_written_anywhere(tmp_path: Path, tmp_path_factory) -> None:
         wait(lambda: bool(seen.extend(command_lines())) or process.poll() is not None, 120)
         assert process.returncode == 1, said(home)
         assert len(list((home / "out").glob("*.bin"))) == 3, said(home)
-    server.kill()
     assert b"snakemake" in seen
     # The key's name in a presigned URL is no secret, but is not to be found either; nor is any signature.
     secrets = [KEY.encode(), WRITER.secret.encode(), WRITER.access.encode(), b"X-Amz-Signature"]

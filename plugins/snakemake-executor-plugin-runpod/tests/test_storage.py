@@ -14,9 +14,9 @@ import pytest
 from flying import Flying, flying, wait
 from running import command, environment, prepare, run
 from stored import BIG, keys_in, serving, storage_of
-from tests.emulator import Clock, EmulatorThread, Fault, Scaling, StubWorkers
+from tests.emulator import Fault
 from tests.servers.seaweedfs import READER, WRITER, SeaweedFS
-from workers import SmallWorker, expected
+from workers import SmallWorker, expected, service_of
 
 from snakemake_executor_plugin_runpod.errors import JobError, UnavailableError
 from snakemake_executor_plugin_runpod.storage import Storage
@@ -205,9 +205,7 @@ def _no_namespaces() -> bool:
 @pytest.mark.skipif(_no_namespaces(), reason="needs user namespaces, to mount a small disk")
 def test_a_full_disk_loses_no_result(tmp_path: Path) -> None:
     """The output folder is a disk of 64 kB in the first run; the second collects what was paid for."""
-    worker = SmallWorker()
-    endpoint = {"workers": StubWorkers(worker, worker.seconds), "scaling": Scaling(workers_min=2)}
-    with EmulatorThread({"fold": endpoint}, clock=Clock()) as service:
+    with service_of() as service:
         prepare(tmp_path, 1)
         (tmp_path / "in/0.bin").write_bytes(BIG[:200_000])
         (tmp_path / "out").mkdir()

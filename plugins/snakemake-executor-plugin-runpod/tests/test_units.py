@@ -15,7 +15,7 @@ from snakemake_executor_plugin_runpod import ledger as states
 from snakemake_executor_plugin_runpod.errors import JobError
 from snakemake_executor_plugin_runpod.ledger import Ledger
 from snakemake_executor_plugin_runpod.limits import Bucket
-from snakemake_executor_plugin_runpod.outcome import bill, failure
+from snakemake_executor_plugin_runpod.outcome import bill, failure, write_log
 from snakemake_executor_plugin_runpod.payload import Part, Task, describe, digest, read
 from snakemake_executor_plugin_runpod.policy import policy
 
@@ -123,7 +123,7 @@ def test_which_input_is_the_request(tmp_path: Path) -> None:
     for inputs in ({"a.json": "{}", "b.json": "{}"}, {"a": "{}"}):
         with pytest.raises(JobError, match="Name it `request=`"):
             read(task(tmp_path, inputs))
-    for text in ("{", "\x00", "[" * 100_000):
+    for text in ("{", "\x00", "[" * 100_000, "[NaN]", '{"a": -Infinity}'):
         with pytest.raises(JobError) as caught:
             read(task(tmp_path, {"request": text}))
         assert caught.value.reason == "invalid_input"
@@ -192,3 +192,8 @@ def test_whatever_the_service_answers_becomes_an_error_or_a_bill(value: Any) -> 
     ):
         assert str(failure(answer))
         assert (bill(answer, 1.0, 2.0).billed or 0.0) >= 0.0
+
+
+def test_what_failed_stands_last_in_the_log(tmp_path: Path) -> None:
+    write_log(task(tmp_path, {}, logs=(tmp_path / "log",)), ["submitted", "failed: no"], "of the\nworker\n\n")
+    assert (tmp_path / "log").read_text() == "[runpod] submitted\nof the\nworker\n[runpod] failed: no\n"

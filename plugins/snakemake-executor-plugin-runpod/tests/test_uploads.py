@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from flying import flying, wait
 from stored import keys_in, storage_of
-from tests.emulator import EmulatorThread, Fault, Scaling, StubWorkers
+from tests.emulator import Fault
 from tests.servers.seaweedfs import SeaweedFS
-from workers import SmallWorker, expected
+from workers import expected, service_of
 
 from snakemake_executor_plugin_runpod.storage import Storage
 
@@ -51,9 +51,7 @@ def test_inputs_of_a_job_that_failed_stay_for_its_next_try(
 
 @pytest.fixture
 def service() -> Any:
-    worker = SmallWorker()
-    endpoint = {"workers": StubWorkers(worker, worker.seconds), "scaling": Scaling(workers_min=3)}
-    with EmulatorThread({"fold": endpoint}) as found:
+    with service_of() as found:
         yield found
 
 

@@ -6,13 +6,11 @@ import json
 from pathlib import Path
 
 from running import command, environment, prepare, result, run
-from tests.emulator import EmulatorThread, Scaling, StubWorkers
-from workers import SmallWorker
+from workers import service_of
 
 
 def test_a_job_for_which_no_endpoint_is_named_runs_here(tmp_path: Path) -> None:
-    worker = SmallWorker()
-    with EmulatorThread({"fold": StubWorkers(worker, worker.seconds)}) as service:
+    with service_of() as service:
         prepare(tmp_path, 2)
         text = (tmp_path / "Snakefile").read_text()
         text = text.replace('="fold",', '=lambda wildcards: "fold" if wildcards.i == "0" else "",')
@@ -26,9 +24,7 @@ def test_a_job_for_which_no_endpoint_is_named_runs_here(tmp_path: Path) -> None:
 
 
 def test_every_output_log_benchmark_and_record_is_there(tmp_path: Path) -> None:
-    worker = SmallWorker()
-    workers = {"workers": StubWorkers(worker, worker.seconds), "scaling": Scaling(workers_min=3)}
-    with EmulatorThread({"fold": workers}) as service:
+    with service_of() as service:
         prepare(tmp_path, 4)
         # The rules without an endpoint run on this machine.
         (tmp_path / "in/3.bin").unlink()

@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
+
 
 class SmallWorker:
     """Concatenates its files and the request's `text` into every result; keeps what it has finished by
@@ -86,6 +88,18 @@ class SmallWorker:
             self.storage.write(sink["path"], data)
             return {**told, "stored": True}
         return {**told, "base64": base64.b64encode(data).decode()}
+
+
+def service_of(
+    *faults: Fault, worker: SmallWorker | None = None, workers: int = 3, **more: Any
+) -> EmulatorThread:
+    """A service with an endpoint `fold` of so many small workers."""
+    worker = worker or SmallWorker()
+    endpoint = {
+        "workers": StubWorkers(worker, worker.seconds),
+        "scaling": Scaling(workers_min=workers, workers_max=workers),
+    }
+    return EmulatorThread({"fold": endpoint}, faults=Faults(faults), **more)
 
 
 def expected(request: Any, files: list[bytes]) -> bytes:
