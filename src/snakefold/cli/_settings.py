@@ -112,6 +112,8 @@ class _Profile:
 def _profile(name: str) -> _Profile:
     """What stands in a profile: of several versions of its file, the newest that is not too new."""
     places = [house() / "profiles", Path(), user_config_path("snakemake"), site_config_path("snakemake")]
+    if os.sep in name:
+        places = [Path()]
     folder = next((place / name for place in places if (place / name).exists()), None)
     if folder is None:
         raise SnakefoldError(f"{name}: no such profile. Give a folder of profiles/, or a path.")

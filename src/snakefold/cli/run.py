@@ -51,7 +51,9 @@ def add(commands: Commands) -> None:
 def snakemake_command(options: argparse.Namespace) -> list[str]:
     """The command line that `snakefold run` becomes."""
     workflow = house()
-    profile = workflow / "profiles" / options.profile
+    own = workflow / "profiles" / options.profile
+    # A name is that of a profile of ours; ./slurm is a folder, whatever else has that name.
+    profile = own if os.sep not in options.profile and own.is_dir() else Path(options.profile)
     command_line = [
         sys.executable,
         "-m",
@@ -59,7 +61,7 @@ def snakemake_command(options: argparse.Namespace) -> list[str]:
         "--snakefile",
         str(workflow / "workflow" / "Snakefile"),
     ]
-    command_line += ["--workflow-profile", str(profile if profile.is_dir() else Path(options.profile))]
+    command_line += ["--workflow-profile", str(profile)]
     command_line.append("--nolock")  # `hold_folder` does it
     if files := configfiles(options):
         command_line += ["--configfile", *map(str, files)]

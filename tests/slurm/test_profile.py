@@ -1,0 +1,131 @@
+"""What the profile asks for, with and without slurmdbd, and what is cancelled of an earlier run's jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+import yte
+
+from snakefold.config import load_config
+from snakefold.cost.gpus import load_classes
+from snakefold.errors import ConfigError, SnakefoldError
+from snakefold.plan.limits import msa_minutes, predict_mb
+from snakefold.slurm import cancel_left_behind
+from tests.servers.slurm import Slurm, running
+from tests.slurm.conftest import NODES, SITE, make_site
+
+HOUSE = Path(__file__).resolve().parents[2]
+PROFILE = HOUSE / "profiles" / "slurm"
+
+on_a_cluster = pytest.mark.needs("slurmctld", "slurmd", "munged")
+
+
+def profile() -> dict[str, object]:
+    """The profile as Snakemake reads it."""
+    return dict(yte.process_yaml((PROFILE / "config.v9+.yaml").read_text(), require_use_yte=True))
+
+
+def use(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def accounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    with running(tmp_path_factory.mktemp("slurmdbd") / "cluster", NODES, accounting=True) as slurm:
+        yield slurm
+
+
+def test_the_site_as_it_comes_is_a_valid_configuration() -> None:
+    config = load_config(yaml.safe_load((PROFILE / "site.yaml").read_text()))
+    assert set(config.gpu.classes) <= set(config.slurm.gpus)
+
+
+def test_a_class_that_nobody_can_ask_for_is_refused() -> None:
+    values = SITE | {"gpu": {"classes": ["ampere_80", "ampere_24"]}}
+    with pytest.raises(ConfigError, match=r"how to ask for ampere_24 of gpu\.classes"):
+        load_config(values)
+
+
+def test_limits_grow_with_the_work_and_with_every_attempt(tmp_path: Path) -> None:
+    def minutes(chains: int, attempt: int = 1) -> int:
+        chain = {"key": "0" * 64, "sequence": "M" * 300}
+        chunk = {"chunk": "m1", "recipe": "x", "chains": [chain] * chains}
+        (tmp_path / "chunks").mkdir(exist_ok=True)
+        (tmp_path / "chunks" / "m1.json").write_text(json.dumps(chunk))
+        return msa_minutes(tmp_path, "m1", config, attempt)
+
+    config = load_config({"msa": {"tool": "jackhmmer", "db_preset": "full_dbs", "db_root": str(tmp_path)}})
+    assert minutes(1) >= 30
+    assert minutes(64) > 2 * minutes(8)
+    assert minutes(8, attempt=3) == 3 * minutes(8)
+    gpu, cpu = load_classes(["ampere_80", "local"])
+    assert predict_mb(20.0, gpu, config) == config.predict.mem_mb
+    assert predict_mb(20.0, cpu, config, 2) == 2 * (config.predict.mem_mb + 20_000)
+
+
+@on_a_cluster
+def test_status_comes_from_squeue_without_slurmdbd(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(slurm, monkeypatch)
+    assert profile()["slurm-status-command"] == "squeue"
+
+
+def test_the_profile_can_be_read_where_there_is_no_slurm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert profile()["slurm-status-command"] == "squeue"
+    with pytest.raises(SnakefoldError, match="login node"):
+        cancel_left_behind(tmp_path, "results")
+
+
+@on_a_cluster
+def test_only_jobs_of_these_results_are_cancelled(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(slurm, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+
+    def submit(comment: str, script: str, folder: Path = tmp_path) -> str:
+        options = ("--parsable", "--partition=cpu", "--output=/dev/null", f"--comment={comment}")
+        return slurm.call("sbatch", *options, f"--chdir={folder}", f"--wrap=sleep 600 # {script}").strip()
+
+    (tmp_path / "else where|x").mkdir()
+    ours = [
+        submit("rule_predict_wildcards_b0001-l0100", "'out/requests/b0001-l0100/request.json'"),
+        submit("rule_msa_wildcards_m0001", "'out/plan/chunks/m0001.json'"),
+    ]
+    theirs = [
+        submit("rule_predict_wildcards_b0001-l0100", "'out2/requests/b0001-l0100/request.json'"),
+        submit("rule_align_wildcards_x", "'out/plan/chunks/m0001.json'"),
+        submit("", "snakefold run my.fasta --profile slurm"),
+        submit("rule_msa_wildcards_m0001", "'out/plan/chunks/m0001.json'", folder=tmp_path / "else where|x"),
+    ]
+    try:
+        assert sorted(cancel_left_behind(tmp_path, "out")) == sorted(ours)
+        states = {job["JobId"]: job["JobState"] for job in slurm.jobs()}
+        assert {states[job] for job in ours} == {"CANCELLED"}
+        assert {states[job] for job in theirs} <= {"RUNNING", "PENDING"}
+        assert cancel_left_behind(tmp_path, "out") == []
+    finally:
+        slurm.call("scancel", *theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("slurmctld", "slurmd", "munged", "slurmdbd", "mariadbd")
+def test_with_slurmdbd_sacct_is_asked_and_the_account_is_charged(
+    accounted: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(accounted, monkeypatch)
+    assert profile()["slurm-status-command"] == "sacct"
+    site = make_site(accounted, tmp_path, {"slurm": SITE["slurm"] | {"account": "lab"}})
+    # The alignments are enough: the queue is asked in the same way for every job.
+    for goal in ("results/plan/batches.tsv", "results/msa/m0001.json"):
+        process = site.start("one", options=("--jobs", "4", goal))
+        assert process.wait(600) == 0, site.log
+    (line,) = accounted.call("sacct", "-X", "-n", "-P", "--format=Account,State,Partition").splitlines()
+    assert line == "lab|COMPLETED|cpu"
