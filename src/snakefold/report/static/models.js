@@ -46,17 +46,15 @@
       residues.select(range, range);
       residues.point(range[0]);
     });
-    const legend = node("ul", { class: "legend selected", hidden: true }, [["rows", "aligned on"], ["columns", "scored"], ["both", "both"]].map(([name, text]) => node("li", { class: name }, text)));
     const tell = () => {
-      const { cursor, rows } = residues.state;
+      const { cursor } = residues.state;
       if (cursor !== null) slider.value = cursor + 1;
       said.textContent = describe() || "Click a residue in the structure or in a plot, or drag over the PAE.";
       slider.setAttribute("aria-valuetext", cursor === null ? "none" : describe());
-      legend.hidden = !rows;
     };
     residues.onChange(tell);
     tell();
-    return { parts: [node("p", { class: "residue" }, said), slider, node("div", { class: "controls" }, form, legend)], tell };
+    return { parts: [node("p", { class: "residue" }, said), slider, node("div", { class: "controls" }, form)], tell };
   }
 
   /** The parts of the page that show models, and what chooses among them; `known`: pLDDT by rank. */
@@ -74,7 +72,7 @@
     const paeNote = node("p", { class: "quiet" });
 
     const colouring = option("colour-by", { plddt: "pLDDT", chain: "chain", model: "model" });
-    colouring.addEventListener("change", () => { recoloured(); snakefold.recolourStructure(colouring.value); });
+    colouring.addEventListener("change", () => { explain(); snakefold.recolourStructure(colouring.value); });
     const legend = node("ul", { class: "legend" });
     const [sidechainBox, sidechains] = box("sidechains", "side chains", (on) => { state.sidechains = on; structure(); });
     const [referenceBox, reference] = box("superposed", "known structure (grey)", (on) => { state.reference = on; structure(); });
@@ -90,11 +88,20 @@
       snakefold.turnStructure(...turn);
     });
 
-    const recoloured = () => legend.replaceChildren(...(colouring.value === "plddt"
-      ? [...document.querySelector(".legend").cloneNode(true).children]
-      : (colouring.value === "chain" ? residues.chains.map((chain, place) => [place, `chain ${chain.name}`])
-        : [...[...state.shown].sort().map((rank) => [rank, `rank ${rank}`]), ...[...state.others].map((place) => [data.models.length + place, compared[place].label])])
-        .map(([place, text]) => node("li", {}, snakefold.tables.series(place), text))));
+    /** [class or place among the series' colours, text] of what the colours in 3D mean. */
+    function meanings() {
+      const { bands } = snakefold.colours;
+      if (residues.state.rows) return [["rows", "aligned on"], ["columns", "scored"], ["both", "both"]];
+      if (colouring.value === "plddt") {
+        return bands.map(({ from, name, label }, place) => [name, place === 0 ? `${label} ≥ ${from}`
+          : place === bands.length - 1 ? `${label} < ${bands[place - 1].from}` : `${label} ${from}–${bands[place - 1].from}`]);
+      }
+      if (colouring.value === "chain") return residues.chains.map((chain, place) => [place, `chain ${chain.name}`]);
+      return [...[...state.shown].sort().map((rank) => [rank, `rank ${rank}`]), ...[...state.others].map((place) => [data.models.length + place, compared[place].label])];
+    }
+
+    const explain = () => legend.replaceChildren(...meanings().map(([what, text]) => (typeof what === "string"
+      ? node("li", { class: what }, text) : node("li", {}, snakefold.tables.series(what), text))));
 
     function items() {
       const models = [...state.shown].sort((a, b) => a - b).map((rank) => ({ name: `rank ${rank}`, rank, series: rank, molecule: data.models[rank], kinds: data.kinds, values: known[rank] }));
@@ -104,7 +111,7 @@
     }
 
     const structure = () => {
-      recoloured();
+      explain();
       return snakefold.showStructure(viewer, { items: items(), by: colouring.value, sidechains: state.sidechains, residues }).catch((error) => {
         if (!current()) return;
         viewer.dataset.state = "failed";
@@ -147,7 +154,11 @@
     }
 
     const bar = residueBar(residues, () => described(residues, known[state.chosen], drawnPae, drawnValues));
-    residues.onChange((_, what) => { if (what === "selection") snakefold.recolourStructure(); else snakefold.markStructure(); });
+    residues.onChange((_, what) => {
+      if (what === "cursor") { snakefold.markStructure(); return; }
+      explain();
+      snakefold.recolourStructure();
+    });
 
     const view = {
       table: null, plddt, comparisonCard: null,
@@ -186,11 +197,7 @@
     view.table = node("div", {}, snakefold.tables.models(data, view), data.models.length > 1 && node("p", { class: "buttons screen" }, all, one,
       node("span", { class: "quiet" }, "Models lie on the best one. The files have the engine's own frame.")));
 
-    const picture = button("Picture", async () => {
-      const address = await snakefold.pictureOfStructure();
-      if (address) node("a", { href: address, download: `${row.id}.png` }).click();
-    });
-    const controls = node("div", { class: "controls screen" }, labelled("Colour", colouring), sidechains, data.reference && reference, button("Reset view", () => snakefold.resetStructure()), picture);
+    const controls = node("div", { class: "controls screen" }, labelled("Colour", colouring), sidechains, data.reference && reference, button("Reset view", () => snakefold.resetStructure()));
     const hasPae = data.models.some((model) => model.pae) || data.others.some((other) => other.model.pae);
     ofWhich.append(...data.models.map((model, rank) => node("option", { value: String(rank) }, `rank ${rank}`)));
     const lead = `Dark: the relative position of two residues is trusted.${residues.chains.length > 1 ? " Lines part the chains." : ""} Drag to select residues.`;

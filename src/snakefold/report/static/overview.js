@@ -67,6 +67,9 @@
     addEventListener("beforeprint", print);
     matchMedia("print").addEventListener("change", (event) => { if (event.matches) print(); });
     colours.onChange(route);
-    route().then(() => { document.body.dataset.ready = "true"; });
+    route().then(() => {
+      document.body.dataset.ready = "true";
+      performance.mark("ready");
+    });
   };
 })();

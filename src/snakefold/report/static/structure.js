@@ -197,9 +197,6 @@
     viewer.plugin.managers.camera.setSnapshot({ position: turned, target, up: Vec3.transformQuat(Vec3(), up, turn) }, 0);
   };
 
-  /** A picture of the view as it is, a PNG in a data: address. */
-  snakefold.pictureOfStructure = () => viewer?.plugin.helpers.viewportScreenshot?.getImageDataUri();
-
   /** Give the view's graphics memory back: browsers allow a page few WebGL contexts. */
   snakefold.closeStructure = () => {
     latest += 1;

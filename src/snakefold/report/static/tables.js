@@ -79,7 +79,7 @@
       node("tr", {}, node("th", { scope: "row" }, name), node("td", { class: "number" }, value)))));
   }
 
-  const link = (file) => node("a", { href: file.link, download: file.name }, file.name);
+  const link = (file) => node("a", { href: file.link, download: file.name, target: "_blank", rel: "noopener" }, file.name);
 
   snakefold.tables = { table, models, modelScores, interfaces, alignments, templates, pairs, series, link, size };
 })();
