@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from snakefold.runpod import wait_for_job_completion
 from tests.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
 
 from .helpers import environment_of, part_of, tar_of
@@ -222,11 +225,28 @@ def test_a_presigned_result_is_fetched_without_the_key(tmp_path):
     assert "s3cret" not in said
 
 
-def test_help_has_an_example():
+def test_help_has_examples_and_the_defaults():
+    said = []
     for arguments in (["--help"], ["fold", "--help"]):
-        done = subprocess.run([sys.executable, "-S", SCRIPT, *arguments], capture_output=True, check=False)
+        line = [sys.executable, "-S", SCRIPT, *arguments]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
         assert done.returncode == 0
-    assert b"--rehearsal" in done.stdout
+        said.append(done.stdout)
+    assert "submit_job.py fold proteins.fasta --out folded" in said[0]
+    assert "RUNPOD_API_KEY" in said[0]
+    assert "RUNPOD_ENDPOINT_ID" in said[1]
+    assert re.search(r"--timeout S\s+wait so long \(1800\)", said[1])
+    assert re.search(r"--poll-interval S\s+\(5\)", said[1])
+    defaults = inspect.signature(wait_for_job_completion).parameters
+    assert (defaults["poll_interval"].default, defaults["timeout"].default) == (5.0, 1800.0)
+
+
+def test_waiting_has_an_end_and_the_job_goes_on(tmp_path):
+    with service(seconds=3600) as emulator:
+        done = run(emulator, "fold", "--sequence", "MKV", "--out", str(tmp_path / "x"), "--timeout", "0.5")
+        assert done.returncode == 1
+        assert "submit_job.py fetch" in done.stderr
+        assert len(emulator.live_jobs()) == 1
 
 
 def until(condition):

@@ -95,6 +95,13 @@ def test_the_worker_folds_a_file_by_hand(environment: Path) -> None:
     assert answer["rehearsal"] is True
     with tarfile.open(environment / "out" / "one.tar.gz") as tar:
         assert {"ranked_0.pdb", "ranking_debug.json"} <= set(tar.getnames())
+    # The same by `snakefold task`; what the worker has folded is in their store.
+    request = {"fasta": fasta.read_text(), "rehearsal": True, "db_preset": "single_sequence"}
+    out = environment / "flat.tar.zst"
+    assert main(["task", write(environment, **request), "--out", str(out)]) == 0
+    files = archive.unpack(out.read_bytes())
+    assert files["one.tar.gz"] == (environment / "out" / "one.tar.gz").read_bytes()
+    assert json.loads(files["response.json"])["archive"]["rehearsal"] is True
     # What is missing is a failure with its reason, and exit code 1.
     refused = subprocess.run(command[:-1], capture_output=True, text=True, check=False)
     assert refused.returncode == 1

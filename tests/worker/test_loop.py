@@ -172,7 +172,7 @@ def test_cancel_kills_what_works_and_blames_nobody(endpoint: Endpoint) -> None:
 
 
 def test_a_killed_worker_loses_one_target_at_most(endpoint: Endpoint) -> None:
-    request = fold_request(tuple(SEQUENCES), recipe="2" * 16, batch="b0005", num_seeds=4)
+    request = fold_request(tuple(SEQUENCES), recipe="2" * 16, batch="b0005", num_seeds=10)
     job = endpoint.submit(envelope(request))
     first = Entry("fold", "2" * 16, request.targets[0].result_key)
     wait_until(lambda: endpoint.store.has(first))
