@@ -72,8 +72,13 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(chromium: Any, results: Path) -> Iterator[Visit]:
+    yield from visiting(chromium, results)
+
+
+def visiting(chromium: Any, results: Path) -> Iterator[Visit]:
+    """A page of its own, for the report in `results`."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1400})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(120_000)
     page = context.new_page()
     found = Visit(page, results / "report" / "index.html")
     page.on("console", lambda said: found.errors.append(said.text) if said.type == "error" else None)

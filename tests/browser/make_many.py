@@ -71,31 +71,32 @@ def make_many(folder: Path, targets: int, distinct: int, shortest: int = 150, lo
     results = make_results(
         folder, fasta=proteins(distinct, shortest, longest), models=5, draw=heavy_atoms, rehearsal=True
     )
-    _repeat(results, targets, distinct)
+    names = [f"t{number:05}" for number in range(targets)]
+    sources = [f"d{number:04}" for number in range(distinct)]
+    multiply(results, names, sources)
+    for number, name in enumerate(names):
+        place = results / "structures" / name
+        place.mkdir()
+        for path in os.scandir(results / "structures" / sources[number % distinct]):
+            os.link(path.path, place / path.name)
     return results
 
 
-def _repeat(results: Path, targets: int, distinct: int) -> None:
+def multiply(results: Path, names: list[str], sources: list[str]) -> None:
+    """Let the tables of a run be of `names`, whose rows are those of `sources` in turn, with other scores."""
     random = np.random.default_rng(3)
-    names = [f"t{number:05}" for number in range(targets)]
-    sources = [f"d{number % distinct:04}" for number in range(targets)]
-    scatter = random.normal(0, 9, targets)
+    scatter = random.normal(0, 9, len(names))
 
     def vary(row: Mapping[str, str], number: int) -> dict[str, str]:
         """Plots of thousands of equal points would be drawn too easily."""
-        if not row.get("mean_plddt"):
-            return dict(row)
         plddt = float(np.clip(float(row["mean_plddt"]) + scatter[number], 20, 98))
         return {**row, "mean_plddt": f"{plddt:.3f}", "msa_depth": str(int(10 ** random.uniform(0.3, 4)))}
 
-    _multiply(results / "plan" / "targets.tsv", names, sources, lambda row, _: dict(row))
-    _multiply(results / "metrics.tsv", names, sources, vary)
-    _multiply(results / "bill.tsv", names, sources, lambda row, _: dict(row))
-    for name, source in zip(names, sources, strict=True):
-        place = results / "structures" / name
-        place.mkdir()
-        for path in os.scandir(results / "structures" / source):
-            os.link(path.path, place / path.name)
+    turns = [sources[number % len(sources)] for number in range(len(names))]
+    _multiply(results / "plan" / "targets.tsv", names, turns, lambda row, _: dict(row))
+    _multiply(results / "metrics.tsv", names, turns, vary)
+    _multiply(results / "bill.tsv", names, turns, lambda row, _: dict(row))
+    _multiply(results / "failures.tsv", [], [], lambda row, _: dict(row))
 
 
 def _multiply(
@@ -113,6 +114,7 @@ def _multiply(
         writer.writerows(
             {**vary(found[source], number), "id": name}
             for number, (name, source) in enumerate(zip(names, sources, strict=True))
+            if source in found
         )
 
 

@@ -9,7 +9,8 @@
 
   /** A figure of which a click on a point calls `act(point)`. */
   async function draw(place, traces, shape, act) {
-    await snakefold.figure(place, traces, shape);
+    await snakefold.figure(place, traces, shape, { displayModeBar: false });
+    document.getElementById("js-plotly-tester")?.setAttribute("aria-hidden", "true");
     place.removeAllListeners?.("plotly_click");
     place.on("plotly_click", (event) => act(event.points[0]));
   }
