@@ -6,9 +6,7 @@ An endpoint created here takes jobs at once, on stub workers or what `Account.wo
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +16,7 @@ from pydantic import ValidationError
 from . import management_models as models
 from .auth import refusal
 from .endpoint import Endpoint
+from .management_records import DATA_CENTERS, data_centers, gpus, iso, new_id, new_record
 from .scaling import POOLS, Scaling, WorkerState
 from .stubs import StubWorkers
 from .worker import Backend, Worker
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from .service import Emulator
 
 B = TypeVar("B", bound=models.Body)
-DATA_CENTERS = ("EU-RO-1", "EU-CZ-1", "US-KS-2", "US-TX-3", "CA-MTL-3")
 _CONTAINER = ("args", "disk", "env", "image", "ports", "registry")
 
 
@@ -48,6 +46,11 @@ class Account:
     secrets: list[str] = dataclasses.field(default_factory=list)
     worker_quota: int | None = None  # of workersMax over all endpoints; None: no limit
     bound: dict[str, str] = dataclasses.field(default_factory=dict)  # endpoint id → template id
+    # Where the documentation is silent, tests choose: the answer of /account/limits, paths that no key may
+    # see, and whether an endpoint goes that may still start workers.
+    limits: Any = None
+    refused: set[str] = dataclasses.field(default_factory=set)
+    keeps_what_may_start: bool = False
 
     def routes(self, router: web.UrlDispatcher) -> None:
         table: list[tuple[str, str, Callable[[web.Request], Awaitable[Any]]]] = [
@@ -67,19 +70,21 @@ class Account:
             ("GET", "/network-volumes/{id}", self._get(self.volumes)),
             ("PATCH", "/network-volumes/{id}", self._update_volume),
             ("DELETE", "/network-volumes/{id}", self._delete_volume),
-            ("GET", "/catalog/gpus", self._list("gpus", _gpus)),
-            ("GET", "/catalog/datacenters", self._list("dataCenters", _data_centers)),
+            ("GET", "/catalog/gpus", self._list("gpus", gpus)),
+            ("GET", "/catalog/datacenters", self._list("dataCenters", data_centers)),
             ("GET", "/account/limits", self._limits),
             ("GET", "/account/secrets", self._list("secrets", self._secrets)),
         ]
         for method, path, perform in table:
-            router.add_route(method, f"/management/v2{path}", self._guarded(perform))
+            router.add_route(method, f"/management/v2{path}", self._guarded(path, perform))
 
-    def _guarded(self, perform: Callable[[web.Request], Awaitable[Any]]) -> Any:
+    def _guarded(self, path: str, perform: Callable[[web.Request], Awaitable[Any]]) -> Any:
         async def handle(request: web.Request) -> web.Response:
             write = request.method != "GET"
             refused = refusal(self.service.keys, request.headers.get("Authorization"), write=write)
             try:
+                if path in self.refused:
+                    refused = refused or 403
                 if refused is not None:
                     raise Problem(refused, "the API key is missing, unknown, or may not do this")  # noqa: TRY301
                 body = await perform(request)
@@ -116,6 +121,8 @@ class Account:
     # The account. The documentation names `serverlessWorkers`; what it holds is a guess.
 
     async def _limits(self, _: web.Request) -> Any:
+        if self.limits is not None:
+            return self.limits
         return {"serverlessWorkers": {"current": self._workers_max(), "limit": self.worker_quota}}
 
     def _secrets(self) -> list[dict[str, str]]:
@@ -135,7 +142,7 @@ class Account:
         body = await _read(request, models.CreateTemplate)
         if any(template["name"] == body.name for template in self.templates.values()):
             raise Problem(400, f"a template named {body.name} exists")
-        record = {"id": _new_id(), **body.model_dump()}
+        record = {"id": new_id(), **body.model_dump()}
         self.templates[record["id"]] = record
         return record
 
@@ -156,7 +163,7 @@ class Account:
         return [self._endpoint_record(endpoint) for endpoint in self.service.endpoints.values()]
 
     def _endpoint_record(self, endpoint: Endpoint) -> dict[str, Any]:
-        record = self.endpoints.setdefault(endpoint.id, _record(endpoint.id, endpoint.pool))
+        record = self.endpoints.setdefault(endpoint.id, new_record(endpoint.id, endpoint.pool))
         scaling, base = endpoint.scaling, f"{self.service.url}/{endpoint.id}"
         record["workers"] = {
             "min": scaling.workers_min,
@@ -197,7 +204,7 @@ class Account:
         if body.type == "LOAD_BALANCER":
             raise Problem(400, "the emulator has queue-based endpoints only")
         self._keep_quota(body.model_dump())
-        record = _record(_new_id(), body.gpu.pools[0] if body.gpu else "")
+        record = new_record(new_id(), body.gpu.pools[0] if body.gpu else "")
         self._apply(record, body)
         endpoint = self.service.add_endpoint(
             record["id"], {"workers": self.workers_for(record), "scaling": Scaling(), "pool": record["pool"]}
@@ -222,6 +229,8 @@ class Account:
 
     async def _delete_endpoint(self, request: web.Request) -> None:
         endpoint = self._endpoint(request)
+        if self.keeps_what_may_start and endpoint.scaling.workers_max:
+            raise Problem(400, "workers.max must be 0 before an endpoint can be deleted")
         del self.service.endpoints[endpoint.id]
         self.endpoints.pop(endpoint.id, None)
         self.templates.pop(self.bound.pop(endpoint.id, ""), None)
@@ -290,7 +299,7 @@ class Account:
             "uptimeSeconds": None if started is None else int(self.service.clock.now() - started),
             "gpuTypeId": None if started is None or endpoint.pool not in POOLS else POOLS[endpoint.pool][1],
             "dataCenterId": None if started is None else DATA_CENTERS[0],
-            "startedAt": None if started is None else _iso(started),
+            "startedAt": None if started is None else iso(started),
         }
 
     # Network volumes
@@ -299,7 +308,7 @@ class Account:
         body = await _read(request, models.CreateVolume)
         if body.dataCenter not in DATA_CENTERS:
             raise Problem(400, f"no data centre {body.dataCenter}")
-        record = {"id": _new_id(), **body.model_dump()}
+        record = {"id": new_id(), **body.model_dump()}
         self.volumes[record["id"]] = record
         return record
 
@@ -313,36 +322,6 @@ class Account:
 
     async def _delete_volume(self, request: web.Request) -> None:
         del self.volumes[_found(self.volumes, request)["id"]]
-
-
-def _record(name: str, pool: str) -> dict[str, Any]:
-    gpu = {"pools": [pool] if pool else [], "count": 1, "allowedCudaVersions": [], "minCudaVersion": None}
-    return {
-        "id": name, "name": name, "type": "QUEUE", "pool": pool, "gpu": gpu,
-        "args": "", "disk": 20, "env": {}, "image": "", "ports": [], "registry": None,
-        "dataCenterIds": [], "networkVolumes": [], "flashboot": "OFF", "createdAt": _iso(None),
-    }  # fmt: skip
-
-
-def _gpus() -> list[dict[str, Any]]:
-    return [
-        {
-            "id": card, "name": card.removeprefix("NVIDIA "), "pool": pool, "manufacturer": "NVIDIA",
-            "memory": memory, "secure": True, "community": False, "maxCount": {"secure": 8, "community": 0},
-            "price": {"secure": round(price * 3600, 2), "community": 0, "serverless": round(price * 3600, 4)},
-        }
-        for pool, (price, card, memory) in POOLS.items()
-    ]  # fmt: skip
-
-
-def _data_centers() -> list[dict[str, Any]]:
-    return [
-        {
-            "id": place, "name": place, "region": place.split("-")[0], "networkVolumeTypes": ["STANDARD"],
-            "compliance": [], "globalNetwork": True,
-        }
-        for place in DATA_CENTERS
-    ]  # fmt: skip
 
 
 async def _read(request: web.Request, model: type[B]) -> B:
@@ -366,16 +345,3 @@ def _title(status: int) -> str:
     return {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}.get(
         status, "Unprocessable Entity"
     )
-
-
-def _new_id() -> str:
-    return secrets.token_hex(7)
-
-
-def _iso(moment: float | None) -> str:
-    when = (
-        datetime.datetime.now(datetime.UTC)
-        if moment is None
-        else datetime.datetime.fromtimestamp(moment, datetime.UTC)
-    )
-    return when.isoformat(timespec="seconds").replace("+00:00", "Z")

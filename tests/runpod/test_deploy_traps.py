@@ -7,7 +7,7 @@ import yaml
 
 from snakefold.deploy import api
 from snakefold.runpod import RejectedError
-from tests.emulator import READ_ONLY_KEY, ManualClock
+from tests.emulator import READ_ONLY_KEY, Fault, Faults, ManualClock
 
 from .deploying import SECRET, account
 from .helpers import session_of
@@ -109,3 +109,44 @@ def test_keys_that_may_not(place, monkeypatch):
     assert (code, "permission" in said, READ_ONLY_KEY in said) == (2, True, False)
     monkeypatch.delenv("RUNPOD_API_KEY")
     assert place.run("plan")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [("crash_loop", "workers fail while they start"), ("no_capacity", "no GPU of its")]
+)
+def test_workers_that_crash_are_told_from_gpus_that_are_missing(tmp_path, monkeypatch, capsys, fault, said):
+    rule = Fault(fault, at=60, seconds=86_400)
+    with account(tmp_path, monkeypatch, capsys, clock=ManualClock(), faults=Faults([rule])) as place:
+        place.run("apply", "--yes")
+        assert said not in place.run("status")[1]
+        place.service.advance(61)
+        endpoint = yaml.safe_load(place.lock.read_text())["endpoints"]["mmseqs"]
+        place.service.call(lambda emulator: emulator.endpoints[endpoint].submit({"n": 1}))
+        place.service.advance(20)
+        (row,) = [row for row in place.run("status")[1].splitlines() if row.startswith("mmseqs ")]
+        assert said in row
+
+
+def test_a_key_that_may_not_see_secrets_or_limits_can_deploy(place):
+    """What is not known is not held against the file."""
+    place.account.refused |= {"/account/secrets", "/account/limits"}
+    place.account.secrets.clear()
+    assert place.run("apply", "--yes")[0] == 0
+    assert place.run("plan", "--check")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"serverlessWorkers": 5}, {"serverlessWorkers": {"max": 5}}, {"serverlessWorkers": {"limit": 5}}],
+)
+def test_the_quota_is_read_in_every_form(place, limits):
+    place.account.limits = limits
+    code, said = place.run("plan")
+    assert (code, "the account's quota is 5" in said) == (2, True)  # 5, and 1 of another endpoint
+
+
+def test_an_endpoint_that_may_start_workers_is_stopped_before_it_is_deleted(place):
+    place.run("apply", "--yes")
+    place.account.keeps_what_may_start = True
+    assert place.run("destroy", "--yes")[0] == 0
+    assert list(place.records()) == ["theirs"]
