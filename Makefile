@@ -7,6 +7,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PLUGIN := plugins/snakemake-executor-plugin-runpod
+# Test processes side by side; most of the time each waits for something.
+WORKERS ?= 2
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
@@ -39,7 +41,7 @@ demo-antibody: .venv/antibody.stamp
 	$(BIN)/snakefold run --configfile config/antibody.yaml
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
@@ -47,7 +49,8 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint --quiet all
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck .ci/run containers/*.sh
+	$(BIN)/hadolint containers/Docker.base containers/Docker
 	$(BIN)/snakefold config table | diff - config/README.md
 	$(BIN)/snakefold config schema | diff - workflow/schemas/config.schema.json
 
@@ -67,4 +70,7 @@ lock:
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in -o requirements/run.lock
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \
 		-o requirements/dev.lock
+	$(LOCK) pyproject.toml --extra worker requirements/build.in -c requirements/run.lock -o requirements/worker.lock
+	$(LOCK) pyproject.toml --extra worker --extra gpu requirements/build.in -c requirements/run.lock \
+		-o requirements/worker-gpu.lock
 	$(PYTHON) requirements/lock_antibody.py

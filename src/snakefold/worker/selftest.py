@@ -52,7 +52,14 @@ def _options() -> argparse.ArgumentParser:
     what.add_argument("--local", type=Path, metavar="FASTA", help="fold a FASTA file as the endpoint would")
     parser.add_argument("--out", type=Path, default=Path(), help="--local: folder for the archives (here)")
     parser.add_argument("--rehearsal", action="store_true", help="--local: with random parameters")
-    parser.add_argument("--db-preset", default=None, help="--local: as in the request")
+    for name in ("model_preset", "db_preset", "max_template_date"):
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help="--local: as in the request")
+    parser.add_argument(
+        "--flag",
+        action="append",
+        default=[],
+        help="--local: one of the request's alphafold_extra_flags, for example --flag=--models_to_relax=none",
+    )
     return parser
 
 
@@ -62,8 +69,11 @@ def _local(options: argparse.Namespace) -> int:
     except (OSError, UnicodeDecodeError) as error:
         raise SnakefoldError(f"{options.local}: cannot be read ({error}).") from error
     request: dict[str, Any] = {"fasta": text, "rehearsal": options.rehearsal}
-    if options.db_preset:
-        request["db_preset"] = options.db_preset
+    for name in ("model_preset", "db_preset", "max_template_date"):
+        if (value := getattr(options, name)) is not None:
+            request[name] = value
+    if options.flag:
+        request["alphafold_extra_flags"] = options.flag
     answer = _ask(request)
     if "error" in answer:
         print(json.dumps(json.loads(answer["error"]), indent=1))
