@@ -50,7 +50,7 @@ def test_a_damaged_fasta_is_found(tmp_path: Path, content: bytes, said: str) -> 
     (fault,) = examine(placed(tmp_path, content))
     assert fault.fault
     assert said in fault.text
-    assert "small.fasta, then: Run: snakefold db fetch" in fault.advice
+    assert f"small.fasta. Run: snakefold db fetch tiny --root {tmp_path}/root --only small" in fault.advice
 
 
 @pytest.mark.parametrize("make", [gzip.compress, zstandard.ZstdCompressor().compress], ids=["gz", "zst"])

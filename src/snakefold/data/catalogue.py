@@ -38,8 +38,9 @@ class Source(Model):
 
 @dataclass(frozen=True)
 class Entry:
-    """One database of a preset, where it goes, and where it comes from (None: it comes with snakefold)."""
+    """One database of `preset`, where it goes, and where it comes from (None: it comes with snakefold)."""
 
+    preset: str
     database: Database
     root: Path
     source: Source | None
@@ -82,7 +83,7 @@ def entries(
     found = []
     for database in preset.databases:
         key = database.path.relative_to(preset.root).as_posix()
-        found.append(Entry(database, preset.root, sources.get(key)))
+        found.append(Entry(name, database, preset.root, sources.get(key)))
     return preset, found
 
 

@@ -51,7 +51,7 @@ def files(entry: Entry) -> Iterator[Finding]:
         yield Finding(
             name,
             f"its fetch was not finished ({entry.staging})",
-            f"{again} It goes on where it was.",
+            f"It goes on where it was. {again}",
             fault=not database.optional or not database.missing,
         )
     if database.missing:
@@ -67,7 +67,7 @@ def files(entry: Entry) -> Iterator[Finding]:
     if not faults and not verified:
         faults += _against_listing(entry)
     for fault in faults:
-        yield Finding(name, fault, f"Remove {_removed(entry)}, then: {again}", fault=True)
+        yield Finding(name, fault, f"Remove {_removed(entry)}. {again}", fault=True)
     if not faults:
         how = (
             "as it was fetched"
@@ -80,7 +80,7 @@ def files(entry: Entry) -> Iterator[Finding]:
 def _again(entry: Entry) -> str:
     if entry.source is None:
         return f"{entry.database.get[:1].upper()}{entry.database.get[1:]}."
-    return f"Run: snakefold db fetch <preset> --root {entry.root} --only {entry.database.name}."
+    return f"Run: snakefold db fetch {entry.preset} --root {entry.root} --only {entry.database.name}"
 
 
 def _removed(entry: Entry) -> str:
