@@ -17,15 +17,27 @@ _INSTALL = {
     "hhblits": "apt-get install hhsuite",
     "chromium": "apt-get install chromium",
     "flash_abb": "make antibody",
+    "root": "run the tests as root",
+    **dict.fromkeys(("slurmctld", "slurmd", "munged"), "apt-get install slurm-wlm munge"),
+    **dict.fromkeys(("slurmdbd", "mariadbd"), "apt-get install slurmdbd mariadb-server"),
+    **dict.fromkeys(
+        ("buildah", "podman", "runc", "mmdebstrap"), "apt-get install buildah podman runc mmdebstrap"
+    ),
 }
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for name in mark.args:
-            if shutil.which(name) or importlib.util.find_spec(name.replace("-", "_")):
+            if _is_there(name):
                 continue
             message = f"needs {name}: {_INSTALL.get(name, name)}"
             if os.environ.get("SNAKEFOLD_ALLOW_NO_SKIP"):
                 pytest.fail(message, pytrace=False)
             pytest.skip(message)
+
+
+def _is_there(name: str) -> bool:
+    if name == "root":
+        return os.geteuid() == 0
+    return bool(shutil.which(name) or importlib.util.find_spec(name.replace("-", "_")))

@@ -50,7 +50,9 @@ class Images:
 
 
 def call(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False, cwd=HOUSE)
+    done = subprocess.run(
+        command, env=dict(environment), capture_output=True, text=True, check=False, cwd=HOUSE
+    )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done
 
@@ -81,5 +83,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
         )
         yield Images(built.stdout.splitlines()[-1], built.stdout + built.stderr, environment)
     finally:
-        subprocess.run(["buildah", "rmi", "--all", "--force"], env=environment, check=False, capture_output=True)
+        subprocess.run(
+            ["buildah", "rmi", "--all", "--force"], env=environment, check=False, capture_output=True
+        )
         shutil.rmtree(folder, ignore_errors=True)
