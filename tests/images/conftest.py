@@ -1,8 +1,7 @@
-"""Both images, built for machines without a GPU from a Debian that is bootstrapped here: no registry is needed."""
+"""Both images, built for machines without a GPU on a Debian that is bootstrapped here, without a registry."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -43,10 +42,8 @@ class Images:
 
     def size(self) -> int:
         """Bytes of all layers."""
-        done = call(["buildah", "inspect", "--type=image", self.name], self.environment)
-        assert json.loads(done.stdout)["OCIv1"]["rootfs"]["diff_ids"]
-        done = call(["buildah", "images", "--json", self.name], self.environment)
-        return int(json.loads(done.stdout)[0]["sizebytes"] if "sizebytes" in done.stdout else 0)
+        said = call(["podman", "image", "inspect", "--format={{.Size}}", self.name], self.environment)
+        return int(said.stdout)
 
 
 def call(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -69,8 +66,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     environment = {**os.environ, "CONTAINERS_STORAGE_CONF": str(storage)}
     debian = folder / "debian.tar"
     try:
-        call(["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "bookworm", str(debian)],
-             environment)  # fmt: skip
+        bootstrap = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates"]
+        call([*bootstrap, "bookworm", str(debian)], environment)
         call(["podman", "import", "--quiet", str(debian), BASE], environment)
         debian.unlink()
         options = (
