@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ from running import command, environment, prepare, result, run
 from snakemake_interface_common.exceptions import WorkflowError
 from workers import service_of
 
-from snakemake_executor_plugin_runpod.settings import ExecutorSettings, configure
+from snakemake_executor_plugin_runpod.budget import Budget
+from snakemake_executor_plugin_runpod.errors import JobError
+from snakemake_executor_plugin_runpod.settings import ExecutorSettings, Limit, configure
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,23 @@ def test_the_setting_holds_against_the_workflows_config(
 def test_a_budget_that_is_no_number_of_dollars_is_not_passed_over(given: Any) -> None:
     with pytest.raises(WorkflowError, match="`budget` in the workflow's config"):
         configure(ExecutorSettings(endpoints=["fold=abc"]), {"RUNPOD_API_KEY": "k"}, {"budget": given})
+
+
+def test_a_job_that_is_tried_again_is_left_out_once_or_not_at_all() -> None:
+    spent = [1.0]
+    budget = Budget(Limit(1.0), lambda: spent[0])
+
+    async def tried(name: str, times: int) -> None:
+        for _ in range(times):
+            with contextlib.suppress(JobError):
+                await budget.admit(name, 0.5, lambda: None)
+
+    asyncio.run(tried("a", 3))
+    asyncio.run(tried("b", 1))
+    assert list(budget.left_out) == ["a", "b"] and budget.in_flight == 0
+    spent[0] = 0.2  # a bill was lower than what had been put by
+    asyncio.run(tried("a", 1))
+    assert list(budget.left_out) == ["b"] and budget.in_flight == 1
 
 
 def test_a_budget_stops_submissions_and_lists_what_was_left_out(tmp_path: Path) -> None:

@@ -128,4 +128,6 @@ def test_this_machine_runs_what_its_cores_have_room_for(tmp_path: Path) -> None:
     (tmp_path / "go-0").touch()
     wait(lambda: begun() == ["begun-0", "begun-1", "begun-2"])
     processes.end()
-    assert ask[2]() == -2 and ask[3]() is None and begun() == ["begun-0", "begun-1", "begun-2"]
+    ask.append(processes.start("exit 0"))
+    assert [code() for code in ask] == [0, 1, -2, None, None]
+    assert begun() == ["begun-0", "begun-1", "begun-2"]

@@ -22,9 +22,9 @@ class Budget:
         self.limit = limit
         self._dollars = dollars
         self._changed = asyncio.Condition()
-        self._waiting = 0
         self.in_flight = 0
-        self.left_out: list[str] = []
+        #: Names, each once and in their order; a job that is tried again may fit after all.
+        self.left_out: dict[str, None] = {}
 
     async def admit(self, name: str, dollars: float | None, note: Callable[[], None]) -> None:
         """Wait until `dollars` more fit, then `note` them in the ledger.
@@ -43,7 +43,7 @@ class Budget:
                 )
             while limit and self._dollars() + (dollars or 0.0) > limit:
                 if not self.in_flight:
-                    self.left_out.append(name)
+                    self.left_out[name] = None
                     raise JobError(
                         f"{name}: not submitted: the budget of {self.limit} would be passed "
                         f"(${self._dollars():.4f} spent, up to ${dollars or 0.0:.4f} for this job). "
@@ -51,6 +51,7 @@ class Budget:
                         "budget",
                     )
                 await self._changed.wait()
+            self.left_out.pop(name, None)
             self.in_flight += 1
             note()
 

@@ -212,6 +212,7 @@ class Executor(RemoteExecutor):
 
     def shutdown(self) -> None:
         super().shutdown()
+        self._processes.end()
         engine, self._engine = self._engine, None
         if engine is None:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Processes:
         self._cores = cores
         self._waiting: deque[_Entry] = deque()
         self._running: list[_Entry] = []
+        self._ended = False
+        self._lock = threading.Lock()
 
     def start(self, command: str, threads: int = 1) -> Callable[[], int | None]:
         """Run it as soon as there is room; returns what tells the exit code, None before its end."""
@@ -43,20 +46,24 @@ class Processes:
         return code
 
     def _go_on(self) -> None:
-        self._running = [entry for entry in self._running if entry.process and entry.process.poll() is None]
-        free = self._cores - sum(entry.threads for entry in self._running)
-        # In their order: a large job waits for room, and small ones do not overtake it for ever.
-        while self._waiting and self._waiting[0].threads <= free:
-            entry = self._waiting.popleft()
-            entry.process = subprocess.Popen(
-                ["/bin/sh", "-c", entry.command], stdin=subprocess.DEVNULL, start_new_session=True
-            )
-            self._running.append(entry)
-            free -= entry.threads
+        with self._lock:
+            self._running = [
+                entry for entry in self._running if entry.process and entry.process.poll() is None
+            ]
+            free = self._cores - sum(entry.threads for entry in self._running)
+            # In their order: a large job waits for room, and small ones do not overtake it for ever.
+            while self._waiting and self._waiting[0].threads <= free and not self._ended:
+                entry = self._waiting.popleft()
+                entry.process = subprocess.Popen(
+                    ["/bin/sh", "-c", entry.command], stdin=subprocess.DEVNULL, start_new_session=True
+                )
+                self._running.append(entry)
+                free -= entry.threads
 
     def end(self) -> None:
-        """Ctrl-C for all of them: Snakemake ends its own jobs then."""
-        self._waiting.clear()
+        """Ctrl-C for all of them: Snakemake ends its own jobs then. No other begins any more."""
+        with self._lock:
+            self._ended = True
         processes = [entry.process for entry in self._running if entry.process is not None]
         for process in processes:
             if process.poll() is None:
