@@ -68,7 +68,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     try:
         bootstrap = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates"]
         call([*bootstrap, "bookworm", str(debian)], environment)
-        call(["podman", "import", "--quiet", str(debian), BASE], environment)
+        path = "ENV=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        call(["podman", "import", "--quiet", f"--change={path}", str(debian), BASE], environment)
         debian.unlink()
         options = (
             "--isolation=chroot --network=host --pull-never "
