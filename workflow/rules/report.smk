@@ -30,8 +30,42 @@ rule report:
             f"{RESULTS}/tables/{batch}.parquet" for batch in planned_batches()
         ],
     output:
-        metrics=f"{RESULTS}/metrics.tsv",
-        failures=f"{RESULTS}/failures.tsv",
+        metrics=report(
+            f"{RESULTS}/metrics.tsv",
+            caption="../report/metrics.rst",
+            category="Tables",
+            labels={"table": "metrics"},
+        ),
+        failures=report(
+            f"{RESULTS}/failures.tsv",
+            caption="../report/failures.rst",
+            category="Tables",
+            labels={"table": "failures"},
+        ),
+        lengths=report(
+            f"{RESULTS}/figures/lengths.svg",
+            caption="../report/lengths.rst",
+            category="Confidence",
+            labels={"figure": "Length and mean pLDDT"},
+        ),
+        plddt=report(
+            f"{RESULTS}/figures/plddt.svg",
+            caption="../report/plddt.rst",
+            category="Confidence",
+            labels={"figure": "Mean pLDDT"},
+        ),
+        depth=report(
+            f"{RESULTS}/figures/depth.svg",
+            caption="../report/depth.rst",
+            category="Confidence",
+            labels={"figure": "MSA depth and mean pLDDT"},
+        ),
+        time=report(
+            f"{RESULTS}/figures/time.svg",
+            caption="../report/time.rst",
+            category="Time",
+            labels={"figure": "Seconds of every step"},
+        ),
         page=f"{RESULTS}/report/index.html",
     log:
         f"{RESULTS}/logs/report.log",

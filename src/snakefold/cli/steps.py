@@ -279,6 +279,7 @@ def _report(options: argparse.Namespace) -> None:
     from snakefold.exports import target_dollars, write_exports
     from snakefold.plan.files import read_rows
     from snakefold.quote import write_bill
+    from snakefold.report.figures import write_figures
 
     results: Path | None = options.results or options.given
     if results is None:
@@ -300,6 +301,7 @@ def _report(options: argparse.Namespace) -> None:
     )
     write_exports(results, _log)
     _log(f"{done} structures, {failed} failed, {refused} refused")
+    write_figures(results)
     _log(str(report.build(results, options.compare)))
 
 

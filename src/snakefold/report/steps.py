@@ -11,10 +11,11 @@ from snakefold.quote.units import seconds
 
 @dataclass(frozen=True)
 class Step:
-    """A step; `wall` and `cpu` are of all its jobs, `longest` of one, `share` of the longest step's wall."""
+    """A step. `seconds`, `wall` and `cpu` are of all its jobs, `longest` of one; `share` of the first step."""
 
     name: str
     jobs: int
+    seconds: float
     wall: str
     longest: str
     cpu: str
@@ -36,6 +37,7 @@ def read_steps(results: Path) -> list[Step]:
         Step(
             name=name,
             jobs=len(rows),
+            seconds=walls[name],
             wall=seconds(walls[name]),
             longest=seconds(max(row[0] for row in rows)),
             cpu=seconds(sum(row[1] for row in rows)),
