@@ -1,10 +1,13 @@
-"""Many jobs in flight stay within RunPod's documented limits, which the emulator enforces."""
+"""How many jobs are in flight, and how often they are asked about."""
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
+import pytest
 from flying import flying
 from tests.emulator import Scaling
 
@@ -20,3 +23,18 @@ def test_hundreds_of_jobs_looked_at_as_often_as_may_be_get_no_429(tmp_path: Path
         assert found.service.live_jobs() == []
     assert answers["run", 200] == jobs and answers["status", 200] >= jobs
     assert {status for _, status in answers} == {200}
+
+
+@pytest.mark.parametrize(
+    ("setting", "most"), [({}, 6), ({"max_in_flight": 4}, 4)], ids=["default", "setting"]
+)
+def test_no_more_jobs_are_in_flight_than_are_of_use(
+    tmp_path: Path, setting: dict[str, Any], most: int
+) -> None:
+    """By default three times as many as the endpoint may have workers."""
+    with flying(tmp_path, scaling=Scaling(workers_min=2, workers_max=2), **setting) as found:
+        trips = found.carry(*(found.task(i, request={"i": i, "seconds": 0.1}) for i in range(16)))
+        assert [trip.error for trip in trips] == [None] * 16
+        jobs = found.service.jobs
+    changes = sorted([(job.created, 1) for job in jobs] + [(job.finished, -1) for job in jobs])
+    assert 2 < max(accumulate(change for _, change in changes)) <= most

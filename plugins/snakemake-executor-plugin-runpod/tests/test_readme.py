@@ -46,6 +46,8 @@ def test_what_is_sent_is_as_documented(tmp_path: Path) -> None:
         wait(lambda: found.service.jobs != [])
         given = found.service.jobs[0].input
         jsonschema.validate(given, schema)
+        policy = found.service.jobs[0].policy  # a runtime of one minute, and a day in the queue
+        assert (policy.execution_timeout, policy.ttl) == (60, 60 + 86400 + 60)
         assert given["request"] == {"a": [1, "ü"]} and given["results"] == {"archive": {"inline": True}}
         wait(lambda: trip.finished)
         assert trip.error is None

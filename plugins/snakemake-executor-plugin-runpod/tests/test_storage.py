@@ -68,6 +68,15 @@ def test_small_inputs_go_inline_and_results_of_unknown_size_through_storage(
         assert trip.error is None and found.good()
 
 
+def test_inline_is_inline_whatever_storage_there_is(tmp_path: Path, storage: Storage) -> None:
+    with flying(tmp_path, storages={"s3": storage}, transfer="s3") as found:
+        (trip,) = found.carry(found.task(transfer="inline"))
+        assert trip.error is None and found.good()
+        (job,) = found.service.jobs
+        assert "base64" in job.input["files"]["data"]
+        assert job.input["results"] == {"archive": {"inline": True}}
+
+
 def test_files_on_a_network_volume(tmp_path: Path, server: SeaweedFS) -> None:
     volume = storage_of(server, volume=True)
     worker = SmallWorker(storage=Volume(server))
