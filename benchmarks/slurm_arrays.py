@@ -1,7 +1,7 @@
 """Sending jobs to SLURM one by one, and as a job array: seconds until all of them are in the queue.
 
 Run in the checkout, with slurm-wlm and munge installed:
-    python -m benchmarks.slurm_arrays --jobs 200 > benchmarks/slurm_arrays.json
+    python -m benchmarks.slurm_arrays --jobs 200 --out benchmarks/slurm_arrays.json
 
 The cluster is a real one on this machine whose nodes are drained: no job runs, only the sending counts. Every
 second job asks for other minutes, as batches do; `kinds` is how many kinds of jobs SLURM has afterwards.
@@ -84,6 +84,7 @@ def _cpu_seconds(pid: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--jobs", type=int, default=200, help="jobs to send")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as name,
@@ -93,7 +94,7 @@ def main() -> None:
         results = [
             measure(slurm, Path(name) / str(arrays), options.jobs, arrays=arrays) for arrays in (False, True)
         ]
-    print(json.dumps(results, indent=1))
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -197,6 +197,11 @@ class Config(Model):
     gpu: GpuSettings = GpuSettings()
     msa: MsaSettings = MsaSettings()
     predict: PredictSettings = PredictSettings()
+    container: str | None = Field(
+        None,
+        description="Image with snakefold that every step runs in where Snakemake is told to use one "
+        "(--software-deployment-method apptainer): docker://… or a .sif file.",
+    )
     slurm: SlurmSettings = SlurmSettings()
     references: dict[str, str] = Field(
         {}, description="Known structures to compare with: target id → PDB or mmCIF file."

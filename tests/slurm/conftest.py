@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ import yaml
 
 from tests.servers.slurm import Node, Slurm, running
 
+NODES = (Node("node1", "a100"), Node("node2", "l40s"))
 
 #: Targets of one length: one program, compiled once.
 TARGETS = {
@@ -67,14 +68,14 @@ class Site:
     def command(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).with_name("snakefold")), *arguments]
 
-    def start(self, *names: str, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def start(self, *names: str) -> subprocess.Popen[bytes]:
         """Start a run of these targets as a user would, but for the seconds between looks at the queue."""
         text = "".join(f">{name}\n{TARGETS[name]}\n" for name in names)
         (self.folder / "set.fasta").write_text(text)
         polling = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
         with (self.folder / "run.log").open("wb") as log:
             return subprocess.Popen(
-                self.command("run", "set.fasta", "--profile", "./slurm", "--", *polling, *options),
+                self.command("run", "set.fasta", "--profile", "./slurm", "--", *polling),
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,

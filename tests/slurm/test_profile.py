@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,9 +125,23 @@ def test_with_slurmdbd_sacct_is_asked_and_the_account_is_charged(
     use(accounted, monkeypatch)
     assert profile()["slurm-status-command"] == "sacct"
     site = make_site(accounted, tmp_path, {"slurm": SITE["slurm"] | {"account": "lab"}})
-    # The alignments are enough: the queue is asked in the same way for every job.
-    for goal in ("results/plan/batches.tsv", "results/msa/m0001.json"):
-        process = site.start("one", options=("--jobs", "4", goal))
-        assert process.wait(600) == 0, site.log
+    (tmp_path / "Snakefile").write_text(
+        """rule msa:
+    output: "done"
+    resources: slurm_account=config["slurm"]["account"], slurm_partition=config["slurm"]["partition"]
+    shell: "touch {output}"
+"""
+    )
+    polling = ("--slurm-init-seconds-before-status-checks", "1", "--default-resources", "mem_mb=500")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--workflow-profile", "slurm", *polling],
+        cwd=tmp_path,
+        env=site.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
     (line,) = accounted.call("sacct", "-X", "-n", "-P", "--format=Account,State,Partition").splitlines()
     assert line == "lab|COMPLETED|cpu"

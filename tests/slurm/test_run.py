@@ -120,11 +120,8 @@ def test_no_more_predictions_than_gpus(story: Story) -> None:
 def test_a_cancelled_job_is_sent_again_with_more_time_and_memory(story: Story) -> None:
     first = story.first[story.cancelled]
     assert story.last[story.cancelled]["JobState"] == "CANCELLED"
-    (again,) = [
-        job
-        for name, job in story.last.items()
-        if job["Comment"] == first["Comment"] and story.cancelled < name <= max(story.left)
-    ]
+    later = [job for job in story.last.values() if int(job["JobId"]) > int(story.cancelled)]
+    again = next(job for job in later if job["Comment"] == first["Comment"])
     assert minutes(again) == 2 * minutes(first)
     assert (first["MinMemoryNode"], again["MinMemoryNode"]) == ("2000M", "4000M")
 
