@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -12,20 +11,13 @@ from .clock import resolve
 from .endpoint import Endpoint
 from .jobs import Job, Policy, State
 from .limits import PAYLOAD
+from .operations import Operations, answer, problem
 
 if TYPE_CHECKING:
     from .service import Emulator
 
-Operation = Callable[["Emulator", Endpoint, web.Request, str], Awaitable[web.Response]]
+OPERATIONS = Operations()
 MAX_WAIT_MS = 300_000
-
-
-def answer(body: Any, status: int = 200) -> web.Response:
-    return web.Response(body=json.dumps(body).encode(), status=status, content_type="application/json")
-
-
-def problem(status: int, text: str) -> web.Response:
-    return answer({"error": text}, status)
 
 
 async def _submit(endpoint: Endpoint, request: web.Request, operation: str) -> Job | web.Response:
@@ -53,6 +45,7 @@ async def _submit(endpoint: Endpoint, request: web.Request, operation: str) -> J
     return endpoint.submit(body["input"], operation, policy, webhook=webhook, s3_config=body.get("s3Config"))
 
 
+@OPERATIONS.add("run", "POST")
 async def run(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     job = await _submit(endpoint, request, "run")
     if isinstance(job, web.Response):
@@ -60,6 +53,7 @@ async def run(service: Emulator, endpoint: Endpoint, request: web.Request, _: st
     return answer({"id": job.id, "status": State.IN_QUEUE.value})
 
 
+@OPERATIONS.add("runsync", "POST")
 async def runsync(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     try:
         wait = int(request.query.get("wait", 90_000))
@@ -83,11 +77,13 @@ def _view(service: Emulator, job: Job) -> web.Response:
     return answer(job.view(service.clock.now()))
 
 
+@OPERATIONS.add("status", "GET", of_job=True)
 async def status(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
     job = endpoint.jobs.get(job_id)
     return problem(404, "job not found") if job is None else _view(service, job)
 
 
+@OPERATIONS.add("stream", "GET", of_job=True)
 async def stream(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
     job = endpoint.jobs.get(job_id)
     if job is None:
@@ -96,6 +92,7 @@ async def stream(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: 
     return answer({"id": job.id, "status": job.state.value, "stream": chunks})
 
 
+@OPERATIONS.add("cancel", "POST", of_job=True)
 async def cancel(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
     job = endpoint.jobs.get(job_id)
     if job is None:
@@ -104,6 +101,7 @@ async def cancel(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: 
     return answer({"id": job.id, "status": job.state.value})
 
 
+@OPERATIONS.add("retry", "POST", of_job=True)
 async def retry(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
     job = endpoint.jobs.get(job_id)
     if job is None:
@@ -113,22 +111,11 @@ async def retry(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: s
     return answer({"id": job.id, "status": State.IN_QUEUE.value})
 
 
+@OPERATIONS.add("purge-queue", "POST")
 async def purge_queue(service: Emulator, endpoint: Endpoint, *_: Any) -> web.Response:
     return answer({"removed": endpoint.jobs.purge(), "status": "completed"})
 
 
+@OPERATIONS.add("health", "GET")
 async def health(service: Emulator, endpoint: Endpoint, *_: Any) -> web.Response:
     return answer(endpoint.health())
-
-
-# name: (method, whether a job id follows, what it does)
-OPERATIONS: dict[str, tuple[str, bool, Operation]] = {
-    "run": ("POST", False, run),
-    "runsync": ("POST", False, runsync),
-    "status": ("GET", True, status),
-    "stream": ("GET", True, stream),
-    "cancel": ("POST", True, cancel),
-    "retry": ("POST", True, retry),
-    "purge-queue": ("POST", False, purge_queue),
-    "health": ("GET", False, health),
-}

@@ -24,6 +24,7 @@ from .endpoint import Endpoint
 from .faults import Fault, Faults
 from .jobs import Job
 from .limits import TooManyRequests
+from .operations import problem
 from .processes import ProcessWorkers
 from .scaling import Scaling
 from .stubs import StubWorkers
@@ -228,27 +229,25 @@ class Emulator:
 
     async def _answer(self, request: web.Request, name: str, operation: str) -> web.Response:
         by_worker = operation in workers.OPERATIONS
-        method, with_job, perform = (workers if by_worker else api).OPERATIONS.get(
-            operation, ("", False, None)
-        )
+        asked = (workers if by_worker else api).OPERATIONS.get(operation)
         header = request.headers.get("Authorization")
         if by_worker:
             refused = None if header == self.worker_token else 401
         else:
             refused = refusal(self.keys, header, write=request.method != "GET", endpoint=name)
         if refused is not None:
-            return api.problem(refused, "unauthorized" if refused == 401 else "forbidden")
+            return problem(refused, "unauthorized" if refused == 401 else "forbidden")
         endpoint = self.endpoints.get(name)
         if endpoint is None:
-            return api.problem(404, "endpoint not found")
+            return problem(404, "endpoint not found")
         job_id = request.match_info.get("job" if by_worker else "id", "")
-        if perform is None or with_job != bool(job_id):
-            return api.problem(404, "no such operation")
-        if request.method != method:
-            return api.problem(405, f"{operation} takes {method}")
+        if asked is None or asked.of_job != bool(job_id):
+            return problem(404, "no such operation")
+        if request.method != asked.method:
+            return problem(405, f"{operation} takes {asked.method}")
         try:
             with endpoint.limiter.call(operation):
-                return await perform(self, endpoint, request, job_id)
+                return await asked.perform(self, endpoint, request, job_id)
         except TooManyRequests:
             return web.Response(status=429, text="Too Many Requests")
 

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .api import Operation, answer, problem
 from .clock import resolve
 from .endpoint import Endpoint, TooLarge
 from .jobs import Job
+from .operations import Operations, answer, problem
 from .processes import ProcessWorkers
 from .worker import Worker
 
 if TYPE_CHECKING:
     from .service import Emulator
 
+OPERATIONS = Operations()
 POLL_SECONDS = 10.0
 
 
@@ -37,6 +38,8 @@ def _work(job: Job) -> dict[str, Any]:
     return work
 
 
+@OPERATIONS.add("job-take", "GET")
+@OPERATIONS.add("job-take-batch", "GET")
 async def job_take(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     """Hold the call until there is work, ten seconds at most; 204 without."""
     worker = _worker(endpoint, request)
@@ -61,6 +64,7 @@ async def job_take(service: Emulator, endpoint: Endpoint, request: web.Request, 
     return answer(jobs if batch else jobs[0])
 
 
+@OPERATIONS.add("job-done", "POST", of_job=True)
 async def job_done(service: Emulator, endpoint: Endpoint, request: web.Request, job_id: str) -> web.Response:
     data = await request.read()
     try:
@@ -78,6 +82,7 @@ async def job_done(service: Emulator, endpoint: Endpoint, request: web.Request, 
     return answer({})
 
 
+@OPERATIONS.add("job-stream", "POST", of_job=True)
 async def job_stream(
     service: Emulator, endpoint: Endpoint, request: web.Request, job_id: str
 ) -> web.Response:
@@ -88,6 +93,7 @@ async def job_stream(
     return answer({})
 
 
+@OPERATIONS.add("job-stop", "GET")
 async def job_stop(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     worker = _worker(endpoint, request)
     assert isinstance(endpoint.backend, ProcessWorkers)
@@ -95,6 +101,7 @@ async def job_stop(service: Emulator, endpoint: Endpoint, request: web.Request, 
     return answer({"jobsToStop": stop}) if stop else web.Response(status=204)
 
 
+@OPERATIONS.add("ping", "GET")
 async def ping(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     worker = _worker(endpoint, request)
     running = set(request.query.get("job_id", "").split(","))
@@ -102,13 +109,3 @@ async def ping(service: Emulator, endpoint: Endpoint, request: web.Request, _: s
         if not job.live and job_id not in running:
             endpoint.gave_up(worker, job_id)
     return answer({})
-
-
-OPERATIONS: dict[str, tuple[str, bool, Operation]] = {
-    "job-take": ("GET", False, job_take),
-    "job-take-batch": ("GET", False, job_take),
-    "job-done": ("POST", True, job_done),
-    "job-stream": ("POST", True, job_stream),
-    "job-stop": ("GET", False, job_stop),
-    "ping": ("GET", False, ping),
-}
