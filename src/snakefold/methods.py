@@ -40,7 +40,9 @@ def bibtex(provenance: Mapping[str, Any]) -> str:
 def used(provenance: Mapping[str, Any]) -> set[str]:
     """What the run used, in the words of `when` in resources/citations.yaml."""
     found = _Used(provenance)
-    words = {"always", "scores", found.engine}
+    words = {"always", found.engine}
+    if found.several:
+        words.add("scores")
     if found.complexes:
         words.add("complexes")
     if found.engine == "alphafold2" and any(_preset(recipe) == "multimer" for recipe in found.folds):
@@ -79,6 +81,7 @@ class _Used:
         self.searched = self.engine == "alphafold2" and bool(self.msa.get("parameters"))
         self.databases: list[Recipe] = list(self.msa.get("databases") or [])
         self.templates = _mapping(self.folds[-1].get("templates")) if self.folds else {}
+        self.several = any(map(_several_models, self.folds))
 
     def package(self, name: str) -> str:
         """`name version`, or the name if nobody recorded it."""
@@ -212,13 +215,20 @@ def _reuse(found: _Used) -> str:
 
 
 def _scores(found: _Used) -> str:
-    what = f"Models of a target were compared by TM-score{found.cite('scores')}"
+    done = []
+    if found.several:
+        done.append(f"models of a target were compared by TM-score{found.cite('scores')}")
     if found.complexes:
-        what += f", interfaces scored by ipSAE and pDockQ2{found.cite('complexes')}"
+        done.append(f"interfaces were scored by ipSAE and pDockQ2{found.cite('complexes')}")
     if found.settings.get("references"):
-        what += ", and the best models compared with known structures by TM-align and lDDT"
-        what += found.cite("references")
-    return f"{what}."
+        known = "the best models were compared with known structures by TM-align and lDDT"
+        done.append(f"{known}{found.cite('references')}")
+    return f"{_capital('; '.join(done))}." if done else ""
+
+
+def _several_models(recipe: Recipe) -> bool:
+    settings = _mapping(_mapping(recipe.get("engine")).get("settings"))
+    return len(settings.get("models") or []) * int(settings.get("num_seeds") or 1) > 1
 
 
 def _preset(recipe: Recipe) -> str:

@@ -116,7 +116,7 @@ def _graph(results: Path, provenance: Mapping[str, Any], found: Mapping[str, lis
         "@id": "./",
         "@type": "Dataset",
         "name": f"{'REHEARSAL: ' if rehearsal else ''}Predicted structures of {len(done)} targets",
-        "description": mark + methods.paragraph(provenance).removeprefix(mark),
+        "description": methods.paragraph(provenance),
         "datePublished": end,
         "license": {"@id": _NO_LICENCE},
         "conformsTo": [{"@id": profile} for profile in _PROFILES],

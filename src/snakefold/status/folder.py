@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import fcntl
 import os
 import re
@@ -11,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-#: A log that still grows is a sign of life where no lock is held (plain snakemake, or another machine).
+#: A log that grew within this is a sign of life where no process can be seen (another machine or user).
 _QUIET_SECONDS = 120.0
 _ENDED = ("Complete log", "Nothing to be done")
 _FAILED = re.compile(r"^(?:Error in rule |Error in group |RuleException|WorkflowError)", re.MULTILINE)
@@ -25,6 +26,7 @@ class RunFolder:
     Attributes:
         alive: it runs now.
         started: when the last run started, seconds since 1970; None if none has.
+        heard: when it last wrote its log.
         ended: the last run came to its end, well or badly; false for one that was killed.
         errors: rules of jobs that failed in the last run, once a failed attempt.
         unfinished: outputs of jobs that are (or, if it is dead, were) running, as absolute paths.
@@ -32,6 +34,7 @@ class RunFolder:
 
     alive: bool = False
     started: float | None = None
+    heard: float | None = None
     ended: bool = False
     errors: tuple[str, ...] = ()
     unfinished: frozenset[Path] = frozenset()
@@ -51,16 +54,33 @@ def _read(folder: Path) -> RunFolder:
         return RunFolder()
     text = logs[-1].read_text(encoding="utf-8", errors="replace")
     ended = any(mark in text for mark in _ENDED)
-    held = _lock_is_held(folder / ".snakefold" / "run.lock")
-    quiet = time.time() - logs[-1].stat().st_mtime > _QUIET_SECONDS
-    locked = any((folder / ".snakemake" / "locks").glob("*.lock"))
+    heard = logs[-1].stat().st_mtime
     return RunFolder(
-        alive=not ended and (held if held is not None else locked or not quiet),
+        alive=not ended and _is_alive(folder, logs[-1], heard),
         started=_started(logs[-1]),
+        heard=heard,
         ended=ended,
         errors=tuple(_RULE.findall(text)) or ("snakemake",) * bool(_FAILED.search(text)),
         unfinished=frozenset(_unfinished(folder)),
     )
+
+
+def _is_alive(folder: Path, log: Path, heard: float) -> bool:
+    """Locks of `snakefold run` and open files end with their process; Snakemake's own locks outlive it."""
+    held = _lock_is_held(folder / ".snakefold" / "run.lock")
+    if held or _is_open(log):
+        return True
+    return held is None and time.time() - heard < _QUIET_SECONDS
+
+
+def _is_open(path: Path) -> bool:
+    """Whether a process that can be seen here has a file open; false where /proc does not tell."""
+    wanted = str(path.resolve())
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is another user's
+            if str(link.readlink()) == wanted:
+                return True
+    return False
 
 
 def _lock_is_held(path: Path) -> bool | None:

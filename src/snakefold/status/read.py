@@ -42,6 +42,7 @@ class Status:
         targets: records that get a structure if all goes well; done, failed: those that are collected.
         refused: records that were refused.
         elapsed: seconds since the run started, while it lives.
+        silent: seconds since it last wrote its log, if it was stopped.
         remaining: seconds that are left, by the plan and what batches have shown so far; None: unknown.
         busy: share of the workers' paid time in which they were not idle; None if nobody was paid.
         dollars: what finished batches cost so far.
@@ -57,6 +58,7 @@ class Status:
     errors: tuple[str, ...] = ()
     rehearsal: bool = False
     elapsed: float | None = None
+    silent: float | None = None
     remaining: float | None = None
     busy: float | None = None
     dollars: float | None = None
@@ -110,6 +112,7 @@ class Reader:
             errors=folder.errors,
             rehearsal=_rehearsal(plan / "weights.json"),
             elapsed=time.time() - folder.started if alive and folder.started else None,
+            silent=time.time() - folder.heard if state == "stopped" and folder.heard else None,
             remaining=self._remaining(batches, config, folder) if alive else None,
             busy=1 - sum(record.idle_seconds for record in records) / paid if paid else None,
             dollars=sum(record.billed_seconds * record.dollars_per_second for record in records)

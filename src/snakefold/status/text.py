@@ -34,10 +34,10 @@ def screen(status: Status) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, expand=True)
-    table.add_column("step")
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("step", no_wrap=True, min_width=8)
     for name in ("done", "running", "waiting"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("", ratio=1)
     for step in status.steps:
         bar = ProgressBar(total=step.total, completed=step.done)
@@ -62,6 +62,8 @@ def _rest(status: Status) -> list[str]:
     parts = []
     if status.errors:
         parts.append(f"jobs that failed: {', '.join(dict.fromkeys(status.errors))}")
+    if status.silent is not None:
+        parts.append(f"last sign of life {seconds(status.silent)} ago")
     if status.elapsed is not None:
         parts.append(f"{seconds(status.elapsed)} so far")
     if status.remaining is not None:

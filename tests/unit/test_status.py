@@ -1,0 +1,295 @@
+"""`snakefold status` beside a real Snakemake: a small workflow with a plan's files, held open by gates."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from snakefold.cli import main
+from snakefold.errors import SnakefoldError
+from snakefold.status import Reader, Status, Step, line, screen
+from snakefold.status.folder import read_run_folder
+
+BATCHES = {"b0001-l0070": 2, "c0002-l0112": 1, "s0001": 1}
+#: Every job waits for its gate; one whose gate says so fails.
+SNAKEFILE = """
+BATCHES = {batches}
+def gate(name):
+    return f"while [ ! -e gates/{{name}} ]; do sleep 0.05; done; grep -q open gates/{{name}} && "
+rule all:
+    input: "results/report/index.html"
+rule msa:
+    output: "results/msa/m0001.json"
+    shell: gate("msa") + "touch {{output}}"
+rule request:
+    input: "results/msa/m0001.json"
+    output: "results/requests/{{batch}}/request.json"
+    shell: "touch {{output}}"
+rule predict:
+    input: "results/requests/{{batch}}/request.json"
+    output: "results/predictions/{{batch}}.tar.zst"
+    benchmark: "results/benchmarks/predict/{{batch}}.tsv"
+    wildcard_constraints: batch="[bc].*"
+    shell: gate("{{wildcards.batch}}") + "touch {{output}}"
+rule restore:
+    output: "results/predictions/{{batch}}.tar.zst"
+    wildcard_constraints: batch="s.*"
+    shell: "touch {{output}}"
+rule collect:
+    input: "results/predictions/{{batch}}.tar.zst"
+    output: "results/tables/{{batch}}.parquet"
+    shell: "cp prepared/{{wildcards.batch}}.parquet {{output}}"
+rule report:
+    input: expand("results/tables/{{batch}}.parquet", batch=BATCHES)
+    output: "results/report/index.html", "results/metrics.tsv"
+    shell: "touch {{output}}"
+"""
+STATUS = "from snakefold.cli import main; raise SystemExit(main())"
+HOLD = """
+import os, pathlib, sys
+from snakefold.cli.run import hold_folder
+hold_folder(pathlib.Path.cwd())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a plan of four targets in three batches, one record refused."""
+    for name in ("gates", "prepared", "results/plan"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(batches=list(BATCHES)))
+    plan = tmp_path / "results" / "plan"
+    (tmp_path / "results" / "config.yaml").write_text("gpu:\n  workers: 2\n")
+    head = "batch engine gpu complexes bucket_edges targets residues shortest longest chunks seconds dollars"
+    rows = ["\t".join([*head.split(), "memory_gb", "runtime_seconds"])]
+    for name, count in BATCHES.items():
+        chunks, seconds = ("", 0) if name.startswith("s") else ("m0001", 3600)
+        rows.append(
+            f"{name}\talphafold2\tlocal\tFalse\t\t{count}\t100\t50\t50\t{chunks}\t{seconds}\t0\t1\t900"
+        )
+        states = ["done"] * (count - 1) + ["failed" if name.startswith("c") else "done"]
+        pd.DataFrame({"id": range(count), "state": states}).to_parquet(
+            tmp_path / "prepared" / f"{name}.parquet"
+        )
+    (plan / "batches.tsv").write_text("\n".join(rows) + "\n")
+    targets = ["id\tstate", "a\tto_do", "b\tto_do", "c\tto_do", "d\tstored", "e\trefused"]
+    (plan / "targets.tsv").write_text("\n".join(targets) + "\n")
+    (plan / "weights.json").write_text(json.dumps({"folder": "", "rehearsal": True}))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts Snakemake in a process group of its own; what still runs at the end is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> subprocess.Popen[bytes]:
+        snakemake = [sys.executable, "-m", "snakemake", "--cores=4", "--keep-going", "--nolock"]
+        # As `snakefold run` does: the lock is held by what becomes Snakemake.
+        command = [sys.executable, "-c", HOLD, *snakemake, "--rerun-incomplete"]
+        with (folder / "run.log").open("ab") as log:
+            started.append(
+                subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+            )
+        return started[-1]
+
+    yield begin
+    for process in started:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait(folder: Path, reached: Callable[[Status], bool]) -> Status:
+    """The first status that `reached`; whatever it takes, for the machine may be busy."""
+    reader = Reader(folder / "results")
+    while True:
+        status = reader.read()
+        if reached(status):
+            return status
+        time.sleep(0.05)
+
+
+def steps(status: Status) -> dict[str, tuple[int, int, int]]:
+    return {step.name: (step.done, step.running, step.waiting) for step in status.steps}
+
+
+@pytest.mark.slow
+def test_a_run_is_followed_to_its_end(
+    folder: Path, start: Callable[[], subprocess.Popen[bytes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Reader(folder / "results").read().state == "stopped"
+    process = start()
+    status = wait(folder, lambda found: steps(found)["msa"][1] == 1)
+    assert status.state == "running"
+    assert steps(status)["predict"] == (0, 0, 2)
+    (folder / "gates" / "msa").write_text("open")
+    status = wait(folder, lambda found: steps(found)["predict"][1] == 2 and found.done == 1)
+    assert steps(status)["msa"] == (1, 0, 0)
+    assert steps(status)["request"] == (2, 0, 0)
+    assert steps(status)["collect"] == (1, 0, 2)
+    # Two batches of an hour on two workers.
+    assert status.remaining == pytest.approx(3600)
+    assert (status.targets, status.done, status.failed, status.refused) == (4, 1, 0, 1)
+    assert main(["status", "results", "--once"]) == 0
+    said = capsys.readouterr().out
+    assert re.fullmatch(
+        r"REHEARSAL; results: running; predict 0/2, 2 running; collect 1/3; report 0/1; "
+        r"1 of 4 targets, 0 failed, 1 refused; \S+ \S+ so far; about 60 min left\n",
+        said,
+    )
+    (folder / "gates" / "b0001-l0070").write_text("open")
+    status = wait(folder, lambda found: found.done == 3)
+    assert steps(status)["predict"] == (1, 1, 0)
+    # The other took seconds instead of an hour.
+    assert status.remaining is not None
+    assert status.remaining < 1800
+
+    # Killed: what was running is neither done nor running, and nobody is fooled by what it left.
+    kill(process)
+    status = Reader(folder / "results").read()
+    assert status.state == "stopped"
+    assert steps(status)["predict"] == (1, 0, 1)
+    assert main(["status", "--once"]) == 1
+    assert "last sign of life" in capsys.readouterr().out
+
+    # A job that fails ends the next run badly.
+    (folder / "gates" / "c0002-l0112").write_text("closed")
+    assert start().wait() != 0
+    status = Reader(folder / "results").read()
+    assert (status.state, status.exit_code, set(status.errors)) == ("failed", 1, {"predict"})
+    assert "jobs that failed: predict" in line(status)
+
+    # The last run ends well, but for one target.
+    (folder / "gates" / "c0002-l0112").write_text("open")
+    assert start().wait() == 0
+    status = Reader(folder / "results").read()
+    assert (status.done, status.failed, status.state, status.exit_code) == (3, 1, "failed", 1)
+    assert all(step.waiting == step.running == 0 for step in status.steps)
+    assert status.remaining is status.elapsed is None
+
+
+def test_a_terminal_shows_a_run_until_it_ends(
+    folder: Path, start: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    pd.DataFrame({"state": ["done"]}).to_parquet(folder / "prepared" / "c0002-l0112.parquet")
+    (folder / "gates" / "msa").write_text("open")
+    process = start()
+    wait(folder, lambda found: steps(found)["predict"][1] == 2)
+    master, terminal = pty.openpty()
+    shown = subprocess.Popen(
+        [sys.executable, "-c", STATUS, "status", "results", "--interval", "0.1"],
+        cwd=folder,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "COLUMNS": "100", "LINES": "30", "TERM": "xterm"},
+    )
+    os.close(terminal)
+    text = b""
+    while b"running" not in text or b"waiting" not in text:
+        text += os.read(master, 4096)
+    for name in ("b0001-l0070", "c0002-l0112"):
+        (folder / "gates" / name).write_text("open")
+    while shown.poll() is None or select.select([master], [], [], 0)[0]:
+        if select.select([master], [], [], 0.1)[0]:
+            try:
+                text += os.read(master, 65536)
+            except OSError:  # the terminal is closed
+                break
+    os.close(master)
+    assert shown.wait() == 0
+    assert process.wait() == 0
+    for words in (b"REHEARSAL", b"predict", b"running", b"finished", b"4 of 4 targets"):
+        assert words in text
+
+
+def test_a_folder_without_a_run_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SnakefoldError, match="holds no run"):
+        Reader(tmp_path).read()
+    assert main(["status", str(tmp_path)]) == 2
+    assert "Name the results folder" in capsys.readouterr().err
+
+
+def test_results_without_a_log_are_told_by_their_files(folder: Path) -> None:
+    results = folder / "results"
+    for step in ("msa/m0001.json", "report/index.html", "metrics.tsv"):
+        (results / step).parent.mkdir(exist_ok=True)
+        (results / step).touch()
+    (results / "tables").mkdir()
+    for name in BATCHES:
+        (folder / "prepared" / f"{name}.parquet").rename(results / "tables" / f"{name}.parquet")
+    status = Reader(results).read()
+    assert (status.state, status.done, status.failed) == ("failed", 3, 1)
+
+
+def test_a_log_that_grows_elsewhere_is_a_sign_of_life(folder: Path) -> None:
+    log = folder / ".snakemake" / "log" / "2026-01-01T000000.000000.snakemake.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Select jobs to execute...\n")
+    assert Reader(folder / "results").read().state == "running"
+    os.utime(log, (time.time() - 600,) * 2)
+    assert Reader(folder / "results").read().state == "stopped"
+    with log.open():  # plain Snakemake, here, in a job of hours that says nothing
+        assert Reader(folder / "results").read().state == "running"
+
+
+def test_what_the_executor_recorded_is_told(folder: Path) -> None:
+    (folder / "results" / "executions").mkdir()
+    record = {"billed_seconds": 100, "idle_seconds": 25, "dollars_per_second": 0.01, "gpu": "l4"}
+    (folder / "results" / "executions" / "b0001-l0070.json").write_text(json.dumps(record))
+    (folder / "results" / "executions" / "c0002-l0112.json").write_text("damaged")
+    status = Reader(folder / "results").read()
+    assert status.busy == pytest.approx(0.75)
+    assert status.dollars == pytest.approx(1.0)
+    assert "$1.00 paid; workers busy 75 % of the time paid for" in line(status)
+
+
+def test_long_names_of_running_outputs_are_put_together(folder: Path) -> None:
+    (folder / ".snakemake" / "log").mkdir(parents=True)
+    (folder / ".snakemake" / "log" / "2026-01-01T000000.000000.snakemake.log").write_text("")
+    output = "results/" + "long/" * 60 + "m0001.json"
+    name = base64.urlsafe_b64encode(output.encode()).decode()
+    parts = [name[at : at + 254] for at in range(0, len(name), 254)]
+    path = folder.joinpath(".snakemake", "incomplete", *(f"@{part}" for part in parts[:-1]), parts[-1])
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    (folder / ".snakemake" / "incomplete" / "not base64!").write_text("{}")
+    found = read_run_folder(folder / "results")
+    assert found.unfinished == {folder.resolve() / output}
+    assert found.started is not None
+
+
+def test_a_screen_of_any_width_holds_every_step() -> None:
+    from rich.console import Console
+
+    status = Status(
+        Path("r"), "running", [Step("predict", 1000, 250, 3)], targets=10_000, done=2500, rehearsal=True
+    )
+    for width in (40, 120):
+        stream = io.StringIO()
+        Console(file=stream, width=width, force_terminal=False).print(screen(status))
+        text = stream.getvalue()
+        assert "predict" in text
+        assert "747" in text
+        assert "REHEARSAL" in text
+        assert max(map(len, text.splitlines())) <= width
