@@ -120,7 +120,9 @@ def _collect_target(
         pdbs = [members[f"ranked_{rank}.pdb"].decode() for rank in range(len(own.models))]
         known = scores.score_target(own, pdbs, pae)
     known = _compared(known, folder, reference)
-    write_atomically(folder / scores.FILE, (known.model_dump_json() + "\n").encode())
+    said, path = (known.model_dump_json() + "\n").encode(), folder / scores.FILE
+    if not (path.is_file() and path.read_bytes() == said):
+        write_atomically(path, said)
     notes = [
         *metrics.warnings_of(own, members),
         *(known.missing[key] for key in ("reference",) if key in known.missing),

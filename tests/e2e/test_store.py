@@ -6,12 +6,17 @@ import csv
 import json
 import shutil
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from snakefold import archive
+from snakefold.collect import read_response
 from snakefold.paths import house
+from snakefold.plan.files import read_batch
+from snakefold.store import open_store
 from tests.e2e.conftest import TRP_ZIPPER, VILLIN, Run
 
 pytestmark = pytest.mark.slow
@@ -56,6 +61,25 @@ class House:
     def targets(self, name: str) -> dict[str, dict[str, str]]:
         with (self.results(name) / "plan" / "targets.tsv").open(newline="") as stream:
             return {row["id"]: row for row in csv.DictReader(stream, delimiter="\t")}
+
+    def predicted(self, name: str) -> set[str]:
+        """Targets of the batches that ran, by what came back."""
+        found = set()
+        for path in (self.results(name) / "predictions").glob("*.tar.zst"):
+            outcomes = read_response(archive.unpack(path.read_bytes())).outcomes
+            found |= {each.id for each in outcomes if each.state == "done" and not each.stored}
+        return found
+
+    def scores(self, name: str, target: str) -> dict[str, Any]:
+        text = (self.results(name) / "structures" / target / "confidence.json").read_text()
+        return dict(json.loads(text))
+
+    def stored(self) -> dict[str, set[str]]:
+        """Names of entries, by kind."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for listed in open_store(self.folder / "store").listing():
+            found[listed.entry.kind].add(listed.entry.name)
+        return found
 
 
 def jobs(process: subprocess.CompletedProcess[str]) -> Counter[str]:
@@ -120,26 +144,51 @@ def test_one_more_record_costs_that_record(shared: House) -> None:
     assert (structures / "new" / "ranked_0.pdb").is_file()
 
 
-def test_other_recycles_need_predictions_and_another_database_alignments(shared: House) -> None:
-    process = shared.run("settings", FIRST, "--", "--until", "plan", rehearsal__num_recycle="2")
+def test_other_recycles_predict_again_and_search_nothing(shared: House) -> None:
+    before = shared.stored()
+    process = shared.run("recycles", FIRST, rehearsal__num_recycle="1")
     check(process)
-    target = shared.targets("settings")["villin"]
-    assert (target["state"], target["batch"][0]) == ("to_do", "b")
-    assert target["reason"].endswith("its alignment is in the store")
-    assert not list((shared.results("settings") / "plan").glob("chunks/*.json"))
-    with (shared.folder / "database" / "swissprot.fasta").open("a") as stream:
-        stream.write(f">another\n{TRP_ZIPPER}\n")
-    process = shared.run("database", FIRST, "--", "--until", "plan")
+    done = jobs(process)
+    assert (done["msa"], done["predict"], done["restore"]) == (0, 1, 0)
+    assert shared.predicted("recycles") == {"villin", "zipper"}
+    reasons = {row["reason"].partition("; ")[2] for row in shared.targets("recycles").values()}
+    assert reasons == {"its alignment is in the store", ""}  # "": the duplicate has its own reason
+    after = shared.stored()
+    assert after["msa"] == before["msa"]
+    assert len(after["fold"] - before["fold"]) == 2
+    scores = [shared.scores(run, "villin") for run in ("first", "recycles")]
+    assert [model["recycles"] for score in scores for model in score["models"]] == [0, 1]
+    assert scores[0]["msa_depth"] == scores[1]["msa_depth"]
+
+
+def test_another_database_searches_and_predicts_again(shared: House) -> None:
+    before = shared.stored()
+    database = shared.folder / "database" / "swissprot.fasta"
+    text = database.read_text()
+    try:
+        database.write_text(f"{text}>another\n{VILLIN[:-5]}\n")
+        process = shared.run("database", {"villin": VILLIN})
+    finally:
+        database.write_text(text)
     check(process)
-    target = shared.targets("database")["villin"]
-    assert (target["state"], target["reason"].partition("; ")[2]) == ("to_do", "to align")
-    assert len(list((shared.results("database") / "plan").glob("chunks/*.json"))) == 1
-    shutil.copy(house() / "resources" / "demo" / "database" / "swissprot.fasta", shared.folder / "database")
+    done = jobs(process)
+    assert (done["msa"], done["predict"], done["restore"]) == (1, 1, 0)
+    assert shared.targets("database")["villin"]["reason"].endswith("; to align")
+    after = shared.stored()
+    assert [len(after[kind] - before[kind]) for kind in ("msa", "fold")] == [1, 1]
+    depths = [shared.scores(run, "villin")["msa_depth"] for run in ("first", "database")]
+    assert depths[1] == depths[0] + 1
+    # What was computed with the first database is still there for whoever has that.
+    process = shared.run("database-before", {"villin": VILLIN})
+    check(process)
+    done = jobs(process)
+    assert (done["msa"], done["predict"], done["restore"]) == (0, 0, 1)
 
 
 def test_damaged_result_is_lost_once_and_computed_by_the_next_run(shared: House) -> None:
-    key = shared.targets("first")["zipper"]["key"]
-    (entry,) = (shared.folder / "store" / "fold").rglob(key)
+    zipper = shared.targets("first")["zipper"]
+    recipe = read_batch(shared.results("first") / "plan", zipper["batch"]).recipe
+    (entry,) = (shared.folder / "store" / "fold" / recipe).rglob(zipper["key"])
     entry.write_bytes(entry.read_bytes()[:-1] + b"?")
     process = shared.run("damaged", FIRST)
     check(process, 1)
