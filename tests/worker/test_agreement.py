@@ -154,3 +154,14 @@ def test_a_job_without_a_worker_holds_its_targets_to_it_too(planned: FoldRequest
 def test_a_request_that_says_nothing_is_not_held_to_anything(parameters: Path) -> None:
     assert fold_request().engine_recipe == {}
     check_agreement(fold_request(), parameters)
+
+
+def test_an_engine_that_brings_its_parameters_is_compared_too() -> None:
+    pytest.importorskip("flash_abb", reason="needs flash-abb: make antibody")
+    request = fold_request(engine="flashabb")
+    recipe = engines.get("flashabb").recipe(request.flashabb.model_dump(mode="json"), None)
+    check_agreement(request.model_copy(update={"engine_recipe": recipe}), None)
+    weights = {**recipe["weights"], "ends_sha256": "0" * 64}
+    with pytest.raises(TargetError, match="ends_sha256") as caught:
+        check_agreement(request.model_copy(update={"engine_recipe": {**recipe, "weights": weights}}), None)
+    assert caught.value.reason is Reason.WEIGHTS_MISSING

@@ -32,9 +32,10 @@ def check_agreement(request: FoldRequest, weights: Path | None) -> None:
     if own == planned:
         return
     if own.get("weights") != planned.get("weights"):
+        where = f"in {weights}" if weights else "here"
         raise TargetError(
             Reason.WEIGHTS_MISSING,
-            f"The request was planned with other parameters than those in {weights}: "
+            f"The request was planned with other parameters than those {where}: "
             f"{_difference(planned.get('weights'), own.get('weights'))}.",
             "Give both sides the same ones (a rehearsal: equal rehearsal.blocks and "
             "SNAKEFOLD_REHEARSAL_BLOCKS), or plan again with these.",
