@@ -178,11 +178,6 @@ def test_another_database_searches_and_predicts_again(shared: House) -> None:
     assert [len(after[kind] - before[kind]) for kind in ("msa", "fold")] == [1, 1]
     depths = [shared.scores(run, "villin")["msa_depth"] for run in ("first", "database")]
     assert depths[1] == depths[0] + 1
-    # What was computed with the first database is still there for whoever has that.
-    process = shared.run("database-before", {"villin": VILLIN})
-    check(process)
-    done = jobs(process)
-    assert (done["msa"], done["predict"], done["restore"]) == (0, 0, 1)
 
 
 def test_damaged_result_is_lost_once_and_computed_by_the_next_run(shared: House) -> None:
