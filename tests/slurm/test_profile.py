@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,24 @@ def test_limits_grow_with_the_work_and_with_every_attempt(tmp_path: Path) -> Non
 def test_status_comes_from_squeue_without_slurmdbd(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     use(slurm, monkeypatch)
     assert profile()["slurm-status-command"] == "squeue"
+
+
+@on_a_cluster
+def test_a_cluster_that_forgets_jobs_too_soon_is_named(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(slurm, monkeypatch)
+    assert profile()["slurm-init-seconds-before-status-checks"] == 20
+    assert "MinJobAge" not in capsys.readouterr().err
+    # What scontrol says on such a cluster: the answer of this one with another number.
+    said = re.sub(r"(MinJobAge\s*= )\d+", r"\g<1>30", slurm.call("scontrol", "show", "config"))
+    (tmp_path / "said").write_text(said)
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\n/bin/cat {tmp_path / 'said'}\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    # With three times as many seconds the plugin would turn to sacct, which answers nothing here.
+    assert profile()["slurm-init-seconds-before-status-checks"] == 10
+    assert "forgets a job 30 seconds after its end (MinJobAge)" in capsys.readouterr().err
 
 
 def test_the_profile_can_be_read_where_there_is_no_slurm(
