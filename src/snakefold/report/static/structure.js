@@ -58,6 +58,15 @@
     };
   }
 
+  /** Without a graphics card, smooth edges and shadows cost seconds a picture. */
+  function plain(canvas) {
+    const { gl } = canvas.webgl;
+    const details = gl.getExtension("WEBGL_debug_renderer_info");
+    if (!/swiftshader|llvmpipe|software|basic render/i.test(gl.getParameter(details ? details.UNMASKED_RENDERER_WEBGL : gl.RENDERER))) return;
+    const off = { name: "off", params: {} };
+    canvas.setProps({ multiSample: { mode: "off" }, postprocessing: { antialiasing: off, occlusion: off, shadow: off, outline: off } });
+  }
+
   async function start(place) {
     await load("assets/molstar.js");
     const stage = snakefold.node("div", { class: "stage" });
@@ -72,6 +81,7 @@
       name: THEME, label: "Page", category: "Misc", factory: theme,
       getParams: () => ({}), defaultValues: {}, isApplicable: () => true,
     });
+    plain(created.plugin.canvas3d);
     created.plugin.behaviors.interaction.click.subscribe(({ current }) => {
       const clicked = current.loci;
       if (clicked.kind !== "element-loci" || !clicked.elements.length) return;
@@ -140,7 +150,7 @@
     viewer.late = false;
     place.dataset.shown = view.items.map((item) => item.name).join(", ");
     place.dataset.state = "ready";
-    if (late) await snakefold.recolourStructure();
+    if (late) snakefold.recolourStructure();
   }
 
   /** What the cursor is on: marked in the shown models. */
@@ -177,7 +187,12 @@
     }
     viewer.place.dataset.coloured = viewer.version;
     await update.commit();
-    if (viewer) viewer.place.dataset.painted = viewer.version;
+    if (!viewer) return;
+    const { place, version } = viewer, drawn = viewer.plugin.canvas3d.didDraw.subscribe(() => {
+      drawn.unsubscribe();
+      place.dataset.painted = version;
+    });
+    viewer.plugin.canvas3d.requestDraw();
   };
 
   snakefold.markStructure = () => { if (viewer?.shown && viewer.place.dataset.state === "ready") mark(); };

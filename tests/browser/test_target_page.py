@@ -1,0 +1,203 @@
+"""The page of one target in a browser: models, plots and files, and how they follow each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.target_page import (
+    BOTH,
+    COLUMNS,
+    MARK,
+    PAE,
+    PLDDT,
+    ROWS,
+    at,
+    coloured,
+    like,
+    painted,
+    pixels,
+    plot,
+    said,
+    select,
+    stored_pae,
+)
+
+pytestmark = [pytest.mark.browser, pytest.mark.needs("chromium")]
+
+BAND_COLOURS = {"very high": (0, 83, 214), "confident": (101, 203, 243), "very low": (255, 125, 69)}
+
+
+def test_the_structure_is_coloured_by_plddt_and_turns(visit: Visit) -> None:
+    visit.open()
+    visit.page.locator("#targets-table a", has_text="villin_headpiece").click()
+    visit.wait_for_target()
+    first = pixels(visit)
+    assert coloured(first).sum() > 500
+    for name, colour in BAND_COLOURS.items():
+        assert like(first, colour) > 20, name
+    box = visit.page.locator("#target .viewer canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 3
+    visit.page.mouse.move(x, y)
+    visit.page.mouse.down()
+    visit.page.mouse.move(x + 120, y + 60, steps=6)
+    visit.page.mouse.up()
+    turned = pixels(visit)
+    assert np.any(coloured(turned) != coloured(first))
+    visit.page.locator(".viewer").focus()
+    visit.page.keyboard.press("ArrowRight")
+    assert np.any(coloured(pixels(visit)) != coloured(turned))
+    visit.page.get_by_role("button", name="Reset view").click()
+    again = pixels(visit)
+    assert np.mean(coloured(again) != coloured(first)) < 0.002
+    assert visit.errors == []
+
+
+def test_plots_show_the_files(visit: Visit, results: Path) -> None:
+    visit.open("crambin_gb1")
+    folder = results / "structures" / "crambin_gb1"
+    scores = json.loads((folder / "confidence.json").read_text())
+    lines = plot(visit, PLDDT).evaluate("plot => plot.data.map(line => [line.name, Array.from(line.y)])")
+    assert dict(lines) == {f"rank {rank}": model["plddt"] for rank, model in enumerate(scores["models"])}
+    assert lines[-1][0] == "rank 0"
+    stored = stored_pae(folder)
+    drawn = np.array(plot(visit, PAE).evaluate("plot => plot.data[0].z"))
+    note = visit.page.locator("#target p", has_text="Drawn:").inner_text()
+    within, most = (float(word) for word in note.split() if word.replace(".", "").isdigit() and "." in word)
+    assert np.sqrt(((drawn - stored) ** 2).mean()) <= within + 0.02
+    assert np.abs(drawn - stored).max() <= most + 0.2
+    edges = [line["x0"] for line in plot(visit, PAE).evaluate("plot => plot.layout.shapes")]
+    assert edges == [46.5, 0]
+    links = visit.page.eval_on_selector_all("#target .list a", "links => links.map(link => link.href)")
+    assert {Path(link.removeprefix("file://")).name for link in links} == {
+        path.name for path in folder.iterdir()
+    }
+    assert all(Path(link.removeprefix("file://")).is_file() for link in links)
+
+
+def test_another_model_changes_every_picture_and_all_can_be_seen(visit: Visit, results: Path) -> None:
+    visit.open("gb1_dimer")
+    viewer = visit.page.locator("#target .viewer")
+    assert viewer.get_attribute("data-shown") == "rank 0"
+    before = pixels(visit)
+    visit.page.locator("#model-2").check()
+    visit.page.wait_for_selector(".viewer[data-state=ready][data-shown='rank 2']")
+    visit.page.wait_for_selector(".plot[data-drawn='2']")
+    stored = stored_pae(results / "structures" / "gb1_dimer", 2)
+    drawn = np.array(plot(visit, PAE).evaluate("plot => plot.data[0].z"))
+    assert np.abs(drawn - stored).max() < 3
+    assert plot(visit, PLDDT).evaluate("plot => plot.data.at(-1).name") == "rank 2"
+    assert np.any(pixels(visit) != before)
+    visit.page.locator("#show-all").click()
+    visit.page.wait_for_selector(".viewer[data-state=ready][data-shown='rank 0, rank 1, rank 2']")
+    painted(visit, lambda: visit.page.locator("#colour-by").select_option("model"))
+    assert visit.page.locator("#target .frame + .legend li").all_inner_texts() == [
+        "rank 0",
+        "rank 1",
+        "rank 2",
+    ]
+    visit.page.locator("#show-0").uncheck()
+    visit.page.wait_for_selector(".viewer[data-state=ready][data-shown='rank 1, rank 2']")
+    visit.page.locator("#show-one").click()
+    visit.page.wait_for_selector(".viewer[data-state=ready][data-shown='rank 2']")
+    assert visit.errors == []
+
+
+def test_a_rectangle_on_the_pae_selects_residues_in_3d(visit: Visit, results: Path) -> None:
+    visit.open("gb1_dimer")
+    painted(visit, lambda: select(visit, (70.6, 10.4), (90.4, 30.6)))
+    text = said(visit)
+    assert text.startswith("Aligned on A 11–30, scored B 15–34.")
+    stored = stored_pae(results / "structures" / "gb1_dimer")[10:30, 70:90].mean()
+    assert float(text.split("Mean PAE ")[1].split()[0]) == pytest.approx(stored, abs=0.35)
+    seen = pixels(visit)
+    assert like(seen, ROWS) > 50 and like(seen, COLUMNS) > 50 and like(seen, BOTH) == 0
+    assert visit.page.locator("#target .frame + .legend li").all_inner_texts() == [
+        "aligned on",
+        "scored",
+        "both",
+    ]
+    # Twenty of 56 residues of each chain: what is not selected is grey.
+    marks = plot(visit, PLDDT).evaluate(
+        "plot => plot.layout.shapes.filter(shape => shape.y1 === 0.035).map(shape => [shape.x0, shape.x1])"
+    )
+    assert marks == [[10.5, 30.5], [70.5, 90.5]]
+    painted(visit, lambda: select(visit, (20.6, 10.4), (40.4, 30.6)))
+    seen = pixels(visit)
+    assert min(like(seen, colour) for colour in (ROWS, COLUMNS, BOTH)) > 20
+    painted(visit, lambda: visit.page.locator("#clear").click())
+    assert like(pixels(visit), BAND_COLOURS["confident"]) > 50
+    assert "Click a residue" in said(visit)
+    assert visit.errors == []
+
+
+def test_a_residue_clicked_in_3d_is_pointed_at_in_the_plots(visit: Visit) -> None:
+    visit.open("villin_headpiece")
+    there = coloured(pixels(visit))
+    columns = np.flatnonzero(there.any(axis=0))
+    box = visit.page.locator("#target .viewer canvas").bounding_box()
+    found = []
+    for x in (columns[0] + 6, columns[-1] - 6):
+        rows = np.flatnonzero(there[:, x])
+        place = float(box["x"] + x), float(box["y"] + rows[len(rows) // 2])
+        visit.page.mouse.move(*place)
+        visit.page.wait_for_timeout(300)
+        visit.page.mouse.click(*place)
+        visit.page.wait_for_function("document.getElementById('said').innerText.includes('pLDDT')")
+        residue = int(visit.page.locator("#residue").input_value())
+        assert said(visit).startswith(f"{residue} ")
+        crossing = plot(visit, PAE).evaluate("plot => plot.layout.shapes.map(line => [line.x0, line.y0])")
+        assert crossing == [[residue, 0], [0, residue]]
+        found.append(residue)
+        visit.page.get_by_role("button", name="Reset view").click()
+        visit.page.locator("#clear").click()
+    # The ends of a helix that lies along the view.
+    assert {min(found) <= 5, max(found) >= 31} == {True}, found
+    assert visit.errors == []
+
+
+def test_a_residue_pointed_at_in_a_plot_is_marked_in_3d(visit: Visit, results: Path) -> None:
+    visit.open("villin_headpiece")
+    scores = json.loads((results / "structures" / "villin_headpiece" / "confidence.json").read_text())
+    plddt = scores["models"][0]["plddt"]
+    assert like(pixels(visit), MARK) == 0
+    visit.page.mouse.click(*at(visit, PLDDT, 12, plddt[11]))
+    visit.page.wait_for_function("document.getElementById('said').innerText.startsWith('12 ')")
+    assert said(visit).startswith(f"12 Met: pLDDT {plddt[11]:.1f}")
+    assert like(pixels(visit), MARK) > 10
+    # The keyboard moves on from there.
+    visit.page.locator("#residue").focus()
+    visit.page.keyboard.press("ArrowRight")
+    assert said(visit).startswith(f"13 Thr: pLDDT {plddt[12]:.1f}")
+    assert visit.page.locator("#residue").get_attribute("aria-valuetext") == said(visit)
+    painted(visit, lambda: (visit.page.locator("#range").fill("5-9"), visit.page.keyboard.press("Enter")))
+    assert "Selected 5–9." in said(visit)
+    visit.page.locator("#range").fill("5-99")
+    visit.page.keyboard.press("Enter")
+    assert said(visit) == "No such residues. Expected 10-45."
+
+
+def test_files_are_downloaded_as_they_are(visit: Visit, results: Path) -> None:
+    folder = results / "structures" / "crambin"
+    visit.open("crambin")
+    with visit.page.expect_download() as pdb:
+        visit.page.get_by_role("link", name="ranked_1.pdb").click()
+    assert Path(pdb.value.path()).read_bytes() == (folder / "ranked_1.pdb").read_bytes()
+    # A browser shows a text whose kind it knows; the file is the same.
+    with visit.page.context.expect_page() as shown:
+        visit.page.get_by_role("link", name="ranked_1.cif").click()
+    assert Path(shown.value.url.removeprefix("file://")) == folder / "ranked_1.cif"
+    assert "_ma_qa_metric_local" in shown.value.locator("body").inner_text()
+    shown.value.close()
+    with visit.page.expect_download() as made:
+        visit.page.get_by_role("button", name="PAE of rank 1").click()
+    assert made.value.suggested_filename == "crambin-rank_1-predicted_aligned_error.json"
+    (entry,) = json.loads(Path(made.value.path()).read_text())
+    assert set(entry) == {"predicted_aligned_error", "max_predicted_aligned_error"}
+    assert entry["max_predicted_aligned_error"] == 31.75
+    assert entry["predicted_aligned_error"] == np.rint(stored_pae(folder, 1)).astype(int).tolist()
+    assert visit.errors == []
