@@ -11,7 +11,7 @@ from snakefold.quote.units import seconds
 
 @dataclass(frozen=True)
 class Step:
-    """A step. `seconds`, `wall` and `cpu` are of all its jobs, `longest` of one; `share` of the first step."""
+    """A step: `seconds`, `wall` and `cpu` of all its jobs, `longest` of one, `share` of the first step."""
 
     name: str
     jobs: int
