@@ -100,7 +100,8 @@ class Handler(BaseHTTPRequestHandler):
     def _page(self) -> Page | None:
         site: Site = self.server.site  # type: ignore[attr-defined]
         site.asked.append((self.command, self.path, self.headers.get("Range", "")))
-        page = site.pages.get(self.path)
+        # A proxy is asked for whole addresses.
+        page = site.pages.get(self.path.removeprefix("http:/") if "://" in self.path else self.path)
         if page is None:
             self.send_error(404)
         return page

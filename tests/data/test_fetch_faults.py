@@ -13,7 +13,7 @@ from snakefold.data.catalogue import Entry
 from snakefold.data.fetch import Options, fetch
 from snakefold.data.progress import Reporter
 from snakefold.data.space import NoRoomError
-from snakefold.data.unpack import DamagedArchiveError
+from snakefold.data.streams import DamagedArchiveError
 from snakefold.download import DownloadError
 from snakefold.errors import SnakefoldError
 from tests.data import site as faults

@@ -17,7 +17,7 @@ from families import expandable_database, mmseqs
 
 from snakefold import cli
 from snakefold.config import MsaSettings
-from snakefold.data import catalogue, record
+from snakefold.data import catalogue, pdb, record
 from snakefold.data.fetch import Options, fetch
 from snakefold.data.progress import Reporter
 from snakefold.download import DownloadError
@@ -190,6 +190,22 @@ def test_entries_of_the_pdb_are_continued_and_obsolete_ones_left_out(site: Site,
     assert (files / "4abc.cif").read_bytes() == CIF % (b"4abc", b"4abc")
     # What had arrived was not asked for again (the list of entries was there too).
     assert len(site.gets()) == len(entries) - before
+
+
+def test_entries_of_the_pdb_come_through_the_proxy_that_the_environment_names(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put("http://files.example" + path("1abc"), gzip.compress(CIF % (b"1abc", b"1abc")))
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", site.address)
+    pdb.fetch("http://files.example", {"1abc": path("1abc")}, tmp_path, lambda done, total: None)
+    assert (tmp_path / "1abc.cif").read_bytes() == CIF % (b"1abc", b"1abc")
+    monkeypatch.setenv("no_proxy", "files.example")
+    with pytest.raises(DownloadError):
+        pdb.fetch(
+            "http://files.example", {"2abc": path("2abc")}, tmp_path, lambda *_: None, timeout=1, pause=0
+        )
 
 
 @pytest.fixture(scope="module")

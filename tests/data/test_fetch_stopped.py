@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from snakefold.data import record
 from snakefold.data.fetch import Options, fetch
 from snakefold.data.progress import Reporter
 from snakefold.errors import SnakefoldError
@@ -27,6 +32,7 @@ _FETCH = """
 import resource, sys
 from pathlib import Path
 from snakefold.data import catalogue
+from snakefold.data import record
 from snakefold.data.fetch import Options, fetch
 from snakefold.data.progress import Reporter
 from snakefold.errors import SnakefoldError
@@ -106,6 +112,93 @@ def test_a_small_disk_is_full(site: Site, tmp_path: Path) -> None:
         assert entries[0].database.path.read_bytes() == FASTA
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+class StoppedError(BaseException):
+    """Stands for a kill: nothing of ours catches it."""
+
+
+#: Every call by which a fetch changes what is on the disk.
+_STEPS = (
+    (Path, "replace"),
+    (Path, "rename"),
+    (Path, "unlink"),
+    (Path, "mkdir"),
+    (Path, "symlink_to"),
+    (shutil, "rmtree"),
+    (os, "fsync"),
+)
+
+
+def test_a_fetch_may_stop_at_any_step(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first change of the disk, before the second, … until one fetch gets through: the next call
+    makes it whole, and downloads nothing again that had arrived."""
+    tar = "https://publisher.example/pub/db.tar.gz"
+    parts = {"db_a.ffdata": FASTA, "db_a.ffindex": b"x\t0\t1\n", "db_more": b"more"}
+    site.put(URL, gzip.compress(FASTA))
+    site.put(tar, packed(parts, {"db_link": "db_more"}))
+    left = 0
+
+    def counted(original: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise StoppedError
+            return original(*arguments, **options)
+
+        return step
+
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # the machine does not lose power here
+    for owner, name in _STEPS:
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
+    stopped = 0
+    for first in range(1, 200):
+        listed = [
+            {"path": "small.fasta", "urls": [URL]},
+            {"path": "hh/db", "name": "db", "urls": [tar], "prepare": "unpack", "files": ["hh/db_a.ffdata"]},
+        ]
+        left = 0
+        entries = preset(tmp_path / str(first), *listed)
+        site.asked.clear()
+        try:
+            left = first
+            fetch(entries[0].root, entries, Options(mirror=site.address), Reporter())
+        except StoppedError:
+            stopped += 1
+        else:
+            break
+        finally:
+            left = 0
+        for entry in entries:
+            if entry.state == "there":
+                assert all(file.read_bytes() == FASTA for file in entry.database.files)
+        fetch(entries[0].root, entries, Options(mirror=site.address), Reporter())
+        assert [entry.state for entry in entries] == ["there", "there"]
+        assert (entries[0].root / "small.fasta").read_bytes() == FASTA
+        assert {path.name: path.read_bytes() for path in (entries[0].root / "hh").iterdir()} == {
+            **parts,
+            "db_link": b"more",
+        }
+        assert sorted(record.read(entries[0].root)) == ["hh/db", "small.fasta"]
+        assert sorted(path.name for path in (entries[0].root / ".snakefold").iterdir()) == ["lock"]
+        # At most one download had not got its name when it was stopped.
+        assert len([name for name, asked in site.gets() if not asked]) <= 3
+    assert stopped > 15
+
+
+def packed(files: dict[str, bytes], links: dict[str, str]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name, target in links.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
+    return stream.getvalue()
 
 
 def test_two_fetches_into_one_folder_are_not_at_work_at_a_time(site: Site, tmp_path: Path) -> None:

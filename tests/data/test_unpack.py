@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from snakefold.data.checksums import ChecksumError, parse_md5sums, parse_metalink, read_metalink
 from snakefold.data.pdb import listed
-from snakefold.data.unpack import DamagedArchiveError, join, unpack
+from snakefold.data.streams import DamagedArchiveError
+from snakefold.data.unpack import join, unpack
 from tests.data.conftest import FASTA
 
 FILES = {"a.ffdata": b"A" * 5000, "b.ffindex": FASTA[:3000], "empty": b""}

@@ -10,7 +10,6 @@ from snakefold.cli._command import Commands, command
 
 if TYPE_CHECKING:
     from snakefold.data.catalogue import Entry
-    from snakefold.data.space import Need
 
 
 def add(commands: Commands) -> None:
@@ -124,32 +123,17 @@ def _fetch(options: argparse.Namespace) -> None:
     for entry in wanted:
         if entry not in missing:
             print(f"{entry.database.name}: there already ({entry.database.path})")
-    absent = [entry for entry in missing if entry.state != "there"]
-    needs = space.needs(absent, how.mirror, index=how.index)
-    for need in needs:
-        print(_need(need))
-    if needs:
-        free, peak = space.free_bytes(preset.root), space.peak(needs)
-        print(
-            f"{preset.root}: {peak / 1e9:,.1f} GB needed at the fullest moment, {free / 1e9:,.1f} GB free",
-            flush=True,
-        )
     if not options.dry_run:
         fetch(preset.root, wanted, how, Reporter())
-        print(
-            f"{options.preset}: complete in {preset.root}. Use it with --set msa.db_preset={options.preset} "
-            f"msa.db_root={preset.root}"
-        )
-
-
-def _need(need: Need) -> str:
-    source = need.entry.source
-    licence = source.licence if source else "-"
-    more = f", index {need.index / 1e9:,.1f} GB" if need.index else ""
-    return (
-        f"{need.entry.database.name}: {need.download / 1e9:,.1f} GB to download, "
-        f"{need.unpacked / 1e9:,.1f} GB on disk{more} ({licence})"
-    )
+        what = "these are" if options.only else "complete"
+        use = f"--set msa.db_preset={options.preset} msa.db_root={preset.root}"
+        print(f"{options.preset}: {what} in {preset.root}. For a run: {use}")
+        return
+    needs = space.needs([each for each in missing if each.state != "there"], how.mirror, index=how.index)
+    for need in needs:
+        print(need)
+    free, peak = space.free_bytes(preset.root), space.peak(needs)
+    print(f"{preset.root}: {peak / 1e9:,.1f} GB needed at the fullest moment, {free / 1e9:,.1f} GB free")
 
 
 def _doctor(options: argparse.Namespace) -> int:

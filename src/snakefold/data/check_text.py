@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from snakefold.data import unpack
+from snakefold.data import streams
 from snakefold.data.finding import WHOLE_BYTES, ends_with_line_break, holes, read_end
 
 _TAIL = 1 << 20
@@ -44,14 +44,14 @@ def fasta(path: Path, *, verified: bool) -> Iterator[str]:
 def _compressed(path: Path) -> Iterator[str]:
     left = WHOLE_BYTES
     try:
-        with unpack.damage_named(path), unpack.opened(path) as stream:
+        with streams.damage_named(path), streams.opened(path) as stream:
             block = stream.read(1 << 20)
             if not block.lstrip().startswith(b">"):
                 yield f"begins with {block[:20]!r} once decompressed, expected '>': no FASTA"
             while block and left > 0:
                 left -= len(block)
                 block = stream.read(1 << 20)
-    except (unpack.DamagedArchiveError, OSError, zlib.error) as error:
+    except (streams.DamagedArchiveError, OSError, zlib.error) as error:
         yield f"truncated or damaged: {error}"
 
 

@@ -18,8 +18,10 @@ from snakefold.data import checksums, mmseqs, pdb, record, space, unpack
 from snakefold.data.catalogue import Entry, Source, mirrored
 from snakefold.data.checksums import Published
 from snakefold.data.progress import Reporter
+from snakefold.data.streams import DamagedArchiveError
 from snakefold.download import FULL_DISK, DownloadError, Expected, download
 from snakefold.errors import ConfigError, SnakefoldError
+from snakefold.store.atomic import write_atomically
 
 _NO_INDEX_YET = "createindex takes hours and as much memory as it can get; searches run without an index too."
 
@@ -86,11 +88,16 @@ def fetch(root: Path, wanted: Sequence[Entry], options: Options, reporter: Repor
             there.
     """
     missing = to_do(wanted, options)
+    for left in (root / ".snakefold").glob("done.*"):
+        shutil.rmtree(left, ignore_errors=True)
     if not missing:
         return []
     absent = [entry for entry in missing if entry.state != "there"]
+    needs = space.needs(absent, options.mirror, index=options.index)
+    for need in needs:
+        reporter.log(str(need))
     if not options.force:
-        space.check(root, space.needs(absent, options.mirror, index=options.index))
+        space.check(root, needs)
     with _alone(root):
         for entry in missing:
             with _full_disk_named(entry):
@@ -114,6 +121,10 @@ def _full_disk_named(entry: Entry) -> Iterator[None]:
         ) from error
 
 
+def _name(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
+
+
 def _lacks_index(entry: Entry, options: Options) -> bool:
     return options.index and entry.database.format == "mmseqs" and not mmseqs.is_indexed(entry.database.path)
 
@@ -135,29 +146,32 @@ class _Fetch:
         entry.staging.mkdir(parents=True, exist_ok=True)
         made = entry.staging / "made"
         if not (entry.staging / "ready").exists():
+            had_all = all((entry.staging / _name(url)).exists() for url in source.urls)
             archives = self._download(source)
+            # What was made of other archives is worth nothing; entries of the PDB are whole by themselves.
+            if source.prepare == "createdb" or (source.prepare != "entries" and not had_all):
+                shutil.rmtree(made, ignore_errors=True)
             made.mkdir(exist_ok=True)
             try:
                 self._prepare(source, archives, made)
-            except unpack.DamagedArchiveError as error:
+            except DamagedArchiveError as error:
                 for archive in archives:
                     archive.unlink(missing_ok=True)
-                raise unpack.DamagedArchiveError(
+                raise DamagedArchiveError(
                     f"{error} The download was removed: run the command again, or name another --mirror."
                 ) from error
             self._see_that_all_is_there(made)
             # From here on the files are only moved: a call that is stopped in between does not unpack again.
-            (entry.staging / "ready").write_text(self._recorded({}).model_dump_json())
+            write_atomically(entry.staging / "ready", self._recorded().model_dump_json().encode())
             for archive in archives:
                 archive.unlink(missing_ok=True)
         self._place(made)
 
     def _download(self, source: Source) -> list[Path]:
-        # A list is no archive: it is read anew, since the entries on the disk are not fetched again anyway.
         published = self._published(source)
         archives = []
         for url in source.urls:
-            name = url.rsplit("/", 1)[-1]
+            name = _name(url)
             archive = self.entry.staging / name
             said = published.get(name, Published())
             address = mirrored(url, self.options.mirror)
@@ -184,9 +198,9 @@ class _Fetch:
         version, files = checksums.read_metalink(address, self.options.timeout)
         self.release = version or source.release
         for url in source.urls:
-            if files.get(url.rsplit("/", 1)[-1], Published()).md5 is None:
+            if files.get(_name(url), Published()).md5 is None:
                 raise checksums.ChecksumError(
-                    f"{address}: no MD5 of {url.rsplit('/', 1)[-1]}. Leave checksums out with --no-checksums."
+                    f"{address}: no MD5 of {_name(url)}. Leave checksums out with --no-checksums."
                 )
         return files
 
@@ -200,7 +214,7 @@ class _Fetch:
                 unpack.join(archives, made / database.path.name, source.keep, progress)
             elif source.prepare == "unpack":
                 for archive in archives:
-                    unpack.unpack(archive, made, progress)
+                    unpack.unpack(archive, made, progress, checksums=self.options.checksums)
             else:
                 mmseqs.create(archives, made / database.path.name, self.reporter.log)
 
@@ -210,7 +224,7 @@ class _Fetch:
             unpack.join([archive], plain)
             entries = pdb.listed(plain.read_bytes())
         except ValueError as error:
-            raise unpack.DamagedArchiveError(f"{archive}: {error}.") from error
+            raise DamagedArchiveError(f"{archive}: {error}.") from error
         finally:
             plain.unlink(missing_ok=True)
         base = mirrored(source.urls[0], self.options.mirror).partition("/pub/pdb/")[0]
@@ -231,18 +245,18 @@ class _Fetch:
         database = self.entry.database
         lacking = [path.name for path in database.files if not (made / path.name).exists()]
         if lacking:
-            raise unpack.DamagedArchiveError(
+            raise DamagedArchiveError(
                 f"{database.name}: {', '.join(lacking)} is not in {self.fetched[-1].url}; its publisher "
                 "may have changed it."
             )
 
-    def _recorded(self, files: dict[str, dict[str, object]]) -> record.Recorded:
+    def _recorded(self) -> record.Recorded:
         return record.Recorded(
             name=self.entry.database.name,
             release=self.release,
             fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
             sources=self.fetched,
-            files=files,
+            files={},
         )
 
     def _place(self, made: Path) -> None:
@@ -250,13 +264,16 @@ class _Fetch:
         facts = record.Recorded.model_validate_json((entry.staging / "ready").read_text())
         names = entry.staging / "names"
         if not names.exists():
-            names.write_text("\n".join(sorted(path.name for path in made.iterdir())))
+            write_atomically(names, "\n".join(sorted(path.name for path in made.iterdir())).encode())
         folder = database.path.parent
         unpack.move(made, folder, [path.name for path in database.files])
         placed = [folder / name for name in names.read_text().splitlines()]
         files = record.identities(entry.root, placed)
         record.write(entry.root, entry.key, facts.model_copy(update={"files": files}))
-        shutil.rmtree(entry.staging)
+        # A staging folder that is half removed would look like a fetch that had hardly begun.
+        done = entry.root / ".snakefold" / f"done.{entry.staging.name}"
+        entry.staging.rename(done)
+        shutil.rmtree(done)
         self.reporter.log(f"{database.name}: {database.path}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snakefold.data import check_hhsuite, unpack
+from snakefold.data import check_hhsuite, streams
 from snakefold.errors import SnakefoldError
 from snakefold.msa import programs
 from snakefold.msa.databases import Database
@@ -47,7 +47,7 @@ def take(database: Database, work: Path, log: Log) -> Part:
 
 def _fasta(database: Database, work: Path, _log: Log) -> Part:
     path = work / f"{database.name}.fasta"
-    with unpack.opened(database.path) as stream:
+    with streams.opened(database.path) as stream:
         text = stream.read(BYTES)
         more = stream.read(1)
     # The last record is not whole unless the file ends here.

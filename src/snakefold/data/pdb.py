@@ -11,10 +11,11 @@ import http.client
 import json
 import re
 import threading
-import time
+import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -78,7 +79,7 @@ def fetch(
     def get(entry: str) -> bool:
         if stopped.is_set():
             return True
-        data = _get(local, base, entries[entry], timeout, pause)
+        data = _get(local, base, entries[entry], timeout, partial(_wait, stopped, pause))
         if data is None:
             return False
         write_atomically(folder / f"{entry}.cif", data)
@@ -112,12 +113,19 @@ def _in_order(
             yield waiting.pop(future), future
 
 
-def _get(local: threading.local, base: str, path: str, timeout: float, pause: float) -> bytes | None:
+def _wait(stopped: threading.Event, pause: float, attempt: int) -> None:
+    if stopped.wait(pause * 2 ** (attempt - 1)):
+        raise DownloadError("stopped")
+
+
+def _get(
+    local: threading.local, base: str, path: str, timeout: float, wait: Callable[[int], None]
+) -> bytes | None:
     """Decompressed content of one file; None if the server has it no more."""
     problem: object = ""
     for attempt in range(_ATTEMPTS):
         if attempt:
-            time.sleep(pause * 2 ** (attempt - 1))
+            wait(attempt)
         try:
             status, body = _ask(local, base, path, timeout)
             if status == http.HTTPStatus.NOT_FOUND:
@@ -134,9 +142,21 @@ def _get(local: threading.local, base: str, path: str, timeout: float, pause: fl
 def _ask(local: threading.local, base: str, path: str, timeout: float) -> tuple[int, bytes]:
     parts = urlsplit(base)
     connection = getattr(local, "connection", None)
+    proxy = _proxy(parts.scheme, parts.hostname or "")
     if connection is None:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = local.connection = kind(parts.netloc, timeout=timeout)
-    connection.request("GET", parts.path + path)
+        connection = local.connection = kind(proxy or parts.netloc, timeout=timeout)
+        if proxy and parts.scheme == "https":
+            connection.set_tunnel(parts.hostname or "", parts.port)
+    through = f"http://{parts.netloc}" if proxy and parts.scheme == "http" else ""
+    connection.request("GET", f"{through}{parts.path}{path}")
     answer = connection.getresponse()
     return answer.status, answer.read()
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    """Host and port of the proxy that the environment names (https_proxy, no_proxy), if any."""
+    address = urllib.request.getproxies().get(scheme)
+    if address is None or urllib.request.proxy_bypass(host):
+        return None
+    return urlsplit(address if "://" in address else f"http://{address}").netloc.rpartition("@")[2]

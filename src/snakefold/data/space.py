@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,14 @@ class Need:
     index: int
     there: int
 
+    def __str__(self) -> str:
+        index = f", index {self.index / _GB:,.1f} GB" if self.index else ""
+        licence = self.entry.source.licence if self.entry.source else "-"
+        return (
+            f"{self.entry.database.name}: {self.download / _GB:,.1f} GB to download, "
+            f"{self.unpacked / _GB:,.1f} GB on disk{index} ({licence})"
+        )
+
     @property
     def kept(self) -> int:
         """Bytes on the disk in the end."""
@@ -42,7 +51,8 @@ def needs(
     wanted: Sequence[Entry], mirror: str | None = None, *, index: bool = False, ask: bool = True
 ) -> list[Need]:
     """Sizes of every database. Servers are asked (`ask`): releases grow, and unpacked sizes with them."""
-    return [_need(entry, mirror, index, ask) for entry in wanted]
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda entry: _need(entry, mirror, index, ask), wanted))
 
 
 def peak(listed: Sequence[Need]) -> int:
@@ -64,11 +74,7 @@ def check(root: Path, listed: Sequence[Need]) -> None:
     """
     needed, free = peak(listed), free_bytes(root)
     if needed > free:
-        lines = "".join(
-            f"\n  {need.entry.database.name}: {need.download / _GB:,.1f} GB to download, "
-            f"{need.kept / _GB:,.1f} GB on disk"
-            for need in listed
-        )
+        lines = "".join(f"\n  {need}" for need in listed)
         raise NoRoomError(
             f"{root}: {free / _GB:,.1f} GB are free, {needed / _GB:,.1f} GB are needed at the fullest moment:"
             f"{lines}\nMake room, choose another --root, or fetch fewer databases with --only. --force "
