@@ -89,7 +89,7 @@
     }
     const searched = data.alignments.length ? card("Searches", null, tables.alignments(data.alignments)) : null;
     const count = data.alignments.reduce((sum, chain) => sum + (chain.templates ?? 0), 0);
-    const templates = data.templates?.length ? card("Templates", "Given to the network, best first.", tables.templates(data.templates))
+    const templates = data.templates?.length ? card("Templates", "Given to the networks that read templates, best first.", tables.templates(data.templates))
       : count ? card("Templates", `${count} found.`) : null;
     return [...parts, searched && templates ? node("div", { class: "pair" }, searched, templates) : searched ?? templates];
   }
