@@ -38,10 +38,7 @@ def read_others(wanted: Sequence[str]) -> list[Others]:
     """
     found: list[Others] = []
     for each in wanted:
-        place, separator, label = each.rpartition("=")
-        # A folder may have a = in its name, and a label may not lead to one.
-        folder = Path(place if separator and not Path(each).is_dir() else each)
-        named = label if separator and folder == Path(place) else _name(folder)
+        folder, named = _parted(each)
         if not named.strip() or len(named) > _MAX_LABEL or any(named == item.label for item in found):
             raise SnakefoldError(
                 f"--compare {each}: expected a label of its own, at most {_MAX_LABEL} characters. "
@@ -98,6 +95,16 @@ def compared(target: Target, name: str, others: Sequence[Others], page: Path) ->
             }
         )
     return found
+
+
+def _parted(text: str) -> tuple[Path, str]:
+    """Folder and label. Both may have a = in them: the shortest folder that is there counts."""
+    parts = text.split("=")
+    for count in range(1, len(parts)):
+        folder = Path("=".join(parts[:count]))
+        if folder.is_dir() and not Path(text).is_dir():
+            return folder, "=".join(parts[count:])
+    return Path(text), _name(Path(text))
 
 
 def _name(folder: Path) -> str:

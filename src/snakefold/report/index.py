@@ -32,7 +32,7 @@ def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]
 
     Columns of the run: `state` (computed, stored, reused, duplicate, failed, refused), `reason` of a failure,
     `open` (it has a page), `profile` (`pages.profile`, or empty), `dollars`, `header`, `note`, `warnings`,
-    `duplicate_of`. Columns without any value are left out. Numbers have five digits.
+    `history` of its jobs, `duplicate_of`. Columns without any value are left out. Numbers have five digits.
 
     Args:
         run: The run.
@@ -71,6 +71,7 @@ def _done(run: Run, row: Mapping[str, Any], profiles: Mapping[str, str]) -> dict
         "open": 1 if name in profiles else 0,
         "profile": profiles.get(name, ""),
         "warnings": shortened(row["warnings"], _MAX_TEXT),
+        "history": "; ".join(run.costs.history.get(name, ())),
         **_planned(run, name),
     }
 

@@ -83,7 +83,7 @@ def _write(folder: Path, results: Path, run: Run, others: Sequence[Others]) -> N
     own = files("snakefold.report") / "static"
     for path in own.iterdir():
         (assets / path.name).write_bytes(path.read_bytes())
-    maker = Maker(results, data, run.costs.history, others)
+    maker = Maker(results, data, others)
     profiles = write_pages(maker, pages(results, run), results / "report" / "data")
     content = {"columns": index_columns(run, profiles), "rehearsal": run.rehearsal}
     (assets / "run.js").write_bytes(script_call("snakefold.start", content))

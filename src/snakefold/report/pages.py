@@ -12,9 +12,9 @@ import json
 import multiprocessing
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -41,13 +41,11 @@ class Maker:
     Attributes:
         results: The run's folder; `structures/<id>` is read.
         data: Folder to write into; exists.
-        history: id → what happened to the target on its way, sentence by sentence.
         others: Results to compare with.
     """
 
     results: Path
     data: Path
-    history: Mapping[str, Sequence[str]] = field(default_factory=dict)
     others: Sequence[Others] = ()
 
     def write(self, name: str) -> str:
@@ -64,7 +62,6 @@ class Maker:
             name,
             folder,
             f"../structures/{name}",
-            history=self.history.get(name, ()),
             others=compared(target, name, self.others, self.results / "report"),
             target=target,
         )
@@ -90,9 +87,8 @@ class Maker:
         return str(points)
 
     def _stamp(self, name: str) -> str:
-        """Fingerprint of a target's files, by name, size and time, and of all else that a page depends on."""
+        """Fingerprint of a target's files, by name, size and time, and of all else that they show."""
         digest = hashlib.sha256(_program().encode())
-        digest.update(json.dumps(list(self.history.get(name, ()))).encode())
         for other in self.others:
             table = (other.results / "metrics.tsv").stat()
             digest.update(f"{other.label}\0{other.results.resolve()}\0{table.st_mtime_ns}\0".encode())

@@ -66,7 +66,6 @@ def target_scripts(
     folder: Path,
     link: str,
     *,
-    history: Sequence[str] = (),
     others: Sequence[Mapping[str, Any]] = (),
     target: Target | None = None,
 ) -> dict[str, bytes]:
@@ -76,7 +75,6 @@ def target_scripts(
         name: id of the target.
         folder: `results/structures/<id>`.
         link: the same folder as seen from the page.
-        history: what happened on the way, sentence by sentence.
         others: the same target in other results (`comparison.compared`).
         target: `folder`, if it was read before.
 
@@ -84,7 +82,7 @@ def target_scripts(
         SnakefoldError: a file is missing or damaged; the text names it.
     """
     target = target or read_target(folder)
-    content = {**_content(target, link), "history": list(history), "others": list(others)}
+    content = {**_content(target, link), "others": list(others)}
     scripts = {f"{name}.js": script_call("snakefold.receive", name, content)}
     if target.matrices:
         exact = pae.whole_angstroms(target.matrices)

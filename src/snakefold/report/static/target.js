@@ -38,7 +38,7 @@
 
   /** What went other than planned, as far as it was recorded. */
   function happened(row, data) {
-    const texts = [...new Set([...data.history, ...data.warnings, ...(row.warnings ? row.warnings.split("; ") : []),
+    const texts = [...new Set([...(row.history ? row.history.split("; ") : []), ...data.warnings, ...(row.warnings ? row.warnings.split("; ") : []),
       ...data.alignments.flatMap((chain) => chain.warnings ?? [])])];
     return texts.length ? card("What happened on the way", null,
       node("ul", { class: "history" }, texts.map((text) => node("li", {}, node("bdi", {}, text))))) : null;
