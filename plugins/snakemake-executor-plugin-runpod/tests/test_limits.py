@@ -33,7 +33,7 @@ def test_no_more_jobs_are_in_flight_than_are_of_use(
 ) -> None:
     """By default three times as many as the endpoint may have workers."""
     with flying(tmp_path, scaling=Scaling(workers_min=2, workers_max=2), **setting) as found:
-        trips = found.carry(*(found.task(i, request={"i": i, "seconds": 0.1}) for i in range(16)))
+        trips = found.carry(*(found.task(i, request={"i": i, "seconds": 0.3}) for i in range(16)))
         assert [trip.error for trip in trips] == [None] * 16
         jobs = found.service.jobs
     changes = sorted([(job.created, 1) for job in jobs] + [(job.finished, -1) for job in jobs])

@@ -14,7 +14,10 @@ from workers import expected, service_of
 
 from snakemake_executor_plugin_runpod.storage import Storage
 
-LONG = {"seconds": 1.5}
+
+def waiting(path: Path) -> dict[str, Any]:
+    """A request whose worker reads its inputs once `path` is there."""
+    return {"until": str(path)}
 
 
 @pytest.fixture
@@ -28,12 +31,13 @@ def test_an_input_is_removed_when_the_last_job_that_reads_it_is_through(
 ) -> None:
     with flying(tmp_path, **through_storage) as found:
         inputs = f"{through_storage['prefix']}/inputs/"
-        late = found.engine.carry(found.task(1, request=LONG))
+        request = waiting(tmp_path / "go")
+        late = found.engine.carry(found.task(1, request=request))
         found.carry(found.task(0))
-        assert not late.finished and len(keys_in(server, inputs)) == 1
-        # Workers read their inputs at the end of their seconds.
+        assert len(keys_in(server, inputs)) == 1
+        (tmp_path / "go").touch()
         wait(lambda: late.finished)
-        assert late.error is None and (tmp_path / "out/1.bin").read_bytes() == expected(LONG, [b"data"])
+        assert late.error is None and (tmp_path / "out/1.bin").read_bytes() == expected(request, [b"data"])
         assert keys_in(server, inputs) == []
 
 
@@ -58,15 +62,18 @@ def service() -> Any:
 def test_inputs_of_jobs_that_an_earlier_run_left_stay_for_them(
     tmp_path: Path, server: SeaweedFS, service: Any, through_storage: Any
 ) -> None:
+    go = [tmp_path / "go-0", tmp_path / "go-1"]
     with flying(tmp_path, service=service, **through_storage) as found:
-        found.engine.carry(found.task(0, request={"seconds": 1.0}))
-        found.engine.carry(found.task(1, request=LONG))
+        for i in range(2):
+            found.engine.carry(found.task(i, request=waiting(go[i])))
         wait(lambda: len(service.live_jobs()) == 2)
     inputs = f"{through_storage['prefix']}/inputs/"
     with flying(tmp_path, service=service, **through_storage) as found:
-        (trip,) = found.carry(found.task(0, request={"seconds": 1.0}))
+        go[0].touch()
+        (trip,) = found.carry(found.task(0, request=waiting(go[0])))
         assert trip.error is None and len(keys_in(server, inputs)) == 1
-        (trip,) = found.carry(found.task(1, request=LONG))
+        go[1].touch()
+        (trip,) = found.carry(found.task(1, request=waiting(go[1])))
         assert trip.error is None and len(service.jobs) == 2
         assert keys_in(server, inputs) == []
 
@@ -94,11 +101,13 @@ def test_working_directories_share_a_bucket_and_no_object(
         flying(folders[0], service=service, **through_storage) as one,
         flying(folders[1], service=service, **through_storage) as other,
     ):
-        late = other.engine.carry(other.task(0, request=LONG))
-        wait(lambda: len(service.live_jobs()) == 1)
-        same = one.engine.carry(one.task(0, request=LONG)), one.engine.carry(one.task(1))
-        wait(lambda: late.finished and all(trip.finished for trip in same))
-        assert [trip.error for trip in (late, *same)] == [None] * 3
+        request = waiting(tmp_path / "go")
+        late = [each.engine.carry(each.task(0, request=request)) for each in (other, one)]
+        wait(lambda: len(service.live_jobs()) == 2)
+        (early,) = one.carry(one.task(1))
+        (tmp_path / "go").touch()
+        wait(lambda: all(trip.finished for trip in late))
+        assert [trip.error for trip in (early, *late)] == [None] * 3
         sinks = {job.input["results"]["archive"]["url"].partition("?")[0] for job in service.jobs}
         inputs = {job.input["files"]["data"]["url"].partition("?")[0] for job in service.jobs}
         assert len(sinks) == 3 and len(inputs) == 2

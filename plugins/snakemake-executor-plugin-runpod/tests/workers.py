@@ -14,8 +14,10 @@ from tests.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
 
 
 class SmallWorker:
-    """Concatenates its files and the request's `text` into every result; keeps what it has finished by
-    digest.
+    """Concatenates its request and its files into every result; keeps what it has finished by digest.
+
+    A request may say how many `seconds` it takes, with which reason to `fail`, and `until` which file is
+    there to wait before its files are read.
 
     Args:
         seconds: of an execution that finds nothing finished; `again` of one that does.
@@ -61,6 +63,9 @@ class SmallWorker:
         if isinstance(request, dict) and request.get("fail"):
             raise_with = {"reason": request["fail"], "message": "it does not work", "log": "line of a log"}
             return {"error": json.dumps(raise_with)}
+        until = request.get("until") if isinstance(request, dict) else None
+        while until and not Path(until).exists():
+            await asyncio.sleep(0.02)
         data = json.dumps(request).encode()
         for _, part in sorted(given["files"].items()):
             data += await asyncio.to_thread(self._take, part)
