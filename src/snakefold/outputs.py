@@ -134,7 +134,9 @@ def _templates_table(chains: list[ChainMsa]) -> str:
             pairs = [pair for pair in zip(query, sequence.decode(), strict=True) if pair[1] != "-"]
             same = sum(ours == theirs for ours, theirs in pairs) / max(len(pairs), 1)
             covered = len(pairs) / len(query)
-            lines.append(f"{number}\t{name.decode()}\t{same:.3f}\t{covered:.3f}\t{float(score[0]):.1f}\n")
+            # hmmsearch gives none.
+            probable = f"{float(score[0]):.1f}" if score[0] else ""
+            lines.append(f"{number}\t{name.decode()}\t{same:.3f}\t{covered:.3f}\t{probable}\n")
     return "".join(lines)
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from erythrocruorin import QUERY, RELATIVE, write_reduced_dbs
+from erythrocruorin import CHAINS, QUERY, RELATIVE, write_reduced_dbs
 from families import ORPHAN, chain
 
 from snakefold import cli
 from snakefold.config import MsaSettings, load_config
 from snakefold.contracts import MsaMeta
+from snakefold.engines.base import ChainMsa
 from snakefold.msa import a3m, jackhmmer, programs, search, templates
 from snakefold.msa.chunk import search_to_store
 from snakefold.msa.databases import load_preset
+from snakefold.outputs import _templates_table
 from snakefold.plan.files import PlannedChunk, read_batch, read_chunk
 from snakefold.plan.run import plan_run
 from snakefold.requests import gather_inputs
@@ -163,6 +167,21 @@ def meta(inputs: dict[str, bytes]) -> MsaMeta:
     return MsaMeta.model_validate_json(inputs[f"chains/{QUERY.key}/meta.json"])
 
 
+def assert_the_table_says_so(inputs: dict[str, bytes]) -> None:
+    """templates.tsv of the target: the best template is the chain that the query was made from."""
+    found = ChainMsa(
+        inputs[f"chains/{QUERY.key}/msa.a3m"].decode(), templates=inputs[f"chains/{QUERY.key}/templates.npz"]
+    )
+    lone = ChainMsa(f">q\n{ORPHAN}\n")
+    rows = list(csv.DictReader(io.StringIO(_templates_table([lone, found])), delimiter="\t"))
+    assert 2 <= len(rows) <= 4
+    assert (rows[0]["chain"], rows[0]["template"]) == ("2", "2gtl_D")
+    same = sum(ours == theirs for ours, theirs in zip(RELATIVE, CHAINS["D"][5:-5], strict=True))
+    assert float(rows[0]["identity"]) == pytest.approx(same / len(RELATIVE), abs=0.02)
+    assert float(rows[0]["coverage"]) > 0.95
+    assert rows[0]["sum_probs"] == "", "hmmsearch has no such score"
+
+
 def test_template_settings_search_templates_and_msa_settings_both(made: House, ran: Counter[str]) -> None:
     npz = f"chains/{QUERY.key}/templates.npz"
 
@@ -185,6 +204,7 @@ def test_template_settings_search_templates_and_msa_settings_both(made: House, r
         "hmmsearch",
     ]
     assert templates.load(inputs[npz])["template_domain_names"][0] == b"2gtl_D"
+    assert_the_table_says_so(inputs)
     assert run(templates="hmmsearch")[2] == {}
 
     # Another date: templates alone; and the one that had them is not touched.
