@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from snakefold.data import checksums, mmseqs, pdb, record, space, unpack
+from snakefold.data import checksums, mmseqs, pdb, record, space, streams, unpack
 from snakefold.data.catalogue import Entry, Source, mirrored
 from snakefold.data.checksums import Published
 from snakefold.data.progress import Reporter
@@ -216,6 +216,8 @@ class _Fetch:
                 for archive in archives:
                     unpack.unpack(archive, made, progress, checksums=self.options.checksums)
             else:
+                for archive in archives:
+                    streams.check(archive, progress)
                 mmseqs.create(archives, made / database.path.name, self.reporter.log)
 
     def _entries(self, source: Source, archive: Path, folder: Path) -> None:

@@ -101,6 +101,26 @@ def blocks(stream: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
+def blocks_of(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
+    """The decompressed content of `path`, piece by piece.
+
+    Raises:
+        DamagedArchiveError: it ends early, or is damaged.
+    """
+    with damage_named(path), opened(path, progress) as stream:
+        yield from blocks(stream)
+
+
+def check(path: Path, progress: Progress | None = None) -> None:
+    """Read `path` to its end. MMseqs2 takes a gzip file that was cut for a whole one.
+
+    Raises:
+        DamagedArchiveError: it ends early, or is damaged.
+    """
+    for _ in blocks_of(path, progress):
+        pass
+
+
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
     """What libraries raise for damage becomes a DamagedArchiveError that names the file."""

@@ -9,7 +9,6 @@ all of them. Rows and their order are those of the program.
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import queue
@@ -18,12 +17,12 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from snakefold.config import MsaSettings
+from snakefold.data.streams import opened
 from snakefold.errors import Reason, SnakefoldError, TargetError
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.databases import Database, Preset
@@ -254,7 +253,7 @@ def _blocks(path: Path, alphabet: Any) -> Iterator[Any]:
 
     try:
         with (
-            closing(_opened(path)) as source,
+            opened(path) as source,
             SequenceFile(source, "fasta", digital=True, alphabet=alphabet) as file,
         ):
             while block := file.read_block(residues=_BLOCK_RESIDUES):
@@ -264,16 +263,6 @@ def _blocks(path: Path, alphabet: Any) -> Iterator[Any]:
             f"{path}: cannot be read as FASTA ({type(error).__name__}: {error}). "
             "Expected protein sequences as plain text, .gz or .zst; get the database again."
         ) from error
-
-
-def _opened(path: Path) -> Any:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")
-    if path.suffix == ".zst":
-        import zstandard
-
-        return zstandard.open(path, "rb")
-    return path.open("rb")
 
 
 def _megabytes(path: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.config import MsaSettings
+from snakefold.data import streams
 from snakefold.errors import DatabaseMissingError
 from snakefold.msa import programs
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
@@ -187,13 +188,13 @@ def _opened(batch: _Batch, database: Database) -> _Searched:
 def _readable_fasta(database: Database, scratch: Path) -> Path:
     """mmseqs reads plain and gzipped FASTA, not zstd."""
     path = database.path.resolve()
+    if path.suffix == ".gz":
+        streams.check(path)
     if path.suffix != ".zst":
         return path
-    import zstandard
-
     plain = scratch / f"{database.name}.fasta"
-    with path.open("rb") as source, plain.open("wb") as target:
-        zstandard.ZstdDecompressor().copy_stream(source, target)
+    with plain.open("wb") as target:
+        target.writelines(streams.blocks_of(path))
     return plain
 
 
