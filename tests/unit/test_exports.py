@@ -201,7 +201,7 @@ def test_the_crate_is_read_by_its_library(run: Path) -> None:
     assert ("REHEARSAL" in crate.description) == rehearsal
     assert crate.mainEntity.id == "workflow/Snakefile"
     assert set(crate.mainEntity.type) == {"File", "SoftwareSourceCode", "ComputationalWorkflow"}
-    (action,) = crate.root_dataset["mentions"]
+    action = crate.root_dataset["mentions"]
     assert action.type == "CreateAction"
     assert action["instrument"].id == "workflow/Snakefile"
     assert {item.id for item in action["result"]} >= {

@@ -121,7 +121,7 @@ def _graph(results: Path, provenance: Mapping[str, Any], found: Mapping[str, lis
         "license": {"@id": _NO_LICENCE},
         "conformsTo": [{"@id": profile} for profile in _PROFILES],
         "mainEntity": {"@id": workflow["@id"]},
-        "mentions": [{"@id": "#run"}],
+        "mentions": {"@id": "#run"},
         "hasPart": _refs([workflow, *rules, *files, *(item for item in inputs if item["@type"] == "File")]),
         "citation": _refs(sources),
         **({"keywords": "REHEARSAL"} if rehearsal else {}),
@@ -208,7 +208,7 @@ def _inputs(results: Path) -> list[Entity]:
                 digest = hashlib.file_digest(stream, "sha256").digest()
             name = base64.urlsafe_b64encode(digest).decode().rstrip("=")
             entity |= {"@id": f"ni:///sha-256;{name}", "@type": "File", "sha256": digest.hex()}
-            entity["contentSize"] = str(path.stat().st_size)
+            entity |= {"contentSize": str(path.stat().st_size), "encodingFormat": "text/plain"}
         entities.append({**entity, "description": "Sequences to fold."})
     return list({entity["@id"]: entity for entity in entities}.values())
 
