@@ -255,22 +255,15 @@ class Slurm:
         configuration.write_text("\n".join(lines) + "\n")
         # slurmdbd has no option for the place of its file.
         self._start("slurmdbd", "-D", environment={"SLURM_CONF": str(self.folder / "slurm.conf")})
-        self._wait("slurmdbd", self._accounts)
+        self._wait("slurmdbd", lambda: self._answers("sacctmgr", "show", "account"))
+        # An account for whoever runs this, who has `root` from the start.
+        for entity in ("cluster test", "account lab cluster=test", f"user {getuser()} account=lab"):
+            self.call("sacctmgr", "--immediate", "add", *entity.split())
 
-    def _accounts(self) -> bool:
-        """Whether slurmdbd has an account `lab`, with the one who runs this in it."""
-        try:
-            for entity in ("cluster test", "account lab cluster=test", f"user {getuser()} account=lab"):
-                self.call("sacctmgr", "-i", "add", *entity.split())
-        except subprocess.CalledProcessError:
-            return bool(self._accounted())
-        return True
-
-    def _accounted(self) -> str:
-        try:
-            return self.call("sacctmgr", "-n", "show", "user", getuser(), "withassoc", "format=account")
-        except subprocess.CalledProcessError:
-            return ""
+    def _answers(self, *command: str) -> bool:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return bool(self.call(*command))
+        return False
 
     def _is_ours(self, variables: dict[str, str]) -> bool:
         return variables.get("SLURM_CONF") == str(self.folder / "slurm.conf")

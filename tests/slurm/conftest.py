@@ -86,7 +86,7 @@ class Site:
     def jobs(self, rule: str) -> list[dict[str, str]]:
         """Jobs of a rule of this folder, as slurmctld has them now."""
         jobs = [job for job in self.slurm.jobs() if job["WorkDir"] == str(self.folder)]
-        return [job for job in jobs if job["Comment"].startswith(f"rule_{rule}_")]
+        return [job for job in jobs if job["Comment"].startswith(f"rule_{rule}")]
 
 
 def make_site(slurm: Slurm, folder: Path, settings: Mapping[str, object] = MappingProxyType({})) -> Site:

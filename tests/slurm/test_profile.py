@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from snakefold.errors import ConfigError, SnakefoldError
 from snakefold.plan.limits import msa_minutes, predict_mb
 from snakefold.slurm import cancel_left_behind
 from tests.servers.slurm import Slurm, running
-from tests.slurm.conftest import NODES, SITE, make_site
+from tests.slurm.conftest import NODES, SITE, Site, make_site, wait_for
 
 HOUSE = Path(__file__).resolve().parents[2]
 PROFILE = HOUSE / "profiles" / "slurm"
@@ -136,6 +137,41 @@ def test_only_jobs_of_these_results_are_cancelled(
         slurm.call("scancel", *theirs)
 
 
+def start_small(site: Site, shell: str) -> subprocess.Popen[bytes]:
+    """A workflow of one job under the profile."""
+    (site.folder / "Snakefile").write_text(
+        f"""rule msa:
+    output: "done"
+    resources: slurm_account=config["slurm"].get("account"), slurm_partition=config["slurm"]["partition"]
+    shell: "{shell}"
+"""
+    )
+    polling = ("--slurm-init-seconds-before-status-checks", "1", "--default-resources", "mem_mb=500")
+    with (site.folder / "run.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--workflow-profile", "slurm", *polling],
+            cwd=site.folder,
+            env=site.environment,
+            stdout=log,
+            stderr=log,
+        )
+
+
+@pytest.mark.slow
+@on_a_cluster
+def test_an_interrupted_run_cancels_its_jobs(slurm: Slurm, tmp_path: Path) -> None:
+    site = make_site(slurm, tmp_path)
+    process = start_small(site, "sleep 600")
+    try:
+        wait_for(lambda: [job["JobState"] for job in site.jobs("msa")] == ["RUNNING"], site, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(300) != 0
+        assert [job["JobState"] for job in site.jobs("msa")] == ["CANCELLED"], site.log
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.needs("slurmctld", "slurmd", "munged", "slurmdbd", "mariadbd")
 def test_with_slurmdbd_sacct_is_asked_and_the_account_is_charged(
@@ -144,23 +180,7 @@ def test_with_slurmdbd_sacct_is_asked_and_the_account_is_charged(
     use(accounted, monkeypatch)
     assert profile()["slurm-status-command"] == "sacct"
     site = make_site(accounted, tmp_path, {"slurm": SITE["slurm"] | {"account": "lab"}})
-    (tmp_path / "Snakefile").write_text(
-        """rule msa:
-    output: "done"
-    resources: slurm_account=config["slurm"]["account"], slurm_partition=config["slurm"]["partition"]
-    shell: "touch {output}"
-"""
-    )
-    polling = ("--slurm-init-seconds-before-status-checks", "1", "--default-resources", "mem_mb=500")
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--workflow-profile", "slurm", *polling],
-        cwd=tmp_path,
-        env=site.environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
+    process = start_small(site, "touch {output}")
+    assert process.wait(600) == 0, site.log
     (line,) = accounted.call("sacct", "-X", "-n", "-P", "--format=Account,State,Partition").splitlines()
     assert line == "lab|COMPLETED|cpu"
