@@ -182,7 +182,7 @@ def test_nothing_to_do(tmp_path: Path) -> None:
 
 def test_the_database_is_read_once_for_all_chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    real = jackhmmer._opened
-    monkeypatch.setattr(jackhmmer, "_opened", lambda path: opened.append(path) or real(path))
+    real = jackhmmer.opened
+    monkeypatch.setattr(jackhmmer, "opened", lambda path: opened.append(path) or real(path))
     searched([chain(each) for each in (UBIQUITIN, SH3, THIOREDOXIN)], preset(demo()), tmp_path)
     assert opened == [demo()]
