@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.contracts import Confidence, MsaMeta
-from snakefold.scores.types import TargetScores
+from snakefold.scores.types import Interface, ReferenceScores, TargetScores
 from snakefold.store import write_atomically
 from snakefold.store.atomic import replacing
 
@@ -135,14 +135,31 @@ def columns_table() -> str:
         "`results/metrics.tsv` has a row for every structure, in the order of the input. Scores: the best",
         "model's; an empty cell is a value that does not exist. `results/metrics.parquet` has it in types",
         "(string, bool, int64, float64; null where empty), and with each field its meaning and unit.",
-        "All models and interfaces are in `structures/<id>/scores.json` (`snakefold.scores.types`). Made by",
-        "`snakefold columns > docs/results.md`.",
+        "All models and interfaces are in scores.json, below. Made by `snakefold columns > docs/results.md`.",
         "",
         "| column | type | unit | meaning |",
         "|---|---|---|---|",
     ]
     for name, column in METRICS_COLUMNS.items():
         lines.append(f"| `{name}` | {kinds[column.type]} | {column.unit} | {column.meaning} |")
+    lines += [
+        "",
+        "# scores.json",
+        "",
+        "Beside the models in `structures/<id>/`, computed when a target is collected. A score that cannot be",
+        "computed is null, and `missing` says why.",
+    ]
+    for title, model in (("", TargetScores), ("interfaces", Interface), ("reference", ReferenceScores)):
+        lines += [
+            "",
+            *([f"Each of `{title}`:" if title == "interfaces" else f"`{title}`:", ""] if title else []),
+        ]
+        lines += ["| field | meaning |", "|---|---|"]
+        lines += [
+            f"| `{name}` | {field.description} |"
+            for name, field in model.model_fields.items()
+            if field.description
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -51,15 +51,17 @@ class TargetScores(Model):
     """Content of scores.json."""
 
     version: Literal[1] = 1
-    key: str
-    rehearsal: bool
+    key: str = Field(description="sha256 of the sequences joined by ':'.")
+    rehearsal: bool = Field(description="Random parameters were used: the scores mean nothing.")
     model_tm: list[list[float | None]] = Field(
         [], description="TM-score of every pair of models, rank × rank, residue on residue; symmetric."
     )
     interfaces: list[Interface] = Field(
         [], description="Pairs of chains, model after model; none for a monomer."
     )
-    reference: ReferenceScores | None = None
+    reference: ReferenceScores | None = Field(
+        None, description="The best model against the known structure, if the run has one."
+    )
     missing: dict[str, str] = Field(
         {},
         description="Scores that could not be computed: name → why (model_tm, contacts, ipsae, reference …).",
