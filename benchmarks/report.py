@@ -4,7 +4,7 @@
 
 Makes a run of `--few` proteins of 400 residues with five models each (all heavy atoms, PAE), and one of
 `--targets` whose files are theirs under other names. Measures, on the few: snakefold's report; foldreport
-0.1.0 (`pip install foldreport==0.1.0` into an environment of its own); and pages made as nf-core/proteinfold 2
+0.1.0 (`pip install foldreport==0.1.0` into an environment of its own); and pages made as nf-core/proteinfold
 makes them: one a target, with five superposed PDB texts, plotly figures of pLDDT and of the best model's PAE,
 and a picture of the coverage, but without its template of 0.4 MB and plotly.js, which it loads from the
 network. On the many: snakefold's report after the batches were collected, as in a run. Chromium opens what

@@ -40,8 +40,8 @@ def read_steps(results: Path) -> list[Step]:
             seconds=walls[name],
             wall=seconds(walls[name]),
             longest=seconds(max(row[0] for row in rows)),
-            cpu=seconds(sum(row[1] for row in rows)),
-            memory=f"{max(row[2] for row in rows):,.0f} MB",
+            cpu=seconds(cpu) if (cpu := sum(row[1] for row in rows)) else "–",
+            memory=f"{memory:,.0f} MB" if (memory := max(row[2] for row in rows)) else "–",
             share=walls[name] / longest if longest else 0.0,
         )
         for name, rows in sorted(found.items(), key=lambda item: -walls[item[0]])
