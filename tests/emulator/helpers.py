@@ -28,7 +28,7 @@ def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
     return run
 
 
-async def eventually(true: Callable[[], Any], seconds: float = 60.0) -> None:
+async def eventually(true: Callable[[], Any], seconds: float = 300.0) -> None:
     """Wait for what may take its time on a busy machine."""
     async with asyncio.timeout(seconds):
         while not true():

@@ -70,7 +70,7 @@ class Place:
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=1800,
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr

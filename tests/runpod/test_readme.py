@@ -49,7 +49,7 @@ def emulator(command: str, output: Path):
             start_new_session=True,
         )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600
         while not (found := re.search(r"logs in (\S+)", output.read_text())):
             assert terminal.poll() is None, output.read_text()
             assert time.monotonic() < end, output.read_text()
@@ -57,7 +57,7 @@ def emulator(command: str, output: Path):
         port = re.search(r"http://127.0.0.1:(\d+)/v2", output.read_text())
         yield int(port[1]), Path(found[1])
         os.killpg(terminal.pid, signal.SIGINT)
-        terminal.wait(60)
+        terminal.wait(300)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(terminal.pid, signal.SIGKILL)
@@ -88,7 +88,7 @@ def test_the_section_on_runpod(tmp_path):
             env={name: os.environ[name] for name in kept if name in os.environ},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1800,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -58,7 +58,7 @@ def command(emulator, *arguments, **variables):
 
 def run(emulator, *arguments, given=None, **variables):
     line, keywords = command(emulator, *arguments, **variables)
-    return subprocess.run(line, capture_output=True, timeout=60, input=given, check=False, **keywords)
+    return subprocess.run(line, capture_output=True, timeout=600, input=given, check=False, **keywords)
 
 
 def everything_in(folder):
@@ -158,7 +158,7 @@ def test_a_signal_cancels_the_job_or_keeps_it(tmp_path, number, keep):
         process = subprocess.Popen(line, stderr=subprocess.PIPE, cwd=tmp_path, **keywords)
         until(lambda: any(call.operation == "status" for call in emulator.calls))
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == (130 if number == signal.SIGINT else 143)
         assert len(emulator.live_jobs()) == keep
         assert ("fetch" in errors) == keep
@@ -176,7 +176,7 @@ def test_a_signal_during_the_submission_waits_for_the_job_id(tmp_path):
         process.send_signal(signal.SIGINT)
         until(lambda: "waiting for the answer" in errors.read_text())
         answered.set()
-        assert process.wait(timeout=60) == 130
+        assert process.wait(timeout=600) == 130
         assert len(emulator.jobs) == 1
         assert emulator.live_jobs() == []
 
@@ -250,7 +250,7 @@ def test_waiting_has_an_end_and_the_job_goes_on(tmp_path):
 
 
 def until(condition):
-    for _ in range(1200):
+    for _ in range(12_000):
         if condition():
             return
         time.sleep(0.05)

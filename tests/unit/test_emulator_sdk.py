@@ -53,7 +53,7 @@ def stub_service(**kwargs) -> EmulatorThread:
     return EmulatorThread({"fold": settings}, clock=Clock(speed=100), **kwargs)
 
 
-def wait_until(true, seconds: float = 60.0) -> None:
+def wait_until(true, seconds: float = 600.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "nothing came of it"
