@@ -51,15 +51,15 @@ rule fold:
 """
 
 
-def prepare(folder: Path, jobs: int, seconds: float = 0.05) -> None:
-    """The workflow with its requests made already."""
+def prepare(folder: Path, jobs: int, seconds: float = 0.05, **more: Any) -> None:
+    """The workflow with its requests made already; `more` is in each of them."""
     import json
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "Snakefile").write_text(SNAKEFILE)
     (folder / "in").mkdir(exist_ok=True)
     for i in range(jobs):
-        (folder / f"in/{i}.json").write_text(json.dumps({"i": i, "seconds": seconds}))
+        (folder / f"in/{i}.json").write_text(json.dumps({"i": i, "seconds": seconds, **more}))
         (folder / f"in/{i}.bin").write_text(f"data of {i}")
 
 
@@ -104,7 +104,7 @@ def start(folder: Path, arguments: list[str], variables: Mapping[str, str]) -> s
 
 
 def run(
-    folder: Path, arguments: list[str], variables: Mapping[str, str], timeout: float = 120
+    folder: Path, arguments: list[str], variables: Mapping[str, str], timeout: float = 300
 ) -> tuple[int, str]:
     """Run it to its end; returns the exit code and what it said."""
     process = start(folder, arguments, variables)
@@ -121,10 +121,10 @@ def said(folder: Path) -> str:
     return (folder / "snakemake.log").read_text(errors="replace")
 
 
-def result(i: int, seconds: float) -> bytes:
+def result(i: int, seconds: float, **more: Any) -> bytes:
     from workers import expected
 
-    return expected({"i": i, "seconds": seconds}, [f"data of {i}".encode()])
+    return expected({"i": i, "seconds": seconds, **more}, [f"data of {i}".encode()])
 
 
 def settings_of(more: Mapping[str, Any]) -> list[str]:

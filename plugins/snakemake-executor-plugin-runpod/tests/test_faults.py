@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flying import flying, wait
 from tests.emulator import NO_ACCESS_KEY, READ_ONLY_KEY, Clock, Fault, Scaling
-from workers import SmallWorker
+from workers import SmallWorker, service_of
 
 from snakemake_executor_plugin_runpod import ledger
 from snakemake_executor_plugin_runpod.client import Client
@@ -289,6 +289,22 @@ def test_a_hostile_answer_writes_nothing(tmp_path: Path, change: Any) -> None:
         assert trip.error is not None
         assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
         assert set(tmp_path.parent.iterdir()) == before
+
+
+def test_a_submission_that_a_kill_cut_off_is_told_of_while_it_may_be_at_work(tmp_path: Path) -> None:
+    work = {"until": str(tmp_path / "go")}
+    with service_of(Fault("slow", call="run", seconds=600)) as service:
+        with flying(tmp_path, service=service) as found:
+            found.engine.carry(found.task(0, request=work))
+            wait(lambda: len(service.live_jobs()) == 1)
+        service.call(lambda emulator: emulator.faults.clear())
+        with flying(tmp_path, service=service) as found:
+            (trip,) = found.carry(found.task(1))  # other work: nobody waits for the first
+            assert trip.error is None
+            assert found.engine.call(found.engine.in_doubt()) == 1
+            (tmp_path / "go").touch()
+            wait(lambda: service.live_jobs() == [])
+            assert found.engine.call(found.engine.in_doubt()) == 0
 
 
 def test_the_ledger_tells_the_story(tmp_path: Path) -> None:

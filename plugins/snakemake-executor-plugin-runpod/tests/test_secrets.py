@@ -48,7 +48,7 @@ def test_no_key_is_written_anywhere(tmp_path: Path, server: SeaweedFS) -> None:
         variables = environment(home, KEY, **WRITER.environment())
         process = start(home, arguments, variables)
         seen = bytearray()
-        wait(lambda: bool(seen.extend(command_lines())) or process.poll() is not None, 120)
+        wait(lambda: bool(seen.extend(command_lines())) or process.poll() is not None)
         assert process.returncode == 1, said(home)
         assert len(list((home / "out").glob("*.bin"))) == 3, said(home)
     assert b"snakemake" in seen

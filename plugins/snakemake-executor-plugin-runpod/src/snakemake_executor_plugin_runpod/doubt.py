@@ -9,6 +9,7 @@ too, that count may never fall to ours: then a job's longest time passes before 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -52,6 +53,11 @@ class Doubts:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._settle())
         await doubt.over.wait()
+
+    async def look(self) -> None:
+        """Strike those off that are not there, as far as the endpoint's count of jobs tells."""
+        with contextlib.suppress(RunpodError, sqlite3.Error):
+            self._decide(set(self._doubts), await self._surplus())
 
     async def close(self) -> None:
         if self._task is not None:

@@ -355,7 +355,11 @@ class Engine:
             found += [f"{job} of endpoint {name}" for job in jobs]
         return found
 
-    def in_doubt(self) -> int:
+    async def in_doubt(self) -> int:
+        """Submissions whose answer was lost, and that may be at work still."""
+        for queue in self._queues.values():
+            if len(queue.doubts):
+                await queue.doubts.look()
         return sum(len(queue.doubts) for queue in self._queues.values())
 
     def close_account(self) -> None:

@@ -195,11 +195,7 @@ class Executor(RemoteExecutor):
                 done, failures = engine.call(engine.cancel_all())
                 self.logger.info(f"RunPod: {done} jobs cancelled.")
                 self._say_left(failures, "not cancelled, they run on and cost money")
-            if engine.in_doubt():
-                self.logger.warning(
-                    f"RunPod: {engine.in_doubt()} submissions got no answer; if RunPod took them, they run "
-                    "to their end."
-                )
+            self._say_doubts(engine)
         self.shutdown()
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -209,6 +205,13 @@ class Executor(RemoteExecutor):
         if jobs:
             lines = "\n".join(f"  {job}" for job in jobs[:50]) + ("\n  …" if len(jobs) > 50 else "")
             self.logger.warning(f"RunPod: {len(jobs)} jobs {what}:\n{lines}")
+
+    def _say_doubts(self, engine: Engine) -> None:
+        if count := engine.call(engine.in_doubt()):
+            self.logger.warning(
+                f"RunPod: {count} submissions got no answer, in this run or one that was killed; if RunPod took "
+                "them, they run to their end."
+            )
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -235,6 +238,7 @@ class Executor(RemoteExecutor):
             # After an error that ended the run there may be live ones of this run too.
             _, failures = engine.call(engine.cancel_all(strangers_only=not self._lost_heart))
             self._say_left(failures, "not cancelled, they run on and cost money")
+        self._say_doubts(engine)
         if not any(True for _ in self.workflow.dag.needrun_jobs()):
             engine.close_account()
 

@@ -15,6 +15,7 @@ from .diagnosis import why_waiting, workers_max
 from .doubt import Doubts
 from .errors import AccessError, NotFoundError, RejectedError, RunpodError, UnavailableError
 from .ledger import Ledger, Row
+from .policy import LONGEST
 
 QUEUED = "IN_QUEUE"
 STUCK = "STUCK"
@@ -89,10 +90,12 @@ class Queue:
 
     async def _open(self) -> None:
         for row in self._ledger.live(self.endpoint):
-            if row.job is None:
-                self.doubts.add(row.id)
-            else:
+            if row.job is not None:
                 self._strangers[row.job] = row
+            elif row.submitted < time.time() - LONGEST:
+                self._ledger.state(row.id, states.LOST, "its answer was lost, too long ago to be live")
+            else:
+                self.doubts.add(row.id)
         if not self._most:
             found = await workers_max(self._client, self.endpoint)
             if found == 0:
