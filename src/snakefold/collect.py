@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import secrets
 import shutil
@@ -117,7 +118,8 @@ def _collect_target(
     else:
         _write_folder(members, folder)
     if known is None:
-        pdbs = [members[f"ranked_{rank}.pdb"].decode() for rank in range(len(own.models))]
+        there = itertools.takewhile(members.__contains__, (f"ranked_{n}.pdb" for n in range(len(own.models))))
+        pdbs = [members[name].decode(errors="replace") for name in there]
         known = scores.score_target(own, pdbs, pae)
     known = _compared(known, folder, reference)
     said, path = (known.model_dump_json() + "\n").encode(), folder / scores.FILE
@@ -156,7 +158,7 @@ def _compared(known: scores.TargetScores, folder: Path, reference: Path | None) 
     if reference is not None:
         try:
             found = reference_scores(folder, reference)
-        except SnakefoldError as error:
+        except Exception as error:  # whatever an odd file makes gemmi or numpy raise, the target is sound
             missing["reference"] = str(error)
     return known.model_copy(update={"reference": found, "missing": missing})
 

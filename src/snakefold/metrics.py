@@ -146,8 +146,8 @@ def columns_table() -> str:
         "",
         "# scores.json",
         "",
-        "Beside the models in `structures/<id>/`, computed when a target is collected. A score that cannot be",
-        "computed is null, and `missing` says why.",
+        "Beside the models in `structures/<id>/`, computed when a target is collected. A score that cannot",
+        "be computed is null, and `missing` says why.",
     ]
     for title, model in (("", TargetScores), ("interfaces", Interface), ("reference", ReferenceScores)):
         lines += [

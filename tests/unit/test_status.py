@@ -55,8 +55,8 @@ rule collect:
     shell: "cp prepared/{{wildcards.batch}}.parquet {{output}}"
 rule report:
     input: expand("results/tables/{{batch}}.parquet", batch=BATCHES)
-    output: "results/report/index.html", "results/metrics.tsv"
-    shell: "touch {{output}}"
+    output: "results/report/index.html", "results/metrics.tsv", "results/failures.tsv"
+    shell: "touch {{output}}; cp prepared/failures.tsv {{output[2]}}"
 """
 STATUS = "from snakefold.cli import main; raise SystemExit(main())"
 HOLD = """
@@ -89,6 +89,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (plan / "batches.tsv").write_text("\n".join(rows) + "\n")
     targets = ["id\tstate", "a\tto_do", "b\tto_do", "c\tto_do", "d\tstored", "e\trefused"]
     (plan / "targets.tsv").write_text("\n".join(targets) + "\n")
+    (tmp_path / "prepared" / "failures.tsv").write_text("id\tstate\nc\tfailed\ne\trefused\n")
     (plan / "weights.json").write_text(json.dumps({"folder": "", "rehearsal": True}))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -193,6 +194,7 @@ def test_a_terminal_shows_a_run_until_it_ends(
     folder: Path, start: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     pd.DataFrame({"state": ["done"]}).to_parquet(folder / "prepared" / "c0002-l0112.parquet")
+    (folder / "prepared" / "failures.tsv").write_text("id\tstate\ne\trefused\n")
     (folder / "gates" / "msa").write_text("open")
     process = start()
     wait(folder, lambda found: steps(found)["predict"][1] == 2)
@@ -232,14 +234,23 @@ def test_a_folder_without_a_run_is_an_error(tmp_path: Path, capsys: pytest.Captu
 
 def test_results_without_a_log_are_told_by_their_files(folder: Path) -> None:
     results = folder / "results"
-    for step in ("msa/m0001.json", "report/index.html", "metrics.tsv"):
-        (results / step).parent.mkdir(exist_ok=True)
+    requests = [f"requests/{name}/request.json" for name in BATCHES]
+    archives = [f"predictions/{name}.tar.zst" for name in BATCHES]
+    for step in ("msa/m0001.json", *requests, *archives, "report/index.html", "metrics.tsv"):
+        (results / step).parent.mkdir(exist_ok=True, parents=True)
         (results / step).touch()
     (results / "tables").mkdir()
     for name in BATCHES:
         (folder / "prepared" / f"{name}.parquet").rename(results / "tables" / f"{name}.parquet")
+    (results / "failures.tsv").write_text("id\tstate\ne\trefused\n")
     status = Reader(results).read()
-    assert (status.state, status.done, status.failed) == ("failed", 3, 1)
+    assert (status.state, status.done, status.failed, status.exit_code) == ("finished", 3, 0, 0)
+    (results / "failures.tsv").write_text("id\tstate\ne\trefused\nc\tfailed\n")
+    status = Reader(results).read()
+    assert (status.state, status.done, status.failed, status.exit_code) == ("failed", 3, 1, 1)
+    (results / "tables" / "c0002-l0112.parquet").unlink()
+    status = Reader(results).read()
+    assert (status.state, status.done, status.failed, status.exit_code) == ("failed", 3, 1, 1)
 
 
 def test_a_log_that_grows_elsewhere_is_a_sign_of_life(folder: Path) -> None:

@@ -39,12 +39,16 @@ def score_target(confidence: Confidence, pdbs: Sequence[str], pae: Pae | None = 
     )
     several = len(confidence.chain_lengths) > 1
     table = _attempt(lambda: pairwise_tm([item.ca for item in points or []]), ("model_tm",), missing)
-    found = _interfaces(confidence, points, pae or {}, missing) if points and several else []
+    found = None
+    if points and several:
+        found = _attempt(
+            lambda: _interfaces(confidence, points, pae or {}, missing), ("interfaces",), missing
+        )
     return TargetScores(
         key=confidence.key,
         rehearsal=confidence.rehearsal,
         model_tm=table or [],
-        interfaces=found,
+        interfaces=found or [],
         missing=missing,
     )
 

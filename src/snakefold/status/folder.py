@@ -41,8 +41,8 @@ class RunFolder:
 
 
 def read_run_folder(results: Path) -> RunFolder:
-    """Look in the folder that holds the results, and in the current one: a run is started in one of them."""
-    for folder in dict.fromkeys((results.resolve().parent, Path.cwd())):
+    """Look in the folders that hold the results, and in the current one: a run is started in one of them."""
+    for folder in dict.fromkeys((*results.resolve().parents, Path.cwd())):
         if (folder / ".snakemake" / "log").is_dir():
             return _read(folder)
     return RunFolder()

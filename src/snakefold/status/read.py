@@ -99,7 +99,10 @@ class Reader:
         records = self._records(batches)
         paid = sum(record.billed_seconds for record in records)
         finished = (self.results / "metrics.tsv").is_file() and steps[-1].done == steps[-1].total
-        state = _state(folder, "running", finished=finished, failed=bool(outcomes["failed"]))
+        if finished and not folder.alive:  # targets of jobs that failed for good are in no table of a batch
+            outcomes["failed"] = _failures(self.results / "failures.tsv")
+        whole = finished and all(step.done == step.total for step in steps)
+        state = _state(folder, "running", finished=finished, whole=whole and not outcomes["failed"])
         alive = state == "running"
         return Status(
             results=self.results,
@@ -190,14 +193,22 @@ class Reader:
         return (len(chunks) - len(known)) * sum(known) / len(known) if known else 0.0
 
 
-def _state(folder: RunFolder, while_alive: str, *, finished: bool = False, failed: bool = False) -> str:
+def _state(folder: RunFolder, while_alive: str, *, finished: bool = False, whole: bool = False) -> str:
+    """`finished`: there is a report; `whole`: of everything. A job that failed may have been tried again."""
     if folder.alive:
         return while_alive
-    if folder.started is None:  # a folder that was copied, or whose run left no log
-        return ("failed" if failed else "finished") if finished else "stopped"
-    if folder.ended or finished:
-        return "failed" if failed or folder.errors or not finished else "finished"
+    if finished or folder.ended:
+        return "finished" if whole else "failed"
     return "stopped"
+
+
+def _failures(path: Path) -> int:
+    """Targets in failures.tsv that were not refused."""
+    if not path.is_file():
+        return 0
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return sum(row["state"] != State.REFUSED for row in rows)
 
 
 def _states(path: Path) -> dict[str, int]:
