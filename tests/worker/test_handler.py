@@ -60,7 +60,7 @@ def test_a_process_that_dies_is_a_typed_failure_and_is_replaced(worker: Worker) 
     store = open_store(os.environ["SNAKEFOLD_STORE"])
     wait_until(lambda: store.has(attempt))
     os.kill(first, signal.SIGKILL)
-    thread.join(900)
+    thread.join(600)
     failed = told(answers[0])
     assert failed["reason"] in ("internal", "out_of_memory")
     assert "1 targets, 1 to predict" in failed["log"]
@@ -156,7 +156,7 @@ def test_the_worker_starts_anew_after_an_out_of_memory_only() -> None:
         assert "refresh_worker" not in failure(JobError(reason, "x"))
 
 
-def wait_until(true: Callable[[], Any], seconds: float = 900) -> None:
+def wait_until(true: Callable[[], Any], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "nothing came of it"

@@ -25,7 +25,7 @@ pytest.importorskip("runpod", reason="needs runpod: pip install -e .[worker]")
 pytestmark = pytest.mark.slow
 
 #: For a machine with much else to do; what is waited for comes, or never.
-_PATIENCE = 1500.0
+_PATIENCE = 600.0
 
 
 @dataclass
