@@ -14,7 +14,7 @@ import families
 import hhsuite
 import pytest
 
-from snakefold.data import check_hhsuite, check_mmseqs, known
+from snakefold.data import check_hhsuite, check_mmseqs, finding, known
 from snakefold.data.catalogue import Entry
 from snakefold.data.doctor import examine
 from tests.data.conftest import preset
@@ -93,6 +93,23 @@ def test_a_damaged_mmseqs_database_is_found(
     folder = copy(made, tmp_path)
     damage(folder)
     assert said in "\n".join(check_mmseqs.faults(folder / name))
+
+
+def test_of_a_large_index_beginning_and_end_are_read(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy(made, tmp_path)
+    monkeypatch.setattr(finding, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(finding, "_PART_BYTES", 300)
+    lines, complete = finding.lines_of(folder / "plain.index")
+    everything = (folder / "plain.index").read_bytes().splitlines()
+    assert not complete
+    assert 10 < len(lines) < len(everything)
+    assert set(lines) <= set(everything)
+    assert (lines[0], lines[-1]) == (everything[0], everything[-1])
+    assert list(check_mmseqs.faults(folder / "plain")) == []
+    cut("plain", 0.9)(folder)
+    assert "truncated" in "\n".join(check_mmseqs.faults(folder / "plain"))
 
 
 def test_a_half_written_index_is_found(made: Path, tmp_path: Path) -> None:
