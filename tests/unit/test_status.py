@@ -232,6 +232,13 @@ def test_a_folder_without_a_run_is_an_error(tmp_path: Path, capsys: pytest.Captu
     assert "Name the results folder" in capsys.readouterr().err
 
 
+def test_a_plan_of_another_version_is_an_error(folder: Path) -> None:
+    path = folder / "results" / "plan" / "batches.tsv"
+    path.write_text(path.read_text().replace("gpu", "device", 1))
+    with pytest.raises(SnakefoldError, match=r"not as this version writes a plan"):
+        Reader(folder / "results").read()
+
+
 def test_results_without_a_log_are_told_by_their_files(folder: Path) -> None:
     results = folder / "results"
     requests = [f"requests/{name}/request.json" for name in BATCHES]

@@ -93,8 +93,13 @@ class Reader:
         config, plan = read_config(config_file), self.results / "plan"
         if not (plan / "batches.tsv").is_file():
             return Status(self.results, _state(folder, "planning"), errors=folder.errors)
-        batches, states = read_rows(plan), _states(plan / "targets.tsv")
-        outcomes = self._outcomes(batches)
+        try:
+            batches, states = read_rows(plan), _states(plan / "targets.tsv")
+            outcomes = self._outcomes(batches)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise SnakefoldError(
+                f"{plan}: is not as this version writes a plan, or a table is damaged ({error!r}). Run again."
+            ) from error
         steps = self._steps(batches, folder)
         records = self._records(batches)
         paid = sum(record.billed_seconds for record in records)
