@@ -209,8 +209,8 @@ class Executor(RemoteExecutor):
     def _say_doubts(self, engine: Engine) -> None:
         if count := engine.call(engine.in_doubt()):
             self.logger.warning(
-                f"RunPod: {count} submissions got no answer, in this run or one that was killed; if RunPod took "
-                "them, they run to their end."
+                f"RunPod: {count} submissions got no answer, in this run or one that was killed; if RunPod "
+                "took them, they run to their end."
             )
 
     def shutdown(self) -> None:
