@@ -91,7 +91,7 @@
     const count = data.alignments.reduce((sum, chain) => sum + (chain.templates ?? 0), 0);
     const templates = data.templates?.length ? card("Templates", "Given to the networks that read templates, best first.", tables.templates(data.templates))
       : count ? card("Templates", `${count} found.`) : null;
-    return [...parts, searched && templates ? node("div", { class: "pair" }, searched, templates) : searched ?? templates];
+    return [...parts, searched, templates];
   }
 
   function files(row, data) {
