@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,12 +162,20 @@ def start_small(site: Site, shell: str) -> subprocess.Popen[bytes]:
 @on_a_cluster
 def test_an_interrupted_run_cancels_its_jobs(slurm: Slurm, tmp_path: Path) -> None:
     site = make_site(slurm, tmp_path)
+
+    def states() -> list[str]:
+        return [job["JobState"] for job in site.jobs("msa")]
+
     process = start_small(site, "sleep 600")
     try:
-        wait_for(lambda: [job["JobState"] for job in site.jobs("msa")] == ["RUNNING"], site, process)
+        wait_for(lambda: states() == ["RUNNING"] and "submitted with SLURM" in site.log, site, process)
+        time.sleep(1)  # Snakemake takes note of a job a moment after SLURM has it.
         process.send_signal(signal.SIGINT)
         assert process.wait(300) != 0
-        assert [job["JobState"] for job in site.jobs("msa")] == ["CANCELLED"], site.log
+        deadline = time.monotonic() + 60
+        while states() == ["COMPLETING"] and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert states() == ["CANCELLED"], site.log
     finally:
         process.kill()
         process.wait()
