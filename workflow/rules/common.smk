@@ -1,6 +1,7 @@
 import csv
 import functools
 import json
+import math
 import os
 from pathlib import Path
 
@@ -62,6 +63,11 @@ def load_class(name):
 def price_of(wildcards):
     """Dollars a second of what a batch is planned for, as text: Snakemake's resources are whole numbers."""
     return str(load_class(gpu_class_of(wildcards)).dollars_per_second)
+
+
+def seconds_of(wildcards):
+    """What a batch is expected to take of a worker."""
+    return math.ceil(float(planned_batches()[wildcards.batch]["seconds"]))
 
 
 def minutes_of(wildcards, attempt):

@@ -42,6 +42,7 @@ rule predict:
         gpu_class=gpu_class_of,
         gpu_mem_mb=gpu_memory_of,
         dollars_per_second=price_of,
+        expected_seconds=seconds_of,
         slurm_account=SETTINGS.slurm.account,
         slurm_partition=lambda wildcards: on_slurm("partition")(wildcards)
         or SETTINGS.slurm.partition,

@@ -14,6 +14,7 @@ from workers import service_of
 
 from snakemake_executor_plugin_runpod.budget import Budget
 from snakemake_executor_plugin_runpod.errors import JobError
+from snakemake_executor_plugin_runpod.payload import Task
 from snakemake_executor_plugin_runpod.settings import ExecutorSettings, Limit, configure
 
 
@@ -79,6 +80,28 @@ def test_a_budget_stops_submissions_and_lists_what_was_left_out(tmp_path: Path) 
         assert code == 0, text
         assert len(service.jobs) == 6
     assert (tmp_path / "out/5.bin").read_bytes() == result(5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("price", "expected", "dollars"),
+    [(None, 3.0, None), (0.5, None, 50.0), (0.5, 3.0, 1.5), (0.5, 300.0, 50.0), (0.5, 0.0, 50.0)],
+)
+def test_what_is_put_by(price: float | None, expected: float | None, dollars: float | None) -> None:
+    task = Task(*("fold", 1, 1, "fold", {}, {}), dollars_per_second=price, expected_seconds=expected or None)
+    assert task.reserved(100.0) == dollars
+
+
+def test_a_budget_below_the_worst_case_is_enough_for_what_is_expected(tmp_path: Path) -> None:
+    with service_of(workers=1) as service:
+        prepare(tmp_path, 2, 0.2)
+        arguments = command(tmp_path, service.url, 2, "--runpod-budget", "0.02")
+        code, text = run(tmp_path, arguments, environment(tmp_path))
+        assert code == 1 and "left out for the budget" in text, text
+        snakefile = tmp_path / "Snakefile"
+        snakefile.write_text(snakefile.read_text().replace('"0.001"', '"0.001", expected_seconds=2'))
+        code, text = run(tmp_path, arguments, environment(tmp_path))
+        assert code == 0, text
+        assert len(service.jobs) == 2
 
 
 @pytest.mark.parametrize("given", ["0.001", "None"])

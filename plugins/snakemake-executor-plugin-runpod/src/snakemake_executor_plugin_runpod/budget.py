@@ -12,7 +12,8 @@ from .settings import Limit
 class Budget:
     """Admits jobs while spent and in flight stay within the limit.
 
-    A job in flight counts with all of its runtime; when it ends for less, those who wait are looked at again.
+    A job in flight counts with what was put by for it (`Task.reserved`); when it ends for less, those who
+    wait are looked at again.
 
     Args:
         dollars: spent and in flight, asked of the ledger.
@@ -46,7 +47,7 @@ class Budget:
                     self.left_out[name] = None
                     raise JobError(
                         f"{name}: not submitted: the budget of {self.limit} would be passed "
-                        f"(${self._dollars():.4f} spent, up to ${dollars or 0.0:.4f} for this job). "
+                        f"(${self._dollars():.4f} spent, ${dollars or 0.0:.4f} put by for this job). "
                         "Raise it to go on.",
                         "budget",
                     )

@@ -196,8 +196,7 @@ class Engine:
         """Send the work and wait for its end; returns the last answer of /status."""
         task, settings = trip.task, self._settings
         limits = policy(task.runtime, settings.execution_timeout, settings.queue_timeout)
-        rate = task.dollars_per_second
-        reserved = None if rate is None else rate * limits["executionTimeout"] / 1000
+        reserved = task.reserved(limits["executionTimeout"] / 1000)
         # Where jobs may run elsewhere, one that has waited for the service in vain has waited for all.
         backoff = Backoff(0.0 if self._away and settings.fallback else settings.patience)
         while True:

@@ -32,6 +32,7 @@ class Task:
     Attributes:
         inputs, outputs: name in the envelope → path.
         runtime: minutes the job may run; None: not given.
+        expected_seconds: what the job is expected to take; None: not given.
     """
 
     rule: str
@@ -43,10 +44,20 @@ class Task:
     transfer: str = ""
     runtime: float | None = None
     dollars_per_second: float | None = None
+    expected_seconds: float | None = None
     gpu_class: str = ""
     logs: tuple[Path, ...] = ()
     benchmark: Path | None = None
     execution_record: Path | None = None
+
+    def reserved(self, most_seconds: float) -> float | None:
+        """Dollars to put by for the job while it is in flight; None without a price.
+
+        What it is expected to cost, or, where that is not said, all that it may: `most_seconds`.
+        """
+        if self.dollars_per_second is None:
+            return None
+        return self.dollars_per_second * min(self.expected_seconds or most_seconds, most_seconds)
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ def describe(job: Any) -> Task:
         runtime=_number(rule, "runtime", resources.get("runtime")),
         # 0 is what Snakemake makes of a price: it rounds numbers in resources down to whole ones.
         dollars_per_second=_number(rule, "dollars_per_second", resources.get("dollars_per_second")) or None,
+        expected_seconds=_number(rule, "expected_seconds", resources.get("expected_seconds")) or None,
         gpu_class=str(resources.get("gpu_class", "") or ""),
         logs=tuple(Path(path) for path in job.log),
         benchmark=Path(job.benchmark) if job.benchmark else None,
