@@ -319,7 +319,8 @@ def text(result: dict[str, Any]) -> str:
             ),
         ),
         "",
-        f"snakefold with {result['targets']:,} targets (the few under other names), after their batches were collected:",
+        f"snakefold with {result['targets']:,} targets (the few under other names), after their batches were "
+        "collected:",
         "",
         "| | measured | goal |",
         "|---|---|---|",
