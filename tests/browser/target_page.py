@@ -28,9 +28,10 @@ def pixels(visit: Visit, selector: str = "#target .viewer canvas") -> NDArray[np
 
 
 def coloured(image: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which pixels are not grey; Mol*'s axes and the word REHEARSAL, at the left, are left out."""
+    """Which pixels are not grey; Mol*'s axes and buttons and the word REHEARSAL, at the edges, are left out."""
     found = np.ptp(image, axis=2) > 40
     found[:50, :170] = False
+    found[:, -60:] = False
     found[int(0.72 * len(image)) :, : image.shape[1] // 4] = False
     return np.asarray(found)
 
@@ -62,7 +63,7 @@ def painted(visit: Visit, act: Any) -> None:
     seen = visit.page.locator(".viewer").get_attribute("data-painted")
     act()
     visit.page.wait_for_function(
-        "seen => document.querySelector('.viewer').dataset.painted !== seen", arg=seen
+        "seen => document.querySelector('.viewer').getAttribute('data-painted') !== seen", arg=seen
     )
 
 

@@ -188,10 +188,14 @@
     viewer.place.dataset.coloured = viewer.version;
     await update.commit();
     if (!viewer) return;
-    const { place, version } = viewer, drawn = viewer.plugin.canvas3d.didDraw.subscribe(() => {
+    const { place, version } = viewer;
+    let next = false; // whoever subscribes is told of the last picture first
+    const drawn = viewer.plugin.canvas3d.didDraw.subscribe(() => {
+      if (!next) return;
       drawn.unsubscribe();
       place.dataset.painted = version;
     });
+    next = true;
     viewer.plugin.canvas3d.requestDraw();
   };
 
