@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 
 from snakefold import confidence, structures
 from snakefold.contracts import FoldRequest, RelaxChoice, TargetInput
-from snakefold.engines.alphafold2.shapes import MAX_TEMPLATES
 from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
-from snakefold.msa import a3m, templates
 from snakefold.template_table import template_table
 
 Relax = Callable[[str], str]
@@ -85,8 +83,6 @@ def target_files(
         seconds = {"msa": sum(sum(meta.seconds.values()) for meta in metas), **seconds}
         files["msa.json"] = _json([meta.model_dump(mode="json") for meta in metas])
         files["hits.tsv"] = _hits_table(searched).encode()
-    if request.alphafold2.use_templates and any(chain.templates for chain in searched):
-        files["templates.tsv"] = _templates_table(searched).encode()
     if request.alphafold2.use_templates and (table := template_table(searched)) is not None:
         files["templates.tsv"] = table
     files["timings.json"] = _json({name: round(value, 3) for name, value in seconds.items()})
@@ -119,25 +115,6 @@ def _hits_table(chains: list[ChainMsa]) -> str:
     """hits.tsv of all chains under one header."""
     tables = [chain.hits.splitlines(keepends=True) for chain in chains if chain.hits]
     return "".join([*tables[0][:1], *(line for table in tables for line in table[1:])]) if tables else ""
-
-
-def _templates_table(chains: list[ChainMsa]) -> str:
-    """Templates that the network was given, best first: shares of residues that are the same and covered."""
-    lines = ["chain\ttemplate\tidentity\tcoverage\tsum_probs\n"]
-    for number, chain in enumerate(chains, 1):
-        if not chain.templates:
-            continue
-        found = templates.load(chain.templates)
-        query = a3m.parse_a3m(chain.a3m).query
-        columns = (found[f"template_{name}"] for name in ("domain_names", "sequence", "sum_probs"))
-        for name, sequence, score in list(zip(*columns, strict=True))[:MAX_TEMPLATES]:
-            pairs = [pair for pair in zip(query, sequence.decode(), strict=True) if pair[1] != "-"]
-            same = sum(ours == theirs for ours, theirs in pairs) / max(len(pairs), 1)
-            covered = len(pairs) / len(query)
-            # hmmsearch gives none.
-            probable = f"{float(score[0]):.1f}" if score[0] else ""
-            lines.append(f"{number}\t{name.decode()}\t{same:.3f}\t{covered:.3f}\t{probable}\n")
-    return "".join(lines)
 
 
 def _json(value: object) -> bytes:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from snakefold.engines.alphafold2.shapes import MAX_TEMPLATES
 from snakefold.engines.base import ChainMsa
 
 COLUMNS = ("chain", "template", "identity", "coverage", "sum_probs")
-#: As many as AlphaFold's networks read of each chain.
-MAX_TEMPLATES = 4
 
 
 def template_table(chains: Sequence[ChainMsa]) -> bytes | None:
@@ -19,7 +18,7 @@ def template_table(chains: Sequence[ChainMsa]) -> bytes | None:
 
     `chain` counts the target's different chains from 1; `template` is `<pdb id>_<chain>`; `identity` is the
     share of the aligned residues that are alike, `coverage` the share of the chain's residues that are
-    aligned (0 to 1); `sum_probs` is the search's own score.
+    aligned (0 to 1); `sum_probs` is hhsearch's score, empty with hmmsearch, which has none.
 
     Args:
         chains: The target's different chains, in order.
@@ -46,7 +45,9 @@ def _rows(query: str, data: bytes) -> list[list[str]]:
         alike = sum(ours == theirs for ours, theirs in aligned)
         share = alike / len(aligned) if aligned else 0.0
         cover = len(aligned) / len(query) if query else 0.0
-        rows.append(["".join(name.split()), f"{share:.3f}", f"{cover:.3f}", f"{float(score):.2f}"])
+        rows.append(
+            ["".join(name.split()), f"{share:.3f}", f"{cover:.3f}", f"{float(score):.2f}" if score else ""]
+        )
     return rows
 
 

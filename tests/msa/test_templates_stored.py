@@ -20,11 +20,11 @@ from snakefold.engines.base import ChainMsa
 from snakefold.msa import a3m, jackhmmer, programs, search, templates
 from snakefold.msa.chunk import search_to_store
 from snakefold.msa.databases import load_preset
-from snakefold.outputs import _templates_table
 from snakefold.plan.files import PlannedChunk, read_batch, read_chunk
 from snakefold.plan.run import plan_run
 from snakefold.requests import gather_inputs
 from snakefold.store import Entry, open_store
+from snakefold.template_table import template_table
 
 OTHER = chain(RELATIVE[:80])
 
@@ -173,7 +173,7 @@ def assert_the_table_says_so(inputs: dict[str, bytes]) -> None:
         inputs[f"chains/{QUERY.key}/msa.a3m"].decode(), templates=inputs[f"chains/{QUERY.key}/templates.npz"]
     )
     lone = ChainMsa(f">q\n{ORPHAN}\n")
-    rows = list(csv.DictReader(io.StringIO(_templates_table([lone, found])), delimiter="\t"))
+    rows = list(csv.DictReader(io.StringIO((template_table([lone, found]) or b"").decode()), delimiter="\t"))
     assert 2 <= len(rows) <= 4
     assert (rows[0]["chain"], rows[0]["template"]) == ("2", "2gtl_D")
     same = sum(ours == theirs for ours, theirs in zip(RELATIVE, CHAINS["D"][5:-5], strict=True))

@@ -22,7 +22,7 @@ def archive(names: list[bytes], sequences: list[bytes], scores: list[float]) -> 
 
 
 def test_templates_of_each_chain_with_identity_and_coverage() -> None:
-    found = archive([b"1abc_A", b"2xyz_B"], [b"ACDEFG--", b"--WE----"], [7.5, 2.25])
+    found = archive([b"1abc_A", b"2xyz_B"], [b"ACDEFG--", b"--WE----"], [7.5, 0.0])
     chains = [
         ChainMsa(">q\nACDE\nFGHI\n>r\n--DEFGHI\n", depth=2, neff=1.0, templates=found),
         ChainMsa(">q\nMKV\n", depth=1, neff=1.0),
@@ -32,7 +32,7 @@ def test_templates_of_each_chain_with_identity_and_coverage() -> None:
     assert table.decode().splitlines() == [
         "chain\ttemplate\tidentity\tcoverage\tsum_probs",
         "1\t1abc_A\t1.000\t0.750\t7.50",
-        "1\t2xyz_B\t0.500\t0.250\t2.25",
+        "1\t2xyz_B\t0.500\t0.250\t",
     ]
 
 
