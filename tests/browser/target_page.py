@@ -28,7 +28,7 @@ def pixels(visit: Visit, selector: str = "#target .viewer canvas") -> NDArray[np
 
 
 def coloured(image: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which pixels are not grey; Mol*'s axes and buttons and the word REHEARSAL, at the edges, are left out."""
+    """Which pixels are not grey, but for Mol*'s axes and buttons and the word REHEARSAL, at the edges."""
     found = np.ptp(image, axis=2) > 40
     found[:50, :170] = False
     found[:, -60:] = False
