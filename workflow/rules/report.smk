@@ -5,17 +5,6 @@ localrules:
     all,
 
 
-def unfinished_batches():
-    """Planned batches that have no table."""
-    path = f"{PLAN}/batches.tsv"
-    batches = read_batches(path, os.path.getmtime(path)) if os.path.isfile(path) else []
-    return [
-        batch
-        for batch in batches
-        if not os.path.isfile(f"{RESULTS}/tables/{batch}.parquet")
-    ]
-
-
 rule collect:
     input:
         config=ancient(f"{RESULTS}/config.yaml"),
