@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from jackhmmer_reference import by_alphafold, chain, demo, preset, rows, searched
 
 from snakefold.config import MsaSettings
 from snakefold.errors import SnakefoldError, TargetError
 from snakefold.msa import a3m, jackhmmer, programs
-from snakefold.msa.bundle import RawMsa
-from snakefold.msa.databases import Database, Preset, load_preset
 from snakefold.plan.files import PlannedChain
 from snakefold.recipes import sequence_key
 
@@ -28,52 +27,11 @@ WITH_X = UBIQUITIN[:40] + "XX" + UBIQUITIN[42:]
 ORPHAN = "WCMHWCYHMWCHYMWPCHMWYCHWMPCYHWMCHYW"
 
 
-def chain(sequence: str) -> PlannedChain:
-    return PlannedChain(key=sequence_key([sequence]), sequence=sequence)
-
-
-def preset(path: Path, limit: int | None = None, name: str = "swissprot") -> Preset:
-    database = Database(
-        name, frozenset({"jackhmmer"}), "fasta", path, (path,), limit, False, False, 0.001, "restore it"
-    )
-    return Preset("test", path.parent, (database,))
-
-
-def demo() -> Path:
-    return load_preset("demo").root / "swissprot.fasta"
-
-
-def searched(chains: list[PlannedChain], where: Preset, work: Path, threads: int = 2) -> dict[str, RawMsa]:
-    found = jackhmmer.search(chains, where, MsaSettings(threads=threads), work, lambda line: None)
-    assert list(found) == [each.key for each in chains]
-    results = {}
-    for key, result in found.items():
-        assert not isinstance(result, TargetError), result
-        (results[key],) = result
-    return results
-
-
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory):
-    """Stockholm text by AlphaFold's wrapper around the real program; limit as its `*_max_hits`."""
-    from alphafold.data.tools import jackhmmer as wrapper
-
+    """Stockholm text by AlphaFold's wrapper around the real program."""
     folder = tmp_path_factory.mktemp("theirs")
-
-    def run(sequence: str, database: Path, limit: int | None = None) -> str:
-        query = folder / "query.fasta"
-        query.write_text(f">{sequence_key([sequence])}\n{sequence}\n")
-        program = wrapper.Jackhmmer(binary_path=str(programs.find("jackhmmer")), database_path=str(database))
-        return program.query(str(query), limit)[0]["sto"]
-
-    return run
-
-
-def rows(text: str) -> tuple[list[str], list[str], list[list[int]]]:
-    from alphafold.data import parsers
-
-    msa = parsers.parse_stockholm(text)
-    return list(msa.descriptions), list(msa.sequences), [list(row) for row in msa.deletion_matrix]
+    return lambda sequence, database, limit=None: by_alphafold(sequence, database, folder, limit)
 
 
 @pytest.mark.parametrize("block", [4_000_000, 60_000])

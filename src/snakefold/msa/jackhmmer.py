@@ -2,7 +2,8 @@
 
 AlphaFold starts `jackhmmer -N 1` for every chain and database, so 100 GB are read again for every chain. Here
 HMMER's own code (pyhmmer) gets one block of the database after the other, and every chain searches the block
-while it is in memory. E-values need the number of sequences, which is known at the end: a block's hits
+while it is in memory. Sequences that came before are searched only by queries that they can be hits of
+(`repeats`). E-values need the number of sequences, which is known at the end: a block's hits
 are judged by fewer sequences than there are, which keeps a superset, and the merged hits are judged again by
 all of them. Rows and their order are those of the program.
 """
@@ -26,6 +27,7 @@ from snakefold.data.streams import opened
 from snakefold.errors import Reason, SnakefoldError, TargetError
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.databases import Database, Preset
+from snakefold.msa.repeats import Block, Repeats, no_hits
 from snakefold.plan.files import PlannedChain
 
 #: AlphaFold's flags (alphafold.data.tools.jackhmmer).
@@ -104,22 +106,29 @@ def search_database(
     try:
         # Long chains first: none of them is left over when the others are done with the last block.
         queries = [_Query(chain, alphabet) for chain in chains]
+        repeats = Repeats()
         order = sorted(queries, key=lambda query: len(query.chain.sequence), reverse=True)
-        waiting: deque[list[tuple[_Query, Future[Any]]]] = deque()
+        waiting: deque[tuple[Block, list[tuple[_Query, Future[Any]]]]] = deque()
         most_waiting = 1 + math.ceil(threads / len(chains))
         sequences = 0
-        for block in _blocks(database.path, alphabet):
-            waiting.append(
-                [(query, pool.submit(_search_block, query, block, pipelines)) for query in order if query.ok]
-            )
+        for read in _blocks(database.path, alphabet):
+            block = repeats.split(read, alphabet)
+            searched = [
+                (query, pool.submit(_search_block, query, block.unique, pipelines))
+                for query in order
+                if query.ok
+            ]
+            waiting.append((block, searched))
             sequences += len(block)
             if len(waiting) > most_waiting:
-                _collect(waiting.popleft())
+                _collect(*waiting.popleft())
             if time.perf_counter() - told > _PROGRESS_SECONDS:
                 told = time.perf_counter()
                 log(f"jackhmmer: {database.name}: {sequences:,} sequences after {told - started:.0f} s")
         while waiting:
-            _collect(waiting.popleft())
+            _collect(*waiting.popleft())
+        for done in [pool.submit(query.search_repeats, pipelines) for query in order if query.ok]:
+            done.result()
     finally:
         pool.shutdown(cancel_futures=True)
     seconds = time.perf_counter() - started
@@ -132,7 +141,8 @@ class _Query:
     """One chain in one database: its profile, the hits so far, and what went wrong, if something did.
 
     `merged` holds hits with the number of blocks they stand for, as the digits of a binary counter: merging
-    copies, so equals are merged with equals.
+    copies, so equals are merged with equals. `found` are digests of the sequences hit, `again` their repeats,
+    and `others` counts the repeats of sequences that were no hits.
     """
 
     chain: PlannedChain
@@ -140,6 +150,9 @@ class _Query:
     sequence: Any = None
     profile: Any = None
     merged: list[tuple[int, Any]] = field(default_factory=list)
+    found: set[bytes] = field(default_factory=set)
+    again: list[Any] = field(default_factory=list)
+    others: int = 0
     error: Exception | None = None
 
     def __post_init__(self) -> None:
@@ -163,8 +176,34 @@ class _Query:
         """Whether nothing went wrong so far."""
         return self.error is None
 
-    def add(self, hits: Any) -> None:
-        """Take the hits of one more block."""
+    def add(self, hits: Any, block: Block) -> None:
+        """Take the hits of one more block, which comes after all whose hits were taken before."""
+        for hit in hits:
+            self.found.update(block.digests[hit.name])
+        for digest, sequence in block.repeats:
+            if digest in self.found:
+                self.again.append(sequence)
+            else:
+                self.others += 1
+        self._merge(hits)
+
+    def search_repeats(self, pipelines: queue.SimpleQueue[Any]) -> None:
+        """Search the repeats of what was hit, and count the others; after the last block."""
+        from pyhmmer.easel import DigitalSequenceBlock, TextSequence
+
+        try:
+            if self.again:
+                block = DigitalSequenceBlock(self.alphabet, self.again)
+                self._merge(_search_block(self, block, pipelines))
+            if self.others:
+                # One residue is too short for a hit, whatever the query.
+                residue = TextSequence(name="residue", sequence="G").digitize(self.alphabet)
+                block = DigitalSequenceBlock(self.alphabet, [residue])
+                self._merge(no_hits(_search_block(self, block, pipelines), self.others))
+        except Exception as error:  # one chain's failure must not lose the others
+            self.error = error
+
+    def _merge(self, hits: Any) -> None:
         blocks = 1
         while self.merged and self.merged[-1][0] == blocks:
             hits = self.merged.pop()[1].merge(hits)
@@ -226,12 +265,12 @@ def _search_block(query: _Query, block: Any, pipelines: queue.SimpleQueue[Any]) 
         pipelines.put(pipeline)
 
 
-def _collect(searched: list[tuple[_Query, Future[Any]]]) -> None:
+def _collect(block: Block, searched: list[tuple[_Query, Future[Any]]]) -> None:
     for query, future in searched:
         try:
             hits = future.result()
             if query.ok:
-                query.add(hits)
+                query.add(hits, block)
         except Exception as error:  # one chain's failure must not lose the others
             query.error = error
 

@@ -1,0 +1,120 @@
+"""A database in which sequences come more than once: the program's rows, for less work."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jackhmmer_reference import by_alphafold, chain, demo, preset, rows, searched
+
+from snakefold.msa import jackhmmer, repeats
+
+UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
+SH3 = "MDETGKELVLALYDYQEKSPREVTMKKGDILTLLNSTNKDWWKVEVNDRQGFVPAAYVKKLD"
+ORPHAN = "WCMHWCYHMWCHYMWPCHMWYCHWMPCYHWMCHYW"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo database, a third of it twice or three times, under other names and anywhere."""
+    records = [text.split("\n", 1) for text in demo().read_text().lstrip(">").split("\n>")]
+    drawn = random.Random(7)
+    more = []
+    for number in range(1, 3):
+        for header, text in drawn.sample(records, len(records) // 4):
+            name, _, rest = header.partition(" ")
+            more.append([f"{name}_{number} {rest}", text.lower() if number == 2 else text])
+    everything = records + more
+    drawn.shuffle(everything)
+    path = tmp_path_factory.mktemp("repeats") / "db.fasta"
+    path.write_text("".join(f">{header}\n{text.strip()}\n" for header, text in everything))
+    return path
+
+
+@pytest.fixture(scope="module")
+def theirs(database: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("theirs")
+    return {query: rows(by_alphafold(query, database, folder)) for query in (UBIQUITIN, SH3, ORPHAN)}
+
+
+@pytest.mark.parametrize("sizes", [(4_000_000, 500_000), (60_000, 500_000), (60_000, 200)])
+def test_rows_are_those_of_the_program(
+    database: Path,
+    theirs: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: tuple[int, int],
+) -> None:
+    """Whatever is remembered: within a block, from block to block, or forgotten in between."""
+    block, remembered = sizes
+    monkeypatch.setattr(jackhmmer, "_BLOCK_RESIDUES", block)
+    monkeypatch.setattr(jackhmmer, "Repeats", lambda: repeats.Repeats(remembered))
+    looked_at: Counter[str] = Counter()
+    search_block = jackhmmer._search_block
+
+    def counted(query: Any, block: Any, pipelines: Any) -> Any:
+        looked_at[query.chain.sequence] += len(block)
+        return search_block(query, block, pipelines)
+
+    monkeypatch.setattr(jackhmmer, "_search_block", counted)
+    ours = searched([chain(query) for query in theirs], preset(database), tmp_path)
+    for query, expected in theirs.items():
+        assert rows(ours[chain(query).key].text) == expected
+    repeated = sum(name.split("/")[0].endswith(("_1", "_2")) for name in theirs[SH3][0])
+    assert repeated > 20
+    sequences = database.read_text().count(">")
+    different = len({text.split("\n", 1)[1].upper() for text in database.read_text().split(">")[1:]})
+    if remembered > sequences:
+        # All that differ, one more to count the rest by, and nothing else where nothing was hit.
+        assert looked_at[ORPHAN] == different + 1 < 0.8 * sequences
+        assert different < looked_at[SH3] < sequences
+
+
+@settings(max_examples=60)
+@given(st.lists(st.text("ACD", min_size=1, max_size=2), max_size=40), st.integers(1, 5), st.integers(1, 7))
+def test_every_sequence_is_unique_or_a_repeat_of_one_before(
+    sequences: list[str], remembered: int, size: int
+) -> None:
+    from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
+
+    alphabet = Alphabet.amino()
+    digital = [
+        TextSequence(name=f"s{number % 7}", sequence=text).digitize(alphabet)
+        for number, text in enumerate(sequences)
+    ]
+    memory = repeats.Repeats(remembered)
+    before: list[str] = []
+    for start in range(0, len(digital), size):
+        read = DigitalSequenceBlock(alphabet, digital[start : start + size])
+        block = memory.split(read, alphabet)
+        assert len(block) == len(read)
+        unique = [sequence.textize().sequence for sequence in block.unique]
+        again = [sequence.textize().sequence for _, sequence in block.repeats]
+        assert Counter(unique) + Counter(again) == Counter(sequences[start : start + size])
+        # What is remembered is never unique again.
+        assert not set(unique) & set(before[-remembered:])
+        before += unique
+        assert set(again) <= set(before)
+        known = {digest for digests in block.digests.values() for digest in digests}
+        assert len(known) == len(set(unique)) == len(unique) or remembered < len(unique)
+        assert {sequence.name for sequence in block.unique} == set(block.digests)
+
+
+@given(st.integers(1, 10**9))
+def test_what_was_no_hit_counts(number: int) -> None:
+    from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
+    from pyhmmer.plan7 import Background, Builder, Pipeline
+
+    alphabet = Alphabet.amino()
+    query = TextSequence(name="q", sequence=SH3).digitize(alphabet)
+    profile, _, _ = Builder(alphabet).build(query, Background(alphabet))
+    residue = TextSequence(name="residue", sequence="G").digitize(alphabet)
+    hits = Pipeline(alphabet).search_hmm(profile, DigitalSequenceBlock(alphabet, [residue]))
+    found = repeats.no_hits(hits, number)
+    assert (found.Z, len(found)) == (number, 0)
+    assert (hits.Z, len(hits)) == (1, 0)
