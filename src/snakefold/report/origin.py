@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import yaml
 
-from snakefold import __version__
+from snakefold import __version__, methods
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,6 @@ class Origin:
 
 def read_origin(provenance: Mapping[str, Any]) -> Origin:
     """Provenance from the content of provenance.json; an empty one gives no methods."""
-    paragraph, bibtex = _methods(provenance)
     return Origin(
         packages={
             "snakefold": str(provenance.get("snakefold", __version__)),
@@ -48,17 +45,10 @@ def read_origin(provenance: Mapping[str, Any]) -> Origin:
         command=str(provenance.get("command") or ""),
         settings=_yaml(provenance.get("settings")),
         recipe=_yaml(provenance.get("recipe")),
-        methods=paragraph,
-        bibtex=bibtex,
+        methods=methods.paragraph(provenance) if provenance else "",
+        bibtex=methods.bibtex(provenance) if provenance else "",
         fingerprints=list(dict.fromkeys(_fingerprints(provenance.get("recipe") or {}))),
     )
-
-
-def _methods(provenance: Mapping[str, Any]) -> tuple[str, str]:
-    if not provenance or not find_spec("snakefold.methods"):
-        return "", ""
-    methods = import_module("snakefold.methods")
-    return methods.paragraph(provenance), methods.bibtex(provenance)
 
 
 def _fingerprints(recipe: Any) -> Iterator[Fingerprint]:

@@ -25,6 +25,11 @@ from snakefold.report.run import Run, read_run
 
 #: Scripts of the page's head; the others need only these to be loaded before them.
 _FIRST = ("core.js", "colours.js")
+#: Files of a run that the page links to.
+_BESIDE = (
+    *("metrics.tsv", "metrics.parquet", "failures.tsv", "bill.tsv", "methods.md", "citations.bib"),
+    "ro-crate-metadata.json",
+)
 #: Failures listed with all that is known of them; the table has every one.
 _MAX_LISTED = 100
 
@@ -87,10 +92,11 @@ def _write(folder: Path, results: Path, run: Run, others: Sequence[Others]) -> N
     profiles = write_pages(maker, pages(results, run), results / "report" / "data")
     content = {"columns": index_columns(run, profiles), "rehearsal": run.rehearsal}
     (assets / "run.js").write_bytes(script_call("snakefold.start", content))
-    (folder / "index.html").write_text(_page(run, libraries), encoding="utf-8")
+    beside = [name for name in _BESIDE if (results / name).is_file()]
+    (folder / "index.html").write_text(_page(run, libraries, beside), encoding="utf-8")
 
 
-def _page(run: Run, libraries: list[Library]) -> str:
+def _page(run: Run, libraries: list[Library], beside: Sequence[str]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("snakefold.report"),
         autoescape=True,
@@ -108,6 +114,7 @@ def _page(run: Run, libraries: list[Library]) -> str:
         duplicate_count=len(duplicates),
         origin=read_origin(run.provenance),
         libraries=libraries,
+        beside=beside,
         scripts=_scripts(),
     )
 
