@@ -132,6 +132,18 @@ class SlurmSettings(Model):
     )
 
 
+class KubernetesSettings(Model):
+    """Which nodes of a Kubernetes cluster jobs ask for (profiles/kubernetes)."""
+
+    machine_type: str | None = Field(
+        None,
+        description="Nodes of the CPU jobs by their label node.kubernetes.io/instance-type; empty: any node.",
+    )
+    gpus: dict[str, str] = Field(
+        {}, description="By GPU class: that label of the nodes that have such a GPU, such as g5.2xlarge."
+    )
+
+
 class RehearsalSettings(Model):
     """What takes the place of the engine's settings when the parameters are random.
 
@@ -203,6 +215,7 @@ class Config(Model):
         "(--software-deployment-method apptainer): docker://… or a .sif file.",
     )
     slurm: SlurmSettings = SlurmSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
     references: dict[str, str] = Field(
         {}, description="Known structures to compare with: target id → PDB or mmCIF file."
     )
@@ -258,12 +271,13 @@ def load_config(values: Mapping[str, Any], source: str = "the configuration") ->
         raise ConfigError(
             f"{source}: min_length {config.min_length} is above max_length {config.max_length}."
         )
-    unknown = [name for name in config.gpu.classes if config.slurm.gpus and name not in config.slurm.gpus]
-    if unknown:
-        raise ConfigError(
-            f"{source}: slurm.gpus does not say how to ask for {', '.join(unknown)} of gpu.classes. "
-            f"It has: {', '.join(config.slurm.gpus)}."
-        )
+    for section, gpus in (("slurm", config.slurm.gpus), ("kubernetes", config.kubernetes.gpus)):
+        unknown = [name for name in config.gpu.classes if gpus and name not in gpus]
+        if unknown:
+            raise ConfigError(
+                f"{source}: {section}.gpus does not say how to ask for {', '.join(unknown)} of gpu.classes. "
+                f"It has: {', '.join(gpus)}."
+            )
     return config
 
 
