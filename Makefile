@@ -70,7 +70,8 @@ lock:
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in -o requirements/run.lock
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \
 		-o requirements/dev.lock
-	$(LOCK) pyproject.toml --extra worker requirements/build.in -c requirements/run.lock -o requirements/worker.lock
-	$(LOCK) pyproject.toml --extra worker --extra gpu requirements/build.in -c requirements/run.lock \
+	$(LOCK) pyproject.toml --extra worker --extra kubernetes requirements/build.in -c requirements/run.lock \
+		-o requirements/worker.lock
+	$(LOCK) pyproject.toml --extra worker --extra kubernetes --extra gpu requirements/build.in -c requirements/run.lock \
 		-o requirements/worker-gpu.lock
 	$(PYTHON) requirements/lock_antibody.py
