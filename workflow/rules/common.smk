@@ -6,10 +6,13 @@ import os
 import subprocess
 from pathlib import Path
 
+from snakemake.settings.types import SharedFSUsage
+
 from snakefold.config import load_config
 from snakefold.cost.gpus import load_classes
 from snakefold.paths import put_programs_on_path, resource
 from snakefold.plan.limits import msa_minutes, predict_mb
+from snakefold.store.location import check_reachable
 
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
 put_programs_on_path()
@@ -18,6 +21,26 @@ SETTINGS = load_config(config, "config/config.yaml and --config")
 RESULTS = SETTINGS.results.rstrip("/")
 PLAN = f"{RESULTS}/plan"
 SUMMARY = f"{RESULTS}/summary.txt"
+
+# With a default storage, `msa` and `predict` read and write there and need no folder of this machine. What other
+# rules read and write is local(), for the commands they call know a folder of results; rules/transfer.smk moves
+# files between the two.
+ELSEWHERE = workflow.storage_settings.default_storage_provider is not None
+if SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
+    check_reachable(SETTINGS.store)
+
+# Batches that are predicted; the others are fetched.
+PREDICTED = "[bc][0-9]+-l[0-9]+"
+
+
+def in_transit(path):
+    """A file that is kept in the default storage until it was fetched from there; without one, a file."""
+    return temp(path) if ELSEWHERE else path
+
+
+def planned(resource):
+    """A resource that the plan tells. A job elsewhere has no plan: what it asked for is what it was given."""
+    return (lambda wildcards: 0) if ELSEWHERE and workflow.remote_exec else resource
 
 
 def inputs_given():
@@ -41,14 +64,16 @@ def planned_batches():
 def chunks_of(wildcards):
     """MSA summaries that a batch waits for."""
     chunks = planned_batches()[wildcards.batch]["chunks"].split(",")
-    return [f"{RESULTS}/msa/{chunk}.json" for chunk in chunks if chunk]
+    return [local(f"{RESULTS}/msa/{chunk}.json") for chunk in chunks if chunk]
 
 
+@planned
 def gpu_class_of(wildcards):
     """Class of GPU that a batch is planned for: an entry of resources/gpus.yaml."""
     return planned_batches()[wildcards.batch]["gpu"]
 
 
+@planned
 def gpu_memory_of(wildcards):
     """GPU memory of a batch's largest target, MB."""
     return round(float(planned_batches()[wildcards.batch]["memory_gb"]) * 1000)
@@ -61,21 +86,25 @@ def load_class(name):
     return load_classes([name], Path(table) if table else None)[0]
 
 
+@planned
 def price_of(wildcards):
     """Dollars a second of what a batch is planned for, as text: Snakemake's resources are whole numbers."""
     return str(load_class(gpu_class_of(wildcards)).dollars_per_second)
 
 
+@planned
 def seconds_of(wildcards):
     """What a batch is expected to take of a worker."""
     return math.ceil(float(planned_batches()[wildcards.batch]["seconds"]))
 
 
+@planned
 def minutes_of(wildcards, attempt):
     """When a scheduler may end a batch that should have ended long ago; a later attempt has longer."""
     return attempt * int(planned_batches()[wildcards.batch]["runtime_seconds"]) // 60
 
 
+@planned
 def memory_of(wildcards, attempt):
     """Main memory of a batch's job, MB; a later attempt has more."""
     memory_gb = float(planned_batches()[wildcards.batch]["memory_gb"])
@@ -87,6 +116,7 @@ def msa_memory_of(wildcards, attempt):
     return attempt * SETTINGS.msa.mem_mb
 
 
+@planned
 def msa_minutes_of(wildcards, attempt):
     """When a scheduler may end a chunk that should have ended long ago; a later attempt has longer."""
     return msa_minutes(Path(PLAN), wildcards.chunk, SETTINGS, attempt)
@@ -100,6 +130,11 @@ def on_slurm(name):
         return getattr(entry, name, None)
 
     return value
+
+
+def machine_type_of(wildcards):
+    """Label of a Kubernetes cluster's nodes that have a batch's GPU class; nothing if no class has an entry."""
+    return SETTINGS.kubernetes.gpus.get(gpu_class_of(wildcards))
 
 
 def unfinished_batches():
@@ -135,6 +170,9 @@ def report_the_rest(dag, scheduler):
         print(f"What failed, and why: {RESULTS}/failures.tsv")
 
 
-def weights_folder():
-    """Folder of the parameters that the plan chose; empty for an engine that brings its own."""
-    return json.loads(Path(PLAN, "weights.json").read_text())["folder"] or "none"
+def weights_option():
+    """Where the parameters are that the plan chose; elsewhere, a job looks for them as a worker does."""
+    if ELSEWHERE:
+        return []
+    folder = json.loads(Path(PLAN, "weights.json").read_text())["folder"]
+    return ["--weights", folder or "none"]

@@ -6,12 +6,12 @@ localrules:
 # What the store has already, and what the user's own collections have: nothing is computed, nothing is paid.
 rule restore:
     input:
-        config=ancient(f"{RESULTS}/config.yaml"),
-        batch=f"{PLAN}/batches/{{batch}}.json",
+        config=ancient(local(f"{RESULTS}/config.yaml")),
+        batch=local(f"{PLAN}/batches/{{batch}}.json"),
     output:
-        archive=f"{RESULTS}/predictions/{{batch}}.tar.zst",
+        archive=local(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
     log:
-        f"{RESULTS}/logs/restore/{{batch}}.log",
+        local(f"{RESULTS}/logs/restore/{{batch}}.log"),
     wildcard_constraints:
         batch="s[0-9]+",
     conda:
@@ -22,12 +22,12 @@ rule restore:
 
 rule reuse:
     input:
-        request=rules.request.output.request,
-        inputs=rules.request.output.inputs,
+        request=local(f"{RESULTS}/requests/{{batch}}/request.json"),
+        inputs=local(f"{RESULTS}/requests/{{batch}}/inputs.tar.zst"),
     output:
-        archive=f"{RESULTS}/predictions/{{batch}}.tar.zst",
+        archive=local(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
     log:
-        f"{RESULTS}/logs/reuse/{{batch}}.log",
+        local(f"{RESULTS}/logs/reuse/{{batch}}.log"),
     wildcard_constraints:
         batch="r[0-9]+",
     conda:

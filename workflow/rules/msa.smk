@@ -3,7 +3,7 @@ rule msa:
         config=ancient(f"{RESULTS}/config.yaml"),
         chunk=f"{PLAN}/chunks/{{chunk}}.json",
     output:
-        summary=f"{RESULTS}/msa/{{chunk}}.json",
+        summary=in_transit(f"{RESULTS}/msa/{{chunk}}.json"),
     log:
         f"{RESULTS}/logs/msa/{{chunk}}.log",
     benchmark:
@@ -17,6 +17,7 @@ rule msa:
         runtime=msa_minutes_of,
         slurm_account=SETTINGS.slurm.account,
         slurm_partition=SETTINGS.slurm.partition,
+        machine_type=SETTINGS.kubernetes.machine_type,
     shell:
         "snakefold msa {input.chunk:q} --config {input.config:q} --threads {threads}"
         " --out {output.summary:q} > {log:q} 2>&1"

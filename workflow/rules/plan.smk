@@ -5,10 +5,10 @@ localrules:
 
 rule configure:
     output:
-        config=f"{RESULTS}/config.yaml",
-        lost=f"{RESULTS}/lost.tsv",
+        config=local(f"{RESULTS}/config.yaml"),
+        lost=local(f"{RESULTS}/lost.tsv"),
     log:
-        f"{RESULTS}/logs/configure.log",
+        local(f"{RESULTS}/logs/configure.log"),
     conda:
         "../../envs/predict.yaml"
     params:
@@ -22,20 +22,20 @@ rule configure:
 # noted in lost.tsv (`snakefold summary`), so that the next one plans anew.
 checkpoint plan:
     input:
-        config=rules.configure.output.config,
-        lost=rules.configure.output.lost,
-        sequences=inputs_given(),
+        config=local(f"{RESULTS}/config.yaml"),
+        lost=local(f"{RESULTS}/lost.tsv"),
+        sequences=local(inputs_given()),
     output:
-        targets=f"{PLAN}/targets.tsv",
-        chains=f"{PLAN}/chains.tsv",
-        batches=f"{PLAN}/batches.tsv",
-        refusals=f"{PLAN}/refusals.json",
-        weights=f"{PLAN}/weights.json",
-        quote=f"{PLAN}/quote.json",
+        targets=local(f"{PLAN}/targets.tsv"),
+        chains=local(f"{PLAN}/chains.tsv"),
+        batches=local(f"{PLAN}/batches.tsv"),
+        refusals=local(f"{PLAN}/refusals.json"),
+        weights=local(f"{PLAN}/weights.json"),
+        quote=local(f"{PLAN}/quote.json"),
     log:
-        f"{RESULTS}/logs/plan.log",
+        local(f"{RESULTS}/logs/plan.log"),
     benchmark:
-        f"{RESULTS}/benchmarks/plan.tsv"
+        local(f"{RESULTS}/benchmarks/plan.tsv")
     conda:
         "../../envs/predict.yaml"
     params:

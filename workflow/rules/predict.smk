@@ -4,14 +4,14 @@ localrules:
 
 rule request:
     input:
-        config=ancient(f"{RESULTS}/config.yaml"),
-        batch=f"{PLAN}/batches/{{batch}}.json",
+        config=ancient(local(f"{RESULTS}/config.yaml")),
+        batch=local(f"{PLAN}/batches/{{batch}}.json"),
         msas=chunks_of,
     output:
-        request=f"{RESULTS}/requests/{{batch}}/request.json",
-        inputs=f"{RESULTS}/requests/{{batch}}/inputs.tar.zst",
+        request=local(f"{RESULTS}/requests/{{batch}}/request.json"),
+        inputs=local(f"{RESULTS}/requests/{{batch}}/inputs.tar.zst"),
     log:
-        f"{RESULTS}/logs/request/{{batch}}.log",
+        local(f"{RESULTS}/logs/request/{{batch}}.log"),
     conda:
         "../../envs/msa.yaml"
     shell:
@@ -21,16 +21,16 @@ rule request:
 
 rule predict:
     input:
-        request=rules.request.output.request,
-        inputs=rules.request.output.inputs,
+        request=f"{RESULTS}/requests/{{batch}}/request.json",
+        inputs=f"{RESULTS}/requests/{{batch}}/inputs.tar.zst",
     output:
-        archive=f"{RESULTS}/predictions/{{batch}}.tar.zst",
+        archive=in_transit(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
     log:
         f"{RESULTS}/logs/predict/{{batch}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/predict/{{batch}}.tsv"
     wildcard_constraints:
-        batch="[bc][0-9]+-l[0-9]+",
+        batch=PREDICTED,
     retries: SETTINGS.predict.retries
     conda:
         "../../envs/predict.yaml"
@@ -48,11 +48,12 @@ rule predict:
         or SETTINGS.slurm.partition,
         gpu_model=on_slurm("model"),
         constraint=on_slurm("constraint"),
+        machine_type=machine_type_of,
     params:
         store=SETTINGS.store,
-        weights=lambda wildcards: weights_folder(),
+        weights=lambda wildcards: weights_option(),
         # An executor that knows what a job cost writes it there; the bill reads it.
         execution_record=f"{RESULTS}/executions/{{batch}}.json",
     shell:
         "snakefold task {input.request:q} --inputs {input.inputs:q} --store {params.store:q}"
-        " --weights {params.weights:q} --out {output.archive:q} > {log:q} 2>&1"
+        " {params.weights:q} --out {output.archive:q} > {log:q} 2>&1"

@@ -7,13 +7,13 @@ localrules:
 
 rule collect:
     input:
-        config=ancient(f"{RESULTS}/config.yaml"),
-        archive=f"{RESULTS}/predictions/{{batch}}.tar.zst",
-        batch=f"{PLAN}/batches/{{batch}}.json",
+        config=ancient(local(f"{RESULTS}/config.yaml")),
+        archive=local(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
+        batch=local(f"{PLAN}/batches/{{batch}}.json"),
     output:
-        table=f"{RESULTS}/tables/{{batch}}.parquet",
+        table=local(f"{RESULTS}/tables/{{batch}}.parquet"),
     log:
-        f"{RESULTS}/logs/collect/{{batch}}.log",
+        local(f"{RESULTS}/logs/collect/{{batch}}.log"),
     conda:
         "../../envs/report.yaml"
     params:
@@ -25,52 +25,52 @@ rule collect:
 
 rule report:
     input:
-        targets=f"{PLAN}/targets.tsv",
+        targets=local(f"{PLAN}/targets.tsv"),
         tables=lambda wildcards: [
-            f"{RESULTS}/tables/{batch}.parquet" for batch in planned_batches()
+            local(f"{RESULTS}/tables/{batch}.parquet") for batch in planned_batches()
         ],
     output:
         metrics=report(
-            f"{RESULTS}/metrics.tsv",
+            local(f"{RESULTS}/metrics.tsv"),
             caption="../report/metrics.rst",
             category="Tables",
             labels={"table": "metrics"},
         ),
         failures=report(
-            f"{RESULTS}/failures.tsv",
+            local(f"{RESULTS}/failures.tsv"),
             caption="../report/failures.rst",
             category="Tables",
             labels={"table": "failures"},
         ),
         lengths=report(
-            f"{RESULTS}/figures/lengths.svg",
+            local(f"{RESULTS}/figures/lengths.svg"),
             caption="../report/lengths.rst",
             category="Confidence",
             labels={"figure": "Length and mean pLDDT"},
         ),
         plddt=report(
-            f"{RESULTS}/figures/plddt.svg",
+            local(f"{RESULTS}/figures/plddt.svg"),
             caption="../report/plddt.rst",
             category="Confidence",
             labels={"figure": "Mean pLDDT"},
         ),
         depth=report(
-            f"{RESULTS}/figures/depth.svg",
+            local(f"{RESULTS}/figures/depth.svg"),
             caption="../report/depth.rst",
             category="Confidence",
             labels={"figure": "MSA depth and mean pLDDT"},
         ),
         time=report(
-            f"{RESULTS}/figures/time.svg",
+            local(f"{RESULTS}/figures/time.svg"),
             caption="../report/time.rst",
             category="Time",
             labels={"figure": "Seconds of every step"},
         ),
-        page=f"{RESULTS}/report/index.html",
+        page=local(f"{RESULTS}/report/index.html"),
     log:
-        f"{RESULTS}/logs/report.log",
+        local(f"{RESULTS}/logs/report.log"),
     benchmark:
-        f"{RESULTS}/benchmarks/report.tsv"
+        local(f"{RESULTS}/benchmarks/report.tsv")
     conda:
         "../../envs/report.yaml"
     params:
@@ -82,13 +82,13 @@ rule report:
 # Fails, after everything else is done, if a target has no structure: the exit code of the run says so.
 rule summary:
     input:
-        metrics=f"{RESULTS}/metrics.tsv",
-        failures=f"{RESULTS}/failures.tsv",
-        page=f"{RESULTS}/report/index.html",
+        metrics=local(f"{RESULTS}/metrics.tsv"),
+        failures=local(f"{RESULTS}/failures.tsv"),
+        page=local(f"{RESULTS}/report/index.html"),
     output:
-        SUMMARY,
+        local(SUMMARY),
     log:
-        f"{RESULTS}/logs/summary.log",
+        local(f"{RESULTS}/logs/summary.log"),
     conda:
         "../../envs/report.yaml"
     params:

@@ -1,0 +1,53 @@
+localrules:
+    send,
+    receive_msa,
+    receive_prediction,
+
+
+# What jobs elsewhere read: a file here, under the same name in the default storage for as long as it is needed.
+rule send:
+    input:
+        local(f"{RESULTS}/{{file}}"),
+    output:
+        in_transit(f"{RESULTS}/{{file}}"),
+    log:
+        local(f"{RESULTS}/logs/send/{{file}}.log"),
+    wildcard_constraints:
+        file=r"config\.yaml|plan/chunks/[^/]+\.json|requests/[^/]+/[^/]+",
+    conda:
+        "../../envs/predict.yaml"
+    shell:
+        "cp {input:q} {output:q} 2> {log:q}"
+
+
+# Benchmarks stay in the storage; its clock, which may be ahead, is no reason to fetch, or compute, again.
+rule receive_msa:
+    input:
+        summary=f"{RESULTS}/msa/{{chunk}}.json",
+        benchmark=ancient(f"{RESULTS}/benchmarks/msa/{{chunk}}.tsv"),
+    output:
+        summary=local(f"{RESULTS}/msa/{{chunk}}.json"),
+        benchmark=local(f"{RESULTS}/benchmarks/msa/{{chunk}}.tsv"),
+    log:
+        local(f"{RESULTS}/logs/receive_msa/{{chunk}}.log"),
+    conda:
+        "../../envs/predict.yaml"
+    shell:
+        "cp {input.benchmark:q} {output.benchmark:q} 2> {log:q} && cp {input.summary:q} {output.summary:q} 2>> {log:q}"
+
+
+rule receive_prediction:
+    input:
+        archive=f"{RESULTS}/predictions/{{batch}}.tar.zst",
+        benchmark=ancient(f"{RESULTS}/benchmarks/predict/{{batch}}.tsv"),
+    output:
+        archive=local(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
+        benchmark=local(f"{RESULTS}/benchmarks/predict/{{batch}}.tsv"),
+    log:
+        local(f"{RESULTS}/logs/receive_prediction/{{batch}}.log"),
+    wildcard_constraints:
+        batch=PREDICTED,
+    conda:
+        "../../envs/predict.yaml"
+    shell:
+        "cp {input.benchmark:q} {output.benchmark:q} 2> {log:q} && cp {input.archive:q} {output.archive:q} 2>> {log:q}"
