@@ -5,6 +5,7 @@ run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+
+#: For a Snakemake to end its jobs.
+_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(eq=False)
@@ -61,12 +65,24 @@ class Processes:
                 free -= entry.threads
 
     def end(self) -> None:
-        """Ctrl-C for all of them: Snakemake ends its own jobs then. No other begins any more."""
+        """End all of them, with the jobs they have started; no other begins any more.
+
+        By SIGTERM: whoever was started in the background of a script ignores SIGINT, and so do its children.
+        """
         with self._lock:
             self._ended = True
         processes = [entry.process for entry in self._running if entry.process is not None]
         for process in processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGINT)
+            _tell(process, signal.SIGTERM)
         for process in processes:
-            process.wait()
+            try:
+                process.wait(_PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                _tell(process, signal.SIGKILL)
+                process.wait()
+
+
+def _tell(process: subprocess.Popen[bytes], what: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
+            os.killpg(process.pid, what)
