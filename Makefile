@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGIN := plugins/snakemake-executor-plugin-runpod
 # Test processes side by side; most of the time each waits for something.
-WORKERS ?= 2
+WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
@@ -41,7 +41,7 @@ demo-antibody: .venv/antibody.stamp
 	$(BIN)/snakefold run --configfile config/antibody.yaml
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
