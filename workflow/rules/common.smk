@@ -6,13 +6,11 @@ import os
 import subprocess
 from pathlib import Path
 
-from snakemake.settings.types import SharedFSUsage
-
 from snakefold.config import load_config
 from snakefold.cost.gpus import load_classes
 from snakefold.paths import put_programs_on_path, resource
 from snakefold.plan.limits import msa_minutes, predict_mb
-from snakefold.store.location import check_reachable
+from snakefold.store import open_shared_store
 
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
 put_programs_on_path()
@@ -26,8 +24,9 @@ SUMMARY = f"{RESULTS}/summary.txt"
 # rules read and write is local(), for the commands they call know a folder of results; rules/transfer.smk moves
 # files between the two.
 ELSEWHERE = workflow.storage_settings.default_storage_provider is not None
-if SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
-    check_reachable(SETTINGS.store)
+if ELSEWHERE and workflow.is_main_process:
+    # Before anything is uploaded, for Snakemake says less of what is wrong with keys, bucket or clock.
+    open_shared_store(SETTINGS.store)
 
 # Batches that are predicted; the others are fetched.
 PREDICTED = "[bc][0-9]+-l[0-9]+"

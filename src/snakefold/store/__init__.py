@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from snakefold.errors import StoreError
 from snakefold.store.atomic import write_atomically
 from snakefold.store.entry import Entry, Leftover, Listed, Store
 from snakefold.store.folder import FolderStore
 from snakefold.store.location import parse_location
 
-__all__ = ["Entry", "Leftover", "Listed", "Store", "open_store", "write_atomically"]
+__all__ = ["Entry", "Leftover", "Listed", "Store", "open_shared_store", "open_store", "write_atomically"]
 
 
 def open_store(location: str | Path) -> Store:
@@ -29,3 +30,19 @@ def open_store(location: str | Path) -> Store:
     from snakefold.store.s3 import S3Store
 
     return S3Store(place)
+
+
+def open_shared_store(location: str) -> Store:
+    """The store at a location that machines without a folder in common reach.
+
+    Raises:
+        StoreError: it is a folder, so that what other machines put into theirs would be lost; or as
+            `open_store`.
+    """
+    store = open_store(location)
+    if store.local is not None:
+        raise StoreError(
+            f"store: {location}: is a folder, and jobs run where this one is not: what they compute would be "
+            "lost. Set store: s3://bucket/prefix?endpoint_url=…&region=… (docs/s3.md)."
+        )
+    return store

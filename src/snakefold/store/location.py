@@ -46,19 +46,6 @@ def is_s3(text: str) -> bool:
     return text.lower().startswith("s3:")
 
 
-def check_reachable(text: str) -> None:
-    """Refuse a store that only this machine has, where jobs run that share no folder with it.
-
-    Raises:
-        StoreError: it is a folder, so that what those jobs put into it would be gone with them.
-    """
-    if not is_s3(text):
-        raise StoreError(
-            f"store: {text}: is a folder, and jobs run where no folder is shared: what they compute would be "
-            "lost. Set store: s3://bucket/prefix, or tell Snakemake what is shared (--shared-fs-usage)."
-        )
-
-
 def parse_location(text: str) -> Path | S3Location:
     """What a location names. Nothing is contacted.
 

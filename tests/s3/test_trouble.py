@@ -1,0 +1,103 @@
+"""What goes wrong between a run and its S3: said in words before anything is done, or got over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.s3.conftest import BUCKET, TARGETS, Site
+from tests.servers.seaweedfs import WRITER, Keys, SeaweedFS
+
+pytestmark = pytest.mark.needs("snakemake_storage_plugin_s3")
+
+#: Python runs a module of this name first, in every process of the run.
+_HOUR_BEHIND = """
+import datetime
+from botocore import auth
+now = auth.get_current_datetime
+auth.get_current_datetime = lambda *args, **names: now(*args, **names) - datetime.timedelta(hours=1)
+"""
+
+
+def refused(site: Site, says: str) -> None:
+    """The run ends before it has begun, says why, and leaves nothing."""
+    done = site.run()
+    assert done.returncode != 0
+    assert says in done.stdout
+    assert not site.results.exists()
+    assert not site.pods.exists()
+    assert site.names() == []
+    for secret in (WRITER.secret, site.keys.secret):
+        assert secret not in done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "site").mkdir()
+    return tmp_path / "site"
+
+
+def test_wrong_keys(folder: Path, server: SeaweedFS) -> None:
+    refused(
+        Site(folder, server, "wrong", keys=Keys(WRITER.access, "no-such-secret")), "does not accept the keys"
+    )
+
+
+def test_missing_bucket(folder: Path, server: SeaweedFS) -> None:
+    store = server.location("no-such-bucket", "store")
+    refused(Site(folder, server, "missing", settings={"store": store}), "There is no such bucket. Create it")
+
+
+def test_wrong_clock(folder: Path, server: SeaweedFS, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_HOUR_BEHIND)
+    site = Site(folder, server, "clock")
+    site.variables["PYTHONPATH"] = f"{tmp_path}:{site.environment['PYTHONPATH']}"
+    refused(site, "clock is wrong by more than 15 minutes")
+
+
+def test_a_store_that_other_machines_do_not_have(folder: Path, server: SeaweedFS) -> None:
+    refused(
+        Site(folder, server, "folder", settings={"store": "results/store"}), "what they compute would be lost"
+    )
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[SeaweedFS]:
+    """A server that the test may kill."""
+    running = SeaweedFS(tmp_path / "own")
+    running.start()
+    try:
+        running.client().create_bucket(Bucket=BUCKET)
+        yield running
+    finally:
+        running.stop()
+
+
+def wait_for(what: Callable[[], object], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_during_a_run(folder: Path, own_server: SeaweedFS) -> None:
+    """It is killed while a prediction runs, and comes back; the same command, typed again, ends the run."""
+    site = Site(folder, own_server, "crash")
+    running = site.start()
+    try:
+        wait_for(lambda: site.started("predict") or running.poll() is not None)
+        own_server.kill()
+        time.sleep(5)
+        own_server.start()
+        first = running.wait()
+    finally:
+        running.kill()
+    if first:
+        done = site.run()
+        assert done.returncode == 0, (folder / "run.log").read_text() + done.stdout
+    assert set(site.metrics()) == set(TARGETS)
+    assert len([name for name in site.names("store/") if name.startswith("fold/")]) == len(TARGETS)
