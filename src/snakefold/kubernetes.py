@@ -7,7 +7,13 @@ import os
 from typing import Any
 
 #: Where boto3 looks for keys (a service account that stands for a role needs none), and where parameters are.
-_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SNAKEFOLD_WEIGHTS")
+_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "SNAKEFOLD_WEIGHTS",
+    "SNAKEFOLD_REHEARSAL_BLOCKS",
+)
 _BAD_REQUEST = 400
 
 

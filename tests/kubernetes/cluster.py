@@ -110,12 +110,13 @@ class Refused(Exception):
 
 @dataclass
 class Cluster:
-    """`manifests`: what the user has applied. `kills`: whether a pod is killed as it starts."""
+    """`manifests`: what was applied; `image`: its environment; `kills`: whether a pod dies as it starts."""
 
     folder: Path
     manifests: Sequence[Object]
     nodes: Sequence[Node]
-    kills: Callable[[Pod], bool] = lambda pod: False
+    image: Mapping[str, str]
+    kills: Callable[[Pod], bool]
     pods: dict[str, Pod] = field(default_factory=dict)
     secrets: dict[str, Object] = field(default_factory=dict)
     asked: set[tuple[str, str, str]] = field(default_factory=set)
@@ -299,7 +300,8 @@ class Cluster:
     def _run(self, pod: Pod) -> None:
         folder = self.folder / pod.name
         (folder / "workdir").mkdir(parents=True)
-        environment = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "HOME": str(folder)}
+        path = f"{Path(sys.executable).parent}:{os.defpath}"
+        environment = {**self.image, "PATH": path, "HOME": str(folder)}
         for each in pod.container.get("env") or ():
             key = each["valueFrom"]["secretKeyRef"]
             value = self.secrets[key["name"]]["data"][key["key"]]

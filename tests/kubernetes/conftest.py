@@ -19,6 +19,10 @@ from tests.servers.seaweedfs import WRITER, SeaweedFS
 HOUSE = Path(__file__).resolve().parents[2]
 PROFILE = HOUSE / "profiles" / "kubernetes"
 IMAGE = "registry.example.org/snakefold:1"
+#: The network is compiled as quickly as can be.
+IMAGE_ENVIRONMENT = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+}
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
 #: The GPU node that the plan does not mean comes first, and a node of neither kind.
@@ -73,7 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             killed.append(pod)
             return True
 
-        with Cluster(folder, manifests(), NODES, kills) as cluster:
+        with Cluster(folder, manifests(), NODES, IMAGE_ENVIRONMENT, kills) as cluster:
             yield Run(cluster, s3, folder / "driver" / "workdir", *_fold(cluster, s3))
     finally:
         s3.stop()
@@ -89,9 +93,9 @@ def _fold(cluster: Cluster, s3: SeaweedFS) -> tuple[int, str]:
     site = yaml.safe_load((work / "kubernetes" / "site.yaml").read_text())
     site |= {
         "store": s3.location("my-bucket", "store"),
-        "weights": "rehearsal",
         "msa": {"tool": "single_sequence", "threads": 4, "mem_mb": 3000},
         "predict": {"threads": 2, "mem_mb": 4000},
+        "weights": "rehearsal",
         "rehearsal": {"models": [1], "num_recycle": 0, "blocks": 1},
         "relax": {"models_to_relax": "none"},
     }
@@ -107,6 +111,9 @@ def _fold(cluster: Cluster, s3: SeaweedFS) -> tuple[int, str]:
         "no_proxy": "127.0.0.1",
         "SNAKEFOLD_IMAGE": IMAGE,
         "SNAKEFOLD_STORAGE": "s3://my-bucket/runs",
+        "SNAKEFOLD_REHEARSAL_BLOCKS": "1",
+        # What the plan draws stands for the parameters on the volume.
+        "SNAKEFOLD_WEIGHTS": str(work / ".snakefold" / "rehearsal-1-blocks"),
         "SNAKEMAKE_STORAGE_S3_ENDPOINT_URL": s3.endpoint,
     }
     polling = ("--seconds-between-status-checks", "1")

@@ -24,7 +24,7 @@ def requested(pod: Pod) -> dict[str, Any]:
 def test_a_target_is_folded_although_a_pod_was_killed(run: Run) -> None:
     assert run.returncode == 0, run.log
     with (run.folder / "results" / "metrics.tsv").open() as stream:
-        assert [row["target"] for row in csv.DictReader(stream, delimiter="\t")] == ["one"]
+        assert [row["id"] for row in csv.DictReader(stream, delimiter="\t")] == ["one"]
     assert (run.folder / "results" / "structures" / "one" / "ranked_0.pdb").is_file()
     assert [pod.exit_code for pod in run.pods("msa")] == [0]
     assert [pod.exit_code for pod in run.pods("predict")] == [137, 0]
