@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from botocore.config import Config
 
 from snakefold.errors import StoreError
 from snakefold.store import open_store
@@ -28,6 +30,11 @@ class _Between(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.server.refuses(self.command, self.path):
             self.answer(403, b"<Error><Code>AccessDenied</Code></Error>", {})
+            return
+        if self.server.stalled:
+            self.server.stalled -= 1
+            self.server.go_on.wait(30)  # long after the client has hung up
+            self.close_connection = True
             return
         connection = http.client.HTTPConnection(self.server.behind, timeout=30)
         # The signature covers the Host that the client asked.
@@ -66,7 +73,9 @@ class _Proxy(http.server.ThreadingHTTPServer):
     behind = ""
     refused: tuple[str, ...] = ()
     cut: int = 0
+    stalled: int = 0
     seen: list[tuple[str, str]]
+    go_on: threading.Event
 
     def refuses(self, method: str, path: str) -> bool:
         self.seen.append((method, path))
@@ -84,9 +93,11 @@ def proxy(server: SeaweedFS) -> Iterator[_Proxy]:
     between = _Proxy(("127.0.0.1", 0), _Between)
     between.behind = server.endpoint.removeprefix("http://")
     between.seen = []
+    between.go_on = threading.Event()
     thread = threading.Thread(target=between.serve_forever, args=(0.05,))
     thread.start()
     yield between
+    between.go_on.set()
     between.shutdown()
     thread.join()
     between.server_close()
@@ -134,3 +145,37 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
     else:
         with pytest.raises(StoreError, match=entry(1).name):
             store.get(entry(1))
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients wait half a second for an answer, not a minute, and boto3 asks once: the store asks again."""
+
+    def config(**given: Any) -> Config:
+        return Config(**{**given, "read_timeout": 0.5, "retries": {"total_max_attempts": 1}})
+
+    monkeypatch.setattr("snakefold.store.s3.Config", config)
+
+
+@pytest.mark.parametrize("stalled", [1, 50])
+def test_a_server_that_does_not_answer_in_time(
+    stalled: int, impatient: None, proxy: _Proxy, s3_location: str
+) -> None:
+    store = through(proxy, s3_location, tries=3)
+    store.put(entry(1), b"data")
+    proxy.stalled = stalled
+    if stalled == 1:
+        assert store.get(entry(1)) == b"data"
+    else:
+        with pytest.raises(StoreError, match="does not answer in time"):
+            store.get(entry(1))
+    proxy.stalled = 0
+    assert store.get(entry(1)) == b"data"
+
+
+@pytest.mark.parametrize("region", ["auto", "EU-RO-1", "eeur"])
+def test_regions_that_are_not_amazons(region: str, server: SeaweedFS, s3_location: str) -> None:
+    """Cloudflare R2 calls its only one `auto`; a RunPod volume's is its datacenter, in capitals."""
+    store = open_store(s3_location.replace("us-east-1", region))
+    store.put(entry(1), b"data")
+    assert store.get(entry(1)) == b"data"
