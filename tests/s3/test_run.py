@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import pytest
@@ -68,6 +69,12 @@ def test_keys_are_written_nowhere(finished: Finished) -> None:
 
 
 def test_a_second_run_has_nothing_to_do(finished: Finished) -> None:
+    """Even if the server's clock is an hour ahead, here done by files that are an hour older."""
+    site = finished.site
+    for path in (site.folder / "set.fasta", *site.results.rglob("*")):
+        if path.is_file():
+            status = path.stat()
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 3600 * 10**9))
     again = finished.site.run()
     assert again.returncode == 0, again.stdout
     assert len(list(finished.site.pods.iterdir())) == 2
