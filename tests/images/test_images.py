@@ -46,7 +46,9 @@ def test_what_is_inside(images: Images) -> None:
     listed = images.run("cat", "/opt/snakefold-environment/packages.txt").stdout
     for package in ("hhsuite ", "kalign ", "jax==", "openmm==", "alphafold-colabfold==", "runpod=="):
         assert f"\n{package}" in listed.lower(), package
-    done = images.run("bash", "-c", "id -u; jackhmmer -h; hhblits -h; mmseqs version; kalign --version")
+    plugins = "import snakemake_executor_plugin_kubernetes, snakemake_storage_plugin_s3"
+    programs = "jackhmmer -h; hhblits -h; mmseqs version; kalign --version; git --version"
+    done = images.run("bash", "-ec", f"id -u; {programs}; python -c '{plugins}'")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "1001"
     # Neither weights, nor the caches of package managers, nor the settings of whoever built it.
