@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,8 @@ def test_a_target_is_folded_in_a_container(images: Images, tmp_path: Path) -> No
     assert response["db_preset"] == "demo"
 
 
-def test_what_is_inside(images: Images) -> None:
+def test_what_is_inside(images: Images, record_property: Callable[[str, object], None]) -> None:
+    record_property("size of the image", f"{images.size() / 1e9:.2f} GB")
     listed = images.run("cat", "/opt/snakefold-environment/packages.txt").stdout
     for package in ("hhsuite ", "kalign ", "jax==", "openmm==", "alphafold-colabfold==", "runpod=="):
         assert f"\n{package}" in listed.lower(), package
@@ -58,4 +60,3 @@ def test_what_is_inside(images: Images) -> None:
         "bash", "-c", f"shopt -s nullglob; ls -d {never} 2>/dev/null; {weights}", options=["--user=0"]
     )
     assert found.stdout == ""
-    print(f"image: {images.size() / 1e9:.2f} GB")
