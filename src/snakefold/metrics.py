@@ -98,8 +98,9 @@ def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]
         files: the target's own; msa.json tells what the search warned of, and which databases were cut.
     """
     found = list(confidence.warnings)
-    if confidence.msa_depth is not None and confidence.msa_depth < SHALLOW_MSA:
-        found.append(f"shallow_msa: {confidence.msa_depth} rows, fewer than {SHALLOW_MSA}")
+    depth = confidence.msa_depth if confidence.engine == "alphafold2" else None
+    if depth is not None and depth < SHALLOW_MSA:
+        found.append(f"shallow_msa: {depth} rows, fewer than {SHALLOW_MSA}")
     for meta in map(MsaMeta.model_validate, json.loads(files.get("msa.json", b"[]"))):
         found += meta.warnings
         found += [

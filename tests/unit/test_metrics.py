@@ -46,6 +46,8 @@ def searched(rows: int, kept: int, *warnings: str) -> dict[str, bytes]:
         (confidence(20, rehearsal=True), {}, []),
         (confidence(90, depth=29), {}, ["shallow_msa: 29 rows, fewer than 30"]),
         (confidence(90, depth=None), {}, []),
+        # It reads no alignment.
+        (confidence(90, depth=1).model_copy(update={"engine": "flashabb"}), {}, []),
         (confidence(90), searched(9, 9), []),
         (confidence(90), searched(12_000, 9_999), ["truncated_msa: uniref90: 9999 of 12000 rows were kept"]),
         (confidence(90), searched(1, 1, "mgnify was left out"), ["mgnify was left out"]),
