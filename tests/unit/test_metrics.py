@@ -16,7 +16,7 @@ def confidence(plddt: float, *, rehearsal: bool = False, depth: int | None = 30)
     model = ModelScores(name="m", plddt=[plddt], mean_plddt=plddt, ranking_confidence=1)
     return Confidence(
         key="0" * 64,
-        engine="e",
+        engine="alphafold2",
         rehearsal=rehearsal,
         chain_lengths=[1],
         models=[model],
