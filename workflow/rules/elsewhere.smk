@@ -1,0 +1,30 @@
+import json
+from pathlib import Path
+
+from snakefold.store import open_shared_store
+
+# With a default storage, `msa` and `predict` read and write there and need no folder of this machine. What other
+# rules read and write is local(), for the commands they call know a folder of results; rules/transfer.smk moves
+# files between the two.
+ELSEWHERE = workflow.storage_settings.default_storage_provider is not None
+if ELSEWHERE and workflow.is_main_process:
+    # Before anything is uploaded, for Snakemake says less of what is wrong with keys, bucket or clock.
+    open_shared_store(SETTINGS.store)
+
+
+def in_transit(path):
+    """A file that is kept in the default storage until it was fetched from there; without one, a file."""
+    return temp(path) if ELSEWHERE else path
+
+
+def planned(resource):
+    """A resource that the plan tells. A job elsewhere has no plan: what it asked for is what it was given."""
+    return (lambda wildcards: 0) if ELSEWHERE and workflow.remote_exec else resource
+
+
+def weights_option():
+    """Where the parameters are that the plan chose; elsewhere, a job looks for them as a worker does."""
+    if ELSEWHERE:
+        return []
+    folder = json.loads(Path(PLAN, "weights.json").read_text())["folder"]
+    return ["--weights", folder or "none"]

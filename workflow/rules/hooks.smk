@@ -1,0 +1,37 @@
+# What a run does when it starts and when it ends in failure.
+import os
+import subprocess
+from pathlib import Path
+
+
+def cancel_jobs_of_a_killed_run():
+    """On SLURM nobody else would: its jobs outlive the Snakemake that submitted them."""
+    from snakefold.slurm import cancel_left_behind
+
+    if left := cancel_left_behind(Path.cwd(), RESULTS):
+        print(
+            "Cancelled SLURM jobs that an earlier run left behind:", *left, flush=True
+        )
+
+
+def unfinished_batches():
+    """Planned batches that have no table."""
+    path = f"{PLAN}/batches.tsv"
+    batches = read_batches(path, os.path.getmtime(path)) if os.path.isfile(path) else []
+    return [
+        batch
+        for batch in batches
+        if not os.path.isfile(f"{RESULTS}/tables/{batch}.parquet")
+    ]
+
+
+def report_the_rest(dag, scheduler):
+    """Jobs have failed for good (or else somebody ended the run): the rest has its report, they are rows of it.
+
+    Once it had one, a table that is not there was removed by `summary`, so that what was lost is planned again.
+    """
+    reported = any(job.rule.name == "report" for job in dag.finished_jobs)
+    if scheduler and scheduler.failed and not reported and unfinished_batches():
+        command = ["snakefold", "report", RESULTS]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        print(f"What failed, and why: {RESULTS}/failures.tsv")

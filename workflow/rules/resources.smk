@@ -1,0 +1,77 @@
+# What jobs ask a scheduler for.
+import functools
+import math
+from pathlib import Path
+
+from snakefold.cost.gpus import load_classes
+from snakefold.plan.limits import msa_minutes, predict_mb
+
+
+@planned
+def gpu_class_of(wildcards):
+    """Class of GPU that a batch is planned for: an entry of resources/gpus.yaml."""
+    return planned_batches()[wildcards.batch]["gpu"]
+
+
+@planned
+def gpu_memory_of(wildcards):
+    """GPU memory of a batch's largest target, MB."""
+    return round(float(planned_batches()[wildcards.batch]["memory_gb"]) * 1000)
+
+
+@functools.cache
+def load_class(name):
+    """Entry of a GPU class in resources/gpus.yaml."""
+    table = SETTINGS.gpu.table
+    return load_classes([name], Path(table) if table else None)[0]
+
+
+@planned
+def price_of(wildcards):
+    """Dollars a second of what a batch is planned for, as text: Snakemake's resources are whole numbers."""
+    return str(load_class(gpu_class_of(wildcards)).dollars_per_second)
+
+
+@planned
+def seconds_of(wildcards):
+    """What a batch is expected to take of a worker."""
+    return math.ceil(float(planned_batches()[wildcards.batch]["seconds"]))
+
+
+@planned
+def minutes_of(wildcards, attempt):
+    """When a scheduler may end a batch that should have ended long ago; a later attempt has longer."""
+    return attempt * int(planned_batches()[wildcards.batch]["runtime_seconds"]) // 60
+
+
+@planned
+def memory_of(wildcards, attempt):
+    """Main memory of a batch's job, MB; a later attempt has more."""
+    memory_gb = float(planned_batches()[wildcards.batch]["memory_gb"])
+    return predict_mb(memory_gb, load_class(gpu_class_of(wildcards)), SETTINGS, attempt)
+
+
+def msa_memory_of(wildcards, attempt):
+    """Main memory of a chunk's job, MB; a later attempt has more."""
+    return attempt * SETTINGS.msa.mem_mb
+
+
+@planned
+def msa_minutes_of(wildcards, attempt):
+    """When a scheduler may end a chunk that should have ended long ago; a later attempt has longer."""
+    return msa_minutes(Path(PLAN), wildcards.chunk, SETTINGS, attempt)
+
+
+def on_slurm(name):
+    """What jobs of a batch's GPU class ask a SLURM cluster for; nothing if no class has an entry."""
+
+    def value(wildcards):
+        entry = SETTINGS.slurm.gpus.get(gpu_class_of(wildcards))
+        return getattr(entry, name, None)
+
+    return value
+
+
+def machine_type_of(wildcards):
+    """Label of a Kubernetes cluster's nodes that have a batch's GPU class; nothing if no class has an entry."""
+    return SETTINGS.kubernetes.gpus.get(gpu_class_of(wildcards))
