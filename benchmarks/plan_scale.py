@@ -105,7 +105,8 @@ def plan() -> None:
     import yaml
 
     from snakefold.config import load_config
-    from snakefold.plan.planner import Recipes, make_plan
+    from snakefold.plan.planner import make_plan
+    from snakefold.plan.recipes import Recipes
     from snakefold.store import open_store, write_atomically
 
     config = load_config(SETTINGS)

@@ -24,7 +24,8 @@ from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
 from snakefold.errors import Reason
 from snakefold.outputs import Relaxation, target_files
 from snakefold.plan.files import read_batch
-from snakefold.plan.planner import Recipes, draft_plan
+from snakefold.plan.planner import draft_plan
+from snakefold.plan.recipes import Recipes
 from snakefold.plan.run import quoted_draft
 from snakefold.plan.tables import write_plan
 from snakefold.provenance import write_provenance

@@ -13,7 +13,9 @@ from sequence_files import CRN, UBQ, write
 from snakefold.config import load_config
 from snakefold.errors import InputError, Reason, Refusal, TargetError
 from snakefold.plan.accept import memory_check
-from snakefold.plan.planner import Draft, Recipes, make_plan
+from snakefold.plan.draft import Draft
+from snakefold.plan.planner import make_plan
+from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Records, read_input, refuse
 from snakefold.recipes import sequence_key
 from snakefold.store import Entry, Store, open_store

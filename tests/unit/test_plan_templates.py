@@ -17,9 +17,11 @@ from sequence_files import CRN, UBQ, write
 from snakefold.config import load_config
 from snakefold.cost.model import CostModel
 from snakefold.msa.databases import only
+from snakefold.plan.draft import Draft
 from snakefold.plan.files import read_batch, read_chunk
-from snakefold.plan.planner import Draft, Recipes, make_plan
+from snakefold.plan.planner import make_plan
 from snakefold.plan.preview import preview
+from snakefold.plan.recipes import Recipes
 from snakefold.recipes import sequence_key
 from snakefold.simulate.prices import prices_of
 from snakefold.simulate.source import from_plan

@@ -11,7 +11,8 @@ from sequence_files import CRN, write
 from snakefold.config import Config, load_config
 from snakefold.errors import SnakefoldError
 from snakefold.plan.files import PlannedBatch, read_batch
-from snakefold.plan.planner import Recipes, make_plan
+from snakefold.plan.planner import make_plan
+from snakefold.plan.recipes import Recipes
 from snakefold.requests import gather_inputs, make_request, read_inputs
 from snakefold.store import open_store
 

@@ -17,8 +17,10 @@ from snakefold.config import Config, load_config
 from snakefold.contracts import Confidence, FoldRequest, FoldResponse, RelaxSettings, TargetInput
 from snakefold.engines import reuse
 from snakefold.errors import SnakefoldError
+from snakefold.plan.draft import Draft
 from snakefold.plan.files import read_batch
-from snakefold.plan.planner import Draft, Recipes, make_plan
+from snakefold.plan.planner import make_plan
+from snakefold.plan.recipes import Recipes
 from snakefold.recipes import sequence_key
 from snakefold.reuse.found import Found, Place
 from snakefold.reuse.inputs import batch_recipe, reuse_inputs

@@ -15,7 +15,8 @@ from snakefold.config import load_config
 from snakefold.cost.gpus import load_classes
 from snakefold.cost.model import CostModel
 from snakefold.errors import SnakefoldError
-from snakefold.plan.planner import Recipes, make_plan
+from snakefold.plan.planner import make_plan
+from snakefold.plan.recipes import Recipes
 from snakefold.simulate import source
 from snakefold.simulate.cluster import Cluster, Pool
 from snakefold.simulate.gantt import COLOURS, draw

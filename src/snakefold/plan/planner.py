@@ -1,17 +1,13 @@
 """The plan: records checked, equal ones made one, what is there left alone, the rest cut into priced batches.
 
-`draft_plan` decides and writes nothing, so that its price can be refused; `tables.write_plan` writes, one
-batch after the other. Between the two a target is a number, and what is said of it is in arrays: a million of
-them must fit.
+`draft_plan` decides and writes nothing, so that its price can be refused; `tables.write_plan` writes.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +20,6 @@ from snakefold.cost.work import Work, work_of
 from snakefold.errors import TargetError
 from snakefold.plan.alignments import (
     Alignments,
-    Chunk,
     chains_to_align,
     cut_searches,
     find_alignments,
@@ -33,75 +28,16 @@ from snakefold.plan.alignments import (
 from snakefold.plan.assign import Assignment, Demand, Limits, assign
 from snakefold.plan.assign_types import Sizes
 from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
-from snakefold.plan.files import State
+from snakefold.plan.draft import Draft
 from snakefold.plan.join import measure_with
 from snakefold.plan.present import Present, find_present
-from snakefold.plan.prices import Prices, price
+from snakefold.plan.prices import price
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Check, Records, read_input, refuse, target_input
+from snakefold.plan.tables import write_plan
 from snakefold.quote.wall import worker_limits
 from snakefold.store import Store
 from snakefold.targets import Target
-
-__all__ = ["Check", "Draft", "Recipes", "draft_plan", "make_plan"]
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A plan that is not written yet.
-
-    Attributes:
-        batches: those that are predicted, then those fetched from the store and from collections.
-        batch_of: of each target the index of its batch.
-        chunk_of: chunk (by its index) that searches each chain (by its sequence) that must be searched.
-        works: what is asked of a prediction of a monomer (False) and of a complex (True).
-    """
-
-    records: Records
-    recipes: Recipes
-    present: Present
-    alignments: Alignments
-    batches: Sequence[Batch]
-    batch_of: Sequence[int]
-    prices: Prices
-    chunks: Sequence[Chunk]
-    chunk_of: Mapping[str, int]
-    engine: str
-    classes: Sequence[GpuClass]
-    works: Mapping[bool, Work]
-    model: CostModel
-
-    def state(self, target: int) -> State:
-        """State of a target, by its index."""
-        if self.present.stored[target]:
-            return State.STORED
-        return State.REUSED if target in self.present.found else State.TO_DO
-
-    def counts(self) -> dict[str, int]:
-        """Records by state, states that none has included."""
-        found = Counter({str(state): 0 for state in State})
-        refused = int((self.records.computed < 0).sum())
-        unique = len(self.records.targets)
-        found[State.REFUSED] = refused
-        found[State.DUPLICATE_OF] = len(self.records.rows) - refused - unique
-        found[State.STORED] = int(self.present.stored.sum())
-        found[State.REUSED] = len(self.present.found)
-        found[State.TO_DO] = unique - found[State.STORED] - found[State.REUSED]
-        return dict(found)
-
-    def __str__(self) -> str:
-        counts = self.counts()
-        predicted = sum(bool(batch.gpu) for batch in self.batches)
-        reused = f", {counts['reused']} in a collection" if counts["reused"] else ""
-        searched = self.alignments.count("templates")
-        templates = f", {searched} to search templates for," if searched else ""
-        return (
-            f"{len(self.records.rows)} records: {len(self.records.targets)} targets "
-            f"({int(self.records.lengths.sum())} residues), {counts['duplicate_of']} duplicates, "
-            f"{counts['refused']} refused; {counts['stored']} targets are in the store{reused}, "
-            f"{counts['to_do']} to predict in {predicted} batches; "
-            f"{self.alignments.count('msa')} chains to align{templates} in {len(self.chunks)} chunks"
-        )
 
 
 def make_plan(
@@ -117,8 +53,6 @@ def make_plan(
 
     For the arguments and what is raised see `draft_plan`; if anything is, nothing is written.
     """
-    from snakefold.plan.tables import write_plan
-
     draft = draft_plan(config, name=name, store=store, check=check, fits=fits)
     write_plan(folder, draft)
     return draft

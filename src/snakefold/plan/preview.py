@@ -11,13 +11,11 @@ from snakefold.config import Config
 from snakefold.engines.alphafold2.models import needed_models
 from snakefold.errors import DatabaseMissingError, WeightsMissingError
 from snakefold.msa import databases
-from snakefold.plan.accept import engine_check, memory_check
-from snakefold.plan.planner import Draft, Recipes, draft_plan
+from snakefold.plan.recipes import Recipes
 from snakefold.plan.run import Log, Parameters, quoted_draft, recipes_of, recipes_of_searches
 from snakefold.plan.tables import write_plan
 from snakefold.quote.model import Quote
 from snakefold.requests import engine_settings
-from snakefold.store import open_store
 from snakefold.targets import Target
 
 #: Names results that nothing is known of: the store has none under this name.
@@ -53,18 +51,7 @@ def preview(config: Config, folder: Path, log: Log) -> Quote:
             named |= _digests(config, preset, found, targets, pairing=pairing)
         return Recipes(**named, rehearsal=rehearsal)
 
-    def draft_within(limits: bool) -> Draft:
-        return draft_plan(
-            config,
-            name=name,
-            store=open_store(config.store),
-            check=engine_check(config),
-            fits=memory_check(config),
-            limits=limits,
-            log=log,
-        )
-
-    draft, quote = quoted_draft(config, folder, draft_within, log, warnings)
+    draft, quote = quoted_draft(config, folder, name, log, warnings)
     write_plan(folder, draft)
     return quote
 

@@ -16,7 +16,9 @@ from snakefold.errors import SnakefoldError, WeightsMissingError
 from snakefold.msa import databases, search, templates
 from snakefold.plan.accept import engine_check, memory_check
 from snakefold.plan.assign import InfeasibleError
-from snakefold.plan.planner import Draft, Recipes, draft_plan
+from snakefold.plan.draft import Draft
+from snakefold.plan.planner import draft_plan
+from snakefold.plan.recipes import Recipes
 from snakefold.plan.tables import batch_rows, remove_tables, target_rows, write_plan
 from snakefold.provenance import write_provenance
 from snakefold.quote.limits import check_limits
@@ -71,18 +73,7 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
             },
         )
 
-    def draft_within(limits: bool) -> Draft:
-        return draft_plan(
-            config,
-            name=name,
-            store=open_store(config.store),
-            check=engine_check(config),
-            fits=memory_check(config),
-            limits=limits,
-            log=log,
-        )
-
-    draft, quote = quoted_draft(config, folder, draft_within, log)
+    draft, quote = quoted_draft(config, folder, name, log)
     write_plan(folder, draft)
     chosen = {"folder": str(parameters.folder or ""), "rehearsal": parameters.rehearsal}
     write_atomically(folder / "weights.json", (json.dumps(chosen, indent=1) + "\n").encode())
@@ -96,39 +87,53 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
 def quoted_draft(
     config: Config,
     folder: Path,
-    draft: Callable[[bool], Draft],
+    name: Callable[[Sequence[Target]], Recipes],
     log: Log,
     warnings: Sequence[str] = (),
 ) -> tuple[Draft, Quote]:
     """Draft a plan, write its quote into `folder`, tell it, and hold it against the limits.
 
     Args:
-        draft: drafts the plan, within the limits (True) or as if there were none.
-        warnings: filled by `draft` with what the quote should say.
+        name: says what results of these targets are called (`draft_plan`).
+        warnings: filled by `name` with what the quote should say.
 
     Raises:
         InfeasibleError, BudgetError, DeadlineError: the quote has been written and told all the same.
     """
-    drafted, too_much = _within_limits(config, draft)
-    log(str(drafted))
-    quote = _quote(drafted, config, [*warnings, *([str(too_much)] if too_much else [])])
+    draft, too_much = _draft(config, name, log)
+    log(str(draft))
+    quote = _quote(draft, config, [*warnings, *([str(too_much)] if too_much else [])])
     write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
     log(quote_text(quote))
-    for warning in check_limits(quote, config, target_rows(drafted)):
+    for warning in check_limits(quote, config, target_rows(draft)):
         log(f"warning: {warning}")
     if too_much:
         raise too_much
-    return drafted, quote
+    return draft, quote
 
 
-def _within_limits(config: Config, draft: Callable[[bool], Draft]) -> tuple[Draft, InfeasibleError | None]:
+def _draft(
+    config: Config, name: Callable[[Sequence[Target]], Recipes], log: Log
+) -> tuple[Draft, InfeasibleError | None]:
     """The plan within the limits; if there is none, one without them, to quote, and what is wrong."""
+
+    def draft(limits: bool) -> Draft:
+        return draft_plan(
+            config,
+            name=name,
+            store=open_store(config.store),
+            check=engine_check(config),
+            fits=memory_check(config),
+            limits=limits,
+            log=log,
+        )
+
     try:
-        return draft(True), None
+        return draft(limits=True), None
     except InfeasibleError as error:
         if config.budget is None and config.deadline is None:
             raise
-        return draft(False), error
+        return draft(limits=False), error
 
 
 def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:

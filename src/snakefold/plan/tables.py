@@ -13,6 +13,7 @@ from snakefold.inputs.names import shown
 from snakefold.padding import padded_length
 from snakefold.plan.alignments import Chunk, chains_to_align
 from snakefold.plan.batches import Batch
+from snakefold.plan.draft import Draft
 from snakefold.plan.files import (
     BatchRow,
     ChainRow,
@@ -23,7 +24,6 @@ from snakefold.plan.files import (
     State,
     TargetRow,
 )
-from snakefold.plan.planner import Draft
 from snakefold.plan.records import target_input
 from snakefold.plan.write import flush, remove_others, write_table, write_text
 from snakefold.recipes import sequence_key

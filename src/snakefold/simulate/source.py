@@ -101,7 +101,8 @@ def from_sequences(prices: Prices) -> Workload:
     Raises:
         InputError, InfeasibleError: as the plan step of a run.
     """
-    from snakefold.plan.planner import Recipes, make_plan
+    from snakefold.plan.planner import make_plan
+    from snakefold.plan.recipes import Recipes
 
     # Nothing is looked up and nothing is kept, so that any names do.
     templates = None if prices.config.msa.templates == "none" else "3" * 16

@@ -1,0 +1,79 @@
+"""A plan that is decided and not written yet, between `planner.draft_plan` and `tables.write_plan`.
+
+A target is a number here, and what is said of it is in arrays: a million of them must fit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from snakefold.cost.gpus import GpuClass
+from snakefold.cost.model import CostModel
+from snakefold.cost.work import Work
+from snakefold.plan.alignments import Alignments, Chunk
+from snakefold.plan.batches import Batch
+from snakefold.plan.files import State
+from snakefold.plan.present import Present
+from snakefold.plan.prices import Prices
+from snakefold.plan.recipes import Recipes
+from snakefold.plan.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan that is not written yet.
+
+    Attributes:
+        batches: those that are predicted, then those fetched from the store and from collections.
+        batch_of: of each target the index of its batch.
+        chunk_of: chunk (by its index) that searches each chain (by its sequence) that must be searched.
+        works: what is asked of a prediction of a monomer (False) and of a complex (True).
+    """
+
+    records: Records
+    recipes: Recipes
+    present: Present
+    alignments: Alignments
+    batches: Sequence[Batch]
+    batch_of: Sequence[int]
+    prices: Prices
+    chunks: Sequence[Chunk]
+    chunk_of: Mapping[str, int]
+    engine: str
+    classes: Sequence[GpuClass]
+    works: Mapping[bool, Work]
+    model: CostModel
+
+    def state(self, target: int) -> State:
+        """State of a target, by its index."""
+        if self.present.stored[target]:
+            return State.STORED
+        return State.REUSED if target in self.present.found else State.TO_DO
+
+    def counts(self) -> dict[str, int]:
+        """Records by state, states that none has included."""
+        found = Counter({str(state): 0 for state in State})
+        refused = int((self.records.computed < 0).sum())
+        unique = len(self.records.targets)
+        found[State.REFUSED] = refused
+        found[State.DUPLICATE_OF] = len(self.records.rows) - refused - unique
+        found[State.STORED] = int(self.present.stored.sum())
+        found[State.REUSED] = len(self.present.found)
+        found[State.TO_DO] = unique - found[State.STORED] - found[State.REUSED]
+        return dict(found)
+
+    def __str__(self) -> str:
+        counts = self.counts()
+        predicted = sum(bool(batch.gpu) for batch in self.batches)
+        reused = f", {counts['reused']} in a collection" if counts["reused"] else ""
+        searched = self.alignments.count("templates")
+        templates = f", {searched} to search templates for," if searched else ""
+        return (
+            f"{len(self.records.rows)} records: {len(self.records.targets)} targets "
+            f"({int(self.records.lengths.sum())} residues), {counts['duplicate_of']} duplicates, "
+            f"{counts['refused']} refused; {counts['stored']} targets are in the store{reused}, "
+            f"{counts['to_do']} to predict in {predicted} batches; "
+            f"{self.alignments.count('msa')} chains to align{templates} in {len(self.chunks)} chunks"
+        )
