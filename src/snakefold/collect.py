@@ -15,7 +15,9 @@ import pandas as pd
 
 from snakefold import archive, confidence, metrics, scores, superposition
 from snakefold.contracts import Confidence, FoldResponse, TargetOutcome
-from snakefold.errors import SnakefoldError
+from snakefold.cost.gpus import load_classes
+from snakefold.errors import ADVICE, ConfigError, SnakefoldError
+from snakefold.notes import Code, note
 from snakefold.paths import resource
 from snakefold.plan.files import PlannedBatch, State
 from snakefold.scores.reference import reference_scores
@@ -40,17 +42,21 @@ def collect_batch(
     structures: Path,
     table: Path,
     references: Mapping[str, str] | None = None,
+    *,
+    gpus: Path | None = None,
 ) -> FoldResponse:
     """Unpack a batch's archive into `structures/<id>/` and write its rows to `table` (Parquet).
 
     Args:
         batch_path: the batch's file in the plan, which names the duplicates of its targets.
         references: known structures by id; models are laid over them.
+        gpus: table of GPU classes, if it is not resources/gpus.yaml.
     """
     files = archive.unpack(archive_path.read_bytes())
     response = read_response(files)
     planned = PlannedBatch.model_validate_json(batch_path.read_bytes())
     ids = {item.target.id: [item.target.id, *item.duplicates] for item in planned.targets}
+    device = _device_notes(planned, response, gpus)
     rows: list[dict[str, Any]] = []
     for outcome in response.outcomes:
         for name in ids.get(outcome.id, [outcome.id]):
@@ -59,7 +65,9 @@ def collect_batch(
                 continue
             members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
             reference = resource(references[name]) if references and name in references else None
-            rows.append(_collect_target(structures / name, outcome, members, response, reference))
+            row = _collect_target(structures / name, outcome, members, response, reference)
+            notes = [row["warnings"], *([] if outcome.stored else device)]
+            rows.append({**row, "warnings": "; ".join(filter(None, notes))})
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_name(f".{table.name}.{os.getpid()}.part")
     pd.DataFrame(rows).to_parquet(part, index=False)
@@ -143,6 +151,19 @@ def _collect_target(
     }
 
 
+def _device_notes(planned: PlannedBatch, response: FoldResponse, gpus: Path | None) -> list[str]:
+    """A note if a GPU was planned and a CPU predicted."""
+    if response.device.lower() != "cpu" or not planned.gpu:
+        return []
+    try:
+        (expected,) = load_classes([planned.gpu], gpus)
+    except ConfigError:  # the table has changed since the plan
+        return []
+    if expected.device == "cpu":
+        return []
+    return [note(Code.PREDICTED_ON_CPU, f"planned for {expected.title} ({expected.name})")]
+
+
 def _scores_of(folder: Path) -> scores.TargetScores | None:
     """Scores that were computed from these very files, unless they are damaged or of another version."""
     try:
@@ -170,7 +191,7 @@ def _failure_row(name: str, outcome: TargetOutcome) -> dict[str, Any]:
         "state": "failed",
         "reason": str(outcome.reason),
         "message": outcome.message,
-        "advice": outcome.advice,
+        "advice": outcome.advice or (ADVICE.get(outcome.reason, "") if outcome.reason else ""),
         "seconds": outcome.seconds,
     }
 

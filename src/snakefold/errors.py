@@ -26,6 +26,20 @@ class Reason(StrEnum):
     INTERNAL = "internal"
 
 
+#: What to do where a failure itself does not say.
+ADVICE: dict[Reason, str] = {
+    Reason.INVALID_INPUT: "Correct the record.",
+    Reason.OUT_OF_MEMORY: "Use a larger GPU class (gpu.classes), or give the job more (predict.mem_mb).",
+    Reason.TIMEOUT: "Look whether the worker hangs; batch.max_targets makes smaller batches.",
+    Reason.LOST: "Run again: what is lost is computed again.",
+    Reason.DATABASE_MISSING: "Fetch the databases: snakefold db fetch.",
+    Reason.WEIGHTS_MISSING: "Fetch the parameters: snakefold weights fetch.",
+    Reason.MSA_FAILED: "See the logs in results/logs/msa, put right what they name, and run again.",
+    Reason.BUDGET: "Raise the budget, or fold fewer targets.",
+    Reason.INTERNAL: "See results/logs/predict; if it happens again, report it with the log.",
+}
+
+
 class SnakefoldError(Exception):
     """Something the user can put right. The text says what was expected and what to do."""
 

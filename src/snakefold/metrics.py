@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.contracts import Confidence, MsaMeta
+from snakefold.notes import MEANINGS, Code, note
 from snakefold.scores.types import Interface, ReferenceScores, TargetScores
 from snakefold.store import write_atomically
 from snakefold.store.atomic import replacing
@@ -71,7 +72,7 @@ METRICS_COLUMNS: dict[str, Column] = {
     "reference_tm_score": Column(float, "0 to 1", "TM-score against the reference, by its length."),
     "reference_lddt": Column(float, "0 to 1", "lDDT of the CA atoms against the reference."),
     "reference_rmsd": Column(float, "Å", "CA RMSD over the residue pairs that TM-align aligned."),
-    "warnings": Column(str, "", "What went wrong without costing the structure, joined by '; '."),
+    "warnings": Column(str, "", "Notes on the structure, below, joined by '; '."),
 }
 
 
@@ -92,25 +93,27 @@ def scores_row(scores: TargetScores) -> dict[str, Any]:
 
 
 def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]:
-    """What a person should know about a target, each as `<what>: <detail>`.
+    """What a person should know about a target: `snakefold.notes`.
 
     Args:
         files: the target's own; msa.json tells what the search warned of, and which databases were cut.
     """
     found = list(confidence.warnings)
     depth = confidence.msa_depth if confidence.engine == "alphafold2" else None
-    if depth is not None and depth < SHALLOW_MSA:
-        found.append(f"shallow_msa: {depth} rows, fewer than {SHALLOW_MSA}")
+    if depth == 1:
+        found.append(note(Code.SINGLE_SEQUENCE, "the MSA has no row but the query"))
+    elif depth is not None and depth < SHALLOW_MSA:
+        found.append(note(Code.SHALLOW_MSA, f"{depth} rows, fewer than {SHALLOW_MSA}"))
     for meta in map(MsaMeta.model_validate, json.loads(files.get("msa.json", b"[]"))):
         found += meta.warnings
         found += [
-            f"truncated_msa: {item.name}: {item.kept} of {item.rows} rows were kept"
+            note(Code.TRUNCATED_MSA, f"{item.name}: {item.kept} of {item.rows} rows were kept")
             for item in meta.databases
             if item.kept < item.rows
         ]
     mean = confidence.models[0].mean_plddt
     if mean < LOW_PLDDT and not confidence.rehearsal:
-        found.append(f"low_plddt: mean of {mean:.1f}, below {LOW_PLDDT:.0f}")
+        found.append(note(Code.LOW_PLDDT, f"mean of {mean:.1f}, below {LOW_PLDDT:.0f}"))
     return list(dict.fromkeys(found))
 
 
@@ -143,6 +146,19 @@ def columns_table() -> str:
     ]
     for name, column in METRICS_COLUMNS.items():
         lines.append(f"| `{name}` | {kinds[column.type]} | {column.unit} | {column.meaning} |")
+    lines += [
+        "",
+        "## Notes",
+        "",
+        "`warnings` are texts `<code>: <detail>`. The first table: a target was computed with less than was",
+        "asked, or not at the first attempt. A model that fails fails its target: never are there fewer",
+        "models than were asked for. Texts without a code: what a search said, what was taken from where.",
+    ]
+    for less in (True, False):
+        lines += ["", "| code | meaning | what to do |", "|---|---|---|"]
+        lines += [
+            f"| `{code}` | {its.text} | {its.advice} |" for code, its in MEANINGS.items() if its.less == less
+        ]
     lines += [
         "",
         "# scores.json",

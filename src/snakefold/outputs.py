@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from snakefold import confidence, structures
 from snakefold.contracts import FoldRequest, RelaxChoice, TargetInput
 from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
+from snakefold.notes import Code, note
 from snakefold.template_table import template_table
 
 Relax = Callable[[str], str]
@@ -33,8 +34,9 @@ def target_files(
     relaxation: Relaxation,
     seconds: dict[str, float],
     software: str,
+    warnings: Sequence[str] = (),
 ) -> dict[str, bytes]:
-    """Files of a target, by name. `predictions` are in rank order.
+    """Files of a target, by name. `predictions` are in rank order, `warnings` what else befell the target.
 
     The unrelaxed text of a model is kept as `unrelaxed_<n>.pdb` where relaxation replaced it, as AlphaFold
     keeps `unrelaxed_*` beside `relaxed_*`.
@@ -68,7 +70,7 @@ def target_files(
         msas=msas,
         predictions=predictions,
         relaxed=set(relaxation.pdbs),
-        warnings=relaxation.warnings,
+        warnings=[*warnings, *relaxation.warnings],
     )
     files["confidence.json"] = scores.model_dump_json().encode()
     files["ranking_debug.json"] = _json(
@@ -101,7 +103,7 @@ def relax_ranked(predictions: list[Prediction], choice: RelaxChoice, relax: Rela
         try:
             done.pdbs[rank] = relax(prediction.pdb)
         except Exception as error:  # OpenMM raises its own and bare exceptions; the model itself is sound
-            done.warnings.append(f"relax_failed: rank {rank} ({prediction.name}): {error}"[:500])
+            done.warnings.append(note(Code.RELAX_FAILED, f"rank {rank} ({prediction.name}): {error}"[:500]))
     done.seconds = time.monotonic() - start
     return done
 

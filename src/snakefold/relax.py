@@ -79,7 +79,7 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
             stiffness=_STIFFNESS,
             max_outer_iterations=_OUTER_ITERATIONS,
             max_attempts=_ATTEMPTS,
-            use_gpu=settings.use_gpu_relax is not False and cuda_works(),
+            use_gpu=takes_gpu(settings),
         )
         relaxed = protein.from_pdb_string(result["min_pdb"])
         utils.assert_equal_nonterminal_atom_types(relaxed.atom_mask, pieces.atom_mask)
@@ -99,6 +99,11 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
         violations=int(result["num_residue_violations"]),
         rmsd=float(np.sqrt((moved**2).sum() / len(moved))),
     )
+
+
+def takes_gpu(settings: RelaxSettings) -> bool:
+    """Whether a model is relaxed on a GPU here, unless that is demanded where there is none."""
+    return settings.use_gpu_relax is not False and cuda_works()
 
 
 @cache

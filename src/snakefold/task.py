@@ -17,7 +17,8 @@ from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOu
 from snakefold.engines.agreement import check_agreement
 from snakefold.engines.base import Session, TargetMsas
 from snakefold.errors import Reason, SnakefoldError, TargetError, WeightsMissingError
-from snakefold.outputs import relax_ranked, target_files
+from snakefold.notes import Code, note
+from snakefold.outputs import Relaxation, relax_ranked, target_files
 from snakefold.requests import read_inputs
 from snakefold.store import Entry, Store, write_atomically
 
@@ -104,7 +105,8 @@ def _fold(
 ) -> tuple[TargetOutcome, bytes | None]:
     start, start_cpu = time.monotonic(), time.process_time()
     attempt = Entry("attempt", request.recipe, target.result_key)
-    store.put(attempt, json.dumps({"count": _attempts(attempt, store) + 1}).encode())
+    deaths = _attempts(attempt, store)
+    store.put(attempt, json.dumps({"count": deaths + 1}).encode())
     data: bytes | None = None
     try:
         engines.get(request.engine).check(target)
@@ -130,6 +132,7 @@ def _fold(
             relaxation=relaxation,
             seconds=seconds,
             software=f"{request.engine} {engines.get(request.engine).VERSION}",
+            warnings=_befallen(request, relaxation, session.device, deaths),
         )
     except TargetError as error:
         outcome = outcome_of(target, error)
@@ -145,6 +148,19 @@ def _fold(
     finally:  # an interrupt is no crash: only a process that is killed leaves its attempt behind
         store.remove(attempt)
     return outcome.model_copy(update={"seconds": round(time.monotonic() - start, 3)}), data
+
+
+def _befallen(request: FoldRequest, relaxation: Relaxation, device: str, deaths: int) -> list[str]:
+    """Notes on how a target was computed."""
+    found = []
+    if deaths:
+        found.append(
+            note(Code.RETRIED, f"a process died on it {deaths} time{'s' if deaths > 1 else ''} before")
+        )
+    wanted = request.relax.use_gpu_relax is not False and device.lower() not in ("", "cpu")
+    if wanted and relaxation.pdbs and not relax.takes_gpu(request.relax):
+        found.append(note(Code.RELAX_ON_CPU, f"OpenMM finds no GPU through CUDA; predicted on {device}"))
+    return found
 
 
 def _given_up(request: FoldRequest, target: TargetInput, store: Store) -> TargetError | None:

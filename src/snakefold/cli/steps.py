@@ -247,9 +247,14 @@ def _collect(options: argparse.Namespace) -> None:
     from snakefold.collect import collect_batch
     from snakefold.config import read_config
 
-    references = read_config(options.config).references
+    config = read_config(options.config)
     response = collect_batch(
-        options.archive, options.batch, options.structures, options.table, references=references
+        options.archive,
+        options.batch,
+        options.structures,
+        options.table,
+        references=config.references,
+        gpus=Path(config.gpu.table) if config.gpu.table else None,
     )
     done = sum(outcome.state == "done" for outcome in response.outcomes)
     _log(f"{response.batch}: {done} of {len(response.outcomes)} targets have a structure")

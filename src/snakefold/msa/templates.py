@@ -26,6 +26,7 @@ from snakefold.errors import ConfigError, DatabaseMissingError, Reason, TargetEr
 from snakefold.msa import a3m, databases, programs
 from snakefold.msa.bundle import Log
 from snakefold.msa.databases import Database, Preset
+from snakefold.notes import Code, note
 from snakefold.plan.files import PlannedChain
 
 #: AlphaFold's MAX_TEMPLATE_HITS.
@@ -145,7 +146,7 @@ def join(msa: Mapping[str, bytes], found: Templates) -> dict[str, bytes]:
             "templates": len(found.names),
             "commands": [*meta.commands, *found.commands],
             "seconds": meta.seconds | {"templates": round(found.seconds, 3)},
-            "warnings": [*meta.warnings, *found.warnings],
+            "warnings": [*meta.warnings, *(note(Code.DROPPED_TEMPLATE, text) for text in found.warnings)],
         }
     )
     files = {**msa, "meta.json": meta.model_dump_json(indent=1).encode() + b"\n"}

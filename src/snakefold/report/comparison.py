@@ -85,7 +85,6 @@ def compared(target: Target, name: str, others: Sequence[Others], page: Path) ->
                 "engine": theirs.confidence.engine,
                 "rehearsal": theirs.confidence.rehearsal,
                 "msa_depth": theirs.confidence.msa_depth,
-                "warnings": theirs.confidence.warnings,
                 "tm": round(tm_score(points[there], ours[there]), 4) if there.sum() >= 3 else None,
                 "rmsd": rmsd(points, ours) if there.sum() >= 3 else None,
                 "model": model_content(

@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import jinja2
 
+from snakefold.notes import MEANINGS
 from snakefold.report.comparison import Others, read_others
 from snakefold.report.embed import script_call
 from snakefold.report.index import index_columns, pages
@@ -90,7 +92,8 @@ def _write(folder: Path, results: Path, run: Run, others: Sequence[Others]) -> N
         (assets / path.name).write_bytes(path.read_bytes())
     maker = Maker(results, data, others)
     profiles = write_pages(maker, pages(results, run), results / "report" / "data")
-    content = {"columns": index_columns(run, profiles), "rehearsal": run.rehearsal}
+    meanings = {code: asdict(meaning) for code, meaning in MEANINGS.items()}
+    content = {"columns": index_columns(run, profiles), "rehearsal": run.rehearsal, "meanings": meanings}
     (assets / "run.js").write_bytes(script_call("snakefold.start", content))
     beside = [name for name in _BESIDE if (results / name).is_file()]
     (folder / "index.html").write_text(_page(run, libraries, beside), encoding="utf-8")

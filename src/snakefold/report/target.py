@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from snakefold import confidence, scores, superposition
+from snakefold import confidence, metrics, scores, superposition
 from snakefold.contracts import Confidence, ModelScores
 from snakefold.errors import SnakefoldError
 from snakefold.report import pae
@@ -119,7 +119,7 @@ def _content(target: Target, link: str) -> dict[str, Any]:
         "sequence": "".join(sequences),
         "models": models,
         "pae_unit": confidence.PAE_UNIT,
-        "warnings": found.warnings,
+        "notes": _notes(found, folder / "msa.json"),
         "coverage": _coverage_picture(folder / "msa.a3m", sequences),
         "alignments": _json(folder / "msa.json", []),
         "templates": _templates(folder / "templates.tsv"),
@@ -216,6 +216,15 @@ def _json(path: Path, otherwise: Any) -> Any:
         return json.loads(text(path))
     except ValueError as error:
         raise SnakefoldError(f"{path}: is no JSON ({error}). Delete the folder and run again.") from error
+
+
+def _notes(found: Confidence, path: Path) -> list[str]:
+    try:
+        return metrics.warnings_of(found, {"msa.json": path.read_bytes()} if path.is_file() else {})
+    except ValueError as error:
+        raise SnakefoldError(
+            f"{path}: not as expected ({error}). Delete the folder and run again."
+        ) from error
 
 
 def _timings(path: Path) -> dict[str, float]:

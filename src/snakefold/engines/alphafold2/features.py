@@ -48,15 +48,15 @@ def residue_order(chains: Sequence[str]) -> NDArray[np.intp]:
 def depth(target: TargetInput, msas: TargetMsas, preset: ModelPreset) -> int:
     """Rows of the target's merged MSA: exact for a monomer, for a multimer the most that there can be."""
     if msas.own_a3m is not None:
-        rows = _rows(msas.own_a3m)
+        rows = count_rows(msas.own_a3m)
         return rows * len(set(target.chains)) if preset is ModelPreset.MULTIMER else rows
     # What is wrong with a target's MSAs is that target's failure, found when its features are made.
     by_sequence = dict(zip(target.chains, msas.chains, strict=False))
     if preset is not ModelPreset.MULTIMER:
-        return max((_rows(msa.a3m) for msa in by_sequence.values()), default=1)
+        return max((count_rows(msa.a3m) for msa in by_sequence.values()), default=1)
     return multimer_depth(
-        [_rows(msa.a3m) for msa in by_sequence.values()],
-        [_rows(msa.pairing) for msa in by_sequence.values() if msa.pairing],
+        [count_rows(msa.a3m) for msa in by_sequence.values()],
+        [count_rows(msa.pairing) for msa in by_sequence.values() if msa.pairing],
     )
 
 
@@ -200,5 +200,6 @@ def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: Msa
     return dict(features)
 
 
-def _rows(a3m: str) -> int:
+def count_rows(a3m: str) -> int:
+    """Rows of an A3M, query included."""
     return a3m.count("\n>") + a3m.startswith(">")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from snakefold.engines.alphafold2 import compilation, features, parameters
 from snakefold.engines.alphafold2.models import configuration, model_name, preset_for, uses_templates
 from snakefold.engines.alphafold2.runner import network_inputs, new_runner, to_protein
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
+from snakefold.engines.alphafold2.shortfalls import shortfalls, unknown_residues
 from snakefold.engines.base import Prediction, TargetMsas
 from snakefold.errors import Reason, TargetError
 from snakefold.padding import padded_length
@@ -80,8 +82,12 @@ class AlphaFold2Session:
         shape = self._shapes[self._group(target)]
         try:
             raw = self._timed("features", features.raw_features, target, msas, preset, self._settings, shape)
+            warnings = [
+                *shortfalls(target, msas, raw, preset=preset, settings=self._settings, shape=shape),
+                *unknown_residues(target),
+            ]
             return [
-                prediction
+                replace(prediction, warnings=warnings)
                 for number in range(self._settings.num_seeds)
                 for prediction in self._predict_seed(target, raw, preset, shape, number)
             ]
@@ -224,14 +230,6 @@ def _prediction(
         seed=seed,
         seconds=seconds,
         compile_seconds=compile_seconds,
-        warnings=_warnings(target),
-    )
-
-
-def _warnings(target: TargetInput) -> list[str]:
-    unknown = "".join(target.chains).count("X")
-    return (
-        [f"{unknown} unknown residue(s) (X) have no atoms, as AlphaFold leaves them out."] if unknown else []
     )
 
 

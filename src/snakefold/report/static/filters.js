@@ -27,7 +27,7 @@
 
     function apply() {
       table.filter(search.value, (row) => (!state.value || row.state === state.value)
-        && (!warned.checked || Boolean(row.warnings))
+        && (!warned.checked || Boolean(snakefold.noted(row)))
         && ranges.every(({ name, from, to }) => {
           const [low, high] = [value(from), value(to)];
           if (low === null && high === null) return true;
@@ -43,7 +43,7 @@
     place.addEventListener("submit", (event) => event.preventDefault());
     place.addEventListener("reset", () => setTimeout(apply));
     place.append(search, ...(states.length > 1 ? [state] : []), ...ranges.map((range) => range.element).filter(Boolean),
-      ...(rows.some((row) => row.warnings) ? [node("label", { for: "warned" }, warned, " with warnings")] : []), clear, said);
+      ...(rows.some(snakefold.noted) ? [node("label", { for: "warned" }, warned, " with warnings")] : []), clear, said);
     clear.hidden = true;
 
     return {

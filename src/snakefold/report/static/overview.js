@@ -57,6 +57,7 @@
 
   snakefold.start = (content) => {
     rows = snakefold.recordsOf(content.columns);
+    snakefold.meanings = content.meanings;
     document.getElementById("controls").append(...colours.controls());
     table = snakefold.drawTable(rows);
     filters = snakefold.drawFilters(document.getElementById("filters"), table, rows);

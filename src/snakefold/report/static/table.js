@@ -57,9 +57,12 @@
     return [tag, row.reason && node("bdi", { class: "quiet line" }, row.reason)];
   }
 
+  /** Retries of its jobs count as well. */
+  const noted = (row) => [row.history, row.warnings].filter(Boolean).join("; ");
+
   const COLUMNS = [
     { title: "Target", name: "id", type: "string", width: 196, value: (row) => row.id,
-      find: (row) => `${row.id} ${row.header ?? ""} ${row.duplicate_of ?? ""} ${row.reason ?? ""} ${row.warnings ?? ""}`, show: identity },
+      find: (row) => `${row.id} ${row.header ?? ""} ${row.duplicate_of ?? ""} ${row.reason ?? ""} ${noted(row)}`, show: identity },
     numeric("Length", "length", 0, "Residues of all chains", 66),
     { ...numeric("pLDDT", "mean_plddt", 1, "Mean over residues; the picture shows it along the chain", 172),
       show: (row) => (row.mean_plddt === undefined || row.mean_plddt === null ? "–" : [number(row.mean_plddt, 1), sparkline(row)]) },
@@ -72,8 +75,8 @@
     numeric("Time, s", "seconds", 1, "Seconds in this run", 68),
     { ...numeric("$", "dollars", 3, "Dollars in this run", 66), show: (row) => money(row.dollars) },
     { title: "State", name: "state", type: "string", width: 120, value: (row) => STATES[row.state], show: state },
-    { title: "Warnings", name: "warnings", type: "string", width: 144, value: (row) => row.warnings ?? "",
-      show: (row) => row.warnings && node("bdi", { class: "line warning", title: row.warnings }, row.warnings) },
+    { title: "Warnings", name: "warnings", type: "string", width: 144, value: noted,
+      show: (row) => noted(row) && node("bdi", { class: "line warning", title: noted(row) }, noted(row)) },
   ];
 
   const cell = (content) => node("div", {}, ...[content].flat());
@@ -168,4 +171,5 @@
     };
   };
   snakefold.STATES = STATES;
+  snakefold.noted = noted;
 })();

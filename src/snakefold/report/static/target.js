@@ -36,14 +36,6 @@
     ];
   }
 
-  /** What went other than planned, as far as it was recorded. */
-  function happened(row, data) {
-    const texts = [...new Set([...(row.history ? row.history.split("; ") : []), ...data.warnings, ...(row.warnings ? row.warnings.split("; ") : []),
-      ...data.alignments.flatMap((chain) => chain.warnings ?? [])])];
-    return texts.length ? card("What happened on the way", null,
-      node("ul", { class: "history" }, texts.map((text) => node("li", {}, node("bdi", {}, text))))) : null;
-  }
-
   /** Cards of what was computed beside the structure; missing data make no card. */
   function more(data, residues, view) {
     const { tables } = snakefold, { scores } = data;
@@ -60,7 +52,7 @@
       cards.push(card("Models against each other", "TM-score, residue on residue, by rank: 1 is the same fold.", snakefold.tables.modelScores(scores.model_tm)));
     }
     if (scores && Object.keys(scores.missing ?? {}).length) {
-      cards.push(card("Not computed", null, node("ul", { class: "history" }, Object.entries(scores.missing).map(([name, why]) => node("li", {}, node("bdi", {}, `${name}: ${why}`))))));
+      cards.push(card("Not computed", null, node("ul", { class: "missing" }, Object.entries(scores.missing).map(([name, why]) => node("li", {}, node("bdi", {}, `${name}: ${why}`))))));
     }
     return cards.length > 1 ? [node("div", { class: "pair" }, cards)] : cards;
   }
@@ -126,7 +118,7 @@
     const view = snakefold.modelView(row, data, residues, known, () => call === latest);
     if (data.others.length) view.compare(await snakefold.comparison(data, residues, view));
     place.append(...[
-      happened(row, data),
+      ...snakefold.notes(row, data),
       card("Models", null, view.table),
       ...view.cards,
       view.residueCard,

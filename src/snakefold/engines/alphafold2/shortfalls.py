@@ -1,0 +1,81 @@
+"""What the network is not given of what a target has, or was asked for: notes on its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from snakefold.contracts import AlphaFold2Settings, ModelPreset, TargetInput
+from snakefold.engines.alphafold2.features import Features, count_rows
+from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape
+from snakefold.engines.base import ChainMsa, TargetMsas
+from snakefold.notes import Code, note
+
+
+def shortfalls(
+    target: TargetInput,
+    msas: TargetMsas,
+    raw: Features,
+    *,
+    preset: ModelPreset,
+    settings: AlphaFold2Settings,
+    shape: MsaShape,
+) -> list[str]:
+    """Notes (`snakefold.notes`) on a target that was given `raw` features in `shape`."""
+    multimer = preset is ModelPreset.MULTIMER
+    chains = dict(zip(target.chains, msas.chains, strict=False)) if msas.own_a3m is None else {}
+    found = []
+    rows, read = _merged_rows(raw), shape.clusters + shape.extra
+    if rows > read:
+        found.append(
+            note(
+                Code.LIMITED_MSA,
+                f"the network reads {read} of {rows} rows at a time "
+                f"({shape.clusters} clusters, {shape.extra} extra)",
+            )
+        )
+    if multimer:
+        found += [
+            note(Code.LIMITED_MSA, f"the first {MULTIMER_CHAIN_ROWS} of {count} rows of chain {letters}")
+            for letters, chain in _named(target, chains)
+            if (count := count_rows(chain.a3m)) > MULTIMER_CHAIN_ROWS
+        ]
+        if len(chains) > 1 and (
+            bare := [letters for letters, chain in _named(target, chains) if not _pairs(chain)]
+        ):
+            found.append(note(Code.UNPAIRED_MSA, f"no rows to pair with for chain {', '.join(bare)}"))
+    if settings.use_templates:
+        if msas.own_a3m is not None:
+            found.append(note(Code.NO_TEMPLATES, "the target brought its own A3M"))
+        elif without := [letters for letters, chain in _named(target, chains) if chain.templates is None]:
+            found.append(note(Code.NO_TEMPLATES, f"none was found for chain {', '.join(without)}"))
+    return found
+
+
+def unknown_residues(target: TargetInput) -> list[str]:
+    """A note if there are any."""
+    count = "".join(target.chains).count("X")
+    return [note(Code.UNKNOWN_RESIDUES, f"{count} (X) have no atoms")] if count else []
+
+
+def _merged_rows(raw: Features) -> int:
+    """Rows before any padding. AlphaFold repeats the number for every residue of a monomer."""
+    rows: Any = raw["num_alignments"]
+    return int(np.ravel(rows)[0])
+
+
+def _pairs(chain: ChainMsa) -> bool:
+    """The first row is the query's own."""
+    return chain.pairing is not None and count_rows(chain.pairing) > 1
+
+
+def _named(target: TargetInput, chains: dict[str, ChainMsa]) -> Sequence[tuple[str, ChainMsa]]:
+    """Different chains by their letters in the model (`A` or, of copies, `A+B`)."""
+    from alphafold.common import protein
+
+    letters: dict[str, list[str]] = {}
+    for letter, sequence in zip(protein.PDB_CHAIN_IDS, target.chains, strict=False):
+        letters.setdefault(sequence, []).append(letter)
+    return [("+".join(letters[sequence]), chain) for sequence, chain in chains.items()]
