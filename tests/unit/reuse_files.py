@@ -6,10 +6,17 @@ import gzip
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import gemmi
+
+from snakefold.reuse.found import Found
+from snakefold.reuse.index import open_index
+
+PROTEIN, OTHER = "MKTAYIAKQRQISFVKSH", "GSHMWWACDEFGHIKLMN"
+#: `lookup` of targets given by their chains: the fixture `look`.
+Look = Callable[..., dict[str, Found]]
 
 _BACKBONE = (("N", "N", 0.0), ("CA", "C", 1.46), ("C", "C", 2.4), ("O", "O", 3.1))
 
@@ -131,3 +138,9 @@ def tar(path: Path, files: Mapping[str, bytes]) -> Path:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return path
+
+
+def problems(collection: Path, cache: Path) -> dict[str, str]:
+    """Why files of a collection are not taken, by their names."""
+    with open_index(str(collection), lambda _: None, cache / "cache") as index:
+        return {Path(place.split(": ")[-1]).name: problem for place, problem in index.problems()}
