@@ -24,7 +24,6 @@ from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
 from snakefold.errors import Reason
 from snakefold.outputs import Relaxation, target_files
 from snakefold.plan.files import read_batch
-from snakefold.plan.planner import draft_plan
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.run import quoted_draft
 from snakefold.plan.tables import write_plan
@@ -179,7 +178,7 @@ def make_results(
     draft, _ = quoted_draft(
         config,
         results / "plan",
-        lambda _: draft_plan(config, name=lambda targets: recipes),
+        lambda targets: recipes,
         lambda line: None,
     )
     write_plan(results / "plan", draft)
