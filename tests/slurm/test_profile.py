@@ -3,46 +3,37 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-import yte
 
 from snakefold.config import load_config
 from snakefold.cost.gpus import load_classes
 from snakefold.errors import ConfigError, SnakefoldError
 from snakefold.plan.limits import msa_minutes, predict_mb
 from snakefold.slurm import cancel_left_behind
-from tests.servers.slurm import Slurm, running
-from tests.slurm.conftest import NODES, SITE, Site, make_site, wait_for
-
-HOUSE = Path(__file__).resolve().parents[2]
-PROFILE = HOUSE / "profiles" / "slurm"
+from tests.servers.slurm import Slurm
+from tests.slurm.conftest import (
+    PROFILE,
+    SITE,
+    Site,
+    forgetful,
+    make_site,
+    profile,
+    start_small,
+    wait_for,
+    wait_for_nodes,
+)
 
 on_a_cluster = pytest.mark.needs("slurmctld", "slurmd", "munged")
-
-
-def profile() -> dict[str, object]:
-    """The profile as Snakemake reads it."""
-    return dict(yte.process_yaml((PROFILE / "config.v9+.yaml").read_text(), require_use_yte=True))
 
 
 def use(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in slurm.environment.items():
         monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def accounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    with running(tmp_path_factory.mktemp("slurmdbd") / "cluster", NODES, accounting=True) as slurm:
-        yield slurm
 
 
 def test_the_site_as_it_comes_is_a_valid_configuration() -> None:
@@ -86,14 +77,11 @@ def test_a_cluster_that_forgets_jobs_too_soon_is_named(
     use(slurm, monkeypatch)
     assert profile()["slurm-init-seconds-before-status-checks"] == 20
     assert "MinJobAge" not in capsys.readouterr().err
-    # What scontrol says on such a cluster: the answer of this one with another number.
-    said = re.sub(r"(MinJobAge\s*= )\d+", r"\g<1>30", slurm.call("scontrol", "show", "config"))
-    (tmp_path / "said").write_text(said)
-    (tmp_path / "scontrol").write_text(f"#!/bin/sh\n/bin/cat {tmp_path / 'said'}\n")
-    (tmp_path / "scontrol").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", forgetful(slurm, tmp_path, 30)["PATH"])
+    asked = profile()
+    assert asked["slurm-status-command"] == "squeue"
     # With three times as many seconds the plugin would turn to sacct, which answers nothing here.
-    assert profile()["slurm-init-seconds-before-status-checks"] == 10
+    assert asked["slurm-init-seconds-before-status-checks"] == 10
     assert "forgets a job 30 seconds after its end (MinJobAge)" in capsys.readouterr().err
 
 
@@ -138,58 +126,49 @@ def test_only_jobs_of_these_results_are_cancelled(
         slurm.call("scancel", *theirs)
 
 
-def start_small(site: Site, shell: str) -> subprocess.Popen[bytes]:
-    """A workflow of one job under the profile."""
-    (site.folder / "Snakefile").write_text(
-        f"""rule msa:
-    output: "done"
-    resources: slurm_account=config["slurm"].get("account"), slurm_partition=config["slurm"]["partition"]
-    shell: "{shell}"
-"""
-    )
-    polling = ("--slurm-init-seconds-before-status-checks", "1", "--default-resources", "mem_mb=500")
-    with (site.folder / "run.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--workflow-profile", "slurm", *polling],
-            cwd=site.folder,
-            env=site.environment,
-            stdout=log,
-            stderr=log,
-        )
+def states(site: Site) -> list[str]:
+    return [job["JobState"] for job in site.jobs("msa")]
 
 
 @pytest.mark.slow
 @on_a_cluster
 def test_an_interrupted_run_cancels_its_jobs(slurm: Slurm, tmp_path: Path) -> None:
     site = make_site(slurm, tmp_path)
-
-    def states() -> list[str]:
-        return [job["JobState"] for job in site.jobs("msa")]
-
     process = start_small(site, "sleep 600")
     try:
-        wait_for(lambda: states() == ["RUNNING"] and "submitted with SLURM" in site.log, site, process)
+        wait_for(lambda: states(site) == ["RUNNING"] and "submitted with SLURM" in site.log, site, process)
         time.sleep(1)  # Snakemake takes note of a job a moment after SLURM has it.
         process.send_signal(signal.SIGINT)
         assert process.wait(300) != 0
         deadline = time.monotonic() + 60
-        while states() == ["COMPLETING"] and time.monotonic() < deadline:
+        while states(site) == ["COMPLETING"] and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert states() == ["CANCELLED"], site.log
+        assert states(site) == ["CANCELLED"], site.log
     finally:
         process.kill()
         process.wait()
 
 
 @pytest.mark.slow
-@pytest.mark.needs("slurmctld", "slurmd", "munged", "slurmdbd", "mariadbd")
-def test_with_slurmdbd_sacct_is_asked_and_the_account_is_charged(
-    accounted: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(accounted, monkeypatch)
-    assert profile()["slurm-status-command"] == "sacct"
-    site = make_site(accounted, tmp_path, {"slurm": SITE["slurm"] | {"account": "lab"}})
-    process = start_small(site, "touch {output}")
-    assert process.wait(600) == 0, site.log
-    (line,) = accounted.call("sacct", "-X", "-n", "-P", "--format=Account,State,Partition").splitlines()
-    assert line == "lab|COMPLETED|cpu"
+@on_a_cluster
+def test_without_slurmdbd_a_job_survives_its_cancellation_and_its_node(slurm: Slurm, tmp_path: Path) -> None:
+    site = make_site(slurm, tmp_path)
+    process = start_small(site, "until [ -e go ]; do sleep 0.2; done; touch {output}")
+    try:
+        wait_for(lambda: states(site) == ["RUNNING"], site, process)
+        slurm.call("scancel", site.jobs("msa")[0]["JobId"])
+        wait_for(lambda: states(site) == ["CANCELLED", "RUNNING"], site, process)
+        node = site.jobs("msa")[1]["NodeList"]
+        slurm.fail_node(node)
+        wait_for(lambda: site.jobs("msa")[1]["Restarts"] == "1", site, process)
+        slurm.start_node(node)
+        # SLURM would keep it back for two minutes.
+        slurm.call("scontrol", "update", f"JobId={site.jobs('msa')[1]['JobId']}", "StartTime=now")
+        (tmp_path / "go").touch()
+        assert process.wait(3600) == 0, site.log
+        assert states(site) == ["CANCELLED", "COMPLETED"]
+        assert (tmp_path / "done").exists()
+        wait_for_nodes(slurm)
+    finally:
+        process.kill()
+        process.wait()
