@@ -1,8 +1,12 @@
+import yaml
+
 localrules:
     configure,
     plan,
 
 
+# Settings of a run, defaults included, where every step reads them. By the shell, not a script: a script that is
+# newer than its output is run again, and then every step is, after nothing but a new checkout or installation.
 rule configure:
     output:
         config=local(f"{RESULTS}/config.yaml"),
@@ -12,9 +16,11 @@ rule configure:
     conda:
         "../../envs/predict.yaml"
     params:
-        config=SETTINGS.model_dump(mode="json"),
-    script:
-        "../scripts/configure.py"
+        config=lambda wildcards: yaml.safe_dump(
+            SETTINGS.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+        ),
+    shell:
+        "printf %s {params.config:q} | tee {log:q} > {output.config:q} && touch {output.lost:q}"
 
 
 # The one checkpoint. Its batches/ and chunks/ are read by name later on and are no declared output: Snakemake
