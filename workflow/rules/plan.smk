@@ -1,5 +1,6 @@
 import yaml
 
+
 localrules:
     configure,
     plan,
