@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, Models, RelaxSettings
 from snakefold.errors import ConfigError, StoreError
 from snakefold.store.location import parse_location
+from snakefold.wording import count
 
 MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_sequence"]
 
@@ -266,7 +267,7 @@ def load_config(values: Mapping[str, Any], source: str = "the configuration") ->
             f"  {'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']}{_found(item['input'])}"
             for item in error.errors()
         ]
-        raise ConfigError(f"{source}: {len(lines)} setting(s) are wrong.\n" + "\n".join(lines)) from error
+        raise ConfigError(f"{source}: {count(len(lines), 'wrong setting')}.\n" + "\n".join(lines)) from error
     if config.min_length > config.max_length:
         raise ConfigError(
             f"{source}: min_length {config.min_length} is above max_length {config.max_length}."

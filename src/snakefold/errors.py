@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from snakefold.wording import count
+
 
 class Reason(StrEnum):
     """Why a target has no structure: the `reason` column of failures.tsv, the same on every engine."""
@@ -96,7 +98,7 @@ class InputError(SnakefoldError):
         self.refusals = refusals
         shown = "\n".join(f"  {refusal}" for refusal in refusals[:20])
         more = f"\n  … and {len(refusals) - 20} more" if len(refusals) > 20 else ""
-        super().__init__(f"{len(refusals)} input record(s) refused:\n{shown}{more}")
+        super().__init__(f"{count(len(refusals), 'input record')} refused:\n{shown}{more}")
 
 
 class TargetError(Exception):

@@ -11,6 +11,7 @@ from snakefold.errors import Reason, TargetError
 from snakefold.plan.files import PlannedBatch
 from snakefold.store import Entry, Store, write_atomically
 from snakefold.task import outcome_of, pack_response
+from snakefold.wording import count
 
 
 def restore_batch(batch: PlannedBatch, store: Store, out: Path, log: Callable[[str], None]) -> FoldResponse:
@@ -44,5 +45,5 @@ def restore_batch(batch: PlannedBatch, store: Store, out: Path, log: Callable[[s
         outcomes=outcomes,
     )
     write_atomically(out, pack_response(response, results))
-    log(f"{batch.batch}: {len(results)} of {len(outcomes)} results taken from the store")
+    log(f"{batch.batch}: {len(results)} of {count(len(outcomes), 'result')} taken from the store")
     return response

@@ -19,6 +19,7 @@ from snakefold import structures
 from snakefold.errors import SnakefoldError
 from snakefold.store import write_atomically
 from snakefold.structures import ChainTrace
+from snakefold.wording import count
 
 #: What `compare` writes into a target's folder.
 FILE = "superposed.pdb"
@@ -124,7 +125,8 @@ def _likely(
     """Ways to pair the chains whose summed sequence score is the highest."""
     if len(moving) > len(fixed):
         raise SnakefoldError(
-            f"The model has {len(moving)} chains, the reference {len(fixed)}. Name the chains to compare."
+            f"The model has {count(len(moving), 'chain')}, the reference {len(fixed)}. "
+            "Name the chains to compare."
         )
     if len(moving) == len(fixed) == 1:
         return [[(moving[0], fixed[0])]]

@@ -27,6 +27,7 @@ from snakefold.engines.alphafold2.parameters import (
 from snakefold.errors import WeightsMissingError
 from snakefold.recipes import file_fingerprint
 from snakefold.weights_archive import fetch, zip_problem
+from snakefold.wording import count
 
 __all__ = [
     "ModelState",
@@ -124,7 +125,7 @@ def draw_rehearsal(
     names = [model_name(preset, number) for preset in presets for number in sorted(set(models))]
     paths = rehearsal_parameters.draw(folder, names, blocks)
     if log is not None:
-        log(f"REHEARSAL: {len(paths)} files of random parameters in {parameters_folder(folder)}")
+        log(f"REHEARSAL: {count(len(paths), 'file')} of random parameters in {parameters_folder(folder)}")
     return paths
 
 

@@ -16,6 +16,7 @@ from snakefold.engines.alphafold2.models import all_models
 from snakefold.engines.alphafold2.parameters import parameters_folder
 from snakefold.errors import WeightsMissingError
 from snakefold.paths import resource
+from snakefold.wording import count
 
 Log = Callable[[str], object]
 
@@ -61,7 +62,7 @@ def fetch(
         raise WeightsMissingError(f"{url}: the archive lacks {', '.join(missing)}. Name another mirror.")
     archive.unlink()
     if log is not None:
-        log(f"{len(files)} models in {parameters_folder(destination)}")
+        log(f"{count(len(files), 'model')} in {parameters_folder(destination)}")
     return list(files.values())
 
 

@@ -130,7 +130,7 @@ def test_what_is_no_longer_asked_for_goes_but_not_with_jobs_in_it(place):
     assert "2 to delete" in place.run("plan")[1]
     before = place.writes()
     code, said = place.run("apply", "--yes")
-    assert (code, "1 job(s)" in said, place.writes()) == (2, True, before)
+    assert (code, "1 job waiting" in said, place.writes()) == (2, True, before)
     assert place.run("apply", "--yes", "--force")[0] == 0
     assert gone not in place.account.endpoints
     assert "mmseqs" not in yaml.safe_load(place.lock.read_text())["endpoints"]

@@ -176,9 +176,9 @@ def test_commands_say_what_they_did(
     )
     code, text = run("gc", "--keep", "30d", "--dry-run")
     assert code == 0
-    assert "would remove 0 entries and 1 leftovers: 7 bytes to free" in text
+    assert "would remove 0 entries and 1 leftover: 7 bytes to free" in text
     code, text = run("gc", "--keep", "30d")
-    assert "removed 0 entries and 1 leftovers: 7 bytes freed (7 bytes); 42 entries stay" in text
+    assert "removed 0 entries and 1 leftover: 7 bytes freed (7 bytes); 42 entries kept" in text
     assert ("S3 keeps no last use" in text) == (store.local is None)
 
 
@@ -340,4 +340,4 @@ def test_the_store_of_the_run_here_is_the_default(
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "config.yaml").write_text("store: elsewhere\n")
     assert cli.main(["store", "verify"]) == 0
-    assert capsys.readouterr().out.startswith("elsewhere: 1 entries")
+    assert capsys.readouterr().out.startswith("elsewhere: 1 entry")

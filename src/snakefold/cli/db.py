@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakefold.cli._command import Commands, command
+from snakefold.wording import count
 
 if TYPE_CHECKING:
     from snakefold.data.catalogue import Entry
@@ -145,5 +146,5 @@ def _doctor(options: argparse.Namespace) -> int:
     for finding in doctor.examine(choose(entries, options.only), search=not options.no_search):
         print(finding, flush=True)
         faults += finding.fault
-    print(f"{options.preset}: {faults} fault(s)" if faults else f"{options.preset}: sound")
+    print(f"{options.preset}: {count(faults, 'fault')}" if faults else f"{options.preset}: sound")
     return 1 if faults else 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
+from snakefold.wording import count
 
 
 def add(commands: Commands) -> None:
@@ -34,7 +35,7 @@ def _reuse(options: argparse.Namespace) -> None:
                     print(f"{place}\t{problem}")
             contents = index.contents()
         print(
-            f"{collection}: {contents.structures} structures, {contents.indexed} can be looked up, "
+            f"{collection}: {count(contents.structures, 'structure')}, {contents.indexed} can be looked up, "
             f"{contents.unusable} cannot be taken"
         )
 

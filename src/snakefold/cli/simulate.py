@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from snakefold.cli._command import Commands, command
 from snakefold.cli._settings import add_settings, settings_of
 from snakefold.errors import SnakefoldError
+from snakefold.wording import count
 
 if TYPE_CHECKING:
     from snakefold.config import Config
@@ -108,7 +109,7 @@ def _simulate(options: argparse.Namespace) -> None:
         values = {"runs": [each.as_dict() for each in (result, *others)]}
         write_atomically(options.json, (json.dumps(values, indent=1) + "\n").encode())
     if options.gantt:
-        title = f"{result.targets:,} targets, {result.jobs:,} batches"
+        title = f"{count(result.targets, 'target')}, {count(result.jobs, 'batch', 'batches')}"
         write_atomically(options.gantt, draw(record, cluster, title=title))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakefold.cli._command import Commands, command
+from snakefold.wording import count
 
 if TYPE_CHECKING:
     from snakefold.contracts import FoldRequest, FoldResponse
@@ -257,7 +258,7 @@ def _collect(options: argparse.Namespace) -> None:
         gpus=Path(config.gpu.table) if config.gpu.table else None,
     )
     done = sum(outcome.state == "done" for outcome in response.outcomes)
-    _log(f"{response.batch}: {done} of {len(response.outcomes)} targets have a structure")
+    _log(f"{response.batch}: structures of {done} of {count(len(response.outcomes), 'target')}")
     _prepare_pages(options.batch, response, options.structures)
 
 
@@ -305,7 +306,7 @@ def _report(options: argparse.Namespace) -> None:
         target_dollars(results, _log),
     )
     write_exports(results, _log)
-    _log(f"{done} structures, {failed} failed, {refused} refused")
+    _log(f"{count(done, 'structure')}, {failed} failed, {refused} refused")
     write_figures(results)
     _log(str(report.build(results, options.compare)))
 

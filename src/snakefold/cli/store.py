@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakefold.cli._command import Commands, command
+from snakefold.wording import count
 
 if TYPE_CHECKING:
     from snakefold.store import Store
@@ -133,7 +134,7 @@ def _stats(options: argparse.Namespace) -> None:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     entries, size = (sum(getattr(share, name) for share in found.shares) for name in ("entries", "size"))
-    print(f"{store.location}: {entries:,} entries, {in_units(size)} ({size} bytes)")
+    print(f"{store.location}: {count(entries, 'entry', 'entries')}, {in_units(size)} ({size} bytes)")
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -145,7 +146,7 @@ def _verify(options: argparse.Namespace) -> int:
     for entry in found.damaged:
         print(f"damaged: {entry.name}")
     print(
-        f"{store.location}: {found.entries:,} entries, {in_units(found.size)} read, "
+        f"{store.location}: {count(found.entries, 'entry', 'entries')}, {in_units(found.size)} read, "
         f"{len(found.damaged):,} damaged"
     )
     return 1 if found.damaged else 0
@@ -159,8 +160,9 @@ def _gc(options: argparse.Namespace) -> None:
     done = collect_garbage(store, options.keep, _log, dry_run=options.dry_run)
     removed, freed = ("would remove", "to free") if options.dry_run else ("removed", "freed")
     print(
-        f"{store.location}: {removed} {done.entries:,} entries and {done.leftovers:,} leftovers: {done.size} "
-        f"bytes {freed} ({in_units(done.size)}); {done.kept:,} entries stay"
+        f"{store.location}: {removed} {count(done.entries, 'entry', 'entries')} and "
+        f"{count(done.leftovers, 'leftover')}: {done.size} bytes {freed} ({in_units(done.size)}); "
+        f"{count(done.kept, 'entry', 'entries')} kept"
     )
     if store.local is None:
         print("Age counts from when an entry was written: S3 keeps no last use.")
@@ -174,7 +176,7 @@ def _export(options: argparse.Namespace) -> int:
     done = export_store(store, options.file, _log, kind=options.kind, recipe=options.recipe)
     for entry in done.missing:
         print(f"not exported, damaged or removed meanwhile: {entry.name}")
-    print(f"{options.file}: {done.entries:,} entries, {in_units(done.size)}")
+    print(f"{options.file}: {count(done.entries, 'entry', 'entries')}, {in_units(done.size)}")
     return 1 if done.missing else 0
 
 
@@ -185,6 +187,6 @@ def _import(options: argparse.Namespace) -> None:
     store = _open(options, to_read=False)
     done = import_store(store, options.file, _log)
     print(
-        f"{store.location}: {done.taken:,} entries taken ({in_units(done.size)}), "
+        f"{store.location}: {count(done.taken, 'entry', 'entries')} taken ({in_units(done.size)}), "
         f"{done.present:,} were there already"
     )

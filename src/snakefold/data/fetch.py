@@ -22,6 +22,7 @@ from snakefold.data.streams import DamagedArchiveError
 from snakefold.download import FULL_DISK, DownloadError, Expected, download
 from snakefold.errors import ConfigError, SnakefoldError
 from snakefold.store.atomic import write_atomically
+from snakefold.wording import count
 
 _NO_INDEX_YET = "createindex takes hours and as much memory as it can get; searches run without an index too."
 
@@ -235,9 +236,8 @@ class _Fetch:
                 base, entries, folder, progress, timeout=self.options.timeout, pause=self.options.pause
             )
         if gone:
-            self.reporter.log(
-                f"{self.entry.database.name}: {len(gone)} entries went obsolete meanwhile: {gone[:10]}"
-            )
+            lost = count(len(gone), "entry", "entries")
+            self.reporter.log(f"{self.entry.database.name}: {lost} went obsolete meanwhile: {gone[:10]}")
         if len(gone) > len(entries) // 10:
             raise DownloadError(
                 f"{base}: {len(gone)} of {len(entries)} entries are not there. Name another --mirror."

@@ -19,6 +19,7 @@ from snakefold.msa.bundle import Hit
 from snakefold.msa.databases import Database, Preset, Tool, load_preset
 from snakefold.plan.files import PlannedChain
 from snakefold.recipes import sequence_key
+from snakefold.wording import count
 
 #: Human ubiquitin (P0CG48, residues 1-76), and a homolog in the demo's Swiss-Prot that is no copy of it:
 #: NEDD8 (Q15843), of the same fold.
@@ -96,7 +97,7 @@ def _named(tool: Tool, part: Part, hits: list[Hit]) -> str:
     """The record's own hit; programs differ in what they keep of `sp|P07419|HBA_DASVI`."""
     for hit in hits:
         if hit.target == part.name or hit.target in part.name.split("|"):
-            return f"E-value {hit.evalue:.1g}, {len(hits)} hits"
+            return f"E-value {hit.evalue:.1g}, {count(len(hits), 'hit')}"
     raise _missed(tool, part)
 
 

@@ -12,6 +12,7 @@ from snakefold.deploy.diff import Change, find
 from snakefold.deploy.lock import Lock
 from snakefold.errors import SnakefoldError
 from snakefold.runpod import NotFoundError, RejectedError, Session, get_health
+from snakefold.wording import count
 
 _Told = Callable[[str], None]
 
@@ -108,6 +109,6 @@ def _no_jobs(session: Session, changes: Sequence[Change], force: bool) -> None:
         live = sum(int(jobs.get(name) or 0) for name in ("inProgress", "inQueue"))
         if live and not force:
             raise SnakefoldError(
-                f"endpoint {change.name} has {live} job(s) waiting or running, which would be lost. Wait for "
-                "them, cancel them, or give --force. Nothing was deleted."
+                f"endpoint {change.name} has {count(live, 'job')} waiting or running, which would be lost. "
+                "Wait for them, cancel them, or give --force. Nothing was deleted."
             )

@@ -15,6 +15,7 @@ from snakefold.contracts import Model
 from snakefold.cost.gpus import ClassName, GpuClass, load_classes
 from snakefold.deploy.api import Kind
 from snakefold.errors import ConfigError
+from snakefold.wording import count
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -127,7 +128,9 @@ def read_deployment(path: Path, image: str | None = None) -> Deployment:
         deployment = Deployment.model_validate(values | ({"image": image} if image else {}))
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise ConfigError(f"{path}: {len(lines)} entries are wrong.\n" + "\n".join(lines)) from None
+        raise ConfigError(
+            f"{path}: {count(len(lines), 'wrong entry', 'wrong entries')}.\n" + "\n".join(lines)
+        ) from None
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     return deployment

@@ -21,6 +21,7 @@ from snakefold import __version__, citations, methods
 from snakefold.config import read_config
 from snakefold.paths import house, resource
 from snakefold.store import write_atomically
+from snakefold.wording import count
 
 FILE = "ro-crate-metadata.json"
 Entity = dict[str, Any]
@@ -104,7 +105,7 @@ def _graph(results: Path, provenance: Mapping[str, Any], found: Mapping[str, lis
         "@id": "#run",
         "@type": "CreateAction",
         "name": f"{'REHEARSAL of a' if rehearsal else 'A'} run of snakefold",
-        "description": f"{mark}{len(done)} structures; {len(failed)} records without one.",
+        "description": f"{mark}{count(len(done), 'structure')}; {count(len(failed), 'record')} without one.",
         "instrument": {"@id": workflow["@id"]},
         "object": _refs([*inputs, *databases, *parameters]) + [{"@id": name} for name in found["plan"][:1]],
         "result": [{"@id": name} for name in found["results"]],
@@ -115,7 +116,7 @@ def _graph(results: Path, provenance: Mapping[str, Any], found: Mapping[str, lis
     root: Entity = {
         "@id": "./",
         "@type": "Dataset",
-        "name": f"{'REHEARSAL: ' if rehearsal else ''}Predicted structures of {len(done)} targets",
+        "name": f"{'REHEARSAL: ' if rehearsal else ''}Predicted structures of {count(len(done), 'target')}",
         "description": methods.paragraph(provenance),
         "datePublished": end,
         "license": {"@id": _NO_LICENCE},

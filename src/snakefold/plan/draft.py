@@ -19,6 +19,7 @@ from snakefold.plan.present import Present
 from snakefold.plan.prices import Prices
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Records
+from snakefold.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,14 @@ class Draft:
     def __str__(self) -> str:
         counts = self.counts()
         predicted = sum(bool(batch.gpu) for batch in self.batches)
-        reused = f", {counts['reused']} in a collection" if counts["reused"] else ""
+        reused = f", {counts['reused']:,} in a collection" if counts["reused"] else ""
         searched = self.alignments.count("templates")
-        templates = f", {searched} to search templates for," if searched else ""
+        templates = f", {searched:,} to search templates for," if searched else ""
         return (
-            f"{len(self.records.rows)} records: {len(self.records.targets)} targets "
-            f"({int(self.records.lengths.sum())} residues), {counts['duplicate_of']} duplicates, "
-            f"{counts['refused']} refused; {counts['stored']} targets are in the store{reused}, "
-            f"{counts['to_do']} to predict in {predicted} batches; "
-            f"{self.alignments.count('msa')} chains to align{templates} in {len(self.chunks)} chunks"
+            f"{count(len(self.records.rows), 'record')}: {count(len(self.records.targets), 'target')} "
+            f"({count(int(self.records.lengths.sum()), 'residue')}), "
+            f"{count(counts['duplicate_of'], 'duplicate')}, {counts['refused']:,} refused; "
+            f"{counts['stored']:,} in the store{reused}, {counts['to_do']:,} to predict in "
+            f"{count(predicted, 'batch', 'batches')}; {count(self.alignments.count('msa'), 'chain')} to align"
+            f"{templates} in {count(len(self.chunks), 'chunk')}"
         )

@@ -23,6 +23,7 @@ from snakefold.quote.lines import EXECUTOR, LOST, Line, lines_of, lines_of_lost,
 from snakefold.quote.model import Quote, Range
 from snakefold.quote.offers import rentable
 from snakefold.store import write_atomically
+from snakefold.wording import count
 
 THIS, EARLIER = "this", "earlier"
 _LOCAL = "local"
@@ -190,8 +191,8 @@ def _by_the_clock(lines: Iterable[Line]) -> list[str]:
     """Rented classes without a record of who was paid."""
     found = [line for line in lines if line.dollars and line.source != EXECUTOR and line.level == "batch"]
     return [
-        f"Nobody recorded what {sum(line.gpu == gpu for line in found)} batch(es) on {gpu} cost: they are "
-        "billed by the seconds measured here, at the price of the class that was planned."
+        f"Nobody recorded what {count(sum(line.gpu == gpu for line in found), 'batch', 'batches')} on {gpu} "
+        "cost: billed by the seconds measured here, at the price of the class that was planned."
         for gpu in sorted({line.gpu for line in found})
     ]
 

@@ -11,6 +11,7 @@ from snakefold.contracts import FoldRequest, FoldResponse, TargetOutcome
 from snakefold.errors import Reason, SnakefoldError
 from snakefold.quote.model import Quote
 from snakefold.quote.units import hours, money, rounded_up, seconds, spread
+from snakefold.wording import count
 
 
 class BudgetError(SnakefoldError):
@@ -122,9 +123,11 @@ def _over_budget(quote: Quote, budget: float, targets: Iterable[Priced]) -> str:
     if quote.cheaper:
         lines.append(f"  {quote.cheaper.text}")
     if rows:
-        count, cost = _cheapest(rows, budget)
-        if count:
-            lines.append(f"  the {count} cheapest of the {len(rows)} targets to predict: about {money(cost)}")
+        number, cost = _cheapest(rows, budget)
+        if number:
+            lines.append(
+                f"  the {number} cheapest of the {len(rows)} targets to predict: about {money(cost)}"
+            )
         dearest = heapq.nlargest(5, rows, key=lambda row: row.dollars)
         lines.append("  the most expensive are " + _named(dearest, [money(row.dollars) for row in dearest]))
     return "\n".join(lines)
@@ -144,7 +147,7 @@ def _too_late(quote: Quote, deadline: float, targets: Iterable[Priced]) -> str:
     elif quote.msa_wall_hours.expected > deadline:
         lines.append(
             f"  more cores or a faster msa.tool: the alignments alone take "
-            f"{spread(quote.msa_wall_hours, hours)} on {quote.cores} cores"
+            f"{spread(quote.msa_wall_hours, hours)} on {count(quote.cores, 'core')}"
         )
     if rows:
         longest = heapq.nlargest(5, rows, key=lambda row: row.seconds)
@@ -156,12 +159,12 @@ def _too_late(quote: Quote, deadline: float, targets: Iterable[Priced]) -> str:
 
 def _cheapest(rows: Iterable[Priced], budget: float) -> tuple[int, float]:
     """How many of the cheapest targets a budget pays for, and what they cost together."""
-    count, cost = 0, 0.0
+    number, cost = 0, 0.0
     for dollars in sorted(row.dollars for row in rows):
         if cost + dollars > budget:
             break
-        count, cost = count + 1, cost + dollars
-    return count, cost
+        number, cost = number + 1, cost + dollars
+    return number, cost
 
 
 def _named(rows: Iterable[Priced], amounts: Iterable[str]) -> str:

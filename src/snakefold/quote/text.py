@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from snakefold.quote.bill import Against, Bill
 from snakefold.quote.model import Quote
-from snakefold.quote.units import count, gigabytes, hours, money, spread
+from snakefold.quote.units import gigabytes, hours, money, spread
+from snakefold.wording import count
 
 _STATES = {
     "to_do": "to predict",

@@ -48,8 +48,3 @@ def rounded_up(value: float) -> str:
         return "0"
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return f"{math.ceil(value / unit - 1e-9) * unit:.10g}"
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """`1 batch`, `1,200 batches`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from snakefold.recipes import sequence_key
 from snakefold.reuse.found import Found
 from snakefold.reuse.index import open_index
+from snakefold.wording import count
 
 
 def lookup(
@@ -46,7 +47,8 @@ def lookup(
                     taken += 1
             contents = index.contents()
         line = (
-            f"reuse: {collection}: {contents.structures} structures; {taken} of {len(wanted)} targets found"
+            f"reuse: {collection}: {count(contents.structures, 'structure')}; "
+            f"{taken:,} of {count(len(wanted), 'target')} found"
         )
         if contents.unusable:
             line += f"; {contents.unusable} cannot be taken (`snakefold reuse {collection} --list` says why)"

@@ -11,6 +11,7 @@ from snakefold.runpod.errors import ResultError, UnavailableError
 from snakefold.runpod.parts import Part, fetch, parts_of, safe_name
 from snakefold.runpod.session import Session
 from snakefold.runpod.unpack import MOST_BYTES, is_archive, unpack
+from snakefold.wording import count
 
 RESPONSE = "response.json"
 _SHOWN_TEXT = 10_000
@@ -47,7 +48,9 @@ def save_results(
         except (ResultError, UnavailableError) as error:
             problems.append(str(error))
     if problems:
-        raise ResultError(f"{len(problems)} file(s) of the result are not there. " + " ".join(problems[:10]))
+        raise ResultError(
+            f"{count(len(problems), 'file')} of the result not there. " + " ".join(problems[:10])
+        )
     return files
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from snakefold.quote.units import money, seconds
 from snakefold.simulate.cluster import Cluster
 from snakefold.simulate.result import Result
+from snakefold.wording import count
 
 
 def report(result: Result, cluster: Cluster, others: Sequence[Result] = ()) -> str:
@@ -15,10 +16,11 @@ def report(result: Result, cluster: Cluster, others: Sequence[Result] = ()) -> s
 
 
 def _lines(result: Result, cluster: Cluster, others: Sequence[Result]) -> Iterator[str]:
+    jobs, searches = count(result.jobs, "batch", "batches"), count(result.searches, "chunk")
     workers = ", ".join(f"{pool.workers} x {name}" for name, pool in cluster.pools.items())
     yield (
-        f"{result.targets:,} targets ({result.residues:,} residues) in {result.jobs:,} batches, "
-        f"{result.searches:,} chunks of alignments; {workers}; {cluster.cores} cores"
+        f"{count(result.targets, 'target')} ({result.residues:,} residues) in {jobs}, "
+        f"{searches} of alignments; {workers}; {count(cluster.cores, 'core')}"
     )
     wall = _range([each.wall_seconds for each in others], seconds)
     yield f"Wall time       {seconds(result.wall_seconds)}{wall}"
@@ -41,14 +43,15 @@ def _lines(result: Result, cluster: Cluster, others: Sequence[Result]) -> Iterat
             f"{seconds(waits['longest'])} longest wait of a batch for a worker"
         )
     yield _bottleneck(result, cluster)
-    cut_short = {outcome: count for outcome, count in result.outcomes.items() if outcome != "done"}
+    cut_short = {outcome: number for outcome, number in result.outcomes.items() if outcome != "done"}
     if cut_short:
-        listed = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in cut_short.items())
-        yield f"Cut short       {listed}; {result.lost_targets} targets lost for good"
+        listed = ", ".join(f"{number} {outcome.replace('_', ' ')}" for outcome, number in cut_short.items())
+        yield f"Cut short       {listed}; {count(result.lost_targets, 'target')} lost for good"
     if len(cluster.pools) > 1:
         for name, each in result.classes.items():
             yield (
-                f"{name:<15} {each.jobs} batches, {each.started} workers started, "
+                f"{name:<15} {count(each.jobs, 'batch', 'batches')}, "
+                f"{count(each.started, 'worker')} started, "
                 f"{seconds(each.paid_seconds)} paid, {money(each.dollars)}"
             )
 
@@ -58,12 +61,12 @@ def _bottleneck(result: Result, cluster: Cluster) -> str:
     alone = f"alignments {seconds(limit.msa_seconds)} alone, predictions {seconds(limit.gpu_seconds)}"
     if limit.stage == "msa":
         return (
-            f"Bottleneck      alignments ({alone}): {limit.balanced_cores:,} cores would keep up with these "
-            f"workers; these cores keep up with {limit.balanced_workers} of each class"
+            f"Bottleneck      alignments ({alone}): {count(limit.balanced_cores, 'core')} would keep up with "
+            f"these workers; these cores keep up with {limit.balanced_workers} of each class"
         )
     return (
-        f"Bottleneck      predictions ({alone}): {limit.balanced_cores:,} cores suffice for these workers; "
-        f"{cluster.cores} cores keep up with {limit.balanced_workers:,} of each class"
+        f"Bottleneck      predictions ({alone}): {count(limit.balanced_cores, 'core')} would do for these "
+        f"workers; {count(cluster.cores, 'core')} would do for {limit.balanced_workers:,} of each class"
     )
 
 

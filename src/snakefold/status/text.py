@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snakefold.quote.units import count, money, seconds
+from snakefold.quote.units import money, seconds
+from snakefold.wording import count
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from snakefold.store.entry import Store
+from snakefold.wording import count
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -52,7 +53,9 @@ class Progress:
         self.entries += 1
         self.size += size
         if time.monotonic() >= self._next:
-            self._log(f"{self._action}: {self.entries:,} entries, {in_units(self.size)} so far")
+            self._log(
+                f"{self._action}: {count(self.entries, 'entry', 'entries')}, {in_units(self.size)} so far"
+            )
             self._next = time.monotonic() + self._every
 
 

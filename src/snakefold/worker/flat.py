@@ -28,6 +28,7 @@ from snakefold.plan.run import Parameters, recipes_of
 from snakefold.recipes import sequence_key
 from snakefold.requests import engine_settings, gather_inputs, make_request
 from snakefold.targets import Target, read_records
+from snakefold.wording import count
 from snakefold.worker.alignments import Searched, choose_databases
 from snakefold.worker.context import Context
 from snakefold.worker.fetch import Network, fetch
@@ -146,7 +147,7 @@ def _sinks(request: FlatRequest, targets: int) -> list[Sink]:
             raise InvalidInput(f"results: {targets} targets need a list of {targets} sinks, one each.")
         return [request.results] * targets
     if len(request.results) != targets:
-        raise InvalidInput(f"results: {len(request.results)} sinks for {targets} targets.")
+        raise InvalidInput(f"results: {count(len(request.results), 'sink')} for {count(targets, 'target')}.")
     return request.results
 
 

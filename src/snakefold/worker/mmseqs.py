@@ -18,6 +18,7 @@ from snakefold.endpoints.mmseqs2 import COLUMNS, SearchRequest, SearchResponse
 from snakefold.errors import InputError, Refusal
 from snakefold.msa import programs
 from snakefold.targets import Target, read_records
+from snakefold.wording import count
 from snakefold.worker.context import Context
 from snakefold.worker.mmseqs_databases import beside, find, find_padded
 from snakefold.worker.responses import entry_for, remembered
@@ -130,7 +131,8 @@ def _search(
         if request.return_a3m:
             files |= _alignments(mmseqs, query, database, hits, queries=queries, full=full)
         found = Counter(row[0] for row in rows)
-        context.log(f"{request.target_db}: {len(rows)} hits of {len(found)} of {len(queries)} queries")
+        asked = count(len(queries), "query", "queries")
+        context.log(f"{request.target_db}: {count(len(rows), 'hit')} of {len(found)} of {asked}")
         files[_FACTS] = json.dumps({"hits": len(rows), "commands": mmseqs.commands}).encode()
         return files
 

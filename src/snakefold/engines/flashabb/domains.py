@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from snakefold.errors import MissingProgramError, Reason, TargetError
+from snakefold.wording import count
 
 INSTALL = "pip install 'snakefold[antibody]'"
 #: Bits that ANARCI asks of a domain.
@@ -121,7 +122,7 @@ def _domain(sequence: str, number: int) -> Domain:
     before, after = best.start, len(sequence) - best.end
     if max(before, after) > MAX_OVERHANG:
         raise _refusal(
-            f"Chain {number} has {before} residues before and {after} after its variable domain; "
+            f"Chain {number} has {count(before, 'residue')} before and {after} after its variable domain; "
             f"at most {MAX_OVERHANG} are folded with it.",
             f"Give residues {best.start + 1} to {best.end}: no signal peptide, constant domain or tag.",
         )
