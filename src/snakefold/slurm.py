@@ -45,8 +45,9 @@ def cancel_left_behind(folder: Path, results: str) -> list[str]:
 
 def _jobs_of(folder: Path) -> list[str]:
     """Ids of our own jobs of the workflow's rules that wait, run or are about to end."""
-    # The folder comes last: it may hold any character.
-    lines = (line.split("|", 2) for line in _call("squeue", "--me", "--noheader", "--format=%F|%k|%Z"))
+    # --all: those in hidden partitions, too. The folder comes last: it may hold any character.
+    said = _call("squeue", "--all", "--me", "--noheader", "--format=%F|%k|%Z")
+    lines = (line.split("|", 2) for line in said)
     return sorted(
         {
             job

@@ -30,7 +30,7 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
 
 @dataclass(frozen=True)
 class Node:
-    """A node with some GPUs of one type, all of them in the partitions `cpu` and `gpu`."""
+    """A node with some GPUs of one type, all of them in the partitions `cpu`, `gpu` and `hidden`."""
 
     name: str
     gpu_type: str
@@ -201,6 +201,7 @@ class Slurm:
             for node, port in zip(self.nodes, self._ports[3:], strict=True)
         ]
         lines += [f"PartitionName={name} Nodes=ALL MaxTime=INFINITE" for name in ("cpu", "gpu")]
+        lines.append("PartitionName=hidden Nodes=ALL MaxTime=INFINITE Hidden=YES")
         return "\n".join(lines) + "\n"
 
     def _gres(self) -> str:

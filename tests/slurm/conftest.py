@@ -112,7 +112,7 @@ def forgetful(slurm: Slurm, folder: Path, seconds: int) -> dict[str, str]:
 
 
 def start_small(
-    site: Site, shell: str, *, environment: dict[str, str] | None = None
+    site: Site, shell: str, *options: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """A workflow of one job under the profile."""
     (site.folder / "Snakefile").write_text(
@@ -123,7 +123,7 @@ def start_small(
     shell: "{shell}"
 """
     )
-    command = (sys.executable, "-m", "snakemake", "--workflow-profile", "slurm", *POLLING)
+    command = (sys.executable, "-m", "snakemake", "--workflow-profile", "slurm", *POLLING, *options)
     return site.start(*command, "--default-resources", "mem_mb=500", environment=environment)
 
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
 import signal
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from snakemake_executor_plugin_slurm.job_status_query import query_job_status_squeue
 
 from snakefold.config import load_config
 from snakefold.cost.gpus import load_classes
 from snakefold.errors import ConfigError, SnakefoldError
 from snakefold.plan.limits import msa_minutes, predict_mb
 from snakefold.slurm import cancel_left_behind
-from tests.servers.slurm import Slurm
+from tests.servers.slurm import Slurm, running
 from tests.slurm.conftest import (
+    NODES,
     PROFILE,
     SITE,
     Site,
@@ -130,17 +137,63 @@ def states(site: Site) -> list[str]:
     return [job["JobState"] for job in site.jobs("msa")]
 
 
+@on_a_cluster
+@pytest.mark.needs("root", "setpriv")
+def test_jobs_in_a_hidden_partition_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Hidden from all but root: SLURM's commands are called as somebody else, who has to find them.
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        tools = folder / "tools"
+        tools.mkdir()
+        for name in ("sbatch", "squeue", "scontrol", "scancel"):
+            nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+            (tools / name).write_text(f'#!/bin/sh\nexec {nobody} {shutil.which(name)} "$@"\n')
+            (tools / name).chmod(0o755)
+        with running(folder / "cluster", NODES) as slurm:
+            use(slurm, monkeypatch)
+            monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+            monkeypatch.delenv("SQUEUE_ALL", raising=False)
+
+            def submit(script: str) -> str:
+                command = (
+                    "sbatch",
+                    "--parsable",
+                    "--partition=hidden",
+                    "--job-name=run",
+                    "--output=/dev/null",
+                )
+                wrap = f"--wrap=sleep 600 # {script}"
+                said = subprocess.run(
+                    [*command, "--comment=rule_msa_wildcards_m1", wrap],
+                    cwd=folder,
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                return said.stdout.strip()
+
+            ours, other = submit("'out/plan/chunks/m1.json'"), submit("'other/plan/chunks/m1.json'")
+            assert cancel_left_behind(folder, "out") == [ours]
+            look = shlex.split(query_job_status_squeue("run"))
+            assert subprocess.run(look, check=True, capture_output=True).stdout == b""
+            profile()
+            said = subprocess.run(look, check=True, capture_output=True, text=True).stdout.split()
+            assert {line.partition("|")[0] for line in said} == {ours, other}
+
+
 @pytest.mark.slow
 @on_a_cluster
 def test_an_interrupted_run_cancels_its_jobs(slurm: Slurm, tmp_path: Path) -> None:
     site = make_site(slurm, tmp_path)
-    process = start_small(site, "sleep 600")
+    process = start_small(site, "sleep 600", "--verbose")
     try:
-        wait_for(lambda: states(site) == ["RUNNING"] and "submitted with SLURM" in site.log, site, process)
-        time.sleep(1)  # Snakemake takes note of a job a moment after SLURM has it.
+        # While Snakemake looks at the queue it has no jobs that it could cancel. It has just looked.
+        wait_for(lambda: "Checking 1 active jobs with external IDs" in site.log, site, process)
+        time.sleep(1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(300) != 0
-        deadline = time.monotonic() + 60
+        assert process.wait(3600) != 0
+        deadline = time.monotonic() + 600
         while states(site) == ["COMPLETING"] and time.monotonic() < deadline:
             time.sleep(0.2)
         assert states(site) == ["CANCELLED"], site.log
@@ -161,13 +214,13 @@ def test_without_slurmdbd_a_job_survives_its_cancellation_and_its_node(slurm: Sl
         node = site.jobs("msa")[1]["NodeList"]
         slurm.fail_node(node)
         wait_for(lambda: site.jobs("msa")[1]["Restarts"] == "1", site, process)
-        slurm.start_node(node)
         # SLURM would keep it back for two minutes.
         slurm.call("scontrol", "update", f"JobId={site.jobs('msa')[1]['JobId']}", "StartTime=now")
         (tmp_path / "go").touch()
         assert process.wait(3600) == 0, site.log
         assert states(site) == ["CANCELLED", "COMPLETED"]
         assert (tmp_path / "done").exists()
+        slurm.start_node(node)
         wait_for_nodes(slurm)
     finally:
         process.kill()
