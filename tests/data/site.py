@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -125,14 +124,17 @@ def status(code: int) -> Fault:
     return lambda handler, _: handler.send_error(code)
 
 
-def stalls(after: int, seconds: float) -> Fault:
-    """Some bytes, then silence."""
+def stalls(after: int, until: threading.Event | None = None) -> Fault:
+    """Some bytes, then silence until the client has gone, or until the connection may end."""
 
     def fault(handler: Handler, page: Page) -> None:
         handler.start(200, len(page.content), page)
         handler.wfile.write(page.content[:after])
         handler.wfile.flush()
-        time.sleep(seconds)
+        if until is None:
+            handler.rfile.read(1)
+        else:
+            until.wait()
         handler.close_connection = True
 
     return fault

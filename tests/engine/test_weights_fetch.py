@@ -85,8 +85,8 @@ def server() -> Iterator[tuple[str, Behaviour]]:
         running.shutdown()
 
 
-def get(url: str, path: Path, expected: Expected | None = None) -> None:
-    download(url, path, expected, timeout=2, pause=0.001)
+def get(url: str, path: Path, expected: Expected | None = None, timeout: float = 600) -> None:
+    download(url, path, expected, timeout=timeout, pause=0.001)
 
 
 def test_a_file_arrives_whole(server: tuple[str, Behaviour], tmp_path: Path) -> None:

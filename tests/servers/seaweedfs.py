@@ -83,7 +83,7 @@ class SeaweedFS:
         """Make an object of every name, by the file interface, which costs a tenth of S3's signatures."""
 
         def put(some: Sequence[str]) -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", self._ports["filer"][0], timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", self._ports["filer"][0], timeout=600)
             with contextlib.closing(connection):
                 for name in some:
                     connection.request("PUT", f"/buckets/{bucket}/{name}", content)
@@ -95,7 +95,7 @@ class SeaweedFS:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(put, [names[first::threads] for first in range(threads)]))
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = 600) -> None:
         """Start it and wait until it answers."""
         ports = [
             f"-{name}.port{suffix}={port}"
@@ -130,7 +130,7 @@ class SeaweedFS:
 
     def kill(self) -> None:
         """End it as a crash would."""
-        self._end(signal.SIGKILL, 15)
+        self._end(signal.SIGKILL, 600)
 
     def stop(self) -> None:
         """End it in its own way, or, since it waits long for clients to hang up, as a crash would."""
@@ -148,7 +148,7 @@ class SeaweedFS:
         try:
             # Straight to the server, whatever proxy the environment names.
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(f"{self.endpoint}/healthz", timeout=2) as answer:
+            with opener.open(f"{self.endpoint}/healthz", timeout=60) as answer:
                 return int(answer.status) == 200
         except OSError:
             return False

@@ -26,7 +26,7 @@ def with_faults(*rules, seconds=30, clock=None, **kwargs):
     return running({"fold": settings}, clock=clock or ManualClock(), faults=Faults(rules, **kwargs))
 
 
-async def seen(client, seconds=60.0, method="POST", path="run"):
+async def seen(client, seconds=600.0, method="POST", path="run"):
     """What a plain client that waits so long sees of one call."""
     try:
         timeout = aiohttp.ClientTimeout(total=seconds)
@@ -44,8 +44,8 @@ async def seen(client, seconds=60.0, method="POST", path="run"):
     [
         (Fault("status", nth=1), aiohttp.ContentTypeError, False),
         (Fault("status_after", nth=1, status=500), aiohttp.ContentTypeError, True),
-        (Fault("timeout_before", nth=1, seconds=60, until=threading.Event()), TimeoutError, False),
-        (Fault("timeout_after", nth=1, seconds=60, until=threading.Event()), TimeoutError, True),
+        (Fault("timeout_before", nth=1, seconds=600, until=threading.Event()), TimeoutError, False),
+        (Fault("timeout_after", nth=1, seconds=600, until=threading.Event()), TimeoutError, True),
         (Fault("reset_before", nth=1), aiohttp.ClientOSError, False),
         (Fault("reset_after", nth=1), aiohttp.ClientOSError, True),
         (Fault("malformed", nth=1), ValueError, True),
@@ -61,7 +61,7 @@ async def test_every_fault_of_a_call(rule, expected, accepted):
     if rule.until:
         rule.until.clear()
     async with with_faults(rule) as (service, client):
-        got = await seen(client, 1.0 if rule.until else 60.0)
+        got = await seen(client, 3.0 if rule.until else 600.0)
         assert got == expected or (isinstance(got, type) and issubclass(got, expected))
         assert len(service.jobs) == accepted
         if rule.until:

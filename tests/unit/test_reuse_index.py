@@ -94,9 +94,9 @@ def test_several_processes_share_an_index(tmp_path: Path) -> None:
         "p.cif": make.cif([PROTEIN])
     }
     folder = make.folder(tmp_path / "c", files)
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        jobs = [pool.apply_async(_look_up, (str(folder), str(tmp_path / "cache"))) for _ in range(4)]
-        assert [job.get(timeout=60) for job in jobs] == [1] * 4
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        jobs = [pool.apply_async(_look_up, (str(folder), str(tmp_path / "cache"))) for _ in range(3)]
+        assert [job.get(timeout=600) for job in jobs] == [1] * 3
     with open_index(str(folder), lambda _: None, tmp_path / "cache") as index:
         assert index.contents().indexed == 61
 
