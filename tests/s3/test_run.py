@@ -1,53 +1,144 @@
-"""A whole run whose jobs share nothing but S3 with the machine that Snakemake runs on, or with each other."""
+"""The demo, whose jobs share nothing but S3 with the machine that Snakemake runs on, or with each other.
+
+The server is killed twice on the way: when it has half of the first target's result, and when it has half of
+the first batch's archive. After the first it is back at once; after the second, when the job has given up.
+"""
 
 from __future__ import annotations
 
+import csv
 import os
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from Bio import SeqIO
 
-from tests.s3.conftest import TARGETS, Site
+from snakefold.paths import resource
+from snakefold.store import open_store
+from snakefold.store.maintenance import verify
+from tests.s3.conftest import BUCKET, Site, wait_for
+from tests.servers.s3_proxy import Proxy, running
 from tests.servers.seaweedfs import WRITER, SeaweedFS
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("snakemake_storage_plugin_s3")]
 
+#: The demo as config/config.yaml has it, searched in three jobs, predicted in two, by a smaller network.
+DEMO: dict[str, Any] = {
+    "weights": "rehearsal",
+    "msa": {"threads": 1, "mem_mb": 500, "chunk_size": 7},
+    "predict": {"threads": 2, "mem_mb": 1000},
+    "rehearsal": {"models": [1], "num_recycle": 0, "blocks": 1},
+}
+REFUSED = "melittin_numbered"
+TARGETS = {record.id for record in SeqIO.parse(resource("resources/demo/proteins.fasta"), "fasta")} - {
+    REFUSED
+}
+#: One has the sequence of another.
+DIFFERENT = len(TARGETS) - 1
+CHAINS = 15
+
+RESULT, ARCHIVE = "PUT .*/store/fold/", "PUT .*/files/results/predictions/"
+
 
 @dataclass
 class Finished:
-    """A site after its first run."""
+    """A site after its first run: what its commands printed, and what was asked of the server."""
 
     site: Site
+    proxy: Proxy
     log: str
+    commands: int
+
+    def written(self, kind: str) -> Counter[str]:
+        """How often each entry of the store was written."""
+        done = [asked.path for asked in self.proxy.seen if (asked.method, asked.status) == ("PUT", 200)]
+        return Counter(path for path in done if f"/store/{kind}/" in path)
+
+
+def run(site: Site, proxy: Proxy) -> int:
+    """One command, to its end. The server comes back, after an archive's half when the job has given up."""
+
+    def has_given_up() -> bool:
+        ended = [pod / "status" for pod in site.started("predict") if (pod / "status").exists()]
+        return command.poll() is not None or any(status.read_text() != "0" for status in ended)
+
+    command = site.start()
+    try:
+        while command.poll() is None or proxy.died.is_set():
+            if proxy.died.wait(0.5):
+                wait_for(lambda: bool(proxy.deaths) or has_given_up())
+                proxy.died.clear()
+                proxy.behind.start()
+    finally:
+        command.kill()
+        site.end_pods()
+    return command.wait()
 
 
 @pytest.fixture(scope="module")
-def finished(server: SeaweedFS, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    site = Site(tmp_path_factory.mktemp("site"), server, "first")
-    done = site.run()
-    logs = "\n".join(path.read_text() for path in site.pods.glob("*/log"))
-    assert done.returncode == 0, done.stdout + logs
-    return Finished(site, done.stdout)
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    server = SeaweedFS(tmp_path_factory.mktemp("mortal") / "server")
+    server.start()
+    try:
+        server.client().create_bucket(Bucket=BUCKET)
+        with running(server) as proxy:
+            site = Site(tmp_path_factory.mktemp("site"), server, "demo", proxy.endpoint)
+            site.write({**DEMO, "store": site.store})
+            proxy.deaths = [RESULT, ARCHIVE]
+            log, commands, code = "", 0, 1
+            # What a death ends, the same command, typed again, goes on with.
+            while code and commands < 3:
+                code = run(site, proxy)
+                commands += 1
+                log += (site.folder / "run.log").read_text()
+            assert code == 0, log + "".join((pod / "log").read_text() for pod in site.pods.iterdir())
+            yield Finished(site, proxy, log, commands)
+    finally:
+        server.stop()
 
 
 def test_all_targets_have_structures_here(finished: Finished) -> None:
     site = finished.site
-    assert set(site.metrics()) == set(TARGETS)
+    assert set(site.metrics()) == TARGETS
     for name in TARGETS:
         assert "REHEARSAL" in (site.results / "structures" / name / "ranked_0.pdb").read_text()
+        assert (site.results / "structures" / name / "unrelaxed_0.pdb").is_file()
+    with (site.results / "failures.tsv").open(newline="") as table:
+        assert [row["id"] for row in csv.DictReader(table, delimiter="\t")] == [REFUSED]
     assert (site.results / "report" / "index.html").is_file()
     assert (site.results / "summary.txt").is_file()
+
+
+def test_nothing_was_lost_or_computed_twice(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    """Not even what was in flight: a result whose upload broke off is sent again, not computed again."""
+    site, proxy = finished.site, finished.proxy
+    assert proxy.deaths == []
+    for kind, number in {"msa": CHAINS, "fold": DIFFERENT}.items():
+        assert sorted(finished.written(kind).values()) == [1] * number
+    for name, value in WRITER.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    checked = verify(open_store(site.store), print)
+    assert (checked.entries, checked.damaged) == (CHAINS + DIFFERENT, [])
+    ended = Counter((pod / "status").read_text() for pod in site.pods.iterdir())
+    assert ended["0"] >= len(site.planned("chunks")) + len(site.planned("batches")) > 2
+    record_property("commands, and pods by exit status", f"{finished.commands}, {dict(ended)}")
 
 
 def test_searches_and_predictions_ran_where_nothing_was(finished: Finished) -> None:
     """Every job began in an empty folder, and neither its command nor its log names this one."""
     site = finished.site
-    for rule in ("msa", "predict"):
-        (pod,) = site.started(rule)
-        assert f"{site.folder}/" not in (pod / "command").read_text() + (pod / "log").read_text()
-        assert (pod / "work" / "workflow" / "Snakefile").is_file()  # fetched: the folder was empty
-        assert not (pod / "work" / "results").exists()
     assert {path.name.partition(".")[0] for path in site.pods.iterdir()} == {"msa", "predict"}
+    for pod in site.pods.iterdir():
+        assert f"{site.folder}/" not in (pod / "command").read_text() + (pod / "log").read_text()
+        if (pod / "status").read_text() == "0":
+            assert (pod / "work" / "workflow" / "Snakefile").is_file()  # fetched: the folder was empty
+        assert not (pod / "work" / "results").exists()
 
 
 def test_what_was_in_transit_is_removed(finished: Finished) -> None:
@@ -55,9 +146,9 @@ def test_what_was_in_transit_is_removed(finished: Finished) -> None:
     site = finished.site
     left = {name.split("/")[1] for name in site.names("files/")}
     assert left == {"logs", "benchmarks"}
-    (archive,) = (site.results / "predictions").iterdir()
-    assert archive.stat().st_size > 1000
-    assert list((site.results / "benchmarks" / "predict").iterdir())
+    for batch in site.planned("batches"):
+        assert (site.results / "predictions" / f"{batch}.tar.zst").stat().st_size > 1000
+        assert (site.results / "benchmarks" / "predict" / f"{batch}.tsv").is_file()
     assert {name.partition("/")[0] for name in site.names("store/")} == {"fold", "msa"}
 
 
@@ -71,7 +162,8 @@ def test_keys_are_written_nowhere(finished: Finished) -> None:
 def test_a_second_run_has_nothing_to_do(finished: Finished) -> None:
     """Even if the checkout is new and the server's clock an hour ahead, here done by files an hour older."""
     site = finished.site
-    for path in (site.folder / "set.fasta", *site.results.rglob("*")):
+    pods = set(site.pods.iterdir())
+    for path in site.results.rglob("*"):
         if path.is_file():
             status = path.stat()
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 3600 * 10**9))
@@ -79,7 +171,7 @@ def test_a_second_run_has_nothing_to_do(finished: Finished) -> None:
         path.touch()
     again = site.run()
     assert again.returncode == 0, again.stdout
-    assert len(list(finished.site.pods.iterdir())) == 2
+    assert set(site.pods.iterdir()) == pods
     assert "Nothing to be done" in again.stdout, again.stdout
 
 
@@ -87,7 +179,8 @@ def test_another_machine_goes_on_from_the_store(
     finished: Finished, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The machine that Snakemake ran on is lost: nothing is computed again."""
-    site = Site(tmp_path_factory.mktemp("other"), finished.site.server, "first")
+    site = Site(tmp_path_factory.mktemp("other"), finished.site.server, "demo")
+    site.write({**DEMO, "store": site.store})
     done = site.run()
     assert done.returncode == 0, done.stdout
     assert not site.pods.exists()

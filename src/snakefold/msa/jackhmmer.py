@@ -10,7 +10,10 @@ all of them. Rows and their order are those of the program.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
+import itertools
 import math
 import queue
 import shlex
@@ -85,6 +88,19 @@ def command_line(database: Path, output: str, query: str = "query.fasta") -> str
     return shlex.join([*arguments, query, str(database)])
 
 
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """For a search: half the cost of reading would be looks for cycles among sequences, which have none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_no_garbage_collection()
 def search_database(
     chains: Sequence[PlannedChain], database: Database, threads: int, log: Log
 ) -> list[RawMsa | TargetError]:
@@ -119,7 +135,7 @@ def search_database(
                 if query.ok
             ]
             waiting.append((block, searched))
-            sequences += len(block)
+            sequences += len(read)
             if len(waiting) > most_waiting:
                 _collect(*waiting.popleft())
             if time.perf_counter() - told > _PROGRESS_SECONDS:
@@ -142,7 +158,7 @@ class _Query:
 
     `merged` holds hits with the number of blocks they stand for, as the digits of a binary counter: merging
     copies, so equals are merged with equals. `found` are digests of the sequences hit, `again` their repeats,
-    and `others` counts the repeats of sequences that were no hits.
+    and `repeats` counts those of all sequences.
     """
 
     chain: PlannedChain
@@ -152,7 +168,7 @@ class _Query:
     merged: list[tuple[int, Any]] = field(default_factory=list)
     found: set[bytes] = field(default_factory=set)
     again: list[Any] = field(default_factory=list)
-    others: int = 0
+    repeats: int = 0
     error: Exception | None = None
 
     def __post_init__(self) -> None:
@@ -179,12 +195,10 @@ class _Query:
     def add(self, hits: Any, block: Block) -> None:
         """Take the hits of one more block, which comes after all whose hits were taken before."""
         for hit in hits:
-            self.found.update(block.digests[hit.name])
-        for digest, sequence in block.repeats:
-            if digest in self.found:
-                self.again.append(sequence)
-            else:
-                self.others += 1
+            self.found.update(block.digests(hit.name))
+        again = [same for digest, same in block.repeats.items() if digest in self.found]
+        self.again.extend(itertools.chain.from_iterable(again))
+        self.repeats += block.number_of_repeats
         self._merge(hits)
 
     def search_repeats(self, pipelines: queue.SimpleQueue[Any]) -> None:
@@ -195,11 +209,11 @@ class _Query:
             if self.again:
                 block = DigitalSequenceBlock(self.alphabet, self.again)
                 self._merge(_search_block(self, block, pipelines))
-            if self.others:
+            if others := self.repeats - len(self.again):
                 # One residue is too short for a hit, whatever the query.
                 residue = TextSequence(name="residue", sequence="G").digitize(self.alphabet)
                 block = DigitalSequenceBlock(self.alphabet, [residue])
-                self._merge(no_hits(_search_block(self, block, pipelines), self.others))
+                self._merge(no_hits(_search_block(self, block, pipelines), others))
         except Exception as error:  # one chain's failure must not lose the others
             self.error = error
 

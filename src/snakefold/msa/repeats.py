@@ -7,7 +7,7 @@ be a hit of a query only if the first of them is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +21,21 @@ class Block:
 
     Attributes:
         unique: sequences of which none is the same as a remembered one (DigitalSequenceBlock).
-        digests: digests of the unique sequences by their name; names may repeat.
-        repeats: the other sequences, each with its digest.
+        repeats: the other sequences by their digest; `number_of_repeats` of them.
+        digest: digest of a unique sequence by its name; of the first, where names repeat.
+        more_digests: those of the others of that name.
     """
 
     unique: Any
-    digests: Mapping[str, Sequence[bytes]]
-    repeats: Sequence[tuple[bytes, Any]]
+    repeats: Mapping[bytes, Sequence[Any]]
+    number_of_repeats: int
+    digest: Mapping[str, bytes]
+    more_digests: Mapping[str, Sequence[bytes]]
 
-    def __len__(self) -> int:
-        return len(self.unique) + len(self.repeats)
+    def digests(self, name: str) -> Iterator[bytes]:
+        """Digests of the unique sequences of a name."""
+        yield self.digest[name]
+        yield from self.more_digests.get(name, ())
 
 
 class Repeats:
@@ -46,17 +51,22 @@ class Repeats:
         from pyhmmer.easel import DigitalSequenceBlock
 
         unique: list[Any] = []
-        digests: dict[str, list[bytes]] = {}
-        repeats: list[tuple[bytes, Any]] = []
+        repeats: dict[bytes, list[Any]] = {}
+        digests: dict[str, bytes] = {}
+        more_digests: dict[str, list[bytes]] = {}
         for sequence in block:
             digest = hashlib.blake2b(sequence.sequence, digest_size=16).digest()
             if digest in self._recent or digest in self._older:
-                repeats.append((digest, sequence))
+                repeats.setdefault(digest, []).append(sequence)
                 continue
             self._remember(digest)
             unique.append(sequence)
-            digests.setdefault(sequence.name, []).append(digest)
-        return Block(DigitalSequenceBlock(alphabet, unique), digests, repeats)
+            name = sequence.name
+            if digests.setdefault(name, digest) is not digest:
+                more_digests.setdefault(name, []).append(digest)
+        return Block(
+            DigitalSequenceBlock(alphabet, unique), repeats, len(block) - len(unique), digests, more_digests
+        )
 
     def _remember(self, digest: bytes) -> None:
         if len(self._recent) >= self._remembered:
