@@ -43,10 +43,10 @@ class Visit:
         if target:
             self.wait_for_target()
         else:
-            self.page.wait_for_selector("body[data-ready]", timeout=120_000)
+            self.page.wait_for_selector("body[data-ready]", timeout=600_000)
 
     def wait_for_target(self) -> None:
-        self.page.wait_for_selector("#target[data-state=ready] .viewer[data-state=ready]", timeout=120_000)
+        self.page.wait_for_selector("#target[data-state=ready] .viewer[data-state=ready]", timeout=600_000)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def chromium() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=list(_ARGUMENTS), timeout=120_000
+            executable_path=shutil.which("chromium"), args=list(_ARGUMENTS), timeout=600_000
         )
         yield browser
         browser.close()
@@ -78,7 +78,7 @@ def visit(chromium: Any, results: Path) -> Iterator[Visit]:
 def visiting(chromium: Any, results: Path) -> Iterator[Visit]:
     """A page of its own, for the report in `results`."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1400})
-    context.set_default_timeout(120_000)
+    context.set_default_timeout(600_000)
     page = context.new_page()
     found = Visit(page, results / "report" / "index.html")
     page.on("console", lambda said: found.errors.append(said.text) if said.type == "error" else None)

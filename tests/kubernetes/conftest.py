@@ -124,7 +124,7 @@ def _fold(cluster: Cluster, s3: SeaweedFS) -> tuple[int, str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=3600,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

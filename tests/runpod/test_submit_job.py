@@ -168,7 +168,7 @@ def test_a_signal_cancels_the_job_or_keeps_it(tmp_path, number, keep):
 def test_a_signal_during_the_submission_waits_for_the_job_id(tmp_path):
     answered = threading.Event()
     errors = tmp_path / "stderr"
-    with service(Fault("slow", call="run", seconds=60, until=answered), seconds=3600) as emulator:
+    with service(Fault("slow", call="run", seconds=600, until=answered), seconds=3600) as emulator:
         line, keywords = command(emulator, "fold", "--sequence", "MKV")
         with errors.open("w") as stream:
             process = subprocess.Popen(line, stderr=stream, cwd=tmp_path, **keywords)
