@@ -1,4 +1,5 @@
 import yaml
+from snakefold.store import write_atomically
 
 
 localrules:
@@ -6,22 +7,22 @@ localrules:
     plan,
 
 
-# Settings of a run, defaults included, where every step reads them. By the shell, not a script: a script that is
-# newer than its output is run again, and then every step is, after nothing but a new checkout or installation.
+# Settings of a run, defaults included, where every step reads them. No script: one that is newer than its output
+# is run again, and then every step is, after nothing but a new checkout. No shell, whose commands have a length.
 rule configure:
     output:
         config=local(f"{RESULTS}/config.yaml"),
         lost=local(f"{RESULTS}/lost.tsv"),
     log:
         local(f"{RESULTS}/logs/configure.log"),
-    conda:
-        "../../envs/predict.yaml"
     params:
         config=lambda wildcards: yaml.safe_dump(
             SETTINGS.model_dump(mode="json"), sort_keys=False, allow_unicode=True
         ),
-    shell:
-        "printf %s {params.config:q} | tee {log:q} > {output.config:q} && touch {output.lost:q}"
+    run:
+        write_atomically(Path(output.config), params.config.encode())
+        Path(output.lost).touch()
+        Path(log[0]).write_text(params.config)
 
 
 # The one checkpoint. Its batches/ and chunks/ are read by name later on and are no declared output: Snakemake
