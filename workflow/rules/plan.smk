@@ -20,9 +20,8 @@ rule configure:
             SETTINGS.model_dump(mode="json"), sort_keys=False, allow_unicode=True
         ),
     run:
-        write_atomically(Path(output.config), params.config.encode())
-        Path(output.lost).touch()
-        Path(log[0]).write_text(params.config)
+        for path, text in zip((log[0], *output), (params.config, params.config, "")):
+            write_atomically(Path(path), text.encode())
 
 
 # The one checkpoint. Its batches/ and chunks/ are read by name later on and are no declared output: Snakemake
