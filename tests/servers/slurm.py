@@ -181,7 +181,7 @@ class Slurm:
             *("SelectType=select/cons_tres", "SelectTypeParameters=CR_Core_Memory", "GresTypes=gpu"),
             "SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1",
             # The machine has fewer CPUs than its nodes say.
-            *("SlurmdParameters=config_overrides", "ReturnToService=2", "KillWait=1", "MinJobAge=3600"),
+            *("SlurmdParameters=config_overrides", "ReturnToService=2", "KillWait=1", "MinJobAge=86400"),
             # A node that is slow to answer on a busy machine has not failed.
             "SlurmdTimeout=20",
             *(f"StateSaveLocation={folder / 'state'}", f"SlurmdSpoolDir={folder}/spool-%n"),
