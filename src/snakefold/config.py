@@ -289,6 +289,11 @@ def _found(value: object) -> str:
 
 def read_config(path: Path) -> Config:
     """Read and check a YAML file."""
+    return load_config(read_settings(path), str(path))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Settings of a YAML file as they stand there, unchecked."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     # ValueError: a date that is none, or bytes that are no text; RecursionError: brackets without end.
@@ -296,4 +301,4 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected settings as `name: value` lines.")
-    return load_config(values, str(path))
+    return values

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,3 +61,18 @@ def preset(folder: Path, *databases: dict[str, Any]) -> list[Entry]:
         "tiny", folder / "root", listing=folder / "databases.yaml", downloads=folder / "downloads.yaml"
     )
     return entries
+
+
+def tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    """An archive of files and of symbolic links (name: target)."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
+    return stream.getvalue()

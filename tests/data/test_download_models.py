@@ -20,7 +20,7 @@ from snakefold.errors import StoreError
 from snakefold.paths import house
 from tests.data import site as faults
 from tests.data.site import Site
-from tests.servers.seaweedfs import READER, WRITER, Keys, SeaweedFS
+from tests.servers.seaweedfs import READER, WRITER, Keys, SeaweedFS, serving
 
 SCRIPT = house() / "containers" / "download_models.sh"
 NAME = "alphafold_params_2022-12-06.tar"
@@ -41,13 +41,8 @@ def archive() -> bytes:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    running = SeaweedFS(tmp_path_factory.mktemp("seaweedfs") / "server")
-    running.start()
-    try:
-        running.client().create_bucket(Bucket="models")
+    with serving(tmp_path_factory.mktemp("seaweedfs") / "server", "models") as running:
         yield running
-    finally:
-        running.stop()
 
 
 def run(home: Path, *arguments: str, keys: Keys | None = None) -> subprocess.CompletedProcess[str]:

@@ -16,27 +16,13 @@ from snakefold.data.checksums import ChecksumError, parse_md5sums, parse_metalin
 from snakefold.data.pdb import listed
 from snakefold.data.streams import DamagedArchiveError
 from snakefold.data.unpack import join, unpack
-from tests.data.conftest import FASTA
+from tests.data.conftest import FASTA, tar
 
 FILES = {"a.ffdata": b"A" * 5000, "b.ffindex": FASTA[:3000], "empty": b""}
 MD5S = b"".join(
     b"%s  %s\n" % (md5, name)
     for md5, name in ((b"0" * 32, b"unknown"), (b"d41d8cd98f00b204e9800998ecf8427e", b"./sub/empty"))
 )
-
-
-def tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-        for name, target in (links or {}).items():
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = tarfile.SYMTYPE, target
-            archive.addfile(member)
-    return stream.getvalue()
 
 
 COMPRESSED = {

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -152,3 +152,15 @@ class SeaweedFS:
                 return int(answer.status) == 200
         except OSError:
             return False
+
+
+@contextlib.contextmanager
+def serving(folder: Path, bucket: str) -> Iterator[SeaweedFS]:
+    """A server with an empty bucket; it may be killed and started again meanwhile."""
+    server = SeaweedFS(folder)
+    server.start()
+    try:
+        server.client().create_bucket(Bucket=bucket)
+        yield server
+    finally:
+        server.stop()

@@ -20,7 +20,7 @@ from snakefold.worker.fetch import Network, Refused
 from snakefold.worker.redaction import without_secrets
 from snakefold.worker.settings import read_settings
 from snakefold.worker.transfer import Transfer, volume_path
-from tests.servers.seaweedfs import WRITER, SeaweedFS
+from tests.servers.seaweedfs import WRITER, SeaweedFS, serving
 from tests.worker.conftest import inline
 
 DATA = b"REHEARSAL " * 1000
@@ -29,13 +29,8 @@ LARGE = secrets.token_bytes(INLINE_LIMIT)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    running = SeaweedFS(tmp_path_factory.mktemp("seaweedfs") / "server")
-    running.start()
-    try:
-        running.client().create_bucket(Bucket="jobs")
+    with serving(tmp_path_factory.mktemp("seaweedfs") / "server", "jobs") as running:
         yield running
-    finally:
-        running.stop()
 
 
 def transfer_with(tmp_path: Path, server: SeaweedFS | None = None, **environment: str) -> Transfer:

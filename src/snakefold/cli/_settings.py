@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from platformdirs import site_config_path, user_config_path
 
-from snakefold.config import Config, load_config
+from snakefold.config import Config, load_config, read_settings
 from snakefold.errors import ConfigError, SnakefoldError, input_file_missing
 from snakefold.paths import house
 
@@ -24,7 +24,7 @@ _SNAKEMAKE_MAJOR = 9
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose settings, as `snakefold run` has them."""
-    parser.add_argument("input", nargs="*", help="FASTA, CSV or A3M files, or folders")
+    parser.add_argument("input", nargs="*", help="FASTA, CSV or A3M files, or folders; none: the demo set")
     parser.add_argument("--configfile", type=Path, help="YAML file of settings (config/README.md lists them)")
     parser.add_argument(
         "--set",
@@ -34,12 +34,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="one setting; the value is read as YAML",
     )
     parser.add_argument(
-        "--workflow-profile",
         "--profile",
+        "--workflow-profile",
         dest="profile",
         metavar="PROFILE",
         default="default",
-        help="how jobs would be run: a folder of profiles/ or a path",
+        help="how jobs are run: a folder of profiles/ or a path",
     )
 
 
@@ -55,7 +55,7 @@ def settings_of(options: argparse.Namespace) -> Config:
     values: dict[str, Any] = {}
     files = configfiles(options)
     for path in (house() / "config" / "config.yaml", *files):
-        _update(values, _mapping(path))
+        _update(values, read_settings(path))
     for item in settings_arguments(options):
         name, value = _named_value(item)
         _update(values, {name: value})
@@ -126,7 +126,7 @@ def _profile(name: str) -> _Profile:
 
 
 def _read_profile(path: Path) -> _Profile:
-    entries = _mapping(path)
+    entries = read_settings(path)
     files = entries.get("configfile", entries.get("configfiles")) or []
     if not isinstance(files, list):
         # One name is looked up beside the profile first; a list is taken as it stands.
@@ -145,16 +145,6 @@ def _quoted(value: object) -> object:
     except ValueError:
         is_number = False
     return repr(value) if is_number else value
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected settings as `name: value` lines.")
-    return values
 
 
 def _named_value(item: str) -> tuple[str, Any]:

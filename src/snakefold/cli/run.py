@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
-from snakefold.cli._settings import configfiles, settings_arguments
+from snakefold.cli._settings import add_settings, configfiles, settings_arguments
 from snakefold.errors import SnakefoldError
 from snakefold.paths import house
 from snakefold.provenance import COMMAND
@@ -25,24 +25,7 @@ def add(commands: Commands) -> None:
         summary="fold a set of proteins",
         example="snakefold run proteins.fasta --set msa.tool=mmseqs --set results=out -- --cores 8",
     )
-    parser.add_argument(
-        "input", nargs="*", help="FASTA, CSV or A3M files, or folders; none folds the demo set"
-    )
-    parser.add_argument("--configfile", type=Path, help="YAML file of settings (config/README.md lists them)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="one setting; the value is read as YAML",
-    )
-    parser.add_argument(
-        "--profile",
-        "--workflow-profile",
-        dest="profile",
-        default="default",
-        help="how jobs are run: a folder of profiles/ or a path",
-    )
+    add_settings(parser)
     parser.add_argument("--cores", default=None, help="cores to use; the profile's number if not given")
     parser.add_argument("--dry-run", "-n", action="store_true", help="show what would be done")
     parser.usage = "%(prog)s [OPTIONS] [INPUT ...] [-- OPTIONS OF SNAKEMAKE]"
