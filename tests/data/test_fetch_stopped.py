@@ -20,7 +20,7 @@ from snakefold.data.fetch import Options, fetch
 from snakefold.data.progress import Reporter
 from snakefold.errors import SnakefoldError
 from tests.data import site as faults
-from tests.data.conftest import FASTA, preset
+from tests.data.conftest import FASTA, preset, tar
 from tests.data.site import Site
 
 URL = "https://publisher.example/pub/small.fasta.gz"
