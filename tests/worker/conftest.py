@@ -16,7 +16,7 @@ import pytest
 from snakefold import archive, rehearsal
 from snakefold.contracts import AlphaFold2Settings, FoldRequest, RelaxChoice, RelaxSettings
 from snakefold.endpoints.envelope import digest_of
-from snakefold.worker import handler as handler_module
+from snakefold.worker import jobs
 from tests.engine.toys import make_target, toy_a3m
 from tests.worker.public_web import certificate, net, port
 
@@ -80,13 +80,13 @@ def worker(
             patch.setenv(name, value)
 
         def ask(**given: Any) -> Answer:
-            return asyncio.run(handler_module.handler({"id": "test", "input": given}))
+            return asyncio.run(jobs.handler({"id": "test", "input": given}))
 
         ask.folder = folder  # type: ignore[attr-defined]
         try:
             yield ask
         finally:
-            handler_module._warm.drop(grace=0.0)
+            jobs._warm.drop(grace=0.0)
 
 
 def told(answer: Answer) -> dict[str, str]:

@@ -84,7 +84,7 @@ def test_a_worker_with_other_parameters_refuses_the_job(
 ) -> None:
     monkeypatch.setenv("SNAKEFOLD_REHEARSAL_BLOCKS", str(BLOCKS - 1))
     monkeypatch.setenv("SNAKEFOLD_WEIGHTS", str(other(tmp_path / "other")))
-    from snakefold.worker.handler import _warm
+    from snakefold.worker.jobs import _warm
 
     _warm.drop(grace=0.0)  # the process has the environment that it was started in
     given = planned.model_copy(update={"recipe": "6" * 16})

@@ -25,8 +25,7 @@ from snakefold.errors import (
     TargetError,
     WeightsMissingError,
 )
-from snakefold.worker import fold
-from snakefold.worker import handler as handler_module
+from snakefold.worker import fold, jobs
 from snakefold.worker.context import new_context
 from snakefold.worker.failures import JOB_REASONS, JobError, as_job_error, failure
 from snakefold.worker.settings import read_settings
@@ -106,8 +105,8 @@ def test_a_wrong_setting_of_the_endpoint_is_said(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    monkeypatch.setattr(handler_module._warm, "get", lambda: pytest.fail("a process was started"))
-    answer = asyncio.run(handler_module.handler({"id": "x", "input": {"sequence": "MKTAYIAK"}}))
+    monkeypatch.setattr(jobs._warm, "get", lambda: pytest.fail("a process was started"))
+    answer = asyncio.run(jobs.handler({"id": "x", "input": {"sequence": "MKTAYIAK"}}))
     details = told(answer)
     assert (details["reason"], variable in details["message"]) == ("internal", True)
 

