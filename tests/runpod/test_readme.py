@@ -57,7 +57,7 @@ def emulator(command: str, output: Path):
         port = re.search(r"http://127.0.0.1:(\d+)/v2", output.read_text())
         yield int(port[1]), Path(found[1])
         os.killpg(terminal.pid, signal.SIGINT)
-        terminal.wait(300)
+        terminal.wait(1800)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(terminal.pid, signal.SIGKILL)

@@ -166,6 +166,7 @@ def test_worker_loop_returns_results_errors_exceptions_and_progress(tmp_path):
         jobs = [submit(service, kind=kind) for kind in ("ok", "error", "raise")]
         jobs.append(submit(service, kind="progress", seen=f"{tmp_path}/seen"))
         wait_until(lambda: jobs[3].output == {"done": 1})
+        wait_until(lambda: service.call(lambda emulator: emulator.count_calls("ping", 200)) > 0)
         (tmp_path / "seen").touch()
         finish(service, *jobs)
         ok, error, broken, progress = jobs
@@ -176,8 +177,6 @@ def test_worker_loop_returns_results_errors_exceptions_and_progress(tmp_path):
         assert "the handler broke" in broken.error
         assert broken.worker in broken.error
         assert progress.output == {"done": 2}
-        pings = service.call(lambda emulator: emulator.count_calls("ping", 200))
-        assert pings > 0
         processes = [ok.output["pid"]]
         wait_until(lambda: service.call(lambda e: e.endpoints["fold"].live_workers()) == [])
         assert not any(map(alive, processes))

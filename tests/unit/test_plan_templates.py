@@ -26,6 +26,7 @@ from snakefold.recipes import sequence_key
 from snakefold.simulate.prices import prices_of
 from snakefold.simulate.source import from_plan
 from snakefold.store import Entry, Store, open_store
+from snakefold.wording import count
 
 MSA, PAIRED, TEMPLATES = ("1" * 16, "2" * 16, "3" * 16)
 RECIPES = Recipes("a" * 16, "b" * 16, MSA, PAIRED, rehearsal=True, templates=TEMPLATES)
@@ -80,7 +81,7 @@ def test_chunks_hold_exactly_what_the_store_lacks(has: dict[str, set[str]]) -> N
             start = CostModel().msa_chunk_seconds(searched, pairing=chunk.pairing)
             assert chunk.cpu_seconds == pytest.approx(expected + start)
         text = str(made)
-        assert f"{sum('msa' in parts for parts in lacks.values())} chains to align" in text
+        assert f"; {count(sum('msa' in parts for parts in lacks.values()), 'chain')} to align" in text
         number = sum("templates" in parts for parts in lacks.values())
         assert (f"{number} to search templates for" in text) == (number > 0)
 
