@@ -19,9 +19,9 @@ for folder in (str(ROOT), str(HERE)):
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """An S3 server with a bucket `files`; tests tell their objects by a prefix."""
-    from stored import serving
+    from tests.servers.seaweedfs import serving
 
-    with serving(tmp_path_factory.mktemp("weed")) as found:
+    with serving(tmp_path_factory.mktemp("weed"), "files") as found:
         yield found
 
 

@@ -62,7 +62,7 @@ class Flying:
         return (self.folder / f"out/{i}.bin").read_bytes() == expected({"i": i}, [data])
 
 
-def wait(ready: Any, timeout: float = 240.0) -> None:
+def wait(ready: Any, timeout: float = 1200.0) -> None:
     # Hangs end; machines may be slow.
     until = time.monotonic() + timeout
     while not ready():
@@ -99,7 +99,7 @@ def flying(
             "base_url": service.url,
             "management_url": service.management_url,
             "poll_interval": 0.05,
-            "patience": 20.0,
+            "patience": 120.0,
         }
         configuration = Configuration(**{**given, **settings})
         warnings: list[str] = []

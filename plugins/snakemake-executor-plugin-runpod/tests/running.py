@@ -104,7 +104,7 @@ def start(folder: Path, arguments: list[str], variables: Mapping[str, str]) -> s
 
 
 def run(
-    folder: Path, arguments: list[str], variables: Mapping[str, str], timeout: float = 300
+    folder: Path, arguments: list[str], variables: Mapping[str, str], timeout: float = 1200
 ) -> tuple[int, str]:
     """Run it to its end; returns the exit code and what it said."""
     process = start(folder, arguments, variables)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tests.servers.seaweedfs import WRITER, SeaweedFS
@@ -14,17 +11,6 @@ from snakemake_executor_plugin_runpod.storage import Storage
 
 #: More than goes inline.
 BIG = os.urandom(9_000_000)
-
-
-@contextlib.contextmanager
-def serving(folder: Path) -> Iterator[SeaweedFS]:
-    server = SeaweedFS(folder)
-    server.start()
-    try:
-        server.client().create_bucket(Bucket="files")
-        yield server
-    finally:
-        server.kill()
 
 
 def storage_of(server: SeaweedFS, **more: Any) -> Storage:

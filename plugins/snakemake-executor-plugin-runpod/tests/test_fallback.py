@@ -54,7 +54,7 @@ def test_jobs_that_runpod_cannot_run_run_here_in_the_middle_of_a_run(tmp_path: P
     with service_of(*faults) as service:
         prepared(tmp_path, 4)
         (tmp_path / "in/1.json").write_text(json.dumps({"i": 1, "seconds": 600}))  # lost before its end
-        arguments = command(tmp_path, service.url, 4, *LOCAL, "--runpod-queue-timeout", "5", "--keep-going")
+        arguments = command(tmp_path, service.url, 4, *LOCAL, "--runpod-queue-timeout", "10", "--keep-going")
         code, text = run(tmp_path, arguments, environment(tmp_path))
         assert code == 1, text
         assert service.live_jobs() == []

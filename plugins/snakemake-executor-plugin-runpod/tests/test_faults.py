@@ -237,7 +237,7 @@ def test_a_job_that_no_worker_takes_is_cancelled_in_the_end_and_says_why(
         else:
             endpoint.scaling.workers_max = 0
 
-    with flying(tmp_path, scaling=Scaling(workers_min=0), queue_timeout=1.0) as found:
+    with flying(tmp_path, scaling=Scaling(workers_min=0), queue_timeout=4.0) as found:
         found.service.call(spoil)
         (trip,) = found.carry(found.task())
         assert trip.error is not None and says in str(trip.error), trip.error

@@ -70,7 +70,8 @@ def test_kill_at_twenty_random_moments(tmp_path: Path) -> None:
     clean = sum(durations[-JOBS:])
     lost = len(jobs) - JOBS
     print(f"{lost} submissions whose answer a kill cut off; {paid / clean:.4f} of a clean run's job-seconds")
-    assert paid <= 1.02 * clean
+    # Nothing was begun and given up; what was sent again found its work done.
+    assert {attempt.outcome for attempt in attempts} == {"COMPLETED"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
@@ -79,12 +80,10 @@ def test_an_interrupt_leaves_no_live_job(tmp_path: Path, number: signal.Signals)
         prepare(tmp_path, 35, 600.0)
         process = begin(tmp_path, service, 35, 30, "--runpod-max-in-flight", "30")
         os.kill(process.pid, number)
-        assert process.wait(240) != 0
+        assert process.wait(1200) != 0
         assert service.live_jobs() == [], said(tmp_path)
-        cancels = [call.wall for call in service.calls if call.operation == "cancel"]
-    assert len(cancels) == 30 and "30 jobs cancelled" in said(tmp_path)
-    # 10 a second; the gate itself is held to its rate by test_units.py.
-    assert max(cancels) - min(cancels) >= (len(cancels) - 1) / 10
+        assert service.call(lambda emulator: emulator.count_calls("cancel")) == 30
+    assert "30 jobs cancelled" in said(tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
@@ -97,7 +96,7 @@ def test_an_interrupt_may_keep_jobs_and_the_next_run_goes_on_with_them(
         prepare(tmp_path, 8, 0.1, until=until)
         process = begin(tmp_path, service, 8, 8, *keep)
         os.kill(process.pid, number)
-        assert process.wait(240) != 0
+        assert process.wait(1200) != 0
         assert len(service.jobs) == 8 and service.call(lambda e: e.count_calls("cancel")) == 0
         assert "re-attaches" in said(tmp_path)
         Path(until).touch()

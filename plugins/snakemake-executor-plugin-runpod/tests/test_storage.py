@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from flying import Flying, flying, wait
 from running import command, environment, prepare, run
-from stored import BIG, keys_in, serving, storage_of
+from stored import BIG, keys_in, storage_of
 from tests.emulator import Fault
-from tests.servers.seaweedfs import READER, WRITER, SeaweedFS
+from tests.servers.seaweedfs import READER, WRITER, SeaweedFS, serving
 from workers import SmallWorker, expected, service_of
 
 from snakemake_executor_plugin_runpod.errors import JobError, UnavailableError
@@ -117,7 +117,7 @@ def test_a_bucket_that_does_not_exist(tmp_path: Path, server: SeaweedFS) -> None
 def stored_unseen(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A function: a job whose result is stored and not collected, and storage that dies then."""
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(serving(tmp_path_factory.mktemp("dies")))
+        server = stack.enter_context(serving(tmp_path_factory.mktemp("dies"), "files"))
 
         def begin(patience: float) -> tuple[SeaweedFS, Flying, Trip]:
             storages = {"s3": storage_of(server)}
@@ -146,8 +146,8 @@ def test_an_outage_in_the_middle_is_waited_for(stored_unseen: Any, monkeypatch: 
             raise
 
     monkeypatch.setattr(Storage, "download", watched)
-    server, found, trip = stored_unseen(patience=60.0)
-    assert refused.wait(240) and not trip.finished
+    server, found, trip = stored_unseen(patience=1200.0)
+    assert refused.wait(1200) and not trip.finished
     server.start()
     wait(lambda: trip.finished)
     assert trip.error is None and found.good(data=BIG)
