@@ -10,9 +10,12 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Nothing is held against the clock: the machine may be busy.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+# Nothing is held against the clock, for the machine may be busy; and what is drawn is the same in every run, so
+# that only a change makes a test fail. `--hypothesis-profile exploring` draws anew.
+_UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("exploring", **_UNTIMED)
+settings.register_profile("repeatable", **_UNTIMED, derandomize=True)
+settings.load_profile("repeatable")
 
 # A script's background ignores Ctrl-C, and children inherit that: here it is sent to many of them.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
