@@ -10,8 +10,8 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Nothing is held against the clock, for the machine may be busy; and what is drawn is the same in every run, so
-# that only a change makes a test fail. `--hypothesis-profile exploring` draws anew.
+# Nothing is held against the clock, for the machine may be busy; and what is drawn is the same in every run,
+# so that only a change makes a test fail. `--hypothesis-profile exploring` draws anew.
 _UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("exploring", **_UNTIMED)
 settings.register_profile("repeatable", **_UNTIMED, derandomize=True)
