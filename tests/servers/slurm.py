@@ -127,7 +127,7 @@ class Slurm:
             check=True,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         ).stdout
 
     def node_states(self) -> dict[str, str]:
@@ -226,7 +226,7 @@ class Slurm:
             [*install, "--skip-test-db", "--auth-root-authentication-method=normal"],
             check=True,
             capture_output=True,
-            timeout=300,
+            timeout=1800,
         )
         self._start(
             *("mariadbd", "--no-defaults", f"--user={getuser()}", f"--datadir={database}"),
@@ -244,7 +244,7 @@ class Slurm:
             "GRANT ALL ON slurm.* TO slurm@localhost, slurm@'127.0.0.1';",
             text=True,
             check=True,
-            timeout=60,
+            timeout=600,
         )
         configuration = self.folder / "slurmdbd.conf"
         configuration.touch(0o600)
@@ -283,7 +283,7 @@ class Slurm:
                 start_new_session=True,
             )
 
-    def _wait(self, name: str, is_ready: Callable[[], bool], timeout: float = 60) -> None:
+    def _wait(self, name: str, is_ready: Callable[[], bool], timeout: float = 600) -> None:
         deadline = time.monotonic() + timeout
         while not is_ready():
             if self._processes[name].poll() is not None or time.monotonic() > deadline:
