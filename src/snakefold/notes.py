@@ -44,11 +44,11 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.LIMITED_MSA: Meaning(
         "The MSA has more rows than the network reads; each pass draws some of them by chance.",
-        "Where alphafold2.max_msa_clusters or max_extra_msa are set, raise or clear them; the rest is "
-        "AlphaFold's own limit.",
+        "Raise or clear max_msa_clusters and max_extra_msa of alphafold2 (in a rehearsal: of rehearsal), "
+        "where set; 512 and 5,120 (complexes: 508 and 2,048) are AlphaFold's own.",
     ),
     Code.SINGLE_SEQUENCE: Meaning(
-        "The network had the sequence alone: nothing like it was found.",
+        "The network had the sequence alone: no other like it was found.",
         "Search more databases (msa.db_preset), or bring an A3M. An orphan or a designed protein has none.",
     ),
     Code.UNPAIRED_MSA: Meaning(

@@ -22,6 +22,7 @@ from snakefold.config import load_config
 from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
 from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
 from snakefold.errors import Reason
+from snakefold.notes import Code, note
 from snakefold.outputs import Relaxation, target_files
 from snakefold.plan.files import read_batch
 from snakefold.plan.recipes import Recipes
@@ -57,6 +58,12 @@ HOSTILE = (
     "hostile3 " + "A<b>" * 2500,
     "hostile4 \u202egnitaerht\u202c عكس {{ 7*7 }} {% include 'x' %} javascript:window.hacked=6",
 )
+
+#: What the engine notes of targets.
+NOTES = {
+    "crambin": [note(Code.RELAX_FAILED, "<b onmouseover=window.hacked=8>")],
+    "villin_headpiece": [note(Code.LIMITED_MSA, "96 of 105 rows"), note(Code.UNKNOWN_RESIDUES, "1 (X)")],
+}
 
 FASTA = f""">ubiquitin sp|P0CG48|1-76 Polyubiquitin-C
 {UBQ}
@@ -142,7 +149,7 @@ def predictions(
                 ptm=ptm,
                 iptm=iptm,
                 recycles=3,
-                warnings=["relax_failed: <b onmouseover=window.hacked=8>"] if target.id == "crambin" else [],
+                warnings=NOTES.get(target.id, []),
             )
         )
     return rank(found)
@@ -219,7 +226,7 @@ def _record(results: Path, batch: str, request: FoldRequest) -> None:
         start_seconds=12,
         billed_seconds=seconds,
         idle_seconds=5,
-        attempts=2,
+        attempts=2 if batch.startswith("c") else 1,
     )
     write_atomically(results / "executions" / f"{batch}.json", record.model_dump_json().encode())
     head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -275,6 +282,8 @@ def _archive(request: FoldRequest, random: np.random.Generator, models: int, dra
         recipe=request.recipe,
         rehearsal=request.rehearsal,
         outcomes=outcomes,
+        # Complexes: a GPU was planned.
+        device="CPU" if request.batch.startswith("c") else "NVIDIA L4",
     )
     return archive.pack({"response.json": response.model_dump_json().encode(), **files})
 

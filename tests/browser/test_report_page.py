@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from snakefold.notes import MEANINGS, Code
 from tests.browser.conftest import Visit
 from tests.browser.make_results import HOSTILE
 
@@ -52,3 +53,31 @@ def test_a_phone_needs_no_sideways_scrolling_on_a_target(visit: Visit) -> None:
     visit.page.set_viewport_size({"width": 360, "height": 740})
     visit.open("gb1_dimer")
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_retries_and_degradations_are_shown_with_what_to_do(visit: Visit) -> None:
+    def notes(card: str) -> dict[str, str]:
+        found = visit.page.get_by_role("region", name=card).locator("[data-note]")
+        return {item.get_attribute("data-note"): item.inner_text() for item in found.all()}
+
+    def on_the_index(target: str) -> str:
+        return str(visit.page.locator(f'#targets-table tr[data-id="{target}"] .warning').inner_text())
+
+    visit.open()
+    assert on_the_index("villin_headpiece").startswith("limited_msa: 96 of 105 rows")
+    assert "took 2 attempts.; predicted_on_cpu: planned for" in on_the_index("gb1_dimer")
+    visit.open("villin_headpiece")
+    worse = notes("Retries and degradations")
+    assert set(worse) == {Code.LIMITED_MSA}
+    meaning = MEANINGS[Code.LIMITED_MSA]
+    assert "96 of 105 rows" in worse[Code.LIMITED_MSA]
+    assert meaning.text in worse[Code.LIMITED_MSA] and meaning.advice in worse[Code.LIMITED_MSA]
+    assert set(notes("Also noted")) == {Code.UNKNOWN_RESIDUES}
+    visit.open("gb1_dimer")
+    assert set(notes("Retries and degradations")) == {Code.PREDICTED_ON_CPU}
+    assert (
+        "took 2 attempts." in visit.page.get_by_role("region", name="Retries and degradations").inner_text()
+    )
+    visit.open("ubiquitin")
+    assert visit.page.get_by_role("region", name="Retries and degradations").count() == 0
+    assert visit.errors == []

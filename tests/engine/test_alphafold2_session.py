@@ -80,7 +80,7 @@ def test_predictions_have_alphafolds_names_scores_and_shapes(
     assert numbers == set(range(1, 25)) - {8}
     b_factors = {int(line[22:26]): float(line[60:66]) for line in atoms}
     assert b_factors[1] == pytest.approx(first.plddt[0], abs=0.005)
-    assert "1 unknown residue" in first.warnings[0]
+    assert first.warnings == ["unknown_residues: 1 (X) have no atoms"]
     assert set(session.seconds) >= {"load", "features", "predict", "compile"}
     # One program serves all: only the first prediction pays for it.
     assert 0 < first.compile_seconds < first.seconds
@@ -122,6 +122,7 @@ def test_chains_come_in_the_targets_order(weights_folder: Path, compile_cache: P
     assert "".join(line[21] for line in alphas) == "A" * 8 + "B" * 11 + "C" * 8
     assert [int(line[22:26]) for line in alphas] == [*range(1, 9), *range(1, 12), *range(1, 9)]
     assert got.ranking_confidence == pytest.approx(0.8 * (got.iptm or 0) + 0.2 * (got.ptm or 0))
+    assert got.warnings == ["unpaired_msa: no rows to pair with for chain A+C, B"]
 
 
 @pytest.mark.slow
@@ -136,6 +137,8 @@ def test_templates_are_read_where_the_model_reads_them(weights_folder: Path, com
     other_one, other_three = session.predict(target, without)
     assert not np.allclose(one.plddt, other_one.plddt)
     assert three.pdb == other_three.pdb
+    assert one.warnings == []
+    assert other_one.warnings == ["no_templates: none was found for chain A"]
 
 
 def test_a_complex_needs_the_multimer_models(weights_folder: Path, compile_cache: Path) -> None:

@@ -45,6 +45,7 @@ def searched(rows: int, kept: int, *warnings: str) -> dict[str, bytes]:
         (confidence(49.96), {}, ["low_plddt: mean of 50.0, below 50"]),
         (confidence(20, rehearsal=True), {}, []),
         (confidence(90, depth=29), {}, ["shallow_msa: 29 rows, fewer than 30"]),
+        (confidence(90, depth=1), {}, ["single_sequence: the MSA has no row but the query"]),
         (confidence(90, depth=None), {}, []),
         # It reads no alignment.
         (confidence(90, depth=1).model_copy(update={"engine": "flashabb"}), {}, []),

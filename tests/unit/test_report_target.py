@@ -16,9 +16,10 @@ import pytest
 from Bio.PDB import PDBParser
 from numpy.typing import NDArray
 from PIL import Image
-from tests.browser.make_noisy import LENGTH, MODELS, make_noisy, stored_bytes
+from tests.browser.make_noisy import LENGTH, MODELS, make_noisy, rough_pae, stored_bytes
 from tests.browser.make_results import CRN, GB1, make_results
 
+from snakefold.confidence import quantise_pae
 from snakefold.errors import SnakefoldError
 from snakefold.report import pae
 from snakefold.report.comparison import compared, read_others
@@ -160,6 +161,15 @@ def test_large_and_noisy_matrices_are_averaged() -> None:
         assert shown["step"] * shown["size"] >= len(matrix) > shown["step"] * (shown["size"] - 1)
         assert len(shown["image"]) <= 0.5 / 8 * 4 / 3 * min(len(matrix), pae.MAX_PAE) ** 2 + 4
     assert shown["step"] > 1
+
+
+def test_a_small_matrix_is_drawn_as_it_is() -> None:
+    small = quantise_pae(rough_pae(140, np.random.default_rng(5)))
+    shown = pae.picture(small)
+    assert shown is not None
+    seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown["image"]))).convert("RGB"))[:, :, 1]
+    assert np.array_equal(seen, small)
+    assert (shown["size"], shown["step"], shown["rms"], shown["most"]) == (140, 1, 0, 0)
 
 
 def test_a_model_without_pae_has_no_picture(results: Path, tmp_path: Path) -> None:

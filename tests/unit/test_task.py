@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from snakefold.contracts import FoldRequest, FoldResponse, RelaxChoice, RelaxSet
 from snakefold.engines.base import Prediction, TargetMsas
 from snakefold.errors import Reason, TargetError, WeightsMissingError
 from snakefold.recipes import sequence_key
+from snakefold.relax import Relaxed
 from snakefold.store import Entry, open_store
 
 
@@ -71,6 +73,7 @@ def target(name: str, sequence: str) -> TargetInput:
     return TargetInput(id=name, key=sequence_key([sequence]), chains=[sequence])
 
 
+UNRELAXED = RelaxSettings(models_to_relax=RelaxChoice.NONE)
 TARGETS = [target("a", "A" * 5), target("b", "A" * 6), target("c", "A" * 7)]
 
 
@@ -78,7 +81,6 @@ def request() -> FoldRequest:
     return FoldRequest(
         batch="b1",
         engine="alphafold2",
-        relax=RelaxSettings(models_to_relax=RelaxChoice.NONE),
         recipe="0" * 16,
         rehearsal=True,
         targets=TARGETS,
@@ -95,9 +97,9 @@ def inputs(*without: str) -> dict[str, bytes]:
     return files
 
 
-def run(tmp_path: Path, *without: str) -> FoldResponse:
+def run(tmp_path: Path, *without: str, relax: RelaxSettings = UNRELAXED) -> FoldResponse:
     return task.run_request(
-        request(),
+        request().model_copy(update={"relax": relax}),
         inputs(*without),
         tmp_path / "out.tar.zst",
         store=open_store(tmp_path / "store"),
@@ -173,6 +175,30 @@ def test_target_that_kills_its_process_is_given_up(tmp_path: Path, engine: LineE
     store.put(Entry("attempt", "0" * 16, TARGETS[1].result_key), b'{"count": 3}')
     assert states(run(tmp_path)) == {"a": "done", "b": "lost", "c": "done"}
     assert engine.predicted == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "device", "noted"),
+    [("auto", "NVIDIA L4", True), (False, "NVIDIA L4", False), ("auto", "CPU", False)],
+)
+def test_relaxation_on_a_cpu_beside_a_gpu_is_noted(
+    tmp_path: Path,
+    engine: LineEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    choice: bool | Literal["auto"],
+    device: str,
+    noted: bool,
+) -> None:
+    engine.device = device
+    monkeypatch.setattr(task.relax, "cuda_works", lambda: False)
+    monkeypatch.setattr(task.relax, "relax", lambda pdb, _: Relaxed(pdb, 0, 0, 0, 0, 0))
+    relaxed = RelaxSettings(models_to_relax=RelaxChoice.BEST, use_gpu_relax=choice)
+    run(tmp_path, relax=relaxed)
+    files = archive.unpack((tmp_path / "out.tar.zst").read_bytes())
+    (first, *_) = (content for name, content in files.items() if name.startswith("targets/"))
+    warnings = json.loads(archive.unpack(first)["confidence.json"])["warnings"]
+    assert [text.partition(":")[0] for text in warnings] == (["relax_on_cpu"] if noted else [])
 
 
 def test_damaged_store_entry_is_computed_again(tmp_path: Path, engine: LineEngine) -> None:

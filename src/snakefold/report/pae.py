@@ -1,8 +1,9 @@
 """PAE matrices for the page: pictures to draw, and whole Ångströms to download.
 
 Five matrices of a protein are several times as large as everything else on its page. What is drawn is
-therefore an image of the 8-bit matrix with small losses, which are measured and told on the page; what is
-downloaded is exact, and loaded only when it is asked for.
+therefore an image of the 8-bit matrix: exact where that is small enough (up to some 140 residues), else with
+small losses, which are measured and told on the page. What is downloaded is exact, and loaded only when it is
+asked for.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ MAX_PAE = 600
 #: Bits a value of a picture may take. Noisier matrices get a lower quality; pure noise is averaged.
 _BITS = 0.5
 _QUALITIES = (90, 80, 65, 45, 20)
-#: Bytes that any picture may take.
-_LEAST = 2000
+#: Bytes that any picture may take: as many as that of a protein of 400 residues, whose page is to be small.
+_LEAST = 10_000
+#: Bits a value that a picture without loss takes at least; seldom less than 3 for a predicted matrix.
+_EXACT_BITS = 3
 
 Matrices = Mapping[int, NDArray[np.uint8]]
 
@@ -98,6 +101,11 @@ def _image(matrix: NDArray[np.uint8], allowed: float) -> tuple[bytes, NDArray[np
     from PIL import Image
 
     source = Image.fromarray(matrix).convert("RGB")
+    if matrix.size * _EXACT_BITS / 8 <= allowed:
+        buffer = io.BytesIO()
+        source.save(buffer, "WEBP", lossless=True, quality=50, method=2)
+        if buffer.tell() <= allowed:
+            return buffer.getvalue(), matrix
     for quality in _QUALITIES:
         buffer = io.BytesIO()
         source.save(buffer, "WEBP", quality=quality, method=2)

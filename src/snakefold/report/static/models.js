@@ -144,7 +144,7 @@
         if (!pae.data) pae.replaceChildren();
         await snakefold.drawPae(pae, residues, drawnPae, drawnValues);
         const averaged = found.step > 1 ? `means over ${found.step} × ${found.step} residues, ` : "";
-        paeNote.textContent = `Drawn: ${averaged}8 bits, within ${number(found.rms, 2)} Å as a rule and ${number(found.most, 1)} Å at most of the file.`;
+        paeNote.textContent = `Drawn: ${averaged}8 bits, ${found.most === 0 ? "as in the file." : `${number(found.rms, 2)} Å off the file (root mean square), at most ${number(found.most, 1)} Å.`}`;
         pae.dataset.drawn = wanted;
         bar.tell();
       } catch (error) {
@@ -204,6 +204,7 @@
     const shown = snakefold.card("Structure", hasPae ? null : data.engine === "reuse" ? "There is no aligned error beside the file." : "This engine predicts no aligned error.", controls, frame, legend);
     view.cards = hasPae ? [node("div", { class: "pair" }, shown, snakefold.card("Predicted aligned error", lead, node("p", { class: "controls screen" }, labelled("Of", ofWhich)), pae, paeNote))] : [shown];
     view.residueCard = snakefold.card("Residue", null, ...bar.parts);
+    view.residueCard.classList.add("screen");
     return view;
   };
 })();

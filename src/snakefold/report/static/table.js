@@ -61,7 +61,7 @@
   const noted = (row) => [row.history, row.warnings].filter(Boolean).join("; ");
 
   const COLUMNS = [
-    { title: "Target", name: "id", type: "string", width: 196, value: (row) => row.id,
+    { title: "Target", name: "id", type: "string", width: matchMedia("(max-width: 620px)").matches ? 132 : 196, value: (row) => row.id,
       find: (row) => `${row.id} ${row.header ?? ""} ${row.duplicate_of ?? ""} ${row.reason ?? ""} ${noted(row)}`, show: identity },
     numeric("Length", "length", 0, "Residues of all chains", 66),
     { ...numeric("pLDDT", "mean_plddt", 1, "Mean over residues; the picture shows it along the chain", 172),

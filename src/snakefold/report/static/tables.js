@@ -61,10 +61,22 @@
     }), { class: "interfaces" });
   }
 
-  function alignments(found) {
+  /** Letters of each different chain, in the order of their alignments; empty where they are not the same ones. */
+  function lettersOf(data, found) {
+    const letters = new Map();
+    let start = 0;
+    data.chain_lengths.forEach((length, place) => {
+      const sequence = data.sequence.slice(start, start += length);
+      letters.set(sequence, [...(letters.get(sequence) ?? []), data.chain_names[place]]);
+    });
+    return letters.size === found.length ? [...letters.values()] : [];
+  }
+
+  function alignments(data) {
+    const found = data.alignments, letters = data.chain_lengths.length > 1 ? lettersOf(data, found) : [];
     const columns = [["Chain"], ["Tool"], ["Database"], ["Found", true], ["Kept", true], ["Version"]];
-    return table(columns, found.flatMap((chain) => (chain.databases?.length ? chain.databases : [{}]).map((used, place) => [
-      place ? "" : `${chain.length} residues, ${chain.depth} rows, Neff ${number(chain.neff, 1)}`, place ? "" : chain.tool,
+    return table(columns, found.flatMap((chain, which) => (chain.databases?.length ? chain.databases : [{}]).map((used, place) => [
+      place ? "" : `${letters[which] ? `${letters[which].join(", ")}: ` : ""}${chain.length} residues, ${chain.depth} row${chain.depth === 1 ? "" : "s"}, Neff ${number(chain.neff, 1)}`, place ? "" : chain.tool,
       used.name ?? "none", used.rows, used.kept, used.fingerprint || "–"])));
   }
 
@@ -73,13 +85,23 @@
     return table(columns, found.map((item) => [item.template, item.chain, percent(item.identity), percent(item.coverage), item.sum_probs || "–"]), { class: "templates" });
   }
 
+  const STEPS = { msa: "alignment", predict: "prediction, features included", compile: "of it compilation", relax: "relaxation", cpu: "CPU seconds of prediction and relaxation" };
+
+  /** Seconds in the order of the steps; those of a part follow their whole. */
+  function seconds(timings) {
+    const models = Object.keys(timings).filter((name) => name.startsWith("predict_"));
+    const order = [...new Set(["msa", "features", "predict", ...models, "compile", "relax", ...Object.keys(timings).filter((name) => name !== "cpu"), "cpu"])];
+    return pairs(order.filter((name) => name in timings).map((name) => [STEPS[name] ?? name.replace(/^predict_/, ""), timings[name].toFixed(2),
+      name === "compile" || models.includes(name) ? { class: "part" } : {}]));
+  }
+
   /** Two columns: what and how much. */
   function pairs(entries, attributes = {}) {
-    return node("table", { class: "list", ...attributes }, node("tbody", {}, entries.map(([name, value]) =>
-      node("tr", {}, node("th", { scope: "row" }, name), node("td", { class: "number" }, value)))));
+    return node("table", { class: "list", ...attributes }, node("tbody", {}, entries.map(([name, value, more = {}]) =>
+      node("tr", more, node("th", { scope: "row" }, name), node("td", { class: "number" }, value)))));
   }
 
   const link = (file) => node("a", { href: file.link, download: file.name, target: "_blank", rel: "noopener" }, file.name);
 
-  snakefold.tables = { table, models, modelScores, interfaces, alignments, templates, pairs, series, link, size };
+  snakefold.tables = { table, models, modelScores, interfaces, alignments, templates, seconds, pairs, series, link, size };
 })();

@@ -70,7 +70,9 @@
   function alignment(data, residues, drawn) {
     const { coverage } = data, { tables } = snakefold, taken = data.engine === "reuse";
     const parts = [];
-    if (coverage) {
+    if (coverage?.depth === 1) {
+      parts.push(card("MSA coverage", "The query is the only row."));
+    } else if (coverage) {
       const [rows, identities] = [plot("Coverage of the MSA"), plot("Identity of the MSA's rows")];
       identities.classList.add("low-plot");
       drawn.push(() => snakefold.drawCoverage(rows, residues, coverage), () => snakefold.drawIdentities(identities, coverage.identities));
@@ -79,7 +81,7 @@
     } else {
       parts.push(card("MSA coverage", taken ? "The structure was taken as it is: nothing was aligned." : "There is no alignment that fits this target."));
     }
-    const searched = data.alignments.length ? card("Searches", null, tables.alignments(data.alignments)) : null;
+    const searched = data.alignments.length ? card("Searches", null, tables.alignments(data)) : null;
     const count = data.alignments.reduce((sum, chain) => sum + (chain.templates ?? 0), 0);
     const templates = data.templates?.length ? card("Templates", "Given to the networks that read templates, best first.", tables.templates(data.templates))
       : count ? card("Templates", `${count} found.`) : null;
@@ -128,7 +130,7 @@
       view.comparisonCard,
       ...alignment(data, residues, drawn),
       node("div", { class: "pair" },
-        card("Seconds", null, snakefold.tables.pairs(Object.entries(data.timings).map(([name, value]) => [name, value.toFixed(2)]))), files(row, data)),
+        card("Seconds", null, snakefold.tables.seconds(data.timings)), files(row, data)),
     ].filter(Boolean));
     if (call !== latest) return;
     await view.choose(0);
