@@ -66,7 +66,8 @@ def collect_batch(
             members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
             reference = resource(references[name]) if references and name in references else None
             row = _collect_target(structures / name, outcome, members, response, reference)
-            notes = [row["warnings"], *([] if outcome.stored else device)]
+            # First: the report's index shortens what is long.
+            notes = [*([] if outcome.stored else device), row["warnings"]]
             rows.append({**row, "warnings": "; ".join(filter(None, notes))})
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_name(f".{table.name}.{os.getpid()}.part")

@@ -11,21 +11,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.browser.make_results import make_results
+from tests.browser.make_results import atom_line, heavy_atom_names, make_results
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
-#: Heavy atoms of the side chains; where they are is invented.
-_SIDE_CHAINS = {
-    "A": "CB", "C": "CB SG", "D": "CB CG OD1 OD2", "E": "CB CG CD OE1 OE2", "F": "CB CG CD1 CD2 CE1 CE2 CZ",
-    "G": "", "H": "CB CG CD2 CE1 ND1 NE2", "I": "CB CG1 CG2 CD1", "K": "CB CG CD CE NZ", "L": "CB CG CD1 CD2",
-    "M": "CB CG CE SD", "N": "CB CG ND2 OD1", "P": "CB CG CD", "Q": "CB CG CD NE2 OE1",
-    "R": "CB CG CD CZ NE NH1 NH2", "S": "CB OG", "T": "CB CG2 OG1", "V": "CB CG1 CG2",
-    "W": "CB CG CD1 CD2 CE2 CE3 CZ2 CZ3 CH2 NE1", "Y": "CB CG CD1 CD2 CE1 CE2 CZ OH",
-}  # fmt: skip
 
 
 def proteins(count: int, shortest: int, longest: int) -> str:
@@ -43,21 +34,18 @@ def proteins(count: int, shortest: int, longest: int) -> str:
 def heavy_atoms(chains: list[str], plddt: NDArray[np.float64]) -> str:
     """Random walks with all heavy atoms, as PDB text: as many coordinates as a protein's, as hard to pack."""
     random = np.random.default_rng(len(plddt) * 1000 + round(float(plddt[0] * 10)))
+    kinds = heavy_atom_names()
     lines, serial, residue = [], 0, 0
     for number, chain in enumerate(chains):
         place = random.normal(0, 1, 3)
         for index, letter in enumerate(chain):
             step = random.normal(0, 1, 3)
             place = place * 0.999 + 3.8 * step / np.linalg.norm(step)
-            names = ["N", "CA", "C", *_SIDE_CHAINS[letter].split(), "O"]
+            names = kinds[letter]
             for atom, where in zip(names, place + random.normal(0, 1.2, (len(names), 3)), strict=True):
                 serial += 1
-                name = gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA)
-                x, y, z = np.clip(where, -900, 9000)
-                lines.append(
-                    f"ATOM  {serial:5d}  {atom:<3} {name} {chr(65 + number)}{index + 1:4d}    "
-                    f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00{plddt[residue]:6.2f}          {atom[0]:>2}  "
-                )
+                point = np.clip(where, -900, 9000)
+                lines.append(atom_line(serial, atom, (letter, number, index + 1), point, plddt[residue]))
             residue += 1
         lines.append("TER")
     return "\n".join([*lines, "END", ""])

@@ -17,20 +17,10 @@ from numpy.typing import NDArray
 
 from snakefold.confidence import pae_archive
 from snakefold.contracts import Confidence, ModelScores
+from tests.browser.make_results import atom_line, heavy_atom_names
 
 LENGTH, MODELS = 400, 5
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
-
-
-def residue_atoms() -> dict[str, list[str]]:
-    """Heavy atoms of every kind of residue, backbone first."""
-    from alphafold.common import residue_constants
-
-    backbone = ["N", "CA", "C", "O"]
-    return {
-        name: backbone + [atom for atom in atoms if atom not in backbone]
-        for name, atoms in residue_constants.residue_atoms.items()
-    }
 
 
 def rough_pae(length: int, random: np.random.Generator) -> NDArray[np.float64]:
@@ -53,25 +43,18 @@ def _smooth(noise: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def rough_pdb(sequence: str, plddt: NDArray[np.float64], random: np.random.Generator) -> str:
     """All heavy atoms of a chain that fills a ball, as PDB text; bonds of 1.5 Å point anywhere."""
-    import gemmi
-
-    kinds = residue_atoms()
+    kinds = heavy_atom_names()
     lines, serial, end = [], 0, np.zeros(3)
     for place, letter in enumerate(sequence):
-        name = gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA)
         points: list[NDArray[np.float64]] = []
-        for number, atom in enumerate(kinds[name]):
+        for number, atom in enumerate(kinds[letter]):
             before = (
                 end if number == 0 else points[max(0, number - 1 - int(number > 3 and random.random() < 0.3))]
             )
             step = random.normal(size=3) - (0.02 * before if number < 3 else 0)
             points.append(before + 1.5 * step / np.linalg.norm(step))
             serial += 1
-            x, y, z = points[-1]
-            lines.append(
-                f"ATOM  {serial:5d}  {atom:<3} {name} A{place + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
-                f"  1.00{plddt[place]:6.2f}          {atom[0]:>2}  "
-            )
+            lines.append(atom_line(serial, atom, (letter, 0, place + 1), points[-1], plddt[place]))
         end = points[2]
     return "\n".join([*lines, "TER", "END", ""])
 

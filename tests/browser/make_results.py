@@ -88,6 +88,29 @@ _HELIX = (("N", 1.55, -27.5, -0.87), ("CA", 2.29, 0.0, 0.0), ("C", 1.63, 26.5, 1
 _THREE = {letter: gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA) for letter in "ARNDCQEGHILKMFPSTWYVX"}
 
 
+def heavy_atom_names() -> dict[str, list[str]]:
+    """Heavy atoms of every kind of residue by its letter, backbone first."""
+    from alphafold.common import residue_constants
+
+    backbone = ["N", "CA", "C", "O"]
+    return {
+        residue_constants.restype_3to1[name]: backbone + [atom for atom in atoms if atom not in backbone]
+        for name, atoms in residue_constants.residue_atoms.items()
+    }
+
+
+def atom_line(
+    serial: int, name: str, residue: tuple[str, int, int], place: NDArray[np.float64], plddt: float
+) -> str:
+    """A line of PDB text of an atom at `place` [3], Å; `residue`: letter, chain from 0, number from 1."""
+    letter, chain, number = residue
+    x, y, z = place
+    return (
+        f"ATOM  {serial:5d}  {name:<3} {_THREE[letter]} {chr(65 + chain)}{number:4d}    "
+        f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00{plddt:6.2f}          {name[0]:>2}  "
+    )
+
+
 def helices(chains: list[str], plddt: NDArray[np.float64], shift: float = 0.0) -> str:
     """Backbones of straight alpha helices, one a chain, 12 Å apart, as PDB text."""
     lines, serial, residue = [], 0, 0
@@ -97,11 +120,8 @@ def helices(chains: list[str], plddt: NDArray[np.float64], shift: float = 0.0) -
                 serial += 1
                 turn = np.deg2rad(100 * place + angle)
                 x, y = radius * np.cos(turn) + 12 * number + shift, radius * np.sin(turn)
-                lines.append(
-                    f"ATOM  {serial:5d}  {atom:<3} {_THREE[letter]} {chr(65 + number)}{place + 1:4d}    "
-                    f"{x:8.3f}{y:8.3f}{1.5 * place + height:8.3f}  1.00{plddt[residue]:6.2f}"
-                    f"          {atom[0]:>2}  "
-                )
+                point = np.array([x, y, 1.5 * place + height])
+                lines.append(atom_line(serial, atom, (letter, number, place + 1), point, plddt[residue]))
             residue += 1
         lines.append("TER")
     return "\n".join([*lines, "END", ""])

@@ -12,13 +12,24 @@
     return parts.map((text) => text.replace(/…$/, "")).filter((text) => !known.some((whole) => whole.includes(text)));
   }
 
-  function entry(text) {
-    const [, code, detail] = CODE.exec(text) ?? [];
-    const meaning = Object.hasOwn(snakefold.meanings, code ?? "") ? snakefold.meanings[code] : null;
-    if (!meaning) return node("li", {}, node("p", {}, node("bdi", {}, text)));
+  /** Texts of one known code are one entry; [code or none, texts]. */
+  function grouped(texts) {
+    const found = new Map();
+    for (const text of texts) {
+      const [, code, detail] = CODE.exec(text) ?? [];
+      const known = Object.hasOwn(snakefold.meanings, code ?? "");
+      const key = known ? code : text;
+      found.set(key, [known ? code : null, [...(found.get(key)?.[1] ?? []), known ? detail : text]]);
+    }
+    return [...found.values()];
+  }
+
+  function entry([code, details]) {
+    const said = details.map((detail) => node("bdi", { class: "block" }, detail));
+    if (!code) return node("li", {}, said);
+    const { text, advice } = snakefold.meanings[code];
     return node("li", { "data-note": code },
-      node("p", {}, node("span", { class: "tag" }, code), node("bdi", {}, detail)),
-      node("p", { class: "quiet" }, meaning.text), node("p", { class: "quiet advice" }, meaning.advice));
+      node("p", { class: "said" }, node("span", { class: "tag" }, code), node("span", {}, said)), node("p", { class: "quiet" }, text), node("p", { class: "quiet advice" }, advice));
   }
 
   /** Cards of the notes on a target: what was less than asked, and the rest. */
@@ -26,7 +37,7 @@
     const texts = [...data.notes, ...ofTheRun(row, data.notes)];
     const less = (text) => Boolean(snakefold.meanings[CODE.exec(text)?.[1]]?.less);
     const jobs = row.history ? row.history.split("; ") : [];
-    const list = (found) => node("ul", { class: "notes" }, found.map(entry));
+    const list = (found) => node("ul", { class: "notes" }, grouped(found).map(entry));
     const worse = [...jobs, ...texts.filter(less)], others = texts.filter((text) => !less(text));
     return [
       worse.length > 0 && snakefold.card("Retries and degradations", "Computed with less than was asked, or not at the first attempt.", list(worse)),
