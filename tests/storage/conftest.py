@@ -10,20 +10,15 @@ import pytest
 
 from snakefold.store import Entry, Store, open_store
 from snakefold.store.folder import FolderStore
-from tests.servers.seaweedfs import WRITER, Keys, SeaweedFS
+from tests.servers.seaweedfs import WRITER, Keys, SeaweedFS, serving
 
 BUCKET = "results"
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    running = SeaweedFS(tmp_path_factory.mktemp("seaweedfs") / "server")
-    running.start()
-    try:
-        running.client().create_bucket(Bucket=BUCKET)
+    with serving(tmp_path_factory.mktemp("seaweedfs") / "server", BUCKET) as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture(autouse=True)
