@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from snakefold import archive, engines, task
-from snakefold.collect import read_response
+from snakefold.collect import collect_batch, read_response
 from snakefold.contracts import FoldRequest, FoldResponse, RelaxChoice, RelaxSettings, TargetInput
 from snakefold.engines.base import Prediction, TargetMsas
-from snakefold.errors import Reason, TargetError, WeightsMissingError
+from snakefold.errors import ADVICE, Reason, TargetError, WeightsMissingError
+from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.recipes import sequence_key
 from snakefold.relax import Relaxed
 from snakefold.store import Entry, open_store
@@ -144,6 +146,27 @@ def test_failing_target_leaves_the_others_alone(
 ) -> None:
     engine.behaviour["b"] = error
     assert states(run(tmp_path)) == {"a": "done", "b": reason, "c": "done"}
+
+
+def test_a_failure_that_gives_no_advice_gets_that_of_its_reason(tmp_path: Path, engine: LineEngine) -> None:
+    engine.behaviour["a"] = ValueError("a defect")
+    engine.behaviour["b"] = TargetError(Reason.OUT_OF_MEMORY, "too long", "Its own.")
+    run(tmp_path)
+    planned = PlannedBatch(
+        batch="b1",
+        engine="alphafold2",
+        recipe="0" * 16,
+        msa_recipes={},
+        rehearsal=True,
+        chunks=[],
+        targets=[PlannedTarget(target=each) for each in TARGETS],
+    )
+    (tmp_path / "b1.json").write_text(planned.model_dump_json())
+    table = tmp_path / "b1.parquet"
+    collect_batch(tmp_path / "out.tar.zst", tmp_path / "b1.json", tmp_path / "structures", table)
+    advice = pd.read_parquet(table).set_index("id")["advice"]
+    assert (advice["a"], advice["b"]) == (ADVICE[Reason.INTERNAL], "Its own.")
+    assert set(ADVICE) | {Reason.RELAX_FAILED} == set(Reason)  # a failed relaxation costs no structure
 
 
 def test_failed_msa_fails_its_target_only(tmp_path: Path, engine: LineEngine) -> None:

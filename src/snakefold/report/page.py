@@ -93,7 +93,7 @@ def _write(folder: Path, results: Path, run: Run, others: Sequence[Others]) -> N
     maker = Maker(results, data, others)
     profiles = write_pages(maker, pages(results, run), results / "report" / "data")
     meanings = {code: asdict(meaning) for code, meaning in MEANINGS.items()}
-    content = {"columns": index_columns(run, profiles), "rehearsal": run.rehearsal, "meanings": meanings}
+    content = {"columns": index_columns(run, profiles), "meanings": meanings}
     (assets / "run.js").write_bytes(script_call("snakefold.start", content))
     beside = [name for name in _BESIDE if (results / name).is_file()]
     (folder / "index.html").write_text(_page(run, libraries, beside), encoding="utf-8")

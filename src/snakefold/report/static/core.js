@@ -54,11 +54,7 @@ const snakefold = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  async function unpackText(text) {
-    return new TextDecoder().decode(await unpack(text));
-  }
-
   const number = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 
-  return { node, load, target, receive, bytes, unpack, unpackText, number };
+  return { node, load, target, receive, bytes, unpack, number };
 })();
