@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import yaml
 from snakefold.store import write_atomically
 
@@ -20,7 +22,9 @@ rule configure:
             SETTINGS.model_dump(mode="json"), sort_keys=False, allow_unicode=True
         ),
     run:
-        for path, text in zip((log[0], *output), (params.config, params.config, "")):
+        for path, text in zip(
+            (log[0], *output), (params.config, params.config, "")
+        ):
             write_atomically(Path(path), text.encode())
 
 
