@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snakefold.contracts import Confidence, MsaMeta
+from snakefold.contracts import Confidence
 from snakefold.notes import MEANINGS, Code, note
 from snakefold.scores.types import Interface, ReferenceScores, TargetScores
 from snakefold.store import write_atomically
@@ -96,7 +96,8 @@ def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]
     """What a person should know about a target: `snakefold.notes`.
 
     Args:
-        files: the target's own; msa.json tells what the search warned of, and which databases were cut.
+        files: the target's own; msa.json, of whatever version, tells what the search warned of, and which
+            databases were cut.
     """
     found = list(confidence.warnings)
     depth = confidence.msa_depth if confidence.engine == "alphafold2" else None
@@ -104,12 +105,12 @@ def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]
         found.append(note(Code.SINGLE_SEQUENCE, "the MSA has no row but the query"))
     elif depth is not None and depth < SHALLOW_MSA:
         found.append(note(Code.SHALLOW_MSA, f"{depth} rows, fewer than {SHALLOW_MSA}"))
-    for meta in map(MsaMeta.model_validate, json.loads(files.get("msa.json", b"[]"))):
-        found += meta.warnings
+    for chain in json.loads(files.get("msa.json", b"[]")):
+        found += chain.get("warnings", [])
         found += [
-            note(Code.TRUNCATED_MSA, f"{item.name}: {item.kept} of {item.rows} rows were kept")
-            for item in meta.databases
-            if item.kept < item.rows
+            note(Code.TRUNCATED_MSA, f"{item['name']}: {item['kept']} of {item['rows']} rows were kept")
+            for item in chain.get("databases", [])
+            if item["kept"] < item["rows"]
         ]
     mean = confidence.models[0].mean_plddt
     if mean < LOW_PLDDT and not confidence.rehearsal:

@@ -221,9 +221,9 @@ def _json(path: Path, otherwise: Any) -> Any:
 def _notes(found: Confidence, path: Path) -> list[str]:
     try:
         return metrics.warnings_of(found, {"msa.json": path.read_bytes()} if path.is_file() else {})
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnakefoldError(
-            f"{path}: not as expected ({error}). Delete the folder and run again."
+            f"{path}: not as expected ({error!r}). Delete the folder and run again."
         ) from error
 
 
