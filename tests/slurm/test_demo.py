@@ -98,7 +98,7 @@ def story(accounted: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_ends_as_the_demo_does_everywhere(story: Story) -> None:
     # A refused record is no failure: it is told, and the code is that of a run which did all it could.
     assert story.returncode == 0, story.site.log
-    assert "15 targets folded, 0 failed, 1 records refused" in story.site.log
+    assert "15 targets folded, 0 failed, 1 record" in story.site.log
     assert re.search(rf"refused \S*{DEMO}:32 {REFUSED}", story.site.log)
     page = (story.site.results / "report" / "index.html").read_text()
     assert "<title>REHEARSAL" in page
@@ -137,7 +137,7 @@ def test_the_best_models_are_relaxed(story: Story) -> None:
 
 def test_alignments_are_searched_on_the_nodes(story: Story) -> None:
     jobs = story.site.jobs("msa")
-    assert sorted(wildcard(job) for job in jobs) == sorted(planned(story.site, "chunks"))
+    assert sorted(wildcard(job) for job in jobs) == sorted(chunks(story.site))
     for job in jobs:
         assert (job["Partition"], job["JobState"]) == ("cpu", "COMPLETED")
         assert "gpu" not in job.get("TresPerJob", "")
@@ -243,10 +243,10 @@ def stored(site: Site) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in found}
 
 
-def planned(site: Site, column: str) -> set[str]:
-    """Batches or chunks of the plan."""
+def chunks(site: Site) -> set[str]:
+    """Chunks of the plan."""
     batches = rows(site.results / "plan" / "batches.tsv")
-    return {name for row in batches for name in row[column].split(",")}
+    return {name for row in batches for name in row["chunks"].split(",")}
 
 
 def wildcard(job: dict[str, str]) -> str:
