@@ -13,6 +13,7 @@ from snakefold.msa import a3m, databases, search, templates
 from snakefold.msa.bundle import Log
 from snakefold.plan.files import PlannedChain, PlannedChunk
 from snakefold.store import Entry, Store
+from snakefold.wording import count
 
 
 def search_to_store(
@@ -40,8 +41,9 @@ def search_to_store(
     ]
     wanted = read | {chain.key for chain in missing}
     log(
-        f"{chunk.chunk}: {len(chunk.chains)} chains, {len(chunk.chains) - len(wanted)} in the store, "
-        f"{len(missing)} to align, {len(without_templates)} to search templates for"
+        f"{chunk.chunk}: {count(len(chunk.chains), 'chain')}, "
+        f"{len(chunk.chains) - len(wanted)} in the store, {len(missing)} to align, "
+        f"{len(without_templates)} to search templates for"
     )
     searched: list[str] = []
     with_templates: list[str] = []

@@ -32,6 +32,7 @@ from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.databases import Database, Preset
 from snakefold.msa.repeats import Block, Repeats, no_hits
 from snakefold.plan.files import PlannedChain
+from snakefold.wording import count
 
 #: AlphaFold's flags (alphafold.data.tools.jackhmmer).
 FLAGS = {"--F1": 0.0005, "--F2": 5e-05, "--F3": 5e-07, "--incE": 0.0001, "-E": 0.0001}
@@ -114,7 +115,8 @@ def search_database(
 
     alphabet = Alphabet.amino()
     started = told = time.perf_counter()
-    log(f"jackhmmer: {database.name}: {len(chains)} chains, one pass over {_megabytes(database.path)}")
+    size = _megabytes(database.path)
+    log(f"jackhmmer: {database.name}: {count(len(chains), 'chain')}, one pass over {size}")
     pipelines: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for _ in range(threads):
         pipelines.put(Pipeline(alphabet, **_PIPELINE))

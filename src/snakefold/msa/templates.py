@@ -28,6 +28,7 @@ from snakefold.msa.bundle import Log
 from snakefold.msa.databases import Database, Preset
 from snakefold.notes import Code, note
 from snakefold.plan.files import PlannedChain
+from snakefold.wording import count
 
 #: AlphaFold's MAX_TEMPLATE_HITS.
 MAX_HITS = 20
@@ -236,9 +237,8 @@ class _Searching:
         warnings += [*result.warnings, *result.errors]
         # Without a template AlphaFold's hmmsearch featuriser makes up an empty one, the other none at all.
         names = [name.decode() for name in result.features["template_domain_names"] if name]
-        self.log(
-            f"{self.settings.templates}: {self.chain.key[:12]}: {len(hits)} hits, {len(names)} templates"
-        )
+        found = f"{count(len(hits), 'hit')}, {count(len(names), 'template')}"
+        self.log(f"{self.settings.templates}: {self.chain.key[:12]}: {found}")
         return Templates(
             npz=dump(result.features) if names else None,
             names=names,
