@@ -15,6 +15,12 @@ HOUSE = Path(__file__).parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
+#: runc and cgroupfs: there may be no systemd. The limits are what an unprivileged host allows.
+RUN = [
+    *("podman", "--runtime=runc", "--cgroup-manager=cgroupfs", "--events-backend=file", "run", "--rm"),
+    *("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096", "--network=host"),
+]
+
 
 @dataclass(frozen=True)
 class Images:
@@ -30,15 +36,12 @@ class Images:
         """Run a command in a new container."""
         chosen = [*options, *([f"--entrypoint={entrypoint}"] if entrypoint is not None else [])]
         return subprocess.run(
-            # runc and cgroupfs: there may be no systemd. The limits are what an unprivileged host allows.
-            ["podman", "--runtime=runc", "--cgroup-manager=cgroupfs", "--events-backend=file", "run", "--rm",
-             "--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096", "--network=host", *chosen, self.name,
-             *command],
+            [*RUN, *chosen, self.name, *command],
             env=dict(self.environment),
             capture_output=True,
             text=True,
             check=False,
-        )  # fmt: skip
+        )
 
     def size(self) -> int:
         """Bytes of all layers."""
@@ -81,6 +84,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
         )
         yield Images(built.stdout.splitlines()[-1], built.stdout + built.stderr, environment)
     finally:
+        # Of these tests alone: the storage is theirs.
+        call(["podman", "rm", "--all", "--force", "--time=0"], environment)
         subprocess.run(
             ["buildah", "rmi", "--all", "--force"], env=environment, check=False, capture_output=True
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.images.conftest import Images
+from tests.images.conftest import RUN, Images
+from tests.s3.conftest import BUCKET, TARGETS, Site
+from tests.servers.seaweedfs import WRITER, SeaweedFS
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("root", "buildah", "podman", "runc", "mmdebstrap")]
 
@@ -41,6 +43,66 @@ def test_a_target_is_folded_in_a_container(images: Images, tmp_path: Path) -> No
     response = json.loads((tmp_path / "out" / "first" / "response.json").read_text())
     assert response["rehearsal"] is True
     assert response["db_preset"] == "demo"
+
+
+@pytest.fixture(scope="module")
+def site(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A run, over, whose alignments and predictions were made in containers; Snakemake itself ran outside."""
+    server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs") / "server")
+    server.start()
+    try:
+        server.client().create_bucket(Bucket=BUCKET)
+        site = Site(
+            tmp_path_factory.mktemp("site"),
+            server,
+            "image",
+            settings={"msa": {"tool": "jackhmmer", "threads": 1, "mem_mb": 500}},
+            variables={
+                "CONTAINERS_STORAGE_CONF": images.environment["CONTAINERS_STORAGE_CONF"],
+                "POD_IMAGE": images.name,
+                "POD_PROGRAM": json.dumps(RUN),
+            },
+            executor="container",
+        )
+        done = site.run()
+        assert done.returncode == 0, done.stdout + "".join(
+            (pod / "log").read_text() for pod in site.pods.iterdir()
+        )
+        (site.folder / "run.log").write_text(done.stdout)
+        yield site
+    finally:
+        server.stop()
+
+
+def test_every_job_of_a_run_over_s3_runs_in_a_container(site: Site) -> None:
+    assert set(site.metrics()) == set(TARGETS)
+    for name in TARGETS:
+        folder = site.results / "structures" / name
+        assert "REHEARSAL" in (folder / "ranked_0.pdb").read_text()
+        (msa,) = json.loads((folder / "msa.json").read_text())
+        assert any(command.startswith("jackhmmer ") for command in msa["commands"])
+    assert {name.partition("/")[0] for name in site.names("store/")} == {"fold", "msa"}
+    assert {name.split("/")[1] for name in site.names("files/")} == {"logs", "benchmarks"}
+
+
+def test_nothing_but_s3_was_between_the_containers(site: Site) -> None:
+    """Each began as the image's user in an empty folder, and fetched the sources first."""
+    pods = list(site.pods.iterdir())
+    assert sorted(pod.name.partition(".")[0] for pod in pods) == ["msa", "predict"]
+    for pod in pods:
+        words = json.loads((pod / "words").read_text())
+        assert [word for word in words if word.startswith("--volume=")] == [
+            f"--volume={pod / 'work'}:/workdir"
+        ]
+        assert f"{site.folder}/" not in (pod / "command").read_text() + (pod / "log").read_text()
+        assert (pod / "work" / "workflow" / "Snakefile").stat().st_uid == 1001
+        assert not (pod / "work" / "results").exists()
+
+
+def test_keys_are_in_no_argument_and_no_file(site: Site) -> None:
+    for folder in (site.folder, site.pods):
+        for path in folder.rglob("*"):
+            assert not path.is_file() or WRITER.secret.encode() not in path.read_bytes(), path
 
 
 def test_what_is_inside(images: Images, record_property: Callable[[str, object], None]) -> None:

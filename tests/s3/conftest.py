@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from snakefold.paths import house
 from tests.servers.seaweedfs import WRITER, Keys, SeaweedFS
 
 BUCKET = "lab"
+
+PLUGINS = [Path(__file__).with_name("plugins"), Path(__file__).parents[1] / "images" / "plugins"]
 
 #: Two targets of one padded length: one batch, one program.
 TARGETS = {"one": "MKTAYIAKQRQISFVKSHFS", "two": "GSWTWENGKWTWKGSWTWENG"}
@@ -41,19 +46,21 @@ class Site:
     folder: Path
     server: SeaweedFS
     prefix: str
+    endpoint: str = ""
     keys: Keys = WRITER
     settings: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    executor: str = "pod"
+    tries: int = 15
 
     def __post_init__(self) -> None:
+        self.endpoint = self.endpoint or self.server.endpoint
         for part in ("workflow", "config", "envs", "profiles"):
             shutil.copytree(house() / part, self.folder / part)
         # Snakemake asks git which files jobs elsewhere need.
         for words in (("init", "--quiet"), ("add", ".")):
             subprocess.run(["git", *words], cwd=self.folder, check=True)
-        self.write(
-            {**SETTINGS, "store": self.server.location(BUCKET, f"{self.prefix}/store"), **self.settings}
-        )
+        self.write({**SETTINGS, "store": self.store, **self.settings})
         (self.folder / "set.fasta").write_text("".join(f">{name}\n{TARGETS[name]}\n" for name in TARGETS))
 
     def write(self, settings: Mapping[str, Any]) -> None:
@@ -68,8 +75,25 @@ class Site:
         """Folders of jobs that were started, elsewhere."""
         return self.folder.with_name(f"{self.folder.name}-pods")
 
+    def planned(self, what: str) -> list[str]:
+        """Names of the plan's `chunks` or `batches`."""
+        return sorted(path.stem for path in (self.results / "plan" / what).glob("*.json"))
+
     def started(self, rule: str) -> list[Path]:
         return sorted(self.pods.glob(f"{rule}.*"))
+
+    def end_pods(self) -> None:
+        """What a user does whose Snakemake ended without it: pods that nobody waits for are deleted."""
+        for pod in self.pods.glob("*"):
+            if not (pod / "status").exists():
+                with suppress(ProcessLookupError, FileNotFoundError):
+                    os.killpg(int((pod / "pid").read_text()), signal.SIGKILL)
+                (pod / "status").write_text("deleted")
+
+    @property
+    def store(self) -> str:
+        """Where results are."""
+        return f"s3://{BUCKET}/{self.prefix}/store?endpoint_url={self.endpoint}&region=us-east-1"
 
     @property
     def files(self) -> str:
@@ -81,9 +105,10 @@ class Site:
         """What docs/s3.md says to type, with the executor of these tests."""
         return [
             *(sys.executable, "-m", "snakemake", "--configfile", "site.yaml", "--workflow-profile"),
-            *("profiles/default", "--executor", "pod", "--jobs", "2"),
+            *("profiles/default", "--executor", self.executor, "--jobs", "2"),
             *("--default-storage-provider", "s3", "--default-storage-prefix", self.files),
-            *("--storage-s3-endpoint-url", self.server.endpoint),
+            *("--storage-s3-endpoint-url", self.endpoint),
+            *("--storage-s3-retries", str(self.tries)),
             *("--envvars", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
         ]
 
@@ -100,8 +125,10 @@ class Site:
             "NO_PROXY": "127.0.0.1",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PODS": str(self.pods),
-            "PYTHONPATH": str(Path(__file__).with_name("plugins")),
+            "PYTHONPATH": os.pathsep.join(map(str, PLUGINS)),
             "SNAKEFOLD_REHEARSAL_BLOCKS": "1",
+            # The network is compiled as quickly as can be.
+            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
             **self.variables,
         }
 
@@ -136,6 +163,13 @@ class Site:
         start = f"{self.prefix}/{below}"
         pages = self.server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=start)
         return [item["Key"].removeprefix(start) for page in pages for item in page.get("Contents", [])]
+
+
+def wait_for(what: Callable[[], object], seconds: float = 600) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
