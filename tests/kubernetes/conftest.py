@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.kubernetes.cluster import Cluster, Node, Pod
-from tests.servers.seaweedfs import WRITER, SeaweedFS
+from tests.servers.seaweedfs import WRITER, SeaweedFS, serving
 
 HOUSE = Path(__file__).resolve().parents[2]
 PROFILE = HOUSE / "profiles" / "kubernetes"
@@ -65,10 +65,7 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """One target from FASTA to report; its first prediction is killed for its memory."""
     folder = tmp_path_factory.mktemp("kubernetes")
-    s3 = SeaweedFS(folder / "s3")
-    s3.start()
-    try:
-        s3.client().create_bucket(Bucket="my-bucket")
+    with serving(folder / "s3", "my-bucket") as s3:
         killed: list[Pod] = []
 
         def kills(pod: Pod) -> bool:
@@ -79,8 +76,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
         with Cluster(folder, manifests(), NODES, IMAGE_ENVIRONMENT, kills) as cluster:
             yield Run(cluster, s3, folder / "driver" / "workdir", *_fold(cluster, s3))
-    finally:
-        s3.stop()
 
 
 def _fold(cluster: Cluster, s3: SeaweedFS) -> tuple[int, str]:
