@@ -44,8 +44,8 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.LIMITED_MSA: Meaning(
         "The MSA has more rows than the network reads; each pass draws some of them by chance.",
-        "Raise or clear alphafold2.max_msa_clusters and max_extra_msa where they are set (a rehearsal has its "
-        "own); 512 and 5,120 rows, for complexes 508 and 2,048, are AlphaFold's limits.",
+        "Raise or clear alphafold2.max_msa_clusters and max_extra_msa where they are set (a rehearsal has "
+        "its own); 512 and 5,120 rows, for complexes 508 and 2,048, are AlphaFold's limits.",
     ),
     Code.SINGLE_SEQUENCE: Meaning(
         "The network had the sequence alone: no other like it was found.",
