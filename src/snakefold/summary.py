@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from snakefold.wording import count
+
 
 def summarise(results: Path) -> tuple[str, int]:
     """Text about a finished run, and the number of targets that failed (refused records are not failures)."""
@@ -15,7 +17,8 @@ def summarise(results: Path) -> tuple[str, int]:
     lines = []
     if any(row["rehearsal"] == "True" for row in metrics):
         lines.append("REHEARSAL: made with random parameters. The structures mean nothing.")
-    lines.append(f"{len(metrics)} targets folded, {len(failed)} failed, {len(refused)} records refused.")
+    folded, kept_out = count(len(metrics), "target"), count(len(refused), "record")
+    lines.append(f"{folded} folded, {len(failed)} failed, {kept_out} refused.")
     lines += [f"  refused {row['source']} {row['id']}: {row['message']}" for row in refused[:10]]
     lines += [f"  failed  {row['id']}: {row['reason']}: {row['message']}" for row in failed[:10]]
     more = max(0, len(refused) - 10) + max(0, len(failed) - 10)

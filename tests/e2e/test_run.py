@@ -55,7 +55,7 @@ def test_ends_well_and_says_where_the_report_is(
     output = process.stdout + process.stderr
     assert f"Report: {run.results}/report/index.html" in output
     assert "REHEARSAL" in output
-    assert "4 targets folded, 0 failed, 1 records refused" in output
+    assert "4 targets folded, 0 failed, 1 record refused" in output
 
 
 def test_every_id_has_its_files(finished: tuple[Run, subprocess.CompletedProcess[str]]) -> None:
