@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from snakefold.paths import house
-from tests.servers.seaweedfs import WRITER, Keys, SeaweedFS
+from tests.servers.seaweedfs import WRITER, Keys, SeaweedFS, serving
 
 BUCKET = "lab"
 
@@ -174,10 +174,5 @@ def wait_for(what: Callable[[], object], seconds: float = 600) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    running = SeaweedFS(tmp_path_factory.mktemp("seaweedfs") / "server")
-    running.start()
-    try:
-        running.client().create_bucket(Bucket=BUCKET)
+    with serving(tmp_path_factory.mktemp("seaweedfs") / "server", BUCKET) as running:
         yield running
-    finally:
-        running.stop()

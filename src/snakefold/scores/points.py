@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from snakefold import structures
 from snakefold.errors import SnakefoldError
+from snakefold.wording import count
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def model_points(pdb: str, chain_lengths: Sequence[int]) -> ModelPoints:
     """
     model = structures.read(pdb)[0]
     if len(model) != len(chain_lengths):
-        raise SnakefoldError(f"The model has {len(model)} chains, the target {len(chain_lengths)}.")
+        raise SnakefoldError(f"The model has {count(len(model), 'chain')}, the target {len(chain_lengths)}.")
     ends = np.cumsum(chain_lengths).tolist()
     ca, cb = (np.full((ends[-1], 3), np.nan) for _ in range(2))
     chains = []
