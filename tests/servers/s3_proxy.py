@@ -8,7 +8,7 @@ import http.server
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from tests.servers.seaweedfs import SeaweedFS
@@ -24,30 +24,44 @@ class Request:
     status: int | None
 
 
+@dataclass(frozen=True)
+class Reply:
+    """The server's."""
+
+    status: int
+    content: bytes
+    headers: dict[str, str]
+
+
 class _Between(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Proxy
 
     def handle_any(self) -> None:
+        proxy = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status = None
         try:
-            status = self._pass_on(body)
+            reply = self._ask(body)
         except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            digest = hashlib.sha256(body).hexdigest()
-            self.server.seen.append(Request(self.command, self.path, digest, status))
-            if status is None:
-                self.close_connection = True
+            reply = None
+        whole = reply is not None and not proxy.cuts(self.command, self.path)
+        digest = hashlib.sha256(body).hexdigest()
+        # Before the answer: whoever has it may look at what was seen.
+        proxy.seen.append(Request(self.command, self.path, digest, reply.status if reply and whole else None))
+        self.close_connection = self.close_connection or not whole
+        if reply is None:
+            return
+        # The client may have hung up.
+        with suppress(OSError):
+            self._answer(reply, whole)
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any
 
-    def _pass_on(self, body: bytes) -> int | None:
+    def _ask(self, body: bytes) -> Reply | None:
+        """What the server answers; None if it does not."""
         proxy = self.server
         if self.command in proxy.refused:
-            self._answer(403, b"<Error><Code>AccessDenied</Code></Error>", {})
-            return 403
+            return Reply(403, b"<Error><Code>AccessDenied</Code></Error>", {})
         if proxy.stalled:
             proxy.stalled -= 1
             proxy.go_on.wait(30)  # long after the client has hung up
@@ -64,29 +78,22 @@ class _Between(http.server.BaseHTTPRequestHandler):
                 proxy.died.set()
                 return None
             connection.endheaders(body)
-            reply = connection.getresponse()
-            content = reply.read()
+            answer = connection.getresponse()
+            return Reply(answer.status, answer.read(), dict(answer.headers))
         finally:
             connection.close()
-        if proxy.cuts(self.command, self.path):
-            self.send_response(reply.status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2])
-            return None
-        self._answer(reply.status, content, dict(reply.headers))
-        return reply.status
 
-    def _answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
+    def _answer(self, reply: Reply, whole: bool) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
             if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
                 self.send_header(name, value)
-        length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+        size = len(reply.content)
+        length = reply.headers.get("Content-Length", "0") if self.command == "HEAD" else str(size)
         self.send_header("Content-Length", length)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(reply.content[: size if whole else size // 2])
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
