@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import families
 import hhsuite
 import pytest
+from one_database import one_database
 
 from snakefold.config import MsaSettings
 from snakefold.errors import DatabaseMissingError, Reason, TargetError
@@ -19,18 +21,8 @@ SETTINGS = MsaSettings(tool="hhblits", threads=2)
 
 
 def described(prefix: Path, name: str) -> Database:
-    return Database(
-        name=name,
-        tools=frozenset({"hhblits"}),
-        format="hhsuite",
-        path=prefix,
-        files=(prefix.with_name(f"{prefix.name}_a3m.ffdata"),),
-        limit=None,
-        pairing=False,
-        optional=False,
-        gigabytes=0.0,
-        get="Make it.",
-    )
+    files = (prefix.with_name(f"{prefix.name}_a3m.ffdata"),)
+    return replace(one_database(prefix, name, "hhsuite", "hhblits"), files=files)
 
 
 @pytest.fixture(scope="module")

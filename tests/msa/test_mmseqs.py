@@ -21,32 +21,22 @@ from families import (
     queries,
     write_fasta,
 )
+from one_database import one_database
 
 from snakefold.config import MsaSettings
 from snakefold.errors import DatabaseMissingError
 from snakefold.msa import mmseqs as step
 from snakefold.msa import programs
 from snakefold.msa.bundle import RawMsa
-from snakefold.msa.databases import Database, Preset
+from snakefold.msa.databases import Database, Format, Preset
 
 
 def silent(line: str) -> None:
     """A log nobody reads."""
 
 
-def described(path: Path, name: str, form: str = "mmseqs", *, pairing: bool = False) -> Database:
-    return Database(
-        name=name,
-        tools=frozenset({"mmseqs"}),
-        format=form,
-        path=path,
-        files=(path,),
-        limit=None,
-        pairing=pairing,
-        optional=False,
-        gigabytes=0.0,
-        get="Make it.",
-    )
+def described(path: Path, name: str, form: Format = "mmseqs", *, pairing: bool = False) -> Database:
+    return one_database(path, name, form, "mmseqs", pairing=pairing)
 
 
 def preset(*databases: Database) -> Preset:

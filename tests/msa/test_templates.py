@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from erythrocruorin import CHAINS, QUERY, RELATIVE, write_pdb
 from families import chain
+from one_database import one_database
 
 from snakefold.config import MsaSettings
 from snakefold.errors import ConfigError, DatabaseMissingError, TargetError
 from snakefold.msa import a3m, programs, templates
-from snakefold.msa.databases import Database, Preset
+from snakefold.msa.databases import Preset
 
 ALONE = a3m.parse_a3m(f">{QUERY.key}\n{RELATIVE}\n")
 FAMILY = a3m.parse_a3m(f"{ALONE.to_a3m()}>d\n{CHAINS['D'][5:-5]}\n")
@@ -22,21 +23,6 @@ FAMILY = a3m.parse_a3m(f"{ALONE.to_a3m()}>d\n{CHAINS['D'][5:-5]}\n")
 
 def silent(line: str) -> None:
     """A log nobody reads."""
-
-
-def described(path: Path, name: str, form: str, *tools: str) -> Database:
-    return Database(
-        name=name,
-        tools=frozenset(tools),
-        format=form,
-        path=path,
-        files=(path,),
-        limit=None,
-        pairing=False,
-        optional=False,
-        gigabytes=0.0,
-        get="Make it.",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +38,9 @@ def pdb_seqres(root: Path) -> Preset:
         "test",
         root,
         (
-            described(root / "pdb_seqres.txt", "pdb_seqres", "fasta", "hmmsearch"),
-            described(root / "mmcif_files", "pdb_mmcif", "mmcif", "hmmsearch", "hhsearch"),
-            described(root / "obsolete.dat", "obsolete", "text", "hmmsearch", "hhsearch"),
+            one_database(root / "pdb_seqres.txt", "pdb_seqres", "fasta", "hmmsearch"),
+            one_database(root / "mmcif_files", "pdb_mmcif", "mmcif", "hmmsearch", "hhsearch"),
+            one_database(root / "obsolete.dat", "obsolete", "text", "hmmsearch", "hhsearch"),
         ),
     )
 
@@ -68,7 +54,7 @@ def pdb70(root: Path, pdb_seqres: Preset) -> Preset:
         pdb_seqres,
         databases=(
             dataclasses.replace(
-                described(prefix, "pdb70", "hhsuite", "hhsearch"), files=tuple(folder.glob("pdb70_*.ff*"))
+                one_database(prefix, "pdb70", "hhsuite", "hhsearch"), files=tuple(folder.glob("pdb70_*.ff*"))
             ),
             *pdb_seqres.databases[1:],
         ),
