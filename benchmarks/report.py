@@ -1,23 +1,25 @@
 """What a report of ten thousand targets takes, beside other reports of the same results.
 
-    python benchmarks/report.py --foldreport VENV/bin/foldreport [--targets 10000] [--few 20] [--keep FOLDER]
+    python benchmarks/report.py --foldreport VENV/bin/foldreport [--few 100] [--targets 10000]
 
-Makes a run of `--few` proteins of 400 residues with five models each (all heavy atoms, PAE), and one of
-`--targets` whose files are theirs under other names. Measures, on the few: snakefold's report; foldreport
-0.1.0 (`pip install foldreport==0.1.0` into an environment of its own); and pages made as nf-core/proteinfold
-makes them: one a target, with five superposed PDB texts, plotly figures of pLDDT and of the best model's PAE,
-and a picture of the coverage, but without its template of 0.4 MB and plotly.js, which it loads from the
-network. On the many: snakefold's report after the batches were collected, as in a run. Chromium opens what
-was made.
+Makes runs of `--few` and of `--targets` targets: proteins of 400 residues with five models each (all heavy
+atoms, PAE), `_DISTINCT` different ones under many names. Nobody profits from that: every side works through
+each target's files as if no other had the same. Measures, on the few, one side after the other: snakefold's
+report; foldreport 0.1.0 (`pip install foldreport==0.1.0` into an environment of its own); and pages made as
+nf-core/proteinfold makes them: one a target, with five superposed PDB texts, plotly figures of pLDDT and of
+the best model's PAE, and a picture of the coverage, but without its template of 0.4 MB and plotly.js, which
+it loads from the network. On the many: snakefold's report after the batches were collected, as in a run.
+Chromium opens what was made.
 
-Processor seconds say more than the clock on a machine that does other things as well. The result is written
-to report.json and report.md beside this file.
+Processor seconds say more than the clock on a machine that does other things as well; its load is told. The
+result is written to report.json and report.md beside this file; `--part` measures few or many anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +32,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+OWN = [sys.executable, str(Path(__file__)), "--foldreport", "-"]
 RESIDUES, MODELS = 400, 5
+_DISTINCT = 4
 #: Seconds that a page may take to load.
 _PATIENCE = 60
 
@@ -40,65 +44,81 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--foldreport", required=True, help="the program")
     parser.add_argument("--targets", type=int, default=10_000)
-    parser.add_argument("--few", type=int, default=20)
+    parser.add_argument("--few", type=int, default=100)
+    parser.add_argument("--part", choices=["few", "many"], help="measure this one, and keep the other")
     parser.add_argument("--keep", type=Path, help="work here and leave everything")
     parser.add_argument("--step", choices=["build", "proteinfold"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
         {"build": build, "proteinfold": proteinfold}[options.step](options.keep)
         return
+    kept = HERE / "report.json"
+    result = json.loads(kept.read_text()) if options.part else {}
     with tempfile.TemporaryDirectory(prefix="report-") as temporary:
-        result = measure(options.keep or Path(temporary), options)
-    (HERE / "report.json").write_text(json.dumps(result, indent=1) + "\n")
+        folder = options.keep or Path(temporary)
+        if options.part != "many":
+            result["few"] = measure_few(folder / "few", options.few, options.foldreport)
+        if options.part != "few":
+            result["many"] = measure_many(folder / "many", options.targets)
+    kept.write_text(json.dumps(result, indent=1) + "\n")
     (HERE / "report.md").write_text(text(result))
     print(text(result))
 
 
-def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The run in `folder`, made unless it is there."""
+def made(folder: Path, targets: int) -> Path:
+    """The results of a run in `folder`, made unless they are there; without a report."""
     from tests.browser.make_many import make_many
 
-    folder.mkdir(parents=True, exist_ok=True)
-    few, many = folder / "few" / "results", folder / "many" / "results"
-    if not few.exists():
-        make_many(few.parent, options.few, options.few, RESIDUES, RESIDUES)
-    if not many.exists():
-        make_many(many.parent, options.targets, options.few, RESIDUES, RESIDUES)
-    shutil.rmtree(few / "report", ignore_errors=True)
-    shutil.rmtree(many / "report", ignore_errors=True)
-    own = [sys.executable, str(Path(__file__)), "--foldreport", "-"]
-    rows = {"snakefold": run([*own, "--step", "build", "--keep", str(few)])}
-    page = few / "report" / "index.html"
-    rows["snakefold"] |= {
-        "bytes": size(few / "report"),
-        "a_target": size(few / "report" / "data") / options.few,
+    results = folder / "results"
+    if not results.exists():
+        make_many(folder, targets, _DISTINCT, RESIDUES, RESIDUES)
+    shutil.rmtree(results / "report", ignore_errors=True)
+    return results
+
+
+def measure_few(folder: Path, targets: int, foldreport: str) -> dict[str, Any]:
+    """All sides on the same targets."""
+    results = made(folder, targets)
+    own = run([*OWN, "--step", "build", "--keep", str(results)])
+    data = results / "report" / "data"
+    own |= {
+        "bytes": size(results / "report"),
+        "a_target": size(data) / targets,
+        "to_open": max(path.stat().st_size for path in data.glob("*.js")),
+        "open": opened(results / "report" / "index.html", "ready"),
     }
-    rows["snakefold"]["to_open"] = max(path.stat().st_size for path in (few / "report" / "data").glob("*.js"))
-    rows["snakefold"]["open"] = opened(page, "ready")
-    colabfold = as_colabfold(few, folder / "colabfold")
+    pages = run([*OWN, "--step", "proteinfold", "--keep", str(results)])
+    whole = size(results / "proteinfold")
+    pages |= {"bytes": whole, "a_target": whole / targets, "to_open": whole / targets}
     single = folder / "foldreport.html"
-    rows["foldreport"] = run([options.foldreport, str(colabfold), "--output", str(single)])
-    rows["foldreport"] |= {
-        "bytes": size(single),
-        "a_target": size(single) / options.few,
-        "to_open": size(single),
+    other = run([foldreport, str(as_colabfold(results, folder / "colabfold")), "--output", str(single)])
+    other |= {"bytes": size(single), "a_target": size(single) / targets, "to_open": size(single)}
+    other["open"] = opened(single, None)
+    rows = {"snakefold": own, "foldreport": other, "proteinfold": pages}
+    return {"targets": targets, "load": load(), "rows": rows}
+
+
+def measure_many(folder: Path, targets: int) -> dict[str, Any]:
+    """snakefold's report of a large run."""
+    results = made(folder, targets)
+    as_collected(results)
+    found = run([*OWN, "--step", "build", "--keep", str(results)])
+    assets, page = results / "report" / "assets", results / "report" / "index.html"
+    index = assets / "run.js"
+    found |= {
+        "index": size(index) + size(page),
+        "libraries": size(assets) - size(index),
+        "to_open": max(path.stat().st_size for path in (results / "report" / "data").glob("*.js")),
+        "bytes": size(results / "report"),
+        "open": opened(page, "ready"),
     }
-    rows["foldreport"]["open"] = opened(single, None)
-    rows["proteinfold"] = run([*own, "--step", "proteinfold", "--keep", str(few)])
-    pages = size(few / "proteinfold")
-    rows["proteinfold"] |= {"bytes": pages, "a_target": pages / options.few, "to_open": pages / options.few}
-    as_collected(many, options.few)
-    whole = run([*own, "--step", "build", "--keep", str(many)])
-    assets = many / "report" / "assets"
-    data = assets / "run.js"
-    whole |= {
-        "index": size(data) + size(many / "report" / "index.html"),
-        "libraries": size(assets) - size(data),
-        "bytes": size(many / "report"),
-        "open": opened(many / "report" / "index.html", "ready"),
-    }
-    again = run([*own, "--step", "build", "--keep", str(many)])
-    return {"targets": options.targets, "few": options.few, "rows": rows, "many": whole, "again": again}
+    again = run([*OWN, "--step", "build", "--keep", str(results)])
+    return {"targets": targets, "load": load(), "built": found, "again": again}
+
+
+def load() -> float:
+    """Processes that waited for a core in the last 5 minutes, a core."""
+    return round(os.getloadavg()[1] / (os.cpu_count() or 1), 1)
 
 
 def build(results: Path) -> None:
@@ -175,7 +195,7 @@ def as_colabfold(results: Path, out: Path) -> Path:
     return out
 
 
-def as_collected(results: Path, few: int) -> None:
+def as_collected(results: Path) -> None:
     """The files of all targets as `snakefold collect` leaves them.
 
     Made for some and written under the other names: their targets' files are the same. Some are held against
@@ -187,10 +207,10 @@ def as_collected(results: Path, few: int) -> None:
 
     ids = pages(results, read_run(results))
     data = results / "report" / "data"
-    prepare(results, ids[:few])
+    prepare(results, ids[:_DISTINCT])
     maker = Maker(results, data)
-    for number, name in enumerate(ids[few:]):
-        source = ids[number % few]
+    for number, name in enumerate(ids[_DISTINCT:]):
+        source = ids[number % _DISTINCT]
         head, _, body = (data / f"{source}.js").read_bytes().partition(b"\n")
         _, points, scripts = json.loads(head[2:-2])
         told = [maker._stamp(name), points, [script.replace(source, name) for script in scripts]]
@@ -243,9 +263,9 @@ def children_seconds() -> float:
 def opened(page: Path, mark: str | None) -> dict[str, float]:
     """Best of three: seconds by the clock, and of the page's thread, until `mark` (None: until loaded).
 
-    Empty if it took more than `_PATIENCE`.
+    Empty if it took more than `_PATIENCE`, or the page broke down.
     """
-    from playwright.sync_api import TimeoutError as Late
+    from playwright.sync_api import Error as Broken
     from playwright.sync_api import sync_playwright
     from tests.browser.conftest import _ARGUMENTS
 
@@ -260,7 +280,7 @@ def opened(page: Path, mark: str | None) -> dict[str, float]:
             session.send("Performance.enable", {"timeDomain": "threadTicks"})
             try:
                 tab.goto(page.as_uri(), wait_until="load", timeout=_PATIENCE * 1000)
-            except Late:
+            except Broken:
                 break
             if mark:
                 tab.wait_for_selector("body[data-ready]", timeout=120_000)
@@ -286,56 +306,58 @@ def size(path: Path) -> int:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result as a table."""
-    few, rows, many = result["few"], result["rows"], result["many"]
-    lines = [
-        f"# Reports of {few} and of {result['targets']:,} targets",
-        "",
-        f"`python benchmarks/report.py --few {few} --targets {result['targets']}`: proteins of {RESIDUES} "
-        f"residues, {MODELS} models each. MB are 10^6 bytes. "
-        "Chromium draws without a graphics card; foldreport starts a 3D view for every model.",
-        "",
-        f"{few} targets, built from nothing:",
-        "",
-        "| | snakefold | foldreport 0.1.0 | like nf-core/proteinfold |",
-        "|---|---|---|---|",
-    ]
-    names = ("snakefold", "foldreport", "proteinfold")
+    """The result as tables."""
+    few, many = result["few"], result["many"]
+    rows, count, most = few["rows"], few["targets"], many["targets"]
+    built, again = many["built"], many["again"]
 
     def line(title: str, show: Callable[[dict[str, Any]], str]) -> str:
+        names = ("snakefold", "foldreport", "proteinfold")
         return f"| {title} | " + " | ".join(show(rows[name]) for name in names) + " |"
 
-    lines += [
-        line("CPU seconds a target", lambda row: f"{row['cpu'] / few:.2f}"),
-        line("peak memory, MB", lambda row: f"{row['memory']:.0f}"),
-        line("MB in all", lambda row: mb(row["bytes"])),
-        line("MB a target", lambda row: mb(row["a_target"])),
-        line("MB to look at one target", lambda row: mb(row["to_open"])),
-        line("page loaded, s (of the page's thread)", lambda row: opening(row.get("open"))),
-        line(
-            f"MB in all for {result['targets']:,}",
-            lambda row: (
-                scaled(row, result) + (" (measured)" if row is rows["snakefold"] else " (in proportion)")
-            ),
-        ),
-        "",
-        f"snakefold with {result['targets']:,} targets (the few under other names), after their batches were "
-        "collected:",
-        "",
-        "| | measured | goal |",
-        "|---|---|---|",
-        f"| build, s by the clock | {many['wall']} | 60 |",
-        f"| build, CPU seconds | {many['cpu']} | |",
-        f"| built again, s by the clock | {result['again']['wall']} | 60 |",
-        f"| peak memory, MB | {many['memory']:.0f} | 1000 |",
-        f"| index, MB | {mb(many['index'])} | 10 |",
-        f"| libraries, once, MB | {mb(many['libraries'])} | 15 |",
-        f"| largest file of a target, MB | {mb(rows['snakefold']['to_open'])} | 0.15 |",
-        f"| index interactive, s by the clock | {many['open']['wall']} | 2 |",
-        f"| index interactive, s of the page's thread | {many['open']['cpu']} | |",
-        "",
-    ]
-    return "\n".join(lines)
+    def at_most(row: dict[str, Any]) -> str:
+        if row is rows["snakefold"]:
+            return f"{built['bytes'] / 1e6:,.0f} (measured)"
+        return f"{row['a_target'] * most / 1e6:,.0f} (in proportion)"
+
+    return "\n".join(
+        [
+            f"# Reports of {count} and of {most:,} targets",
+            "",
+            f"`python benchmarks/report.py --few {count} --targets {most}`: proteins of {RESIDUES} residues, "
+            f"{MODELS} models each. MB are 10^6 bytes. Chromium draws without a graphics card; foldreport "
+            f"starts a 3D view for every model. Load of the machine: {few['load']} and {many['load']} "
+            "processes a core, the one measured included.",
+            "",
+            f"{count} targets, built from nothing, one after the other in one run:",
+            "",
+            "| | snakefold | foldreport 0.1.0 | like nf-core/proteinfold |",
+            "|---|---|---|---|",
+            line("CPU seconds", lambda row: f"{row['cpu']:.1f}"),
+            line("CPU seconds a target", lambda row: f"{row['cpu'] / count:.2f}"),
+            line("peak memory, MB", lambda row: f"{row['memory']:,.0f}"),
+            line("MB in all", lambda row: mb(row["bytes"])),
+            line("MB a target", lambda row: mb(row["a_target"])),
+            line("MB to look at one target", lambda row: mb(row["to_open"])),
+            line("page loaded, s (of the page's thread)", lambda row: opening(row.get("open"))),
+            line(f"MB in all for {most:,}", at_most),
+            "",
+            f"snakefold with {most:,} targets, after their batches were collected:",
+            "",
+            "| | measured | goal |",
+            "|---|---|---|",
+            f"| build, s by the clock | {built['wall']} | 60 |",
+            f"| build, CPU seconds | {built['cpu']} | |",
+            f"| built again, s by the clock | {again['wall']} | 60 |",
+            f"| peak memory, MB | {built['memory']:.0f} | 1000 |",
+            f"| index, MB | {mb(built['index'])} | 10 |",
+            f"| libraries, once, MB | {mb(built['libraries'])} | 15 |",
+            f"| largest file of a target, MB | {mb(built['to_open'])} | 0.15 |",
+            f"| index interactive, s by the clock | {built['open']['wall']} | 2 |",
+            f"| index interactive, s of the page's thread | {built['open']['cpu']} | |",
+            "",
+        ]
+    )
 
 
 def mb(value: float) -> str:
@@ -346,13 +368,6 @@ def opening(found: dict[str, float] | None) -> str:
     if found is None:
         return "–"
     return f"{found['wall']} ({found['cpu']})" if found else f"over {_PATIENCE}"
-
-
-def scaled(row: dict[str, Any], result: dict[str, Any]) -> str:
-    whole = (
-        result["many"]["bytes"] if row is result["rows"]["snakefold"] else row["a_target"] * result["targets"]
-    )
-    return f"{whole / 1e6:,.0f}"
 
 
 if __name__ == "__main__":
