@@ -39,7 +39,11 @@ class _Between(http.server.BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         proxy = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client was killed
+            self.close_connection = True
+            return
         try:
             reply = self._ask(body)
         except (OSError, http.client.HTTPException):
