@@ -1,7 +1,8 @@
 """The demo, whose jobs share nothing but S3 with the machine that Snakemake runs on, or with each other.
 
 The server is killed twice on the way: when it has half of the first target's result, and when it has half of
-the first batch's archive. After the first it is back at once; after the second, when the job has given up.
+the first batch's archive. After the first it is back at once; after the second, when the job or the run has
+given up. In the second case the same command is typed again, as a user would.
 """
 
 from __future__ import annotations
@@ -53,13 +54,14 @@ class Finished:
     commands: int
 
     def written(self, kind: str) -> Counter[str]:
-        """How often each entry of the store was written."""
-        done = [asked.path for asked in self.proxy.seen if (asked.method, asked.status) == ("PUT", 200)]
-        return Counter(path for path in done if f"/store/{kind}/" in path)
+        """How many different contents each entry of the store was given: what is sent again has the same."""
+        puts = [asked for asked in self.proxy.seen if (asked.method, asked.status) == ("PUT", 200)]
+        entries = {(asked.path, asked.sha256) for asked in puts if f"/store/{kind}/" in asked.path}
+        return Counter(path for path, _ in entries)
 
 
 def run(site: Site, proxy: Proxy) -> int:
-    """One command, to its end. The server comes back, after an archive's half when the job has given up."""
+    """One command, to its end. The server comes back, after an archive's half when somebody has given up."""
 
     def has_given_up() -> bool:
         ended = [pod / "status" for pod in site.started("predict") if (pod / "status").exists()]
@@ -85,7 +87,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     try:
         server.client().create_bucket(Bucket=BUCKET)
         with running(server) as proxy:
-            site = Site(tmp_path_factory.mktemp("site"), server, "demo", proxy.endpoint)
+            site = Site(tmp_path_factory.mktemp("site"), server, "demo", proxy.endpoint, tries=10)
             site.write({**DEMO, "store": site.store})
             proxy.deaths = [RESULT, ARCHIVE]
             log, commands, code = "", 0, 1
@@ -125,8 +127,9 @@ def test_nothing_was_lost_or_computed_twice(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     checked = verify(open_store(site.store), print)
     assert (checked.entries, checked.damaged) == (CHAINS + DIFFERENT, [])
+    assert len(site.planned("chunks")) > 1
+    assert len(site.planned("batches")) > 1
     ended = Counter((pod / "status").read_text() for pod in site.pods.iterdir())
-    assert ended["0"] >= len(site.planned("chunks")) + len(site.planned("batches")) > 2
     record_property("commands, and pods by exit status", f"{finished.commands}, {dict(ended)}")
 
 
@@ -142,10 +145,10 @@ def test_searches_and_predictions_ran_where_nothing_was(finished: Finished) -> N
 
 
 def test_what_was_in_transit_is_removed(finished: Finished) -> None:
-    """Logs and times stay, results are here and in the store."""
+    """Logs and times stay, results are here and in the store. A command that gave up leaves its sources."""
     site = finished.site
-    left = {name.split("/")[1] for name in site.names("files/")}
-    assert left == {"logs", "benchmarks"}
+    left = {name for name in site.names("files/") if not name.startswith("snakemake-workflow-sources.")}
+    assert {name.split("/")[1] for name in left} == {"logs", "benchmarks"}, left
     for batch in site.planned("batches"):
         assert (site.results / "predictions" / f"{batch}.tar.zst").stat().st_size > 1000
         assert (site.results / "benchmarks" / "predict" / f"{batch}.tsv").is_file()

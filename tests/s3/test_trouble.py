@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.s3.conftest import BUCKET, TARGETS, Site
+from tests.s3.conftest import Site
 from tests.servers.seaweedfs import WRITER, Keys, SeaweedFS
 
 pytestmark = pytest.mark.needs("snakemake_storage_plugin_s3")
@@ -62,42 +60,3 @@ def test_a_store_that_other_machines_do_not_have(folder: Path, server: SeaweedFS
     refused(
         Site(folder, server, "folder", settings={"store": "results/store"}), "what they compute would be lost"
     )
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[SeaweedFS]:
-    """A server that the test may kill."""
-    running = SeaweedFS(tmp_path / "own")
-    running.start()
-    try:
-        running.client().create_bucket(Bucket=BUCKET)
-        yield running
-    finally:
-        running.stop()
-
-
-def wait_for(what: Callable[[], object], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
-
-
-@pytest.mark.slow
-def test_a_server_that_dies_during_a_run(folder: Path, own_server: SeaweedFS) -> None:
-    """It is killed while a prediction runs, and comes back; the same command, typed again, ends the run."""
-    site = Site(folder, own_server, "crash")
-    running = site.start()
-    try:
-        wait_for(lambda: site.started("predict") or running.poll() is not None)
-        own_server.kill()
-        time.sleep(5)
-        own_server.start()
-        first = running.wait()
-    finally:
-        running.kill()
-    if first:
-        done = site.run()
-        assert done.returncode == 0, (folder / "run.log").read_text() + done.stdout
-    assert set(site.metrics()) == set(TARGETS)
-    assert len([name for name in site.names("store/") if name.startswith("fold/")]) == len(TARGETS)
