@@ -82,6 +82,21 @@ def execute(results: Path, batch: str) -> None:
     assert call("collect", packed, *words, "--structures", results / "structures", "--table", table) == 0
 
 
+def planned_for_a_rented_class(results: Path) -> str:
+    """The one batch, as if it had been planned for an A100."""
+    (name,) = batches(results)
+    planned = results / "plan" / "batches" / f"{name}.json"
+    planned.write_text(json.dumps({**json.loads(planned.read_text()), "gpu": "ampere_80"}))
+    return name
+
+
+def predicted_on(results: Path, batch: str, device: str) -> None:
+    packed = results / "predictions" / f"{batch}.tar.zst"
+    files = archive.unpack(packed.read_bytes())
+    response = read_response(files).model_copy(update={"device": device})
+    write_atomically(packed, archive.pack(files | {"response.json": response.model_dump_json().encode()}))
+
+
 def batches(results: Path) -> list[str]:
     return sorted(path.stem for path in (results / "plan" / "batches").glob("*.json"))
 
@@ -200,15 +215,29 @@ def test_a_rented_run_is_billed_by_the_executors_record_failed_attempts_included
 @pytest.mark.slow
 def test_a_rented_class_without_a_record_is_billed_by_the_clock_and_said_to_be(run: Path) -> None:
     results = run / "results"
-    (name,) = batches(results)
-    planned = results / "plan" / "batches" / f"{name}.json"
-    planned.write_text(json.dumps({**json.loads(planned.read_text()), "gpu": "ampere_80"}))
+    name = planned_for_a_rented_class(results)
+    predicted_on(results, name, "NVIDIA A100 80GB PCIe")
     bill = write_bill(results)
     (batch,) = lines(results)
     assert batch.dollars == pytest.approx(batch.seconds * PRICE, rel=1e-6)
     assert "1 batch on ampere_80" in bill.warnings[0]
     record(results, name)  # comes late, and is believed
     assert write_bill(results).warnings == []
+    assert lines(results)[0].dollars == pytest.approx(200 * PRICE)
+
+
+@pytest.mark.slow
+def test_a_rented_class_that_was_not_rented_costs_nothing(run: Path) -> None:
+    """An executor that falls back to this machine leaves no record, and a CPU predicts."""
+    results = run / "results"
+    name = planned_for_a_rented_class(results)
+    bill = write_bill(results)
+    (batch,) = lines(results)
+    assert (batch.gpu, batch.dollars) == ("local", 0)
+    assert batch.seconds > 0
+    assert bill.warnings == []
+    record(results, name)  # it was rented after all
+    write_bill(results)
     assert lines(results)[0].dollars == pytest.approx(200 * PRICE)
 
 

@@ -142,6 +142,9 @@ def _all_lines(results: Path, executions: Mapping[str, Execution], *, run: str) 
         gpu = str(planned.get("gpu", "" if batch[:1] in {"s", "r"} else _LOCAL))
         if _left_out(execution) or (not gpu and (not planned or run == EARLIER)):
             continue
+        if gpu and execution.record is None and execution.response.device.lower() == "cpu":
+            # Whatever was planned: nobody rented the GPU (an executor that fell back to this machine).
+            gpu = _LOCAL
         found = lines_of(execution, gpu, prices.get(gpu, 0.0), run=run)
         lines |= {line.key: line for line in found if not _is_earlier(lines.get(line.key))}
     return [*lines.values(), *_lost_lines(results, run)]
