@@ -70,6 +70,7 @@ def test_kill_at_twenty_random_moments(tmp_path: Path) -> None:
     clean = sum(durations[-JOBS:])
     lost = len(jobs) - JOBS
     print(f"{lost} submissions whose answer a kill cut off; {paid / clean:.4f} of a clean run's job-seconds")
+    assert paid <= 1.02 * clean
     # Nothing was begun and given up; what was sent again found its work done.
     assert {attempt.outcome for attempt in attempts} == {"COMPLETED"}
 
@@ -82,8 +83,10 @@ def test_an_interrupt_leaves_no_live_job(tmp_path: Path, number: signal.Signals)
         os.kill(process.pid, number)
         assert process.wait(1200) != 0
         assert service.live_jobs() == [], said(tmp_path)
-        assert service.call(lambda emulator: emulator.count_calls("cancel")) == 30
-    assert "30 jobs cancelled" in said(tmp_path)
+        cancels = [call.wall for call in service.calls if call.operation == "cancel"]
+    assert len(cancels) == 30 and "30 jobs cancelled" in said(tmp_path)
+    # 10 a second, to which test_units.py holds the gate itself; on a busy machine they may arrive in bunches.
+    assert max(cancels) - min(cancels) >= (len(cancels) - 1) / 20
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
