@@ -41,7 +41,7 @@ demo-antibody: .venv/antibody.stamp
 	$(BIN)/snakefold run --configfile config/antibody.yaml
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

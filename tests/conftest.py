@@ -33,6 +33,15 @@ _INSTALL = {
     ),
 }
 
+#: Whose files take minutes each, the longest first.
+_LONG = ("slurm", "images", "s3", "e2e", "kubernetes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: begun last, one of them would be waited for when all others are done."""
+    order = {folder: place for place, folder in enumerate(_LONG)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
