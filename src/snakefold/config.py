@@ -229,12 +229,14 @@ class Config(Model):
     def _some_input(cls, value: str | list[str]) -> str | list[str]:
         if not value or not all(value):
             raise ValueError("at least one file or folder is needed, and none may be empty")
+        # Snakemake reads braces in file names as wildcards.
+        if braced := [path for path in ([value] if isinstance(value, str) else value) if set("{}") & set(path)]:
+            raise ValueError(f"no path may have {{ or }} in it: rename {braced[0]!r}")
         return value
 
     @field_validator("results", "store")
     @classmethod
     def _usable_folder(cls, value: str) -> str:
-        # Snakemake reads braces in file names as wildcards.
         if not value.strip("/. ") or not value.isprintable() or set("{}") & set(value):
             raise ValueError("the name of a folder below or beside this one is needed, without { and }")
         return value

@@ -60,6 +60,7 @@ WRONG = {
     "empty input among others": ("input: [a, '']", "none may be empty"),
     "results in the root": ("results: /", "results: Value error, the name of a folder"),
     "results nowhere": ("results: ''", "results: Value error, the name of a folder"),
+    "wildcard in an input": ("input: [a, 'b{c}.fasta']", "rename 'b{c}.fasta'"),
     "wildcard in results": ("results: 'a{b}'", "without { and }"),
     "newline in the store": ('store: "a\\nb"', "store: Value error"),
     "limits swapped": ("{min_length: 5, max_length: 4}", "min_length 5 is above max_length 4"),
