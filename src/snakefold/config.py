@@ -227,10 +227,11 @@ class Config(Model):
     @field_validator("input")
     @classmethod
     def _some_input(cls, value: str | list[str]) -> str | list[str]:
-        if not value or not all(value):
+        paths = [value] if isinstance(value, str) else value
+        if not paths or not all(paths):
             raise ValueError("at least one file or folder is needed, and none may be empty")
         # Snakemake reads braces in file names as wildcards.
-        if braced := [path for path in ([value] if isinstance(value, str) else value) if set("{}") & set(path)]:
+        if braced := [path for path in paths if set("{}") & set(path)]:
             raise ValueError(f"no path may have {{ or }} in it: rename {braced[0]!r}")
         return value
 
