@@ -13,11 +13,17 @@ from tests.servers.seaweedfs import SeaweedFS
 from workers import expected, service_of
 
 from snakemake_executor_plugin_runpod.storage import Storage
+from snakemake_executor_plugin_runpod.trip import Trip
 
 
 def waiting(path: Path) -> dict[str, Any]:
     """A request whose worker reads its inputs once `path` is there."""
     return {"until": str(path)}
+
+
+def answered(trips: list[Trip]) -> None:
+    """Wait for the ids of submitted jobs: who ends before leaves them nameless, although they are live."""
+    wait(lambda: all(trip.job for trip in trips))
 
 
 @pytest.fixture
@@ -64,9 +70,8 @@ def test_inputs_of_jobs_that_an_earlier_run_left_stay_for_them(
 ) -> None:
     go = [tmp_path / "go-0", tmp_path / "go-1"]
     with flying(tmp_path, service=service, **through_storage) as found:
-        for i in range(2):
-            found.engine.carry(found.task(i, request=waiting(go[i])))
-        wait(lambda: len(service.live_jobs()) == 2)
+        trips = [found.engine.carry(found.task(i, request=waiting(go[i]))) for i in range(2)]
+        answered(trips)
     inputs = f"{through_storage['prefix']}/inputs/"
     with flying(tmp_path, service=service, **through_storage) as found:
         go[0].touch()
@@ -82,8 +87,7 @@ def test_jobs_that_nobody_wants_any_more_keep_no_inputs(
     tmp_path: Path, server: SeaweedFS, service: Any, through_storage: Any
 ) -> None:
     with flying(tmp_path, service=service, **through_storage) as found:
-        found.engine.carry(found.task(1, request={"seconds": 600}))
-        wait(lambda: len(service.live_jobs()) == 1)
+        answered([found.engine.carry(found.task(1, request={"seconds": 600}))])
     with flying(tmp_path, service=service, **through_storage) as found:
         found.carry(found.task(0))
         assert len(keys_in(server, f"{through_storage['prefix']}/inputs/")) == 1
