@@ -2,18 +2,17 @@
 
 AlphaFold starts `jackhmmer -N 1` for every chain and database, so 100 GB are read again for every chain. Here
 HMMER's own code (pyhmmer) gets one block of the database after the other, and every chain searches the block
-while it is in memory. Sequences that came before are searched only by queries that they can be hits of
-(`repeats`). E-values need the number of sequences, which is known at the end: a block's hits
-are judged by fewer sequences than there are, which keeps a superset, and the merged hits are judged again by
-all of them. Rows and their order are those of the program.
+while it is in memory. Sequences that came before are not searched again (`repeats`). E-values need the number
+of sequences, which is known at the end: a block's hits are judged by fewer sequences than there are, which
+keeps a superset, and the merged hits are judged again by all of them. Rows and their order are those of the
+program.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
-import io
-import itertools
 import math
 import queue
 import shlex
@@ -30,7 +29,7 @@ from snakefold.data.streams import opened
 from snakefold.errors import Reason, SnakefoldError, TargetError
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.databases import Database, Preset
-from snakefold.msa.repeats import Block, Repeats, no_hits
+from snakefold.msa.repeats import Block, Copies, Repeats, judge_domains, no_hits, ranked, stockholm
 from snakefold.plan.files import PlannedChain
 from snakefold.wording import count
 
@@ -145,7 +144,7 @@ def search_database(
                 log(f"jackhmmer: {database.name}: {sequences:,} sequences after {told - started:.0f} s")
         while waiting:
             _collect(*waiting.popleft())
-        for done in [pool.submit(query.search_repeats, pipelines) for query in order if query.ok]:
+        for done in [pool.submit(query.count_repeats, pipelines) for query in order if query.ok]:
             done.result()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -159,8 +158,8 @@ class _Query:
     """One chain in one database: its profile, the hits so far, and what went wrong, if something did.
 
     `merged` holds hits with the number of blocks they stand for, as the digits of a binary counter: merging
-    copies, so equals are merged with equals. `found` are digests of the sequences hit, `again` their repeats,
-    and `repeats` counts those of all sequences.
+    copies, so equals are merged with equals. `repeats` counts those of all sequences, `copies` knows those of
+    the hits.
     """
 
     chain: PlannedChain
@@ -168,8 +167,7 @@ class _Query:
     sequence: Any = None
     profile: Any = None
     merged: list[tuple[int, Any]] = field(default_factory=list)
-    found: set[bytes] = field(default_factory=set)
-    again: list[Any] = field(default_factory=list)
+    copies: Copies = field(default_factory=Copies)
     repeats: int = 0
     error: Exception | None = None
 
@@ -196,26 +194,20 @@ class _Query:
 
     def add(self, hits: Any, block: Block) -> None:
         """Take the hits of one more block, which comes after all whose hits were taken before."""
-        for hit in hits:
-            self.found.update(block.digests(hit.name))
-        again = [same for digest, same in block.repeats.items() if digest in self.found]
-        self.again.extend(itertools.chain.from_iterable(again))
+        self.copies.add(hits, block)
         self.repeats += block.number_of_repeats
         self._merge(hits)
 
-    def search_repeats(self, pipelines: queue.SimpleQueue[Any]) -> None:
-        """Search the repeats of what was hit, and count the others; after the last block."""
+    def count_repeats(self, pipelines: queue.SimpleQueue[Any]) -> None:
+        """Have E-values know of the repeats, which were not searched; after the last block."""
         from pyhmmer.easel import DigitalSequenceBlock, TextSequence
 
         try:
-            if self.again:
-                block = DigitalSequenceBlock(self.alphabet, self.again)
-                self._merge(_search_block(self, block, pipelines))
-            if others := self.repeats - len(self.again):
+            if self.repeats:
                 # One residue is too short for a hit, whatever the query.
                 residue = TextSequence(name="residue", sequence="G").digitize(self.alphabet)
                 block = DigitalSequenceBlock(self.alphabet, [residue])
-                self._merge(no_hits(_search_block(self, block, pipelines), others))
+                self._merge(no_hits(_search_block(self, block, pipelines), self.repeats))
         except Exception as error:  # one chain's failure must not lose the others
             self.error = error
 
@@ -230,7 +222,7 @@ class _Query:
         """The alignment of all included domains, best hit first."""
         if self.error is None:
             try:
-                msa, hits = self._alignment()
+                text, hits, found = self._alignment(database.limit)
             except Exception as error:  # one chain's failure must not lose the others
                 self.error = error
         if self.error is not None:
@@ -239,29 +231,26 @@ class _Query:
                 f"jackhmmer: {database.name}: {type(self.error).__name__}: {self.error}",
                 "Run the command by hand to see more: " + command_line(database.path, "out.sto"),
             )
-        rows = len(msa.sequences)
-        if database.limit is not None and rows > database.limit:
-            msa = msa.select(sequences=range(database.limit))
-        text = io.BytesIO()
-        # One line a row: `pfam` is Stockholm without wrapping.
-        msa.write(text, "pfam")
         return RawMsa(
             database=database.name,
             format="sto",
-            text=text.getvalue().decode("ascii", errors="replace"),
+            text=text,
             hits=hits,
-            found=rows - 1,
+            found=found,
             pairing=database.pairing,
             commands=[command_line(database.path, f"{database.name}.sto")],
             seconds=seconds,
         )
 
-    def _alignment(self) -> tuple[Any, list[Hit]]:
+    def _alignment(self, limit: int | None) -> tuple[str, list[Hit], int]:
+        """Stockholm text of at most `limit` rows, the hits, and how many rows there are without the query."""
         from pyhmmer.plan7 import TopHits, Trace
 
         first, *others = [hits for _, hits in self.merged] or [TopHits(self.profile)]
         # Judges all hits by the sequences of all blocks.
         top = first.merge(*others) if others else first
+        repeats = self.copies.of(top)
+        judge_domains(top, repeats, _PIPELINE["incdomE"])
         msa = top.to_msa(
             self.alphabet,
             sequences=[self.sequence],
@@ -269,7 +258,15 @@ class _Query:
             all_consensus_cols=True,
             digitize=True,
         )
-        return msa, [_hit(hit) for hit in top if hit.included]
+        hits = {place: (hit.name, _hit(hit)) for place, hit in enumerate(top) if hit.included}
+        order = ranked(top, repeats)
+        rows = [(0, self.chain.key)]
+        for each in order:
+            searched, _ = hits[each.place]
+            # Behind a name are the residues of the domain.
+            rows += [(row, each.name + msa.names[row].removeprefix(searched)) for row in each.rows]
+        listed = [dataclasses.replace(hits[each.place][1], target=each.name) for each in order]
+        return stockholm(msa, rows[:limit]), listed, len(rows) - 1
 
 
 def _search_block(query: _Query, block: Any, pipelines: queue.SimpleQueue[Any]) -> Any:

@@ -1,14 +1,16 @@
-"""Sequences of a database that are the same as one before: searched again only where that one was a hit.
+"""Sequences of a database that are the same as one before: not searched, but hits where that one is.
 
-A ninth of Swiss-Prot's residues are such repeats. The same residues give the same score, so that a repeat can
-be a hit of a query only if the first of them is.
+A ninth of Swiss-Prot's residues are such repeats. The same residues give the same score and alignment: a
+repeat is the hit that the first of them is, under another name.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 #: Digests that are remembered: at least so many sequences back, at most twice as many (some 100 bytes each).
@@ -21,21 +23,14 @@ class Block:
 
     Attributes:
         unique: sequences of which none is the same as a remembered one (DigitalSequenceBlock).
-        repeats: the other sequences by their digest; `number_of_repeats` of them.
-        digest: digest of a unique sequence by its name; of the first, where names repeat.
-        more_digests: those of the others of that name.
+        digest: digest of a unique sequence by its name; of those whose name is another's, none.
+        repeats: names of the other sequences by their digest; `number_of_repeats` of them.
     """
 
     unique: Any
-    repeats: Mapping[bytes, Sequence[Any]]
-    number_of_repeats: int
     digest: Mapping[str, bytes]
-    more_digests: Mapping[str, Sequence[bytes]]
-
-    def digests(self, name: str) -> Iterator[bytes]:
-        """Digests of the unique sequences of a name."""
-        yield self.digest[name]
-        yield from self.more_digests.get(name, ())
+    repeats: Mapping[bytes, Sequence[str]]
+    number_of_repeats: int
 
 
 class Repeats:
@@ -50,28 +45,102 @@ class Repeats:
         """A block of sequences (DigitalSequenceBlock) without those that came before."""
         from pyhmmer.easel import DigitalSequenceBlock
 
+        names = [sequence.name for sequence in block]
+        # A hit is known by its name: by one of these it is not known which sequence was hit.
+        shared = {name for name, times in Counter(names).items() if times > 1}
         unique: list[Any] = []
-        repeats: dict[bytes, list[Any]] = {}
         digests: dict[str, bytes] = {}
-        more_digests: dict[str, list[bytes]] = {}
-        for sequence in block:
+        repeats: dict[bytes, list[str]] = {}
+        for name, sequence in zip(names, block, strict=True):
             digest = hashlib.blake2b(sequence.sequence, digest_size=16).digest()
             if digest in self._recent or digest in self._older:
-                repeats.setdefault(digest, []).append(sequence)
+                repeats.setdefault(digest, []).append(name)
                 continue
-            self._remember(digest)
             unique.append(sequence)
-            name = sequence.name
-            if digests.setdefault(name, digest) is not digest:
-                more_digests.setdefault(name, []).append(digest)
-        return Block(
-            DigitalSequenceBlock(alphabet, unique), repeats, len(block) - len(unique), digests, more_digests
-        )
+            if name not in shared:
+                self._remember(digest)
+                digests[name] = digest
+        return Block(DigitalSequenceBlock(alphabet, unique), digests, repeats, len(names) - len(unique))
 
     def _remember(self, digest: bytes) -> None:
         if len(self._recent) >= self._remembered:
             self._recent, self._older = set(), self._recent
         self._recent.add(digest)
+
+
+@dataclass
+class Copies:
+    """Names of the repeats of what a query hits."""
+
+    _digests: dict[tuple[str, float], list[bytes]] = field(default_factory=dict)
+    _names: dict[bytes, list[str]] = field(default_factory=dict)
+
+    def add(self, hits: Any, block: Block) -> None:
+        """Take the hits (TopHits) of the unique sequences of one more block, in the order of the database."""
+        for hit in hits:
+            if digest := block.digest.get(hit.name):
+                self._digests.setdefault((hit.name, hit.score), []).append(digest)
+                self._names.setdefault(digest, [])
+        for digest in block.repeats.keys() & self._names.keys():
+            self._names[digest].extend(block.repeats[digest])
+
+    def of(self, hits: Any) -> list[list[str]]:
+        """Names of the repeats of each hit, of hits of all blocks; each of them once."""
+        left = dict(self._names)
+        return [
+            # A sequence that was forgotten meanwhile has been unique twice.
+            [name for digest in self._digests.get((hit.name, hit.score), ()) for name in left.pop(digest, ())]
+            for hit in hits
+        ]
+
+
+def judge_domains(hits: Any, repeats: Sequence[Sequence[str]], threshold: float) -> None:
+    """Exclude domains as HMMER does that found the repeats, too: by the number of all sequences reported.
+
+    Args:
+        hits: TopHits, judged without them.
+        repeats: names of the repeats of each hit.
+        threshold: conditional E-value, jackhmmer's --incdomE.
+    """
+    reported = sum(1 + len(names) for hit, names in zip(hits, repeats, strict=True) if hit.reported)
+    for hit in hits.included:
+        for domain in hit.domains:
+            if domain.included and domain.pvalue * reported > threshold:
+                domain.included = False
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A sequence that is hit: its name, the hit's place among the searched ones, and its domains' rows."""
+
+    name: str
+    place: int
+    rows: range
+
+
+def ranked(hits: Any, repeats: Sequence[Sequence[str]]) -> list[Ranked]:
+    """Included hits and their repeats in HMMER's order: by score, then by name.
+
+    Args:
+        hits: TopHits, whose alignment has the query as its first row.
+        repeats: names of the repeats of each hit.
+    """
+    found: list[tuple[float, Ranked]] = []
+    row = 1
+    for place, (hit, names) in enumerate(zip(hits, repeats, strict=True)):
+        if hit.included:
+            rows = range(row, row + sum(domain.included for domain in hit.domains))
+            row = rows.stop
+            found += [(-hit.score, Ranked(name, place, rows)) for name in itertools.chain([hit.name], names)]
+    return [each for _, each in sorted(found, key=lambda pair: (pair[0], pair[1].name))]
+
+
+def stockholm(msa: Any, rows: Sequence[tuple[int, str]]) -> str:
+    """Stockholm text, one line a row, of numbered rows of an alignment (DigitalMSA) under other names."""
+    numbers = sorted({number for number, _ in rows})
+    aligned = dict(zip(numbers, msa.select(sequences=numbers).textize().alignment, strict=True))
+    lines = [f"{name} {aligned[number]}\n" for number, name in rows]
+    return "".join(["# STOCKHOLM 1.0\n\n", *lines, "//\n"])
 
 
 def no_hits(hits_of_one: Any, number: int) -> Any:
