@@ -74,7 +74,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     def config(**given: Any) -> Config:
         return Config(**{**given, "read_timeout": 3, "retries": {"total_max_attempts": 1}})
 
-    monkeypatch.setattr("snakefold.store.s3.Config", config)
+    monkeypatch.setattr("snakefold.store.bucket.Config", config)
 
 
 @pytest.mark.parametrize("stalled", [1, 50])

@@ -86,8 +86,8 @@ WRONG = {
     "s3://bucket?endpoint_url=storage.example.org": "no address",
     "s3://bucket?endpoint_url=file:///etc": "no address",
     "s3://bucket?endpoint_url=http://host:99999": "no address",
-    "gs://bucket/x": "'gs' is no kind of store",
-    "file:///data": "'file' is no kind of store",
+    "gs://bucket/x": "'gs' is no kind of location",
+    "file:///data": "'file' is no kind of location",
 }
 
 

@@ -1,4 +1,7 @@
-"""Locations of stores: a folder, or `s3://bucket/prefix?endpoint_url=…&region=…&addressing_style=path`."""
+"""Locations of stores, and of published results: a folder, or an S3 prefix.
+
+`s3://bucket/prefix?endpoint_url=…&region=…&addressing_style=path`
+"""
 
 from __future__ import annotations
 
@@ -56,13 +59,13 @@ def parse_location(text: str) -> Path | S3Location:
         if "://" in text:
             scheme = text.partition("://")[0]
             raise StoreError(
-                f"{scheme!r:.20} is no kind of store's location. Expected a folder or s3://bucket/prefix."
+                f"{scheme!r:.20} is no kind of location. Expected a folder or s3://bucket/prefix."
             )
         return Path(text)
     parts = _split(text)
     # A secret key may have a slash in it, so that the @ behind it is part of the path.
     if "@" in text.partition("?")[0] or ":" in parts.netloc:
-        raise StoreError(f"The store's location has a user or a password in it. {_KEYS}")
+        raise StoreError(f"The location has a user or a password in it. {_KEYS}")
     values = _parameters(parts.query)
     endpoint, region = values.get("endpoint_url"), values.get("region")
     style = values.get("addressing_style", "auto")
@@ -70,12 +73,10 @@ def parse_location(text: str) -> Path | S3Location:
         _check_endpoint(endpoint)
     if region is not None and not _REGION.fullmatch(region):
         raise StoreError(
-            f"{region!r:.80} is no region, in the store's location. Expected a name such as eu-central-1."
+            f"{region!r:.80} is no region, in the location. Expected a name such as eu-central-1."
         )
     if style not in _STYLES:
-        raise StoreError(
-            f"addressing_style={style:.40} in the store's location is not one of {', '.join(_STYLES)}."
-        )
+        raise StoreError(f"addressing_style={style:.40} in the location is not one of {', '.join(_STYLES)}.")
     if not _BUCKET.fullmatch(parts.netloc):
         raise StoreError(
             f"{parts.netloc!r:.80} is no name of a bucket. Expected s3://bucket/prefix, the "
@@ -84,9 +85,7 @@ def parse_location(text: str) -> Path | S3Location:
     prefix = parts.path.strip("/")
     for part in prefix.split("/") if prefix else ():
         if not _PREFIX_PART.fullmatch(part) or part in (".", ".."):
-            raise StoreError(
-                f"{part!r:.80} cannot be part of a store's prefix. Use letters, digits and ._=+- only."
-            )
+            raise StoreError(f"{part!r:.80} cannot be part of a prefix. Use letters, digits and ._=+- only.")
     return S3Location(parts.netloc, prefix, endpoint, region, style)
 
 
@@ -94,11 +93,9 @@ def _split(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)
     except ValueError as error:
-        raise StoreError("The store's location cannot be read. Expected s3://bucket/prefix.") from error
+        raise StoreError("The location cannot be read. Expected s3://bucket/prefix.") from error
     if parts.fragment or not parts.netloc:
-        raise StoreError(
-            "The store's location cannot be read. Expected s3://bucket/prefix?name=value, without #."
-        )
+        raise StoreError("The location cannot be read. Expected s3://bucket/prefix?name=value, without #.")
     return parts
 
 
@@ -106,13 +103,13 @@ def _parameters(query: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if re.search(r"key|secret|token|password|credential|sign", name.lower()):
-            raise StoreError(f"The store's location has the parameter {name!r:.40}, a secret. {_KEYS}")
+            raise StoreError(f"The location has the parameter {name!r:.40}, a secret. {_KEYS}")
         if name not in _PARAMETERS:
             raise StoreError(
-                f"Unknown parameter {name!r:.40} in the store's location. Expected {', '.join(_PARAMETERS)}."
+                f"Unknown parameter {name!r:.40} in the location. Expected {', '.join(_PARAMETERS)}."
             )
         if name in values or not value:
-            raise StoreError(f"The parameter {name} of the store's location is empty or given twice.")
+            raise StoreError(f"The parameter {name} of the location is empty or given twice.")
         values[name] = value
     return values
 
@@ -125,9 +122,9 @@ def _check_endpoint(endpoint: str) -> None:
         usable = False
     else:
         if "@" in endpoint:
-            raise StoreError(f"endpoint_url in the store's location has a user or a password in it. {_KEYS}")
+            raise StoreError(f"endpoint_url in the location has a user or a password in it. {_KEYS}")
         usable = usable and not parts.query and not parts.fragment and endpoint.isprintable()
     if not usable:
         raise StoreError(
-            "endpoint_url in the store's location is no address. Expected https://host or http://host:port."
+            "endpoint_url in the location is no address. Expected https://host or http://host:port."
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from snakefold.store.entry import Store
@@ -16,9 +16,9 @@ _Result = TypeVar("_Result")
 
 Log = Callable[[str], None]
 
-# Results wait for the slowest of their round: this bounds the memory.
 _THREADS = 8
-_ROUND = 32
+#: Items in hand: results wait for the slowest, and this bounds the memory.
+_IN_HAND = 32
 
 
 def on_each(
@@ -31,20 +31,40 @@ def on_each(
     if store.local is not None and not writes:
         yield from map(work, items)
         return
-    remaining = iter(items)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        while some := list(islice(remaining, _ROUND)):
-            yield from pool.map(work, some)
+    yield from in_threads(work, items)
+
+
+def in_threads(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], threads: int = _THREADS
+) -> Iterator[_Result]:
+    """Results of `work` on every item, in order; `items` is taken from, by the caller's thread, as needed.
+
+    After an exception of one, those that have not begun are left undone.
+    """
+    waiting: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= max(_IN_HAND, threads):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class Progress:
-    """Counts entries and bytes, and says so every few seconds."""
+    """Counts entries (or what else they are called) and bytes, and says so every few seconds."""
 
-    def __init__(self, action: str, log: Log, every: float = 5.0) -> None:
+    def __init__(
+        self, action: str, log: Log, every: float = 5.0, called: tuple[str, str] = ("entry", "entries")
+    ) -> None:
         self.entries = 0
         self.size = 0
         self._action = action
         self._log = log
+        self._called = called
         self._every = every
         self._next = time.monotonic() + every
 
@@ -53,9 +73,7 @@ class Progress:
         self.entries += 1
         self.size += size
         if time.monotonic() >= self._next:
-            self._log(
-                f"{self._action}: {count(self.entries, 'entry', 'entries')}, {in_units(self.size)} so far"
-            )
+            self._log(f"{self._action}: {count(self.entries, *self._called)}, {in_units(self.size)} so far")
             self._next = time.monotonic() + self._every
 
 

@@ -14,13 +14,13 @@ from snakefold.errors import StoreError
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE and ~/.aws/credentials"
 _WRONG_KEYS = f"The server does not accept the keys. Correct {_KEYS}."
 _EXPIRED = "The session's keys have expired. Get new ones."
-_FORBIDDEN = "The keys may not do this. Give them list, read, write and delete on the store's prefix."
-_REGION = "The bucket is in another region. Put region=… into the store's location."
+_FORBIDDEN = "The keys may not do this. Give them list, read, write and delete on the prefix."
+_REGION = "The bucket is in another region. Put region=… into the location."
 _BUSY = "The server is too busy or not well. Try again later; a run goes on where it stopped."
 
 _BY_CODE = {
-    "NoSuchBucket": "There is no such bucket. Create it, or correct the store's location.",
-    "InvalidBucketName": "There is no such bucket. Correct the store's location.",
+    "NoSuchBucket": "There is no such bucket. Create it, or correct the location.",
+    "InvalidBucketName": "There is no such bucket. Correct the location.",
     "InvalidAccessKeyId": _WRONG_KEYS,
     "SignatureDoesNotMatch": _WRONG_KEYS,
     "InvalidToken": _WRONG_KEYS,
@@ -45,8 +45,7 @@ _BY_CODE = {
 }
 
 _UNREACHABLE = (
-    "The server cannot be reached. Check endpoint_url in the store's location, the network, and that the "
-    "server runs."
+    "The server cannot be reached. Check endpoint_url in the location, the network, and that the server runs."
 )
 #: From special to general: the first that fits is said.
 _BY_TYPE: list[tuple[type[Exception], str]] = [
@@ -64,7 +63,7 @@ _BY_TYPE: list[tuple[type[Exception], str]] = [
     (exceptions.ReadTimeoutError, "The server does not answer in time. Try again later."),
     (exceptions.HTTPClientError, _UNREACHABLE),
     (exceptions.ConnectionError, _UNREACHABLE),
-    (exceptions.InvalidRegionError, "The region in the store's location is none. Correct it."),
+    (exceptions.InvalidRegionError, "The region in the location is none. Correct it."),
 ]
 
 
@@ -96,6 +95,11 @@ def may_pass(error: Exception) -> bool:
         return status in (429, 500, 502, 503, 504) or code_of(error) in ("SlowDown", "RequestTimeout")
     gone = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError)
     return isinstance(error, gone) and not isinstance(error, exceptions.SSLError)
+
+
+def is_missing_feature(error: ClientError) -> bool:
+    """Whether the service does not offer what was asked for."""
+    return code_of(error) in ("NotImplemented", "MethodNotAllowed", "501", "405")
 
 
 def code_of(error: ClientError) -> str:
