@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, Models, RelaxSettings
 from snakefold.errors import ConfigError, StoreError
-from snakefold.store.location import parse_location
+from snakefold.store.location import is_s3, parse_location
 from snakefold.wording import count
 
 MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_sequence"]
@@ -174,6 +174,11 @@ class Config(Model):
         description="Results by content: a folder, or s3://bucket/prefix?endpoint_url=…&region=… "
         "(docs/store.md); share it between runs to compute nothing twice.",
     )
+    publish: str | None = Field(
+        None,
+        description="Where structures, report and tables are sent at the end, also if targets failed: "
+        "s3://bucket/prefix?endpoint_url=…&region=… (docs/s3.md), a prefix for each run; empty: nowhere.",
+    )
     on_invalid: Literal["skip", "stop"] = Field(
         "skip", description="A bad record: skip folds the rest and lists it; stop starts nothing."
     )
@@ -242,13 +247,21 @@ class Config(Model):
             raise ValueError("the name of a folder below or beside this one is needed, without { and }")
         return value
 
-    @field_validator("store")
+    @field_validator("store", "publish")
     @classmethod
-    def _location(cls, value: str) -> str:
+    def _location(cls, value: str | None) -> str | None:
         try:
-            parse_location(value)
+            if value is not None:
+                parse_location(value)
         except StoreError as error:
             raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("publish")
+    @classmethod
+    def _on_s3(cls, value: str | None) -> str | None:
+        if value is not None and not is_s3(value):
+            raise ValueError("s3://bucket/prefix is expected; a folder for results is named by `results`")
         return value
 
     @property

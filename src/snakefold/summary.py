@@ -8,8 +8,12 @@ from pathlib import Path
 from snakefold.wording import count
 
 
-def summarise(results: Path) -> tuple[str, int]:
-    """Text about a finished run, and the number of targets that failed (refused records are not failures)."""
+def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
+    """Text about a finished run, and the number of targets that failed (refused records are not failures).
+
+    Args:
+        called: what the text calls the folder, if it is not for a reader on this machine.
+    """
     metrics = _rows(results / "metrics.tsv")
     failures = _rows(results / "failures.tsv")
     refused = [row for row in failures if row["state"] == "refused"]
@@ -23,9 +27,10 @@ def summarise(results: Path) -> tuple[str, int]:
     lines += [f"  failed  {row['id']}: {row['reason']}: {row['message']}" for row in failed[:10]]
     more = max(0, len(refused) - 10) + max(0, len(failed) - 10)
     if more:
-        lines.append(f"  … and {more} more: {results / 'failures.tsv'}")
+        lines.append(f"  … and {more} more: {(results if called is None else called) / 'failures.tsv'}")
     lines += _bill(results / "bill.json")
-    lines.append(f"Report: {(results / 'report' / 'index.html').resolve()}")
+    place = results.resolve() if called is None else called
+    lines.append(f"Report: {place / 'report' / 'index.html'}")
     return "\n".join(lines), len(failed)
 
 

@@ -12,6 +12,7 @@ SETTINGS = load_config(config, "config/config.yaml and --config")
 RESULTS = SETTINGS.results.rstrip("/")
 PLAN = f"{RESULTS}/plan"
 SUMMARY = f"{RESULTS}/summary.txt"
+PUBLISHED = f"{RESULTS}/published.txt"
 
 # Batches that are predicted; the others are fetched.
 PREDICTED = "[bc][0-9]+-l[0-9]+"

@@ -35,3 +35,6 @@ def report_the_rest(dag, scheduler):
         command = ["snakefold", "report", RESULTS]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
         print(f"What failed, and why: {RESULTS}/failures.tsv")
+        if SETTINGS.publish:
+            command = ["snakefold", "publish", RESULTS, SETTINGS.publish]
+            subprocess.run(command, check=False)

@@ -85,6 +85,7 @@ rule summary:
         metrics=local(f"{RESULTS}/metrics.tsv"),
         failures=local(f"{RESULTS}/failures.tsv"),
         page=local(f"{RESULTS}/report/index.html"),
+        published=[local(PUBLISHED)] if SETTINGS.publish else [],
     output:
         local(SUMMARY),
     log:

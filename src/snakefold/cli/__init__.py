@@ -19,6 +19,7 @@ from snakefold.cli import (
     exports,
     plan,
     profiles,
+    publish,
     reuse,
     run,
     simulate,
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     status.add(commands)
     exports.add(commands)
     store.add(commands)
+    publish.add(commands)
     db.add(commands)
     reuse.add(commands)
     deploy.add(commands)

@@ -1,0 +1,43 @@
+"""`snakefold publish`: a run's results to a bucket, for others to look at."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from snakefold.cli._command import Commands, command
+from snakefold.wording import count
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "publish",
+        _publish,
+        summary="send structures, report and tables of a run to a bucket, as far as they are new or changed",
+        example="snakefold publish results 's3://lab/results/first?endpoint_url=https://s3.example.org'",
+    )
+    parser.add_argument("results", type=Path, help="results folder of a run")
+    parser.add_argument(
+        "location",
+        help="s3://bucket/prefix?endpoint_url=…&region=…, a prefix for each run; keys as boto3 finds them",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=None, help="file for what was published, written when all of it is there"
+    )
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from snakefold.publish import open_destination, publish
+    from snakefold.store import write_atomically
+    from snakefold.store.parallel import in_units
+
+    bucket = open_destination(options.location)
+    done = publish(options.results, bucket, lambda line: print(line, file=sys.stderr, flush=True))
+    whole = f"{bucket.location}: {count(done.files, 'file')}, {in_units(done.size)}"
+    besides = f"; {done.left_out:,} left out" if done.left_out else ""
+    print(f"{whole}; {done.sent:,} sent ({in_units(done.sent_size)}){besides}")
+    if options.out:
+        write_atomically(options.out, f"{whole}\n".encode())
