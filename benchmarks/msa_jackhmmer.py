@@ -256,9 +256,9 @@ def table(result: dict[str, Any]) -> str:
     slower = result["all cores"]["snakefold"]["cpu_seconds"] / result["one core"]["snakefold"]["cpu_seconds"]
     lines += [
         "",
-        f"The same work takes our threads {slower:.2f} times the CPU seconds when all cores of this machine are "
-        "busy: they share units of the processor. The program, whose threads wait for the one that reads, keeps "
-        "them all busy for a smaller part of its time.",
+        f"When all cores of this machine are busy, the same work takes our threads {slower:.2f} times the CPU "
+        "seconds: they share units of the processor. The program, whose threads wait for the one that reads, "
+        "keeps them all busy for a smaller part of its time.",
     ]
     return "\n".join(lines) + "\n"
 
