@@ -1,12 +1,19 @@
-"""A report of an invented run, and a Chromium that notes what a page says, asks for and breaks."""
+"""A report of an invented run, and a Chromium that notes what a page says, asks for and breaks.
+
+`pytest tests/browser --slow-browser 20` finds tests that read a page before it has done what they asked for:
+scripts run at a twentieth of the speed, and timers come late.
+"""
 
 from __future__ import annotations
 
+import inspect
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -25,6 +32,39 @@ _ARGUMENTS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
+#: Seconds within which a page does what it is asked to on the busiest machine; only failures take so long.
+PATIENCE = 600
+#: Timers of a slow page; RATE is replaced by a number.
+_LATE = """(() => {
+  const { setTimeout } = window;
+  window.setTimeout = (act, wait = 0, ...more) => setTimeout(act, wait + 20 * RATE, ...more);
+})();"""
+
+T = TypeVar("T")
+
+
+def eventually(read: Callable[[], T], expected: T | Callable[[T], bool]) -> T:
+    """Read until that is `expected`, or fulfils it; returns it.
+
+    Pages answer a click or a key when they come to it: what is read at once may be what was there before.
+
+    Raises:
+        AssertionError: it never was; says what was read last, and what was expected.
+    """
+    fulfilled = expected if callable(expected) else lambda seen: bool(seen == expected)
+    end = time.monotonic() + PATIENCE
+    while not fulfilled(seen := read()):
+        if time.monotonic() > end:
+            wanted = inspect.getsource(expected).strip() if callable(expected) else repr(expected)
+            raise AssertionError(f"after {PATIENCE} s the page shows {seen!r}, not {wanted}")
+        time.sleep(0.05)
+    return seen
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow-browser", type=float, default=1, metavar="RATE", help="Chromium, RATE times slower"
+    )
 
 
 @dataclass
@@ -36,6 +76,11 @@ class Visit:
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
     def open(self, target: str = "") -> None:
         """Open the overview, or a target, and wait until everything is drawn."""
         self.page.goto("about:blank")  # else another target would be a step within the page
@@ -43,10 +88,21 @@ class Visit:
         if target:
             self.wait_for_target()
         else:
-            self.page.wait_for_selector("body[data-ready]", timeout=600_000)
+            self.page.wait_for_selector("body[data-ready]")
 
     def wait_for_target(self) -> None:
-        self.page.wait_for_selector("#target[data-state=ready] .viewer[data-state=ready]", timeout=600_000)
+        self.page.wait_for_selector("#target[data-state=ready] .viewer[data-state=ready]")
+        self.wait_for_picture()
+
+    def wait_for_picture(self, seen: str | None = None) -> None:
+        """Wait until the 3D view has drawn the last of what it was told, after the version `seen`."""
+        self.page.wait_for_function(
+            """seen => {
+                const { version, painted } = document.querySelector("#target .viewer").dataset;
+                return version !== undefined && version !== seen && painted === version;
+            }""",
+            arg=seen,
+        )
 
 
 @pytest.fixture(scope="session")
@@ -64,25 +120,31 @@ def chromium() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=list(_ARGUMENTS), timeout=600_000
+            executable_path=shutil.which("chromium"), args=list(_ARGUMENTS), timeout=1000 * PATIENCE
         )
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def visit(chromium: Any, results: Path) -> Iterator[Visit]:
-    yield from visiting(chromium, results)
+def visiting(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+    """`visiting(results, **settings)`: opens a page for a report, with settings of Playwright's contexts."""
+    rate = request.config.getoption("slow_browser", 1)
+    with ExitStack() as contexts:
+
+        def visiting(results: Path, **settings: Any) -> Visit:
+            context = chromium.new_context(**{"viewport": {"width": 1280, "height": 1400}, **settings})
+            contexts.callback(context.close)
+            context.set_default_timeout(1000 * PATIENCE)
+            page = context.new_page()
+            if rate > 1:
+                context.add_init_script(_LATE.replace("RATE", str(rate)))
+                context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": rate})
+            return Visit(page, results / "report" / "index.html")
+
+        yield visiting
 
 
-def visiting(chromium: Any, results: Path) -> Iterator[Visit]:
-    """A page of its own, for the report in `results`."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 1400})
-    context.set_default_timeout(600_000)
-    page = context.new_page()
-    found = Visit(page, results / "report" / "index.html")
-    page.on("console", lambda said: found.errors.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: found.errors.append(str(error)))
-    page.on("request", lambda request: found.requests.append(request.url))
-    yield found
-    context.close()
+@pytest.fixture
+def visit(visiting: Callable[..., Visit], results: Path) -> Visit:
+    return visiting(results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,25 @@ from numpy.typing import NDArray
 from tests.browser.conftest import Visit
 
 PLDDT, PAE = "pLDDT of every residue", "Predicted aligned error"
+#: Mol* draws at most one picture a frame.
+FRAMES = """async () => {
+  for (let frame = 0; frame < 4; frame++) await new Promise(requestAnimationFrame);
+}"""
 #: Colours of selected residues: aligned on, scored, both (report.css: chain-6, chain-1, chain-4).
 ROWS, COLUMNS, BOTH = (213, 94, 0), (0, 114, 178), (204, 121, 167)
 
 
-def pixels(visit: Visit, selector: str = "#target .viewer canvas") -> NDArray[np.int64]:
-    """A part of the page as it looks, [height, width, 3]."""
+def pixels(visit: Visit) -> NDArray[np.int64]:
+    """The 3D view as it looks when nothing moves, [height, width, 3]."""
     from PIL import Image
 
-    shots = [visit.page.locator(selector).screenshot()]
-    while len(shots) < 3 or (shots[-1] != shots[-2] and len(shots) < 20):  # until nothing moves
-        visit.page.wait_for_timeout(250)
-        shots.append(visit.page.locator(selector).screenshot())
-    return np.asarray(Image.open(io.BytesIO(shots[-1])).convert("RGB")).astype(int)
+    visit.wait_for_picture()
+    canvas = visit.page.locator("#target .viewer canvas")
+    before, shot = b"", canvas.screenshot()
+    while shot != before:
+        visit.page.evaluate(FRAMES)
+        before, shot = shot, canvas.screenshot()
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
 
 
 def coloured(image: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -50,6 +57,11 @@ def grey(image: NDArray[np.int64]) -> int:
     return int(np.count_nonzero((np.ptp(flat, axis=1) < 20) & (flat.max(axis=1) < 200)))
 
 
+def legend(visit: Visit) -> list[str]:
+    """What the colours of the 3D view mean."""
+    return list(visit.page.locator("#target .frame + .legend li").all_inner_texts())
+
+
 def plot(visit: Visit, label: str) -> Any:
     return visit.page.locator(f'#target .plot[aria-label="{label}"]')
 
@@ -58,13 +70,11 @@ def said(visit: Visit) -> str:
     return str(visit.page.locator("#said").inner_text())
 
 
-def painted(visit: Visit, act: Any) -> None:
-    """Do something that recolours the structure, and wait until it has."""
-    seen = visit.page.locator(".viewer").get_attribute("data-painted")
+def painted(visit: Visit, act: Callable[[], object]) -> None:
+    """Do something that changes the 3D view, and wait until it looks so."""
+    seen = visit.page.locator("#target .viewer").get_attribute("data-version")
     act()
-    visit.page.wait_for_function(
-        "seen => document.querySelector('.viewer').getAttribute('data-painted') !== seen", arg=seen
-    )
+    visit.wait_for_picture(seen)
 
 
 def at(visit: Visit, label: str, x: float, y: float) -> tuple[float, float]:

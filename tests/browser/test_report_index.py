@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from snakefold.report import build
-from tests.browser.conftest import Visit, visiting
+from tests.browser.conftest import Visit, eventually
 from tests.browser.make_many import multiply
 from tests.browser.make_results import HOSTILE, make_results
 
@@ -50,15 +50,20 @@ def head(visit: Visit, title: str) -> Any:
     return visit.page.locator(".dt-scroll-head th", has_text=title)
 
 
-def wait_for_rows(visit: Visit, count: int) -> None:
-    visit.page.wait_for_function(
-        "([rows, count]) => document.querySelectorAll(rows).length === count", arg=[ROWS, count]
-    )
+def wait_for_rows(visit: Visit, *wanted: str) -> None:
+    """Wait until the table shows these and no others, in any order."""
+    eventually(lambda: sorted(ids(visit)), sorted(wanted))
 
 
 def draw_plots(visit: Visit) -> None:
+    """Wait until the plots are those of the table's rows."""
     visit.page.locator("#plots").scroll_into_view_if_needed()
-    visit.page.wait_for_selector("body[data-plots]")
+    visit.page.wait_for_selector("body[data-plots=ready]")
+
+
+def focused(visit: Visit, what: str) -> str:
+    """A property of the element that has the focus."""
+    return str(visit.page.evaluate(f"document.activeElement.{what}"))
 
 
 def click_point(visit: Visit, plot: str, place: int) -> str:
@@ -80,8 +85,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def visit_many(chromium: Any, many: Path) -> Iterator[Visit]:
-    yield from visiting(chromium, many)
+def visit_many(visiting: Callable[..., Visit], many: Path) -> Visit:
+    return visiting(many)
 
 
 def test_the_index_opens_from_a_disk_and_loads_nothing_more(visit: Visit, results: Path) -> None:
@@ -152,56 +157,59 @@ def test_the_table_sorts_and_searches(visit: Visit, results: Path) -> None:
     lengths.insert(sum(length >= 56 for length in lengths), 56)  # of the one that failed
     for expected in ([*map(str, lengths), "–"], ["–", *map(str, lengths[::-1])]):
         head(visit, "Length").click()
-        assert column(visit, "Length") == expected
+        eventually(lambda: column(visit, "Length"), expected)
     visit.page.get_by_label("Search targets").fill("two copies")
-    wait_for_rows(visit, 1)
-    assert ids(visit) == ["gb1_dimer"]
+    wait_for_rows(visit, "gb1_dimer")
 
 
 def test_filters_narrow_the_table_and_can_be_taken_back(visit: Visit, results: Path) -> None:
     visit.open()
-    everything = len(ids(visit))
+    everything = ids(visit)
     visit.page.get_by_label("State", exact=True).select_option("failed")
-    assert ids(visit) == ["lost_one"]
+    wait_for_rows(visit, "lost_one")
     assert column(visit, "State") == ["failed\nout_of_memory"]
     visit.page.locator("#filters [type=reset]").click()
-    wait_for_rows(visit, everything)
+    wait_for_rows(visit, *everything)
     visit.page.get_by_label("Length, from").fill("76")
     visit.page.get_by_label("Length, to").fill("102")
-    wait_for_rows(visit, 3)
-    assert set(ids(visit)) == {"ubiquitin", "ubiquitin_again", "crambin_gb1"}
-    assert visit.page.locator("#filters [role=status]").inner_text() == f"3 of {everything}"
+    wait_for_rows(visit, "ubiquitin", "ubiquitin_again", "crambin_gb1")
+    status = visit.page.locator("#filters [role=status]")
+    eventually(status.inner_text, f"3 of {len(everything)}")
     visit.page.get_by_label("State", exact=True).select_option("duplicate")
-    wait_for_rows(visit, 1)
-    assert ids(visit) == ["ubiquitin_again"]
+    wait_for_rows(visit, "ubiquitin_again")
     visit.page.get_by_role("button", name="Show all").click()
-    wait_for_rows(visit, everything)
+    wait_for_rows(visit, *everything)
+    eventually(status.inner_text, "")
     visit.page.get_by_label("with warnings").check()
-    wait_for_rows(visit, 6)
-    noted = {"crambin", "villin_headpiece", "gb1_dimer", "crambin_gb1", "lost_one", "not_a_protein"}
-    assert set(ids(visit)) == noted
+    wait_for_rows(
+        visit, "crambin", "villin_headpiece", "gb1_dimer", "crambin_gb1", "lost_one", "not_a_protein"
+    )
 
 
 def test_a_click_on_a_point_finds_its_row_and_on_a_bar_filters(visit: Visit) -> None:
     visit.open()
-    visit.page.get_by_label("Search targets").fill("crambin")
-    wait_for_rows(visit, 2)
+    everything = ids(visit)
+    search = visit.page.get_by_label("Search targets")
+    search.fill("crambin")
+    wait_for_rows(visit, "crambin", "crambin_gb1")
     draw_plots(visit)
     assert visit.page.locator("#by-length").evaluate("plot => plot.data[0].x.length") == 2
     found = click_point(visit, "#by-length", 1)
     visit.page.wait_for_selector(f'tr.found[data-id="{found}"]')
-    assert visit.page.evaluate("document.activeElement.textContent") == found
-    visit.page.get_by_label("Search targets").fill("")
-    visit.page.wait_for_function("document.getElementById('histogram').data[0].y.some(count => count > 2)")
+    eventually(lambda: focused(visit, "textContent"), found)
+    search.fill("")
+    wait_for_rows(visit, *everything)
     draw_plots(visit)
+    assert focused(visit, "id") == "search"
     bar = visit.page.locator("#histogram .point path").nth(28)  # 70 to 72.5
     box = bar.bounding_box()
     visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert visit.page.get_by_label("pLDDT, from").input_value() == "70"
-    visit.page.wait_for_function(
-        "document.querySelector('#filters [role=status]').textContent.includes(' of ')"
+    eventually(visit.page.get_by_label("pLDDT, from").input_value, "70")
+    values = eventually(
+        lambda: [float(value) for value in column(visit, "pLDDT")],
+        lambda values: all(70 <= value <= 72.5 for value in values),
     )
-    assert all(70 <= float(value) <= 72.5 for value in column(visit, "pLDDT"))
+    assert 0 < len(values) < len(everything)
     assert visit.errors == []
 
 
@@ -212,17 +220,13 @@ def test_ten_thousand_rows_are_a_few_in_the_document(visit_many: Visit, many: Pa
     assert visit.page.locator("#targets-table").get_attribute("aria-rowcount") == str(MANY + 1)
     body = visit.page.locator(".dt-scroll-body")
     body.evaluate("body => body.scrollTo(0, body.scrollHeight)")
-    visit.page.wait_for_selector('tr[data-id="t09999"]')
-    assert visit.page.locator('tr[data-id="t09999"]').get_attribute("aria-rowindex") == str(MANY + 1)
+    visit.page.wait_for_selector(f'tr[data-id="t09999"][aria-rowindex="{MANY + 1}"]')
     assert len(ids(visit)) < 100
     head(visit, "pLDDT").click()
     best = max(float(row["mean_plddt"]) for row in table(many / "metrics.tsv"))
-    visit.page.wait_for_function(
-        "([rows, best]) => document.querySelector(rows).innerText.includes(best)", arg=[ROWS, f"{best:.1f}"]
-    )
+    eventually(lambda: column(visit, "pLDDT")[:1], [f"{best:.1f}"])
     visit.page.get_by_label("Search targets").fill("t0123")
-    wait_for_rows(visit, 10)
-    assert {name[:5] for name in ids(visit)} == {"t0123"}
+    wait_for_rows(visit, *(f"t0123{digit}" for digit in range(10)))
 
 
 def test_a_point_among_ten_thousand_finds_its_row(visit_many: Visit) -> None:
@@ -235,8 +239,8 @@ def test_a_point_among_ten_thousand_finds_its_row(visit_many: Visit) -> None:
     )
     assert visit.page.locator("#by-depth").evaluate("plot => plot.data[0].x.length") == MANY
     found = click_point(visit, "#by-depth", place)
-    visit.page.wait_for_selector(f'tr.found[data-id="{found}"]')
-    assert visit.page.locator("tr.found").bounding_box()["y"] > 0
+    row = visit.page.wait_for_selector(f'tr.found[data-id="{found}"]')
+    assert row.bounding_box()["y"] > 0
     assert visit.errors == []
 
 
@@ -250,8 +254,7 @@ def test_hostile_text_is_only_text(visit: Visit) -> None:
         visit.page.mouse.move(point["x"], point["y"])
     visit.page.locator("details").evaluate_all("all => all.forEach(each => { each.open = true; })")
     visit.page.emulate_media(media="print")
-    visit.page.wait_for_selector("#printed tbody tr")
-    assert visit.page.locator("#printed tbody tr").count() > len(names)
+    eventually(visit.page.locator("#printed tbody tr").count, lambda count: count > len(names))
     assert visit.page.evaluate("window.hacked") is None
     assert visit.errors == []
     # Nor did a policy have to stop anything: no element came out of the input.
@@ -292,18 +295,20 @@ def test_costs_are_those_of_the_bill(visit: Visit, results: Path) -> None:
 def test_keyboard_alone_sorts_opens_and_goes_back(visit: Visit) -> None:
     visit.open()
     visit.page.keyboard.press("Tab")
-    assert visit.page.evaluate("document.activeElement.className") == "skip"
+    eventually(lambda: focused(visit, "className"), "skip")
     visit.page.keyboard.press("Enter")
-    assert visit.page.evaluate("document.activeElement.id") == "targets-title"
+    eventually(lambda: focused(visit, "id"), "targets-title")
+    before = ids(visit)
     head(visit, "Length").locator("[tabindex='0']").focus()
     visit.page.keyboard.press("Enter")
     visit.page.wait_for_selector(".dt-scroll-head th[aria-sort=descending]")
+    eventually(lambda: ids(visit), lambda shown: shown != before)
     visit.page.locator("#targets-table a", has_text="crambin_gb1").focus()
     visit.page.keyboard.press("Enter")
-    visit.page.wait_for_selector("#target[data-state=ready]")
+    visit.wait_for_target()
     visit.page.go_back()
     visit.page.wait_for_selector("#overview", state="visible")
-    assert visit.page.locator("#target").is_hidden()
+    visit.page.wait_for_selector("#target", state="hidden")
 
 
 def test_everything_that_can_be_used_has_a_name(visit: Visit) -> None:
@@ -339,33 +344,31 @@ def test_theme_and_colours_are_remembered_and_followed(visit: Visit) -> None:
     light, alphafold = visit.page.evaluate(paper), visit.page.evaluate(band)
     visit.page.get_by_label("Theme").select_option("dark")
     visit.page.get_by_label("pLDDT colours").select_option("safe")
-    safe = visit.page.evaluate(band)
-    assert visit.page.evaluate(paper) != light and safe != alphafold
-    visit.page.wait_for_function(
-        "colour => document.getElementById('by-length').data[0].marker.color.includes(colour)", arg=safe
-    )
+    eventually(lambda: visit.page.evaluate(paper), lambda shown: shown != light)
+    safe = eventually(lambda: visit.page.evaluate(band), lambda shown: shown != alphafold)
+    points = "document.getElementById('by-length').data[0].marker.color"
+    eventually(lambda: visit.page.evaluate(points), lambda colours: safe in colours)
     visit.page.reload()
     visit.page.wait_for_selector("body[data-ready]")
     assert visit.page.get_by_label("Theme").input_value() == "dark"
     assert visit.page.evaluate(band) == safe
     visit.page.get_by_label("Theme").select_option("auto")
     visit.page.emulate_media(color_scheme="light")
-    visit.page.wait_for_function(f"light => {paper} === light", arg=light)
+    eventually(lambda: visit.page.evaluate(paper), light)
     visit.page.emulate_media(color_scheme="dark")
-    visit.page.wait_for_function(f"light => {paper} !== light", arg=light)
+    eventually(lambda: visit.page.evaluate(paper), lambda shown: shown != light)
 
 
 def test_paper_has_the_rows_that_the_table_shows(visit: Visit) -> None:
     visit.open()
+    names = ["ubiquitin", "gb1_dimer", "crambin_gb1", "ubiquitin_again"]
     visit.page.get_by_label("Length, from").fill("76")
-    wait_for_rows(visit, 4)
+    wait_for_rows(visit, *names)
     visit.page.emulate_media(media="print")
-    visit.page.wait_for_selector("#printed tbody tr")
-    assert visit.page.locator(".holder").is_hidden()
-    printed = visit.page.locator("#printed tbody tr .name").all_inner_texts()
-    assert printed == ["ubiquitin", "gb1_dimer", "crambin_gb1", "ubiquitin_again"]
+    eventually(visit.page.locator("#printed tbody tr .name").all_inner_texts, names)
+    visit.page.wait_for_selector(".holder", state="hidden")
     visit.page.emulate_media(media="screen")
-    assert visit.page.locator("#printed").is_hidden()
+    visit.page.wait_for_selector("#printed", state="hidden")
 
 
 def test_a_phone_needs_no_sideways_scrolling(visit: Visit) -> None:
@@ -375,7 +378,6 @@ def test_a_phone_needs_no_sideways_scrolling(visit: Visit) -> None:
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360
     # The table scrolls within its frame, and the names stay.
     visit.page.locator(".dt-scroll-body").evaluate("body => body.scrollTo(400, 0)")
-    assert visit.page.locator('tr[data-id="crambin"] td').first.bounding_box()["x"] == pytest.approx(
-        16, abs=2
-    )
+    name = visit.page.locator('tr[data-id="crambin"] td').first
+    eventually(lambda: name.bounding_box()["x"], pytest.approx(16, abs=2))
     assert np.isfinite(visit.page.evaluate("performance.getEntriesByName('ready')[0].startTime"))

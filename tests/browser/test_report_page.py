@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from snakefold.notes import MEANINGS, Code
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, eventually
 from tests.browser.make_results import HOSTILE
 
 pytestmark = [pytest.mark.browser, pytest.mark.needs("chromium")]
@@ -22,15 +22,16 @@ def test_a_target_is_opened_without_errors_or_network(visit: Visit, results: Pat
     # The links in the head lead back to the lists.
     visit.page.locator("header a", has_text="1 failed").click()
     visit.page.wait_for_selector("#failed", state="visible")
-    assert visit.page.locator("#target").is_hidden()
+    visit.page.wait_for_selector("#target", state="hidden")
 
 
 def test_rehearsal_cannot_be_missed(visit: Visit) -> None:
     visit.open()
     banner = visit.page.locator(".rehearsal")
     assert "random parameters: the structures mean nothing" in banner.inner_text()
-    visit.page.mouse.move(640, 900)
+    visit.page.locator("h1").hover()  # over the table the wheel scrolls that
     visit.page.mouse.wheel(0, 5000)
+    eventually(lambda: visit.page.evaluate("scrollY"), lambda scrolled: scrolled > 500)
     assert banner.bounding_box()["y"] == 0
     assert "REHEARSAL" in visit.page.title()
     visit.open("crambin")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from Bio.PDB import PDBParser
 from Bio.SVDSuperimposer import SVDSuperimposer
 
 from snakefold.report import build
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, eventually
 from tests.browser.make_results import make_results
 from tests.browser.target_page import PLDDT, coloured, grey, painted, pixels, plot, said, stored_pae
 
@@ -65,9 +65,8 @@ def _bent(line: str) -> str:
 
 
 @pytest.fixture
-def second_visit(visit: Visit, beside: Path) -> Iterator[Visit]:
-    visit.index = beside / "report" / "index.html"
-    yield visit
+def second_visit(visiting: Callable[..., Visit], beside: Path) -> Visit:
+    return visiting(beside)
 
 
 def fact(visit: Visit, name: str) -> float:
@@ -116,7 +115,7 @@ def test_numbers_are_those_of_the_structure_and_pae_files(visit: Visit, results:
     matrix = [float(cell) for row in cells(visit, "matrix") for cell in row[1:]]
     assert matrix == pytest.approx(np.ravel(scores["model_tm"]).tolist(), abs=0.00051)
     painted(visit, lambda: visit.page.get_by_role("button", name="Select chains A and B").click())
-    text = said(visit)
+    text = eventually(lambda: said(visit), lambda text: "Mean PAE" in text)
     assert text.startswith("Aligned on A 1–46, scored B 1–56.")
     assert float(text.split("Mean PAE ")[1].split()[0]) == pytest.approx(pae[:46, 46:].mean(), abs=0.2)
 
@@ -171,10 +170,8 @@ def test_other_results_are_shown_beside_and_over_this_run(second_visit: Visit, b
     assert visit.errors == []
 
 
-def test_a_target_on_a_phone_in_print_and_in_the_dark(chromium: Any, results: Path) -> None:
-    context = chromium.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark")
-    context.set_default_timeout(60_000)
-    visit = Visit(context.new_page(), results / "report" / "index.html")
+def test_a_target_on_a_phone_in_print_and_in_the_dark(visiting: Callable[..., Visit], results: Path) -> None:
+    visit = visiting(results, viewport={"width": 360, "height": 740}, color_scheme="dark")
     visit.open("gb1_dimer")
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360
     corner = pixels(visit)[4, 4]
@@ -187,6 +184,6 @@ def test_a_target_on_a_phone_in_print_and_in_the_dark(chromium: Any, results: Pa
     )
     assert unnamed == []
     visit.page.emulate_media(media="print")
-    assert not visit.page.locator("#show-all").is_visible()
+    visit.page.wait_for_selector("#show-all", state="hidden")
     assert visit.page.locator("#target table.models").is_visible()
-    context.close()
+    assert visit.errors == []

@@ -6,6 +6,7 @@
   const { colours, node } = snakefold;
   const PRINTED = 200;
   let rows = [], table = null, filters = null, drawn = false, wanted = false;
+  let latest = 0, drawing = Promise.resolve();
 
   /** Show the row of a target, whatever the filters hide. */
   function reveal(row) {
@@ -14,11 +15,17 @@
     table.reveal(row);
   }
 
-  async function drawPlots() {
-    if (!wanted || document.getElementById("overview").hidden) return;
-    drawn = true;
-    await snakefold.drawOverviewPlots(table.shown(), { reveal, plddt: filters.plddt });
-    document.body.dataset.plots = "true";
+  /** One after the other, so that plots of earlier rows never come to lie over those of later ones. */
+  function drawPlots() {
+    const call = ++latest;
+    document.body.dataset.plots = "drawing";
+    drawing = drawing.catch(() => null).then(async () => {
+      if (call !== latest || !wanted || document.getElementById("overview").hidden) return;
+      drawn = true;
+      await snakefold.drawOverviewPlots(table.shown(), { reveal, plddt: filters.plddt });
+      if (call === latest) document.body.dataset.plots = "ready";
+    });
+    return drawing;
   }
 
   /** Plots are three megabytes of library: not before somebody is about to see them. */

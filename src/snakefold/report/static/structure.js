@@ -8,6 +8,7 @@
   let viewer = null;
   let latest = 0;
   let themes = 0;
+  let versions = 0;
   let queue = Promise.resolve();
 
   const hexadecimal = (name) => parseInt(snakefold.colours.colour(name).slice(1), 16);
@@ -131,6 +132,7 @@
       if (call !== latest) { created.dispose(); return; }
       viewer = created;
       viewer.place = place;
+      viewer.colouring = 0;
     }
     const plugin = viewer.plugin;
     const camera = viewer.shown ? plugin.canvas3d.camera.getSnapshot() : null;
@@ -146,11 +148,33 @@
     if (camera) plugin.managers.camera.setSnapshot(camera, 0);
     else snakefold.resetStructure();
     mark();
+    change();
+    paint();
     const late = viewer.late;
     viewer.late = false;
     place.dataset.shown = view.items.map((item) => item.name).join(", ");
     place.dataset.state = "ready";
     if (late) snakefold.recolourStructure();
+  }
+
+  /** Count what the view is told to draw: data-version is the last of it, data-painted what is on the canvas. */
+  function change() {
+    versions += 1;
+    viewer.place.dataset.version = versions;
+    return versions;
+  }
+
+  /** Draw a picture; unless colours are still being made, it shows all that was told. */
+  function paint() {
+    const drawing = viewer;
+    let next = false; // whoever subscribes is told of the last picture first
+    const drawn = drawing.plugin.canvas3d.didDraw.subscribe(() => {
+      if (!next) return;
+      drawn.unsubscribe();
+      if (!drawing.colouring) drawing.place.dataset.painted = drawing.place.dataset.version;
+    });
+    next = true;
+    drawing.plugin.canvas3d.requestDraw();
   }
 
   /** What the cursor is on: marked in the shown models. */
@@ -180,26 +204,27 @@
     if (by) viewer.shown.by = by;
     // What is being drawn may have its colours already.
     if (viewer.place.dataset.state !== "ready") { viewer.late = true; return; }
-    const update = viewer.plugin.build();
-    viewer.version = (viewer.version ?? 0) + 1;
-    for (const drawn of viewer.drawn) {
-      update.to(drawn).update((old) => { old.colorTheme = { name: THEME, params: { version: viewer.version } }; });
+    const drawing = viewer;
+    const update = drawing.plugin.build();
+    const version = change();
+    for (const drawn of drawing.drawn) {
+      update.to(drawn).update((old) => { old.colorTheme = { name: THEME, params: { version } }; });
     }
-    viewer.place.dataset.coloured = viewer.version;
-    await update.commit();
-    if (!viewer) return;
-    const { place, version } = viewer;
-    let next = false; // whoever subscribes is told of the last picture first
-    const drawn = viewer.plugin.canvas3d.didDraw.subscribe(() => {
-      if (!next) return;
-      drawn.unsubscribe();
-      place.dataset.painted = version;
-    });
-    next = true;
-    viewer.plugin.canvas3d.requestDraw();
+    drawing.colouring += 1;
+    try {
+      await update.commit();
+    } finally {
+      drawing.colouring -= 1;
+    }
+    if (viewer === drawing) paint();
   };
 
-  snakefold.markStructure = () => { if (viewer?.shown && viewer.place.dataset.state === "ready") mark(); };
+  snakefold.markStructure = () => {
+    if (!viewer?.shown || viewer.place.dataset.state !== "ready") return;
+    mark();
+    change();
+    paint();
+  };
 
   /** Along its principal axes a molecule fills the view, whichever way it happens to lie. */
   snakefold.resetStructure = () => viewer?.plugin.managers.camera.orientAxes(undefined, 0);

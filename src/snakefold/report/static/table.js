@@ -152,15 +152,14 @@
         document.getElementById("targets-title").scrollIntoView({ block: "start" });
         table.scroller.toPosition(Math.max(place - 3, 0), false);
         table.scroller.measure(false);
-        const mark = () => {
+        // Before the next frame the table is told of the scrolling, and has drawn other rows if it has to.
+        requestAnimationFrame(() => {
           const line = body.querySelector(`tr[data-id="${CSS.escape(row.id)}"]`);
           if (!line) return;
           body.querySelector("tr.found")?.classList.remove("found");
           line.classList.add("found");
           line.querySelector("a")?.focus({ preventScroll: true });
-        };
-        table.one("draw", mark);
-        setTimeout(mark, 60);
+        });
         return true;
       },
       /** Heads and rows of at most `most` of those shown, for paper. */
