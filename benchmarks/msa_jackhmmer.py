@@ -256,8 +256,8 @@ def table(result: dict[str, Any]) -> str:
     slower = result["all cores"]["snakefold"]["cpu_seconds"] / result["one core"]["snakefold"]["cpu_seconds"]
     lines += [
         "",
-        f"When all cores of this machine are busy, the same work takes our threads {slower:.2f} times the CPU "
-        "seconds: they share units of the processor. The program, whose threads wait for the one that reads, "
+        f"When all cores of this machine are busy, the same work takes our threads {slower:.2f} times the "
+        "CPU seconds: they share units of the processor. The program, whose threads wait for a reader, "
         "keeps them all busy for a smaller part of its time.",
     ]
     return "\n".join(lines) + "\n"

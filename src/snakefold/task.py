@@ -21,6 +21,7 @@ from snakefold.notes import Code, note
 from snakefold.outputs import Relaxation, relax_ranked, target_files
 from snakefold.requests import read_inputs
 from snakefold.store import Entry, Store, write_atomically
+from snakefold.wording import count
 
 _ATTEMPTS = 3
 
@@ -62,7 +63,7 @@ def run_request(
             outcomes[target.result_key] = outcome_of(target, lost)
         else:
             to_do.append(target)
-    log(f"{request.batch}: {len(request.targets)} targets, {len(to_do)} to predict")
+    log(f"{request.batch}: {count(len(request.targets), 'target')}, {len(to_do)} to predict")
     seconds: dict[str, float] = {}
     device = ""
     version = engines.get(request.engine).VERSION

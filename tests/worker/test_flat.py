@@ -60,7 +60,7 @@ def test_a_sequence_becomes_alphafolds_files(worker: Worker) -> None:
     again = worker(**given)
     assert data_of(again["archive"]) == data_of(archive)
     assert again["digest"] == answer["digest"]
-    assert "1 targets, 0 to predict" in again["log"]
+    assert "1 target, 0 to predict" in again["log"]
 
 
 @pytest.mark.slow

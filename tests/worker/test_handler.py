@@ -63,7 +63,7 @@ def test_a_process_that_dies_is_a_typed_failure_and_is_replaced(worker: Worker) 
     thread.join(600)
     failed = told(answers[0])
     assert failed["reason"] in ("internal", "out_of_memory")
-    assert "1 targets, 1 to predict" in failed["log"]
+    assert "1 target, 1 to predict" in failed["log"]
     # It was no one's wish: the target's attempt counts.
     assert store.get(attempt) == b'{"count": 1}'
     assert told(worker(**SEARCH))["reason"] == "database_missing"

@@ -157,11 +157,11 @@ def long_request() -> FoldRequest:
 
 
 def test_cancel_kills_what_works_and_blames_nobody(endpoint: Endpoint) -> None:
-    before = endpoint.log().count("long: 1 targets, 1 to predict")
+    before = endpoint.log().count("long: 1 target, 1 to predict")
     job = endpoint.submit(envelope(long_request().model_copy(update={"recipe": "1" * 16})))
     attempt = Entry("attempt", "1" * 16, long_request().targets[0].result_key)
     wait_until(lambda: endpoint.store.has(attempt))
-    assert endpoint.log().count("long: 1 targets, 1 to predict") == before + 1
+    assert endpoint.log().count("long: 1 target, 1 to predict") == before + 1
     workers = processes_of(endpoint.folder)
     assert endpoint.service.call(lambda e: e.endpoints["fold"].jobs.end(job, State.CANCELLED))
     wait_until(lambda: len(processes_of(endpoint.folder)) < len(workers))

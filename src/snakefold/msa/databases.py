@@ -178,7 +178,7 @@ def check(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> Non
     ]
     if lines:
         raise DatabaseMissingError(
-            f"db_preset {preset.name!r} in {preset.root}: {len(lines)} file(s) or folder(s) are missing:\n"
+            f"db_preset {preset.name!r} in {preset.root}: files or folders are missing ({len(lines)}):\n"
             + "\n".join(lines)
             + "\nSet `msa.db_root` if they are elsewhere, or choose another `msa.db_preset`."
         )

@@ -24,29 +24,26 @@ async def why_waiting(client: Client, endpoint: str) -> str:
     if most == 0:
         return (
             f"endpoint {endpoint} may start no workers: its workersMax is 0 (RunPod lowers it when an "
-            "endpoint was not "
-            "used for days, and does not raise it again); raise it in RunPod's console"
+            "endpoint was not used for days, and does not raise it again); raise it in RunPod's console"
         )
     states = await _states(client, endpoint)
     if states is None:
         return f"RunPod does not tell the state of the workers of endpoint {endpoint}"
     running = states["RUNNING"] + states["IDLE"]
     if running:
-        return f"endpoint {endpoint} has {running} workers at work; the jobs wait for their turn"
+        return f"workers of endpoint {endpoint} are busy ({running}); the jobs wait for their turn"
     if states["UNHEALTHY"]:
         return (
-            f"{states['UNHEALTHY']} workers of endpoint {endpoint} are UNHEALTHY: they die while they "
-            "start. Look at "
-            "their logs in RunPod's console (image, command, missing environment variables)"
+            f"workers of endpoint {endpoint} are UNHEALTHY ({states['UNHEALTHY']}): they die when they "
+            "start. Look at their logs in RunPod's console (image, command, missing environment variables)"
         )
     if states["THROTTLED"]:
         return (
-            f"no capacity: {states['THROTTLED']} workers of endpoint {endpoint} are THROTTLED, RunPod has "
-            "no such GPU "
-            "free. Allow it more GPU types or data centres, or wait"
+            f"no capacity: workers of endpoint {endpoint} are THROTTLED ({states['THROTTLED']}), RunPod has "
+            "no such GPU free. Allow it more GPU types or data centres, or wait"
         )
     if states["INITIALIZING"]:
-        return f"{states['INITIALIZING']} workers of endpoint {endpoint} are starting (pulling their image)"
+        return f"workers of endpoint {endpoint} are starting ({states['INITIALIZING']}): pulling their image"
     return f"endpoint {endpoint} has no workers, and RunPod does not tell why"
 
 

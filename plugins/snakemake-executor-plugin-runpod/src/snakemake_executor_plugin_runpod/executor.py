@@ -191,9 +191,9 @@ class Executor(RemoteExecutor):
                 self._say_left(engine.call(engine.left()), "kept: the next run re-attaches to them")
             else:
                 live = engine.call(engine.left())
-                self.logger.info(f"RunPod: cancelling {len(live)} jobs …")
+                self.logger.info(f"RunPod: jobs to be cancelled: {len(live)} …")
                 done, failures = engine.call(engine.cancel_all())
-                self.logger.info(f"RunPod: {done} jobs cancelled.")
+                self.logger.info(f"RunPod: jobs cancelled: {done}.")
                 self._say_left(failures, "not cancelled, they run on and cost money")
             self._say_doubts(engine)
         self.shutdown()
@@ -204,7 +204,7 @@ class Executor(RemoteExecutor):
     def _say_left(self, jobs: list[str], what: str) -> None:
         if jobs:
             lines = "\n".join(f"  {job}" for job in jobs[:50]) + ("\n  …" if len(jobs) > 50 else "")
-            self.logger.warning(f"RunPod: {len(jobs)} jobs {what}:\n{lines}")
+            self.logger.warning(f"RunPod: jobs {what} ({len(jobs)}):\n{lines}")
 
     def _say_doubts(self, engine: Engine) -> None:
         if count := engine.call(engine.in_doubt()):

@@ -332,7 +332,7 @@ class Queue:
         if min(longest, now - self._moved) > patience and now - self._warned > patience:
             self._warned = now
             why = await why_waiting(self._client, self.endpoint)
-            self._warn(f"{len(waiting)} jobs wait, none has started for {now - self._moved:.0f} s: {why}")
+            self._warn(f"jobs wait ({len(waiting)}), none has started for {now - self._moved:.0f} s: {why}")
 
     # Submissions whose answer was lost
 
