@@ -66,6 +66,8 @@ class _Between(http.server.BaseHTTPRequestHandler):
         proxy = self.server
         if self.command in proxy.refused:
             return Reply(403, b"<Error><Code>AccessDenied</Code></Error>", {})
+        if proxy.loses(self.command, self.path):
+            return Reply(200, b"", {"ETag": '"0"'})
         if proxy.stalled:
             proxy.stalled -= 1
             proxy.go_on.wait(30)  # long after the client has hung up
@@ -108,7 +110,8 @@ class Proxy(http.server.ThreadingHTTPServer):
 
     `refused`: methods that are forbidden; `cut`: how many downloads break off; `stalled`: how many requests
     get no answer; `deaths`: patterns of "METHOD path": the server is killed when it has half of the first
-    upload that one matches, which is then taken off. Whoever set it starts the server again.
+    upload that one matches, which is then taken off. Whoever set it starts the server again. `lost`: the
+    same, of uploads that are said to be done, and are not.
     """
 
     daemon_threads = True
@@ -121,6 +124,7 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.cut = 0
         self.stalled = 0
         self.deaths: list[str] = []
+        self.lost: list[str] = []
         self.died = threading.Event()
         self.seen: list[Request] = []
         self.go_on = threading.Event()
@@ -133,10 +137,17 @@ class Proxy(http.server.ThreadingHTTPServer):
 
     def dies(self, method: str, path: str) -> bool:
         """Whether the server dies of this request."""
+        return self._once(self.deaths, method, path)
+
+    def loses(self, method: str, path: str) -> bool:
+        """Whether this request does not reach the server, which nobody is told."""
+        return self._once(self.lost, method, path)
+
+    def _once(self, patterns: list[str], method: str, path: str) -> bool:
         with self._lock:
-            for pattern in self.deaths:
+            for pattern in patterns:
                 if re.search(pattern, f"{method} {path}"):
-                    self.deaths.remove(pattern)
+                    patterns.remove(pattern)
                     return True
         return False
 

@@ -150,9 +150,9 @@ class _Publisher:
         return restless
 
     def _files(self) -> Iterator[tuple[File, Known]]:
-        write_summary(self._results, self._summary)
         for file in published_files(self._results, self._leave_out):
             yield file, self._ledger.known(file)
+        write_summary(self._results, self._summary)
         if summary := file_at(SUMMARY, self._summary):
             yield summary, self._ledger.known(summary)
 
