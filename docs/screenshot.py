@@ -32,8 +32,7 @@ def screenshot(index: Path, target: str, picture: Path) -> None:
         page.goto(index.resolve().as_uri() + (f"#/{target}" if target else ""))
         page.wait_for_selector("body[data-ready]", timeout=120_000)
         if target:
-            page.wait_for_selector(".viewer[data-state=ready]", timeout=120_000)
-            page.wait_for_timeout(2000)  # Mol* draws the model a few frames after it has it
+            page.wait_for_selector("#target[data-state=ready] .viewer[data-painted]", timeout=120_000)
         page.screenshot(path=picture)
         browser.close()
 

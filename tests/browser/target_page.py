@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, eventually
 
 PLDDT, PAE = "pLDDT of every residue", "Predicted aligned error"
 #: Mol* draws at most one picture a frame.
@@ -27,11 +27,15 @@ def pixels(visit: Visit) -> NDArray[np.int64]:
 
     visit.wait_for_picture()
     canvas = visit.page.locator("#target .viewer canvas")
-    before, shot = b"", canvas.screenshot()
-    while shot != before:
+    shots = [canvas.screenshot()]
+
+    def moves() -> bool:
         visit.page.evaluate(FRAMES)
-        before, shot = shot, canvas.screenshot()
-    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+        shots.append(canvas.screenshot())
+        return shots[-1] != shots.pop(0)
+
+    eventually(moves, False)
+    return np.asarray(Image.open(io.BytesIO(shots[0])).convert("RGB")).astype(int)
 
 
 def coloured(image: NDArray[np.int64]) -> NDArray[np.bool_]:
