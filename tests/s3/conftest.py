@@ -92,8 +92,13 @@ class Site:
 
     @property
     def store(self) -> str:
-        """Where results are."""
+        """Where results are, by content."""
         return f"s3://{BUCKET}/{self.prefix}/store?endpoint_url={self.endpoint}&region=us-east-1"
+
+    @property
+    def published(self) -> str:
+        """Where results are for others to look at."""
+        return self.store.replace("/store?", "/published?")
 
     @property
     def files(self) -> str:

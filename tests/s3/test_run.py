@@ -18,11 +18,13 @@ import pytest
 from Bio import SeqIO
 
 from snakefold.paths import resource
+from snakefold.publish.publisher import MANIFEST
 from snakefold.store import open_store
 from snakefold.store.maintenance import verify
 from tests.s3.conftest import BUCKET, Site, wait_for
 from tests.servers.s3_proxy import Proxy, running
 from tests.servers.seaweedfs import WRITER, SeaweedFS
+from tests.storage.published import named, there, writes
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("snakemake_storage_plugin_s3")]
 
@@ -88,7 +90,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
         server.client().create_bucket(Bucket=BUCKET)
         with running(server) as proxy:
             site = Site(tmp_path_factory.mktemp("site"), server, "demo", proxy.endpoint, tries=10)
-            site.write({**DEMO, "store": site.store})
+            site.write({**DEMO, "store": site.store, "publish": site.published})
             proxy.deaths = [RESULT, ARCHIVE]
             log, commands, code = "", 0, 1
             # What a death ends, the same command, typed again, goes on with.
@@ -112,6 +114,33 @@ def test_all_targets_have_structures_here(finished: Finished) -> None:
         assert [row["id"] for row in csv.DictReader(table, delimiter="\t")] == [REFUSED]
     assert (site.results / "report" / "index.html").is_file()
     assert (site.results / "summary.txt").is_file()
+
+
+def same_as_here(site: Site) -> dict[str, bytes]:
+    """What is published, byte for byte what is in results/; but for the summary, which names no place."""
+    whole = named(there(site.server, site.published))
+    files = {name: data for name, data in whole.items() if name != "summary.txt"}
+    assert files == {name: (site.results / name).read_bytes() for name in files}
+    return whole
+
+
+def test_results_are_published(finished: Finished) -> None:
+    site = finished.site
+    whole = same_as_here(site)
+    below = {path for folder in ("structures", "report") for path in (site.results / folder).rglob("*")}
+    names = {str(path.relative_to(site.results)) for path in below if path.is_file()}
+    assert names <= set(whole)
+    assert {"metrics.tsv", "metrics.parquet", "failures.tsv", "bill.tsv", "config.yaml"} < set(whole)
+    assert {"ro-crate-metadata.json", "plan/targets.tsv", "plan/quote.json"} < set(whole)
+    assert not {name.partition("/")[0] for name in whole} & {
+        "msa",
+        "requests",
+        "predictions",
+        "logs",
+        "store",
+    }
+    assert f"{len(TARGETS)} targets folded, 0 failed" in whole["summary.txt"].decode()
+    assert WRITER.secret.encode() not in b"".join(whole.values())
 
 
 def test_nothing_was_lost_or_computed_twice(
@@ -172,21 +201,29 @@ def test_a_second_run_has_nothing_to_do(finished: Finished) -> None:
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 3600 * 10**9))
     for path in (site.folder / "workflow").rglob("*"):
         path.touch()
+    before = writes(finished.proxy, site.published)
     again = site.run()
     assert again.returncode == 0, again.stdout
     assert set(site.pods.iterdir()) == pods
+    assert writes(finished.proxy, site.published) == before
     assert "Nothing to be done" in again.stdout, again.stdout
 
 
 def test_another_machine_goes_on_from_the_store(
     finished: Finished, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The machine that Snakemake ran on is lost: nothing is computed again."""
-    site = Site(tmp_path_factory.mktemp("other"), finished.site.server, "demo")
-    site.write({**DEMO, "store": site.store})
+    """The machine that Snakemake ran on is lost: nothing is computed again, no structure sent again."""
+    proxy = finished.proxy
+    site = Site(tmp_path_factory.mktemp("other"), finished.site.server, "demo", proxy.endpoint)
+    site.write({**DEMO, "store": site.store, "publish": site.published})
+    before = len(writes(proxy, site.published))
     done = site.run()
     assert done.returncode == 0, done.stdout
     assert not site.pods.exists()
+    same_as_here(site)
+    sent = writes(proxy, site.published)[before:]
+    assert sent[0] == f"-{MANIFEST}"
+    assert not [name for name in sent if name.endswith((".pdb", ".cif", ".npz"))]
     assert {name: row["mean_plddt"] for name, row in site.metrics().items()} == {
         name: row["mean_plddt"] for name, row in finished.site.metrics().items()
     }

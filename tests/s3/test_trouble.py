@@ -60,3 +60,12 @@ def test_a_store_that_other_machines_do_not_have(folder: Path, server: SeaweedFS
     refused(
         Site(folder, server, "folder", settings={"store": "results/store"}), "what they compute would be lost"
     )
+
+
+def test_nowhere_to_publish_to(folder: Path, server: SeaweedFS) -> None:
+    """Said before anything is computed, and not at the end."""
+    publish = server.location("no-such-bucket", "results")
+    refused(
+        Site(folder, server, "nowhere", settings={"publish": publish}),
+        "publish: s3://no-such-bucket/results/: There is no such bucket. Create it",
+    )

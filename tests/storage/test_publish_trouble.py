@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from snakefold import cli
-from snakefold.errors import SnakefoldError
+from snakefold.config import load_config
+from snakefold.errors import ConfigError, SnakefoldError
 from snakefold.publish import open_destination, publish
 from snakefold.publish.publisher import MANIFEST
 from snakefold.store.bucket import Bucket
@@ -237,6 +238,14 @@ def test_places_that_are_none(
     said = capsys.readouterr().err
     assert says in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize("location", ["published", "gs://bucket/x", "s3://key:secret@bucket/x", "s3://b"])
+def test_settings_that_name_no_bucket(location: str) -> None:
+    with pytest.raises(ConfigError, match="publish: ") as error:
+        load_config({"publish": location})
+    assert "secret" not in str(error.value)
+    assert load_config({}).publish is None
 
 
 @pytest.mark.parametrize("name", ["report/index.html", "metrics.tsv"])
