@@ -28,13 +28,14 @@ from tests.storage.published import named, there, writes
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("snakemake_storage_plugin_s3")]
 
-#: The demo as config/config.yaml has it, searched in three jobs, predicted in two, by a smaller network.
+#: The demo as config/config.yaml has it, searched in three jobs, predicted in two.
 DEMO: dict[str, Any] = {
     "weights": "rehearsal",
     "msa": {"threads": 1, "mem_mb": 500, "chunk_size": 7},
     "predict": {"threads": 2, "mem_mb": 1000},
-    "rehearsal": {"models": [1], "num_recycle": 0, "blocks": 1},
 }
+#: What a rehearsal has if nobody says otherwise, compiled as it is for users.
+NETWORK = {"SNAKEFOLD_REHEARSAL_BLOCKS": "2", "XLA_FLAGS": ""}
 REFUSED = "melittin_numbered"
 TARGETS = {record.id for record in SeqIO.parse(resource("resources/demo/proteins.fasta"), "fasta")} - {
     REFUSED
@@ -89,7 +90,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     try:
         server.client().create_bucket(Bucket=BUCKET)
         with running(server) as proxy:
-            site = Site(tmp_path_factory.mktemp("site"), server, "demo", proxy.endpoint, tries=10)
+            folder = tmp_path_factory.mktemp("site")
+            site = Site(folder, server, "demo", proxy.endpoint, variables=NETWORK, tries=10)
             site.write({**DEMO, "store": site.store, "publish": site.published})
             proxy.deaths = [RESULT, ARCHIVE]
             log, commands, code = "", 0, 1

@@ -26,15 +26,14 @@ def unfinished_batches():
 
 
 def report_the_rest(dag, scheduler):
-    """Jobs have failed for good (or else somebody ended the run): the rest has its report, they are rows of it.
-
-    Once it had one, a table that is not there was removed by `summary`, so that what was lost is planned again.
-    """
+    """Jobs have failed for good (or else somebody ended the run): the rest has its report, they are rows of it."""
     reported = any(job.rule.name == "report" for job in dag.finished_jobs)
     if scheduler and scheduler.failed and not reported and unfinished_batches():
         command = ["snakefold", "report", RESULTS]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
-        print(f"What failed, and why: {RESULTS}/failures.tsv")
         if SETTINGS.publish:
             command = ["snakefold", "publish", RESULTS, SETTINGS.publish]
             subprocess.run(command, check=False)
+        # Notes what was lost as well, so that the next run plans it again.
+        subprocess.run(["snakefold", "summary", RESULTS], check=False)
+        print(f"What failed, and why: {RESULTS}/failures.tsv")
