@@ -216,7 +216,8 @@ def test_another_machine_goes_on_from_the_store(
 ) -> None:
     """The machine that Snakemake ran on is lost: nothing is computed again, no structure sent again."""
     proxy = finished.proxy
-    site = Site(tmp_path_factory.mktemp("other"), finished.site.server, "demo", proxy.endpoint)
+    folder = tmp_path_factory.mktemp("other")
+    site = Site(folder, finished.site.server, "demo", proxy.endpoint, variables=NETWORK)
     site.write({**DEMO, "store": site.store, "publish": site.published})
     before = len(writes(proxy, site.published))
     done = site.run()
