@@ -4,9 +4,8 @@
 
 Queries are drawn with a fixed seed from Swiss-Prot 2014_01 (Debian's metastudent-data), which is searched.
 AlphaFold's way is a process per query, `jackhmmer --cpu 8 -N 1 …`, one after the other. Our step searches all
-queries in one process. Both are run on all cores and again on one: two threads that share a core's units slow
-each other down, which counts as CPU seconds and says nothing of the work that was done. Writes
-msa_jackhmmer.json and msa_jackhmmer.md beside this file.
+queries in one process. Both are run on all cores and again on one, where threads cannot slow each other down.
+Writes msa_jackhmmer.json and msa_jackhmmer.md beside this file.
 """
 
 from __future__ import annotations
@@ -253,13 +252,6 @@ def table(result: dict[str, Any]) -> str:
     ):
         there, here = result[cores]["process_per_query"][key], result[cores]["snakefold"][key]
         lines.append(f"| {name} | {cores} | {there:,.1f} | {here:,.1f} | {here / there:.2f} |")
-    slower = result["all cores"]["snakefold"]["cpu_seconds"] / result["one core"]["snakefold"]["cpu_seconds"]
-    lines += [
-        "",
-        f"When all cores of this machine are busy, the same work takes our threads {slower:.2f} times the "
-        "CPU seconds: they share units of the processor. The program, whose threads wait for a reader, "
-        "keeps them all busy for a smaller part of its time.",
-    ]
     return "\n".join(lines) + "\n"
 
 
