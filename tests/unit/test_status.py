@@ -252,6 +252,11 @@ def test_results_without_a_log_are_told_by_their_files(folder: Path) -> None:
     (results / "failures.tsv").write_text("id\tstate\ne\trefused\n")
     status = Reader(results).read()
     assert (status.state, status.done, status.failed, status.exit_code) == ("finished", 3, 0, 0)
+    (results / "config.yaml").write_text("publish: s3://lab/results/first\n")
+    status = Reader(results).read()
+    assert (status.state, status.steps[-1]) == ("failed", Step("publish", total=1))
+    (results / "published.txt").touch()
+    assert Reader(results).read().state == "finished"
     (results / "failures.tsv").write_text("id\tstate\ne\trefused\nc\tfailed\n")
     status = Reader(results).read()
     assert (status.state, status.done, status.failed, status.exit_code) == ("failed", 3, 1, 1)

@@ -100,10 +100,11 @@ class Reader:
             raise SnakefoldError(
                 f"{plan}: is not as this version writes a plan, or a table is damaged ({error!r}). Run again."
             ) from error
-        steps = self._steps(batches, folder)
+        steps = self._steps(batches, config, folder)
         records = self._records(batches)
         paid = sum(record.billed_seconds for record in records)
-        finished = (self.results / "metrics.tsv").is_file() and steps[-1].done == steps[-1].total
+        reported = all(step.done == step.total for step in steps if step.name == "report")
+        finished = (self.results / "metrics.tsv").is_file() and reported
         if finished and not folder.alive:  # targets of jobs that failed for good are in no table of a batch
             outcomes["failed"] = _failures(self.results / "failures.tsv")
         whole = finished and all(step.done == step.total for step in steps)
@@ -128,7 +129,7 @@ class Reader:
             else None,
         )
 
-    def _steps(self, batches: list[BatchRow], folder: RunFolder) -> list[Step]:
+    def _steps(self, batches: list[BatchRow], config: Config, folder: RunFolder) -> list[Step]:
         chunks = sorted({chunk for row in batches for chunk in row.chunks.split(",") if chunk})
         names = [row.batch for row in batches]
         asked = [name for name in names if name[:1] != "s"]
@@ -141,6 +142,8 @@ class Reader:
             steps.append(self._step(rule, [f"predictions/{name}.tar.zst" for name in own], folder))
         steps.append(self._step("collect", [f"tables/{name}.parquet" for name in names], folder))
         steps.append(self._step("report", ["report/index.html"], folder))
+        if config.publish:
+            steps.append(self._step("publish", ["published.txt"], folder))
         return [step for step in steps if step.total]
 
     def _step(self, name: str, outputs: list[str], folder: RunFolder) -> Step:
