@@ -106,7 +106,7 @@ def test_a_file_that_arrives_damaged_is_not_listed(
         monkeypatch.setenv(name, value)
     path = tmp_path / "file"
     path.write_bytes(b"as it was sent")
-    bucket = upload._Bucket(server.location("models", "damaged"))
+    bucket = upload.open_bucket(server.location("models", "damaged"))
     place = {"Bucket": "models", "Key": "damaged/file"}
 
     def damage(**_: object) -> None:
@@ -115,7 +115,7 @@ def test_a_file_that_arrives_damaged_is_not_listed(
     # Between the upload and the reading back, by another client: what a bad disk would do.
     bucket._s3.meta.events.register("before-call.s3.GetObject", damage)
     with pytest.raises(StoreError, match="another sha256"):
-        bucket.send("file", path, hashlib.sha256(path.read_bytes()).hexdigest(), pause=0.01)
+        upload.send(bucket, "file", path, hashlib.sha256(path.read_bytes()).hexdigest())
     lines: list[str] = []
     assert upload.upload(tmp_path, server.location("models", "damaged"), lines.append) == ["file"]
     assert server.client().get_object(**place)["Body"].read() == b"as it was sent"

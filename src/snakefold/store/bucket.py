@@ -6,6 +6,7 @@ ListObjectsV2. Services exist that refuse batch deletes, presigned addresses or 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 import shutil
@@ -113,6 +114,17 @@ class Bucket:
             return True
 
         return bool(self._ask(name, copy))
+
+    def sha256(self, name: str) -> str | None:
+        """Of an object's bytes, read piece by piece; None if it is absent."""
+
+        def read() -> str:
+            digest = hashlib.sha256()
+            for piece in self._s3.get_object(**self._object(name))["Body"].iter_chunks(1 << 20):
+                digest.update(piece)
+            return digest.hexdigest()
+
+        return self._ask(name, read)
 
     def upload(self, name: str, content: bytes | Path, **headers: Any) -> None:
         """Write an object, over the one that was there; a file is read piece by piece.
