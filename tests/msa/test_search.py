@@ -178,10 +178,10 @@ def test_missing_databases_stop_everything_first(tmp_path: Path) -> None:
 def test_a_failing_chain_does_not_lose_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = jackhmmer._Query._alignment
 
-    def fail_one(query: Any) -> Any:
+    def fail_one(query: Any, limit: int | None) -> Any:
         if query.chain.sequence == ALPHA:
             raise OverflowError("numerical overflow")
-        return real(query)
+        return real(query, limit)
 
     monkeypatch.setattr(jackhmmer._Query, "_alignment", fail_one)
     found = run(tmp_path)
@@ -190,6 +190,16 @@ def test_a_failing_chain_does_not_lose_the_others(tmp_path: Path, monkeypatch: p
     assert failed.reason == Reason.MSA_FAILED
     assert "numerical overflow" in str(failed)
     assert meta(found, UBIQUITIN).depth > 30
+
+
+def test_when_every_chain_has_failed_no_more_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(query: Any, limit: int | None) -> Any:
+        raise OverflowError("numerical overflow")
+
+    monkeypatch.setattr(jackhmmer._Query, "_alignment", fail)
+    assert all(isinstance(result, TargetError) for result in run(tmp_path).values())
 
 
 def test_an_alignment_of_another_query_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

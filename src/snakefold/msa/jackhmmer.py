@@ -72,6 +72,8 @@ def search(
     found: dict[str, list[RawMsa] | TargetError] = {chain.key: [] for chain in chains}
     for database in preset.select("jackhmmer", pairing=pairing) if chains else []:
         todo = [chain for chain in chains if not isinstance(found[chain.key], TargetError)]
+        if not todo:
+            break
         for chain, result in zip(todo, search_database(todo, database, settings.threads, log), strict=True):
             so_far = found[chain.key]
             if isinstance(result, TargetError):

@@ -136,11 +136,15 @@ def ranked(hits: Any, repeats: Sequence[Sequence[str]]) -> list[Ranked]:
 
 
 def stockholm(msa: Any, rows: Sequence[tuple[int, str]]) -> str:
-    """Stockholm text, one line a row, of numbered rows of an alignment (DigitalMSA) under other names."""
+    """Stockholm text, one line a row, of numbered rows of an alignment (DigitalMSA) under other names.
+
+    As in jackhmmer's own, `#=GC RF` marks the query's columns. Descriptions and posteriors are not in it.
+    """
     numbers = sorted({number for number, _ in rows})
-    aligned = dict(zip(numbers, msa.select(sequences=numbers).textize().alignment, strict=True))
+    selected = msa.select(sequences=numbers)
+    aligned = dict(zip(numbers, selected.textize().alignment, strict=True))
     lines = [f"{name} {aligned[number]}\n" for number, name in rows]
-    return "".join(["# STOCKHOLM 1.0\n\n", *lines, "//\n"])
+    return "".join(["# STOCKHOLM 1.0\n\n", *lines, f"#=GC RF {selected.reference}\n", "//\n"])
 
 
 def no_hits(hits_of_one: Any, number: int) -> Any:
