@@ -93,18 +93,20 @@ def test_every_sequence_is_unique_or_a_repeat_of_one_before(
         read = DigitalSequenceBlock(alphabet, digital[start : start + size])
         block = memory.split(read, alphabet)
         assert len(block.unique) + block.number_of_repeats == len(read)
-        unique = [sequence.textize().sequence for sequence in block.unique]
-        names = [sequence.name for sequence in read]
-        texts = dict(zip(names, sequences[start : start + size], strict=True))
-        assert block.number_of_repeats == sum(map(len, block.repeats.values()))
-        again = [texts[name] for group in block.repeats.values() for name in group]
-        assert Counter(unique) + Counter(again) == Counter(sequences[start : start + size])
-        # What is remembered is never unique again.
-        assert not set(unique) & set(before[-remembered:])
-        before += unique
-        assert set(again) <= set(before)
-        assert set(block.digest) == {sequence.name for sequence in block.unique}
-        assert len(set(block.digest.values())) == len(set(unique)) == len(unique) or remembered < len(unique)
+        unique = {sequence.name: sequence.textize().sequence for sequence in block.unique}
+        again = {name for names in block.repeats.values() for name in names}
+        assert len(again) == block.number_of_repeats
+        for name, text in zip((each.name for each in read), sequences[start : start + size], strict=True):
+            # What is remembered is never unique again; what is none has been unique.
+            if name in unique:
+                assert unique[name] == text
+                assert text not in before[-remembered:]
+                before.append(text)
+            else:
+                assert name in again
+                assert text in before
+        assert block.digest.keys() == unique.keys()
+        assert len(set(block.digest.values())) == len(set(unique.values()))
 
 
 def test_a_name_that_is_two_sequences_tells_no_repeats() -> None:
