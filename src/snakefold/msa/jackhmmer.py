@@ -2,10 +2,10 @@
 
 AlphaFold starts `jackhmmer -N 1` for every chain and database, so 100 GB are read again for every chain. Here
 HMMER's own code (pyhmmer) gets one block of the database after the other, and every chain searches the block
-while it is in memory. Sequences that came before are not searched again (`repeats`). E-values need the number
-of sequences, which is known at the end: a block's hits are judged by fewer sequences than there are, which
-keeps a superset, and the merged hits are judged again by all of them. Rows and their order are those of the
-program.
+while it is in memory. HMMER sees neither sequences that came before (`repeats`) nor those that its first
+filter would reject (`ssv`). E-values need the number of sequences, which is known at the end: a block's hits
+are judged by fewer sequences than there are, which keeps a superset, and the merged hits are judged again by
+all of them. Rows and their order are those of the program.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from snakefold.errors import Reason, SnakefoldError, TargetError
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.databases import Database, Preset
 from snakefold.msa.repeats import Block, Copies, Repeats, judge_domains, no_hits, ranked, stockholm
+from snakefold.msa.ssv import Filter, Targets
 from snakefold.plan.files import PlannedChain
 from snakefold.wording import count
 
@@ -131,11 +132,10 @@ def search_database(
         most_waiting = 1 + math.ceil(threads / len(chains))
         sequences = 0
         for read in _blocks(database.path, alphabet):
-            block = repeats.split(read, alphabet)
+            block = repeats.split(read)
+            targets = Targets.of(block.unique)
             searched = [
-                (query, pool.submit(_search_block, query, block.unique, pipelines))
-                for query in order
-                if query.ok
+                (query, pool.submit(_search_block, query, targets, pipelines)) for query in order if query.ok
             ]
             waiting.append((block, searched))
             sequences += len(read)
@@ -146,7 +146,7 @@ def search_database(
                 log(f"jackhmmer: {database.name}: {sequences:,} sequences after {told - started:.0f} s")
         while waiting:
             _collect(*waiting.popleft())
-        for done in [pool.submit(query.count_repeats, pipelines) for query in order if query.ok]:
+        for done in [pool.submit(query.count_unsearched, pipelines) for query in order if query.ok]:
             done.result()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -160,17 +160,18 @@ class _Query:
     """One chain in one database: its profile, the hits so far, and what went wrong, if something did.
 
     `merged` holds hits with the number of blocks they stand for, as the digits of a binary counter: merging
-    copies, so equals are merged with equals. `repeats` counts those of all sequences, `copies` knows those of
-    the hits.
+    copies, so equals are merged with equals. `unsearched` counts what HMMER did not see, `copies` knows the
+    repeats of the hits.
     """
 
     chain: PlannedChain
     alphabet: Any
     sequence: Any = None
-    profile: Any = None
+    model: Any = None
+    filter: Any = None
     merged: list[tuple[int, Any]] = field(default_factory=list)
     copies: Copies = field(default_factory=Copies)
-    repeats: int = 0
+    unsearched: int = 0
     error: Exception | None = None
 
     def __post_init__(self) -> None:
@@ -185,7 +186,8 @@ class _Query:
             text = TextSequence(name=self.chain.key, sequence=self.chain.sequence)
             self.sequence = text.digitize(self.alphabet)
             builder = Builder(self.alphabet, architecture="hand")
-            self.profile, _, _ = builder.build(self.sequence, Background(self.alphabet))
+            self.model, _, profile = builder.build(self.sequence, Background(self.alphabet))
+            self.filter = Filter(self.model, profile, FLAGS["--F1"])
         except Exception as error:  # one chain's failure must not lose the others
             self.error = error
 
@@ -197,19 +199,18 @@ class _Query:
     def add(self, hits: Any, block: Block) -> None:
         """Take the hits of one more block, which comes after all whose hits were taken before."""
         self.copies.add(hits, block)
-        self.repeats += block.number_of_repeats
+        self.unsearched += len(block.unique) + block.number_of_repeats - hits.searched_sequences
         self._merge(hits)
 
-    def count_repeats(self, pipelines: queue.SimpleQueue[Any]) -> None:
-        """Have E-values know of the repeats, which were not searched; after the last block."""
-        from pyhmmer.easel import DigitalSequenceBlock, TextSequence
+    def count_unsearched(self, pipelines: queue.SimpleQueue[Any]) -> None:
+        """Have E-values know of the sequences that were not searched; after the last block."""
+        from pyhmmer.easel import TextSequence
 
         try:
-            if self.repeats:
+            if self.unsearched:
                 # One residue is too short for a hit, whatever the query.
                 residue = TextSequence(name="residue", sequence="G").digitize(self.alphabet)
-                block = DigitalSequenceBlock(self.alphabet, [residue])
-                self._merge(no_hits(_search_block(self, block, pipelines), self.repeats))
+                self._merge(no_hits(_hits(self, [residue], pipelines), self.unsearched))
         except Exception as error:  # one chain's failure must not lose the others
             self.error = error
 
@@ -248,7 +249,7 @@ class _Query:
         """Stockholm text of at most `limit` rows, the hits, and how many rows there are without the query."""
         from pyhmmer.plan7 import TopHits, Trace
 
-        first, *others = [hits for _, hits in self.merged] or [TopHits(self.profile)]
+        first, *others = [hits for _, hits in self.merged] or [TopHits(self.model)]
         # Judges all hits by the sequences of all blocks.
         top = first.merge(*others) if others else first
         repeats = self.copies.of(top)
@@ -271,11 +272,18 @@ class _Query:
         return stockholm(msa, rows[:limit]), listed, len(rows) - 1
 
 
-def _search_block(query: _Query, block: Any, pipelines: queue.SimpleQueue[Any]) -> Any:
+def _search_block(query: _Query, targets: Targets, pipelines: queue.SimpleQueue[Any]) -> Any:
+    return _hits(query, query.filter.passing(targets), pipelines)
+
+
+def _hits(query: _Query, sequences: Sequence[Any], pipelines: queue.SimpleQueue[Any]) -> Any:
+    """HMMER's TopHits among some sequences."""
+    from pyhmmer.easel import DigitalSequenceBlock
+
     pipeline = pipelines.get()
     try:
         pipeline.clear()
-        return pipeline.search_hmm(query.profile, block)
+        return pipeline.search_hmm(query.model, DigitalSequenceBlock(query.alphabet, sequences))
     finally:
         pipelines.put(pipeline)
 

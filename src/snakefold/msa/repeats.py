@@ -22,12 +22,12 @@ class Block:
     """A piece of a database.
 
     Attributes:
-        unique: sequences of which none is the same as a remembered one (DigitalSequenceBlock).
+        unique: sequences (DigitalSequence) of which none is the same as a remembered one.
         digest: digest of a unique sequence by its name; of those whose name is another's, none.
         repeats: names of the other sequences by their digest; `number_of_repeats` of them.
     """
 
-    unique: Any
+    unique: Sequence[Any]
     digest: Mapping[str, bytes]
     repeats: Mapping[bytes, Sequence[str]]
     number_of_repeats: int
@@ -41,10 +41,8 @@ class Repeats:
         self._recent: set[bytes] = set()
         self._older: set[bytes] = set()
 
-    def split(self, block: Any, alphabet: Any) -> Block:
-        """A block of sequences (DigitalSequenceBlock) without those that came before."""
-        from pyhmmer.easel import DigitalSequenceBlock
-
+    def split(self, block: Sequence[Any]) -> Block:
+        """A block of sequences (DigitalSequence) without those that came before."""
         names = [sequence.name for sequence in block]
         # A hit is known by its name: by one of these it is not known which sequence was hit.
         shared = {name for name, times in Counter(names).items() if times > 1}
@@ -60,7 +58,7 @@ class Repeats:
             if name not in shared:
                 self._remember(digest)
                 digests[name] = digest
-        return Block(DigitalSequenceBlock(alphabet, unique), digests, repeats, len(names) - len(unique))
+        return Block(unique, digests, repeats, len(names) - len(unique))
 
     def _remember(self, digest: bytes) -> None:
         if len(self._recent) >= self._remembered:
