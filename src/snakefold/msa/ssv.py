@@ -60,7 +60,7 @@ class Filter:
     """HMMER's first filter of one profile; `costs` are the profile's, for the machine code."""
 
     def __init__(self, model: Any, profile: Any, threshold: float) -> None:
-        """Of a model (HMM) and its profile (OptimizedProfile); sequences pass up to the P-value `threshold`."""
+        """Of a model (HMM) and its profile (OptimizedProfile); P-values up to the threshold pass."""
         positions = profile.M
         # Costs are striped: position z * stripes + q is byte z of vector q. More vectors follow that repeat.
         stripes = max(2, (positions - 1) // 16 + 1)
