@@ -74,11 +74,8 @@ def studies(cameo: Path | None) -> dict[str, list[tuple[str, Setting]]]:
             ("…, 4 cores", {**many, "cores": 4}),
             ("…, 4 cores, idle workers kept 600 s", {**many, "cores": 4, "idle_timeout": 600.0}),
             ("…, jackhmmer on 32 cores", {**many, "msa": FULL_MSA}),
-            ("…, jackhmmer on 512 cores", {**many, "msa": FULL_MSA, "cores": 512}),
-            (
-                "…, jackhmmer on 512 cores, a chain a job",
-                {**many, "msa": FINE_MSA, "cores": 512},
-            ),
+            ("…, jackhmmer on 192 cores", {**many, "msa": FULL_MSA, "cores": 192}),
+            ("…, jackhmmer on 192 cores, a chain a job", {**many, "msa": FINE_MSA, "cores": 192}),
             ("…, cold starts of 300 s", {**many, "start": 300.0}),
             ("…, a preemption every 20 worker hours", {**many, "preemptions": 0.05}),
             ("…, 5 % of the jobs die", {**many, "failures": 0.05}),
