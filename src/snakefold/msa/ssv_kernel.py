@@ -9,6 +9,7 @@ a vector, and vectors are as wide as LLVM finds the processor's to be.
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,8 @@ _ROWS = 4
 _BAND = _LANES * _VECTORS
 #: The first and the last rows of a band read costs of positions before and behind the profile.
 _MARGIN = _BAND + _ROWS
+
+_compiling = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ def best_segments(costs: Costs, residues: Residues) -> NDArray[np.int8]:
     best = np.full(len(residues.lengths), _LOWEST, np.int8)
     arrays = (costs.table[:, _MARGIN:], residues.codes, residues.starts, residues.lengths, best)
     sizes = (costs.table.shape[1], costs.positions, len(best))
-    _compiled()(*(array.ctypes.data for array in arrays), *sizes)
+    with _compiling:
+        function = _compiled()
+    function(*(array.ctypes.data for array in arrays), *sizes)
     return best
 
 
@@ -122,8 +127,16 @@ def _compiled() -> Callable[..., None]:
 def _module() -> Any:
     """LLVM's module of one function, `best_segments`; its arguments are those that the wrapper passes.
 
-    A diagonal is the position in the profile that the first residue of a sequence meets. A band is _BAND
-    diagonals, of which some meet the profile before its first position or behind its last.
+    In Python, with a diagonal named by the position in the profile that the first residue meets::
+
+        for sequence, length in zip(sequences, lengths):
+            best = -128
+            for diagonal in range(1 - length, positions, BAND):
+                scores = [-128] * BAND
+                for row in range(max(0, 1 - BAND - diagonal), min(length, positions - diagonal)):
+                    start = diagonal + row
+                    scores = maximum(-128, scores - costs[sequence[row], start : start + BAND])
+                    best = max(best, *scores)
     """
     from llvmlite import ir
 
@@ -139,71 +152,71 @@ def _module() -> Any:
     larger = ir.Function(module, of_two, f"llvm.smax.v{_LANES}i8")
     largest = ir.Function(module, of_one, f"llvm.vector.reduce.smax.v{_LANES}i8")
     lowest = ir.Constant(vector, [_LOWEST] * _LANES)
-    code = ir.IRBuilder(function.append_basic_block("entry"))
+    build = ir.IRBuilder(function.append_basic_block("entry"))
 
     def of_sequence(place: Any, _: list[Any]) -> list[Any]:
-        length = code.load(code.gep(lengths, [place]))
-        residues = code.gep(codes, [code.load(code.gep(starts, [place]))])
+        length = build.load(build.gep(lengths, [place]))
+        residues = build.gep(codes, [build.load(build.gep(starts, [place]))])
 
         def of_band(diagonal: Any, best_so_far: list[Any]) -> list[Any]:
-            there = code.gep(costs, [diagonal])
+            there = build.gep(costs, [diagonal])
 
             def of_rows(first: Any, values: list[Any]) -> list[Any]:
                 best_here, *scores = values
                 for step in range(_ROWS):
-                    row = code.add(first, number(step))
-                    residue = code.zext(code.load(code.gep(residues, [row])), number)
-                    cost = code.gep(there, [code.add(code.mul(residue, stride), row)])
+                    row = build.add(first, number(step))
+                    residue = build.zext(build.load(build.gep(residues, [row])), number)
+                    cost = build.gep(there, [build.add(build.mul(residue, stride), row)])
                     for each in range(_VECTORS):
-                        lanes = code.bitcast(code.gep(cost, [number(each * _LANES)]), vector.as_pointer())
-                        scores[each] = code.call(minus, [scores[each], code.load(lanes, align=1)])
-                        best_here = code.call(larger, [best_here, scores[each]])
+                        lanes = build.bitcast(build.gep(cost, [number(each * _LANES)]), vector.as_pointer())
+                        scores[each] = build.call(minus, [scores[each], build.load(lanes, align=1)])
+                        best_here = build.call(larger, [best_here, scores[each]])
                 return [best_here, *scores]
 
-            start = _choose(code, ">", code.sub(number(1 - _BAND), diagonal), number(0))
-            stop = _choose(code, "<", code.sub(positions, diagonal), length)
+            start = _choose(build, ">", build.sub(number(1 - _BAND), diagonal), number(0))
+            stop = _choose(build, "<", build.sub(positions, diagonal), length)
             values = [*best_so_far, *[lowest] * _VECTORS]
-            return _loop(code, (start, stop, _ROWS), values, of_rows)[:1]
+            return _loop(build, (start, stop, _ROWS), values, of_rows)[:1]
 
-        bounds = (code.sub(number(1), length), positions, _BAND)
-        (found,) = _loop(code, bounds, [lowest], of_band)
-        code.store(code.call(largest, [found]), code.gep(best, [place]))
+        bounds = (build.sub(number(1), length), positions, _BAND)
+        (found,) = _loop(build, bounds, [lowest], of_band)
+        build.store(build.call(largest, [found]), build.gep(best, [place]))
         return []
 
-    with code.if_then(code.icmp_signed(">", sequences, number(0))):
-        _loop(code, (number(0), sequences, 1), [], of_sequence)
-    code.ret_void()
+    with build.if_then(build.icmp_signed(">", sequences, number(0))):
+        _loop(build, (number(0), sequences, 1), [], of_sequence)
+    build.ret_void()
     return module
 
 
-def _choose(code: Any, comparison: str, one: Any, other: Any) -> Any:
+def _choose(build: Any, comparison: str, one: Any, other: Any) -> Any:
     """The larger (`>`) or the smaller (`<`) of two numbers."""
-    return code.select(code.icmp_signed(comparison, one, other), one, other)
+    return build.select(build.icmp_signed(comparison, one, other), one, other)
 
 
 def _loop(
-    code: Any,
+    build: Any,
     bounds: tuple[Any, Any, int],
     values: list[Any],
     body: Callable[[Any, list[Any]], list[Any]],
 ) -> list[Any]:
     """Write `for number in range(*bounds): values = body(number, values)`, run once at the least."""
     start, stop, step = bounds
-    before = code.block
-    head = code.append_basic_block("loop")
-    code.branch(head)
-    code.position_at_end(head)
-    numbered = code.phi(start.type)
+    before = build.block
+    head = build.append_basic_block("loop")
+    build.branch(head)
+    build.position_at_end(head)
+    numbered = build.phi(start.type)
     numbered.add_incoming(start, before)
-    carried = [code.phi(value.type) for value in values]
+    carried = [build.phi(value.type) for value in values]
     for phi, value in zip(carried, values, strict=True):
         phi.add_incoming(value, before)
     results = body(numbered, list(carried))
-    following = code.add(numbered, start.type(step))
-    numbered.add_incoming(following, code.block)
+    following = build.add(numbered, start.type(step))
+    numbered.add_incoming(following, build.block)
     for phi, value in zip(carried, results, strict=True):
-        phi.add_incoming(value, code.block)
-    behind = code.append_basic_block("behind")
-    code.cbranch(code.icmp_signed("<", following, stop), head, behind)
-    code.position_at_end(behind)
+        phi.add_incoming(value, build.block)
+    behind = build.append_basic_block("behind")
+    build.cbranch(build.icmp_signed("<", following, stop), head, behind)
+    build.position_at_end(behind)
     return results
