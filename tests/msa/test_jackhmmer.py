@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import shlex
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -144,3 +147,19 @@ def test_the_database_is_read_once_for_all_chains(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(jackhmmer, "opened", lambda path: opened.append(path) or real(path))
     searched([chain(each) for each in (UBIQUITIN, SH3, THIOREDOXIN)], preset(demo()), tmp_path)
     assert opened == [demo()]
+
+
+def test_hmmer_sees_little_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hits and what comes close to one; most of what has nothing to do with a query is left out before."""
+    seen: Counter[str] = Counter()
+    real = jackhmmer._hits
+
+    def counted(query: Any, sequences: Sequence[Any], pipelines: Any) -> Any:
+        seen[query.chain.sequence] += len(sequences)
+        return real(query, sequences, pipelines)
+
+    monkeypatch.setattr(jackhmmer, "_hits", counted)
+    ours = searched([chain(SH3), chain(ORPHAN)], preset(demo()), tmp_path)
+    sequences = demo().read_text().count(">")
+    assert 0 < seen[ORPHAN] < 0.01 * sequences
+    assert ours[chain(SH3).key].found < 2 * seen[SH3] < 0.5 * sequences
