@@ -144,6 +144,15 @@ def test_a_sequence_that_bytes_are_too_small_for_passes() -> None:
     assert long in ssv.Filter(model, profile, THRESHOLD).passing(targets)
 
 
+def test_of_a_model_without_numbers_everything_passes() -> None:
+    """HMMER asks whether the P-value is above the threshold, and no number is."""
+    model, profile = built("MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQ")
+    model.evalue_parameters.m_mu = math.nan
+    sequences = [digital("AGSTPN" * 10), digital("W")]
+    assert math.isnan(p_value(model, profile, sequences[0]))
+    assert ssv.Filter(model, profile, THRESHOLD).passing(ssv.Targets.of(sequences)) == sequences
+
+
 def best_by_definition(costs: NDArray[np.int8], sequence: Sequence[int]) -> int:
     """The recurrence of the module, cell by cell."""
     positions = costs.shape[1]

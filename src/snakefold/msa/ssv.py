@@ -20,11 +20,11 @@ from snakefold.msa import ssv_kernel
 
 #: Units of score of HMMER's byte filters are thirds of a bit.
 _UNITS_PER_NAT = 3.0 / math.log(2.0)
-#: HMMER computes scores in single precision: what is that close to the limit, in units, may pass.
+#: HMMER computes scores in single precision: a score that is below the limit by less, in units, passes here.
 _SLACK = 0.25
-#: The same for what it rounds to units.
+#: A cost that is this close to the middle of two units is rounded down here, whatever HMMER does.
 _ROUNDING = 1e-3
-#: Sum of costs from which on HMMER does not trust bytes (p7_SSVFilter has 127: here, too, rounding counts).
+#: Sum of costs from which on HMMER does not trust bytes. It has 127; ours may be rounded to one less.
 _TOO_COSTLY = 126
 
 
