@@ -15,7 +15,7 @@ from .clock import Clock, Timer, resolve
 from .faults import Faults
 from .jobs import Attempt, Job, JobTable, Policy, State
 from .limits import PAYLOAD, Limiter
-from .scaling import Load, Scaling, WorkerState, billed_seconds, workers_to_start
+from .scaling import Load, Scaling, WorkerState, workers_to_start
 from .worker import Backend, Worker
 
 STOP_GRACE = 5.0
@@ -108,6 +108,8 @@ class Endpoint:
         if body.get("status") == State.IN_PROGRESS:
             self.jobs.progress(job, body.get("output"))
             return True
+        if job.endless and job.live:
+            return False  # the worker stays busy with it
         worker = self.workers.get(worker_id)
         refresh = bool(body.get("stopPod"))
         if worker is not None:
@@ -195,8 +197,7 @@ class Endpoint:
 
     def crashed(self, worker: Worker, reason: str) -> None:
         """Died while starting: unhealthy, and started again after a while."""
-        now = self.clock.now()
-        worker.billed += billed_seconds(worker.started, now, now)
+        # UNHEALTHY workers are documented as not billed; so is a start that ends in that state.
         worker.started, worker.state, worker.reason = None, WorkerState.UNHEALTHY, reason
         worker.crashes += 1
         if worker.stopping or self.closed:

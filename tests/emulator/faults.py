@@ -34,6 +34,8 @@ CALL_FAULTS = {
 JOB_FAULTS = {
     "failed": "runs and ends FAILED with `error`",
     "timed_out": "ends TIMED_OUT `seconds` after a worker took it",
+    "expired": "ends TIMED_OUT `seconds` after submission, and no worker ever took it",
+    "endless": "never ends: its result is lost, and neither executionTimeout nor ttl ends it; /cancel does",
     "cancelled": "is cancelled by somebody else `seconds` after submission",
     "lost": "vanishes `seconds` after submission: /status is 404",
     "stuck": "stays IN_QUEUE",

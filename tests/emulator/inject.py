@@ -17,6 +17,11 @@ def on_submit(endpoint: Endpoint, job: Job) -> None:
     later = endpoint.clock.call_later
     if "stuck" in faults:
         job.stuck = True
+    if "expired" in faults:
+        job.stuck = True
+        later(faults["expired"].seconds, lambda: endpoint.jobs.end(job, State.TIMED_OUT, "job timed out"))
+    if "endless" in faults:
+        job.endless = True
     if "cancelled" in faults:
         later(faults["cancelled"].seconds, lambda: endpoint.jobs.end(job, State.CANCELLED))
     if "lost" in faults:

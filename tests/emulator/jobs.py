@@ -104,6 +104,7 @@ class Job:
     attempts: list[Attempt] = dataclasses.field(default_factory=list)
     deleted: str = ""
     stuck: bool = False
+    endless: bool = False
     timers: list[Timer] = dataclasses.field(default_factory=list)
 
     @property
@@ -180,7 +181,7 @@ class JobTable:
         prepare(job)
         self.queue[job.id] = job
         self._counts[job.state] += 1
-        job.timers.append(self.clock.call_at(now + policy.ttl, lambda: self.delete(job, "ttl")))
+        job.timers.append(self.clock.call_at(now + policy.ttl, lambda: self._expire(job)))
         self.changed(job, None)
         return job
 
@@ -241,8 +242,7 @@ class JobTable:
         if job.deleted or job.state is not State.IN_PROGRESS or job.worker != worker:
             return False
         self.retried += 1
-        self._requeue(job)
-        self.queue.move_to_end(job.id, last=False)
+        self._requeue(job, first=True)
         return True
 
     def purge(self) -> int:
@@ -276,18 +276,27 @@ class JobTable:
                 attempt.ended, attempt.outcome = self.clock.now(), outcome
                 return
 
-    def _requeue(self, job: Job) -> None:
+    def _requeue(self, job: Job, *, first: bool = False) -> None:
         job.worker = job.started = job.finished = job.error = job.output = None
         job.has_output = False
         job.stream.clear()
         job.queued = self.clock.now()
         self.queue[job.id] = job
+        if first:
+            # Before anybody hears of it: a worker that waits takes the job at once.
+            self.queue.move_to_end(job.id, last=False)
         for timer in job.timers[1:]:  # the first is the time-to-live, which counts from submission
             timer.cancel()
         del job.timers[1:]
         self._set(job, State.IN_QUEUE)
 
+    def _expire(self, job: Job) -> None:
+        if not job.endless:
+            self.delete(job, "ttl")
+
     def _time_out(self, job: Job, attempt: Attempt) -> None:
+        if job.endless:
+            return
         if job.state is State.IN_PROGRESS and job.attempts and attempt in job.attempts:
             self.end(job, State.TIMED_OUT, "job timed out after executionTimeout")
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from . import management_models as models
 from .auth import refusal
+from .billing import billing, log_stream
 from .endpoint import Endpoint
 from .management_records import DATA_CENTERS, data_centers, gpus, iso, new_id, new_record
 from .scaling import POOLS, Scaling, WorkerState
@@ -65,6 +66,7 @@ class Account:
             ("PATCH", "/serverless/{id}", self._update_endpoint),
             ("DELETE", "/serverless/{id}", self._delete_endpoint),
             ("GET", "/serverless/{id}/workers", self._workers),
+            ("GET", "/serverless/{id}/workers/{worker}/logs", self._logs),
             ("GET", "/network-volumes", self._list("networkVolumes", lambda: list(self.volumes.values()))),
             ("POST", "/network-volumes", self._create_volume),
             ("GET", "/network-volumes/{id}", self._get(self.volumes)),
@@ -72,6 +74,8 @@ class Account:
             ("DELETE", "/network-volumes/{id}", self._delete_volume),
             ("GET", "/catalog/gpus", self._list("gpus", gpus)),
             ("GET", "/catalog/datacenters", self._list("dataCenters", data_centers)),
+            ("GET", "/billing/serverless", self._billing),
+            # Not in the published API: assumed.
             ("GET", "/account/limits", self._limits),
             ("GET", "/account/secrets", self._list("secrets", self._secrets)),
         ]
@@ -99,6 +103,8 @@ class Account:
                 return web.json_response(
                     content, status=problem.status, content_type="application/problem+json"
                 )
+            if isinstance(body, web.Response):
+                return body
             status = {"POST": 201, "DELETE": 204}.get(request.method, 200)
             return web.Response(status=204) if status == 204 else web.json_response(body, status=status)
 
@@ -118,7 +124,21 @@ class Account:
 
         return perform
 
-    # The account. The documentation names `serverlessWorkers`; what it holds is a guess.
+    async def _billing(self, request: web.Request) -> Any:
+        try:
+            return billing(self.service.endpoints, request.query, self.service.clock.now())
+        except ValueError as error:
+            raise Problem(400, str(error)) from error
+
+    async def _logs(self, request: web.Request) -> Any:
+        endpoint, name = self._endpoint(request), request.match_info["worker"]
+        if name not in endpoint.workers:
+            raise Problem(404, f"worker {name} not found")
+        tail = int(request.query.get("tail", 100))
+        text = log_stream(endpoint.backend.log(name), tail, self.service.clock.now())
+        return web.Response(text=text, content_type="text/event-stream")
+
+    # The account: no page of the published API has these two paths, their answers are assumed.
 
     async def _limits(self, _: web.Request) -> Any:
         if self.limits is not None:

@@ -16,6 +16,7 @@ from .worker import Worker
 if TYPE_CHECKING:
     from .clock import Timer
 
+_FOR_EVER = 10 * 365 * 86_400.0
 Work = Callable[[dict[str, Any]], Any]
 
 
@@ -45,6 +46,7 @@ class StubWorkers:
         self.concurrency = concurrency
         self._tasks: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._starting: dict[str, Timer] = {}
+        self._logs: dict[str, list[str]] = {}
 
     def start(self, endpoint: Endpoint, worker: Worker) -> None:
         def ready() -> None:
@@ -65,6 +67,10 @@ class StubWorkers:
         task = self._tasks.get((worker.id, job.id))
         if task is not None:
             task.cancel()
+
+    def log(self, worker_id: str) -> str:
+        """What the SDK would have printed."""
+        return "".join(f"{line}\n" for line in self._logs.get(worker_id, ()))
 
     async def close(self) -> None:
         for task in list(self._tasks.values()):
@@ -91,16 +97,21 @@ class StubWorkers:
     async def _run(self, endpoint: Endpoint, worker: Worker, job: Job) -> None:
         given = {"id": job.id, "input": job.input}
         seconds = self.seconds(given) if callable(self.seconds) else self.seconds
-        await endpoint.clock.sleep(seconds)
+        await endpoint.clock.sleep(_FOR_EVER if job.endless else seconds)
         result = await self._result(endpoint, job, given)
         try:
             body = json.dumps(result)
         except (TypeError, ValueError):
-            return  # the SDK drops what cannot be serialised, and the job stays IN_PROGRESS
+            # The SDK drops what cannot be serialised, and the job stays IN_PROGRESS.
+            self._say(worker, job, "ERROR  | Error while returning job result. | not serializable")
+            return
         try:
             endpoint.done(worker.id, job.id, json.loads(body), len(body))
         except TooLarge:
-            return  # likewise
+            self._say(worker, job, "ERROR  | Failed to return job results. | 400, message='Bad Request'")
+
+    def _say(self, worker: Worker, job: Job, line: str) -> None:
+        self._logs.setdefault(worker.id, []).append(f"{job.id} | {line}")
 
     async def _result(self, endpoint: Endpoint, job: Job, given: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(eq=False)
 class Worker:
-    """One worker; `billed` holds the seconds of earlier starts of one that crashed and was started again."""
+    """One worker."""
 
     id: str
     placed: float
@@ -24,7 +24,6 @@ class Worker:
     started: float | None = None
     ready: float | None = None
     stopped: float | None = None
-    billed: int = 0
     stopping: bool = False
     reason: str = ""
     crashes: int = 0
@@ -41,7 +40,7 @@ class Worker:
         return self.state in (WorkerState.INITIALIZING, WorkerState.THROTTLED, WorkerState.UNHEALTHY)
 
     def billed_seconds(self, now: float) -> int:
-        return self.billed + billed_seconds(self.started, self.stopped, now)
+        return billed_seconds(self.started, self.stopped, now)
 
 
 class Backend(Protocol):
@@ -50,4 +49,5 @@ class Backend(Protocol):
     def start(self, endpoint: Endpoint, worker: Worker) -> None: ...
     def stop(self, endpoint: Endpoint, worker: Worker, *, kill: bool = False) -> None: ...
     def cancel(self, endpoint: Endpoint, worker: Worker, job: Job) -> None: ...
+    def log(self, worker_id: str) -> str: ...
     async def close(self) -> None: ...

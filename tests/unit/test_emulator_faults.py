@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from tests.emulator import Clock, Fault, Faults, ManualClock, Scaling, State, StubWorkers
 from tests.emulator.faults import CALL_FAULTS, read_faults
-from tests.emulator.helpers import asynchronous, eventually, running
+from tests.emulator.helpers import asynchronous, eventually, on_manual_clock, running
 
 OUTPUT = {
     "archive": base64.b64encode(b"archive" * 20).decode(),
@@ -127,6 +127,8 @@ def test_a_fault_that_does_not_exist_is_refused(tmp_path):
         (Fault("cancelled", nth=2, seconds=20), "CANCELLED"),
         (Fault("lost", nth=2, seconds=20), "404"),
         (Fault("stuck", nth=2), "IN_QUEUE"),
+        (Fault("expired", nth=2, seconds=20), "TIMED_OUT"),
+        (Fault("endless", nth=2), "IN_PROGRESS"),
         (Fault("no_output", nth=2), "COMPLETED"),
         (Fault("corrupt", nth=2), "COMPLETED"),
         (Fault("wrong_sha256", nth=2), "COMPLETED"),
@@ -149,7 +151,9 @@ async def test_a_job_meets_its_fault_and_the_others_do_not(rule, state):
             data = base64.b64decode(body["output"]["archive"])
             assert hashlib.sha256(data).hexdigest() != body["output"]["sha256"]
             assert (body["output"]["archive"] == OUTPUT["archive"]) == (rule.what == "wrong_sha256")
-        assert service.live_jobs() == ([service.jobs[1]] if rule.what == "stuck" else [])
+        assert service.live_jobs() == ([service.jobs[1]] if rule.what in ("stuck", "endless") else [])
+        if rule.what == "expired":
+            assert service.jobs[1].attempts == [] and "executionTime" not in body
 
 
 @asynchronous
@@ -193,6 +197,34 @@ async def test_a_job_outlives_its_worker():
 
 
 @asynchronous
+async def test_a_job_of_a_worker_that_dies_goes_to_one_that_waits():
+    async with on_manual_clock(scaling=Scaling(workers_min=2, workers_max=2)) as (service, client):
+        job, waiting = await client.run(), None
+        await service.advance(5)
+        endpoint = service.endpoints["fold"]
+        (busy,) = [worker for worker in endpoint.live_workers() if worker.busy]
+        assert len(endpoint.asking()) == 1
+        endpoint.stop(busy, "killed", kill=True)
+        waiting = await client.run()
+        await service.advance(100)
+        assert [await client.state(job), await client.state(waiting)] == ["COMPLETED", "COMPLETED"]
+        assert [attempt.outcome for attempt in service.jobs[0].attempts] == ["LOST", "COMPLETED"]
+
+
+@asynchronous
+async def test_an_endless_job_outlives_both_of_its_limits_and_a_cancel_ends_it():
+    async with with_faults(Fault("endless")) as (service, client):
+        job = await client.run(policy={"executionTimeout": 60_000, "ttl": 125_000})
+        await service.advance(86_400)
+        assert await client.state(job) == "IN_PROGRESS"
+        (worker,) = service.endpoints["fold"].live_workers()
+        assert worker.busy
+        assert (await client.call("POST", f"cancel/{job}"))[1]["status"] == "CANCELLED"
+        await service.advance(10)
+        assert not worker.busy
+
+
+@asynchronous
 async def test_a_job_that_kills_its_workers_fails_in_the_end():
     async with with_faults() as (service, client):
         job = await client.run()
@@ -221,7 +253,8 @@ async def test_no_capacity_and_crash_loops_differ_in_the_workers_list():
             await service.advance(950 if status == "throttled" else 200)
             assert await client.state(job) == "COMPLETED"
         crashed = [worker for worker in service.endpoints["fold"].workers.values() if worker.crashes]
-        assert crashed[0].billed_seconds(service.clock.now()) > 10 + 30 + 5  # the starts that failed as well
+        # The start that went well, the job, the idle seconds: UNHEALTHY workers are not billed.
+        assert crashed[0].billed_seconds(service.clock.now()) == 10 + 30 + 5
 
 
 @asynchronous

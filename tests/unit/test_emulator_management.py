@@ -209,6 +209,48 @@ async def test_the_account_tells_its_quota_and_the_names_of_its_secrets():
         assert secret == {"id": "secret-0", "name": "s3_key"}
 
 
+@asynchronous
+async def test_billing_of_an_endpoint_by_the_hour():
+    """The documented shape, with the seconds of workers at the price of their pool."""
+    async with account() as (service, client):
+        service.clock.jump(3600 - service.clock.now() % 3600 - 10)  # ten seconds before a full hour
+        await client.run(1)
+        await service.advance(100)
+        _, body = await client.manage("GET", "billing/serverless?bucketSize=hour&lastN=2&serverlessId=old")
+        assert [record["serverlessId"] for record in body["records"]] == ["old"]
+        query, totals = body["metadata"]["query"], body["metadata"]["totals"]
+        assert query["bucketSize"] == "hour" and query["startTime"] < query["endTime"]
+        billed = service.billed_seconds("old")
+        assert totals["totalAmount"] == totals["gpuAmount"] == pytest.approx(billed * 0.00031)
+        start, end = query["startTime"], query["endTime"]
+        window = f"startTime={start}&endTime={end}"
+        _, days = await client.manage("GET", f"billing/serverless?{window}")
+        assert days["metadata"]["totals"] == totals
+        _, others = await client.manage("GET", f"billing/serverless?{window}&serverlessId=other")
+        assert others["records"] == [] and others["metadata"]["recordCount"] == 0
+        for query in ("bucketSize=minute", f"lastN=1&startTime={start}", "startTime=now"):
+            assert (await client.manage("GET", f"billing/serverless?{query}"))[0] == 400
+        service.account.refused.add("/billing/serverless")
+        assert (await client.manage("GET", "billing/serverless"))[0] == 403
+
+
+@asynchronous
+async def test_the_log_of_a_worker_says_that_its_answer_was_dropped():
+    async with running({"fold": StubWorkers(lambda job: "x" * (11 * 2**20))}, clock=ManualClock()) as (
+        service,
+        client,
+    ):
+        job = await client.run(1)
+        await service.advance(20)
+        worker = (await client.status(job))[1]["workerId"]
+        path = f"{service.management_url}/serverless/fold/workers/{worker}/logs"
+        async with client.session.get(path, params={"tail": "5", "source": "container"}) as answer:
+            assert answer.content_type == "text/event-stream"
+            text = await answer.text()
+        assert "Failed to return job results" in text and job in text
+        assert (await client.manage("GET", "serverless/fold/workers/none/logs"))[0] == 404
+
+
 def test_the_documentation_names_every_call():
     page = (Path(__file__).resolve().parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
     application = web.Application()
