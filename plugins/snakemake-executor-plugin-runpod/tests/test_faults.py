@@ -102,7 +102,9 @@ def test_no_answer_in_time_ends_the_call_here(tmp_path: Path) -> None:
 
         async def impatient() -> None:
             await found.engine.client.close()
-            found.engine.client = Client(found.service.api_key, found.service.url, timeout=0.3)
+            found.engine.client = found.engine._carrier._client = Client(
+                found.service.api_key, found.service.url, timeout=0.3
+            )
 
         found.engine.call(impatient())
         (trip,) = found.carry(found.task())

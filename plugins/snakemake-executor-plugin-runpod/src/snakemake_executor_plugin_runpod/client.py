@@ -21,6 +21,8 @@ from .limits import Backoff, Gate, documented
 
 T = TypeVar("T")
 _MOST_BYTES = 32 * 2**20
+_MOST_LOG = 2**20
+_LOG_SECONDS = 5.0
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 
 
@@ -84,6 +86,31 @@ class Client:
         """GET /serverless/{id}/workers."""
         workers = (await self._manage(f"serverless/{endpoint}/workers")).get("workers")
         return [worker for worker in workers if isinstance(worker, dict)] if isinstance(workers, list) else []
+
+    async def worker_log(self, endpoint: str, worker: str) -> str:
+        """The last lines of a worker's log, as far as they come within a few seconds; it is a stream."""
+        if not self._management:
+            raise UnavailableError("no management API is configured")
+        url = f"{self._management}/serverless/{endpoint}/workers/{worker}/logs"
+        text = b""
+        try:
+            async with (
+                asyncio.timeout(_LOG_SECONDS),
+                self._session.get(
+                    url, params={"source": "container", "tail": "500"}, allow_redirects=False
+                ) as answer,
+            ):
+                if answer.status != 200:
+                    raise _problem(answer.status, await _read(answer, "logs"), f"GET {urlsplit(url).path}")
+                async for part in answer.content.iter_any():
+                    text += part
+                    if len(text) > _MOST_LOG:
+                        break
+        except TimeoutError:
+            pass  # the stream goes on; what has come is what there was
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnavailableError(f"the log of worker {worker}: {error}") from error
+        return text.decode("utf-8", "replace")
 
     # How
 

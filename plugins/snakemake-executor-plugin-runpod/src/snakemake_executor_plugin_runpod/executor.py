@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sqlite3
-import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo  # type: ignore[import-untyped]
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor  # type: ignore[import-untyped]
 
+from .ending import Left, allowed, how_to_end
 from .engine import Engine
 from .errors import NO_SERVICE, AccessError, JobError, NotFoundError, RunpodError
 from .here import Processes
+from .interrupts import Interrupts
 from .ledger import Ledger
 from .payload import describe
+from .policy import seconds
 from .settings import Configuration, NoServiceError, configure
 from .storage import storages
 from .transfer import Transfer
 from .trip import Trip
 
+T = TypeVar("T")
 LEDGER = Path(".snakemake/runpod/ledger.sqlite")
 
 
@@ -43,6 +45,7 @@ class Executor(RemoteExecutor):
         self._processes = Processes(self.workflow.resource_settings.cores or _cores())
         self._lost_heart = False
         self._ended = False
+        self._interrupts = Interrupts()
         wanted = {rule.name for rule in self.workflow.rules if "runpod_endpoint" in rule.resources}
         try:
             if wanted:
@@ -80,7 +83,7 @@ class Executor(RemoteExecutor):
         except WorkflowError:
             engine.close()
             raise
-        self._keep = settings.keep
+        self._settings = settings
         return engine
 
     def _stop_everything(self, error: RunpodError) -> None:
@@ -91,7 +94,7 @@ class Executor(RemoteExecutor):
     # Jobs
 
     def run_jobs(self, jobs: list[Any]) -> None:
-        _take_sigterm()
+        self._interrupts.install()
         for job in jobs:
             self.run_job_pre(job)
         sent = [job for job in jobs if not self._runs_here(job)]
@@ -179,65 +182,110 @@ class Executor(RemoteExecutor):
         if trip is not None and self._engine is not None:
             self._engine.seen(trip)
 
+    def handle_job_error(self, job: Any) -> None:
+        """Why a try failed and what the next one will cost: core says "Trying to restart job" and no more."""
+        super().handle_job_error(job)
+        trip = self._trips.pop(job, None)
+        if trip is not None and trip.error is not None and not self._ended:
+            longest = seconds(trip.task.runtime, self._settings.execution_timeout)
+            text = retry_text(trip, job.attempt, job.restart_times + 1, longest)
+            self.logger.warning(f"RunPod: {text}")
+
     # The end
 
     def cancel(self) -> None:
         """Ctrl-C and SIGTERM: cancel or keep what is live, as configured, and say what is left."""
-        engine = self._engine
-        self._processes.end()
-        if engine is not None and not self._ended:
-            self._ended = True
-            if self._keep:
-                self._say_left(engine.call(engine.left()), "kept: the next run re-attaches to them")
-            else:
-                live = engine.call(engine.left())
-                self.logger.info(f"RunPod: jobs to be cancelled: {len(live)} …")
-                done, failures = engine.call(engine.cancel_all())
-                self.logger.info(f"RunPod: jobs cancelled: {done}.")
-                self._say_left(failures, "not cancelled, they run on and cost money")
-            self._say_doubts(engine)
-        self.shutdown()
+        with self._interrupts.held():
+            engine = self._engine
+            if engine is not None and not self._ended:
+                self._ended = True
+                try:
+                    self._end_jobs(engine)
+                except Exception as error:  # whatever it is, the run must end, and say so
+                    self.logger.error(f"RunPod: while ending the run: {type(error).__name__}: {error}")  # noqa: TRY400
+            self.shutdown()
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Never called: during a sweep the list it would get is empty. See `cancel`."""
 
-    def _say_left(self, jobs: list[str], what: str) -> None:
+    def _end_jobs(self, engine: Engine) -> None:
+        live = self._wait(engine, engine.left())
+        if self._settings.keep:
+            self._say_kept(live, "kept: the next run re-attaches to them")
+        elif live:
+            most = allowed(len(live), self._settings.cancel_timeout)
+            self.logger.info(
+                f"RunPod: jobs to be cancelled: {len(live)}, within {most:.0f} s. A process that is killed "
+                f"before leaves them at work; their ids are in {LEDGER}."
+            )
+        if not self._settings.keep:
+            done, left = self._wait(engine, engine.cancel_all())
+            self.logger.info(f"RunPod: jobs cancelled: {done}.")
+            self._say_left(left)
+        self._say_doubts(engine)
+
+    def _wait(self, engine: Engine, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work of the engine, and tell whoever sends more signals that it goes on."""
+        future = engine.begin(work)
+        told = 0
+        while True:
+            try:
+                return future.result(0.2)
+            except TimeoutError:
+                if future.done():
+                    raise
+            if self._interrupts.ignored > told:
+                told = self._interrupts.ignored
+                self.logger.warning(
+                    "RunPod: jobs are being cancelled; signals do not shorten that (SIGKILL would leave jobs "
+                    "at work that cost money)."
+                )
+
+    def _say_kept(self, jobs: Sequence[Left], what: str) -> None:
         if jobs:
             lines = "\n".join(f"  {job}" for job in jobs[:50]) + ("\n  …" if len(jobs) > 50 else "")
             self.logger.warning(f"RunPod: jobs {what} ({len(jobs)}):\n{lines}")
 
+    def _say_left(self, left: Sequence[Left]) -> None:
+        if left:
+            self.logger.error(
+                f"RunPod: jobs not certainly cancelled ({len(left)}); they may run on and cost money:\n"
+                + how_to_end(left, self._settings.base_url)
+            )
+
     def _say_doubts(self, engine: Engine) -> None:
-        if count := engine.call(engine.in_doubt()):
+        if count := self._wait(engine, engine.in_doubt()):
             self.logger.warning(
                 f"RunPod: {count} submissions got no answer, in this run or one that was killed; if RunPod "
                 "took them, they run to their end."
             )
 
     def shutdown(self) -> None:
-        super().shutdown()
-        self._processes.end()
-        engine, self._engine = self._engine, None
-        if engine is None:
-            return
-        try:
-            if not self._ended:
-                self._tidy(engine)
-        except Exception as error:  # the results are here; a service that fails now must not spoil them
-            self.logger.warning(f"RunPod: at the end of the run: {type(error).__name__}: {error}")
-        finally:
-            engine.close()
+        with self._interrupts.held():
+            super().shutdown()
+            engine, self._engine = self._engine, None
+            try:
+                if engine is not None and not self._ended:
+                    self._tidy(engine)
+            except Exception as error:  # the results are here; a service that fails now must not spoil them
+                self.logger.warning(f"RunPod: at the end of the run: {type(error).__name__}: {error}")
+            finally:
+                if engine is not None:
+                    engine.close()
+                # After the jobs that cost money.
+                self._processes.end()
 
     def _tidy(self, engine: Engine) -> None:
         self._ended = True
         if engine.budget.left_out:
             names = "\n".join(f"  {name}" for name in engine.budget.left_out)
             self.logger.error(f"RunPod: left out for the budget of {engine.budget.limit}:\n{names}")
-        if self._keep:
-            self._say_left(engine.call(engine.left()), "still live, kept")
+        if self._settings.keep:
+            self._say_kept(self._wait(engine, engine.left()), "still live, kept")
         else:
             # After an error that ended the run there may be live ones of this run too.
-            _, failures = engine.call(engine.cancel_all(strangers_only=not self._lost_heart))
-            self._say_left(failures, "not cancelled, they run on and cost money")
+            _, left = self._wait(engine, engine.cancel_all(strangers_only=not self._lost_heart))
+            self._say_left(left)
         self._say_doubts(engine)
         if not any(True for _ in self.workflow.dag.needrun_jobs()):
             engine.close_account()
@@ -272,7 +320,21 @@ def _check(engine: Engine, name: str, endpoint: str) -> None:
         raise NoServiceError(f"RunPod cannot be reached: {error}") from None
 
 
-def _take_sigterm() -> None:
-    """SIGTERM ends the run as Ctrl-C does. Core's own handler would wait for running jobs, for hours."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+def retry_text(trip: Trip, attempt: int, tries: int, longest: float) -> str:
+    """Why a try failed, which one of how many it was, and what the next one is expected to cost.
+
+    Args:
+        longest: seconds that the job may run.
+    """
+    task = trip.task
+    why = " ".join(str(trip.error).split())
+    text = f"rule {task.rule}, job {task.jobid}: try {attempt} of {tries} failed: {why[:500].rstrip('.')}."
+    priced = task.dollars_per_second is not None
+    spent = f"It has cost ${trip.dollars:.4f} so far" if priced else "What it has cost is not known"
+    if attempt >= tries:
+        return f"{text} {spent}; it is not tried again."
+    price = "its price is not known (dollars_per_second)"
+    if priced:
+        most = longest * (task.dollars_per_second or 0.0)
+        price = f"${task.reserved(longest) or 0.0:.4f} expected, ${most:.4f} at most"
+    return f"{text} {spent}; the next try: {price}."

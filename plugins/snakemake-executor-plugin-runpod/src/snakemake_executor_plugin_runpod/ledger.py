@@ -25,9 +25,11 @@ DONE = "DONE"
 REFUSED = "REFUSED"  # it never reached the queue
 LOST = "LOST"  # the service no longer knows it
 SPOILED = "SPOILED"  # what it returned is unusable
-FINAL = (PREPARED, COMPLETED, COLLECTED, DONE, REFUSED, LOST, SPOILED, "FAILED", "CANCELLED", "TIMED_OUT")
+OVERDUE = "OVERDUE"  # cancelled: RunPod did not end it at its limits
+_FAILED = (OVERDUE, "FAILED", "CANCELLED", "TIMED_OUT")
+FINAL = (PREPARED, COMPLETED, COLLECTED, DONE, REFUSED, LOST, SPOILED, *_FAILED)
 #: States of which no result will come any more.
-_GONE = (PREPARED, DONE, REFUSED, LOST, SPOILED, "FAILED", "CANCELLED", "TIMED_OUT")
+_GONE = (PREPARED, DONE, REFUSED, LOST, SPOILED, *_FAILED)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS submissions (
@@ -47,7 +49,9 @@ CREATE TABLE IF NOT EXISTS submissions (
   reserved REAL NOT NULL DEFAULT 0,
   gpu TEXT NOT NULL DEFAULT '',
   message TEXT NOT NULL DEFAULT '',
-  account INTEGER NOT NULL
+  account INTEGER NOT NULL,
+  started REAL,
+  worked REAL NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS by_digest ON submissions (digest, outputs);
 CREATE INDEX IF NOT EXISTS by_state ON submissions (endpoint, state);
@@ -56,9 +60,18 @@ CREATE TABLE IF NOT EXISTS accounts (id INTEGER PRIMARY KEY, opened REAL NOT NUL
 """
 
 
+#: Columns that ledgers of earlier versions lack.
+_LATER = {"started": "REAL", "worked": "REAL NOT NULL DEFAULT 0"}
+
+
 @dataclass(frozen=True)
 class Row:
-    """One submission; times in seconds since 1970, durations in seconds."""
+    """One submission; times in seconds since 1970, durations in seconds.
+
+    Attributes:
+        started: when it was first seen in its present execution; None: it waits.
+        worked: seconds at work of executions whose worker died.
+    """
 
     id: int
     digest: str
@@ -77,10 +90,23 @@ class Row:
     gpu: str
     message: str
     account: int
+    started: float | None
+    worked: float
 
     @property
     def live(self) -> bool:
         return self.state not in FINAL
+
+    @property
+    def dollars(self) -> float:
+        """What it has cost, as far as its end was seen."""
+        return self.dollars_per_second * ((self.billed_seconds or 0.0) + (self.start_seconds or 0.0))
+
+    def seen_at_work(self) -> float | None:
+        """Seconds from its start to now, where an earlier run saw it start."""
+        if self.started is None:
+            return self.worked or None
+        return self.worked + max(0.0, time.time() - self.started)
 
 
 class Ledger:
@@ -102,6 +128,10 @@ class Ledger:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
+        there = {name for _, name, *_ in self._db.execute("PRAGMA table_info(submissions)")}
+        for name, kind in _LATER.items():
+            if name not in there:
+                self._db.execute(f"ALTER TABLE submissions ADD COLUMN {name} {kind}")
         # What a run that was killed had only prepared costs nothing.
         self._db.execute("UPDATE submissions SET state = ? WHERE state = ?", (REFUSED, PREPARED))
         open_account = self._db.execute("SELECT max(id) FROM accounts WHERE closed IS NULL").fetchone()[0]
@@ -151,6 +181,16 @@ class Ledger:
             (state, message[:2000], time.time(), row),
         )
 
+    def at_work(self, row: int, state: str, started: float | None, worked: float) -> None:
+        """It was seen to begin, or to wait again (`started` is None); a job at work costs money."""
+        self._db.execute(
+            "UPDATE submissions SET state = ?, started = ?, worked = ?, changed = ? WHERE id = ?",
+            (state, started, worked, time.time(), row),
+        )
+
+    def row(self, row: int) -> Row:
+        return self._rows("id = ?", row)[0]
+
     def drop_prepared(self, row: int) -> None:
         """A submission that was prepared will not be made."""
         self._db.execute(
@@ -167,13 +207,14 @@ class Ledger:
         billed: float | None,
         start: float | None,
         gpu: str,
+        message: str = "",
     ) -> None:
         """The end of a job and its seconds."""
         self._db.execute(
             "UPDATE submissions SET state = ?, changed = ?, queued_seconds = coalesce(?, queued_seconds), "
             "billed_seconds = coalesce(?, billed_seconds), start_seconds = coalesce(?, start_seconds), "
-            "gpu = ? WHERE id = ?",
-            (state, time.time(), queued, billed, start, gpu, row),
+            "gpu = ?, message = ? WHERE id = ?",
+            (state, time.time(), queued, billed, start, gpu, message[:2000], row),
         )
 
     def find(self, digest: str, outputs: Iterable[str]) -> Row | None:
@@ -214,13 +255,17 @@ class Ledger:
         """Spent and put by since the account was opened: by this run, and by those before it that did not
         finish.
 
-        A job whose bill was not seen counts with what was put by for it.
+        A job whose bill was not seen counts with what was put by for it, or with the time for which it has
+        been at work, whichever is more.
         """
+        until = f"CASE WHEN state IN ({_marks(FINAL)}) THEN changed ELSE ? END"
+        worked = f"worked + max(0, coalesce({until} - started, 0))"
         (total,) = self._db.execute(
-            "SELECT coalesce(sum(CASE WHEN billed_seconds IS NULL THEN reserved "
+            "SELECT coalesce(sum(CASE WHEN billed_seconds IS NULL "  # noqa: S608 (no input in it)
+            f"THEN max(reserved, dollars_per_second * ({worked})) "
             "ELSE dollars_per_second * (billed_seconds + coalesce(start_seconds, 0)) END), 0) "
             "FROM submissions WHERE account = ? AND state != ?",
-            (self.account, REFUSED),
+            (*FINAL, time.time(), self.account, REFUSED),
         ).fetchone()
         return float(total)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import JobError
 from .files import write
-from .ledger import COLLECTED, COMPLETED, SPOILED, Row
+from .ledger import COLLECTED, COMPLETED, OVERDUE, SPOILED, Row
 from .payload import Task
 
 _REASONS = ("invalid_input", "out_of_memory", "database_missing", "weights_missing", "timeout", "internal")
@@ -26,28 +26,28 @@ class Bill:
     gpu: str = ""
 
 
-def bill(answer: Mapping[str, Any], ran: float | None, limit: float) -> Bill:
+def bill(answer: Mapping[str, Any], ran: float | None, before: float = 0.0) -> Bill:
     """Seconds out of the last answer of /status.
 
     Args:
-        ran: seconds for which we saw the job run, for ends of which the service tells no executionTime.
-        limit: its execution timeout, seconds: what a job that timed out has run.
+        ran: seconds for which the job was seen at work, for ends of which the service tells no executionTime;
+            None: nobody looked.
+        before: those of them in executions whose worker died, which the service's figure lacks.
     """
     output = answer.get("output")
     output = output if isinstance(output, dict) else {}
     worker, parts = output.get("worker"), output.get("seconds")
-    executed = _seconds(answer.get("executionTime"))
-    if executed is None:
-        executed = limit if answer.get("status") == "TIMED_OUT" else ran or 0.0
+    told = seconds(answer.get("executionTime"))
     return Bill(
-        queued=_seconds(answer.get("delayTime")),
-        billed=executed,
+        queued=seconds(answer.get("delayTime")),
+        billed=ran if told is None else told + before,
         start=_number(parts.get("start")) if isinstance(parts, dict) else None,
         gpu=str(worker.get("gpu", ""))[:80] if isinstance(worker, dict) else "",
     )
 
 
-def _seconds(milliseconds: Any) -> float | None:
+def seconds(milliseconds: Any) -> float | None:
+    """Of a figure in ms; None where it is none."""
     number = _number(milliseconds)
     return None if number is None else number / 1000
 
@@ -62,16 +62,17 @@ def failure(answer: Mapping[str, Any]) -> JobError:
     """Why a job has ended without a result, of its typed reason where the worker gave one."""
     state = answer.get("status")
     error = answer.get("error")
-    if state == "TIMED_OUT":
-        return JobError(
-            "RunPod stopped the job at its execution timeout (TIMED_OUT). Give the rule more `runtime` "
-            "(minutes).",
-            "timeout",
-        )
     if state == "CANCELLED":
         return JobError("the job was cancelled, and not by this run (CANCELLED)", "cancelled")
     if state == "STUCK":
         return JobError(f"no worker took the job in time, so that it was cancelled: {error}", "queue_timeout")
+    if state == OVERDUE:
+        more = "; it could not be cancelled, and may go on to cost money" if answer.get("live") else ""
+        return JobError(
+            f"the job {error}. It was cancelled{more}. If it needs that long, give the rule more `runtime` "
+            "(minutes); if not, its worker hung: look at its log in RunPod's console",
+            "overdue",
+        )
     details = _object(error)
     reason = str(details.get("reason", ""))
     message = details.get("message") or details.get("error_message") or error or "without saying why"

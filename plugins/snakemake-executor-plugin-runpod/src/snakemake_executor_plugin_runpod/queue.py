@@ -1,12 +1,11 @@
-"""One endpoint's jobs: how many there may be, where each one stands, and which may be there unknown to us."""
+"""One endpoint's jobs: where they stand, which live too long, and which may be there unknown to us."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import ledger as states
@@ -14,35 +13,21 @@ from .client import Client
 from .diagnosis import why_waiting, workers_max
 from .doubt import Doubts
 from .errors import AccessError, NotFoundError, RejectedError, RunpodError, UnavailableError
+from .flight import QUEUED, Flight
 from .ledger import Ledger, Row
+from .outcome import bill, seconds
+from .places import Places
 from .policy import LONGEST
 
-QUEUED = "IN_QUEUE"
 STUCK = "STUCK"
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
 #: RunPod's default for new accounts, where the management API cannot be asked.
 _WORKERS = 5
 _CHUNK = 32
 _FULL_SWEEP = 10
-_SLOWEST = 30.0
-
-
-@dataclass(eq=False)
-class Flight:
-    """A submission from its acceptance to its end. `ended` has the last answer of /status."""
-
-    submission: int
-    job: str
-    state: str
-    ended: asyncio.Future[dict[str, Any]]
-    since: float = field(default_factory=time.monotonic)
-    running_since: float | None = None
-    looked: float = 0.0
-
-    def due(self, interval: float) -> float:
-        """When to look again: jobs that have run for long are looked at less often."""
-        running = 0.0 if self.running_since is None else self.looked - self.running_since
-        return self.looked + min(max(interval, running / 20), max(interval, _SLOWEST))
+#: How often, and after how many seconds each, /status is asked whether a cancelled job has ended.
+_CONFIRMATIONS = 4
+_BETWEEN = 0.5
 
 
 class Queue:
@@ -57,6 +42,7 @@ class Queue:
         interval: float,
         most: int,
         queue_timeout: float,
+        overtime: float,
         warn: Callable[[str], None],
         fatal: Callable[[RunpodError], None],
     ) -> None:
@@ -64,17 +50,15 @@ class Queue:
         self._client = client
         self._ledger = ledger
         self._interval = interval
-        self._most = most
+        self._most = most  # 0: as its workersMax has it
         self._queue_timeout = queue_timeout
+        self._overtime = overtime
         self._warn = warn
         self._fatal = fatal
         self._flights: dict[str, Flight] = {}
         self._strangers: dict[str, Row] = {}
         self.doubts = Doubts(self._surplus, ledger, interval)
-        self._changed = asyncio.Condition()
-        self._taken = 0
-        self._sending = 0
-        self._held = False
+        self.places = Places()
         self._opened: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeps = 0
@@ -101,6 +85,7 @@ class Queue:
             if found == 0:
                 self._warn(await why_waiting(self._client, self.endpoint))
             self._most = 3 * (found or _WORKERS)
+        self.places.most = self._most
         self._start(self._watch())
 
     def _start(self, work: Any) -> None:
@@ -114,101 +99,108 @@ class Queue:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.doubts.close()
 
-    # Places
-
-    @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """One of the places in flight; waits for one."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._taken < self._most)
-            self._taken += 1
-        try:
-            yield
-        finally:
-            await self._give_back()
-
-    @contextlib.asynccontextmanager
-    async def place_of_old(self) -> AsyncIterator[None]:
-        """The place a job of an earlier run has already."""
-        self._taken += 1
-        try:
-            yield
-        finally:
-            await self._give_back()
-
-    async def _give_back(self) -> None:
-        async with self._changed:
-            self._taken -= 1
-            self._changed.notify_all()
-
-    @contextlib.asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
-        """Held while a submission is under way."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._held)
-            self._sending += 1
-        try:
-            yield
-        finally:
-            async with self._changed:
-                self._sending -= 1
-                self._changed.notify_all()
-
-    @contextlib.asynccontextmanager
-    async def quiet(self) -> AsyncIterator[None]:
-        """Held while nothing is submitted."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._held)
-            self._held = True
-        try:
-            async with self._changed:
-                await self._changed.wait_for(lambda: not self._sending)
-            yield
-        finally:
-            async with self._changed:
-                self._held = False
-                self._changed.notify_all()
-
-    async def stop(self) -> None:
-        """Let submissions that are under way end, and none begin."""
-        async with self._changed:
-            self._held = True
-            await self._changed.wait_for(lambda: not self._sending)
-
     # Jobs
 
-    def add(self, submission: int, job: str, state: str = QUEUED) -> Flight:
-        """Look after a job from now on."""
+    def add(self, submission: int, job: str, *, limit: float, ttl: float) -> Flight:
+        """Look after a job from now on. `limit`: its execution timeout; seconds."""
         self._strangers.pop(job, None)
-        flight = Flight(submission, job, state, asyncio.get_running_loop().create_future())
+        ended = asyncio.get_running_loop().create_future()
+        now = time.monotonic()
+        flight = Flight(submission, job, QUEUED, ended, now, now, limit=limit, ttl=ttl)
         self._flights[job] = flight
         return flight
 
     def live_ids(self) -> list[str]:
-        """Jobs that are not known to have ended, those of earlier runs included."""
-        return [*self._flights, *self._strangers]
+        """Jobs that are not known to have ended, those of earlier runs included.
+
+        Those that wait come first: a worker whose job is cancelled takes up the next one.
+        """
+        flights = sorted(self._flights.values(), key=lambda flight: flight.state != QUEUED)
+        return [*(flight.job for flight in flights), *self._strangers]
 
     def strangers(self) -> list[Row]:
         """Live jobs of earlier runs that nobody has asked for yet."""
         return list(self._strangers.values())
 
-    async def cancel(self, job: str) -> str:
-        """Cancel one job; returns its state.
+    async def cancel(self, job: str) -> dict[str, Any]:
+        """Cancel one job and see that it has ended; returns its last answer, its seconds are in the ledger.
 
         Raises:
-            RunpodError: it could not be done.
+            RunpodError: it could not be done, or RunPod still calls the job live.
         """
+        now = time.monotonic()
+        flight, stranger = self._flights.get(job), self._strangers.get(job)
+        ran = flight.at_work(now) if flight else stranger.seen_at_work() if stranger else None
+        if flight is not None:
+            flight.ending = True
         try:
-            state = str((await self._client.cancel(self.endpoint, job)).get("status", "CANCELLED"))
+            answer = await self._client.cancel(self.endpoint, job)
+            answer = await self._confirmed(job, answer)
         except NotFoundError:
-            state = states.LOST
-        flight, stranger = self._flights.pop(job, None), self._strangers.pop(job, None)
+            answer = {"status": states.LOST}
+        except RunpodError:
+            if flight is not None:
+                flight.ending = False
+            raise
+        self._flights.pop(job, None)
+        self._strangers.pop(job, None)
         row = flight.submission if flight else stranger.id if stranger else None
         if row is not None:
-            self._ledger.state(row, state if state in states.FINAL else "CANCELLED", "cancelled by this run")
-        return state
+            state = str(answer.get("status"))
+            state = state if state in states.FINAL else "CANCELLED"
+            worked = flight.worked if flight else stranger.worked if stranger else 0.0
+            self.note_end(row, answer, state, ran=ran, worked=worked, message="cancelled by this run")
+        return answer
 
-    async def resume(self, row: Row) -> Flight | dict[str, Any]:
+    async def _confirmed(self, job: str, answer: dict[str, Any]) -> dict[str, Any]:
+        """What /status says once a cancel was answered: its seconds, and whether the job has ended.
+
+        Raises:
+            UnavailableError: the job is still live.
+        """
+        seen = answer
+        for number in range(_CONFIRMATIONS):
+            await asyncio.sleep(_BETWEEN * number)
+            try:
+                seen = await self._client.status(self.endpoint, job)
+            except NotFoundError:
+                return {"status": "CANCELLED"}
+            except RunpodError:
+                break  # /cancel has answered: its word must do
+            if seen.get("status") in _ENDED:
+                return seen
+        if answer.get("status") in _ENDED and seen is answer:
+            return answer
+        raise UnavailableError(f"it was cancelled, and RunPod still calls it {seen.get('status')}")
+
+    def note_end(
+        self,
+        row: int,
+        answer: dict[str, Any],
+        state: str,
+        *,
+        ran: float | None,
+        worked: float = 0.0,
+        message: str = "",
+    ) -> None:
+        """The end of a submission and its seconds, into the ledger.
+
+        Args:
+            ran: seconds that it was seen at work; None: nobody looked.
+            worked: those of them in executions whose worker died.
+        """
+        found = bill(answer, ran, worked)
+        self._ledger.ended(
+            row,
+            state,
+            queued=found.queued,
+            billed=found.billed,
+            start=found.start,
+            gpu=found.gpu,
+            message=message,
+        )
+
+    async def resume(self, row: Row, *, limit: float, ttl: float) -> Flight | dict[str, Any]:
         """A submission of an earlier try: looked after from now on, or its last answer if it has ended."""
         job = row.job or ""
         if job in self._flights:
@@ -220,7 +212,12 @@ class Queue:
         if answer.get("status") in (*_ENDED, states.LOST):
             self._strangers.pop(job, None)
             return answer
-        flight = self.add(row.id, job)
+        flight = self.add(row.id, job, limit=limit, ttl=ttl)
+        # What it had been at work before counts for its bill; the clock that ends it begins anew, for that of
+        # the machine may have jumped meanwhile.
+        flight.worked = row.worked
+        if answer.get("status") != QUEUED:
+            flight.head = (row.seen_at_work() or 0.0) - row.worked
         self._note(flight, answer)
         return flight
 
@@ -270,7 +267,8 @@ class Queue:
         try:
             answer = await self._client.status(self.endpoint, flight.job)
         except NotFoundError:
-            self._end(flight, {"status": states.LOST})
+            if not flight.ending:
+                self._end(flight, {"status": states.LOST})
         except AccessError as error:
             self._fatal(error)
             return False
@@ -284,26 +282,52 @@ class Queue:
 
     def _note(self, flight: Flight, answer: dict[str, Any]) -> None:
         state = answer.get("status")
-        if not isinstance(state, str) or answer.get("id", flight.job) != flight.job:
+        if not isinstance(state, str) or answer.get("id", flight.job) != flight.job or flight.ending:
             return
-        now = flight.looked = time.monotonic()
+        now = time.monotonic()
         if state in _ENDED:
             self._end(flight, answer)
-        elif state != flight.state:
+            return
+        if state != flight.state:
             if flight.state == QUEUED:
-                flight.running_since = now
+                flight.begin(now, seconds(answer.get("delayTime")))
                 self._moved = now
             elif state == QUEUED:
-                # Its worker died, and the platform starts it again.
-                flight.running_since, flight.since = None, now
+                flight.requeue(now)
             flight.state = state
-            self._ledger.state(flight.submission, state)
+            began = flight.running_since
+            started = None if began is None else time.time() - (now - began) - flight.head
+            self._ledger.at_work(flight.submission, state, started, flight.worked)
+        flight.looked = now
+        if why := flight.overdue(now, self._overtime):
+            flight.ending = True
+            self._start(self._end_overdue(flight, why))
+
+    async def _end_overdue(self, flight: Flight, why: str) -> None:
+        """Cancel a job that RunPod has not ended at its limits."""
+        job = f"job {flight.job} of endpoint {self.endpoint}"
+        self._warn(f"{job} {why}, and calls it {flight.state}: it is cancelled")
+        answer: dict[str, Any] = {"status": states.OVERDUE, "error": why}
+        try:
+            last = await self.cancel(flight.job)
+        except RunpodError as error:
+            self._warn(f"{job} could not be cancelled, and may go on to cost money: {error}")
+            # The end of the run tries again, and lists it if that is in vain.
+            self._flights.pop(flight.job, None)
+            self._strangers[flight.job] = self._ledger.row(flight.submission)
+            self._end(flight, {**answer, "live": True})
+            return
+        if last.get("status") == "COMPLETED":
+            self._end(flight, last)  # it ended just now
+            return
+        self._end(flight, {**last, **answer})
 
     def _end(self, flight: Flight, answer: dict[str, Any]) -> None:
         self._moved = time.monotonic()
         flight.state = str(answer["status"])
         self._flights.pop(flight.job, None)
-        self._strangers.pop(flight.job, None)
+        if not answer.get("live"):
+            self._strangers.pop(flight.job, None)
         if not flight.ended.done():
             flight.ended.set_result(answer)
 
@@ -323,11 +347,11 @@ class Queue:
             if now - flight.since > self._queue_timeout:
                 why = await why_waiting(self._client, self.endpoint)
                 with contextlib.suppress(UnavailableError, RejectedError):
-                    state = await self.cancel(flight.job)
-                    if state == "COMPLETED":
-                        self._flights[flight.job] = flight  # it ended just now: the next sweep has its result
+                    answer = await self.cancel(flight.job)
+                    if answer.get("status") == "COMPLETED":
+                        self._end(flight, answer)  # it ended just now
                     else:
-                        self._end(flight, {"status": STUCK, "error": why})
+                        self._end(flight, {**answer, "status": STUCK, "error": why})
         longest = max((now - flight.since for flight in waiting), default=0.0)
         if min(longest, now - self._moved) > patience and now - self._warned > patience:
             self._warned = now
@@ -338,7 +362,7 @@ class Queue:
 
     async def _surplus(self) -> int | None:
         """Jobs in the endpoint that are not ours as far as we know; None: it does not say."""
-        async with self.quiet():
+        async with self.places.quiet():
             if not await self._look(list(self._flights.values())):
                 return None
             for job, row in list(self._strangers.items()):

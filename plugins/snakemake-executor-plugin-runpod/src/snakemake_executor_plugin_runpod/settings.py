@@ -58,6 +58,19 @@ class ExecutorSettings(ExecutorSettingsBase):
     patience: float = _setting(
         900.0, "Seconds for which calls that fail (no connection, 429, 5xx, storage) are repeated."
     )
+    overtime: float = _setting(
+        120.0,
+        "Seconds past its execution timeout or its ttl after which a job that RunPod still calls live is "
+        "cancelled.",
+    )
+    overtime_resends: int = _setting(
+        1, "How often a job that was cancelled for `overtime` is sent again, over all its tries."
+    )
+    cancel_timeout: float = _setting(
+        60.0,
+        "Seconds for which an interrupted run tries to cancel its jobs, besides a ninth of a second for each "
+        "of them (RunPod's limit); what is not confirmed by then is listed.",
+    )
     transfer: str = _setting(
         "auto",
         "How files travel: inline (in the request), s3 (presigned URLs), volume (a RunPod network volume), "
@@ -119,6 +132,9 @@ class Configuration:
     execution_timeout: float = 600.0
     queue_timeout: float = 86400.0
     patience: float = 900.0
+    overtime: float = 120.0
+    overtime_resends: int = 1
+    cancel_timeout: float = 60.0
     transfer: str = "auto"
     bucket: str | None = None
     prefix: str = "snakemake-runpod"
@@ -175,6 +191,9 @@ def configure(
         "execution_timeout": 5,
         "queue_timeout": 5,
         "patience": 0,
+        "overtime": 0,
+        "overtime_resends": 0,
+        "cancel_timeout": 1,
     }.items():
         if getattr(settings, name) < least:
             raise WorkflowError(f"--runpod-{name.replace('_', '-')} must be at least {least}.")
@@ -199,6 +218,9 @@ def configure(
         execution_timeout=settings.execution_timeout,
         queue_timeout=settings.queue_timeout,
         patience=settings.patience,
+        overtime=settings.overtime,
+        overtime_resends=settings.overtime_resends,
+        cancel_timeout=settings.cancel_timeout,
         transfer=settings.transfer,
         bucket=settings.bucket,
         prefix=settings.prefix.strip("/"),

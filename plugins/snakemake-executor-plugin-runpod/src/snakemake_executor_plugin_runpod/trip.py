@@ -11,11 +11,18 @@ from .payload import Task
 
 @dataclass(eq=False)
 class Trip:
-    """One job of Snakemake's, from being handed over to its end. `finished` is set last."""
+    """One job of Snakemake's, from being handed over to its end. `finished` is set last.
+
+    Attributes:
+        digest: of its work, once that was read.
+        dollars: what all its submissions have cost, as far as is known.
+    """
 
     task: Task
     job: str | None = None
     submission: int = 0
+    digest: str = ""
+    dollars: float = 0.0
     error: JobError | None = None
     finished: bool = False
     story: list[str] = field(default_factory=list)
