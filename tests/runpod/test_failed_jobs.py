@@ -47,6 +47,9 @@ def test_every_target_of_a_failed_job_is_a_row_that_says_why(tmp_path: Path) -> 
         said = place.run(*arguments, "--config", *CHEAP, *more, code=1)
         assert [job.state for job in service.jobs].count("FAILED") == 2  # once more, as `retries` says
         assert service.live_jobs() == []
+        # The profile hides Snakemake's own account of errors; what a retry is for, and costs, is said.
+        why = "try 1 of 2 failed: the job FAILED (internal): CUDA error: an illegal memory access"
+        assert why in " ".join(said.split()) and "expected, $" in said
     text = (tmp_path / "results/failures.tsv").read_text()
     rows = {row["id"]: row for row in csv.DictReader(io.StringIO(text), delimiter="\t")}
     assert set(rows) == set(SEQUENCES)

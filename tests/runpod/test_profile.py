@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -134,6 +135,9 @@ def test_a_whole_run_on_what_was_deployed(tmp_path):
             line for line in (tmp_path / "results/bill.tsv").read_text().splitlines() if "batch\t" in line
         ][1:]
         assert row.endswith("executor")
+        bill = json.loads((tmp_path / "results/bill.json").read_text())
+        # RunPod's own figure has the starts and idle seconds besides, of whole hours.
+        assert bill["runpod"]["dollars"] >= bill["this"]["dollars"] > 0, bill["runpod_missing"]
         ids = yaml.safe_load((place.profile / "endpoints.lock.yaml").read_text())["endpoints"]
         script = str(HOUSE / "client" / "submit_job.py")
         refused = place.run(

@@ -142,3 +142,12 @@ def test_hostile_inputs_are_refused(tmp_path: Path, data: bytes, said: str) -> N
     with pytest.raises(InvalidInput, match=f"files.inputs: .*{said}"):
         fold._inputs(Envelope.model_validate(sent), new_context(settings))
     assert not list(tmp_path.rglob("evil*"))
+
+
+def test_an_answer_that_runpod_would_drop_is_a_typed_failure() -> None:
+    answer = {"results": {"archive": {"text": "ü" * (jobs.LARGEST_ANSWER // 2)}}, "log": "the end of the log"}
+    failed = told(jobs.checked_size(answer))
+    assert failed["reason"] == "invalid_input" and "10 MB" in failed["message"]
+    assert failed["log"] == "the end of the log"
+    fits = {"results": {"archive": {"text": "ü" * (jobs.LARGEST_ANSWER // 2 - 100)}}}
+    assert jobs.checked_size(fits) is fits

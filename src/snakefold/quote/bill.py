@@ -22,6 +22,7 @@ from snakefold.quote.execution import Execution, benchmark_seconds, read_executi
 from snakefold.quote.lines import EXECUTOR, LOST, Line, lines_of, lines_of_lost, read_lines, write_lines
 from snakefold.quote.model import Quote, Range
 from snakefold.quote.offers import rentable
+from snakefold.quote.runpod import RunpodFigure, runpod_figure
 from snakefold.store import write_atomically
 from snakefold.wording import count
 
@@ -64,6 +65,8 @@ class Bill(Model):
     dollars: Against | None = None
     hours: Against | None = None
     msa_cpu_hours: Against | None = None
+    runpod: RunpodFigure | None = Field(None, description="RunPod's own figure, where it can be read.")
+    runpod_missing: str = Field("", description="Why RunPod's own figure is not there.")
     warnings: list[str] = Field(default_factory=list)
 
 
@@ -80,6 +83,7 @@ def write_bill(results: Path) -> Bill:
     lines = read_lines(results / "bill.tsv")  # sums are of what the file says
     quote = _quote(results / "plan" / "quote.json")
     this = _sum(line for line in lines if line.run == THIS)
+    runpod, missing = runpod_figure(results)
     bill = Bill(
         rehearsal=quote.rehearsal if quote else False,
         this=this,
@@ -87,6 +91,8 @@ def write_bill(results: Path) -> Bill:
         dollars=quote and _against(quote.dollars, this.dollars),
         hours=quote and _against(quote.hours, this.hours),
         msa_cpu_hours=quote and _against(quote.msa_cpu_hours, _alignment_hours(results)),
+        runpod=runpod,
+        runpod_missing=missing,
         warnings=[*warnings, *_by_the_clock(line for line in lines if line.run == THIS)],
     )
     write_atomically(results / "bill.json", (bill.model_dump_json(indent=1) + "\n").encode())

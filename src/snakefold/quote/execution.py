@@ -38,6 +38,10 @@ class ExecutionRecord(BaseModel):
     billed_seconds: Seconds
     attempts: int = Field(1, ge=1)
     idle_seconds: Seconds = 0.0
+    #: Of RunPod: the endpoint's id, the first submission and the last end (seconds since 1970).
+    endpoint: str = ""
+    submitted: Seconds = 0.0
+    ended: Seconds = 0.0
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ def bill_text(bill: Bill) -> str:
             f"  worker time {hours(this.hours)}: start {this.start:.0%}, loading {this.load:.0%}, "
             f"compilation {this.compile:.0%}, idle {this.idle:.0%}"
         )
+    lines += _runpod(bill)
     rows: list[tuple[str, Against | None, Callable[[float], str]]] = [
         ("hours", bill.hours, hours),
         ("alignments", bill.msa_cpu_hours, hours),
@@ -128,6 +129,21 @@ def bill_text(bill: Bill) -> str:
             f"  earlier runs in this folder: {hours(bill.earlier.hours)}, {money(bill.earlier.dollars)}"
         )
     return "\n".join([*lines, *(f"  warning: {text}" for text in bill.warnings)])
+
+
+def _runpod(bill: Bill) -> list[str]:
+    """Quote, bill and RunPod's own figure beside one another."""
+    if bill.runpod is None:
+        return [f"  RunPod      its own figure cannot be read: {bill.runpod_missing}"] * bool(
+            bill.runpod_missing
+        )
+    found, hours_of = bill.runpod, f"{bill.runpod.start} to {bill.runpod.end}"
+    quoted = f"quoted {spread(bill.dollars.quoted, money)}, " if bill.dollars else ""
+    return [
+        f"  RunPod      {quoted}billed here {money(bill.this.dollars)}, by RunPod {money(found.dollars)}",
+        f"              ({', '.join(found.by_endpoint)}, {hours_of}: whole hours, starts, idle workers and",
+        "              whatever else ran there included; what is recent may be missing)",
+    ]
 
 
 def _verdict(against: Against) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -18,6 +19,23 @@ from snakefold.worker.settings import read_settings
 #: Targets that must be left for a report of progress: one that is sent close to the end can overtake the
 #: result and take its place.
 _PROGRESS_LEFT = 2
+#: Bytes of an answer that RunPod takes: 10 MB, less what its SDK puts around it.
+LARGEST_ANSWER = 10_000_000 - 10_000
+
+
+def checked_size(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer that RunPod takes, or the typed failure of one that it would drop.
+
+    RunPod refuses what is larger without a word to the caller, whose job then ends TIMED_OUT.
+    """
+    size = len(json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size <= LARGEST_ANSWER:
+        return answer
+    message = (
+        f"The answer has {size:,} bytes, and RunPod drops what is over 10 MB. Give the results a sink with "
+        "`url` or `path`, or ask for less in one job. What was computed is in the worker's store."
+    )
+    return failure(JobError(Reason.INVALID_INPUT, message), str(answer.get("log", "")))
 
 
 class _Warm:
@@ -100,7 +118,7 @@ class _Job:
         if answer.get("refresh_worker"):
             await asyncio.to_thread(_warm.drop)
         worker = {**answer.get("worker", {}), "id": os.environ.get("RUNPOD_POD_ID", "")}
-        return {**answer, "log": without_secrets(self.log), "worker": worker}
+        return checked_size({**answer, "log": without_secrets(self.log), "worker": worker})
 
     def kill(self) -> None:
         """End the process: the job was cancelled, or took too long."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 #: Reasons of a JobError that lie with RunPod and not with the job: it may well run elsewhere.
 NO_SERVICE = frozenset({"unavailable", "endpoint", "queue_timeout", "lost"})
 
+#: Reasons of a JobError that another try, which would be paid, cannot change.
+HOPELESS = frozenset({"invalid_input", "weights_missing", "database_missing", "result_too_large"})
+
 
 class RunpodError(Exception):
     """Anything this plugin gives up on. The text is for people and holds no secrets."""

@@ -15,7 +15,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from .ending import Left, allowed, how_to_end
 from .engine import Engine
-from .errors import NO_SERVICE, AccessError, JobError, NotFoundError, RunpodError
+from .errors import HOPELESS, NO_SERVICE, AccessError, JobError, NotFoundError, RunpodError
 from .here import Processes
 from .interrupts import Interrupts
 from .ledger import Ledger
@@ -189,6 +189,9 @@ class Executor(RemoteExecutor):
         if trip is not None and trip.error is not None and not self._ended:
             longest = seconds(trip.task.runtime, self._settings.execution_timeout)
             text = retry_text(trip, job.attempt, job.restart_times + 1, longest)
+            if trip.error.reason in HOPELESS:
+                # Core asks nobody whether a try makes sense; it counts them.
+                job.attempt = max(job.attempt, job.restart_times + 1)
             self.logger.warning(f"RunPod: {text}")
 
     # The end
@@ -331,6 +334,8 @@ def retry_text(trip: Trip, attempt: int, tries: int, longest: float) -> str:
     text = f"rule {task.rule}, job {task.jobid}: try {attempt} of {tries} failed: {why[:500].rstrip('.')}."
     priced = task.dollars_per_second is not None
     spent = f"It has cost ${trip.dollars:.4f} so far" if priced else "What it has cost is not known"
+    if trip.error is not None and trip.error.reason in HOPELESS and attempt < tries:
+        return f"{text} {spent}; another try would fail in the same way, and is not made."
     if attempt >= tries:
         return f"{text} {spent}; it is not tried again."
     price = "its price is not known (dollars_per_second)"

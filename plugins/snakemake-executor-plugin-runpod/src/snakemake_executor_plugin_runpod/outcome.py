@@ -110,6 +110,13 @@ def write_benchmark(task: Task, seconds: float) -> None:
 def execution_record(task: Task, attempts: Sequence[Row]) -> dict[str, Any]:
     """What all submissions of a job took together; docs/execution-record.md."""
     last = attempts[-1] if attempts else None
+    where = {}
+    if last is not None:
+        where = {
+            "endpoint": last.endpoint,
+            "submitted": round(attempts[0].submitted, 3),
+            "ended": round(max(row.changed for row in attempts), 3),
+        }
     return {
         "executor": "runpod",
         "gpu": (last.gpu if last else "") or task.gpu_class,
@@ -119,6 +126,7 @@ def execution_record(task: Task, attempts: Sequence[Row]) -> dict[str, Any]:
         "billed_seconds": round(sum(row.billed_seconds or 0.0 for row in attempts), 3),
         "attempts": max(1, len(attempts)),
         "idle_seconds": 0.0,
+        **where,
     }
 
 

@@ -111,7 +111,7 @@ class Transfer:
         if storage is None:
             data = part.path.read_bytes()
             if len(data) != part.size or hashlib.sha256(data).hexdigest() != part.sha256:
-                raise JobError(f"{part.path} changed while it was read", "invalid_input")
+                raise JobError(f"{part.path} changed while it was read", "input_changed")
             return {**given, "base64": base64.b64encode(data).decode()}
         key = await self._patiently(lambda: self.uploads.send(part, storage))
         if storage.volume:
