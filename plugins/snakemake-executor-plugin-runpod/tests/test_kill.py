@@ -17,6 +17,13 @@ from running import command, environment, prepare, result, run, said, start
 from tests.emulator import EmulatorThread, Fault
 from workers import SmallWorker, service_of
 
+SLOW = """
+rule slow:
+    output:
+        "slow.txt",
+    shell:
+        "sleep 7200"
+"""
 JOBS, SECONDS, KILLS = 200, 2.0, 20
 
 
@@ -84,6 +91,9 @@ def test_an_interrupt_leaves_no_live_job(tmp_path: Path, signals: list[signal.Si
     """timeout(1), systemd and CI send two within a second, or more."""
     with service_of() as service:
         prepare(tmp_path, 35, 600.0)
+        # A job of core's own executor: a SIGTERM does not reach it, and core would wait for its end.
+        snakefile = tmp_path / "Snakefile"
+        snakefile.write_text(snakefile.read_text().replace("range(N)),", 'range(N)), "slow.txt",') + SLOW)
         process = begin(tmp_path, service, 35, 30, "--runpod-max-in-flight", "30")
         os.kill(process.pid, signals[0])
         for number in signals[1:]:

@@ -16,7 +16,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from .ending import Left, allowed, how_to_end
 from .engine import Engine
 from .errors import HOPELESS, NO_SERVICE, AccessError, JobError, NotFoundError, RunpodError
-from .here import Processes
+from .here import Processes, end_children
 from .interrupts import Interrupts
 from .ledger import Ledger
 from .payload import describe
@@ -207,6 +207,7 @@ class Executor(RemoteExecutor):
                 except Exception as error:  # whatever it is, the run must end, and say so
                     self.logger.error(f"RunPod: while ending the run: {type(error).__name__}: {error}")  # noqa: TRY400
             self.shutdown()
+            end_children()
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Never called: during a sweep the list it would get is empty. See `cancel`."""

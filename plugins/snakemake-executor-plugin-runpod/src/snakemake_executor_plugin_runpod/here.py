@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psutil  # type: ignore[import-untyped]
+
 #: For a Snakemake to end its jobs.
 _PATIENCE_SECONDS = 30.0
 
@@ -80,6 +82,21 @@ class Processes:
             except subprocess.TimeoutExpired:
                 _tell(process, signal.SIGKILL)
                 process.wait()
+
+
+def end_children() -> None:
+    """End what core's own executor runs here: a terminal's Ctrl-C reaches it, a SIGTERM of this process not.
+
+    Core would wait for it, for hours where it searches databases.
+    """
+    found = psutil.Process().children(recursive=True)
+    for child in found:
+        with contextlib.suppress(psutil.Error):
+            child.terminate()
+    _, alive = psutil.wait_procs(found, _PATIENCE_SECONDS)
+    for child in alive:
+        with contextlib.suppress(psutil.Error):
+            child.kill()
 
 
 def _tell(process: subprocess.Popen[bytes], what: signal.Signals) -> None:
