@@ -48,7 +48,7 @@ def test_jobs_that_runpod_cannot_run_run_here_in_the_middle_of_a_run(tmp_path: P
     """0 finds no worker, 1 is lost each time, 2 fails by itself, 3 runs on RunPod."""
     faults = [
         Fault("stuck", job=of(0)),
-        Fault("lost", job=of(1), seconds=0.1),
+        Fault("lost", job=of(1), seconds=0.5),
         Fault("failed", job=of(2), error="CUDA error"),
     ]
     with service_of(*faults) as service:
@@ -64,9 +64,11 @@ def test_jobs_that_runpod_cannot_run_run_here_in_the_middle_of_a_run(tmp_path: P
     assert text.count("runs on this machine now") == 2 and "no worker took the job in time" in text
     assert "CUDA error" in text and not (tmp_path / "out/2.bin").exists()
     assert (tmp_path / "out/3.bin").read_bytes() == result(3, 0.05)
-    # What the rule's own command writes stands; nothing says that RunPod ran it.
+    # What the rule's own command writes stands. 0 never cost anything; 1 was at work before it was lost.
     assert (tmp_path / "logs/0.log").read_text() == "here 1\n"
-    assert {path.name for path in (tmp_path / "executions").glob("*.json")} == {"3.json", "2.json"}
+    records = {path.name: json.loads(path.read_text()) for path in (tmp_path / "executions").glob("*.json")}
+    assert set(records) == {"1.json", "2.json", "3.json"}
+    assert records["1.json"]["billed_seconds"] > 0 and records["1.json"]["attempts"] == 3
 
 
 def test_an_endpoint_that_is_deleted_and_a_service_that_goes_away_in_the_middle_of_a_run(
