@@ -120,15 +120,14 @@ def test_the_executor_is_told_of_and_read_from_the_profile() -> None:
 
 
 def test_limits_are_those_of_the_executor_and_of_the_worker() -> None:
-    from snakemake_executor_plugin_runpod.transfer import INLINE_BYTES
-
     from snakefold.endpoints.envelope import (
         INLINE_INPUTS,
         INLINE_LIMIT,
         INLINE_RESULTS,
-        RESERVED,
         REQUEST_LIMIT,
+        RESERVED,
     )
+    from snakemake_executor_plugin_runpod.transfer import INLINE_BYTES
 
     assert REQUEST_LIMIT == INLINE_BYTES
     # As base64, in the JSON of a request and of a response.

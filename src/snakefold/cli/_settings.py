@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class _Profile:
 
     configfiles: tuple[Path, ...] = ()
     config: tuple[str, ...] = ()
-    executor: Executor = Executor()
+    executor: Executor = field(default_factory=Executor)
 
 
 def _profile(name: str) -> _Profile:

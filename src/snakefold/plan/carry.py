@@ -1,4 +1,4 @@
-"""Batches that fit what the executor can carry: known from the sizes of alignments and results, before any job.
+"""Batches that fit what the executor can carry, by the sizes of alignments and results.
 
 A request or a result that is too large fails after the alignments are made, or after the prediction is paid.
 """
@@ -37,7 +37,7 @@ class CarryError(SnakefoldError):
 
 
 class Loads:
-    """Bytes that each target adds to its batch's inputs and results; `indices` are those that are computed."""
+    """Bytes that each target adds to its batch's inputs and results; of those at `indices`, the computed."""
 
     def __init__(
         self,

@@ -13,8 +13,8 @@ from snakefold.paths import house, resource
 
 #: What a run says that folds a real input with it.
 NOTE = (
-    "msa.db_preset is demo: alignments are searched in a few thousand sequences that come with snakefold, find "
-    "next to nothing, and the structures are much worse than AlphaFold's"
+    "msa.db_preset is demo: alignments are searched in a few thousand sequences that come with snakefold, "
+    "find next to nothing, and the structures are much worse than AlphaFold's"
 )
 _PRESET = "demo"
 _NO_SEARCH = ("precomputed", "single_sequence")
@@ -36,8 +36,8 @@ def hold_to_purpose(config: Config, executor: Executor, *, paid: Sequence[str]) 
         where = f"executor {executor.name}" if executor.elsewhere else f"GPU class {', '.join(paid)}"
         raise ConfigError(
             f"{NOTE}. With {where} nothing is started. Set msa.db_preset (reduced_dbs, full_dbs, colabfold; "
-            "`snakefold db list`) and msa.db_root, or msa.tool: single_sequence or precomputed; to try things "
-            "out, msa.allow_demo_database: true."
+            "`snakefold db list`) and msa.db_root, or msa.tool: single_sequence or precomputed; to try "
+            "things out, msa.allow_demo_database: true."
         )
     return [f"{NOTE}. Set msa.db_preset and msa.db_root (docs/databases.md)."]
 

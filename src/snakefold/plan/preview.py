@@ -41,8 +41,8 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
         executor: what the run's jobs would go to; None: this machine.
 
     Raises:
-        InputError, ConfigError, InfeasibleError, CarryError, BudgetError, DeadlineError: as the plan step of a
-            run.
+        InputError, ConfigError, InfeasibleError, CarryError, BudgetError, DeadlineError: as the plan step of
+            a run.
     """
     about = hold_to_purpose(config, executor or Executor(), paid=paid_classes(config))
     warnings: list[str] = []
@@ -65,7 +65,7 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
             named |= _digests(config, preset, found, targets, pairing=pairing)
         return Recipes(**named, rehearsal=rehearsal)
 
-    draft, quote = quoted_draft(config, folder, name, log, warnings, executor)
+    draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
     write_plan(folder, draft)
     return quote
 

@@ -80,7 +80,7 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
             },
         )
 
-    draft, quote = quoted_draft(config, folder, name, log, warnings, executor)
+    draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
     write_plan(folder, draft)
     chosen = {"folder": str(parameters.folder or ""), "rehearsal": parameters.rehearsal}
     write_atomically(folder / "weights.json", (json.dumps(chosen, indent=1) + "\n").encode())
@@ -96,6 +96,7 @@ def quoted_draft(
     folder: Path,
     name: Callable[[Sequence[Target]], Recipes],
     log: Log,
+    *,
     warnings: Sequence[str] = (),
     executor: Executor | None = None,
 ) -> tuple[Draft, Quote]:

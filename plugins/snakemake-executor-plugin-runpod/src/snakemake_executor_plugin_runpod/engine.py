@@ -301,7 +301,7 @@ class Engine:
             try:
                 told = await self._transfer.receive(work, submission, answer.get("output"))
             except JobError as error:
-                if error.reason not in ("disk", "storage"):
+                if error.reason not in ("disk", "storage", "unreadable"):
                     self._ledger.state(submission, states.SPOILED, str(error))
                 raise
             self._ledger.state(submission, states.COLLECTED)
