@@ -48,7 +48,7 @@ class MsaSettings(Model):
     allow_demo_database: bool = Field(
         False,
         description="Search proteins other than the demo set in the demo database also where jobs leave this "
-        "machine or cost something: to try things out.",
+        "machine: to try things out.",
     )
     chunk_size: int = Field(64, ge=1, description="Chains searched by one MSA job at the most.")
     chunk_cpu_hours: float = Field(

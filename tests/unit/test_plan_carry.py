@@ -166,13 +166,13 @@ def test_the_demo_database_is_a_warning_here_and_nothing_for_the_demo(tmp_path: 
     path = proteins(tmp_path, 40)
     local, runpod = describe("local", {}), RUNPOD
     own = load_config({"input": str(path)})
-    (warning,) = hold_to_purpose(own, local, paid=[])
+    (warning,) = hold_to_purpose(own, local)
     assert warning.startswith("msa.db_preset is demo")
-    for executor, paid in ((runpod, []), (local, ["ampere_24"]), (describe("slurm", {}), [])):
+    asked = load_config({"input": str(path), "msa": {"allow_demo_database": True}})
+    for executor in (runpod, describe("slurm", {}), describe("kubernetes", {})):
         with pytest.raises(ConfigError, match="allow_demo_database"):
-            hold_to_purpose(own, executor, paid=paid)
-        asked = load_config({"input": str(path), "msa": {"allow_demo_database": True}})
-        assert hold_to_purpose(asked, executor, paid=paid) == [warning]
+            hold_to_purpose(own, executor)
+        assert hold_to_purpose(asked, executor) == [warning]
     for values in (
         {},
         {"input": str(house() / "resources" / "demo" / "proteins.fasta")},
@@ -180,4 +180,4 @@ def test_the_demo_database_is_a_warning_here_and_nothing_for_the_demo(tmp_path: 
         {"input": str(path), "msa": {"tool": "precomputed"}},
         {"input": str(path), "msa": {"db_preset": "reduced_dbs"}},
     ):
-        assert hold_to_purpose(load_config(values), runpod, paid=["ampere_24"]) == []
+        assert hold_to_purpose(load_config(values), runpod) == []

@@ -47,8 +47,8 @@ def _calibrate(options: argparse.Namespace) -> None:
     if random and options.out is None:
         raise SnakefoldError(
             f"{', '.join(map(str, random))}: a rehearsal, with small random networks. What it took says "
-            "nothing of a prediction, and would take the place of your own calibration. To look at it all the same: "
-            "--out FILE, which the setting `calibration` can name."
+            "nothing of a prediction, and would take the place of your own calibration. To look at it all "
+            "the same: --out FILE, which the setting `calibration` can name."
         )
     out = options.out or user_calibration()
     before = read_calibration(out) if out.is_file() else Calibration()

@@ -83,8 +83,8 @@ def _quota(wanted: Sequence[Resource], account: Account, changes: Sequence[Chang
         if asked + others > _NEW_ACCOUNT:
             yield Note(
                 "warning",
-                f"{sums}; not known: the account's quota of workers. It is 5 at first, 10 from a balance of $100, "
-                "20 from $200, 60 from $900.",
+                f"{sums}; not known: the account's quota of workers. It is 5 at first, 10 from a balance "
+                "of $100, 20 from $200, 60 from $900.",
             )
     elif asked + others > quota:
         yield Note(
@@ -108,8 +108,8 @@ def check_transfer(executor: Executor, wanted: Sequence[Resource], volume: str |
         Note(
             "warning",
             f"the profile has no storage: a job carries {(executor.inputs or 0) / 1e6:.1f} MB of inputs "
-            f"and {executor.results / 1e6:.1f} MB of results, and a run with targets above that stops at its plan. "
-            f"In config.v9+.yaml set {own + ', or ' if own else ''}runpod-bucket (docs/runpod.md).",
+            f"and {executor.results / 1e6:.1f} MB of results, and a run with larger targets stops at "
+            f"its plan. In config.v9+.yaml set {own + ', or ' if own else ''}runpod-bucket (docs/runpod.md).",
         )
     ]
 
@@ -122,8 +122,8 @@ def _drivers(wanted: Sequence[Resource]) -> Iterator[Note]:
             yield Note(
                 "warning",
                 f"endpoint {one.name}: min_cuda_version is {asked or 'any'}, and snakefold's image is "
-                f"built on CUDA {own} (containers/Docker.base): on a host with an older driver its workers fail at "
-                "their start. Leave min_cuda_version out, unless your image is built on another.",
+                f"built on CUDA {own} (containers/Docker.base): on a host with an older driver its workers "
+                "fail at their start. Leave min_cuda_version out, unless your image is built on another.",
             )
 
 

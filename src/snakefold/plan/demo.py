@@ -20,24 +20,22 @@ _PRESET = "demo"
 _NO_SEARCH = ("precomputed", "single_sequence")
 
 
-def hold_to_purpose(config: Config, executor: Executor, *, paid: Sequence[str]) -> list[str]:
+def hold_to_purpose(config: Config, executor: Executor) -> list[str]:
     """Warnings of a run that searches a real input in the demo database.
 
     Args:
         executor: what jobs go to.
-        paid: GPU classes of the run that cost something.
 
     Raises:
-        ConfigError: jobs leave this machine, or cost something, and nobody asked for this database.
+        ConfigError: jobs leave this machine, and nobody asked for this database.
     """
     if not searches_demo(config.msa.model_dump(), config.inputs):
         return []
-    if (executor.elsewhere or paid) and not config.msa.allow_demo_database:
-        where = f"executor {executor.name}" if executor.elsewhere else f"GPU class {', '.join(paid)}"
+    if executor.elsewhere and not config.msa.allow_demo_database:
         raise ConfigError(
-            f"{NOTE}. With {where} nothing is started. Set msa.db_preset (reduced_dbs, full_dbs, colabfold; "
-            "`snakefold db list`) and msa.db_root, or msa.tool: single_sequence or precomputed; to try "
-            "things out, msa.allow_demo_database: true."
+            f"{NOTE}. With executor {executor.name} nothing is started. Set msa.db_preset (reduced_dbs, "
+            "full_dbs, colabfold; `snakefold db list`) and msa.db_root, or msa.tool: single_sequence or "
+            "precomputed; to try things out, msa.allow_demo_database: true."
         )
     return [f"{NOTE}. Set msa.db_preset and msa.db_root (docs/databases.md)."]
 

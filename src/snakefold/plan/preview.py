@@ -17,7 +17,6 @@ from snakefold.plan.recipes import Recipes
 from snakefold.plan.run import (
     Log,
     Parameters,
-    paid_classes,
     quoted_draft,
     recipes_of,
     recipes_of_searches,
@@ -44,7 +43,7 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
         InputError, ConfigError, InfeasibleError, CarryError, BudgetError, DeadlineError: as the plan step of
             a run.
     """
-    about = hold_to_purpose(config, executor or Executor(), paid=paid_classes(config))
+    about = hold_to_purpose(config, executor or Executor())
     warnings: list[str] = []
 
     def name(targets: Sequence[Target]) -> Recipes:

@@ -58,7 +58,7 @@ def plan_run(config: Config, folder: Path, log: Log, executor: Executor | None =
 
 
 def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quote:
-    warnings = hold_to_purpose(config, executor, paid=paid_classes(config))
+    warnings = hold_to_purpose(config, executor)
     preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
     databases.check(preset, config.msa, pairing=False)
     parameters = Parameters(None, rehearsal=False)
@@ -190,7 +190,7 @@ def _refuse_paid_rehearsal(config: Config, parameters: Parameters) -> None:
     """Nobody pays for structures that mean nothing, unless a rehearsal is what was asked for."""
     if not parameters.rehearsal or config.weights == "rehearsal":
         return
-    if paid := paid_classes(config):
+    if paid := _paid(config):
         raise WeightsMissingError(
             f"weights: {config.weights}: no model parameters were found here, and {', '.join(paid)} would be "
             "paid for a rehearsal, whose structures mean nothing. Get the official ones "
@@ -199,7 +199,7 @@ def _refuse_paid_rehearsal(config: Config, parameters: Parameters) -> None:
         )
 
 
-def paid_classes(config: Config) -> list[str]:
+def _paid(config: Config) -> list[str]:
     """GPU classes of the run that cost something."""
     classes = load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
     return [gpu.name for gpu in classes if gpu.dollars_per_second]

@@ -157,8 +157,8 @@ class Transfer:
     ) -> Callable[[Path, int], str]:
         """What writes a stored result to a file.
 
-        It is where we asked for it, or where the worker put what was too large to be inline: on its volume, or
-        behind a presigned address.
+        It is where we asked for it, or where the worker put what was too large to be inline: on its volume,
+        or behind a presigned address.
 
         Raises:
             JobError: it is where nothing here can read.
