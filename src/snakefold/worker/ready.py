@@ -83,8 +83,8 @@ def _cannot_write(folder: Path) -> str:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return (
-            f"cannot be written ({error.strerror}){_owner(folder)}: chown -R {os.geteuid()} it from a machine "
-            "that mounts it, or name another folder."
+            f"cannot be written ({error.strerror}){_owner(folder)}: chown -R {os.geteuid()} it from a "
+            "machine that mounts it, or name another folder."
         )
     if free < _LEAST_FREE:
         return f"has {free / 1e6:.0f} MB free, and {_LEAST_FREE / 1e6:.0f} MB are needed: make room."
@@ -95,10 +95,14 @@ def _cannot_read(folder: Path) -> Path | None:
     """The first thing in a folder of weights or databases that is there and cannot be read."""
     try:
         places = [folder, *folder.glob("*"), *folder.glob("params/*")] if folder.is_dir() else []
-        unread = [each for each in places if not os.access(each, os.X_OK * each.is_dir() | os.R_OK)]
+        unread = [each for each in places if not _may_read(each)]
     except OSError:
         return folder
     return unread[0] if unread else None
+
+
+def _may_read(place: Path) -> bool:
+    return os.access(place, os.R_OK | os.X_OK if place.is_dir() else os.R_OK)
 
 
 def _owner(place: Path) -> str:
