@@ -47,6 +47,8 @@ class MsaSettings(Model):
     )
     allow_demo_database: bool = Field(
         False,
+        # Folders of results from before this setting have none: a default that is written plans them again.
+        exclude_if=lambda value: not value,
         description="Search proteins other than the demo set in the demo database also where jobs leave this "
         "machine: to try things out.",
     )

@@ -162,6 +162,12 @@ def test_real_proteins_meet_the_demo_database_only_where_somebody_asked_for_it(
     assert not (tmp_path / "quote" / "batches.tsv").exists()
 
 
+def test_a_setting_that_nobody_gave_does_not_plan_old_results_again() -> None:
+    assert "allow_demo_database" not in load_config({}).model_dump(mode="json")["msa"]
+    asked = load_config({"msa": {"allow_demo_database": True}})
+    assert load_config(asked.model_dump(mode="json")) == asked
+
+
 def test_the_demo_database_is_a_warning_here_and_nothing_for_the_demo(tmp_path: Path) -> None:
     path = proteins(tmp_path, 40)
     local, runpod = describe("local", {}), RUNPOD
