@@ -12,6 +12,9 @@ import zstandard
 from snakefold.errors import SnakefoldError
 
 _LEVEL = 6
+_BLOCK = 1 << 20
+#: Bounds of what an archive unpacks to, bytes: all, small ones, and times the bytes of the archive itself.
+_MOST, _SMALL, _MOST_TIMES = 4 << 30, 64 << 20, 1000
 
 
 def pack(files: Mapping[str, bytes], level: int = _LEVEL) -> bytes:
@@ -25,32 +28,71 @@ def pack(files: Mapping[str, bytes], level: int = _LEVEL) -> bytes:
     return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(raw.getvalue())
 
 
-def unpack(data: bytes, max_bytes: int = 4 << 30) -> dict[str, bytes]:
-    """Files of an archive made by `pack`.
+def unpack(data: bytes, max_bytes: int | None = None) -> dict[str, bytes]:
+    """Files of an archive made by `pack`. What is not unpacked yet takes no memory.
+
+    Args:
+        max_bytes: of all that comes out. None: `most_bytes` of an archive of this size, which alignments and
+            structures never come near.
 
     Raises:
         SnakefoldError: the archive is damaged or cut short, holds a link, a device, a sparse file, an
             absolute path, `..` or one name twice, or would unpack to more than `max_bytes`.
     """
+    most = most_bytes(len(data)) if max_bytes is None else max_bytes
+    files: dict[str, bytes] = {}
     try:
         # Without a size in its header nothing tells a frame cut short from a whole one.
-        if not 0 <= zstandard.frame_content_size(data) <= max_bytes:
-            raise SnakefoldError(f"The archive does not unpack to {max_bytes} bytes at the most: refused.")
-        raw = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
-        files: dict[str, bytes] = {}
-        with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as archive:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= most:
+            raise SnakefoldError(
+                f"The archive has {len(data)} bytes and does not unpack to {most} bytes at the most: refused."
+            )
+        source = _Bounded(data, size)
+        with tarfile.open(fileobj=source, mode="r|") as archive:
             for member in archive:
                 if member.isdir():
                     continue
                 name = _checked(member.name)
                 content = archive.extractfile(member) if _is_plain(member) else None
                 if content is None or name in files:
-                    raise SnakefoldError(f"{name!r} in the archive is no plain file, or is twice: refused.")
+                    raise SnakefoldError(
+                        f"{name[:200]!r} in the archive is no plain file, or is twice: refused."
+                    )
                 files[name] = content.read()
+        source.finish()
     # ValueError: what tarfile makes of numbers that are none.
     except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
         raise SnakefoldError(f"The archive is damaged: {error}.") from error
     return files
+
+
+def most_bytes(packed: int) -> int:
+    """Bytes that an archive of so many may unpack to: what repeats itself is a hundredth, packed."""
+    return min(_MOST, max(_SMALL, _MOST_TIMES * packed))
+
+
+class _Bounded(io.RawIOBase):
+    """What a zstd frame unpacks to, read as far as it is asked for: exactly `size` bytes."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        # Another frame behind the first is more than it said.
+        self._stream = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
+        self._left = size
+
+    def read(self, size: int = -1, /) -> bytes:
+        block: bytes = self._stream.read(size)
+        self._left -= len(block)
+        if self._left < 0:
+            raise EOFError("it holds more than its header says")
+        if size and not block and self._left:
+            raise EOFError(f"{self._left} bytes are missing at its end")
+        return block
+
+    def finish(self) -> None:
+        """Read to the end, where the checksum is."""
+        while self.read(_BLOCK):
+            pass
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:

@@ -45,6 +45,13 @@ class MsaSettings(Model):
     db_root: str | None = Field(
         None, description="Folder that holds the preset's files; empty takes the preset's own."
     )
+    allow_demo_database: bool = Field(
+        False,
+        # Folders of results from before this setting have none: a default that is written plans them again.
+        exclude_if=lambda value: not value,
+        description="Search proteins other than the demo set in the demo database also where jobs leave this "
+        "machine: to try things out.",
+    )
     chunk_size: int = Field(64, ge=1, description="Chains searched by one MSA job at the most.")
     chunk_cpu_hours: float = Field(
         8.0,

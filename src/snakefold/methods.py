@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from snakefold import citations
+from snakefold.plan.demo import NOTE, searches_demo
 from snakefold.structures import REHEARSAL_NOTE
 
 Recipe = Mapping[str, Any]
@@ -157,7 +159,12 @@ def _alignments(found: _Used) -> list[str]:
     tools = [_tool(found, name, _mapping(values)) for name, values in found.msa["parameters"].items()]
     listed = [_database(item) + found.cite(str(item.get("name"))) for item in found.databases]
     where = f" in {_listed(listed)}" if listed else ""
-    return [f"Multiple sequence alignments were made with {_listed(tools)}{where}."]
+    made = [f"Multiple sequence alignments were made with {_listed(tools)}{where}."]
+    given = found.settings.get("input") or []
+    inputs = [Path(item) for item in ([given] if isinstance(given, str) else given)]
+    if inputs and searches_demo(_mapping(found.settings.get("msa")), inputs):
+        made.append(f"Note: {NOTE}.")
+    return made
 
 
 def _tool(found: _Used, name: str, values: Recipe) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakefold.deploy.api import Account
-from snakefold.deploy.desired import Deployment, read_deployment, resources
+from snakefold.deploy.desired import Deployment, image_cuda, read_deployment, resources
 from snakefold.deploy.diff import compare
 from snakefold.deploy.lock import Lock
 from snakefold.errors import ConfigError
@@ -47,6 +47,20 @@ def test_what_means_the_same_is_no_difference(how):
         else:
             record["somethingNew"] = 1
     assert {change.action for change in compare(asked, there, Lock(Path("none")))} == {"keep"}
+
+
+@pytest.mark.parametrize("name", ["minCudaVersion", "registry", "args"])
+def test_a_field_that_an_answer_leaves_out_has_its_default(name):
+    asked = wanted()
+    there = as_made(asked)
+    for record in there.records["endpoint"]:
+        record.pop(name, None)
+        record["gpu"] = {key: value for key, value in record["gpu"].items() if key != name}
+    changed = [change for change in compare(asked, there, Lock(Path("none"))) if change.action == "update"]
+    # Only the CUDA version is asked for: it is sent.
+    assert [change.patch.get("gpu", {}).get("minCudaVersion") for change in changed] == (
+        [image_cuda()] * 3 if name == "minCudaVersion" else []
+    )
 
 
 def test_the_files_that_come_with_the_project():

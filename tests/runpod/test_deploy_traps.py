@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from snakefold.deploy import api
-from snakefold.runpod import RejectedError
+from snakefold.deploy.desired import image_cuda
+from snakefold.paths import house
+from snakefold.runpod import RejectedError, UnavailableError
 from tests.emulator import READ_ONLY_KEY, Fault, Faults, ManualClock
 
 from .deploying import SECRET, account
@@ -131,8 +133,63 @@ def test_a_key_that_may_not_see_secrets_or_limits_can_deploy(place):
     """What is not known is not held against the file."""
     place.account.refused |= {"/account/secrets", "/account/limits"}
     place.account.secrets.clear()
-    assert place.run("apply", "--yes")[0] == 0
+    place.write(endpoints__fold__workers_max=3)
+    code, said = place.run("apply", "--yes")
+    assert code == 0
+    assert "note: not known: whether the account has the secrets s3_key" in said
+    assert "not known: the account's quota of workers" in said
     assert place.run("plan", "--check")[0] == 0
+
+
+def test_what_the_published_api_lacks_is_not_waited_for(place, monkeypatch):
+    asked = []
+    call = api.call
+
+    def broken(session, method, url, body=None):
+        if "/account/" in url:
+            asked.append(url)
+            raise UnavailableError("HTTP 503")
+        return call(session, method, url, body)
+
+    monkeypatch.setattr(api, "call", broken)
+    code, said = place.run("plan")
+    assert code == 0
+    assert "not known" in said
+    assert len(asked) == 2  # once each, and not for minutes
+
+
+def test_cuda_is_that_of_the_image(place):
+    own = image_cuda()
+    assert f"nvidia/cuda:{own}" in (house() / "containers" / "Docker.base").read_text()
+    place.write(endpoints__fold__min_cuda_version="12.4")
+    said = place.run("apply", "--yes")[1]
+    assert f"warning: endpoint test-fold-ampere_24: min_cuda_version is 12.4, and snakefold's image is built on CUDA {own}" in said  # fmt: skip # noqa: E501
+    assert place.records()["test-fold-ampere_24"]["gpu"]["minCudaVersion"] == "12.4"
+    # What is taken out of the file is what it would have been without.
+    place.write()
+    code, said = place.run("plan", "--check")
+    assert (code, f"gpu.minCudaVersion: 12.4 → {own}" in said) == (1, True)
+    assert "min_cuda_version" not in said
+    place.run("apply", "--yes")
+    assert place.records()["test-fold-ampere_24"]["gpu"]["minCudaVersion"] == own
+    place.write(endpoints__fold__min_cuda_version="any")
+    assert f"gpu.minCudaVersion: {own} → none" in place.run("apply", "--yes")[1]
+    assert place.records()["test-fold-ampere_24"]["gpu"]["minCudaVersion"] is None
+    assert place.run("plan", "--check")[0] == 0
+
+
+def test_the_plan_says_what_the_profile_can_carry(place):
+    assert "storage" not in place.run("plan")[1]  # no profile is beside the file
+    profile = place.file.with_name("config.v9+.yaml")
+    profile.write_text("executor: runpod\nrunpod-transfer: auto\n")
+    said = place.run("plan")[1]
+    assert "warning: the profile has no storage" in said
+    assert "runpod-volume: ID and runpod-datacenter: EU-RO-1, or runpod-bucket" in said
+    place.run("apply", "--yes")
+    volume = yaml.safe_load(place.lock.read_text())["volumes"]["volume"]
+    assert f"runpod-volume: {volume} and" in place.run("plan")[1]
+    profile.write_text("executor: runpod\nrunpod-bucket: mine\n")
+    assert "no storage" not in place.run("plan")[1]
 
 
 @pytest.mark.parametrize(

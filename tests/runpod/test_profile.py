@@ -55,9 +55,9 @@ class Place:
     def snakefold(self, *arguments):
         return self.run("-c", "import sys; from snakefold.cli import main; sys.exit(main())", *arguments)
 
-    def snakemake(self, *arguments):
+    def snakemake(self, *arguments, code=0):
         snakefile = str(HOUSE / "workflow" / "Snakefile")
-        return self.run("-m", "snakemake", "--snakefile", snakefile, *arguments)
+        return self.run("-m", "snakemake", "--snakefile", snakefile, *arguments, code=code)
 
     def snakemake_in_the_checkout(self, *arguments):
         """Snakemake finds the Snakefile, and the profile by its name; results are not for the checkout."""
@@ -104,6 +104,13 @@ def test_only_predictions_are_for_the_endpoints(tmp_path):
             assert "runpod_endpoint=fold" in rules["predict"]
             assert re.search(r"gpu_class=(ampere_24|ada_48_pro),", rules["predict"])
             assert "gpu=0" in rules["predict"]  # one GPU of this machine does not hold up those elsewhere
+        # The plan knows the executor, and refuses what is for trying out before anything is computed.
+        said = place.snakemake(
+            *("--profile", "runpod", "--config", "input=one.fasta", "weights=rehearsal", "results=demo"),
+            code=1,
+        )
+        assert "msa.db_preset is demo" in said
+        assert "With executor runpod nothing is started" in said
         assert service.jobs == []
         assert not place.holds(service.api_key)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -12,7 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.archive import pack, unpack
+from snakefold.archive import most_bytes, pack, unpack
 from snakefold.errors import SnakefoldError
 
 FILES = {"a.txt": b"x" * 3000, "b/c.bin": bytes(range(256)), "empty": b""}
@@ -109,6 +110,30 @@ def test_more_after_the_archive_is_refused() -> None:
 def test_archive_that_unpacks_to_too_much_is_refused() -> None:
     with pytest.raises(SnakefoldError, match="1048576 bytes"):
         unpack(compressed(b"\0" * (2 << 20)), max_bytes=1 << 20)
+
+
+def test_a_small_archive_does_not_take_much_memory() -> None:
+    bomb = tar(member("x"), content=b"\0" * (200 << 20))
+    assert len(bomb) < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            SnakefoldError, match=r"bytes and does not unpack to \d+ bytes at the most: refused"
+        ):
+            unpack(bomb)
+        # A header that lies about its size gains nothing.
+        with pytest.raises(SnakefoldError, match=r"damaged|refused"):
+            unpack(compressed(b"\0" * 2048) + bomb)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_repeats_itself_is_unpacked() -> None:
+    rows = {"msa.a3m": b">row\nMKTAYIAKQRQISFVKSHFSRQ\n" * 2_000_000}
+    packed = pack(rows)
+    assert len(packed) * 1000 < len(rows["msa.a3m"]) < most_bytes(len(packed))
+    assert unpack(packed) == rows
 
 
 def test_archive_that_does_not_say_its_size_is_refused() -> None:

@@ -159,6 +159,27 @@ def test_calibrate_writes_what_the_model_reads(
     assert read_calibration(out) == once
 
 
+def test_a_rehearsal_does_not_replace_the_users_calibration(
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = tmp_path / "own.json"
+    monkeypatch.setattr("snakefold.cost.calibration.user_calibration", lambda: own)
+    (asked,) = results.glob("requests/*/request.json")
+    request = json.loads(asked.read_text())
+    asked.write_text(json.dumps(request | {"rehearsal": True}))
+    assert main(["calibrate", str(results)]) == 2
+    assert "a rehearsal" in (said := capsys.readouterr().err)
+    assert "--out FILE" in said
+    assert not own.exists()
+    assert main(["calibrate", str(results), "--out", str(tmp_path / "elsewhere.json")]) == 0
+    asked.write_text(json.dumps(request | {"rehearsal": False}))
+    assert main(["calibrate", str(results)]) == 0
+    assert own.is_file()
+
+
 def test_foreign_and_empty_folders_are_refused(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

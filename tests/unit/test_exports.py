@@ -151,6 +151,14 @@ def test_a_provenance_that_tells_little_makes_a_short_paragraph(content: dict[st
     assert "jumper2021" in methods.bibtex(content)
 
 
+def test_the_methods_say_that_real_proteins_were_searched_in_the_demo_database() -> None:
+    assert "msa.db_preset is demo" in methods.paragraph(provenance(input="my.fasta"))
+    assert "msa.db_preset is demo" not in methods.paragraph(provenance())
+    searched = provenance(input="my.fasta")
+    searched["settings"]["msa"]["db_preset"] = "reduced_dbs"
+    assert "demo" not in methods.paragraph(searched)
+
+
 @pytest.mark.parametrize(
     ("page", "command"), [("results.md", ["columns"]), ("citations.md", ["methods", "--all"])]
 )

@@ -22,22 +22,21 @@ HOST = "files.example.org"
 PUBLIC = "93.184.215.14"
 
 
+_HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+#: What comes before a drip of bytes: in the status line, in a header, in a body.
+_DRIPS = {"drip-status": b"HTTP/1.1 ", "drip-header": _HEAD + b"X-Long: ", "drip-body": _HEAD + b"\r\n"}
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    left = threading.Event()
 
     def do_GET(self) -> None:
         kind, _, rest = self.path.lstrip("/").partition("/")
-        status, body, headers = 200, b">a\nMKTAYIAK\n", {}
-        if kind == "redirect":
-            status, body, headers = 302, b"", {"Location": unquote(rest)}
-        elif kind == "big":
-            body = b"x" * 5000
-        elif kind == "missing":
-            status = 404
-        elif kind == "host":
-            body = self.headers["Host"].encode()
-        elif kind == "slow":
-            time.sleep(3)
+        if kind in _DRIPS:
+            self._drip(_DRIPS[kind])
+            return
+        status, body, headers = self._answer(kind, unquote(rest))
         self.send_response(status)
         if kind != "unsized":
             self.send_header("Content-Length", str(len(body) + (10 if kind == "cut" else 0)))
@@ -56,6 +55,24 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body)
         self.close_connection = kind in ("cut", "unsized")
 
+    def _answer(self, kind: str, rest: str) -> tuple[int, bytes, dict[str, str]]:
+        time.sleep({"slow": 3, "around": 0.15}.get(kind, 0))
+        if kind in ("redirect", "around"):
+            return 302, b"", {"Location": rest or "/around"}
+        body = {"big": b"x" * 5000, "host": self.headers["Host"].encode()}.get(kind, b">a\nMKTAYIAK\n")
+        return 404 if kind == "missing" else 200, body, {}
+
+    def _drip(self, start: bytes) -> None:
+        """A byte at a time, for a minute; `left` is set if the other side goes before the end."""
+        try:
+            self.wfile.write(start)
+            for _ in range(1200):
+                self.wfile.write(b"2")
+                time.sleep(0.05)
+        except OSError:
+            self.left.set()
+        self.close_connection = True
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -67,6 +84,7 @@ class Net:
     port: int
     context: ssl.SSLContext
     names: dict[str, list[list[str]]] = field(default_factory=dict)
+    left: threading.Event = _Handler.left
     connected: list[str] = field(default_factory=list)
 
     def network(self, trusted: frozenset[str] = frozenset()) -> Network:

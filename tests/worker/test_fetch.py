@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+import threading
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.worker.fetch import Refused, call, fetch, is_public
+from snakefold.worker.addresses import is_public
+from snakefold.worker.fetch import Network, Refused, call, fetch
 from tests.worker.public_web import HOST, PUBLIC, Net
 
 
@@ -87,7 +90,13 @@ def test_other_addresses_are_refused(net: Net, url: str) -> None:
         "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12:3456::1", "ff02::1",
         "2001:db8::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:a9fe:a9fe", "::127.0.0.1",
         "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2002:a00:1::1",
-        "2001:0:4136:e378:8000:63bf:f5ff:fffe", "localhost", "", "2130706433", "0x7f.1",
+        "2001:0:4136:e378:8000:63bf:f5ff:fffe", "192.0.0.1", "192.0.0.9", "192.0.0.192", "192.31.196.1",
+        "192.52.193.1", "192.88.99.1", "192.175.48.1", "198.19.255.255", "198.51.100.1", "203.0.113.1",
+        "239.255.255.255", "255.255.255.254", "100.127.255.255", "172.31.255.255", "fec0::1", "feff::1",
+        "64:ff9b:1::1", "64:ff9b::c000:c0", "100::1", "100:0:0:1::1", "2001::1", "2001:2::1", "2001:10::1",
+        "2001:20::1", "2001:30::1", "2001:1ff:ffff::1", "2620:4f:8000::1", "3fff::1", "5f00::1",
+        "2002:5db8:d70e::1", "::ffff:192.0.0.192", "::5db8:d70e", "4000::1", "2606:4700:4700::1111%eth0",
+        "localhost", "", "2130706433", "0x7f.1",
     ],
 )  # fmt: skip
 def test_addresses_inside_are_not_public(address: str, net: Net) -> None:
@@ -113,7 +122,14 @@ def test_private_networks_are_private_in_every_form(
         assert not is_public(str(ipaddress.IPv6Address((0x2002 << 112) | (int(address) << 80))))
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", PUBLIC, "2606:4700:4700::1111"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1.1.1.1", PUBLIC, "2606:4700:4700::1111", "2a00:1450:4001:82a::200e", "2001:4860:4860::8888",
+        "::ffff:1.1.1.1", "64:ff9b::101:101", "192.0.1.1", "100.128.0.1", "172.32.0.1", "198.20.0.1",
+        "223.255.255.1",
+    ],
+)  # fmt: skip
 def test_addresses_of_the_internet_are_public(address: str) -> None:
     assert is_public(address)
 
@@ -144,6 +160,37 @@ def test_size_and_time_have_limits(net: Net) -> None:
         get(net, "missing")
     with pytest.raises(Refused, match="cannot be fetched"):
         get(net, "cut")
+
+
+@pytest.mark.parametrize("kind", ["drip-status", "drip-header", "drip-body"])
+def test_a_deadline_holds_for_the_whole_exchange(net: Net, kind: str) -> None:
+    """Every byte comes in time, and the whole never does: the server sees that nobody waits for the rest."""
+    net.left.clear()
+    with pytest.raises(TimeoutError):
+        get(net, kind, timeout=0.4)
+    assert net.left.wait(600)
+
+
+def test_a_deadline_holds_for_all_redirects_together(net: Net) -> None:
+    with pytest.raises(TimeoutError):
+        get(net, "around", timeout=0.4)
+
+
+def test_a_deadline_holds_for_the_handshake_and_for_names(net: Net) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    with silent:
+        network = Network(
+            resolve=lambda *_: [PUBLIC],
+            connect=lambda *_: socket.create_connection(silent.getsockname()),
+            context=net.context,
+        )
+        with pytest.raises(TimeoutError):
+            fetch(f"https://{HOST}/ok", limit=100, timeout=0.2, network=network)
+    never = threading.Event()
+    waiting = Network(resolve=lambda *_: [PUBLIC] if never.wait(60) else [], connect=network.connect)
+    with pytest.raises(TimeoutError):
+        fetch(f"https://{HOST}/ok", limit=100, timeout=0.2, network=waiting)
+    never.set()
 
 
 def test_a_wrong_certificate_is_no_answer(net: Net) -> None:

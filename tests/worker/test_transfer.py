@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from snakefold import archive
 from snakefold.endpoints import InvalidInput, Part, Sink
 from snakefold.endpoints.envelope import INLINE_LIMIT, Result
 from snakefold.errors import Reason, SnakefoldError
 from snakefold.store import Entry, open_store
 from snakefold.worker.failures import JobError
 from snakefold.worker.fetch import Network, Refused
+from snakefold.worker.fold import _inputs, inputs_bytes
 from snakefold.worker.redaction import without_secrets
 from snakefold.worker.settings import read_settings
 from snakefold.worker.transfer import Transfer, volume_path
 from tests.servers.seaweedfs import WRITER, SeaweedFS, serving
-from tests.worker.conftest import inline
+from tests.worker.conftest import fold_request, inline
 
 DATA = b"REHEARSAL " * 1000
 LARGE = secrets.token_bytes(INLINE_LIMIT)
@@ -204,3 +208,17 @@ def test_secrets_are_taken_out_of_texts() -> None:
     assert without_secrets(text, environment) == (
         "PUT https://b.s3.example/x/y?… failed, key *** s3://***@bucket/x /usr/bin/things ab"
     )
+
+
+def test_a_bomb_in_place_of_alignments_is_refused_by_what_the_request_can_need() -> None:
+    request = fold_request(("a", "b"))
+    most = inputs_bytes(request)
+    assert most < 120 << 20  # two chains of twenty residues
+    rows = b">row\nMKTAYIAKQRQISFVKSHF\n" * (most // 25 + 1)
+    data = archive.pack({"chains/x/msa.a3m": rows, "noise": random.Random(1).randbytes(400_000)})
+    assert archive.most_bytes(len(data)) > most
+    context = SimpleNamespace(transfer=SimpleNamespace(read=lambda *_: data))
+    part = Part(size=len(data), sha256=hashlib.sha256(data).hexdigest(), path="x")
+    given = SimpleNamespace(files={"inputs": part})
+    with pytest.raises(InvalidInput, match=f"does not unpack to {most} bytes"):
+        _inputs(given, request, context)

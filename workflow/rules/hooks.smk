@@ -3,6 +3,17 @@ import os
 import subprocess
 from pathlib import Path
 
+from snakefold.executors import announce, describe
+
+
+def tell_the_plan_of(workflow):
+    """Where jobs go, and what they can carry: only the main process knows."""
+    if workflow.is_main_process:
+        settings = workflow.executor_settings
+        announce(
+            describe(workflow.executor_plugin.name, vars(settings) if settings else {})
+        )
+
 
 def cancel_jobs_of_a_killed_run():
     """On SLURM nobody else would: its jobs outlive the Snakemake that submitted them."""

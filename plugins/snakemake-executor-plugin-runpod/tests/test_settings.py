@@ -45,6 +45,12 @@ def test_what_is_wrong_is_named(given: dict[str, object], environment: dict[str,
         configure(ExecutorSettings(**{"endpoints": ["fold=abc"], **given}), environment)
 
 
+def test_a_missing_file_of_endpoints_names_what_writes_it(tmp_path: Path) -> None:
+    missing = str(tmp_path / "endpoints.lock.yaml")
+    with pytest.raises(WorkflowError, match="snakefold deploy apply"):
+        configure(ExecutorSettings(endpoints=[missing]), {"RUNPOD_API_KEY": "k"})
+
+
 @pytest.mark.parametrize(
     ("key", "endpoint", "says"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import shutil
 import subprocess
@@ -201,6 +202,43 @@ def test_too_large_for_inline_and_nowhere_to_put_it(tmp_path: Path) -> None:
         (trip,) = found.carry(found.task(data=BIG))
         assert trip.error is not None and "--runpod-bucket" in str(trip.error)
         assert found.service.jobs == []
+
+
+def _puts_elsewhere(server: SeaweedFS, **where: str) -> Any:
+    """A worker that puts every result on its volume, as it does with what is too large to be inline."""
+
+    class Worker(SmallWorker):
+        async def __call__(self, job: Any) -> Any:
+            answer = await super().__call__(job)
+            result = answer["results"]["archive"]
+            data = base64.b64decode(result.pop("base64"))
+            server.client().put_object(Bucket="files", Key="snakefold-results/x", Body=data)
+            result.update(stored=True, **where)
+            return answer
+
+    return Worker()
+
+
+def test_a_result_on_the_volume_that_nobody_can_read_is_paid_once(tmp_path: Path, server: SeaweedFS) -> None:
+    worker = _puts_elsewhere(server, path="snakefold-results/x")
+    with flying(tmp_path, worker=worker) as found:
+        for _ in range(2):  # as Snakemake's retries do
+            (trip,) = found.carry(found.task())
+            assert trip.error is not None and trip.error.reason == "unreadable"
+            assert "--runpod-volume and --runpod-datacenter" in str(trip.error)
+            assert "not lost" in str(trip.error)
+        assert len(found.service.jobs) == 1
+        # With the volume's keys the same job's result is had, without another job.
+        found.engine._transfer._storages["volume"] = storage_of(server, volume=True)
+        (trip,) = found.carry(found.task())
+        assert trip.error is None and found.good()
+        assert len(found.service.jobs) == 1
+
+
+def test_a_result_in_the_workers_own_store_is_named(tmp_path: Path, server: SeaweedFS) -> None:
+    with flying(tmp_path, worker=_puts_elsewhere(server, store="response/results/x")) as found:
+        (trip,) = found.carry(found.task())
+        assert trip.error is not None and "in its own store" in str(trip.error)
 
 
 def _no_namespaces() -> bool:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from platformdirs import site_config_path, user_config_path
 
 from snakefold.config import Config, load_config, read_settings
 from snakefold.errors import ConfigError, SnakefoldError, input_file_missing
+from snakefold.executors import Executor, of_profile
 from snakefold.paths import house
 
 _PROFILE_FILE = re.compile(r"(?:profile|config)(?:\.v(\d+)\+)?\.yaml")
@@ -71,6 +72,11 @@ def configfiles(options: argparse.Namespace) -> list[Path]:
     return [*_profile(options.profile).configfiles, *given]
 
 
+def executor_of(options: argparse.Namespace) -> Executor:
+    """What the profile of the command line sends jobs to."""
+    return _profile(options.profile).executor
+
+
 def settings_arguments(options: argparse.Namespace) -> list[str]:
     """Arguments of Snakemake's `--config`: a profile's `config:`, then `--set` and the input, which win.
 
@@ -103,10 +109,11 @@ def settings_arguments(options: argparse.Namespace) -> list[str]:
 
 @dataclass(frozen=True)
 class _Profile:
-    """What a profile says about settings: its `configfile:` and, as `name=value`, its `config:`."""
+    """What a profile says: its `configfile:`, as `name=value` its `config:`, and its executor."""
 
     configfiles: tuple[Path, ...] = ()
     config: tuple[str, ...] = ()
+    executor: Executor = field(default_factory=Executor)
 
 
 def _profile(name: str) -> _Profile:
@@ -135,7 +142,7 @@ def _read_profile(path: Path) -> _Profile:
     config = entries.get("config") or []
     if isinstance(config, dict):
         config = [f"{name}={_quoted(value)}" for name, value in config.items()]
-    return _Profile(tuple(Path(str(name)) for name in files), tuple(map(str, config)))
+    return _Profile(tuple(Path(str(name)) for name in files), tuple(map(str, config)), of_profile(entries))
 
 
 def _quoted(value: object) -> object:

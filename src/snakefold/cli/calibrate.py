@@ -39,10 +39,17 @@ def _calibrate(options: argparse.Namespace) -> None:
     from snakefold.cost.fit import compare, fit
     from snakefold.cost.gpus import load_classes
     from snakefold.cost.model import CostModel
-    from snakefold.cost.observations import Observations, read_observations
+    from snakefold.cost.observations import Observations, is_rehearsal, read_observations
     from snakefold.errors import SnakefoldError
     from snakefold.store import write_atomically
 
+    random = [folder for folder in options.results if is_rehearsal(folder)]
+    if random and options.out is None:
+        raise SnakefoldError(
+            f"{', '.join(map(str, random))}: a rehearsal, with small random networks. What it took says "
+            "nothing of a prediction, and would take the place of your own calibration. To look at it all "
+            "the same: --out FILE, which the setting `calibration` can name."
+        )
     out = options.out or user_calibration()
     before = read_calibration(out) if out.is_file() else Calibration()
     found = sum((read_observations(folder) for folder in options.results), Observations())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from snakefold.deploy.desired import Resource
     from snakefold.deploy.diff import Change
     from snakefold.deploy.lock import Lock
+    from snakefold.executors import Executor
     from snakefold.runpod import Session
 
 _LOCK = "endpoints.lock.yaml"
@@ -143,13 +144,24 @@ def _opened(options: argparse.Namespace, *, need_image: bool = True) -> tuple[Se
 
 def _compared(options: argparse.Namespace) -> tuple[Session, list[Change], list[Note], Lock]:
     from snakefold.deploy import api
-    from snakefold.deploy.checks import check
+    from snakefold.deploy.checks import check, check_transfer
     from snakefold.deploy.diff import compare
 
     session, wanted, lock = _opened(options)
     account = api.read_account(session)
     changes = compare(wanted, account, lock)
-    return session, changes, check(wanted, account, changes), lock
+    volume = next((change.id for change in changes if change.kind == "volume" and change.id), None)
+    notes = check(wanted, account, changes) + check_transfer(_executor(lock.path.parent), wanted, volume)
+    return session, changes, notes, lock
+
+
+def _executor(profile: Path) -> Executor:
+    """What the profile that the file belongs to says; nothing where it belongs to none."""
+    from snakefold.config import read_settings
+    from snakefold.executors import Executor, of_profile
+
+    path = profile / "config.v9+.yaml"
+    return of_profile(read_settings(path)) if path.is_file() else Executor()
 
 
 def _show(changes: Sequence[Change], notes: Sequence[Note]) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
-from snakefold.cli._settings import add_settings, settings_of
+from snakefold.cli._settings import add_settings, executor_of, settings_of
 from snakefold.errors import SnakefoldError
 
 
@@ -40,7 +40,7 @@ def _plan(options: argparse.Namespace) -> None:
     folder = options.out or Path(config.results) / "quote"
     if folder.resolve() == (Path(config.results) / "plan").resolve():
         raise SnakefoldError(f"{folder}: is where a run keeps its plan. Choose another folder for --out.")
-    preview(config, folder, _log)
+    preview(config, folder, _log, executor_of(options))
     _log(f"Nothing was started. The plan is in {folder}.")
 
 

@@ -135,6 +135,18 @@ def read_observations(results: Path) -> Observations:
     return found
 
 
+def is_rehearsal(results: Path) -> bool:
+    """Whether a batch that was predicted there was one of random parameters."""
+    for packed in (results / "predictions").glob("*.tar.zst"):
+        asked = results / "requests" / packed.name.removesuffix(".tar.zst") / "request.json"
+        try:
+            if asked.is_file() and json.loads(asked.read_text()).get("rehearsal"):
+                return True
+        except (OSError, ValueError, AttributeError):
+            continue  # `read_observations` says what is wrong with it
+    return False
+
+
 def _batch(
     results: Path, name: str, planned: str | None, config: Config
 ) -> tuple[list[TargetSeconds], BatchSeconds | None]:

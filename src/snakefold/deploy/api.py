@@ -22,7 +22,10 @@ _PATHS: dict[Kind, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Account:
-    """What there is, by kind; what a key may not see is empty and None."""
+    """What there is, by kind; what RunPod does not tell is empty or None.
+
+    `secrets` and `worker_quota` are not in the API that it has published.
+    """
 
     records: Mapping[Kind, list[Record]]
     pools: frozenset[str]
@@ -101,21 +104,27 @@ def account_name(record: Mapping[str, Any]) -> str:
 
 
 def _secrets(session: Session) -> frozenset[str] | None:
-    try:
-        return frozenset(str(secret.get("name")) for secret in _list(session, "account/secrets", "secrets"))
-    except RunpodError:
-        return None  # a key without the scope for it: not known
+    found = _unpublished(session, "account/secrets")
+    names = found.get("secrets") if isinstance(found, dict) else found
+    if not isinstance(names, list):
+        return None
+    return frozenset(str(secret.get("name")) for secret in names if isinstance(secret, dict))
 
 
 def _quota(session: Session) -> int | None:
     """The most that workersMax may sum up to, where the account tells."""
-    try:
-        limits = _call(session, "GET", "account/limits")
-        found = limits["serverlessWorkers"]
-        value = found.get("limit", found.get("max")) if isinstance(found, dict) else found
-    except (RunpodError, KeyError, TypeError):
-        return None
+    limits = _unpublished(session, "account/limits")
+    found = limits.get("serverlessWorkers") if isinstance(limits, dict) else None
+    value = found.get("limit", found.get("max")) if isinstance(found, dict) else found
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _unpublished(session: Session, path: str) -> Any:
+    """What a path says that the published API does not have: asked once, and None whatever goes wrong."""
+    try:
+        return _call(session, "GET", path)
+    except RunpodError:
+        return None
 
 
 def _list(session: Session, path: str, key: str) -> list[Record]:

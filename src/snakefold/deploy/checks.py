@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from snakefold.deploy.api import Account
-from snakefold.deploy.desired import Resource
+from snakefold.deploy.desired import Resource, image_cuda
 from snakefold.deploy.diff import Change
+from snakefold.executors import Executor
 
 _NEW_ACCOUNT = 5
 _REFERENCE = ("{{ RUNPOD_SECRET_", " }}")
@@ -30,6 +31,7 @@ def check(wanted: Sequence[Resource], account: Account, changes: Sequence[Change
         *_quota(wanted, account, changes),
         *_scaled_down(changes),
         *_always_on(wanted),
+        *_drivers(wanted),
     ]
     return sorted(notes, key=lambda note: ("error", "warning", "note").index(note.level))
 
@@ -57,7 +59,9 @@ def _secrets(wanted: Sequence[Resource], account: Account) -> Iterator[Note]:
     values = [value for one in wanted if one.kind == "template" for value in one.body["env"].values()]
     named = sorted({v.removeprefix(start).removesuffix(end) for v in values if v.startswith(start)})
     if named and account.secrets is None:
-        yield Note("note", f"this key may not list secrets; these must be there: {', '.join(named)}.")
+        yield Note(
+            "note", f"not known: whether the account has the secrets {', '.join(named)}. They must be there."
+        )
     for name in named if account.secrets is not None else []:
         if name not in (account.secrets or ()):
             yield Note(
@@ -79,8 +83,8 @@ def _quota(wanted: Sequence[Resource], account: Account, changes: Sequence[Chang
         if asked + others > _NEW_ACCOUNT:
             yield Note(
                 "warning",
-                f"{sums}; the account does not tell its quota. It is 5 at first, 10 from a balance of $100, "
-                "20 from $200, 60 from $900.",
+                f"{sums}; not known: the account's quota of workers. It is 5 at first, 10 from a balance "
+                "of $100, 20 from $200, 60 from $900.",
             )
     elif asked + others > quota:
         yield Note(
@@ -88,6 +92,43 @@ def _quota(wanted: Sequence[Resource], account: Account, changes: Sequence[Chang
             f"{sums}; the account's quota is {quota}. Lower workers_max in endpoints.yaml, or raise the "
             "balance (10 workers from $100, 20 from $200, 60 from $900).",
         )
+
+
+def check_transfer(executor: Executor, wanted: Sequence[Resource], volume: str | None) -> list[Note]:
+    """What the profile beside endpoints.yaml lets a job carry.
+
+    Args:
+        volume: id of the network volume, as far as it is known.
+    """
+    if executor.results is None:
+        return []
+    place = next((one.body["dataCenter"] for one in wanted if one.kind == "volume"), None)
+    own = f"runpod-volume: {volume or 'ID'} and runpod-datacenter: {place}" if place else ""
+    return [
+        Note(
+            "warning",
+            f"the profile has no storage: a job carries {(executor.inputs or 0) / 1e6:.1f} MB of inputs "
+            f"and {executor.results / 1e6:.1f} MB of results, and a run with larger targets stops at "
+            f"its plan. In config.v9+.yaml set {own + ', or ' if own else ''}runpod-bucket (docs/runpod.md).",
+        )
+    ]
+
+
+def _drivers(wanted: Sequence[Resource]) -> Iterator[Note]:
+    own = image_cuda()
+    for one in wanted:
+        asked = one.body["gpu"]["minCudaVersion"] if one.kind == "endpoint" else own
+        if asked is None or _version(asked) < _version(own):
+            yield Note(
+                "warning",
+                f"endpoint {one.name}: min_cuda_version is {asked or 'any'}, and snakefold's image is "
+                f"built on CUDA {own} (containers/Docker.base): on a host with an older driver its workers "
+                "fail at their start. Leave min_cuda_version out, unless your image is built on another.",
+            )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))
 
 
 def _scaled_down(changes: Sequence[Change]) -> Iterator[Note]:

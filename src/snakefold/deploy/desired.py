@@ -15,6 +15,7 @@ from snakefold.contracts import Model
 from snakefold.cost.gpus import ClassName, GpuClass, load_classes
 from snakefold.deploy.api import Kind
 from snakefold.errors import ConfigError
+from snakefold.paths import house
 from snakefold.wording import count
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -22,6 +23,7 @@ Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Secret = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 Workers = Annotated[int, Field(ge=0, le=1000)]
 
+_CUDA_IMAGE = re.compile(r"nvidia/cuda:(\d+\.\d+)")
 _SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"rpa_\w{8}|AKIA\w{12}|://[^/@\s]+:[^/@\s]+@|X-Amz-Signature", re.IGNORECASE)
 
@@ -54,7 +56,9 @@ class Endpoint(Model):
     execution_timeout: int = Field(3600, ge=5, le=604_800, description="Of jobs that ask for none.")
     queue_delay: float = Field(4, ge=0.5, description="A job that waits longer starts a worker.")
     flashboot: bool = True
-    min_cuda_version: str | None = Field(None, pattern=r"^\d+\.\d+$")
+    min_cuda_version: str | None = Field(
+        None, pattern=r"^(any|\d+\.\d+)$", description="Empty: what the image is built on; or any."
+    )
     data_centers: list[str] = Field([], description="Empty: any, or that of the volume.")
     use_volume: bool = True
 
@@ -166,6 +170,25 @@ def resources(deployment: Deployment, table: Path | None = None) -> list[Resourc
     return found
 
 
+def image_cuda() -> str:
+    """CUDA of the image that workers are built on: the one place that says it is the image's own file.
+
+    Raises:
+        ConfigError: the file does not name it.
+    """
+    path = house() / "containers" / "Docker.base"
+    found = _CUDA_IMAGE.search(path.read_text(encoding="utf-8"))
+    if not found:
+        raise ConfigError(f"{path}: expected BASE_IMAGE=…/nvidia/cuda:VERSION-….")
+    return found[1]
+
+
+def _cuda(endpoint: Endpoint) -> str | None:
+    if endpoint.min_cuda_version == "any":
+        return None
+    return endpoint.min_cuda_version or image_cuda()
+
+
 def _pair(
     deployment: Deployment, endpoint: Endpoint, key: str, image: str, classes: list[GpuClass]
 ) -> list[Resource]:
@@ -190,7 +213,8 @@ def _pair(
         "gpu": {
             "pools": [str(one.runpod_pool) for one in classes],
             "count": 1,
-            **({"minCudaVersion": endpoint.min_cuda_version} if endpoint.min_cuda_version else {}),
+            # Always there, so that a version that is no longer asked for is taken back.
+            "minCudaVersion": _cuda(endpoint),
         },
         "workers": {
             "min": endpoint.workers_min,

@@ -16,6 +16,16 @@ CONTAINER = ("image", "args", "disk", "env", "ports", "registry")
 #: Lists whose order means nothing.
 _SETS = frozenset({"gpu.pools", "dataCenterIds", "networkVolumes", "ports"})
 NEW = "(new)"
+#: What is meant by a field that an answer leaves out: RunPod's default.
+_ABSENT: Mapping[str, Any] = {
+    "gpu.minCudaVersion": None,
+    "args": "",
+    "env": {},
+    "ports": [],
+    "registry": None,
+    "dataCenterIds": [],
+    "networkVolumes": [],
+}
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,8 @@ def _differences(body: Mapping[str, Any], record: Mapping[str, Any], above: str 
     """Fields of `body` that are otherwise in `record`; what the answer does not have cannot be compared."""
     for name, after in body.items():
         path = f"{above}{name}"
-        before = account_name(record) if path == "name" else record.get(name)
-        if name not in record:
+        before = account_name(record) if path == "name" else record.get(name, _ABSENT.get(path))
+        if name not in record and path not in _ABSENT:
             continue
         if path == "env":
             yield from _environment(after, before if isinstance(before, Mapping) else {})

@@ -13,6 +13,13 @@ from snakefold.contracts import Key, Model
 
 #: Bytes of a response's body that are inline at the most; above it results go elsewhere.
 INLINE_LIMIT = 4 << 20
+#: Of it, for everything in a response that is no result.
+RESERVED = 64 << 10
+#: Bytes of a request as the executor sends it without storage, and of them for what is not its files.
+REQUEST_LIMIT, _REQUEST_JSON = 8_000_000, 200_000
+#: Bytes of files that fit in, as base64: inputs of a request, results of a response.
+INLINE_INPUTS = (REQUEST_LIMIT - _REQUEST_JSON) * 3 // 4
+INLINE_RESULTS = (INLINE_LIMIT - RESERVED) * 3 // 4
 _LONGEST_PATH = 1024
 
 

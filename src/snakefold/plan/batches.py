@@ -103,6 +103,11 @@ def cut_fetched(prefix: str, groups: Iterable[Sequence[int]], lengths: NDArray[n
     return batches
 
 
+def named(letter: str, number: int, longest: int) -> str:
+    """Name of a batch that is predicted."""
+    return f"{letter}{number:04d}-l{longest:04d}"
+
+
 def _by_length(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return members[np.argsort(lengths[members], kind="stable")]
 
@@ -136,4 +141,4 @@ def _named(
     edges = {piece.bucket.padded_length for piece in pieces if piece.bucket.padded_length is not None}
     letter = "b" if edges else "c"
     longest = max(edges) if edges else int(lengths[members[-1]])
-    return Batch(f"{letter}{number:04d}-l{longest:04d}", tuple(sorted(edges)), bucket.gpu, tuple(members))
+    return Batch(named(letter, number, longest), tuple(sorted(edges)), bucket.gpu, tuple(members))

@@ -31,6 +31,7 @@ class Draft:
         batch_of: of each target the index of its batch.
         chunk_of: chunk (by its index) that searches each chain (by its sequence) that must be searched.
         works: what is asked of a prediction of a monomer (False) and of a complex (True).
+        notes: what the quote should say of the batches.
     """
 
     records: Records
@@ -46,6 +47,7 @@ class Draft:
     classes: Sequence[GpuClass]
     works: Mapping[bool, Work]
     model: CostModel
+    notes: Sequence[str] = ()
 
     def state(self, target: int) -> State:
         """State of a target, by its index."""

@@ -18,6 +18,7 @@ from snakefold.cost.gpus import GpuClass, load_classes
 from snakefold.cost.model import CostModel, load_model
 from snakefold.cost.work import Work, work_of
 from snakefold.errors import TargetError
+from snakefold.executors import Executor
 from snakefold.plan.alignments import (
     Alignments,
     chains_to_align,
@@ -28,6 +29,7 @@ from snakefold.plan.alignments import (
 from snakefold.plan.assign import Assignment, Demand, Limits, assign
 from snakefold.plan.assign_types import Sizes
 from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
+from snakefold.plan.carry import Loads, fit_batches
 from snakefold.plan.draft import Draft
 from snakefold.plan.join import measure_with
 from snakefold.plan.present import Present, find_present
@@ -66,6 +68,7 @@ def draft_plan(
     check: Check | None = None,
     fits: Check | None = None,
     limits: bool = True,
+    executor: Executor | None = None,
     log: Callable[[str], None] = print,
 ) -> Draft:
     """Decide what is computed, in which batches, on which GPU class.
@@ -79,10 +82,12 @@ def draft_plan(
         check: the engine's own check; raises TargetError for a target that it cannot fold.
         fits: raises TargetError for a target that no GPU on offer can hold; asked of what must be computed.
         limits: keep to the budget and the deadline.
+        executor: what jobs go to; batches fit what it can carry. None: no limit.
 
     Raises:
         InputError: nothing can be folded, or `on_invalid: stop` and something is refused.
         InfeasibleError: no assignment of the targets to GPU classes keeps to the limits.
+        CarryError: a target's files are too large for the executor.
     """
     records = read_input(config, check)
     recipes = name(records.targets)
@@ -113,6 +118,10 @@ def draft_plan(
         assigned.sizes or Sizes(config.batch.max_targets, config.batch.max_residues, math.inf),
         measure=measure_with(classes, works, model) if assigned.sizes else None,
     )
+    notes: list[str] = []
+    if executor is not None and (executor.inputs is not None or executor.results is not None):
+        loads = Loads(records, to_do, config, works)
+        predicted, notes = fit_batches(predicted, loads, records, executor)
     batches = [*predicted, *_fetched(records, present)]
     batch_of = np.zeros(len(records.targets), dtype=np.int64)
     for number, batch in enumerate(batches):
@@ -134,6 +143,7 @@ def draft_plan(
         classes=classes,
         works=works,
         model=model,
+        notes=notes,
     )
 
 

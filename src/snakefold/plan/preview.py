@@ -10,9 +10,17 @@ from snakefold import recipes, weights
 from snakefold.config import Config
 from snakefold.engines.alphafold2.models import needed_models
 from snakefold.errors import DatabaseMissingError, WeightsMissingError
+from snakefold.executors import Executor
 from snakefold.msa import databases
+from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.recipes import Recipes
-from snakefold.plan.run import Log, Parameters, quoted_draft, recipes_of, recipes_of_searches
+from snakefold.plan.run import (
+    Log,
+    Parameters,
+    quoted_draft,
+    recipes_of,
+    recipes_of_searches,
+)
 from snakefold.plan.tables import write_plan
 from snakefold.quote.model import Quote
 from snakefold.requests import engine_settings
@@ -22,19 +30,24 @@ from snakefold.targets import Target
 _UNKNOWN = "0" * 16
 
 
-def preview(config: Config, folder: Path, log: Log) -> Quote:
+def preview(config: Config, folder: Path, log: Log, executor: Executor | None = None) -> Quote:
     """Plan and price a run, and write the plan and quote.json into `folder`, which no run reads.
 
     Databases and model parameters may be missing here, and then are priced by their published sizes. What
     depends on them cannot be looked up in the store, and is counted as still to do.
 
+    Args:
+        executor: what the run's jobs would go to; None: this machine.
+
     Raises:
-        InputError, ConfigError, InfeasibleError, BudgetError, DeadlineError: as the plan step of a run.
+        InputError, ConfigError, InfeasibleError, CarryError, BudgetError, DeadlineError: as the plan step of
+            a run.
     """
+    about = hold_to_purpose(config, executor or Executor())
     warnings: list[str] = []
 
     def name(targets: Sequence[Target]) -> Recipes:
-        warnings.clear()  # a plan without limits asks again
+        warnings[:] = about  # a plan without limits asks again
         pairing = any(len(set(target.chains)) > 1 and target.msa is None for target in targets)
         preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
         found = _parameters(config, targets, warnings)
@@ -51,7 +64,7 @@ def preview(config: Config, folder: Path, log: Log) -> Quote:
             named |= _digests(config, preset, found, targets, pairing=pairing)
         return Recipes(**named, rehearsal=rehearsal)
 
-    draft, quote = quoted_draft(config, folder, name, log, warnings)
+    draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
     write_plan(folder, draft)
     return quote
 

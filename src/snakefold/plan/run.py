@@ -13,9 +13,11 @@ from snakefold.config import Config, MsaSettings
 from snakefold.cost.gpus import load_classes
 from snakefold.engines.alphafold2.models import needed_models, preset_for
 from snakefold.errors import SnakefoldError, WeightsMissingError
+from snakefold.executors import Executor, announced
 from snakefold.msa import databases, search, templates
 from snakefold.plan.accept import engine_check, memory_check
 from snakefold.plan.assign import InfeasibleError
+from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.draft import Draft
 from snakefold.plan.planner import draft_plan
 from snakefold.plan.recipes import Recipes
@@ -35,23 +37,28 @@ Log = Callable[[str], None]
 _LAYOUT = 1
 
 
-def plan_run(config: Config, folder: Path, log: Log) -> Quote:
+def plan_run(config: Config, folder: Path, log: Log, executor: Executor | None = None) -> Quote:
     """Check databases and parameters, read the input, say what it takes, and write the plan into `folder`.
 
     The quote is written (quote.json) and told whatever it says.
 
+    Args:
+        executor: what jobs go to; None takes what the process that started this one announced.
+
     Raises:
-        DatabaseMissingError, WeightsMissingError, InputError, InfeasibleError, BudgetError, DeadlineError:
+        ConfigError, DatabaseMissingError, WeightsMissingError, InputError, InfeasibleError, CarryError,
+        BudgetError, DeadlineError:
             before anything is computed or paid; `folder` then holds nothing that passes for a plan.
     """
     try:
-        return _plan_run(config, folder, log)
+        return _plan_run(config, folder, log, executor or announced())
     except SnakefoldError:
         remove_tables(folder)
         raise
 
 
-def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
+def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quote:
+    warnings = hold_to_purpose(config, executor)
     preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
     databases.check(preset, config.msa, pairing=False)
     parameters = Parameters(None, rehearsal=False)
@@ -73,7 +80,7 @@ def _plan_run(config: Config, folder: Path, log: Log) -> Quote:
             },
         )
 
-    draft, quote = quoted_draft(config, folder, name, log)
+    draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
     write_plan(folder, draft)
     chosen = {"folder": str(parameters.folder or ""), "rehearsal": parameters.rehearsal}
     write_atomically(folder / "weights.json", (json.dumps(chosen, indent=1) + "\n").encode())
@@ -89,20 +96,24 @@ def quoted_draft(
     folder: Path,
     name: Callable[[Sequence[Target]], Recipes],
     log: Log,
+    *,
     warnings: Sequence[str] = (),
+    executor: Executor | None = None,
 ) -> tuple[Draft, Quote]:
     """Draft a plan, write its quote into `folder`, tell it, and hold it against the limits.
 
     Args:
         name: says what results of these targets are called (`draft_plan`).
         warnings: filled by `name` with what the quote should say.
+        executor: what jobs go to.
 
     Raises:
+        CarryError: a target is too large for the executor; there is no quote then.
         InfeasibleError, BudgetError, DeadlineError: the quote has been written and told all the same.
     """
-    draft, too_much = _draft(config, name, log)
+    draft, too_much = _draft(config, name, log, executor)
     log(str(draft))
-    quote = _quote(draft, config, [*warnings, *([str(too_much)] if too_much else [])])
+    quote = _quote(draft, config, [*warnings, *draft.notes, *([str(too_much)] if too_much else [])])
     write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
     log(quote_text(quote))
     for warning in check_limits(quote, config, target_rows(draft)):
@@ -113,7 +124,7 @@ def quoted_draft(
 
 
 def _draft(
-    config: Config, name: Callable[[Sequence[Target]], Recipes], log: Log
+    config: Config, name: Callable[[Sequence[Target]], Recipes], log: Log, executor: Executor | None
 ) -> tuple[Draft, InfeasibleError | None]:
     """The plan within the limits; if there is none, one without them, to quote, and what is wrong."""
 
@@ -125,6 +136,7 @@ def _draft(
             check=engine_check(config),
             fits=memory_check(config),
             limits=limits,
+            executor=executor,
             log=log,
         )
 
@@ -178,15 +190,19 @@ def _refuse_paid_rehearsal(config: Config, parameters: Parameters) -> None:
     """Nobody pays for structures that mean nothing, unless a rehearsal is what was asked for."""
     if not parameters.rehearsal or config.weights == "rehearsal":
         return
-    classes = load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
-    paid = [gpu.name for gpu in classes if gpu.dollars_per_second]
-    if paid:
+    if paid := _paid(config):
         raise WeightsMissingError(
             f"weights: {config.weights}: no model parameters were found here, and {', '.join(paid)} would be "
             "paid for a rehearsal, whose structures mean nothing. Get the official ones "
             "(`snakefold weights fetch FOLDER`) and set weights: FOLDER, or set weights: rehearsal to "
             "rehearse on rented GPUs."
         )
+
+
+def _paid(config: Config) -> list[str]:
+    """GPU classes of the run that cost something."""
+    classes = load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
+    return [gpu.name for gpu in classes if gpu.dollars_per_second]
 
 
 def recipes_of(

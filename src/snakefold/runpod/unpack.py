@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 from snakefold.runpod.errors import ResultError
 
 MOST_BYTES, MOST_FILES = 8 << 30, 100_000
+#: An archive of so many bytes unpacks to so many times as many at the most; small ones to this in any case.
+_MOST_TIMES, _SMALL = 1000, 64 << 20
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
@@ -34,13 +36,15 @@ def unpack(
 
     Raises:
         ResultError: the archive is damaged or cut short, holds a link, a device, a sparse file, an absolute
-            path, `..` or one name twice, or would unpack to more than `most_bytes` or `most_files`.
+            path, `..` or one name twice, or would unpack to more than `most_bytes`, a thousand times its own
+            size, or `most_files`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as scratch:
         try:
             with path.open("rb") as raw:
-                names = _extract(_Counted(_decompressed(raw), most_bytes), Path(scratch), most_files)
+                most = min(most_bytes, max(_SMALL, _MOST_TIMES * path.stat().st_size))
+                names = _extract(_Counted(_decompressed(raw), most), Path(scratch), most_files)
         # ValueError: what tarfile makes of numbers that are none.
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, _zstd_error()) as error:
             raise ResultError(f"{path.name}: the archive is damaged or cut short ({error}).") from error

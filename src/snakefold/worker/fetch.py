@@ -8,20 +8,23 @@ followed by the same rules.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from snakefold.endpoints.checked import InvalidInput
+from snakefold.worker.addresses import is_public
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
 _BLOCK = 1 << 16
+_TOO_LONG = "The transfer took too long."
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -61,22 +64,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the internet's: not private, loopback, link-local, reserved or such."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        # Forms that carry an IPv4 address lead to it: mapped, 6to4, NAT64, Teredo, compatible.
-        inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
-        if ip in ipaddress.ip_network("64:ff9b::/96") or int(ip) < 2**32:
-            inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
-        if any(each is not None and not is_public(str(each)) for each in inner):
-            return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
 def fetch(url: str, *, limit: int, timeout: float, network: Network | None = None) -> bytes:
@@ -127,13 +114,20 @@ def call(
     parts = _checked(url, network)
     port = parts.port or _PORTS[parts.scheme]
     host = str(parts.hostname)
-    address = _address(parts, host, port, network)
+    address = _address(parts, host, port, network, deadline)
     connection = _Pinned(host, port, timeout=_left(deadline))
-    # http.client lets go of the socket once an answer ends with the connection; timeouts still need it.
-    sock = network.connect(address, port, _left(deadline))
-    with closing(sock), closing(connection):
+    with ExitStack() as stack:
+        # http.client lets go of the socket once an answer ends with the connection; timeouts still need it.
+        sock = stack.enter_context(closing(network.connect(address, port, _left(deadline))))
         if parts.scheme == "https":
-            sock = network.context.wrap_socket(sock, server_hostname=host)
+            sock = network.context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+            stack.enter_context(closing(sock))
+        stack.enter_context(closing(connection))
+        # A timeout of a socket is for one wait; a server that drips has thousands of them.
+        stack.enter_context(_cut_off(sock, deadline))
+        sock.settimeout(_left(deadline))
+        if isinstance(sock, ssl.SSLSocket):
+            sock.do_handshake()
         connection.sock = sock
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request(method, target, body, {"Host": _host_header(parts)})
@@ -142,6 +136,36 @@ def call(
         content = _body(answer, sock, limit, deadline, url)
         found = {name.lower(): value for name, value in answer.getheaders()}
         return Answer(answer.status, found, content)
+
+
+@contextmanager
+def _cut_off(sock: socket.socket, deadline: float) -> Iterator[None]:
+    """End a connection at the deadline, whatever is waited for then.
+
+    Raises:
+        TimeoutError: it came to that.
+    """
+    over = threading.Event()
+
+    def cut() -> None:
+        over.set()
+        with suppress(OSError):
+            # Not the method of a TLS socket, which another thread is using.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    timer = threading.Timer(_left(deadline), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception:
+        if not over.is_set():
+            raise
+    finally:
+        timer.cancel()
+    # Also where the end of the connection looked like the end of a body.
+    if over.is_set():
+        raise TimeoutError(_TOO_LONG)
 
 
 class _Pinned(http.client.HTTPConnection):
@@ -177,9 +201,11 @@ def _is_trusted(host: str, port: int | None, network: Network) -> bool:
     return bool({host.lower(), f"{host.lower()}:{port}"} & network.trusted)
 
 
-def _address(parts: SplitResult, host: str, port: int, network: Network) -> str:
+def _address(parts: SplitResult, host: str, port: int, network: Network, deadline: float) -> str:
     try:
-        addresses = list(network.resolve(host, port))
+        addresses = _resolved(host, port, network, deadline)
+    except TimeoutError:
+        raise
     except (OSError, UnicodeError) as error:
         raise Refused(f"{host}: this name has no address.") from error
     if not addresses:
@@ -190,6 +216,23 @@ def _address(parts: SplitResult, host: str, port: int, network: Network) -> str:
     return addresses[0]
 
 
+def _resolved(host: str, port: int, network: Network, deadline: float) -> list[str]:
+    """Addresses of a name. The system's resolver knows no deadline: it is left alone when ours is over."""
+    found: Future[list[str]] = Future()
+
+    def look() -> None:
+        try:
+            found.set_result(list(network.resolve(host, port)))
+        except Exception as error:  # told where it is waited for
+            found.set_exception(error)
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        return found.result(_left(deadline))
+    except TimeoutError:
+        raise TimeoutError(_TOO_LONG) from None
+
+
 def _host_header(parts: SplitResult) -> str:
     name = f"[{parts.hostname}]" if ":" in str(parts.hostname) else str(parts.hostname)
     return f"{name}:{parts.port}" if parts.port else name
@@ -198,7 +241,7 @@ def _host_header(parts: SplitResult) -> str:
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise TimeoutError("The transfer took too long.")
+        raise TimeoutError(_TOO_LONG)
     return left
 
 

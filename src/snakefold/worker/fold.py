@@ -19,6 +19,8 @@ from snakefold.worker.parameters import parameters_for
 from snakefold.worker.responses import entry_for, remembered
 
 _RESPONSE = "response.json"
+#: Rows of a chain's alignments, bytes of a row besides its residues, and bytes for everything else.
+_ROWS, _ROW, _LEAST = 200_000, 200, 16 << 20
 
 
 def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeResponse, bool]:
@@ -40,7 +42,7 @@ def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeRespons
     made: list[bytes] = []
 
     def compute() -> tuple[dict[str, bytes], bool]:
-        response, data = run(request, _inputs(envelope, context), context)
+        response, data = run(request, _inputs(envelope, request, context), context)
         made.append(data)
         complete = all(outcome.state == "done" for outcome in response.outcomes)
         return {_RESPONSE: response.model_dump_json().encode()}, complete
@@ -50,7 +52,7 @@ def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeRespons
     if found:
         packed = packed_again(response, context)
         # The store was cleaned in between: what it lost is computed again.
-        data = packed if packed is not None else run(request, _inputs(envelope, context), context)[1]
+        data = packed if packed is not None else run(request, _inputs(envelope, request, context), context)[1]
         context.log(f"{request.batch}: answered before: taken from the store")
     else:
         data = made[0]
@@ -107,10 +109,17 @@ def ran_out_of_memory(response: FoldResponse) -> bool:
     return any(outcome.reason is Reason.OUT_OF_MEMORY for outcome in response.outcomes)
 
 
-def _inputs(envelope: Envelope, context: Context) -> dict[str, bytes]:
+def inputs_bytes(request: FoldRequest) -> int:
+    """Bytes that the alignments and templates of a request come to at the most: generous, but no bomb."""
+    chains = {chain for target in request.targets for chain in target.chains}
+    return _LEAST + sum(_ROWS * (len(chain) + _ROW) for chain in chains)
+
+
+def _inputs(envelope: Envelope, request: FoldRequest, context: Context) -> dict[str, bytes]:
     for name, part in envelope.files.items():
         try:
-            return archive.unpack(context.transfer.read(name, part))
+            data = context.transfer.read(name, part)
+            return archive.unpack(data, min(archive.most_bytes(len(data)), inputs_bytes(request)))
         except InvalidInput:
             raise
         except SnakefoldError as error:

@@ -14,11 +14,15 @@ import os
 import sys
 from collections.abc import Sequence
 
+from snakefold.errors import SnakefoldError
 from snakefold.worker.jobs import handler
+from snakefold.worker.ready import check_ready
+from snakefold.worker.redaction import without_secrets
+from snakefold.worker.settings import read_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of the worker."""
+    """Command line of the worker; 1 if it has nothing to work with (`ready.check_ready`)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if any(word in words for word in ("--self-test", "--local", "--help", "-h")):
         from snakefold.worker.selftest import main as by_hand
@@ -26,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return by_hand(words)
     # At its default level, DEBUG, the SDK prints whole jobs: sequences, and addresses that are passwords.
     os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
+    try:
+        check_ready(read_settings())
+    except SnakefoldError as error:
+        print(f"handler: {without_secrets(str(error))}", file=sys.stderr, flush=True)
+        return 1
     import runpod  # type: ignore[import-untyped]
 
     runpod.serverless.start({"handler": handler})

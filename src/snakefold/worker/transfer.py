@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.endpoints.checked import InvalidInput
-from snakefold.endpoints.envelope import INLINE_LIMIT, Part, Result, Sink
+from snakefold.endpoints.envelope import INLINE_LIMIT, RESERVED, Part, Result, Sink
 from snakefold.errors import Reason, SnakefoldError, StoreError
 from snakefold.store import Entry, Store, write_atomically
 from snakefold.worker.failures import JobError
@@ -27,8 +27,6 @@ _TRIES = 4
 _FIRST_WAIT = 0.5
 #: Seconds that a presigned address of the results bucket holds: RunPod keeps a response for 30 minutes.
 _PRESIGNED_FOR = 24 * 3600
-#: Of the inline limit, for everything in a response that is no result.
-_RESERVED = 64 << 10
 
 
 def volume_path(volume: Path | None, path: str) -> Path:
@@ -53,7 +51,7 @@ class Transfer:
     settings: Settings
     store: Store
     network: Network
-    inline_left: int = INLINE_LIMIT - _RESERVED
+    inline_left: int = INLINE_LIMIT - RESERVED
     seconds: dict[str, float] = field(default_factory=dict)
 
     def read(self, name: str, part: Part) -> bytes:

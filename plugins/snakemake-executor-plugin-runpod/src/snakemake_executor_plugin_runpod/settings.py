@@ -267,6 +267,11 @@ def read_endpoints(given: list[str]) -> dict[str, str]:
             continue
         try:
             content = yaml.safe_load(Path(entry).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise WorkflowError(
+                f"--runpod-endpoints {entry}: no such file. It is written where endpoints are deployed "
+                "(`snakefold deploy apply` writes endpoints.lock.yaml); or give NAME=ENDPOINT_ID."
+            ) from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise WorkflowError(
                 f"--runpod-endpoints {entry}: neither NAME=ENDPOINT_ID nor a YAML file: {error}"

@@ -7,11 +7,15 @@ RUNPOD_S3_ACCESS_KEY_ID and RUNPOD_S3_SECRET_ACCESS_KEY (volume) and are written
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import JobError, UnavailableError
 from .settings import VOLUME_KEYS, Configuration
@@ -71,23 +75,7 @@ class Storage:
             raise JobError(
                 f"{key}: the worker says that it stored this result, but it is not there"
             ) from None
-        sha256, done = hashlib.sha256(), 0
-        with path.open("wb") as stream:
-            while True:
-                try:
-                    chunk = body.read(_CHUNK)
-                except Exception as error:
-                    # What goes wrong here is the connection (with errors of urllib3's among it), not the
-                    # disk.
-                    raise UnavailableError(f"storage: {type(error).__name__} while reading {key}") from error
-                if not chunk:
-                    break
-                done += len(chunk)
-                if done > size:
-                    raise JobError(f"{key}: larger than the {size} bytes the worker told", "internal")
-                sha256.update(chunk)
-                stream.write(chunk)
-        return sha256.hexdigest()
+        return _write(body.read, key, path, size)
 
     def url_to_get(self, key: str, seconds: float) -> str:
         return self._presigned("get_object", key, seconds)
@@ -172,6 +160,46 @@ class Storage:
             given = {"aws_access_key_id": self._keys[0], "aws_secret_access_key": self._keys[1]}
         session = boto3.session.Session(region_name=self._region, **given)
         return session.client("s3", endpoint_url=self._endpoint_url, config=config)
+
+
+def download(url: str, path: Path, size: int, timeout: float = 60.0) -> str:
+    """Write what a presigned https address gives to a file, of `size` bytes at most; returns its sha256.
+
+    Raises:
+        JobError: the address is refused, or gives more. UnavailableError: no answer. OSError: the disk.
+    """
+    place = urlsplit(url).hostname
+    try:
+        answer = urllib.request.urlopen(url, timeout=timeout)  # noqa: S310 (https: see who calls)
+    except urllib.error.HTTPError as error:
+        if error.code < 500 and error.code != 429:
+            raise JobError(
+                f"{place}: gives the result that the worker put there with HTTP {error.code}"
+            ) from None
+        raise UnavailableError(f"{place}: HTTP {error.code}") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise UnavailableError(f"{place}: {type(error).__name__}") from None
+    with answer:
+        return _write(answer.read, str(place), path, size)
+
+
+def _write(read: Callable[[int], bytes], name: str, path: Path, size: int) -> str:
+    """Write a stream to a file; returns its sha256."""
+    sha256, done = hashlib.sha256(), 0
+    with path.open("wb") as stream:
+        while True:
+            try:
+                chunk = read(_CHUNK)
+            except Exception as error:
+                # What goes wrong here is the connection (with errors of urllib3's among it), not the disk.
+                raise UnavailableError(f"storage: {type(error).__name__} while reading {name}") from error
+            if not chunk:
+                return sha256.hexdigest()
+            done += len(chunk)
+            if done > size:
+                raise JobError(f"{name}: larger than the {size} bytes the worker told", "internal")
+            sha256.update(chunk)
+            stream.write(chunk)
 
 
 def storages(configuration: Configuration) -> dict[str, Storage]:

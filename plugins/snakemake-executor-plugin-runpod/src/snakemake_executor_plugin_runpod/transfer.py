@@ -17,8 +17,8 @@ from .files import replacing
 from .ledger import Ledger
 from .limits import Backoff
 from .payload import Part, Work
-from .settings import Configuration
-from .storage import Storage
+from .settings import VOLUME_KEYS, Configuration
+from .storage import Storage, download
 from .uploads import Uploads
 
 T = TypeVar("T")
@@ -141,11 +141,8 @@ class Transfer:
             path.write_bytes(data)
             found, length = hashlib.sha256(data).hexdigest(), len(data)
         else:
-            storage = self._storages.get(self._stored_way() if self._automatic(work) else self._way(work))
-            if storage is None:
-                raise JobError(f"result {name} is stored, but no storage is configured here")
-            key = self._result_key(work, submission, name)
-            found = await self._patiently(lambda: asyncio.to_thread(storage.download, key, path, size))
+            fetch = self._fetcher(work, submission, name, given)
+            found = await self._patiently(lambda: asyncio.to_thread(fetch, path, size))
             length = (await asyncio.to_thread(path.stat)).st_size
         if length != size or found != sha256:
             raise JobError(
@@ -155,9 +152,43 @@ class Transfer:
                 "corrupted",
             )
 
+    def _fetcher(
+        self, work: Work, submission: int, name: str, given: Mapping[str, Any]
+    ) -> Callable[[Path, int], str]:
+        """What writes a stored result to a file.
+
+        It is where we asked for it, or where the worker put what was too large to be inline: on its volume,
+        or behind a presigned address.
+
+        Raises:
+            JobError: it is where nothing here can read.
+        """
+        place, url = given.get("path"), given.get("url")
+        storage, volume = self._storage_of_results(work), self._storages.get("volume")
+        if isinstance(url, str) and url.startswith("https://"):
+            return lambda path, size: download(url, path, size)
+        if isinstance(place, str) and volume is not None:
+            return lambda path, size: volume.download(place, path, size)
+        if storage is not None and place is None and "store" not in given:
+            key = self._result_key(work, submission, name)
+            return lambda path, size: storage.download(key, path, size)
+        where = "on its network volume" if isinstance(place, str) else "in its own store"
+        if storage is not None:
+            raise JobError(f"result {name} is {where}, and not where it was asked for")
+        # The job stays COMPLETED: with the volume, the next run has its result without paying again.
+        raise JobError(
+            f"result {name} ({given['size'] / 1e6:.1f} MB) was too large for the answer, the worker put it "
+            f"{where}, and nothing here can read that. It is paid for and not lost: set --runpod-volume and "
+            f"--runpod-datacenter (keys: {' and '.join(VOLUME_KEYS)}) or --runpod-bucket, and run again.",
+            "unreadable",
+        )
+
+    def _storage_of_results(self, work: Work) -> Storage | None:
+        return self._storages.get(self._stored_way() if self._automatic(work) else self._way(work))
+
     async def _tidy(self, work: Work, submission: int, results: Mapping[str, Any]) -> None:
         for name, given in results.items():
-            storage = self._storages.get(self._stored_way() if self._automatic(work) else self._way(work))
+            storage = self._storage_of_results(work)
             if "base64" in given or storage is None:
                 continue
             try:

@@ -1,0 +1,150 @@
+"""Batches that fit what the executor can carry, by the sizes of alignments and results.
+
+A request or a result that is too large fails after the alignments are made, or after the prediction is paid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snakefold.config import Config
+from snakefold.cost import disk
+from snakefold.cost.msa import database_sizes
+from snakefold.cost.work import Work
+from snakefold.errors import SnakefoldError
+from snakefold.executors import Executor
+from snakefold.plan.batches import Batch, named
+from snakefold.plan.records import Records
+from snakefold.targets import Target
+
+Floats = NDArray[np.float64]
+
+#: Alignments may come out larger than expected, for how many rows a search finds is a guess. What a structure
+#: takes is known well, and the estimate errs upwards (docs/costs.md).
+_ALIGNMENT_MARGIN = 1.25
+#: Bytes of a target in an archive besides its files: its headers, and its part of request and response.
+_HEADERS = 2_000
+_SHOWN = 5
+
+
+class CarryError(SnakefoldError):
+    """Targets are too large for the way that the executor's files travel: nothing was started."""
+
+
+class Loads:
+    """Bytes that each target adds to its batch's inputs and results; of those at `indices`, the computed."""
+
+    def __init__(
+        self,
+        records: Records,
+        indices: NDArray[np.int64],
+        config: Config,
+        works: Mapping[bool, Work],
+    ) -> None:
+        searched = config.msa.tool not in ("precomputed", "single_sequence")
+        database = float(sum(database_sizes(config.msa).values())) if searched else 0.0
+        self.inputs, self.results = np.zeros((2, len(records.targets)))
+        for index in indices.tolist():
+            target = records.targets[index]
+            self.inputs[index] = _ALIGNMENT_MARGIN * _alignments(target, database) + _HEADERS
+        for several, work in works.items():
+            members = indices[records.complexes[indices] == several]
+            archives = disk.archive_bytes(records.lengths[members], work)
+            # The alignment that a target was predicted with comes back beside its structures.
+            self.results[members] = archives + self.inputs[members]
+
+
+def fit_batches(
+    batches: Sequence[Batch], loads: Loads, records: Records, executor: Executor
+) -> tuple[list[Batch], list[str]]:
+    """Batches cut so that each fits, and what the quote should say of it.
+
+    A batch that fits stays as it is, with its name: what was computed under it is found again.
+
+    Raises:
+        CarryError: a target does not fit alone; the text says which, how large they are and what to set.
+    """
+    most_in = math.inf if executor.inputs is None else executor.inputs
+    most_out = math.inf if executor.results is None else executor.results
+    members = np.array([index for batch in batches for index in batch.members], dtype=np.int64)
+    too_large = members[(loads.inputs[members] > most_in) | (loads.results[members] > most_out)]
+    if len(too_large):
+        raise CarryError(_too_large(too_large.tolist(), loads, records, executor))
+    found: list[Batch] = []
+    number = len(batches)
+    for batch in batches:
+        parts = list(_parts(batch.members, loads, most_in, most_out))
+        if len(parts) == 1:
+            found.append(batch)
+            continue
+        first = int(batch.name[1:].partition("-")[0])
+        for part in parts:
+            place = first if part is parts[0] else (number := number + 1)
+            found.append(_part(batch, part, place, records))
+    if len(found) == len(batches):
+        return found, []
+    return found, [
+        f"{len(found)} batches in place of {len(batches)}: without storage a job on {executor.name} carries "
+        f"{_mb(most_in)} of inputs and {_mb(most_out)} of results. Larger batches cost less: set "
+        f"{executor.more} in the profile (docs/runpod.md)."
+    ]
+
+
+def _alignments(target: Target, database_bytes: float) -> float:
+    if target.msa is not None:
+        size = target.msa.stat().st_size
+        # A .gz is about as large as what becomes of it.
+        return size if target.msa.suffix == ".gz" else disk.packed_text_bytes(size)
+    lengths = [len(chain) for chain in set(target.chains)]
+    return float(disk.packed_msa_bytes(lengths, database_bytes).sum())
+
+
+def _parts(
+    members: Sequence[int], loads: Loads, most_in: float, most_out: float
+) -> Iterator[tuple[int, ...]]:
+    part: list[int] = []
+    size_in = size_out = 0.0
+    for index in members:
+        more_in, more_out = float(loads.inputs[index]), float(loads.results[index])
+        if part and (size_in + more_in > most_in or size_out + more_out > most_out):
+            yield tuple(part)
+            part, size_in, size_out = [], 0.0, 0.0
+        part.append(index)
+        size_in, size_out = size_in + more_in, size_out + more_out
+    yield tuple(part)
+
+
+def _part(batch: Batch, members: tuple[int, ...], number: int, records: Records) -> Batch:
+    lengths = [int(records.lengths[index]) for index in members]
+    edges = tuple(
+        sorted({next(edge for edge in batch.bucket_edges if edge >= length) for length in lengths})
+        if batch.bucket_edges
+        else ()
+    )
+    name = named(batch.name[0], number, edges[-1] if edges else max(lengths))
+    return replace(batch, name=name, bucket_edges=edges, members=members)
+
+
+def _too_large(indices: Sequence[int], loads: Loads, records: Records, executor: Executor) -> str:
+    largest = sorted(indices, key=lambda index: -max(loads.inputs[index], loads.results[index]))[:_SHOWN]
+    shown = "\n".join(
+        f"  {records.targets[index].id[:80]} ({records.lengths[index]} residues): inputs "
+        f"{_mb(loads.inputs[index])}, results {_mb(loads.results[index])}"
+        for index in largest
+    )
+    more = f"\n  … and {len(indices) - len(largest)} more" if len(indices) > len(largest) else ""
+    return (
+        f"{len(indices)} of the targets to predict are too large for requests to {executor.name}: without "
+        f"storage a job carries {_mb(executor.inputs or 0)} of inputs and {_mb(executor.results or 0)} of "
+        f"results. Nothing has been started, nothing has been spent. Set {executor.more} in the profile "
+        f"(docs/runpod.md), or leave these targets out. Expected at the most:\n{shown}{more}"
+    )
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
