@@ -142,7 +142,12 @@ class Engine:
             work = await asyncio.to_thread(read, task)
         async with self._transfer.uploads.held(work):
             await queue.open()
-            answer = await self._resume(trip, work, queue) or await self._submit(trip, work, queue)
+            answer = await self._resume(trip, work, queue)
+            if answer is not None and answer["status"] == "CANCELLED":
+                # The run that sent it had asked for that, and ended before it came through.
+                trip.tell("it was cancelled, as the run that submitted it had asked: submitted again")
+                answer = None
+            answer = answer or await self._submit(trip, work, queue)
             for _ in range(_RESENDS):
                 if answer["status"] != states.LOST:
                     break
