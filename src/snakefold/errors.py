@@ -23,6 +23,7 @@ class Reason(StrEnum):
     RELAX_FAILED = "relax_failed"
     TIMEOUT = "timeout"
     LOST = "lost"
+    SUBMISSION_REFUSED = "submission_refused"
     DATABASE_MISSING = "database_missing"
     WEIGHTS_MISSING = "weights_missing"
     MSA_FAILED = "msa_failed"
@@ -38,6 +39,7 @@ ADVICE: dict[Reason, str] = {
     Reason.OUT_OF_MEMORY: "Use a larger GPU class (gpu.classes), or give the job more (predict.mem_mb).",
     Reason.TIMEOUT: "Look whether the worker hangs; batch.max_targets makes smaller batches.",
     Reason.LOST: "Run again: what is lost is computed again.",
+    Reason.SUBMISSION_REFUSED: "Put right what the scheduler names, in site.yaml, and run again.",
     Reason.DATABASE_MISSING: "Fetch the databases: snakefold db fetch.",
     Reason.WEIGHTS_MISSING: "Fetch the parameters: snakefold weights fetch.",
     Reason.MSA_FAILED: "See the logs in results/logs/msa, put right what they name, and run again.",
