@@ -22,7 +22,7 @@ from snakefold.paths import resource
 from snakefold.plan.files import PlannedBatch, State
 from snakefold.scores.reference import reference_scores
 from snakefold.store import write_atomically
-from snakefold.unfinished import why_unfinished
+from snakefold.unfinished import Unfinished, why_unfinished
 
 FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
 #: Engine of structures that were taken, not predicted.
@@ -96,12 +96,14 @@ def merge_tables(
     with targets_tsv.open(newline="", encoding="utf-8") as stream:
         planned = list(csv.DictReader(stream, delimiter="\t"))
     done = [rows[item["id"]] for item in planned if rows.get(item["id"], {}).get("state") == "done"]
+    chunks = _chunks(targets_tsv.with_name("batches.tsv"))
     failed = []
     for item in planned:
         if item["state"] == State.REFUSED:
             failed.append({**item, "message": item["reason"], "reason": "invalid_input", "advice": ""})
         elif rows.get(item["id"], {}).get("state") != "done":
-            failed.append({**rows.get(item["id"], _lost(item, metrics_tsv.parent)), "source": item["source"]})
+            row = rows.get(item["id"]) or _lost(item, metrics_tsv.parent, chunks)
+            failed.append({**row, "source": item["source"]})
     for row in done:
         row["dollars"] = (dollars or {}).get(row["id"])
     metrics.write_metrics(done, metrics_tsv, metrics_tsv.with_suffix(".parquet"))
@@ -197,12 +199,22 @@ def _failure_row(name: str, outcome: TargetOutcome) -> dict[str, Any]:
     }
 
 
-def _lost(item: Mapping[str, str], results: Path) -> dict[str, Any]:
+def _chunks(batches_tsv: Path) -> dict[str, list[str]]:
+    """Chunks that each batch waits for."""
+    if not batches_tsv.is_file():
+        return {}
+    with batches_tsv.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream, delimiter="\t")
+        return {row["batch"]: list(filter(None, row["chunks"].split(","))) for row in rows}
+
+
+def _lost(item: Mapping[str, str], results: Path, chunks: Mapping[str, list[str]]) -> dict[str, Any]:
+    batch, why = item["batch"], Unfinished()
     message = "The batch's table has no row for this target."
-    if not (results / "tables" / f"{item['batch']}.parquet").is_file():
-        why = why_unfinished(results, item["batch"])
-        message = f"Its batch {item['batch']} was not finished{why and f': {why}'}"
-    return {**item, "state": "failed", "reason": "lost", "message": message, "advice": "Run again."}
+    if not (results / "tables" / f"{batch}.parquet").is_file():
+        why = why_unfinished(results, batch, chunks.get(batch, ()))
+        message = f"Its batch {batch} was not finished{why.message and f': {why.message}'}"
+    return {**item, "state": "failed", "reason": str(why.reason), "message": message, "advice": why.advice}
 
 
 def _is_there(members: Mapping[str, bytes], folder: Path, besides: set[str]) -> bool:

@@ -1,7 +1,7 @@
 """Targets that were lost: what makes the next run plan and compute them again.
 
 A failed target is not tried again by itself: it would fail again, and be paid again. A lost one did nothing
-wrong: its entry of the store was damaged, or the process died with it.
+wrong: its entry of the store was damaged, or the process died with it, or its batch never came to an end.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ def note_lost(results: Path) -> list[str]:
     """
     with (results / "failures.tsv").open(newline="", encoding="utf-8") as stream:
         failures = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        lost = [row for row in failures if row["state"] == "failed" and row["reason"] == Reason.LOST]
-    if not lost:
+        failed = [row for row in failures if row["state"] == "failed"]
+    if not failed:
         return []
     with (results / "plan" / "targets.tsv").open(newline="", encoding="utf-8") as stream:
         batch_of = {row["id"]: row["batch"] for row in csv.DictReader(stream, delimiter="\t")}
+    lost = [row for row in failed if row["reason"] == Reason.LOST or not _ended(results, batch_of[row["id"]])]
+    if not lost:
+        return []
     notes = results / NOTES
     text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
     text += "".join(f"{row['id']}\t{batch_of[row['id']]}\t{row['message']}\n" for row in lost)
@@ -37,3 +40,8 @@ def note_lost(results: Path) -> list[str]:
         (results / "predictions" / f"{batch}.tar.zst").unlink(missing_ok=True)
         (results / "tables" / f"{batch}.parquet").unlink(missing_ok=True)
     return [row["id"] for row in lost]
+
+
+def _ended(results: Path, batch: str) -> bool:
+    """Whether a batch has a table: one without has no result, whatever the reason."""
+    return (results / "tables" / f"{batch}.parquet").is_file()

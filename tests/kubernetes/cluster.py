@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -49,6 +50,10 @@ def validate(manifest: Object) -> None:
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @dataclass
 class Node:
     """A machine of the cluster."""
@@ -66,6 +71,10 @@ class Pod:
     node: Node | None = None
     exit_code: int | None = None
     process: subprocess.Popen[bytes] | None = None
+    reason: str = ""
+    created: str = field(default_factory=_now)
+    started: str = ""
+    ended: str = ""
 
     @property
     def name(self) -> str:
@@ -90,12 +99,23 @@ class Pod:
 
     def status(self) -> Object:
         """The pod as the API shows it."""
+        labels = {"job-name": self.job["metadata"]["name"]}  # the job's own are not given to its pods
+        pod = {
+            "metadata": {"name": self.name, "labels": labels, "creationTimestamp": self.created},
+            "spec": self.spec,
+        }
         if self.node is None:
-            return {"metadata": {"name": self.name}, "status": {"phase": "Pending"}}
-        state = {"running": {}} if self.exit_code is None else {"terminated": {"exitCode": self.exit_code}}
+            why = "0/4 nodes are available: 4 node(s) didn't match Pod's node affinity/selector."
+            condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
+            return pod | {"status": {"phase": "Pending", "conditions": [condition]}}
+        state: Object = {"running": {"startedAt": self.started or self.created}}
+        if self.exit_code is not None:
+            reason = self.reason or ("Error" if self.exit_code else "Completed")
+            times = {"startedAt": self.started, "finishedAt": self.ended}
+            state = {"terminated": {"exitCode": self.exit_code, "reason": reason, **times}}
         container = {"name": "snakemake", "image": "x", "imageID": "x", "ready": True, "restartCount": 0}
-        return {
-            "metadata": {"name": self.name},
+        return pod | {
+            "spec": self.spec | {"nodeName": self.node.machine_type},
             "status": {"phase": "Running", "containerStatuses": [container | {"state": state}]},
         }
 
@@ -201,8 +221,8 @@ class Cluster:
                     raise Refused(HTTPStatus.BAD_REQUEST, "previous terminated container not found")
                 return (self.folder / name / "log").read_text()
             if resource == "pods" and method == "GET":
-                job = query["labelSelector"][0].removeprefix("job-name=")
-                items = [self.pods[job].status()] if job in self.pods else []
+                _, _, job = query["labelSelector"][0].partition("job-name=")
+                items = [pod.status() for name, pod in self.pods.items() if job in {"", name}]
                 return {"kind": "PodList", "apiVersion": "v1", "items": items}
             if resource == "secrets":
                 self.secrets.pop(name, None)
@@ -306,6 +326,7 @@ class Cluster:
             key = each["valueFrom"]["secretKeyRef"]
             value = self.secrets[key["name"]]["data"][key["key"]]
             environment[each["name"]] = base64.b64decode(value).decode()
+        pod.started = _now()
         with self._lock, (folder / "log").open("wb") as log:
             if not (killed := self.kills(pod)):
                 pod.process = subprocess.Popen(
@@ -319,6 +340,7 @@ class Cluster:
                 )
         code = 137 if killed or pod.process is None else pod.process.wait()
         with self._lock:
+            pod.ended, pod.reason = _now(), "OOMKilled" if killed else ""
             pod.exit_code = code if code >= 0 else 128 - code
             self._schedule()
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 from typing import Any
 
 import pytest
 
+from snakefold import attempts
+from snakefold.errors import Reason
 from tests.kubernetes.cluster import Pod, validate
 from tests.kubernetes.conftest import IMAGE, Run
 from tests.servers.seaweedfs import WRITER
@@ -30,6 +34,22 @@ def test_a_target_is_folded_although_a_pod_was_killed(run: Run) -> None:
     assert [pod.exit_code for pod in run.pods("predict")] == [137, 0]
     # Nothing but alignments and predictions needs a pod.
     assert {pod.rule for pod in run.cluster.history} == {"msa", "predict"}
+
+
+def test_why_a_pod_was_killed_is_told_and_its_time_is_billed(run: Run) -> None:
+    (said,) = re.findall(r"^Failed: predict (\S+): (.*)$", run.log, re.MULTILINE)
+    assert re.search(
+        r"Pod of job snakejob-\S+: OOMKilled.* on g5\.2xlarge \(its limit was 4000M\)\.", said[1]
+    )
+    assert "Raise predict.mem_mb" in said[1]
+    first, second = attempts.read(run.folder / "results", "predict", said[0])
+    assert (first.reason, second.state) == (Reason.OUT_OF_MEMORY, "COMPLETED")
+    assert first.seconds is not None and second.seconds is not None and second.seconds > 0
+    record = json.loads((run.folder / "results" / "executions" / f"{said[0]}.json").read_text())
+    assert record["billed_seconds"] == first.seconds + second.seconds
+    assert (record["attempts"], record["gpu"], record["executor"]) == (2, "a10g_24", "kubernetes")
+    assert record["dollars_per_second"] > 0
+    assert [each.state for each in attempts.read(run.folder / "results", "msa", "m0001")] == ["COMPLETED"]
 
 
 def test_alignments_ask_for_cpus_of_their_nodes(run: Run) -> None:

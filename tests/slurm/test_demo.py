@@ -213,6 +213,20 @@ def test_jobs_of_a_killed_snakemake_are_cancelled_by_the_next(story: Story) -> N
     assert {story.last[name]["JobState"] for name in story.left} <= {"CANCELLED", "COMPLETED"}
 
 
+def test_every_attempt_is_billed_with_the_time_it_had(story: Story) -> None:
+    for name in {wildcard(job) for job in story.last.values()}:
+        ids = {number for number, job in story.last.items() if wildcard(job) == name}
+        ran = [each.end - each.start for each in story.attempts if each.id in ids and each.start]
+        record = json.loads((story.site.results / "executions" / f"{name}.json").read_text())
+        # The controller may round otherwise than the accounts.
+        assert abs(record["billed_seconds"] - sum(ran)) <= len(ran), (name, record, ran)
+        assert record["attempts"] == len(ids)
+    bill = json.loads((story.site.results / "bill.json").read_text())
+    accounted = sum(each.end - each.start for each in story.attempts if each.gpus)
+    assert bill["this"]["hours"] * 3600 == pytest.approx(accounted, abs=len(story.attempts))
+    assert set(bill["this"]["by_class"]) == {"ampere_80", "ada_48_pro"}
+
+
 def test_nothing_is_done_twice(story: Story) -> None:
     assert story.stored
     now = stored(story.site)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -21,8 +22,10 @@ import pytest
 
 from snakefold.cli import main
 from snakefold.errors import SnakefoldError
+from snakefold.queued import RUNNING, WAITING, Queue, Queued, write_queue
 from snakefold.status import Reader, Status, Step, line, screen
 from snakefold.status.folder import read_run_folder
+from snakemake_executor_plugin_runpod.ledger import Ledger
 
 BATCHES = {"b0001-l0070": 2, "c0002-l0112": 1, "s0001": 1}
 #: Every job waits for its gate; one whose gate says so fails.
@@ -285,6 +288,80 @@ def test_what_the_executor_recorded_is_told(folder: Path) -> None:
     assert status.busy == pytest.approx(0.75)
     assert status.dollars == pytest.approx(1.0)
     assert "$1.00 paid; workers busy 75 % of the time paid for" in line(status)
+
+
+def test_jobs_that_wait_in_a_queue_are_not_told_as_running(folder: Path) -> None:
+    log = folder / ".snakemake" / "log" / "2026-01-01T000000.000000.snakemake.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Select jobs to execute...\n")
+    results, now = folder / "results", time.time()
+    output = base64.urlsafe_b64encode(b"results/predictions/b0001-l0070.tar.zst").decode()
+    (folder / ".snakemake" / "incomplete").mkdir()
+    (folder / ".snakemake" / "incomplete" / output).write_text("{}")
+    assert "predict 0/2, 1 running" in line(Reader(results).read()), (
+        "without a queue, Snakemake's word counts"
+    )
+
+    def look(*jobs: Queued) -> Status:
+        write_queue(results, Queue("SLURM", now, jobs))
+        return Reader(results).read()
+
+    assert steps(look())["predict"] == (0, 0, 2), "submitted, and not seen yet"
+    drained = "ReqNodeNotAvail, UnavailableNodes:node2"
+    waits = Queued("7", WAITING, drained, now - 720, "predict", "b0001-l0070")
+    status = look(waits)
+    assert steps(status)["predict"] == (0, 0, 2) and status.remaining is None
+    assert "predict 0/2, 1 queued" in line(status) and " left" not in line(status)
+    assert f"1 job waits in SLURM, the first for 12 min: 1 {drained}" in line(status)
+    one = look(waits, Queued("8", RUNNING, "", now, "predict", "c0002-l0112"))
+    assert "predict 0/2, 1 running, 1 queued" in line(one)
+    # Two workers were planned, and one is had.
+    assert one.remaining == pytest.approx(7200) and "about 2.0 h left" in line(one)
+    write_queue(results, Queue("SLURM", time.mktime((2025, 1, 1, 0, 0, 0, 0, 0, -1)), [waits]))
+    assert "waits" not in line(Reader(results).read()), "that was another run"
+
+
+def test_jobs_in_runpods_queue_are_not_told_as_running(folder: Path) -> None:
+    log = folder / ".snakemake" / "log" / "2026-01-01T000000.000000.snakemake.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Select jobs to execute...\n")
+    ledger = Ledger(folder / ".snakemake" / "runpod" / "ledger.sqlite")
+    for number, state in ((1, "IN_QUEUE"), (2, "IN_PROGRESS"), (3, "COMPLETED")):
+        output = folder / "results" / "predictions" / f"b000{number}-l0070.tar.zst"
+        row = ledger.prepare(
+            digest=str(number),
+            outputs=[str(output)],
+            rule="predict",
+            endpoint="fold",
+            dollars_per_second=0.001,
+            reserved=1.0,
+        )
+        ledger.accepted(row, f"job-{number}", state)
+    status = Reader(folder / "results").read()
+    assert "predict 0/2, 1 running, 1 queued" in line(status)
+    assert re.search(r"1 job waits in RunPod, the first for \d+ s: 1 IN_QUEUE", line(status))
+    assert [job.name for job in status.waiting] == ["b0001-l0070"]
+    ledger.close()
+    # A run on this machine, later, in the same folder.
+    os.utime(folder / ".snakemake" / "runpod" / "ledger.sqlite", (0, 0))
+    assert Reader(folder / "results").read().executor == ""
+    (folder / ".snakemake" / "runpod" / "ledger.sqlite").write_bytes(b"damaged")
+    assert "waits" not in line(Reader(folder / "results").read())
+
+
+def test_an_old_look_at_the_queue_says_so() -> None:
+    waits = (Queued("7", WAITING, "Priority", time.time() - 3600),)
+    status = Status(Path("r"), "running", [Step("predict", 2)], executor="SLURM", waiting=waits)
+    assert "ago" not in line(status)
+    assert "(10 min ago)" in line(dataclasses.replace(status, looked=time.time() - 600))
+
+
+def test_an_executor_that_does_not_know_of_idle_workers_is_told_no_share(folder: Path) -> None:
+    (folder / "results" / "executions").mkdir()
+    record = {"executor": "SLURM", "billed_seconds": 100, "dollars_per_second": 0.01, "gpu": "l4"}
+    (folder / "results" / "executions" / "b0001-l0070.json").write_text(json.dumps(record))
+    status = Reader(folder / "results").read()
+    assert (status.busy, status.dollars) == (None, pytest.approx(1.0))
 
 
 def test_long_names_of_running_outputs_are_put_together(folder: Path) -> None:

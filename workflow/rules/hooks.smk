@@ -3,7 +3,13 @@ import os
 import subprocess
 from pathlib import Path
 
+from snakefold import retries
 from snakefold.executors import announce, describe
+from snakefold.job_errors import seldom
+from snakemake.logging import logger
+
+if workflow.is_main_process:
+    retries.honour(Path(RESULTS), seldom(logger.error))
 
 
 def tell_the_plan_of(workflow):
@@ -23,6 +29,30 @@ def cancel_jobs_of_a_killed_run():
         print(
             "Cancelled SLURM jobs that an earlier run left behind:", *left, flush=True
         )
+
+
+def tell_of_jobs(executor):
+    """Why jobs wait and how they ended: on the screen, in failures.tsv, in the bill and in `snakefold status`."""
+    from snakefold.job_errors import show_job_errors
+    from snakefold.watching import watch
+
+    show_job_errors(logger, workflow.output_settings.quiet)
+    return watch(
+        Path(RESULTS),
+        workflow.executor_plugin.name,
+        executor,
+        logger.info,
+        logger.warning,
+    )
+
+
+WATCHES = []
+
+
+def end_watches():
+    """Nothing waits any more; what an interrupt ended is written down."""
+    for watch in filter(None, WATCHES):
+        watch.stop()
 
 
 def unfinished_batches():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flying import flying, wait
 from tests.emulator import NO_ACCESS_KEY, READ_ONLY_KEY, Clock, Fault, Scaling
+from tests.emulator.jobs import State
 from workers import SmallWorker, service_of
 
 from snakemake_executor_plugin_runpod import ledger
@@ -307,6 +308,35 @@ def test_a_submission_that_a_kill_cut_off_is_told_of_while_it_may_be_at_work(tmp
             (tmp_path / "go").touch()
             wait(lambda: service.live_jobs() == [])
             assert found.engine.call(found.engine.in_doubt()) == 0
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the next run", "while it waits"])
+def test_a_job_whose_cancellation_an_interrupted_run_did_not_see_is_sent_again(
+    tmp_path: Path, late: bool
+) -> None:
+    work = {"until": str(tmp_path / "go")}
+
+    def cancel(emulator: Any) -> None:
+        jobs = emulator.endpoints["fold"].jobs
+        for job in list(jobs.records.values()):
+            jobs.end(job, State.CANCELLED)
+
+    with service_of() as service:
+        with flying(tmp_path, service=service) as found:
+            left = found.engine.carry(found.task(0, request=work))
+            wait(lambda: left.job is not None)
+        if not late:
+            service.call(cancel)
+        with flying(tmp_path, service=service) as found:
+            trip = found.engine.carry(found.task(0, request=work))
+            wait(lambda: trip.job is not None)
+            if late:
+                service.call(cancel)
+            (tmp_path / "go").touch()
+            wait(lambda: trip.finished)
+            assert trip.error is None, trip.error
+        assert len(service.jobs) == 2
+    assert "it was cancelled" in (tmp_path / "logs/0.log").read_text()
 
 
 def test_the_ledger_tells_the_story(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from snakefold.attempts import forget
 from snakefold.config import Config, read_config
 from snakefold.contracts import Model
 from snakefold.errors import Reason, SnakefoldError
@@ -115,6 +116,7 @@ def close_bill(results: Path) -> list[str]:
     write_lines(results / "bill.tsv", [replace(line, run=EARLIER) for line in lines])
     for path in (results / "executions").glob("*.json"):
         path.unlink()
+    forget(results)
     for batch, execution in executions.items():
         if any(item.reason is Reason.BUDGET for item in execution.response.outcomes):
             (results / "predictions" / f"{batch}.tar.zst").unlink()

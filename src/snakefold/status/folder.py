@@ -30,6 +30,7 @@ class RunFolder:
         ended: the last run came to its end, well or badly; false for one that was killed.
         errors: rules of jobs that failed in the last run, once a failed attempt.
         unfinished: outputs of jobs that are (or, if it is dead, were) running, as absolute paths.
+        place: the folder; None where no run was started.
     """
 
     alive: bool = False
@@ -38,6 +39,7 @@ class RunFolder:
     ended: bool = False
     errors: tuple[str, ...] = ()
     unfinished: frozenset[Path] = frozenset()
+    place: Path | None = None
 
 
 def read_run_folder(results: Path) -> RunFolder:
@@ -62,6 +64,7 @@ def _read(folder: Path) -> RunFolder:
         ended=ended,
         errors=tuple(_RULE.findall(text)) or ("snakemake",) * bool(_FAILED.search(text)),
         unfinished=frozenset(_unfinished(folder)),
+        place=folder,
     )
 
 

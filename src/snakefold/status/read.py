@@ -11,6 +11,7 @@ from pathlib import Path
 from snakefold.config import Config, read_config
 from snakefold.errors import SnakefoldError
 from snakefold.plan.files import BatchRow, State, read_rows
+from snakefold.queued import RUNNING, WAITING, Queue, Queued, read_ledger, read_queue
 from snakefold.quote.execution import ExecutionRecord, benchmark_seconds, read_record
 from snakefold.status.folder import RunFolder, read_run_folder
 
@@ -20,12 +21,13 @@ _MAKERS = {"s": "restore", "r": "reuse"}
 
 @dataclass
 class Step:
-    """Jobs of one rule."""
+    """Jobs of one rule; `queued`: those that wait in a scheduler, of those that have not started."""
 
     name: str
     total: int = 0
     done: int = 0
     running: int = 0
+    queued: int = 0
 
     @property
     def waiting(self) -> int:
@@ -43,9 +45,11 @@ class Status:
         refused: records that were refused.
         elapsed: seconds since the run started, while it lives.
         silent: seconds since it last wrote its log, if it was stopped.
-        remaining: seconds that are left, by the plan and what batches have shown so far; None: unknown.
+        remaining: seconds that are left, by the plan and what batches have shown so far; None: unknown, as
+            while jobs wait in a scheduler and none runs.
         busy: share of the workers' paid time in which they were not idle; None if nobody was paid.
         dollars: what finished batches cost so far.
+        executor: whose queue the jobs of `waiting` are in, as the run saw it last, at `looked`.
     """
 
     results: Path
@@ -62,6 +66,9 @@ class Status:
     remaining: float | None = None
     busy: float | None = None
     dollars: float | None = None
+    executor: str = ""
+    waiting: tuple[Queued, ...] = ()
+    looked: float | None = None
 
     @property
     def exit_code(self) -> int:
@@ -100,9 +107,12 @@ class Reader:
             raise SnakefoldError(
                 f"{plan}: is not as this version writes a plan, or a table is damaged ({error!r}). Run again."
             ) from error
-        steps = self._steps(batches, config, folder)
+        queue = self._queue(folder)
+        steps = self._steps(batches, config, folder, queue)
         records = self._records(batches)
-        paid = sum(record.billed_seconds for record in records)
+        # Not every executor knows how long its workers were idle.
+        watched = [record for record in records if "idle_seconds" in record.model_fields_set]
+        paid = sum(record.billed_seconds for record in watched)
         reported = all(step.done == step.total for step in steps if step.name == "report")
         finished = (self.results / "metrics.tsv").is_file() and reported
         if finished and not folder.alive:  # targets of jobs that failed for good are in no table of a batch
@@ -122,14 +132,29 @@ class Reader:
             rehearsal=_rehearsal(plan / "weights.json"),
             elapsed=time.time() - folder.started if alive and folder.started else None,
             silent=time.time() - folder.heard if state == "stopped" and folder.heard else None,
-            remaining=self._remaining(batches, config, folder) if alive else None,
-            busy=1 - sum(record.idle_seconds for record in records) / paid if paid else None,
+            remaining=self._remaining(batches, config, folder, queue) if alive else None,
+            busy=1 - sum(record.idle_seconds for record in watched) / paid if paid else None,
             dollars=sum(record.billed_seconds * record.dollars_per_second for record in records)
             if records
             else None,
+            executor=queue.executor if queue else "",
+            waiting=tuple(job for job in queue.jobs if job.state == WAITING) if queue else (),
+            looked=queue.at if queue else None,
         )
 
-    def _steps(self, batches: list[BatchRow], config: Config, folder: RunFolder) -> list[Step]:
+    def _queue(self, folder: RunFolder) -> Queue | None:
+        """Jobs in a queue, if this run has one."""
+        if not folder.alive or folder.place is None:
+            return None
+        started = folder.started or 0.0
+        queue = read_queue(self.results)
+        if queue is not None and queue.at >= started:
+            return queue
+        return read_ledger(folder.place, started)
+
+    def _steps(
+        self, batches: list[BatchRow], config: Config, folder: RunFolder, queue: Queue | None
+    ) -> list[Step]:
         chunks = sorted({chunk for row in batches for chunk in row.chunks.split(",") if chunk})
         names = [row.batch for row in batches]
         asked = [name for name in names if name[:1] != "s"]
@@ -144,6 +169,11 @@ class Reader:
         steps.append(self._step("report", ["report/index.html"], folder))
         if config.publish:
             steps.append(self._step("publish", ["published.txt"], folder))
+        for step in steps:
+            if queue and step.name in queue.rules:
+                # Snakemake calls a job running from its submission on.
+                step.running = min(queue.count(step.name, RUNNING), step.total - step.done)
+                step.queued = min(queue.count(step.name, WAITING), step.waiting)
         return [step for step in steps if step.total]
 
     def _step(self, name: str, outputs: list[str], folder: RunFolder) -> Step:
@@ -172,11 +202,17 @@ class Reader:
         paths = (self.results / "executions" / f"{row.batch}.json" for row in batches)
         return [record for record in map(_record, paths) if record is not None]
 
-    def _remaining(self, batches: list[BatchRow], config: Config, folder: RunFolder) -> float | None:
+    def _remaining(
+        self, batches: list[BatchRow], config: Config, folder: RunFolder, queue: Queue | None
+    ) -> float | None:
         """Predictions that are left, by the plan's seconds, as wrong as those of finished batches were.
 
-        Alignments overlap with them: what is left of those counts where it is more.
+        Alignments overlap with them: what is left of those counts where it is more. While jobs wait in a
+        queue, as many work at a time as work now; if none does, nobody knows.
         """
+        waits = queue is not None and any(job.state == WAITING for job in queue.jobs)
+        if queue is not None and waits and not any(job.state == RUNNING for job in queue.jobs):
+            return None
         planned = measured = left = 0.0
         archives = self.results.resolve() / "predictions"
         for row in batches:
@@ -188,6 +224,8 @@ class Reader:
                 planned, measured = planned + row.seconds, measured + took
         workers = config.gpu.workers
         together = workers if isinstance(workers, int) else sum(workers.values())
+        if queue is not None and queue.count("predict", WAITING):
+            together = min(together, queue.count("predict", RUNNING))
         predictions = left * (measured / planned if planned else 1.0) / max(1, together)
         return max(predictions, self._alignments_left(batches))
 

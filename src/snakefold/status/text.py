@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from snakefold.queued import waiting_text
 from snakefold.quote.units import money, seconds
 from snakefold.wording import count
 
@@ -12,17 +14,21 @@ if TYPE_CHECKING:
 
     from snakefold.status.read import Status
 
+#: A look at a queue that is no older is told without its age.
+_FRESH_SECONDS = 90.0
 _COLOURS = {"planning": "cyan", "running": "cyan", "finished": "green", "failed": "red", "stopped": "yellow"}
 
 
 def line(status: Status) -> str:
     """`results: running; predict 3/12, 1 running; 40 of 120 targets, 1 failed; about 20 min left`."""
     steps = [
-        f"{step.name} {step.done}/{step.total}" + (f", {step.running} running" if step.running else "")
+        f"{step.name} {step.done}/{step.total}"
+        + (f", {step.running} running" if step.running else "")
+        + (f", {step.queued} queued" if step.queued else "")
         for step in status.steps
         if step.running or step.done < step.total
     ]
-    parts = [f"{status.results}: {status.state}", *steps, *_targets(status), *_rest(status)]
+    parts = [f"{status.results}: {status.state}", *steps, *_targets(status), *_queue(status), *_rest(status)]
     return "; ".join(["REHEARSAL", *parts] if status.rehearsal else parts)
 
 
@@ -44,7 +50,7 @@ def screen(status: Status) -> RenderableType:
         bar = ProgressBar(total=step.total, completed=step.done)
         table.add_row(step.name, str(step.done), str(step.running), str(step.waiting), bar)
     title = Text(f"{status.results} · {status.state}", style=f"bold {_COLOURS.get(status.state, '')}")
-    lines = [Text("; ".join(part)) for part in (_targets(status), _rest(status)) if part]
+    lines = [Text("; ".join(part)) for part in (_targets(status), _queue(status), _rest(status)) if part]
     if status.rehearsal:
         lines.insert(
             0, Text("REHEARSAL: random parameters, the structures mean nothing.", style="bold magenta")
@@ -57,6 +63,15 @@ def _targets(status: Status) -> list[str]:
         return []
     parts = [f"{status.done:,} of {count(status.targets, 'target')}", f"{status.failed:,} failed"]
     return [", ".join(parts) + (f", {status.refused:,} refused" if status.refused else "")]
+
+
+def _queue(status: Status) -> list[str]:
+    """Why jobs wait, by the scheduler's own words."""
+    text = waiting_text(status.executor, status.waiting)
+    if not text:
+        return []
+    ago = time.time() - status.looked if status.looked is not None else 0.0
+    return [text + (f" ({seconds(ago)} ago)" if ago > _FRESH_SECONDS else "")]
 
 
 def _rest(status: Status) -> list[str]:

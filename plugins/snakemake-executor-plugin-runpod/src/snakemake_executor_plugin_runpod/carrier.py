@@ -77,7 +77,12 @@ class Carrier:
         trip.digest = work.digest
         async with self._transfer.uploads.held(work):
             await queue.open()
-            answer = await self._resume(trip, work, queue) or await self._submit(trip, work, queue)
+            answer = await self._resume(trip, work, queue)
+            if answer is not None and answer["status"] == "CANCELLED":
+                # Its cancellation was asked for by the run that sent it, and came through when that had ended.
+                trip.tell("it was cancelled, as the run that submitted it had asked: submitted again")
+                answer = None
+            answer = answer or await self._submit(trip, work, queue)
             resends = 0
             while resends < _RESENDS and self._is_sent_again(trip, answer):
                 resends += 1
@@ -240,7 +245,7 @@ class Carrier:
             try:
                 told = await self._transfer.receive(work, submission, answer.get("output"))
             except JobError as error:
-                if error.reason not in ("disk", "storage"):
+                if error.reason not in ("disk", "storage", "unreadable"):
                     self._ledger.state(submission, states.SPOILED, str(error))
                 raise
             self._ledger.state(submission, states.COLLECTED)
