@@ -145,13 +145,16 @@ class PlannedChunk(Model):
     """`chunks/<chunk>.json`: chains searched by one MSA job, in the order of the batches that need them.
 
     What the store has by then under `recipe` (MSAs) and `templates` (None: not wanted) is not searched again.
-    `pairing`: databases for pairing the chains of a complex are searched as well.
+    `pairing`: databases for pairing the chains of a complex are searched as well. `depends_on` says what the
+    recipes were made of, by the kind of the store, so that a file that changed since can be named; plans of
+    older releases lack it.
     """
 
     chunk: str
     recipe: str
     templates: str | None = None
     pairing: bool = False
+    depends_on: dict[str, dict[str, Any]] = Field(default_factory=dict)
     chains: list[PlannedChain]
 
 
