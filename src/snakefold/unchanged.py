@@ -1,9 +1,9 @@
 """What is stored is named by what was read: are the files still those that the plan was made with?
 
-One mechanism for databases, parameters and other large files. Before the work, the recipe that the plan named
-is compared with one of the files that are there (`differences`). After the work, a look at the files tells
-whether somebody replaced or changed one of them meanwhile (`Watch`). A recipe reads both ends of a file and its
-size; the look sees what the recipe cannot: a change in the middle.
+One mechanism for databases, parameters and other large files. Before the work, the recipe that the plan
+named is compared with one of the files that are there (`differences`). After the work, a look at the files
+tells whether somebody replaced or changed one of them meanwhile (`Watch`). A recipe knows a file by its size
+and both ends; the look sees what the recipe cannot: a change in the middle.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ def changed(
 class Watch:
     """Files and folders at one moment; `check` says which of them changed since.
 
-    Size, time of the content and time of the entry are compared, to the nanosecond. A file that was written in
-    place, or replaced by a rename, differs in at least one of them. Numbers of files (inodes) are not compared:
-    file systems in user space, which serve buckets, do not keep them.
+    Size, time of the content and time of the entry are compared, to the nanosecond. A file that was written
+    in place, or replaced by a rename, differs in one of them. Numbers of files (inodes) are not compared:
+    file systems in user space, which serve buckets, do not keep them. Of a folder the times alone are known:
+    a file in it that is written in place does not show.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
@@ -95,8 +96,7 @@ def _differences(planned: object, own: object, paths: Mapping[str, Path], name: 
         return
     planned, own = _by_name(planned), _by_name(own)
     if not isinstance(planned, Mapping) or not isinstance(own, Mapping) or _is_file(planned) or _is_file(own):
-        called = next((each["name"] for each in (own, planned) if isinstance(each, Mapping) and "name" in each), "")
-        yield f"{name or called or 'it'} is {told(own)}, not {told(planned)}"
+        yield f"{name or _called(own) or _called(planned)} is {told(own)}, not {told(planned)}"
         return
     for key in sorted({*planned, *own}):
         here = str(paths.get(key) or (f"{name}.{key}" if name else key))
@@ -105,9 +105,13 @@ def _differences(planned: object, own: object, paths: Mapping[str, Path], name: 
 
 def _by_name(value: object) -> object:
     """A list of named things as a mapping by their names."""
-    if isinstance(value, list) and value and all(isinstance(each, Mapping) and "name" in each for each in value):
-        return {str(each["name"]): each for each in value}
+    if isinstance(value, list) and value and all(_called(each) for each in value):
+        return {_called(each): each for each in value}
     return value
+
+
+def _called(value: object) -> str:
+    return str(value.get("name", "")) if isinstance(value, Mapping) else ""
 
 
 def _is_file(value: Mapping[str, Any]) -> bool:

@@ -330,7 +330,7 @@ def test_templates_of_a_database_that_changed_are_not_stored(
     else:
         monkeypatch.setattr("test_templates_stored.plan_run", plan_then_change)
     try:
-        with pytest.raises(ChangedError, match="pdb_seqres.txt"):
+        with pytest.raises(ChangedError, match=r"pdb_seqres\.txt"):
             made.run(templates="hmmsearch")
     finally:
         seqres.write_text(text)

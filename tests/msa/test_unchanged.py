@@ -166,7 +166,7 @@ def test_a_database_that_changes_during_the_search_spoils_it(
     with house.database.open("ab") as stream:
         stream.write(b">filler\n" + b"AGST" * (600 << 10) + b"\n")
     house.plan_again()
-    with pytest.raises(ChangedError, match="swissprot.fasta"):
+    with pytest.raises(ChangedError, match=r"swissprot\.fasta"):
         house.search()
     assert not list(house.stored.listing("msa"))
 

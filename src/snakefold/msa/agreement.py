@@ -1,4 +1,4 @@
-"""Whether a search reads what the plan assumed: alignments and templates are stored under the plan's recipe."""
+"""Whether a search reads what the plan assumed: what it finds is stored under the plan's recipe."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from snakefold.unchanged import ChangedError, Watch, changed, differences
 
 _SAME_PROGRAMS = "Plan and search with the same release of snakefold and the same programs, and run again."
 
+_Recipes = dict[databases.Part, dict[str, Any]]
+
 
 def watched(
     chunk: PlannedChunk, settings: MsaSettings, preset: Preset, *, msa: bool, templates: bool
@@ -34,7 +36,8 @@ def watched(
         ChangedError: the search would store under a name that says something else.
         ConfigError, DatabaseMissingError, MissingProgramError: the search cannot be done.
     """
-    parts: list[databases.Part] = [*(["msa"] if msa else []), *(["templates"] if templates else [])]
+    searched: dict[databases.Part, bool] = {"msa": msa, "templates": templates}
+    parts = [part for part in searched if searched[part]]
     asked = databases.only(settings, *parts)
     databases.check(preset, asked, pairing=chunk.pairing)
     paths = databases.files_read(preset, asked, pairing=chunk.pairing)
@@ -48,10 +51,8 @@ def watched(
     return watch
 
 
-def _recipes(chunk: PlannedChunk, settings: MsaSettings, preset: Preset) -> dict[databases.Part, dict[str, Any]]:
-    found: dict[databases.Part, dict[str, Any]] = {
-        "msa": search.recipe(settings, preset, multimer=chunk.pairing)
-    }
+def _recipes(chunk: PlannedChunk, settings: MsaSettings, preset: Preset) -> _Recipes:
+    found: _Recipes = {"msa": search.recipe(settings, preset, multimer=chunk.pairing)}
     if chunk.templates is not None:
         alone = search.recipe(settings, preset, multimer=False)
         found["templates"] = template_search.recipe(settings, preset, alone)

@@ -80,11 +80,11 @@ def load(weights: Path, name: str, *, templates: bool) -> Any:
         )
     drop = not templates and parse_name(name)[0] is not ModelPreset.MULTIMER
     status = path.stat()
-    return _loaded(path.resolve(), (status.st_size, status.st_mtime_ns), drop)
+    return _loaded(path.resolve(), (status.st_size, status.st_mtime_ns, status.st_ctime_ns), drop)
 
 
 @lru_cache(maxsize=5)
-def _loaded(path: Path, _version: tuple[int, int], drop: bool) -> Any:
+def _loaded(path: Path, _version: tuple[int, int, int], drop: bool) -> Any:
     """The five models of a preset stay on the device from request to request; 370 MB each."""
     import jax
     from alphafold.model import utils
