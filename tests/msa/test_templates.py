@@ -209,7 +209,10 @@ def test_a_structure_that_cannot_be_taken_is_dropped_with_a_note(
 def test_names_and_lists_that_are_no_utf_8(pdb_seqres: Preset, tmp_path: Path) -> None:
     plain = found(pdb_seqres, "hmmsearch", tmp_path / "plain", FAMILY)
     sequences, structures, obsolete = pdb_seqres.databases
-    for database, more in ((sequences, b">8zzz_A mol:protein length:139  M\xe9\n%s\n"), (obsolete, b"OBSLTE \xe9%s\n")):
+    for database, more in (
+        (sequences, b">8zzz_A mol:protein length:139  M\xe9\n%s\n"),
+        (obsolete, b"OBSLTE \xe9%s\n"),
+    ):
         copy = tmp_path / database.path.name
         copy.write_bytes(database.path.read_bytes() + more % RELATIVE.encode())
     preset = dataclasses.replace(
