@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import zstandard
 
@@ -51,6 +51,20 @@ def unpack(data: bytes, max_bytes: int = 4 << 30) -> dict[str, bytes]:
     except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
         raise SnakefoldError(f"The archive is damaged: {error}.") from error
     return files
+
+
+def read(path: Path) -> dict[str, bytes]:
+    """Files of the archive at `path`.
+
+    Raises:
+        SnakefoldError: names the file that is missing or damaged.
+    """
+    try:
+        return unpack(path.read_bytes())
+    except OSError as error:
+        raise SnakefoldError(f"{path}: cannot be read ({error.strerror}).") from error
+    except SnakefoldError as error:
+        raise SnakefoldError(f"{path}: {error}") from error
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:

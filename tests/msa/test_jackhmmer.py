@@ -60,6 +60,24 @@ def test_limit_is_alphafolds(theirs, tmp_path: Path, limit: int) -> None:
     assert ours.found > 100
 
 
+def test_rows_that_the_limit_cuts_are_not_aligned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some 30 kB a row: a family of a million would take all memory before its first rows are chosen."""
+    aligned: list[int] = []
+    real = jackhmmer.stockholm
+    monkeypatch.setattr(
+        jackhmmer, "stockholm", lambda msa, rows: aligned.append(len(msa.names)) or real(msa, rows)
+    )
+    everything = searched([chain(SH3)], preset(demo()), tmp_path)[sequence_key([SH3])]
+    for limit in (1, 2, 10, 50):
+        ours = searched([chain(SH3)], preset(demo(), limit), tmp_path)[sequence_key([SH3])]
+        names, sequences, _ = rows(everything.text)
+        assert rows(ours.text)[:2] == (names[:limit], sequences[:limit])
+        assert (ours.found, ours.hits) == (everything.found, everything.hits)
+        # The last hit may have more domains than are wanted of it.
+        assert limit <= aligned[-1] < limit + 5
+    assert aligned[0] == everything.found + 1
+
+
 def test_the_command_given_makes_the_same_rows(tmp_path: Path) -> None:
     ours = searched([chain(SH3)], preset(demo()), tmp_path)[sequence_key([SH3])]
     (tmp_path / "query.fasta").write_text(f">{sequence_key([SH3])}\n{SH3}\n")
