@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import zstandard
 
@@ -93,6 +93,20 @@ class _Bounded(io.RawIOBase):
         """Read to the end, where the checksum is."""
         while self.read(_BLOCK):
             pass
+
+
+def read(path: Path) -> dict[str, bytes]:
+    """Files of the archive at `path`.
+
+    Raises:
+        SnakefoldError: names the file that is missing or damaged.
+    """
+    try:
+        return unpack(path.read_bytes())
+    except OSError as error:
+        raise SnakefoldError(f"{path}: cannot be read ({error.strerror}).") from error
+    except SnakefoldError as error:
+        raise SnakefoldError(f"{path}: {error}") from error
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:

@@ -19,7 +19,7 @@ from snakefold.cost.gpus import load_classes
 from snakefold.errors import ADVICE, ConfigError, SnakefoldError
 from snakefold.notes import Code, note
 from snakefold.paths import resource
-from snakefold.plan.files import PlannedBatch, State
+from snakefold.plan.files import PlannedBatch, State, read_planned
 from snakefold.scores.reference import reference_scores
 from snakefold.store import write_atomically
 from snakefold.unfinished import Unfinished, why_unfinished
@@ -52,9 +52,9 @@ def collect_batch(
         references: known structures by id; models are laid over them.
         gpus: table of GPU classes, if it is not resources/gpus.yaml.
     """
-    files = archive.unpack(archive_path.read_bytes())
+    files = archive.read(archive_path)
     response = read_response(files)
-    planned = PlannedBatch.model_validate_json(batch_path.read_bytes())
+    planned = read_planned(PlannedBatch, batch_path)
     ids = {item.target.id: [item.target.id, *item.duplicates] for item in planned.targets}
     device = _device_notes(planned, response, gpus)
     rows: list[dict[str, Any]] = []

@@ -134,12 +134,20 @@ def _broken_at_gaps(model: Any) -> Any:
 
 def _refuse_lone_residues(model: Any, pieces: Any) -> None:
     """AMBER has no parameters for a residue that is both ends of its chain."""
+    from alphafold.common import protein
+
     _, first, sizes = np.unique(pieces.chain_index, return_index=True, return_counts=True)
-    if (sizes == 1).any():
-        number = int(model.residue_index[first[sizes == 1][0]])
-        raise RelaxError(
-            f"Residue {number} has no neighbour in its chain (X on both sides): AMBER cannot describe it."
-        )
+    if not (sizes == 1).any():
+        return
+    place = first[sizes == 1][0]
+    chain = model.chain_index[place]
+    if (model.chain_index == chain).sum() == 1:
+        why = "it is the only residue of the chain that has atoms"
+    else:
+        why = "the residues beside it are unknown (X) and have no atoms"
+    residue = f"Residue {int(model.residue_index[place])}"
+    name = protein.PDB_CHAIN_IDS[chain]
+    raise RelaxError(f"{residue} has no neighbour in chain {name}: {why}. AMBER cannot describe it.")
 
 
 def _new_chain(model: Any) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from snakefold.recipes import sequence_key
 from snakefold.reuse.inputs import read_reused, reuse_inputs
 from snakefold.store import Entry, Store, write_atomically
 from snakefold.targets import msa_text
+from snakefold.unchanged import changed
 
 #: Searches a chunk, puts what it finds into the store, and returns what failed: message by key of the chain.
 Search = Callable[[PlannedChunk], Mapping[str, str]]
@@ -193,5 +194,5 @@ def _own_a3m(path: Path, expected_sha256: str | None) -> bytes:
     except (BadFile, BadSequence, UnicodeEncodeError) as error:
         raise SnakefoldError(f"{path}: the A3M was whole when the run was planned. {error}") from error
     if hashlib.sha256(data).hexdigest() != expected_sha256:
-        raise SnakefoldError(f"{path}: the A3M has changed since the run was planned. Plan again.")
+        raise changed([f"{path} (an A3M of the input)"])
     return data

@@ -116,7 +116,7 @@ def _read_file(path: Path, limits: Limits) -> list[Target | Refusal]:
 def _records_of(path: Path, limits: Limits) -> Iterator[Target | Refusal]:
     if not str(path).isprintable():
         raise BadFile("file_name", "The file's name has characters that cannot be shown.", "Rename it.")
-    lines = read_lines(path)
+    lines = read_lines(path, nul=_suffix(path) == ".a3m")
     leading = []
     for line in lines:
         leading.append(line)

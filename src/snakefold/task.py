@@ -14,7 +14,7 @@ from pathlib import Path
 
 from snakefold import archive, confidence, engines, relax
 from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
-from snakefold.engines.agreement import check_agreement
+from snakefold.engines.agreement import agreed
 from snakefold.engines.base import Session, TargetMsas
 from snakefold.errors import Reason, SnakefoldError, TargetError, WeightsMissingError
 from snakefold.notes import Code, note
@@ -73,8 +73,8 @@ def run_request(
         foldable = [target for target in request.targets if target.result_key in msas]
         batch = request.model_copy(update={"targets": foldable})
         try:
-            check_agreement(request, weights)
-            session = engines.get(request.engine).start(batch, msas, weights, cache)
+            with agreed(request, weights):
+                session = engines.get(request.engine).start(batch, msas, weights, cache)
         except (SnakefoldError, TargetError) as error:
             outcomes |= {target.result_key: outcome_of(target, _as_target_error(error)) for target in to_do}
         else:

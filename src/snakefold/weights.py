@@ -6,7 +6,6 @@ A weights folder holds `params/params_<model>.npz`, as AlphaFold and ColabFold l
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,14 @@ from snakefold.engines.alphafold2.models import MODEL_NUMBERS, all_models, model
 from snakefold.engines.alphafold2.parameters import (
     OFFICIAL_BLOCKS,
     count_blocks,
-    expected_shapes,
     parameters_file,
     parameters_folder,
     read_rehearsal_mark,
 )
 from snakefold.errors import WeightsMissingError
 from snakefold.recipes import file_fingerprint
-from snakefold.weights_archive import fetch, zip_problem
+from snakefold.weights_archive import fetch
+from snakefold.weights_whole import ensure_whole, problem
 from snakefold.wording import count
 
 __all__ = [
@@ -91,7 +90,8 @@ def locate(
 
     Raises:
         WeightsMissingError: the folder named lacks a model, or the user's data folder holds some but not
-            all: random parameters never stand in for official ones that were meant to be there.
+            all: random parameters never stand in for official ones that were meant to be there. Or a file is
+            damaged, or holds something else.
     """
     if (found := find(setting, needed)) is not None:
         return found
@@ -100,17 +100,29 @@ def locate(
     return Weights(folder, rehearsal=True, blocks=rehearsal.blocks)
 
 
-def find(setting: str, needed: Sequence[str]) -> Weights | None:
-    """The parameters that `locate` takes; None where it would draw random ones. Raises what it raises."""
+def find(setting: str, needed: Sequence[str], *, whole: bool = True) -> Weights | None:
+    """The parameters that `locate` takes; None where it would draw random ones. Raises what it raises.
+
+    Args:
+        whole: see that the files hold what their names say (`weights_whole`); who loads them at once sees it.
+    """
     if setting == "rehearsal":
         return None
     if setting != "auto":
-        return _existing(Path(setting).expanduser(), needed, "the setting `weights`")
-    if named := os.environ.get(ENVIRONMENT):
-        return _existing(Path(named).expanduser(), needed, f"${ENVIRONMENT}")
-    if any(parameters_file(default_folder(), name).is_file() for name in needed):
-        return _existing(default_folder(), needed, "the user's data folder")
-    return None
+        folder, source = Path(setting).expanduser(), "the setting `weights`"
+    elif named := os.environ.get(ENVIRONMENT):
+        folder, source = Path(named).expanduser(), f"${ENVIRONMENT}"
+    else:
+        try:
+            folder, source = default_folder(), "the user's data folder"
+        except RuntimeError:  # neither HOME nor an entry of the user
+            return None
+        if not any(parameters_file(folder, name).is_file() for name in needed):
+            return None
+    found = _existing(folder, needed, source)
+    if whole:
+        ensure_whole(folder, needed)
+    return found
 
 
 def draw_rehearsal(
@@ -185,49 +197,12 @@ def _check_model(folder: Path, name: str) -> ModelState:
     if not path.is_file():
         return ModelState(name, "missing", problem=f"{path} is not there. {_FETCH}")
     size = path.stat().st_size
-    try:
-        blocks = _verify(path, name)
-    except (WeightsMissingError, zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError) as error:
-        return ModelState(name, "damaged", size, f"{path}: {error}. {_FETCH}")
+    if fault := problem(path, name):
+        return ModelState(name, "damaged", size, f"{path}: {fault}. {_FETCH}")
     if read_rehearsal_mark(path) is not None:
+        blocks = count_blocks(path)
         return ModelState(name, "rehearsal", size, f"{path}: random parameters, {blocks} Evoformer blocks.")
     return ModelState(name, "whole", size)
-
-
-def _verify(path: Path, name: str) -> int:
-    if problem := zip_problem(path):
-        raise ValueError(problem)
-    blocks = count_blocks(path)
-    if blocks != OFFICIAL_BLOCKS and read_rehearsal_mark(path) is None:
-        raise ValueError(f"{blocks} Evoformer blocks, expected {OFFICIAL_BLOCKS}")
-    _compare(path, expected_shapes(name, blocks))
-    return blocks
-
-
-def _compare(path: Path, expected: dict[str, tuple[int, ...]]) -> None:
-    import numpy as np
-    from alphafold.model import utils
-
-    with np.load(path, allow_pickle=False) as arrays:
-        found = {key: np.empty(arrays[key].shape, np.bool_) for key in arrays.files}
-
-    def normal(flat: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-        # Triangle multiplications come with separate or with fused projections; both are whole.
-        nested = utils.flat_params_to_haiku(dict(flat), fuse=True, to_jnp=False)
-        return {
-            f"{scope}//{key}": value.shape
-            for scope, leaves in nested.items()
-            for key, value in leaves.items()
-        }
-
-    have = normal(found)
-    want = normal({key: np.empty(shape, np.bool_) for key, shape in expected.items()})
-    missing = sorted(set(want) - set(have))
-    wrong = sorted(key for key in set(want) & set(have) if want[key] != have[key])
-    if missing:
-        raise ValueError(f"{len(missing)} of {len(want)} arrays are missing, first {missing[0]}")
-    if wrong:
-        raise ValueError(f"{wrong[0]} has shape {have[wrong[0]]}, expected {want[wrong[0]]}")
 
 
 def _existing(folder: Path, needed: Sequence[str], source: str) -> Weights:

@@ -82,8 +82,17 @@ def test_unknown_residues_break_the_chain_and_are_not_pulled_together(villin: An
 
 def test_a_residue_between_two_gaps_is_refused_with_its_number(villin: Any) -> None:
     residues = [index for index in range(36) if index not in (10, 12)]
-    with pytest.raises(RelaxError, match="Residue 52 has no neighbour"):
+    with pytest.raises(RelaxError, match=r"Residue 52 has no neighbour in chain A: .* unknown \(X\)"):
         relaxed(kept(villin, residues))
+
+
+def test_a_chain_of_one_residue_is_told_so(villin: Any) -> None:
+    """Nothing of unknown residues: there are none."""
+    chains = np.array([0] * 35 + [1])
+    pair = dataclasses.replace(villin, chain_index=chains)
+    with pytest.raises(RelaxError, match="in chain B: it is the only residue of the chain") as caught:
+        relaxed(kept(pair, list(range(36))))
+    assert "X" not in str(caught.value)
 
 
 def test_steps_are_bounded(villin: Any) -> None:

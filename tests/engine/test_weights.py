@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from snakefold import rehearsal, weights
+from snakefold import rehearsal, weights, weights_archive, weights_whole
 from snakefold.config import RehearsalSettings
 from snakefold.engines.alphafold2 import parameters
 from snakefold.errors import WeightsMissingError
@@ -21,13 +24,27 @@ ONE = ["model_3_ptm"]
 def no_parameters_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(weights.ENVIRONMENT, raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(weights_whole, "_known", set())
+
+
+#: As small as parameters can be.
+TOY = {parameters._COUNTED: (48, 3), "alphafold//weights": (3,)}
+
+
+@pytest.fixture
+def toy_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A network that has two arrays; the models whose shapes were asked for."""
+    asked: list[str] = []
+    monkeypatch.setattr(weights_whole, "expected_shapes", lambda name, _: asked.append(name) or TOY)
+    return asked
 
 
 def official_looking(folder: Path, name: str = ONE[0]) -> Path:
-    """A file without the rehearsal's mark."""
+    """A file without the rehearsal's mark, which is whole for the toy network."""
     path = folder / "params" / f"params_{name}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **{"alphafold//weights": np.zeros(3)})
+    np.savez(path, **{key: np.zeros(shape, np.float32) for key, shape in TOY.items()})
     return path
 
 
@@ -86,20 +103,20 @@ def test_auto_draws_a_rehearsal_where_there_is_nothing(tmp_path: Path) -> None:
     assert found == weights.Weights(tmp_path / "rehearsal-1-blocks", rehearsal=True, blocks=1)
 
 
-def test_auto_takes_the_users_folder(tmp_path: Path) -> None:
+def test_auto_takes_the_users_folder(tmp_path: Path, toy_network: list[str]) -> None:
     official_looking(weights.default_folder())
     found = weights.locate("auto", RehearsalSettings(), ONE, cache=tmp_path)
     assert found == weights.Weights(weights.default_folder(), rehearsal=False)
 
 
-def test_auto_does_not_replace_half_of_the_official_set(tmp_path: Path) -> None:
+def test_auto_does_not_replace_half_of_the_official_set(tmp_path: Path, toy_network: list[str]) -> None:
     official_looking(weights.default_folder())
     with pytest.raises(WeightsMissingError, match=r"lacks params_model_4_ptm\.npz.*weights fetch"):
         weights.locate("auto", RehearsalSettings(), [*ONE, "model_4_ptm"], cache=tmp_path)
 
 
 def test_the_environment_names_a_folder_that_must_be_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_network: list[str]
 ) -> None:
     monkeypatch.setenv(weights.ENVIRONMENT, str(tmp_path / "mine"))
     with pytest.raises(WeightsMissingError, match="SNAKEFOLD_WEIGHTS"):
@@ -161,3 +178,117 @@ def test_check_does_not_take_few_blocks_for_official(weights_folder: Path, tmp_p
     (state,) = weights.check(tmp_path, ONE)
     assert state.state == "damaged"
     assert "2 Evoformer blocks, expected 48" in state.problem
+
+
+def flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def another_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("holiday.jpg", b"\xff\xd8")
+
+
+def another_npz(path: Path) -> None:
+    np.savez(path, x=np.zeros(3, np.float32))
+
+
+def other_type(path: Path) -> None:
+    np.savez(path, **{key: np.zeros(shape) for key, shape in TOY.items()})
+
+
+def other_shape(path: Path) -> None:
+    np.savez(path, **{key: np.zeros(shape[:1], np.float32) for key, shape in TOY.items()})
+
+
+def one_missing(path: Path) -> None:
+    np.savez(path, **{parameters._COUNTED: np.zeros((48, 3), np.float32)})
+
+
+DAMAGE = {
+    flipped: "damaged",
+    another_zip: "cannot be read",
+    another_npz: "no AlphaFold2 parameter file: it holds 1 other arrays, the first is 'x'",
+    other_type: "is float64, expected float32",
+    other_shape: r"has shape \(48,\), expected \(48, 3\)",
+    one_missing: "not the parameters of model_3_ptm: 1 of 2 arrays are missing, first alphafold//weights",
+    lambda path: path.write_bytes(path.read_bytes()[:-30]): "no|not",
+    lambda path: path.write_bytes(b""): "found a damaged file",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_files_that_are_not_whole_stop_the_plan(
+    tmp_path: Path, toy_network: list[str], damage: Callable[[Path], object]
+) -> None:
+    path = official_looking(tmp_path)
+    weights.locate(str(tmp_path), RehearsalSettings(), ONE)
+    damage(path)
+    with pytest.raises(WeightsMissingError, match=DAMAGE[damage]) as caught:
+        weights.locate(str(tmp_path), RehearsalSettings(), ONE)
+    assert str(path) in str(caught.value)
+    assert "weights fetch" in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_a_file_is_read_through_once(
+    tmp_path: Path, toy_network: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By this process and, remembered in the user's cache folder, by those that come after it."""
+    read: list[Path] = []
+    real = weights_archive.zip_problem
+    monkeypatch.setattr(weights_whole, "zip_problem", lambda path: read.append(path) or real(path))
+    path = official_looking(tmp_path)
+
+    def plan(*, new_process: bool = True) -> int:
+        read.clear()
+        if new_process:
+            weights_whole._known.clear()
+        weights.locate(str(tmp_path), RehearsalSettings(), ONE)
+        return len(read)
+
+    assert [plan(), plan(), plan(new_process=False)] == [1, 0, 0]
+    # A file with another time is another one; and a look at what the worker loads at once is not paid for.
+    path.touch()
+    assert [plan(), plan()] == [1, 0]
+    path.touch()
+    read.clear()
+    assert weights.find(str(tmp_path), ONE, whole=False) is not None
+    assert read == []
+
+
+@pytest.mark.parametrize("home", ["read-only", "absent"])
+def test_remembering_needs_no_home(
+    tmp_path: Path, toy_network: list[str], monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    if home == "absent":
+        # As for a user id without an entry: nothing that `~` stands for.
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    else:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
+    official_looking(tmp_path)
+    for _ in range(2):
+        weights_whole._known.clear()
+        weights.locate(str(tmp_path), RehearsalSettings(), ONE)
+    assert len(toy_network) == 1
+    assert sorted(each.name for each in tmp_path.iterdir() if each.name != "file") == ["params", "tmp"]
+    # Nowhere at all: every process looks for itself.
+    (tmp_path / "tmp").rename(tmp_path / "away")
+    (tmp_path / "tmp").touch()
+    weights_whole._known.clear()
+    weights.locate(str(tmp_path), RehearsalSettings(), ONE)
+    assert len(toy_network) == 2
+
+
+def test_damage_that_shows_when_a_file_is_loaded_names_it(tmp_path: Path) -> None:
+    path = official_looking(tmp_path)
+    flipped(path)
+    with pytest.raises(WeightsMissingError, match=rf"{path}: the file is damaged"):
+        parameters.load(tmp_path, ONE[0], templates=True)

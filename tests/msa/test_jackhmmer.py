@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from jackhmmer_reference import by_alphafold, chain, demo, preset, rows, searche
 
 from snakefold.config import MsaSettings
 from snakefold.errors import SnakefoldError, TargetError
-from snakefold.msa import a3m, jackhmmer, programs
+from snakefold.msa import a3m, jackhmmer, names, programs
 from snakefold.plan.files import PlannedChain
 from snakefold.recipes import sequence_key
 
@@ -58,6 +58,24 @@ def test_limit_is_alphafolds(theirs, tmp_path: Path, limit: int) -> None:
     ours = searched([chain(SH3)], preset(demo(), limit), tmp_path)[sequence_key([SH3])]
     assert rows(ours.text) == rows(theirs(SH3, demo(), limit))
     assert ours.found > 100
+
+
+def test_rows_that_the_limit_cuts_are_not_aligned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some 30 kB a row: a family of a million would take all memory before its first rows are chosen."""
+    aligned: list[int] = []
+    real = jackhmmer.stockholm
+    monkeypatch.setattr(
+        jackhmmer, "stockholm", lambda msa, rows: aligned.append(len(msa.names)) or real(msa, rows)
+    )
+    everything = searched([chain(SH3)], preset(demo()), tmp_path)[sequence_key([SH3])]
+    for limit in (1, 2, 10, 50):
+        ours = searched([chain(SH3)], preset(demo(), limit), tmp_path)[sequence_key([SH3])]
+        names, sequences, _ = rows(everything.text)
+        assert rows(ours.text)[:2] == (names[:limit], sequences[:limit])
+        assert (ours.found, ours.hits) == (everything.found, everything.hits)
+        # The last hit may have more domains than are wanted of it.
+        assert limit <= aligned[-1] < limit + 5
+    assert aligned[0] == everything.found + 1
 
 
 def test_the_command_given_makes_the_same_rows(tmp_path: Path) -> None:
@@ -105,6 +123,34 @@ def test_odd_residues_and_names_in_the_database(theirs, tmp_path: Path) -> None:
     assert ours.found >= 5
 
 
+#: Latin-1, half of a character, and characters at which Python, unlike HMMER, ends a word or a line.
+_ODD_NAMES = [b"caf\xe9_HUMAN", b"\xff\xfe", b"half\xc3", "a\u00a0b\u2028c\u0085d".encode(), b"e\x1cf"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_names_that_are_no_utf_8(
+    theirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    """Records are taken under replaced names; all other rows are the program's."""
+    monkeypatch.setattr(names, "_BLOCK", 1000)  # headers lie on every border
+    records = [
+        b">%s some \xe4 words\n%s\n" % (name, UBIQUITIN.encode()[k:]) for k, name in enumerate(_ODD_NAMES)
+    ]
+    nothing = b">no\xe9hit \xff\n%s\n" % (ORPHAN.encode() * 3)
+    content = b"".join(records) + nothing + demo().read_bytes() + nothing
+    path = tmp_path / ("odd.fasta.gz" if packed else "odd.fasta")
+    path.write_bytes(gzip.compress(content, 1) if packed else content)
+    ours = searched([chain(UBIQUITIN)], preset(path), tmp_path)[sequence_key([UBIQUITIN])]
+    replaced = content.decode("utf-8", "surrogateescape").encode("utf-8", "replace")
+    for letter in ("\u00a0", "\u2028", "\u0085", "\x1c"):
+        replaced = replaced.replace(letter.encode(), b"?")
+    (tmp_path / "plain.fasta").write_bytes(replaced)
+    assert rows(ours.text) == rows(theirs(UBIQUITIN, tmp_path / "plain.fasta"))
+    found = {name.rpartition("/")[0] for name in a3m.parse_stockholm(ours.text).names}
+    assert {"caf?_HUMAN", "??", "half?", "a?b?c?d", "e?f"} < found
+    assert {hit.target for hit in ours.hits} == found - {""}
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -118,6 +164,29 @@ def test_a_damaged_database_is_named(tmp_path: Path, name: str, content: bytes) 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SnakefoldError, match=rf"{name}: cannot be read as FASTA .*get the database again"):
         jackhmmer.search([chain(SH3)], preset(tmp_path / name), MsaSettings(), tmp_path, lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda data: data[: len(data) // 2], "cut short"),
+        (lambda data: data[:-8] + b"\0\0\0\0" + data[-4:], "compressed data are damaged: CRC check failed"),
+        (lambda data: data[: len(data) // 2] + bytes(9) + data[len(data) // 2 + 9 :], "data are damaged"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_a_damaged_archive_is_told_in_words(
+    tmp_path: Path, spoil: Callable[[bytes], bytes], said: str, kind: str
+) -> None:
+    compress = {"gz": gzip.compress, "zst": zstandard.ZstdCompressor(write_checksum=True).compress}[kind]
+    path = tmp_path / f"db.fasta.{kind}"
+    path.write_bytes(spoil(compress(demo().read_bytes())))
+    with pytest.raises(SnakefoldError, match=f"{path.name}: cannot be read as FASTA") as caught:
+        searched([chain(SH3)], preset(path), tmp_path)
+    text = str(caught.value)
+    assert said.partition(":")[0] in text
+    assert "Error" not in text.replace("ZstdError", "")
+    assert len(text) < 500
 
 
 @pytest.mark.parametrize("sequence", ["", "AC1"])

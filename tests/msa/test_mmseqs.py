@@ -24,7 +24,7 @@ from families import (
 from one_database import one_database
 
 from snakefold.config import MsaSettings
-from snakefold.errors import DatabaseMissingError
+from snakefold.errors import DatabaseMissingError, SnakefoldError
 from snakefold.msa import mmseqs as step
 from snakefold.msa import programs
 from snakefold.msa.bundle import RawMsa
@@ -265,6 +265,44 @@ def test_a_damaged_database_is_an_error_that_shows_the_command(plain: Path, tmp_
         step.search(
             [chain(UBIQUITIN)], preset(described(tmp_path / "broken", "b")), settings(), tmp_path, silent
         )
+
+
+@pytest.mark.parametrize("recipe", ["simple", "colabfold"])
+def test_names_that_are_no_utf_8(tmp_path: Path, recipe: str) -> None:
+    fasta = tmp_path / "db.fasta"
+    odd = b">caf\xe9_HUMAN \xff\n%s\n>sp|P12345|X\xe9_RABIT words\n%s\n" % ((UBIQUITIN.encode(),) * 2)
+    fasta.write_bytes(odd + write_fasta(database(seed=3), tmp_path / "more.fasta").read_bytes())
+    only = preset(described(fasta, "uniref90", "fasta"))
+    [msa] = step.search([chain(UBIQUITIN)], only, settings(recipe), tmp_path, silent)[chain(UBIQUITIN).key]
+    assert "caf?_HUMAN" in names(msa)
+    assert "caf?_HUMAN" in {hit.target for hit in msa.hits}
+
+
+def damaged(folder: Path, what: str) -> str:
+    """Damage a database, and what is to be said of it."""
+    path = {
+        "data": folder / "db",
+        "index": folder / "db.index",
+        "type": folder / "db.dbtype",
+        "headers": folder / "db_h.index",
+    }[what.rsplit(maxsplit=1)[-1]]
+    if what.startswith("no"):
+        path.unlink()
+        return rf"{path.name}\b.* (missing|no such file)"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 - 3])
+    return rf"{path.name}\b"
+
+
+@pytest.mark.parametrize("what", ["no data", "cut data", "no index", "no headers", "no type"])
+@pytest.mark.parametrize("recipe", ["simple", "colabfold"])
+def test_the_damaged_file_is_named(plain: Path, tmp_path: Path, what: str, recipe: str) -> None:
+    mmseqs(tmp_path, "createdb", str(plain), "db")
+    said = damaged(tmp_path, what)
+    with pytest.raises(SnakefoldError, match=rf"^{tmp_path}.*{said}.*Make it") as caught:
+        step.search(
+            [chain(UBIQUITIN)], preset(described(tmp_path / "db", "b")), settings(recipe), tmp_path, silent
+        )
+    assert len(str(caught.value)) < 4000
 
 
 def test_no_chains_need_no_search(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hhsuite
 import numpy as np
@@ -169,20 +171,76 @@ def test_a_failing_chain_is_a_value_and_the_others_go_on(pdb_seqres: Preset, tmp
     assert isinstance(results[QUERY.key], templates.Templates)
 
 
-def test_a_structure_without_a_release_date_is_an_error_of_the_chain(
-    pdb_seqres: Preset, tmp_path: Path
+def without_date(text: bytes) -> bytes:
+    return text.replace(b"_pdbx_audit_revision_history.", b"_other.")
+
+
+def with_latin_1(text: bytes) -> bytes:
+    return text + b"# M\xfcller\n" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (without_date, "it has no release date (_pdbx_audit_revision_history.revision_date)"),
+        (with_latin_1, "is not UTF-8"),
+    ],
+)
+def test_a_structure_that_cannot_be_taken_is_dropped_with_a_note(
+    pdb_seqres: Preset, tmp_path: Path, spoil: Callable[[bytes], bytes], said: str
 ) -> None:
     folder = tmp_path / "mmcif_files"
     folder.mkdir()
-    text = (pdb_seqres.databases[1].path / "2gtl.cif").read_text()
-    (folder / "2gtl.cif").write_text(text.replace("_pdbx_audit_revision_history.", "_other."))
+    text = (pdb_seqres.databases[1].path / "2gtl.cif").read_bytes()
+    (folder / "2gtl.cif").write_bytes(spoil(text))
+    (folder / "9zzz.cif").write_bytes(text)
     structures = dataclasses.replace(pdb_seqres.databases[1], path=folder)
-    undated = dataclasses.replace(pdb_seqres, databases=(pdb_seqres.databases[0], structures))
+    preset = dataclasses.replace(
+        pdb_seqres, databases=(pdb_seqres.databases[0], structures, *pdb_seqres.databases[2:])
+    )
+    result = found(preset, "hmmsearch", tmp_path / "w", FAMILY)
+    (dropped,) = {text for text in result.warnings if text.startswith("template 2gtl_D")}
+    assert said in dropped
+    assert max(map(len, result.warnings)) < 500
+    # The hit in the other file is used, or refused by AlphaFold with words of its own; the chain goes on.
+    assert not any("9zzz_A" in text and "cannot be used" in text for text in result.warnings)
+
+
+def test_names_and_lists_that_are_no_utf_8(pdb_seqres: Preset, tmp_path: Path) -> None:
+    plain = found(pdb_seqres, "hmmsearch", tmp_path / "plain", FAMILY)
+    sequences, structures, obsolete = pdb_seqres.databases
+    for database, more in (
+        (sequences, b">8zzz_A mol:protein length:139  M\xe9\n%s\n"),
+        (obsolete, b"OBSLTE \xe9%s\n"),
+    ):
+        copy = tmp_path / database.path.name
+        copy.write_bytes(database.path.read_bytes() + more % RELATIVE.encode())
+    preset = dataclasses.replace(
+        pdb_seqres,
+        databases=(
+            dataclasses.replace(sequences, path=tmp_path / sequences.path.name),
+            structures,
+            dataclasses.replace(obsolete, path=tmp_path / obsolete.path.name),
+        ),
+    )
+    odd = found(preset, "hmmsearch", tmp_path / "odd", FAMILY)
+    assert (odd.names, odd.npz) == (plain.names, plain.npz)
+    assert any("8zzz_A: no 8zzz.cif" in text for text in odd.warnings)
+
+
+def test_what_alphafold_says_is_bounded(
+    pdb_seqres: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise UnicodeDecodeError("utf-8", b"x" * 1_000_000, 5, 6, "invalid start byte")
+
+    monkeypatch.setattr(templates._Searching, "_hmmsearch", fail)
     ((_, result),) = templates.search(
-        [(QUERY, ALONE)], undated, settings("hmmsearch"), work=tmp_path / "w", log=silent
+        [(QUERY, ALONE)], pdb_seqres, settings("hmmsearch"), work=tmp_path, log=silent
     )
     assert isinstance(result, TargetError)
-    assert "release_date" in result.message
+    assert "byte 6 is not UTF-8" in str(result)
+    assert len(str(result)) < 1000
 
 
 def test_the_feature_pipeline_takes_them(pdb_seqres: Preset, tmp_path: Path) -> None:

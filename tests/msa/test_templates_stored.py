@@ -13,7 +13,7 @@ import pytest
 from erythrocruorin import CHAINS, QUERY, RELATIVE, write_reduced_dbs
 from families import ORPHAN, chain
 
-from snakefold import cli
+from snakefold import cli, recipes
 from snakefold.config import MsaSettings, load_config
 from snakefold.contracts import MsaMeta
 from snakefold.engines.base import ChainMsa
@@ -25,6 +25,7 @@ from snakefold.plan.run import plan_run
 from snakefold.requests import gather_inputs
 from snakefold.store import Entry, open_store
 from snakefold.template_table import template_table
+from snakefold.unchanged import ChangedError
 
 OTHER = chain(RELATIVE[:80])
 
@@ -285,7 +286,14 @@ def test_templates_that_fail_leave_the_msa(
     config = load_config(
         {"msa": {"db_preset": "reduced_dbs", "db_root": str(root), "templates": "hmmsearch"}}
     )
-    chunk = PlannedChunk(chunk="m0001", recipe="0" * 16, templates="1" * 16, chains=[QUERY, OTHER])
+    preset = load_preset("reduced_dbs", root)
+    msa = search.recipe(config.msa, preset, multimer=False)
+    chunk = PlannedChunk(
+        chunk="m0001",
+        recipe=recipes.digest(msa),
+        templates=recipes.digest(templates.recipe(config.msa, preset, msa)),
+        chains=[QUERY, OTHER],
+    )
     summary = search_to_store(chunk, config, made.store, tmp_path / "work", silent)
     assert (summary["searched"], summary["templates"]) == ([QUERY.key, OTHER.key], [QUERY.key])
     assert list(summary["failed"]) == [OTHER.key]
@@ -294,3 +302,37 @@ def test_templates_that_fail_leave_the_msa(
     monkeypatch.undo()
     again = search_to_store(chunk, config, made.store, tmp_path / "work", silent)
     assert (again["stored"], again["searched"], again["templates"]) == ([QUERY.key], [], [OTHER.key])
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_templates_of_a_database_that_changed_are_not_stored(
+    made: House, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The chunk's alignments are right, and stay."""
+    made.run()
+    (msa,) = made.stored("msa")
+    seqres = made.root / "pdb_seqres" / "pdb_seqres.txt"
+    text = seqres.read_text()
+    add = f"{text}>8zzz_A mol:protein length:{len(ORPHAN)}  Orphan\n{ORPHAN}\n"
+    real, real_plan = templates._Searching.templates, plan_run
+
+    def templates_then_change(searching: Any, *rest: Any) -> Any:
+        found = real(searching, *rest)
+        seqres.write_text(add)
+        return found
+
+    def plan_then_change(*arguments: Any) -> Any:
+        real_plan(*arguments)
+        seqres.write_text(add)
+
+    if when == "during":
+        monkeypatch.setattr(templates._Searching, "templates", templates_then_change)
+    else:
+        monkeypatch.setattr("test_templates_stored.plan_run", plan_then_change)
+    try:
+        with pytest.raises(ChangedError, match=r"pdb_seqres\.txt"):
+            made.run(templates="hmmsearch")
+    finally:
+        seqres.write_text(text)
+    assert made.stored("templates") == Counter()
+    assert made.stored("msa") == Counter({msa: 2})

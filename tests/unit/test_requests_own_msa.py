@@ -41,7 +41,7 @@ def test_alignment_that_changed_after_the_plan_is_refused(tmp_path: Path) -> Non
     path = write(tmp_path, "one.a3m", f">q\n{CRN}\n")
     batch, _ = planned(tmp_path, path)
     write(tmp_path, "one.a3m", f">q\n{CRN}\n>more\n{CRN}\n")
-    with pytest.raises(SnakefoldError, match=r"one\.a3m: .*changed since the run was planned"):
+    with pytest.raises(SnakefoldError, match=r"Changed since the run was planned: .*one\.a3m"):
         gather_inputs(batch, {}, open_store(tmp_path / "store"))
     path.unlink()
     with pytest.raises(SnakefoldError, match=r"one\.a3m: "):

@@ -9,17 +9,21 @@ import pytest
 
 from snakefold import archive
 from snakefold.collect import collect_batch, read_response
-from snakefold.config import load_config
+from snakefold.config import MsaSettings, load_config
 from snakefold.contracts import TargetInput
 from snakefold.lost import note_lost
+from snakefold.msa import search
 from snakefold.msa.chunk import search_to_store
+from snakefold.msa.databases import load_preset
 from snakefold.plan.files import PlannedBatch, PlannedChunk, PlannedTarget
-from snakefold.recipes import sequence_key
+from snakefold.recipes import digest, sequence_key
 from snakefold.requests import gather_inputs
 from snakefold.restore import restore_batch
 from snakefold.store import Entry, Store, open_store
 
-FOLD, MSA = "0" * 16, "1" * 16
+FOLD = "0" * 16
+#: Of searches that find nothing but the query.
+MSA = digest(search.recipe(MsaSettings(tool="single_sequence"), load_preset("demo"), multimer=False))
 SEQUENCES = {"a": "ACDEFGHIKL", "b": "LKIHGFEDCA"}
 
 

@@ -162,10 +162,21 @@ def test_file_that_changed_since_the_plan(tmp_path: Path) -> None:
     collection = make.folder(tmp_path / "c", {"a.cif": make.cif([PROTEIN])})
     (found,) = find(collection, [PROTEIN]).values()
     (collection / "a.cif").write_bytes(make.cif([PROTEIN], 80.0))
-    with pytest.raises(SnakefoldError, match=r"a\.cif.*changed"):
+    with pytest.raises(SnakefoldError, match=r"Changed since .*a\.cif"):
         reuse_inputs("0" * 64, found)
     (collection / "a.cif").unlink()
     with pytest.raises(SnakefoldError, match=r"a\.cif.*cannot be read"):
+        reuse_inputs("0" * 64, found)
+
+
+def test_pae_that_grew_since_the_plan(tmp_path: Path) -> None:
+    name = "AF-P12345-F1-predicted_aligned_error_v4.json"
+    files = {"AF-P12345-F1-model_v4.cif": make.cif([PROTEIN]), name: make.pae(len(PROTEIN))}
+    collection = make.folder(tmp_path / "c", files)
+    (found,) = find(collection, [PROTEIN]).values()
+    assert reuse_inputs("0" * 64, found)["targets/" + "0" * 64 + "/pae.json"] == make.pae(len(PROTEIN))
+    (collection / name).write_bytes(make.pae(len(PROTEIN)) + b" ")
+    with pytest.raises(SnakefoldError, match=rf"Changed since .*{name}"):
         reuse_inputs("0" * 64, found)
 
 

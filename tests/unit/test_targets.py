@@ -249,7 +249,19 @@ REFUSED = {
     "A3M, no copies": Refused(f"#46\t0\n>q\n{CRN}\n", "complex_header", "none of them 0", 1, 0, "a.a3m"),
     "A3M, a million copies": Refused(f"#46\t999\n>q\n{CRN}\n", "complex_header", "at most 64", 1, 0, "a.a3m"),
     "A3M, Latin-1": Refused(b">q\xe9\n" + CRN.encode(), "encoding", "Byte 2 of the text", 1, 1, "a.a3m"),
-    "A3M, NUL": Refused(f">q\n{CRN}\n\0", "binary", "NUL bytes", 3, 0, "a.a3m"),
+    "A3M, NUL in a row": Refused(f">q\n{CRN[:9]}\0{CRN[9:]}\n", "binary", "NUL bytes", 2, 0, "a.a3m"),
+    "A3M, NUL in a header": Refused(f">q\0\n{CRN}\n", "binary", "NUL bytes", 1, 0, "a.a3m"),
+    "A3M, NUL, then a row": Refused(f">q\n{CRN}\0\n{CRN}\n", "binary", "NUL bytes", 3, 0, "a.a3m"),
+    "A3M, NUL first": Refused(f"\0>q\n{CRN}\n", "binary", "NUL bytes", 1, 0, "a.a3m"),
+    "A3M, binary": Refused(bytes(range(256)) * 9, "binary", "it is binary", 1, 0, "a.a3m"),
+    "A3M, UTF-16": Refused(f">q\n{CRN}\n".encode("utf-16-le"), "binary", "UTF-16", 1, 0, "a.a3m"),
+    "A3M, UTF-16, big": Refused(f">q\n{CRN}\n".encode("utf-16-be"), "binary", "UTF-16", 1, 0, "a.a3m"),
+    "A3M, two chains": Refused(
+        f">101\n{CRN}\n>r\n{CRN}\n\0>102\n{UBQ}\n\0", "a3m_blocks", "first '101', then '102'", 5, 0, "a.a3m"
+    ),
+    "A3M, two chains of one length": Refused(
+        f">101\n{CRN}\0\n>102\n{CRN[::-1]}\n\0", "a3m_blocks", "an A3M file for each", 3, 0, "a.a3m"
+    ),
 }
 
 

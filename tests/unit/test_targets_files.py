@@ -71,6 +71,38 @@ def test_a3m_text_has_one_form(tmp_path: Path) -> None:
     assert [(target.id, target.header) for target in targets] == [("a", "101"), ("b", "101"), ("c", "101")]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f">101\n{CRN}\n>h\n{CRN}\n\0",
+        f">101\n{CRN}\n>h\n{CRN}\0",
+        f">101\n{CRN}\n>h\n{CRN}\n\0\0\n\n\0",
+        f">101\r\n{CRN}\r\n>h\r\n{CRN}\r\n\0\r\n",
+    ],
+)
+def test_nul_bytes_that_close_an_alignment_are_ignored(tmp_path: Path, text: str) -> None:
+    """As mmseqs and the ColabFold server write them: the same text, and so the same result, as without."""
+    expected = f">101\n{CRN}\n>h\n{CRN}\n"
+    plain = write(tmp_path, "a.a3m", text)
+    packed = write(tmp_path, "b.a3m.gz", gzip.compress(text.encode()))
+    targets, refusals = read([plain, packed])
+    assert refusals == []
+    assert [msa_text(target.msa) for target in targets if target.msa] == [expected] * 2
+    assert {target.msa_sha256 for target in targets} == {hashlib.sha256(expected.encode()).hexdigest()}
+
+
+def test_alignments_of_one_query_are_one(tmp_path: Path) -> None:
+    """One database after the other, as in uniref.a3m and bfd.a3m joined; and a complex."""
+    one, two = f">101\n{CRN}\n>h\n{CRN}\n", f">101\n{CRN[:20]}\n{CRN[20:]}\n>i\n-{CRN[1:]}\n"
+    pair = f"#46,76\t1,1\n>101\t102\n{CRN}{UBQ}\n>h\n{CRN}{UBQ}\n\0"
+    paths = [write(tmp_path, "a.a3m", f"{one}\0{two}\0"), write(tmp_path, "b.a3m", pair)]
+    targets, refusals = read(paths, high=200)
+    assert refusals == []
+    assert msa_text(paths[0]) == f"{one}>101\n{CRN}\n>i\n-{CRN[1:]}\n"
+    assert [target.chains for target in targets] == [(CRN,), (CRN, UBQ)]
+    assert msa_text(paths[1]) == pair.removesuffix("\0")
+
+
 def test_a3m_text_is_what_colabfold_reads_as_the_target(tmp_path: Path) -> None:
     from colabfold.batch import unserialize_msa
 

@@ -15,7 +15,7 @@ import pytest
 from snakefold import engines, rehearsal, task
 from snakefold.config import Config
 from snakefold.contracts import FoldRequest, ModelPreset
-from snakefold.engines.agreement import check_agreement
+from snakefold.engines.agreement import agreed, check_agreement
 from snakefold.engines.alphafold2.parameters import parameters_file
 from snakefold.errors import Reason, TargetError
 from snakefold.plan.files import read_batch, read_rows
@@ -127,7 +127,7 @@ def test_another_release_is_told(
 
 def test_settings_that_the_recipe_was_not_made_of_are_told(planned: FoldRequest, parameters: Path) -> None:
     changed = planned.alphafold2.model_copy(update={"num_recycle": 3})
-    with pytest.raises(TargetError, match="settings is") as caught:
+    with pytest.raises(TargetError, match=r"settings\.num_recycle is 3, not 0") as caught:
         check_agreement(planned.model_copy(update={"alphafold2": changed}), parameters)
     assert caught.value.reason is Reason.INVALID_INPUT
 
@@ -162,6 +162,30 @@ def test_an_engine_that_brings_its_parameters_is_compared_too() -> None:
     recipe = engines.get("flashabb").recipe(request.flashabb.model_dump(mode="json"), None)
     check_agreement(request.model_copy(update={"engine_recipe": recipe}), None)
     weights = {**recipe["weights"], "ends_sha256": "0" * 64}
-    with pytest.raises(TargetError, match="ends_sha256") as caught:
+    with pytest.raises(TargetError, match=r"bytes .*, not .* bytes") as caught:
         check_agreement(request.model_copy(update={"engine_recipe": {**recipe, "weights": weights}}), None)
     assert caught.value.reason is Reason.WEIGHTS_MISSING
+
+
+def test_parameters_that_are_replaced_while_they_are_loaded(
+    planned: FoldRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = other(tmp_path / "weights")
+    rehearsal.draw(folder, ["model_1_ptm"], BLOCKS)
+    path = parameters_file(folder, "model_1_ptm")
+    with agreed(planned, folder):
+        pass
+    with pytest.raises(TargetError, match=str(path)) as caught, agreed(planned, folder):
+        path.with_suffix(".new").write_bytes(path.read_bytes())
+        path.with_suffix(".new").rename(path)
+    assert caught.value.reason is Reason.WEIGHTS_MISSING
+    # In a job: the targets fail, and nothing is in the store.
+    module = engines.get("alphafold2")
+    monkeypatch.setattr(module, "start", lambda *_: path.touch())
+    store = open_store(tmp_path / "empty")
+    inputs = {f"chains/{planned.targets[0].key}/msa.a3m": f">a\n{SEQUENCES['a']}\n".encode()}
+    response = task.run_request(
+        planned, inputs, tmp_path / "o", store=store, weights=folder, cache=None, log=lambda _: None
+    )
+    assert [outcome.reason for outcome in response.outcomes] == [Reason.WEIGHTS_MISSING]
+    assert store.keys("fold", planned.recipe) == set()

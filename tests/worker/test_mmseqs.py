@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from snakefold.endpoints import BuildRequest, InvalidInput, SearchRequest
 from snakefold.errors import DatabaseMissingError, InputError
 from snakefold.msa.programs import ProgramError
 from snakefold.paths import house
-from snakefold.worker import mmseqs_databases
+from snakefold.unchanged import ChangedError
+from snakefold.worker import mmseqs, mmseqs_databases
 from snakefold.worker.context import Context, new_context
 from snakefold.worker.mmseqs import search
 from snakefold.worker.mmseqs_build import build
@@ -113,6 +115,18 @@ def test_the_same_search_is_answered_from_the_store(swissprot: Path, tmp_path: P
         context_of(tmp_path, other),
     )
     assert search(query(), context_of(tmp_path, other)).hits == 0
+
+
+def test_a_database_that_changes_during_the_search_is_not_answered_for(
+    swissprot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(swissprot, copy)
+    monkeypatch.setattr(mmseqs, "_search", lambda *_: (copy / "swissprot.index").touch() or {})
+    context = context_of(tmp_path, copy)
+    with pytest.raises(ChangedError, match=r"swissprot\.index"):
+        search(query(), context)
+    assert not list(context.store.listing("response"))
 
 
 def test_databases_are_found_in_order(swissprot: Path, tmp_path: Path) -> None:

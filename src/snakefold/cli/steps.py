@@ -146,13 +146,13 @@ def _log(line: str) -> None:
 def _msa(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
     from snakefold.msa.chunk import search_to_store
-    from snakefold.plan.files import PlannedChunk
+    from snakefold.plan.files import PlannedChunk, read_planned
     from snakefold.store import open_store, write_atomically
 
     config = read_config(options.config)
     if options.threads:
         config = config.model_copy(update={"msa": config.msa.model_copy(update={"threads": options.threads})})
-    chunk = PlannedChunk.model_validate_json(options.chunk.read_text())
+    chunk = read_planned(PlannedChunk, options.chunk)
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
         summary = search_to_store(chunk, config, open_store(config.store), Path(work), _log)
     write_atomically(options.out, (json.dumps(summary, indent=1) + "\n").encode())
@@ -161,15 +161,15 @@ def _msa(options: argparse.Namespace) -> None:
 def _request(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
     from snakefold.msa.chunk import search_to_store
-    from snakefold.plan.files import PlannedBatch, PlannedChunk
+    from snakefold.plan.files import PlannedBatch, PlannedChunk, read_planned
     from snakefold.requests import write_request
     from snakefold.store import open_store
 
     config = read_config(options.config)
-    batch = PlannedBatch.model_validate_json(options.batch.read_text())
+    batch = read_planned(PlannedBatch, options.batch)
     failed: dict[str, str] = {}
     for path in options.msas:
-        failed |= json.loads(path.read_text())["failed"]
+        failed |= _failed(path)
     store = open_store(config.store)
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
 
@@ -201,7 +201,7 @@ def _task(options: argparse.Namespace) -> int:
     store = open_store(options.store or read_settings().store)
     task.run_request(
         request,
-        archive.unpack(inputs.read_bytes()),
+        archive.read(inputs),
         options.out,
         store=store,
         weights=_weights(options.weights, request, store),
@@ -209,6 +209,26 @@ def _task(options: argparse.Namespace) -> int:
         log=_log,
     )
     return 0
+
+
+def _failed(summary: Path) -> dict[str, str]:
+    """What failed in a chunk, by key of the chain."""
+    from snakefold.errors import SnakefoldError
+
+    failed = _read_json(summary).get("failed")
+    if not isinstance(failed, dict):
+        raise SnakefoldError(f"{summary}: is no summary of a chunk, as `snakefold msa` writes it.")
+    return failed
+
+
+def _expect(path: Path) -> None:
+    """See that a file of the results is there, before it is read."""
+    from snakefold.errors import SnakefoldError
+
+    if not path.is_file():
+        raise SnakefoldError(
+            f"{path}: no such file. Expected the results folder of a run, planned and collected."
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -236,11 +256,11 @@ def _weights(given: str | None, request: FoldRequest, store: Store) -> Path | No
 
 def _restore(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
-    from snakefold.plan.files import PlannedBatch
+    from snakefold.plan.files import PlannedBatch, read_planned
     from snakefold.restore import restore_batch
     from snakefold.store import open_store
 
-    batch = PlannedBatch.model_validate_json(options.batch.read_text())
+    batch = read_planned(PlannedBatch, options.batch)
     restore_batch(batch, open_store(read_config(options.config).store), options.out, _log)
 
 
@@ -265,10 +285,10 @@ def _collect(options: argparse.Namespace) -> None:
 def _prepare_pages(batch: Path, response: FoldResponse, structures: Path) -> None:
     """The report is made while others are predicted; what cannot be, it tells of itself."""
     from snakefold.errors import SnakefoldError
-    from snakefold.plan.files import PlannedBatch
+    from snakefold.plan.files import PlannedBatch, read_planned
     from snakefold.report.pages import prepare
 
-    planned = PlannedBatch.model_validate_json(batch.read_bytes())
+    planned = read_planned(PlannedBatch, batch)
     duplicates = {item.target.id: item.duplicates for item in planned.targets}
     done = [item.id for item in response.outcomes if item.state == "done"]
     try:
@@ -290,6 +310,8 @@ def _report(options: argparse.Namespace) -> None:
     results: Path | None = options.results or options.given
     if results is None:
         raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
+    for name in ("batches.tsv", "targets.tsv"):
+        _expect(results / "plan" / name)
     # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
     for name, write in (("timings.tsv", write_timings), ("bill.tsv", write_bill)):
         try:
@@ -316,6 +338,8 @@ def _summary(options: argparse.Namespace) -> int:
     from snakefold.store import write_atomically
     from snakefold.summary import summarise
 
+    for name in ("metrics.tsv", "failures.tsv"):
+        _expect(options.results / name)
     text, failed = summarise(options.results)
     print(text)
     if failed:

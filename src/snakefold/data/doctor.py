@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from snakefold.data import check_hhsuite, check_mmseqs, check_text, known, record
+from snakefold.data import inside, known, record
 from snakefold.data.catalogue import Entry
 from snakefold.data.finding import Finding
 from snakefold.errors import SnakefoldError
@@ -63,7 +63,7 @@ def files(entry: Entry) -> Iterator[Finding]:
         return
     faults = [*_left_behind(entry), *_against_record(entry)]
     verified = not faults and _recorded(entry)
-    faults += _inside(entry, verified=verified)
+    faults += inside.faults(entry.database, verified=verified)
     if not faults and not verified:
         faults += _against_listing(entry)
     for fault in faults:
@@ -117,21 +117,6 @@ def _against_record(entry: Entry) -> Iterator[str]:
 def _grew(now: dict[str, Any], was: dict[str, Any]) -> bool:
     """A folder to which entries were added since is as sound as before, though recipes tell the two apart."""
     return bool(now.get("entries", 0) > was.get("entries", 0) > 0)
-
-
-def _inside(entry: Entry, *, verified: bool) -> Iterator[str]:
-    path = entry.database.path
-    match entry.database.format:
-        case "fasta":
-            yield from (f"{path} {fault}" for fault in check_text.fasta(path, verified=verified))
-        case "text":
-            yield from (f"{path} {fault}" for fault in check_text.text(path))
-        case "mmcif":
-            yield from (f"{path} {fault}" for fault in check_text.mmcif(path))
-        case "mmseqs":
-            yield from check_mmseqs.faults(path)
-        case "hhsuite":
-            yield from check_hhsuite.faults(path)
 
 
 def _against_listing(entry: Entry) -> Iterator[str]:

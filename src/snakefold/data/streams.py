@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from snakefold.errors import SnakefoldError
+from snakefold.inputs.names import shown
 
 BLOCK = 4 << 20
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -129,7 +130,19 @@ def damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError, zstandard.ZstdError) as error:
-        raise DamagedArchiveError(damaged(path, str(error))) from error
+        raise DamagedArchiveError(damaged(path, problem(error))) from error
+
+
+def problem(error: Exception) -> str:
+    """What an error of reading means, in words of bounded length."""
+    import zstandard
+
+    text = shown(str(error))
+    if isinstance(error, EOFError):
+        return f"it is empty, or cut short: {text}"
+    if isinstance(error, (gzip.BadGzipFile, zlib.error, tarfile.TarError, zstandard.ZstdError)):
+        return f"its compressed data are damaged: {text}"
+    return text
 
 
 def damaged(path: Path, problem: str) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from snakefold import engines
 from snakefold.contracts import FoldRequest
 from snakefold.engines.alphafold2.models import preset_for
+from snakefold.engines.alphafold2.parameters import parameters_folder
 from snakefold.errors import Reason, TargetError
-
-_SHOWN = 3
+from snakefold.unchanged import ChangedError, Watch, differences, listed
 
 
 def check_agreement(request: FoldRequest, weights: Path | None) -> None:
@@ -47,25 +48,32 @@ def check_agreement(request: FoldRequest, weights: Path | None) -> None:
     )
 
 
+@contextmanager
+def agreed(request: FoldRequest, weights: Path | None) -> Iterator[None]:
+    """Around the loading of parameters: they are those of the plan before, and unchanged after.
+
+    Raises:
+        TargetError: as `check_agreement`, or weights_missing for a file that was replaced meanwhile.
+        WeightsMissingError: as `check_agreement`.
+    """
+    watch = Watch(sorted(parameters_folder(weights).glob("params_*.npz")) if weights else [])
+    check_agreement(request, weights)
+    yield
+    try:
+        watch.check()
+    except ChangedError as error:
+        raise TargetError(Reason.WEIGHTS_MISSING, str(error)) from error
+
+
+def _difference(planned: object, own: object) -> str:
+    if planned is None or own is None:
+        return "nothing of them is known"
+    return listed(differences(planned, own))
+
+
 def _settings(request: FoldRequest) -> dict[str, Any]:
     if request.engine != "alphafold2":
         return request.flashabb.model_dump(mode="json")
     chains = max(len(target.chains) for target in request.targets)
     preset = preset_for(request.alphafold2.model_preset, chains)
     return request.alphafold2.model_copy(update={"model_preset": preset}).model_dump(mode="json")
-
-
-def _difference(planned: object, own: object) -> str:
-    if not isinstance(planned, Mapping) or not isinstance(own, Mapping):
-        return "nothing of them is known"
-    keys = [key for key in sorted({*planned, *own}) if planned.get(key) != own.get(key)]
-    parts = [f"{key} is {_told(own.get(key))}, not {_told(planned.get(key))}" for key in keys[:_SHOWN]]
-    return "; ".join(parts) + (f" (and {len(keys) - _SHOWN} more)" if len(keys) > _SHOWN else "")
-
-
-def _told(value: object) -> str:
-    if value is None:
-        return "missing"
-    if isinstance(value, Mapping) and "ends_sha256" in value:
-        return f"{value.get('size')} bytes ({str(value['ends_sha256'])[:8]})"
-    return str(value)[:200]

@@ -4,6 +4,8 @@ The first row is the query. Upper-case letters and `-` of the other rows are its
 are insertions (HH-suite's A3M). ColabFold's complexes begin with `#<lengths>\\t<copies>`, for example
 `#10,12\\t1,1`: the lengths of the unique chains and how often each occurs; the rows then span all unique
 chains, gaps where a row covers one of them only (colabfold.batch.unserialize_msa).
+
+mmseqs and the ColabFold server close every alignment with a NUL byte, which is ignored (`inputs.nul`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from snakefold.errors import Refusal
 from snakefold.inputs.fasta import Block, no_records, read_blocks
 from snakefold.inputs.lines import BadFile, read_lines
 from snakefold.inputs.names import safe_id, shown
+from snakefold.inputs.nul import one_alignment
 from snakefold.inputs.sequences import MAX_CHAINS, BadSequence, clean_chains, replacement_note, to_standard
 from snakefold.inputs.target import Limits, Place, Target, check_encoding, refuse
 
@@ -38,15 +41,19 @@ def msa_text(path: Path) -> str:
     Raises:
         BadFile, BadSequence: the file is no longer what it was.
     """
-    first, _, blocks = _parts(read_lines(path))
+    first, _, blocks = _parts(read_lines(path, nul=True))
     return first + "".join(map(_normal, blocks))
 
 
 def read_a3m(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Refusal]:
     """The target of an A3M file, or one refusal that names its first bad row. The id is the file's name.
 
+    Args:
+        lines: of `read_lines` with `nul`.
+
     Raises:
-        BadFile: no record at all, or a first line that is nearly ColabFold's.
+        BadFile: no record at all, NUL bytes where mmseqs puts none, alignments of several chains, or a first
+            line that is nearly ColabFold's.
     """
     first, layout, blocks = _parts(lines)
     digest = hashlib.sha256(first.encode())
@@ -96,7 +103,7 @@ _Layout = tuple[list[int], list[int]]
 
 def _parts(lines: Iterable[str]) -> tuple[str, _Layout | None, Iterator[Block]]:
     """ColabFold's first line (with its end) and what it means, empty and None without one, and the rows."""
-    source = iter(lines)
+    source = one_alignment(lines)
     first = next(source, "")
     layout = _layout(first)
     if first.startswith("#"):

@@ -28,18 +28,24 @@ class BadFile(Exception):
         super().__init__(f"{message} {advice}")
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path, *, nul: bool = False) -> Iterator[str]:
     """Lines of a plain or gzip-compressed text file, without their ends (LF, CRLF or CR).
 
     UTF-8 is expected; bytes that are not come as lone surrogates (`undecodable` finds them), so that one bad
     header does not spoil its neighbours.
+
+    Args:
+        nul: lines with NUL bytes are given as they are, and not refused.
 
     Raises:
         BadFile: not readable, binary, UTF-16, a damaged or oversized gzip file, an endless line.
     """
     try:
         with path.open("rb") as raw:
-            yield from _lines_of(raw, path.stat().st_size)
+            for number, line in enumerate(_lines_of(raw, path.stat().st_size), 1):
+                if "\0" in line and not nul:
+                    raise binary(number)
+                yield line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadFile(
             "damaged_gzip", f"The gzip file is damaged or cut short ({error}).", "Copy or download it again."
@@ -50,6 +56,16 @@ def read_lines(path: Path) -> Iterator[str]:
             f"The file cannot be read ({error.strerror or error}).",
             "Check its permissions.",
         ) from error
+
+
+def binary(line: int) -> BadFile:
+    """What is said of a file with NUL bytes."""
+    return BadFile(
+        "binary",
+        "The file holds NUL bytes: it is binary or UTF-16, not plain text.",
+        "Unpack it, or save it as plain text in UTF-8.",
+        line,
+    )
 
 
 def undecodable(text: str) -> int | None:
@@ -74,13 +90,6 @@ def _lines_of(raw: BinaryIO, size: int) -> Iterator[str]:
         number += 1
         if number == 1:
             line = _without_mark(line)
-        if "\0" in line:
-            raise BadFile(
-                "binary",
-                "The file holds NUL bytes: it is binary or UTF-16, not plain text.",
-                "Unpack it, or save it as plain text in UTF-8.",
-                number,
-            )
         if len(line) > MAX_LINE:
             raise BadFile(
                 "long_line", f"A line has more than {MAX_LINE} characters.", "Check the line ends.", number

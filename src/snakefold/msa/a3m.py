@@ -20,6 +20,8 @@ _DROP_INSERTIONS = str.maketrans("", "", ascii_lowercase)
 _GAP = ord("-")
 #: Insertions and the column after them. The cell at the end of a row has no column; a second one is empty.
 _CELL = re.compile(r"([a-z]*)([A-Z-]|$)")
+_BLANKS = re.compile("[ \t]+")
+_BLANKS = re.compile("[ \t]+")
 _NEIGHBOUR_IDENTITY = 0.8
 #: Rows compared at once: their bit planes stay in a core's cache.
 _NEFF_BLOCK = 4096
@@ -112,8 +114,10 @@ def parse_stockholm(text: str) -> Msa:
         ValueError: no sequence, or rows of different width.
     """
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        if line and line[0] != "#" and (parts := line.split()) and parts[0] != "//":
+    # Names may hold what Python, unlike HMMER, takes for a blank or the end of a line.
+    for line in text.replace("\r\n", "\n").split("\n"):
+        parts = _BLANKS.split(line.strip(" \t"))
+        if parts != [""] and line[0] != "#" and parts[0] != "//":
             if len(parts) != 2:
                 raise ValueError(f"Stockholm line is not a name and a row: {line[:80]!r}.")
             found.setdefault(parts[0], []).append(parts[1])

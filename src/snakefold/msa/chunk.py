@@ -10,6 +10,7 @@ from snakefold import archive
 from snakefold.config import Config
 from snakefold.errors import TargetError
 from snakefold.msa import a3m, databases, search, templates
+from snakefold.msa.agreement import watched
 from snakefold.msa.bundle import Log
 from snakefold.plan.files import PlannedChain, PlannedChunk
 from snakefold.store import Entry, Store
@@ -26,6 +27,11 @@ def search_to_store(
     Returns:
         Summary for `results/msa/<chunk>.json`: chain keys `stored` (nothing was missing), `searched` (MSAs)
         and `templates` (searched), and `failed`, which maps a chain key to what went wrong.
+
+    Raises:
+        ChangedError: a database, a program or a setting is not what it was when the recipes of the chunk were
+            made, or a database changed while it was read. What was read is not stored.
+        SnakefoldError: nothing can be searched.
     """
     without_templates = [
         chain
@@ -55,6 +61,7 @@ def search_to_store(
 
     if wanted:
         preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
+        watch = watched(chunk, config.msa, preset, msa=bool(missing), templates=bool(without_templates))
     if missing:
         for key, files in search.search_chunk(
             missing, config.msa, preset, multimer=chunk.pairing, work=work, log=log
@@ -62,6 +69,7 @@ def search_to_store(
             if isinstance(files, TargetError):
                 fail(key, files)
             else:
+                watch.check()
                 store.put(Entry("msa", chunk.recipe, key), archive.pack(files))
                 searched.append(key)
     aligned = [chain for chain in without_templates if chain.key not in failed]
@@ -71,6 +79,7 @@ def search_to_store(
             if isinstance(found, TargetError):
                 fail(key, found)
             else:
+                watch.check()
                 store.put(Entry("templates", chunk.templates, key), templates.pack(found))
                 with_templates.append(key)
     return {

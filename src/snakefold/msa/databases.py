@@ -197,6 +197,13 @@ def fingerprint(preset: Preset, settings: MsaSettings, *, pairing: bool = True) 
     ]
 
 
+def files_read(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> dict[str, Path]:
+    """The files and folders that `fingerprint` looks at, by the names that it has for them."""
+    return {
+        file.name: file for database in used(preset, settings, pairing=pairing) for file in database.files
+    }
+
+
 def _identity(file: Path) -> dict[str, Any]:
     if file.is_dir():
         return {"name": file.name, "entries": sum(1 for _ in file.iterdir())}

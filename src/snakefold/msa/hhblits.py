@@ -17,7 +17,9 @@ from snakefold.config import MsaSettings
 from snakefold.errors import DatabaseMissingError, Reason, TargetError
 from snakefold.msa import programs
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
+from snakefold.msa.damage import explained
 from snakefold.msa.databases import Database, Preset
+from snakefold.msa.names import text_of
 from snakefold.plan.files import PlannedChain
 
 #: AlphaFold's values; HHblits' own are 2, 0.001, 65535, 500, 20000 and 100.
@@ -70,7 +72,7 @@ def search(
         except programs.ProgramError as error:
             found[chain.key] = TargetError(
                 Reason.MSA_FAILED,
-                str(error),
+                str(explained(error, databases)),
                 "Look at the command's output; run it by hand with more memory.",
             )
         finally:
@@ -99,12 +101,12 @@ def _search_one(
     arguments += [part for flag in FLAGS.items() for part in flag]
     arguments += [part for database in databases for part in ("-d", str(database.path.resolve()))]
     ran = programs.run(arguments, scratch, log, environment=_environment())
-    text = a3m.read_text()
+    text = text_of(a3m.read_bytes())
     return RawMsa(
         database="+".join(database.name for database in databases),
         format="a3m",
         text=text,
-        hits=_read_table(table.read_text()),
+        hits=_read_table(text_of(table.read_bytes())),
         found=text.count("\n>"),
         commands=[ran.command],
         seconds=ran.seconds,
@@ -124,7 +126,7 @@ def _read_table(text: str) -> list[Hit]:
     Columns: query, target, identity, length, mismatches, gaps, four ends, E-value, bits.
     """
     hits = []
-    for line in text.splitlines():
+    for line in text.rstrip("\n").split("\n") if text.strip() else []:
         _, target, identity, length, *_, evalue, _ = line.split("\t")
         if float(evalue) <= float(FLAGS["-e"]):
             hits.append(Hit(target, float(evalue), round(100 * float(identity), 1), int(length)))

@@ -22,14 +22,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from snakefold.config import MsaSettings
+from snakefold.data import streams
 from snakefold.data.streams import opened
 from snakefold.errors import Reason, SnakefoldError, TargetError
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.databases import Database, Preset
-from snakefold.msa.repeats import Block, Copies, Repeats, judge_domains, no_hits, ranked, stockholm
+from snakefold.msa.names import ReadableNames, one_word
+from snakefold.msa.repeats import Block, Copies, Repeats, judge_domains, no_hits, ranked, select, stockholm
 from snakefold.msa.ssv import Filter, Targets
 from snakefold.plan.files import PlannedChain
 from snakefold.wording import count
@@ -254,6 +256,12 @@ class _Query:
         top = first.merge(*others) if others else first
         repeats = self.copies.of(top)
         judge_domains(top, repeats, _PIPELINE["incdomE"])
+        hits = {place: _hit(hit) for place, hit in enumerate(top) if hit.included}
+        order = ranked(top, repeats)
+        found = sum(each.domains for each in order)
+        listed = [dataclasses.replace(hits[each.place], target=one_word(each.name)) for each in order]
+        # An alignment takes some 30 kB a row: the rows that are cut are left out of it.
+        first_row = select(top, order, limit)
         msa = top.to_msa(
             self.alphabet,
             sequences=[self.sequence],
@@ -261,15 +269,16 @@ class _Query:
             all_consensus_cols=True,
             digitize=True,
         )
-        hits = {place: (hit.name, _hit(hit)) for place, hit in enumerate(top) if hit.included}
-        order = ranked(top, repeats)
         rows = [(0, self.chain.key)]
         for each in order:
-            searched, _ = hits[each.place]
-            # Behind a name are the residues of the domain.
-            rows += [(row, each.name + msa.names[row].removeprefix(searched)) for row in each.rows]
-        listed = [dataclasses.replace(hits[each.place][1], target=each.name) for each in order]
-        return stockholm(msa, rows[:limit]), listed, len(rows) - 1
+            if each.place in first_row:
+                searched, start = hits[each.place].target, first_row[each.place]
+                # Behind a name are the residues of the domain.
+                rows += [
+                    (row, one_word(each.name) + msa.names[row].removeprefix(searched))
+                    for row in range(start, start + each.domains)
+                ]
+        return stockholm(msa, rows[:limit]), listed, found
 
 
 def _search_block(query: _Query, targets: Targets, pipelines: queue.SimpleQueue[Any]) -> Any:
@@ -313,18 +322,19 @@ def _blocks(path: Path, alphabet: Any) -> Iterator[Any]:
     """Blocks of sequences of a FASTA file; a compressed one is unpacked on the way."""
     from pyhmmer.easel import SequenceFile
 
+    names: ReadableNames | None = None
     try:
-        with (
-            opened(path) as source,
-            SequenceFile(source, "fasta", digital=True, alphabet=alphabet) as file,
-        ):
-            while block := file.read_block(residues=_BLOCK_RESIDUES):
-                yield block
+        with opened(path) as source:
+            names = ReadableNames(source)
+            with SequenceFile(cast("BinaryIO", names), "fasta", digital=True, alphabet=alphabet) as file:
+                while block := file.read_block(residues=_BLOCK_RESIDUES):
+                    yield block
     except Exception as error:
+        first = (names and names.error) or error
         raise SnakefoldError(
-            f"{path}: cannot be read as FASTA ({type(error).__name__}: {error}). "
+            f"{path}: cannot be read as FASTA ({streams.problem(first)}). "
             "Expected protein sequences as plain text, .gz or .zst; get the database again."
-        ) from error
+        ) from first
 
 
 def _megabytes(path: Path) -> str:

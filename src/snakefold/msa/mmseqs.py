@@ -20,7 +20,9 @@ from snakefold.data import streams
 from snakefold.errors import DatabaseMissingError
 from snakefold.msa import programs
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
+from snakefold.msa.damage import explained
 from snakefold.msa.databases import Database, Preset
+from snakefold.msa.names import first_word, text_of
 from snakefold.plan.files import PlannedChain
 
 #: Sensitivity of the profile search. `colabfold_search` without `-s` means to set k-mer scores that match 8,
@@ -79,7 +81,8 @@ def search(
     recipe `colabfold` (its `-s`).
 
     Raises:
-        ProgramError: mmseqs failed; the search is one batch, so no chain of it has a result.
+        ProgramError: mmseqs failed; the search is one batch, so no chain of it has a result. Where a file of
+            the database is damaged, the text says which.
     """
     if not chains:
         return {}
@@ -91,10 +94,15 @@ def search(
         found: dict[str, list[RawMsa]] = {chain.key: [] for chain in chains}
         for database in preset.select("mmseqs", pairing=pairing):
             profile = settings.mmseqs_recipe == "colabfold" and not database.pairing
-            searched = _opened(batch, database)
-            msas = (
-                _profile_search(batch, searched, sensitivity) if profile else _simple_search(batch, searched)
-            )
+            try:
+                searched = _opened(batch, database)
+                msas = (
+                    _profile_search(batch, searched, sensitivity)
+                    if profile
+                    else _simple_search(batch, searched)
+                )
+            except programs.ProgramError as error:
+                raise explained(error, [database]) from error
             for chain, msa in zip(chains, msas, strict=True):
                 found[chain.key].append(msa)
         return found
@@ -254,7 +262,10 @@ def _alignments(batch: _Batch, hits: Path, sequences: Path, options: list[str]) 
     call = batch.call
     call("result2msa", batch.queries, sequences, hits, msas, *options)
     call("unpackdb", msas, texts, "--unpack-name-mode", "0", "--unpack-suffix", ".a3m")
-    return [(texts / f"{number}.a3m").read_text().replace("\0", "") for number in range(len(batch.chains))]
+    return [
+        text_of((texts / f"{number}.a3m").read_bytes().replace(b"\0", b""))
+        for number in range(len(batch.chains))
+    ]
 
 
 def _collected(batch: _Batch, database: Database, texts: list[str], hits: list[list[Hit]]) -> list[RawMsa]:
@@ -286,10 +297,10 @@ def _read_table(path: Path) -> tuple[dict[str, str], dict[str, list[Hit]]]:
     """Full names by mmseqs' own (`P62975` → `sp|P62975|UBIQ_RABIT`), and hits by query."""
     names: dict[str, str] = {}
     hits: dict[str, list[Hit]] = {}
-    with path.open() as stream:
+    with path.open("rb") as stream:
         for line in stream:
-            query, target, evalue, pident, alnlen, header = line.rstrip("\n").split("\t", 5)
-            names[target] = header.split(maxsplit=1)[0]
+            query, target, evalue, pident, alnlen, header = text_of(line).rstrip("\n").split("\t", 5)
+            names[target] = first_word(header)
             hits.setdefault(query, []).append(Hit(names[target], float(evalue), float(pident), int(alnlen)))
     return names, hits
 

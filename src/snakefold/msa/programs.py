@@ -41,6 +41,7 @@ _SOURCES: dict[str, tuple[str | None, str, str]] = {
 _VERSION_ARGUMENTS = {"mmseqs": ["version"]}
 _VERSION = re.compile(r"(?:HMMER|HHblits|HHsearch|Kalign version) (\d[\w.]*)")
 _ERROR_LINES = 8
+_LINE = 300
 _KILL_AFTER_SECONDS = 5.0
 
 
@@ -124,7 +125,7 @@ def run(
         _end_group(process)
     if process.returncode != 0:
         lines = (stderr.strip() or stdout.strip()).splitlines()[-_ERROR_LINES:]
-        shown = "\n".join(f"  {line}" for line in lines)
+        shown = "\n".join(f"  {line[:_LINE]}" for line in lines)
         raise ProgramError(f"{command}\n  left with status {process.returncode}:\n{shown}")
     return Ran(command, time.perf_counter() - started, stdout)
 

@@ -109,28 +109,61 @@ def judge_domains(hits: Any, repeats: Sequence[Sequence[str]], threshold: float)
 
 @dataclass(frozen=True)
 class Ranked:
-    """A sequence that is hit: its name, the hit's place among the searched ones, and its domains' rows."""
+    """A sequence that is hit: its name, the hit's place among the searched ones, and how many rows it has."""
 
     name: str
     place: int
-    rows: range
+    domains: int
 
 
 def ranked(hits: Any, repeats: Sequence[Sequence[str]]) -> list[Ranked]:
     """Included hits and their repeats in HMMER's order: by score, then by name.
 
     Args:
-        hits: TopHits, whose alignment has the query as its first row.
+        hits: TopHits.
         repeats: names of the repeats of each hit.
     """
     found: list[tuple[float, Ranked]] = []
-    row = 1
     for place, (hit, names) in enumerate(zip(hits, repeats, strict=True)):
         if hit.included:
-            rows = range(row, row + sum(domain.included for domain in hit.domains))
-            row = rows.stop
-            found += [(-hit.score, Ranked(name, place, rows)) for name in itertools.chain([hit.name], names)]
+            domains = sum(domain.included for domain in hit.domains)
+            found += [
+                (-hit.score, Ranked(name, place, domains)) for name in itertools.chain([hit.name], names)
+            ]
     return [each for _, each in sorted(found, key=lambda pair: (pair[0], pair[1].name))]
+
+
+def select(hits: Any, order: Sequence[Ranked], limit: int | None) -> dict[int, int]:
+    """Exclude all hits but those of the first rows, and say where the others' rows begin in the alignment.
+
+    Columns that only excluded rows would open are insertions, which the others do not have.
+
+    Args:
+        hits: TopHits, whose alignment has the query as its first row.
+        order: its hits and their repeats.
+        limit: rows that are wanted, the query's included; None for all.
+
+    Returns:
+        Number of the first row by the hit's place.
+    """
+    wanted: set[int] = set()
+    rows = 1
+    for each in order:
+        if limit is not None and rows >= limit:
+            break
+        wanted.add(each.place)
+        rows += each.domains
+    first_row: dict[int, int] = {}
+    row = 1
+    for place, hit in enumerate(hits):
+        if not hit.included:
+            continue
+        if place in wanted:
+            first_row[place] = row
+            row += sum(domain.included for domain in hit.domains)
+        else:
+            hit.included = False
+    return first_row
 
 
 def stockholm(msa: Any, rows: Sequence[tuple[int, str]]) -> str:

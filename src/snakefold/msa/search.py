@@ -66,12 +66,12 @@ def search_chunk(
         return
     settings = databases.only(settings, "msa")
     databases.check(preset, settings, pairing=multimer)
-    found = _search(chains, settings, preset, multimer=multimer, work=work, log=log)
     limits = {database.name: database.limit for database in preset.databases}
     used = {
         each["name"]: (limits[each["name"]], recipes.digest(each))
         for each in databases.fingerprint(preset, settings, pairing=multimer)
     }
+    found = _search(chains, settings, preset, multimer=multimer, work=work, log=log)
     for chain in chains:
         raws = found[chain.key]
         if isinstance(raws, TargetError):

@@ -23,9 +23,12 @@ from snakefold import archive, recipes
 from snakefold.config import MsaSettings
 from snakefold.contracts import MsaMeta
 from snakefold.errors import ConfigError, DatabaseMissingError, Reason, TargetError
+from snakefold.inputs.names import shown
 from snakefold.msa import a3m, databases, programs
 from snakefold.msa.bundle import Log
+from snakefold.msa.damage import explained
 from snakefold.msa.databases import Database, Preset
+from snakefold.msa.names import text_of
 from snakefold.notes import Code, note
 from snakefold.plan.files import PlannedChain
 from snakefold.wording import count
@@ -34,6 +37,8 @@ from snakefold.wording import count
 MAX_HITS = 20
 _HMMSEARCH_FLAGS = ["--F1", "0.1", "--F2", "0.1", "--F3", "0.1", "--incE", "100", "-E", "100"]
 _HMMSEARCH_FLAGS += ["--domE", "100", "--incdomE", "100"]
+#: Of a message about one hit, characters.
+_LONGEST = 300
 _TEXTS = ("template_domain_names", "template_sequence")
 
 Features = dict[str, NDArray[Any]]
@@ -103,9 +108,9 @@ def search(
         DatabaseMissingError, MissingProgramError: nothing was searched.
     """
     databases.check(preset, databases.only(settings, "templates"), pairing=False)
-    sources = _sources(preset, settings)
-    featuriser = _featuriser(sources, settings)
     work.mkdir(parents=True, exist_ok=True)
+    sources = _sources(preset, settings, work)
+    featuriser = _featuriser(sources, settings)
     for chain, msa in chains:
         scratch = Path(tempfile.mkdtemp(prefix="templates.", dir=work)).resolve()
         searching = _Searching(chain, scratch, settings, sources, log, [])
@@ -113,13 +118,15 @@ def search(
         try:
             found = searching.templates(msa, featuriser)
         except programs.ProgramError as error:
-            found = TargetError(Reason.MSA_FAILED, str(error), "Or set `msa.templates: none`.")
+            told = explained(error, [sources.searched])
+            found = TargetError(Reason.MSA_FAILED, str(told), "Or set `msa.templates: none`.")
         except (LookupError, ValueError, OSError) as error:
-            # AlphaFold's parsers raise these for mmCIF files and reports that are not as they expect.
+            # AlphaFold's parsers raise these for reports that are not as they expect.
             found = TargetError(
                 Reason.MSA_FAILED,
-                f"templates of {settings.templates} could not be read: {error!r}.",
-                f"Look at the newest files in {sources.structures}, or set `msa.templates: none`.",
+                f"templates of {settings.templates} could not be read: {_told(error)}.",
+                f"Look at {sources.searched.path} and at the newest files in {sources.structures}, or set "
+                "`msa.templates: none`.",
             )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -187,7 +194,17 @@ class _Sources:
     obsolete: Path | None
 
 
-def _sources(preset: Preset, settings: MsaSettings) -> _Sources:
+def _readable(obsolete: Path, work: Path) -> Path:
+    """The list of obsolete entries, or a copy of it: AlphaFold reads UTF-8 alone."""
+    data = obsolete.read_bytes()
+    if data.isascii():
+        return obsolete
+    copy = work / obsolete.name
+    copy.write_text(text_of(data), encoding="utf-8")
+    return copy
+
+
+def _sources(preset: Preset, settings: MsaSettings, work: Path) -> _Sources:
     if settings.templates == "none":
         raise ConfigError("msa.templates is none: no template search was asked for.")
     read = preset.select(settings.templates)
@@ -202,6 +219,8 @@ def _sources(preset: Preset, settings: MsaSettings) -> _Sources:
     if not any(folder.path.glob("*.cif")):
         raise DatabaseMissingError(f"{folder.path}: no *.cif files there. {folder.get}")
     obsolete = next((each.path for each in read if each.format == "text"), None)
+    if obsolete is not None:
+        obsolete = _readable(obsolete, work)
     return _Sources(searched, folder.path, obsolete)
 
 
@@ -233,8 +252,8 @@ class _Searching:
     def templates(self, msa: a3m.Msa, featuriser: Any) -> Templates:
         search = self._hhsearch if self.settings.templates == "hhsearch" else self._hmmsearch
         hits, warnings = self._readable(search(msa))
-        result = featuriser.get_templates(query_sequence=self.chain.sequence, hits=hits)
-        warnings += [*result.warnings, *result.errors]
+        result, dropped = _get_templates(featuriser, self.chain.sequence, hits)
+        warnings += [*dropped, *(shown(text, _LONGEST) for text in (*result.warnings, *result.errors))]
         # Without a template AlphaFold's hmmsearch featuriser makes up an empty one, the other none at all.
         names = [name.decode() for name in result.features["template_domain_names"] if name]
         found = f"{count(len(hits), 'hit')}, {count(len(names), 'template')}"
@@ -260,7 +279,7 @@ class _Searching:
         self._run(
             "hhsearch", "-i", query, "-o", report, "-maxseq", "1000000", "-cpu", threads, "-d", database
         )
-        return parsers.parse_hhr(report.read_text())
+        return parsers.parse_hhr(text_of(report.read_bytes()))
 
     def _hmmsearch(self, msa: a3m.Msa) -> Sequence[Any]:
         from alphafold.data import parsers
@@ -270,7 +289,7 @@ class _Searching:
         self._run("hmmbuild", "--hand", "--amino", profile, query)
         flags = ["--noali", "--cpu", str(self.settings.threads), *_HMMSEARCH_FLAGS]
         self._run("hmmsearch", *flags, "-A", hits, profile, self.sources.searched.path.resolve())
-        text = hits.read_text()
+        text = text_of(hits.read_bytes())
         if not text.strip():
             return []
         a3m = parsers.convert_stockholm_to_a3m(text, remove_first_row_gaps=False)
@@ -290,6 +309,37 @@ class _Searching:
                     f"template {hit.name.split()[0]}: no {entry}.cif in {self.sources.structures.name}"
                 )
         return kept, warnings
+
+
+def _get_templates(featuriser: Any, sequence: str, hits: Sequence[Any]) -> tuple[Any, list[str]]:
+    """AlphaFold's templates, and what is said of hits whose structure its parsers cannot take.
+
+    AlphaFold stops at the first of them: a file that is no UTF-8, or one without a release date.
+    """
+    errors = (LookupError, ValueError, OSError)
+    try:
+        return featuriser.get_templates(query_sequence=sequence, hits=hits), []
+    except errors:
+        kept, dropped = [], []
+    for hit in hits:
+        try:
+            featuriser.get_templates(query_sequence=sequence, hits=[hit])
+        except errors as error:
+            dropped.append(
+                f"template {shown(hit.name.split()[0], 60)}: its mmCIF file cannot be used: {_told(error)}"
+            )
+        else:
+            kept.append(hit)
+    return featuriser.get_templates(query_sequence=sequence, hits=kept), dropped
+
+
+def _told(error: Exception) -> str:
+    """An error of AlphaFold's parsers in bounded words: some hold the whole file."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1} is not UTF-8"
+    if isinstance(error, KeyError) and error.args == ("release_date",):
+        return "it has no release date (_pdbx_audit_revision_history.revision_date)"
+    return shown(f"{type(error).__name__}: {error}", _LONGEST)
 
 
 def _replacements(obsolete: Path | None) -> Mapping[str, str | None]:

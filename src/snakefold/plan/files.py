@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from snakefold.contracts import BucketEdges, Key, Model, TargetId, TargetInput
 from snakefold.contracts import Sequence as Residues
+from snakefold.errors import SnakefoldError
+from snakefold.inputs.names import shown
 from snakefold.reuse.found import Found
 
 
@@ -145,14 +147,42 @@ class PlannedChunk(Model):
     """`chunks/<chunk>.json`: chains searched by one MSA job, in the order of the batches that need them.
 
     What the store has by then under `recipe` (MSAs) and `templates` (None: not wanted) is not searched again.
-    `pairing`: databases for pairing the chains of a complex are searched as well.
+    `pairing`: databases for pairing the chains of a complex are searched as well. `depends_on` says what the
+    recipes were made of, by the kind of the store, so that a file that changed since can be named; plans of
+    older releases lack it.
     """
 
     chunk: str
     recipe: str
     templates: str | None = None
     pairing: bool = False
+    depends_on: dict[str, dict[str, Any]] = Field(default_factory=dict)
     chains: list[PlannedChain]
+
+
+Planned = TypeVar("Planned", PlannedBatch, PlannedChunk)
+
+
+def read_planned(kind: type[Planned], path: Path) -> Planned:
+    """Read a batch or a chunk of the plan.
+
+    Raises:
+        SnakefoldError: names the file, which is missing or not what it should be.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SnakefoldError(
+            f"{path}: cannot be read ({error.strerror}). Expected a file that the plan step writes."
+        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SnakefoldError(
+            f"{path}: is no {kind.__name__.removeprefix('Planned').lower()} of a plan "
+            f"({shown(f'{where}: ' * bool(where) + first['msg'])}). Remove "
+            f"{path.parent.parent / 'batches.tsv'} and run again: it is planned anew."
+        ) from error
 
 
 def read_batch(folder: Path, batch: str) -> PlannedBatch:
@@ -162,8 +192,14 @@ def read_batch(folder: Path, batch: str) -> PlannedBatch:
 
 def read_rows(folder: Path) -> list[BatchRow]:
     """Read batches.tsv of the plan in `folder`."""
-    with (folder / "batches.tsv").open(newline="", encoding="utf-8") as stream:
-        return [_typed_row(row) for row in csv.DictReader(stream, delimiter="\t")]
+    path = folder / "batches.tsv"
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [_typed_row(row) for row in csv.DictReader(stream, delimiter="\t")]
+    except (KeyError, TypeError, ValueError) as error:
+        raise SnakefoldError(
+            f"{path}: is damaged ({shown(str(error))}). Remove it and run again: it is planned anew."
+        ) from error
 
 
 def read_chunk(folder: Path, chunk: str) -> PlannedChunk:

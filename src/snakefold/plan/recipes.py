@@ -19,6 +19,7 @@ class Recipes:
         rehearsal: the predictions are made with random parameters.
         engines: what the engine adds to the recipe of monomers (False) and of complexes (True): its version,
             settings and parameters. Whoever predicts compares it with what it has.
+        searches: what the recipes of MSAs and templates were made of, by digest. Whoever searches compares.
     """
 
     fold: str
@@ -28,6 +29,7 @@ class Recipes:
     rehearsal: bool
     templates: str | None = None
     engines: Mapping[bool, Mapping[str, Any]] = field(default_factory=dict)
+    searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def of(self, chains: int) -> str:
         """Recipe of the prediction of a target with so many chains."""

@@ -74,6 +74,11 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
         return Recipes(
             **{each: recipes.digest(recipe) for each, recipe in made_with.items()},
             rehearsal=parameters.rehearsal,
+            searches={
+                recipes.digest(made_with[each]): made_with[each]
+                for each in ("msa", "paired_msa", "templates")
+                if each in made_with
+            },
             engines={
                 several: made_with[each].get("engine", {})
                 for several, each in ((False, "fold"), (True, "complex_fold"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def write_plan(folder: Path, draft: Draft) -> None:
         write_text(folder / "batches" / f"{batch.name}.json", planned.model_dump_json(indent=1) + "\n")
     for chunk in draft.chunks:
         members["chunks"].add(f"{chunk.name}.json")
-        text = _planned_chunk(chunk).model_dump_json(indent=1)
+        text = _planned_chunk(chunk, draft.recipes.searches).model_dump_json(indent=1)
         write_text(folder / "chunks" / f"{chunk.name}.json", text + "\n")
     for kind, names in members.items():
         remove_others(folder / kind, names)
@@ -225,11 +225,13 @@ def _planned(draft: Draft, index: int, duplicates: dict[int, list[str]]) -> Plan
     )
 
 
-def _planned_chunk(chunk: Chunk) -> PlannedChunk:
+def _planned_chunk(chunk: Chunk, searches: Mapping[str, Mapping[str, Any]]) -> PlannedChunk:
+    named = {"msa": chunk.recipe, "templates": chunk.templates or ""}
     return PlannedChunk(
         chunk=chunk.name,
         recipe=chunk.recipe,
         templates=chunk.templates,
         pairing=chunk.pairing,
+        depends_on={kind: dict(searches[name]) for kind, name in named.items() if name in searches},
         chains=[PlannedChain(key=sequence_key([chain]), sequence=chain) for chain in chunk.chains],
     )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from snakefold import recipes
 from snakefold.engines import reuse as engine
 from snakefold.errors import SnakefoldError
 from snakefold.reuse.found import Found, UnusableError, read_place
+from snakefold.unchanged import ADVICE, changed
 
 
 def batch_recipe(found: Mapping[str, Found]) -> str:
@@ -35,11 +36,9 @@ def reuse_inputs(result_key: str, found: Found) -> dict[str, bytes]:
     try:
         data = read_place(found.structure)
     except UnusableError as error:
-        raise SnakefoldError(f"{found.structure}: {error}. Plan again.") from error
+        raise SnakefoldError(f"{found.structure}: {error}. {ADVICE}") from error
     if hashlib.sha256(data).hexdigest() != found.sha256:
-        raise SnakefoldError(
-            f"{found.structure}: the file has changed since the run was planned. Plan again."
-        )
+        raise changed([f"{found.structure}"])
     folder = f"targets/{result_key}"
     origin = {"name": found.structure.name, "sha256": found.sha256}
     files = {
@@ -47,10 +46,13 @@ def reuse_inputs(result_key: str, found: Found) -> dict[str, bytes]:
         f"{folder}/origin.json": json.dumps(origin).encode(),
     }
     if found.pae is not None:
+        size = 0 if found.pae.member else Path(found.pae.file).stat().st_size
+        if size > found.pae.size:
+            raise changed([f"{found.pae} has {size} bytes, not {found.pae.size}"])
         try:
             files[f"{folder}/pae{_ending(found.pae.name)}"] = read_place(found.pae)
         except UnusableError as error:
-            raise SnakefoldError(f"{found.pae}: {error}. Plan again.") from error
+            raise SnakefoldError(f"{found.pae}: {error}. {ADVICE}") from error
     return files
 
 

@@ -17,7 +17,10 @@ from snakefold.endpoints.envelope import Sink, digest_of
 from snakefold.endpoints.mmseqs2 import COLUMNS, SearchRequest, SearchResponse
 from snakefold.errors import InputError, Refusal
 from snakefold.msa import programs
+from snakefold.msa.damage import explained_mmseqs
+from snakefold.msa.names import first_word, text_of
 from snakefold.targets import Target, read_records
+from snakefold.unchanged import Watch
 from snakefold.wording import count
 from snakefold.worker.context import Context
 from snakefold.worker.mmseqs_databases import beside, find, find_padded
@@ -30,11 +33,12 @@ _TSV, _ALIGNMENTS, _FACTS = "hits.tsv", "alignments", "facts.json"
 
 @dataclass
 class Mmseqs:
-    """Runs modules in a folder and keeps their command lines."""
+    """Runs modules in a folder and keeps their command lines. `database` is looked at if one fails."""
 
     folder: Path
     context: Context
     threads: int
+    database: Path | None = None
     commands: list[str] = field(default_factory=list)
 
     def __call__(self, module: str, *arguments: str | Path, threads: bool = True) -> None:
@@ -46,7 +50,11 @@ class Mmseqs:
         def say(line: str) -> None:
             self.context.log(line.replace(str(program), "mmseqs", 1))
 
-        ran = programs.run([program, module, *arguments, *tail], self.folder, say, environment=quiet)
+        command = [program, module, *arguments, *tail]
+        try:
+            ran = programs.run(command, self.folder, say, environment=quiet)
+        except programs.ProgramError as error:
+            raise explained_mmseqs(error, self.database) if self.database else error from error
         self.commands.append(ran.command.replace(str(program), "mmseqs", 1))
 
 
@@ -55,6 +63,7 @@ def search(request: SearchRequest, context: Context) -> SearchResponse:
 
     Raises:
         InputError: a query is refused. DatabaseMissingError: no such database, or no padded copy for the GPU.
+        ChangedError: the database changed while it was searched.
     """
     started = time.monotonic()
     queries = read_sequences(request.query_fasta, "query_fasta")
@@ -62,10 +71,15 @@ def search(request: SearchRequest, context: Context) -> SearchResponse:
     database = (find_padded if request.use_gpu else find)(request.target_db, roots)
     asked = request.model_dump(mode="json", exclude={"threads"})
     digest = digest_of(asked)
+    watch = Watch(_files(database))
     entry = entry_for("mmseqs2", digest, {"database": _identity(database)})
-    files, found = remembered(
-        context.store, entry, lambda: (_search(request, queries, database, context), True)
-    )
+
+    def compute() -> tuple[dict[str, bytes], bool]:
+        files = _search(request, queries, database, context)
+        watch.check()
+        return files, True
+
+    files, found = remembered(context.store, entry, compute)
     if found:
         context.log(f"{request.target_db}: searched before: taken from the store")
     facts: dict[str, Any] = json.loads(files[_FACTS])
@@ -113,7 +127,7 @@ def _search(
 ) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="snakefold-mmseqs-") as scratch:
         folder = Path(scratch)
-        mmseqs = Mmseqs(folder, context, request.threads or context.settings.threads)
+        mmseqs = Mmseqs(folder, context, request.threads or context.settings.threads, database)
         fasta, query, hits = folder / "queries.fasta", folder / "queries", folder / "hits"
         # Numbers for names: mmseqs takes names apart that look like UniProt's.
         write_fasta(fasta, ((f"q{number}", each.chains[0]) for number, each in enumerate(queries)))
@@ -146,7 +160,7 @@ def _alignments(
     mmseqs("unpackdb", msas, texts, "--unpack-name-mode", "0", "--unpack-suffix", ".a3m")
     files = {}
     for number, target in enumerate(queries):
-        text = (texts / f"{number}.a3m").read_text().replace("\0", "")
+        text = text_of((texts / f"{number}.a3m").read_bytes().replace(b"\0", b""))
         _, *records = text.split("\n>")
         lines = [f">{target.id}\n{target.chains[0]}\n"]
         for record in records:
@@ -160,17 +174,21 @@ def _rows(table: Path, names: dict[str, str]) -> tuple[dict[str, str], list[list
     """Full names by mmseqs' own, and the rows with both names as they were given."""
     full: dict[str, str] = {}
     rows = []
-    with table.open() as stream:
+    with table.open("rb") as stream:
         for line in stream:
-            query, target, evalue, pident, alnlen, header = line.rstrip("\n").split("\t", 5)
-            full[target] = header.split(maxsplit=1)[0]
+            query, target, evalue, pident, alnlen, header = text_of(line).rstrip("\n").split("\t", 5)
+            full[target] = first_word(header)
             rows.append([names[query], full[target], evalue, pident, alnlen])
     return full, rows
 
 
 def _identity(prefix: Path) -> list[dict[str, Any]]:
+    return [recipes.file_fingerprint(file) for file in _files(prefix)]
+
+
+def _files(prefix: Path) -> list[Path]:
     files = [beside(prefix, suffix) for suffix in (".dbtype", ".index", "")]
-    return [recipes.file_fingerprint(file) for file in files if file.is_file()]
+    return [file for file in files if file.is_file()]
 
 
 def write_fasta(path: Path, records: Iterable[tuple[str, str]]) -> None:

@@ -33,7 +33,7 @@ def find_parameters(needed: Sequence[str], context: Context, *, rehearsal: bool)
     """
     folder = context.settings.weights
     if not rehearsal:
-        found = weights.find(str(folder), needed)
+        found = weights.find(str(folder), needed, whole=False)
         if found is None or found.rehearsal:
             raise WeightsMissingError(
                 f"{folder}: holds random parameters, and the request is no rehearsal. Put official ones "
@@ -42,7 +42,7 @@ def find_parameters(needed: Sequence[str], context: Context, *, rehearsal: bool)
         return found.folder
     blocks = context.settings.rehearsal_blocks
     try:
-        found = weights.find(str(folder), needed)
+        found = weights.find(str(folder), needed, whole=False)
     except WeightsMissingError:
         found = None
     if found is not None and found.rehearsal and found.blocks == blocks:

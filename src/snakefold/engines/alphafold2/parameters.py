@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from snakefold.contracts import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.models import configuration, parse_name
 from snakefold.engines.alphafold2.shapes import MsaShape
 from snakefold.errors import WeightsMissingError
+from snakefold.inputs.names import shown
 
 #: Evoformer blocks of the official parameters.
 OFFICIAL_BLOCKS = 48
@@ -61,6 +64,12 @@ def read_rehearsal_mark(path: Path) -> dict[str, Any] | None:
     return json.loads(comment.removeprefix(_MARK)) if comment.startswith(_MARK) else None
 
 
+def evoformer_blocks(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """Evoformer blocks by the shapes of a file's arrays; None if they are not AlphaFold's."""
+    shape = shapes.get(_COUNTED)
+    return shape[0] if shape else None
+
+
 def count_blocks(path: Path) -> int:
     """Evoformer blocks of a parameter file, read from the shape of one array."""
     with np.load(path, allow_pickle=False) as arrays:
@@ -80,17 +89,25 @@ def load(weights: Path, name: str, *, templates: bool) -> Any:
         )
     drop = not templates and parse_name(name)[0] is not ModelPreset.MULTIMER
     status = path.stat()
-    return _loaded(path.resolve(), (status.st_size, status.st_mtime_ns), drop)
+    return _loaded(path.resolve(), (status.st_size, status.st_mtime_ns, status.st_ctime_ns), drop)
 
 
 @lru_cache(maxsize=5)
-def _loaded(path: Path, _version: tuple[int, int], drop: bool) -> Any:
+def _loaded(path: Path, _version: tuple[int, int, int], drop: bool) -> Any:
     """The five models of a preset stay on the device from request to request; 370 MB each."""
     import jax
     from alphafold.model import utils
 
-    with np.load(path, allow_pickle=False) as arrays:
-        flat = {key: arrays[key] for key in arrays.files if not (drop and key.startswith(_TEMPLATE_SCOPE))}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            flat = {
+                key: arrays[key] for key in arrays.files if not (drop and key.startswith(_TEMPLATE_SCOPE))
+            }
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError) as error:
+        raise WeightsMissingError(
+            f"{path}: the file is damaged ({shown(str(error))}). Remove it and get official parameters with: "
+            "snakefold weights fetch."
+        ) from error
     return jax.device_put(utils.flat_params_to_haiku(flat, fuse=True, to_jnp=False))
 
 
