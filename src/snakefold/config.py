@@ -3,17 +3,52 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, Models, RelaxSettings
-from snakefold.errors import ConfigError, StoreError
+from snakefold.errors import ConfigError, SnakefoldError, StoreError
+from snakefold.paths import expanded
 from snakefold.store.location import is_s3, parse_location
 from snakefold.wording import count
+
+#: How a shell or YAML says that nothing is given; a folder of that name is ./null.
+_NULLS = ("", "null", "Null", "NULL", "None")
+#: Where results were stored before the store followed `results`.
+_FORMER_STORE = "results/store"
+
+
+def _path(value: str) -> str:
+    """A path that every step, and what they are written down in, can hold; `~` is replaced."""
+    if value in _NULLS:
+        raise ValueError("a path is expected; leave the setting out to have its default")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            "the path is not UTF-8: rename the file, or set a UTF-8 locale (LC_ALL=C.UTF-8)"
+        ) from error
+    if not value.isprintable():
+        raise ValueError("the path has characters that cannot be shown: rename the file or folder")
+    try:
+        return expanded(value)
+    except SnakefoldError as error:
+        raise ValueError(str(error)) from error
+
+
+def _no_option(value: str) -> str:
+    """A path that no command takes for one of its options."""
+    return os.path.abspath(value) if value.startswith("-") else value
+
+
+#: A path of a file or folder that is named by a setting.
+SettingPath = Annotated[str, AfterValidator(_path)]
+_Argument = Annotated[SettingPath, AfterValidator(_no_option)]
 
 MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_sequence"]
 
@@ -42,7 +77,7 @@ class MsaSettings(Model):
         description="colabfold: its profile search and filters; simple: one plain search.",
     )
     db_preset: str = Field("demo", description="Databases: an entry of resources/databases.yaml.")
-    db_root: str | None = Field(
+    db_root: SettingPath | None = Field(
         None, description="Folder that holds the preset's files; empty takes the preset's own."
     )
     chunk_size: int = Field(64, ge=1, description="Chains searched by one MSA job at the most.")
@@ -107,7 +142,7 @@ class GpuSettings(Model):
     workers: Annotated[int, Field(ge=1)] | dict[str, Annotated[int, Field(ge=1)]] = Field(
         1, description="Workers at the most, of every class or by class; together they never exceed these."
     )
-    table: str | None = Field(
+    table: SettingPath | None = Field(
         None, description="Another table of GPU classes, in the format of resources/gpus.yaml."
     )
 
@@ -168,11 +203,12 @@ class Config(Model):
         "resources/demo/proteins.fasta",
         description="FASTA, CSV or A3M files (plain or .gz), or folders of them.",
     )
-    results: str = Field("results", description="Folder for everything a run writes.")
+    results: _Argument = Field("results", description="Folder for everything a run writes.")
     store: str = Field(
-        "results/store",
+        "",
         description="Results by content: a folder, or s3://bucket/prefix?endpoint_url=…&region=… "
-        "(docs/store.md); share it between runs to compute nothing twice.",
+        "(docs/store.md); share it between runs to compute nothing twice. Empty: the folder `store` in "
+        "`results`.",
     )
     publish: str | None = Field(
         None,
@@ -184,7 +220,7 @@ class Config(Model):
     )
     min_length: int = Field(16, ge=1, description="Shortest target that is accepted, residues.")
     max_length: int = Field(5000, ge=1, description="Longest target that is accepted, residues.")
-    reuse: list[str] = Field(
+    reuse: list[SettingPath] = Field(
         [],
         description="Folders or archives of PDB and mmCIF files that a target is looked up in by its exact "
         "sequence before anything is computed; what is taken is labelled as such.",
@@ -199,13 +235,13 @@ class Config(Model):
     deadline: float | None = Field(
         None, gt=0, description="Hours from the start of the run to its end; empty sets no limit."
     )
-    calibration: str | None = Field(
+    calibration: SettingPath | None = Field(
         None,
         description="File written by `snakefold calibrate`; empty takes the user's own if there is one, else "
         "the published figures.",
     )
     engine: Literal["alphafold2", "flashabb"] = Field("alphafold2", description="What predicts structures.")
-    weights: str = Field(
+    weights: _Argument = Field(
         "auto",
         description="Folder that holds params/params_*.npz; auto looks in $SNAKEFOLD_WEIGHTS and the user's "
         "data folder, and draws rehearsal parameters where there are none; rehearsal always draws them.",
@@ -222,7 +258,7 @@ class Config(Model):
     )
     slurm: SlurmSettings = SlurmSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
-    references: dict[str, str] = Field(
+    references: dict[str, SettingPath] = Field(
         {}, description="Known structures to compare with: target id → PDB or mmCIF file."
     )
     alphafold2: AlphaFold2Settings = AlphaFold2Settings()
@@ -232,13 +268,28 @@ class Config(Model):
     @field_validator("input")
     @classmethod
     def _some_input(cls, value: str | list[str]) -> str | list[str]:
-        paths = [value] if isinstance(value, str) else value
-        if not paths or not all(paths):
-            raise ValueError("at least one file or folder is needed, and none may be empty")
+        if not value:
+            raise ValueError("at least one file or folder is needed")
+        paths = [_path(path) for path in ([value] if isinstance(value, str) else value)]
         # Snakemake reads braces in file names as wildcards.
         if braced := [path for path in paths if set("{}") & set(path)]:
             raise ValueError(f"no path may have {{ or }} in it: rename {braced[0]!r}")
-        return value
+        return paths[0] if isinstance(value, str) else paths
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_not_given(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        given = _without_nulls(values, cls)
+        if not given.get("store"):
+            given["store"] = _default_store(str(given.get("results", "results")))
+        return given
+
+    @field_validator("store")
+    @classmethod
+    def _folder_as_given(cls, value: str) -> str:
+        return value if "://" in value or is_s3(value) else _no_option(_path(value))
 
     @field_validator("results", "store")
     @classmethod
@@ -268,6 +319,38 @@ class Config(Model):
     def inputs(self) -> list[Path]:
         """`input` as a list of paths."""
         return [Path(item) for item in ([self.input] if isinstance(self.input, str) else self.input)]
+
+
+def _without_nulls(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The settings without those that are said to be empty, where that is allowed."""
+    kept = dict(values)
+    for name, value in values.items():
+        field = model.model_fields.get(name)
+        if field is None:
+            continue
+        section = field.annotation
+        if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, BaseModel):
+            kept[name] = _without_nulls(value, section)
+        elif name == "store" and (value is None or value in _NULLS):
+            del kept[name]
+        elif isinstance(value, str) and value in _NULLS and type(None) in get_args(section):
+            kept[name] = None
+    return kept
+
+
+def _default_store(results: str) -> str:
+    """The folder `store` in the results; the former default, if results were stored there and none are here.
+
+    Before the store followed `results`, it was results/store in the current folder: what is in it was computed,
+    and perhaps paid.
+    """
+    own = os.path.join(results.rstrip("/") or results, "store")
+    former = Path(_FORMER_STORE)
+    return _FORMER_STORE if _holds_entries(former) and not _holds_entries(Path(own)) else own
+
+
+def _holds_entries(store: Path) -> bool:
+    return any(any((store / kind).glob("*/*")) for kind in ("fold", "msa", "templates"))
 
 
 def load_config(values: Mapping[str, Any], source: str = "the configuration") -> Config:

@@ -1,15 +1,17 @@
-"""Where the workflow, its profiles and its resources are: in the checkout snakefold is installed from."""
+"""Where things are: the workflow with its profiles and resources, the user's folders, paths as they are given."""
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakefold.errors import SnakefoldError
 
 if TYPE_CHECKING:
+    from snakefold.config import Config
     from snakefold.store import Store
 
 
@@ -21,6 +23,51 @@ def house() -> Path:
             f"{folder}: has no workflow. Install snakefold from its checkout: pip install --editable ."
         )
     return folder
+
+
+def packaged(path: str | Path) -> Path:
+    """The file that comes with snakefold, whatever the current folder has under its name; else the path."""
+    own = house() / path
+    return own if own.exists() else Path(path)
+
+
+def inputs_of(config: Config) -> list[Path]:
+    """Paths of `input`: the demo that comes with snakefold if it was left at that, else the user's own."""
+    demo = type(config).model_fields["input"].default
+    return [packaged(path) if str(path) == demo else resource(path) for path in config.inputs]
+
+
+def expanded(path: str) -> str:
+    """A path with `~` or `~user` replaced; a name that begins with `~` and is no user's stays a name.
+
+    Raises:
+        SnakefoldError: `~` is given and this user has no home folder.
+    """
+    found = os.path.expanduser(path)
+    if found == path and path.partition(os.sep)[0] == "~":
+        raise SnakefoldError(f"{path}: this user has no home folder. Write the path without ~, or set HOME.")
+    return found
+
+
+def have_home() -> None:
+    """Give a user without a home folder (a container's --user) one for caches, in the temporary folder.
+
+    Without it, programs make a folder called `~` in the current one, or fail.
+
+    Raises:
+        SnakefoldError: somebody else has put something there.
+    """
+    if os.path.isabs(os.path.expanduser("~")):
+        return
+    home = Path(tempfile.gettempdir()) / f"snakefold-{os.getuid()}"
+    try:
+        home.mkdir(mode=0o700, exist_ok=True)
+        usable = not home.is_symlink() and home.stat().st_uid == os.getuid()
+    except OSError:
+        usable = False
+    if not usable:
+        raise SnakefoldError(f"{home}: is not yours, and you have no home folder. Set HOME to a folder of yours.")
+    os.environ["HOME"] = str(home)
 
 
 def resource(path: str | Path) -> Path:

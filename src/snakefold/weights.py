@@ -25,6 +25,7 @@ from snakefold.engines.alphafold2.parameters import (
     read_rehearsal_mark,
 )
 from snakefold.errors import WeightsMissingError
+from snakefold.paths import expanded
 from snakefold.recipes import file_fingerprint
 from snakefold.weights_archive import fetch, zip_problem
 from snakefold.wording import count
@@ -39,6 +40,7 @@ __all__ = [
     "find",
     "identity",
     "locate",
+    "named_folder",
     "report_check",
 ]
 
@@ -105,12 +107,22 @@ def find(setting: str, needed: Sequence[str]) -> Weights | None:
     if setting == "rehearsal":
         return None
     if setting != "auto":
-        return _existing(Path(setting).expanduser(), needed, "the setting `weights`")
+        return _existing(Path(expanded(setting)), needed, "the setting `weights`")
     if named := os.environ.get(ENVIRONMENT):
-        return _existing(Path(named).expanduser(), needed, f"${ENVIRONMENT}")
+        return _existing(Path(expanded(named)), needed, f"${ENVIRONMENT}")
     if any(parameters_file(default_folder(), name).is_file() for name in needed):
         return _existing(default_folder(), needed, "the user's data folder")
     return None
+
+
+def named_folder(setting: str) -> Path | None:
+    """The folder that the setting `weights` means, whether anything is there or not; None: random ones."""
+    if setting == "rehearsal":
+        return None
+    if setting != "auto":
+        return Path(expanded(setting))
+    named = os.environ.get(ENVIRONMENT)
+    return Path(expanded(named)) if named else default_folder()
 
 
 def draw_rehearsal(
