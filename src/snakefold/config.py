@@ -268,9 +268,10 @@ class Config(Model):
     @field_validator("input")
     @classmethod
     def _some_input(cls, value: str | list[str]) -> str | list[str]:
-        if not value:
-            raise ValueError("at least one file or folder is needed")
-        paths = [_path(path) for path in ([value] if isinstance(value, str) else value)]
+        given = [value] if isinstance(value, str) else value
+        if not given or not all(given):
+            raise ValueError("at least one file or folder is needed, and none may be empty")
+        paths = [_path(path) for path in given]
         # Snakemake reads braces in file names as wildcards.
         if braced := [path for path in paths if set("{}") & set(path)]:
             raise ValueError(f"no path may have {{ or }} in it: rename {braced[0]!r}")
@@ -282,7 +283,7 @@ class Config(Model):
         if not isinstance(values, Mapping):
             return values
         given = _without_nulls(values, cls)
-        if not given.get("store"):
+        if given.get("store") is None:
             given["store"] = _default_store(str(given.get("results", "results")))
         return given
 
@@ -350,7 +351,10 @@ def _default_store(results: str) -> str:
 
 
 def _holds_entries(store: Path) -> bool:
-    return any(any((store / kind).glob("*/*")) for kind in ("fold", "msa", "templates"))
+    try:
+        return any(any((store / kind).glob("*/*")) for kind in ("fold", "msa", "templates"))
+    except (OSError, ValueError):  # the name is refused later on
+        return False
 
 
 def load_config(values: Mapping[str, Any], source: str = "the configuration") -> Config:

@@ -84,7 +84,15 @@ def _configfile(values: dict[str, Any], results: str, *, dry_run: bool) -> str:
     return str(path)
 
 
-def _run(options: argparse.Namespace) -> int:
+def prepare(options: argparse.Namespace) -> list[str]:
+    """Check the settings, hold the folder of results, and hand the settings on: all but the start.
+
+    Returns:
+        The command line of Snakemake.
+
+    Raises:
+        SnakefoldError: a setting or an input is wrong, or another run is active in the folder of results.
+    """
     taken = [word for word in options.passed_on if word.startswith("--configfile")]
     if taken:
         raise SnakefoldError(f"{taken[0]}: give it before the `--`, where it is read with the other settings.")
@@ -93,7 +101,11 @@ def _run(options: argparse.Namespace) -> int:
     if not options.dry_run:
         hold_results(Path(results))
     configfile = _configfile(values, results, dry_run=options.dry_run) if values else None
-    arguments = snakemake_command(options, configfile)
+    return snakemake_command(options, configfile)
+
+
+def _run(options: argparse.Namespace) -> int:
+    arguments = prepare(options)
     os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
     # The process becomes Snakemake: signals and the exit code are its own.
     os.execv(arguments[0], arguments)
