@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -43,7 +42,7 @@ def _path(value: str) -> str:
 
 def _no_option(value: str) -> str:
     """A path that no command takes for one of its options."""
-    return os.path.abspath(value) if value.startswith("-") else value
+    return str(Path.cwd() / value) if value.startswith("-") else value
 
 
 #: A path of a file or folder that is named by a setting.
@@ -342,10 +341,10 @@ def _without_nulls(values: Mapping[str, Any], model: type[BaseModel]) -> dict[st
 def _default_store(results: str) -> str:
     """The folder `store` in the results; the former default, if results were stored there and none are here.
 
-    Before the store followed `results`, it was results/store in the current folder: what is in it was computed,
-    and perhaps paid.
+    Before the store followed `results`, it was results/store in the current folder: what is in it was
+    computed, and perhaps paid.
     """
-    own = os.path.join(results.rstrip("/") or results, "store")
+    own = f"{results.rstrip('/')}/store"
     former = Path(_FORMER_STORE)
     return _FORMER_STORE if _holds_entries(former) and not _holds_entries(Path(own)) else own
 

@@ -27,11 +27,13 @@ _CONTENTS = "contents.json"
 
 def hand_on(config: Config, contents: dict[str, str]) -> None:
     """Let the step of the run that this process starts, if it starts one, find these settings."""
-    handle, path = tempfile.mkstemp(prefix="snakefold-settings-", suffix=".json")
-    with open(handle, "w", encoding="utf-8") as stream:
-        json.dump({"settings": config.model_dump(mode="json"), "contents": contents}, stream)
-    atexit.register(_remove, Path(path), os.getpid())
-    os.environ[_HANDED_ON] = path
+    handle, name = tempfile.mkstemp(prefix="snakefold-settings-", suffix=".json")
+    os.close(handle)
+    path = Path(name)
+    atexit.register(_remove, path, os.getpid())
+    text = json.dumps({"settings": config.model_dump(mode="json"), "contents": contents})
+    path.write_text(text, encoding="utf-8")
+    os.environ[_HANDED_ON] = name
 
 
 def _remove(path: Path, process: int) -> None:
@@ -77,11 +79,11 @@ def _read(kept: Path) -> dict[str, str]:
 
 def _said(before: dict[str, str], contents: dict[str, str], *, planned: bool) -> list[str]:
     if before:
-        changed = [name for name, digest in contents.items() if before.get(name) != digest]
-        return [f"Planned anew, for this changed since the last run: {', '.join(changed)}."] if changed else []
+        changed = ", ".join(name for name, digest in contents.items() if before.get(name) != digest)
+        return [f"Planned anew, for this changed since the last run: {changed}."] if changed else []
     if planned:
         return [
-            "These results know their inputs by time only. Now they are named by content, and planned once more; "
-            "what is in the store is not computed again."
+            "These results know their inputs by time only. Now they are named by content, and planned once "
+            "more; what is in the store is not computed again."
         ]
     return []

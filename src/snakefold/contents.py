@@ -1,7 +1,7 @@
 """What a run depends on, named by content: the settings as checked, and every file that its plan reads.
 
-Times say nothing: files are edited behind a sample sheet, unpacked or checked out with times of their own, and
-clocks are wrong. So the plan of a run is named by a digest of contents (workflow/rules/plan.smk).
+Times say nothing: files are edited behind a sample sheet, unpacked or checked out with times of their own,
+and clocks are wrong. So the plan of a run is named by a digest of contents (workflow/rules/plan.smk).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def contents_of(config: Config) -> dict[str, str]:
     digests = Digests(results / OWN / "digests.json")
     settings = config.model_dump(mode="json")
     # One folder may be called by several names; and in another folder, relative paths name other files.
-    settings["results"] = os.getcwd()
+    settings["results"] = str(Path.cwd())
     tables = [Path(path) for path in (config.gpu.table, config.calibration) if path]
     lost = results / NOTES
     parts: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -38,6 +39,8 @@ def hold_results(results: Path) -> None:
         except OSError:
             os.close(handle)
             raise
+        if not os.access(results, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except BlockingIOError as error:
         raise SnakefoldError(
             f"{results}: another run is active in this folder of results. Wait for it, or set another one "

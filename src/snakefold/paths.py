@@ -1,10 +1,12 @@
-"""Where things are: the workflow with its profiles and resources, the user's folders, paths as they are given."""
+"""Where things are: the workflow, what comes with it, the user's home, paths as they are given."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,22 +45,33 @@ def expanded(path: str) -> str:
     Raises:
         SnakefoldError: `~` is given and this user has no home folder.
     """
-    found = os.path.expanduser(path)
-    if found == path and path.partition(os.sep)[0] == "~":
-        raise SnakefoldError(f"{path}: this user has no home folder. Write the path without ~, or set HOME.")
-    return found
+    if not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        if path.partition(os.sep)[0] != "~":
+            return path
+        raise SnakefoldError(
+            f"{path}: this user has no home folder. Write the path without ~, or set HOME."
+        ) from error
 
 
 def have_home() -> None:
-    """Give a user without a home folder (a container's --user) one for caches, in the temporary folder.
+    """Give a user whom the system does not know (a container's --user) a name, and a folder for caches.
 
-    Without it, programs make a folder called `~` in the current one, or fail.
+    Without them, programs fail, or make a folder called `~` in the current one.
 
     Raises:
         SnakefoldError: somebody else has put something there.
     """
-    if os.path.isabs(os.path.expanduser("~")):
-        return
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
+    with suppress(RuntimeError):
+        if Path.home().is_absolute():
+            return
     home = Path(tempfile.gettempdir()) / f"snakefold-{os.getuid()}"
     try:
         home.mkdir(mode=0o700, exist_ok=True)
@@ -66,7 +79,9 @@ def have_home() -> None:
     except OSError:
         usable = False
     if not usable:
-        raise SnakefoldError(f"{home}: is not yours, and you have no home folder. Set HOME to a folder of yours.")
+        raise SnakefoldError(
+            f"{home}: is not yours, and you have no home folder. Set HOME to a folder of yours."
+        )
     os.environ["HOME"] = str(home)
 
 

@@ -1,9 +1,10 @@
-"""What a run depends on is known by content, whatever the clock, the name of the path, or the current folder."""
+"""What a run depends on is known by content, whatever the clock says."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from snakefold.clocks import bring_to_now
 from snakefold.config import Config, load_config
 from snakefold.configure import configure, hand_on
 from snakefold.contents import Digests, contents_of, name_of
@@ -88,7 +90,9 @@ def test_times_are_no_change(config: Config, tmp_path: Path) -> None:
     assert contents_of(config) == before
 
 
-def test_a_setting_is_a_change_and_the_spelling_of_the_results_is_none(config: Config, tmp_path: Path) -> None:
+def test_a_setting_is_a_change_and_the_spelling_of_the_results_is_none(
+    config: Config, tmp_path: Path
+) -> None:
     name = name_of(contents_of(config))
     assert name_of(contents_of(config.model_copy(update={"min_length": 17}))) != name
     assert name_of(contents_of(config.model_copy(update={"results": f"{tmp_path}/results"}))) == name
@@ -170,3 +174,16 @@ def test_the_step_alone_says_how_it_is_called(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv("SNAKEFOLD_SETTINGS", raising=False)
     with pytest.raises(SnakefoldError, match="Use snakefold run"):
         configure(tmp_path / "settings" / "a.yaml", tmp_path / "config.yaml")
+
+
+def test_files_of_the_future_are_brought_to_now(tmp_path: Path) -> None:
+    """Snakemake fails a job whose output is older than an input."""
+    for name in ("config.yaml", "plan/batches/b0001.json", "store/fold/a/b", "msa/m0001.json"):
+        write(tmp_path / name, "")
+    past = (tmp_path / "msa" / "m0001.json").stat()
+    for name in ("config.yaml", "plan/batches/b0001.json", "store/fold/a/b"):
+        os.utime(tmp_path / name, (4_000_000_000, 4_000_000_000))
+    assert bring_to_now(tmp_path) == 2
+    assert (tmp_path / "plan" / "batches" / "b0001.json").stat().st_mtime <= time.time()
+    assert (tmp_path / "msa" / "m0001.json").stat().st_mtime == past.st_mtime
+    assert (tmp_path / "store" / "fold" / "a" / "b").stat().st_mtime == 4_000_000_000

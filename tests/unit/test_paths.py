@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import subprocess
 from pathlib import Path
@@ -25,7 +26,21 @@ from snakefold.paths import have_home, house, inputs_of
 from snakefold.targets import read_targets
 
 FASTA = ">a\nMKTAYIAKQRQISFVKSHFS\n"
-AWKWARD = ["é.fasta", "in's.fasta", 'a "b" $c;d', "-x", "null", "~", "a: b", "#", "[x]", "\udce9", "a{b}", "a\nb", "'"]
+AWKWARD = [
+    "é.fasta",
+    "in's.fasta",
+    'a "b" $c;d',
+    "-x",
+    "null",
+    "~",
+    "a: b",
+    "#",
+    "[x]",
+    "\udce9",
+    "a{b}",
+    "a\nb",
+    "'",
+]
 
 #: Names as the kernel takes them: bytes, UTF-8 or not.
 names = st.sampled_from(AWKWARD) | st.one_of(
@@ -40,7 +55,7 @@ def options(*words: str) -> argparse.Namespace:
 
 @given(name=names)
 def test_any_input_is_read_or_refused_by_name(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The way of a path: command line, file of settings, Snakemake, the step that is handed them, the plan."""
+    """The way of a path: command line, file of settings, Snakemake, the step it hands them to, the plan."""
     folder = tmp_path_factory.mktemp("in")
     path = folder / name
     path.write_text(FASTA)
@@ -86,7 +101,8 @@ def test_no_home_is_not_a_folder_called_tilde(tmp_path: Path, monkeypatch: pytes
     def unknown(_: int) -> None:
         raise KeyError("uid not found")
 
-    monkeypatch.delenv("HOME")
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", unknown)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(ConfigError, match="this user has no home folder"):
@@ -94,6 +110,7 @@ def test_no_home_is_not_a_folder_called_tilde(tmp_path: Path, monkeypatch: pytes
     have_home()
     home = tmp_path / f"snakefold-{os.getuid()}"
     assert Path.home() == home
+    assert getpass.getuser() == str(os.getuid())
     assert home.stat().st_mode & 0o777 == 0o700
     monkeypatch.delenv("HOME")
     home.rmdir()

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from snakefold.clocks import bring_to_now
 from snakefold.configure import hand_on
 from snakefold.contents import contents_of, name_of
 from snakefold.errors import ConfigError
@@ -35,6 +36,4 @@ def sequences_made():
     Others are known by content: Snakemake would go by their times, and fail if one is in the future.
     """
     is_module = not workflow.modifier.is_main_snakefile()
-    return [
-        str(path) for path in inputs_of(SETTINGS) if is_module or not path.exists()
-    ]
+    return [str(path) for path in inputs_of(SETTINGS) if is_module or not path.exists()]

@@ -96,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _read_names_as_utf8() -> None:
-    """Begin again in UTF-8 where the locale is another: names of files go into files, and come back from them."""
+    """Begin again in UTF-8 where the locale is another: names of files go into files, and come back."""
     if sys.getfilesystemencoding().lower() != "utf-8":
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

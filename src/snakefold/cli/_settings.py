@@ -78,7 +78,7 @@ def settings_given(options: argparse.Namespace) -> dict[str, Any]:
                 raise input_file_missing(Path(path))
         # As a setting, the name of the demo means the demo.
         demo = Config.model_fields["input"].default
-        values["input"] = [os.path.abspath(path) if path == demo else path for path in options.input]
+        values["input"] = [str(Path(path).absolute()) if path == demo else path for path in options.input]
     return values
 
 

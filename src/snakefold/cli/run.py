@@ -95,7 +95,9 @@ def prepare(options: argparse.Namespace) -> list[str]:
     """
     taken = [word for word in options.passed_on if word.startswith("--configfile")]
     if taken:
-        raise SnakefoldError(f"{taken[0]}: give it before the `--`, where it is read with the other settings.")
+        raise SnakefoldError(
+            f"{taken[0]}: give it before the `--`, where it is read with the other settings."
+        )
     values = settings_given(options)
     results = settings_of(options).results
     if not options.dry_run:
