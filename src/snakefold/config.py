@@ -18,6 +18,8 @@ from snakefold.wording import count
 
 #: How a shell or YAML says that nothing is given; a folder of that name is ./null.
 _NULLS = ("", "null", "Null", "NULL", "None")
+#: Of a file or folder, bytes.
+_LONGEST_NAME = 255
 #: Where results were stored before the store followed `results`.
 _FORMER_STORE = "results/store"
 
@@ -32,6 +34,8 @@ def _path(value: str) -> str:
         raise ValueError(
             "the path is not UTF-8: rename the file, or set a UTF-8 locale (LC_ALL=C.UTF-8)"
         ) from error
+    if any(len(part.encode()) > _LONGEST_NAME for part in value.split("/")):
+        raise ValueError(f"a name in the path is longer than {_LONGEST_NAME} bytes: no file system has such")
     if not value.isprintable():
         raise ValueError("the path has characters that cannot be shown: rename the file or folder")
     try:

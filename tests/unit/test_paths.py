@@ -134,6 +134,14 @@ def test_files_that_come_with_snakefold_are_not_shadowed(
     assert name_of(contents_of(load_config(given_values))) != name_of(contents_of(Config()))
 
 
+def test_a_name_that_no_file_can_have_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a" * 300
+    assert cli.main(["run", name]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="weights: Value error, a name in the path is longer than 255 bytes"):
+        load_config({"weights": f"a/{name}"})
+
+
 def test_settings_behind_the_dashes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--", "--configfile", "x.yaml"]) == 2
     assert "--configfile: give it before the `--`" in capsys.readouterr().err

@@ -74,12 +74,19 @@ def settings_given(options: argparse.Namespace) -> dict[str, Any]:
         _update(values, _setting(item))
     if options.input:
         for path in options.input:
-            if not Path(path).exists():
+            if not _exists(path):
                 raise input_file_missing(Path(path))
         # As a setting, the name of the demo means the demo.
         demo = Config.model_fields["input"].default
         values["input"] = [str(Path(path).absolute()) if path == demo else path for path in options.input]
     return values
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 def configfiles(options: argparse.Namespace) -> list[Path]:
