@@ -8,50 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, Models, RelaxSettings
-from snakefold.errors import ConfigError, SnakefoldError, StoreError
-from snakefold.paths import expanded
+from snakefold.errors import ConfigError, StoreError
+from snakefold.setting_paths import NULLS, ArgumentPath, SettingPath, default_store, no_option, plain_path
 from snakefold.store.location import is_s3, parse_location
 from snakefold.wording import count
-
-#: How a shell or YAML says that nothing is given; a folder of that name is ./null.
-_NULLS = ("", "null", "Null", "NULL", "None")
-#: Of a file or folder, bytes.
-_LONGEST_NAME = 255
-#: Where results were stored before the store followed `results`.
-_FORMER_STORE = "results/store"
-
-
-def _path(value: str) -> str:
-    """A path that every step, and what they are written down in, can hold; `~` is replaced."""
-    if value in _NULLS:
-        raise ValueError("a path is expected; leave the setting out to have its default")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            "the path is not UTF-8: rename the file, or set a UTF-8 locale (LC_ALL=C.UTF-8)"
-        ) from error
-    if any(len(part.encode()) > _LONGEST_NAME for part in value.split("/")):
-        raise ValueError(f"a name in the path is longer than {_LONGEST_NAME} bytes: no file system has such")
-    if not value.isprintable():
-        raise ValueError("the path has characters that cannot be shown: rename the file or folder")
-    try:
-        return expanded(value)
-    except SnakefoldError as error:
-        raise ValueError(str(error)) from error
-
-
-def _no_option(value: str) -> str:
-    """A path that no command takes for one of its options."""
-    return str(Path.cwd() / value) if value.startswith("-") else value
-
-
-#: A path of a file or folder that is named by a setting.
-SettingPath = Annotated[str, AfterValidator(_path)]
-_Argument = Annotated[SettingPath, AfterValidator(_no_option)]
 
 MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_sequence"]
 
@@ -206,7 +169,7 @@ class Config(Model):
         "resources/demo/proteins.fasta",
         description="FASTA, CSV or A3M files (plain or .gz), or folders of them.",
     )
-    results: _Argument = Field("results", description="Folder for everything a run writes.")
+    results: ArgumentPath = Field("results", description="Folder for everything a run writes.")
     store: str = Field(
         "",
         description="Results by content: a folder, or s3://bucket/prefix?endpoint_url=…&region=… "
@@ -244,7 +207,7 @@ class Config(Model):
         "the published figures.",
     )
     engine: Literal["alphafold2", "flashabb"] = Field("alphafold2", description="What predicts structures.")
-    weights: _Argument = Field(
+    weights: ArgumentPath = Field(
         "auto",
         description="Folder that holds params/params_*.npz; auto looks in $SNAKEFOLD_WEIGHTS and the user's "
         "data folder, and draws rehearsal parameters where there are none; rehearsal always draws them.",
@@ -274,7 +237,7 @@ class Config(Model):
         given = [value] if isinstance(value, str) else value
         if not given or not all(given):
             raise ValueError("at least one file or folder is needed, and none may be empty")
-        paths = [_path(path) for path in given]
+        paths = [plain_path(path) for path in given]
         # Snakemake reads braces in file names as wildcards.
         if braced := [path for path in paths if set("{}") & set(path)]:
             raise ValueError(f"no path may have {{ or }} in it: rename {braced[0]!r}")
@@ -287,13 +250,13 @@ class Config(Model):
             return values
         given = _without_nulls(values, cls)
         if given.get("store") is None:
-            given["store"] = _default_store(str(given.get("results", "results")))
+            given["store"] = default_store(str(given.get("results", "results")))
         return given
 
     @field_validator("store")
     @classmethod
     def _folder_as_given(cls, value: str) -> str:
-        return value if "://" in value or is_s3(value) else _no_option(_path(value))
+        return value if "://" in value or is_s3(value) else no_option(plain_path(value))
 
     @field_validator("results", "store")
     @classmethod
@@ -335,29 +298,11 @@ def _without_nulls(values: Mapping[str, Any], model: type[BaseModel]) -> dict[st
         section = field.annotation
         if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, BaseModel):
             kept[name] = _without_nulls(value, section)
-        elif name == "store" and (value is None or value in _NULLS):
+        elif name == "store" and (value is None or value in NULLS):
             del kept[name]
-        elif isinstance(value, str) and value in _NULLS and type(None) in get_args(section):
+        elif isinstance(value, str) and value in NULLS and type(None) in get_args(section):
             kept[name] = None
     return kept
-
-
-def _default_store(results: str) -> str:
-    """The folder `store` in the results; the former default, if results were stored there and none are here.
-
-    Before the store followed `results`, it was results/store in the current folder: what is in it was
-    computed, and perhaps paid.
-    """
-    own = f"{results.rstrip('/')}/store"
-    former = Path(_FORMER_STORE)
-    return _FORMER_STORE if _holds_entries(former) and not _holds_entries(Path(own)) else own
-
-
-def _holds_entries(store: Path) -> bool:
-    try:
-        return any(any((store / kind).glob("*/*")) for kind in ("fold", "msa", "templates"))
-    except (OSError, ValueError):  # the name is refused later on
-        return False
 
 
 def load_config(values: Mapping[str, Any], source: str = "the configuration") -> Config:

@@ -138,7 +138,7 @@ def test_a_name_that_no_file_can_have_is_refused(capsys: pytest.CaptureFixture[s
     name = "a" * 300
     assert cli.main(["run", name]) == 2
     assert "no such file or folder" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="weights: Value error, a name in the path is longer than 255 bytes"):
+    with pytest.raises(ConfigError, match="weights: Value error, a name in the path is longer than 255"):
         load_config({"weights": f"a/{name}"})
 
 
