@@ -105,13 +105,17 @@ def plan() -> None:
     import yaml
 
     from snakefold.config import load_config
+    from snakefold.contents import contents_of, name_of
     from snakefold.plan.planner import make_plan
     from snakefold.plan.recipes import Recipes
     from snakefold.store import open_store, write_atomically
 
+    # As Snakemake has them, which reads config/config.yaml first.
     config = load_config(SETTINGS)
-    write_atomically(Path("results/config.yaml"), yaml.safe_dump(config.model_dump(mode="json")).encode())
-    Path("results/lost.tsv").touch()
+    contents = name_of(contents_of(config))
+    text = yaml.safe_dump(config.model_dump(mode="json")).encode()
+    for path in ("config.yaml", f"settings/{contents}.yaml"):
+        write_atomically(Path("results", path), text)
     made = make_plan(
         config,
         Path("results/plan"),
@@ -121,6 +125,7 @@ def plan() -> None:
     write_atomically(Path("results/plan/weights.json"), b'{"folder": "", "rehearsal": false}\n')
     # The plan step's, which asks for databases and parameters besides.
     write_atomically(Path("results/plan/quote.json"), b"{}")
+    write_atomically(Path("results/plan/contents", contents), b"")
     counts = {"batches": len(made.batches), "chunks": len(made.chunks)}
     write_atomically(Path("counts.json"), json.dumps(counts).encode())
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, Models, RelaxSettings
 from snakefold.errors import ConfigError, StoreError
+from snakefold.setting_paths import NULLS, ArgumentPath, SettingPath, default_store, no_option, plain_path
 from snakefold.store.location import is_s3, parse_location
 from snakefold.wording import count
 
@@ -42,7 +43,7 @@ class MsaSettings(Model):
         description="colabfold: its profile search and filters; simple: one plain search.",
     )
     db_preset: str = Field("demo", description="Databases: an entry of resources/databases.yaml.")
-    db_root: str | None = Field(
+    db_root: SettingPath | None = Field(
         None, description="Folder that holds the preset's files; empty takes the preset's own."
     )
     allow_demo_database: bool = Field(
@@ -114,7 +115,7 @@ class GpuSettings(Model):
     workers: Annotated[int, Field(ge=1)] | dict[str, Annotated[int, Field(ge=1)]] = Field(
         1, description="Workers at the most, of every class or by class; together they never exceed these."
     )
-    table: str | None = Field(
+    table: SettingPath | None = Field(
         None, description="Another table of GPU classes, in the format of resources/gpus.yaml."
     )
 
@@ -175,11 +176,12 @@ class Config(Model):
         "resources/demo/proteins.fasta",
         description="FASTA, CSV or A3M files (plain or .gz), or folders of them.",
     )
-    results: str = Field("results", description="Folder for everything a run writes.")
+    results: ArgumentPath = Field("results", description="Folder for everything a run writes.")
     store: str = Field(
-        "results/store",
+        "",
         description="Results by content: a folder, or s3://bucket/prefix?endpoint_url=…&region=… "
-        "(docs/store.md); share it between runs to compute nothing twice.",
+        "(docs/store.md); share it between runs to compute nothing twice. Empty: the folder `store` in "
+        "`results`.",
     )
     publish: str | None = Field(
         None,
@@ -191,7 +193,7 @@ class Config(Model):
     )
     min_length: int = Field(16, ge=1, description="Shortest target that is accepted, residues.")
     max_length: int = Field(5000, ge=1, description="Longest target that is accepted, residues.")
-    reuse: list[str] = Field(
+    reuse: list[SettingPath] = Field(
         [],
         description="Folders or archives of PDB and mmCIF files that a target is looked up in by its exact "
         "sequence before anything is computed; what is taken is labelled as such.",
@@ -206,13 +208,13 @@ class Config(Model):
     deadline: float | None = Field(
         None, gt=0, description="Hours from the start of the run to its end; empty sets no limit."
     )
-    calibration: str | None = Field(
+    calibration: SettingPath | None = Field(
         None,
         description="File written by `snakefold calibrate`; empty takes the user's own if there is one, else "
         "the published figures.",
     )
     engine: Literal["alphafold2", "flashabb"] = Field("alphafold2", description="What predicts structures.")
-    weights: str = Field(
+    weights: ArgumentPath = Field(
         "auto",
         description="Folder that holds params/params_*.npz; auto looks in $SNAKEFOLD_WEIGHTS and the user's "
         "data folder, and draws rehearsal parameters where there are none; rehearsal always draws them.",
@@ -229,7 +231,7 @@ class Config(Model):
     )
     slurm: SlurmSettings = SlurmSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
-    references: dict[str, str] = Field(
+    references: dict[str, SettingPath] = Field(
         {}, description="Known structures to compare with: target id → PDB or mmCIF file."
     )
     alphafold2: AlphaFold2Settings = AlphaFold2Settings()
@@ -239,13 +241,29 @@ class Config(Model):
     @field_validator("input")
     @classmethod
     def _some_input(cls, value: str | list[str]) -> str | list[str]:
-        paths = [value] if isinstance(value, str) else value
-        if not paths or not all(paths):
+        given = [value] if isinstance(value, str) else value
+        if not given or not all(given):
             raise ValueError("at least one file or folder is needed, and none may be empty")
+        paths = [plain_path(path) for path in given]
         # Snakemake reads braces in file names as wildcards.
         if braced := [path for path in paths if set("{}") & set(path)]:
             raise ValueError(f"no path may have {{ or }} in it: rename {braced[0]!r}")
-        return value
+        return paths[0] if isinstance(value, str) else paths
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_not_given(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        given = _without_nulls(values, cls)
+        if given.get("store") is None:
+            given["store"] = default_store(str(given.get("results", "results")))
+        return given
+
+    @field_validator("store")
+    @classmethod
+    def _folder_as_given(cls, value: str) -> str:
+        return value if "://" in value or is_s3(value) else no_option(plain_path(value))
 
     @field_validator("results", "store")
     @classmethod
@@ -275,6 +293,23 @@ class Config(Model):
     def inputs(self) -> list[Path]:
         """`input` as a list of paths."""
         return [Path(item) for item in ([self.input] if isinstance(self.input, str) else self.input)]
+
+
+def _without_nulls(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The settings without those that are said to be empty, where that is allowed."""
+    kept = dict(values)
+    for name, value in values.items():
+        field = model.model_fields.get(name)
+        if field is None:
+            continue
+        section = field.annotation
+        if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, BaseModel):
+            kept[name] = _without_nulls(value, section)
+        elif name == "store" and (value is None or value in NULLS):
+            del kept[name]
+        elif isinstance(value, str) and value in NULLS and type(None) in get_args(section):
+            kept[name] = None
+    return kept
 
 
 def load_config(values: Mapping[str, Any], source: str = "the configuration") -> Config:

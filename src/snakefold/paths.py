@@ -1,15 +1,19 @@
-"""Where the workflow, its profiles and its resources are: in the checkout snakefold is installed from."""
+"""Where things are: the workflow, what comes with it, the user's home, paths as they are given."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakefold.errors import SnakefoldError
 
 if TYPE_CHECKING:
+    from snakefold.config import Config
     from snakefold.store import Store
 
 
@@ -21,6 +25,64 @@ def house() -> Path:
             f"{folder}: has no workflow. Install snakefold from its checkout: pip install --editable ."
         )
     return folder
+
+
+def packaged(path: str | Path) -> Path:
+    """The file that comes with snakefold, whatever the current folder has under its name; else the path."""
+    own = house() / path
+    return own if own.exists() else Path(path)
+
+
+def inputs_of(config: Config) -> list[Path]:
+    """Paths of `input`: the demo that comes with snakefold if it was left at that, else the user's own."""
+    demo = type(config).model_fields["input"].default
+    return [packaged(path) if str(path) == demo else resource(path) for path in config.inputs]
+
+
+def expanded(path: str) -> str:
+    """A path with `~` or `~user` replaced; a name that begins with `~` and is no user's stays a name.
+
+    Raises:
+        SnakefoldError: `~` is given and this user has no home folder.
+    """
+    if not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        if path.partition(os.sep)[0] != "~":
+            return path
+        raise SnakefoldError(
+            f"{path}: this user has no home folder. Write the path without ~, or set HOME."
+        ) from error
+
+
+def have_home() -> None:
+    """Give a user whom the system does not know (a container's --user) a name, and a folder for caches.
+
+    Without them, programs fail, or make a folder called `~` in the current one.
+
+    Raises:
+        SnakefoldError: somebody else has put something there.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
+    with suppress(RuntimeError):
+        if Path.home().is_absolute():
+            return
+    home = Path(tempfile.gettempdir()) / f"snakefold-{os.getuid()}"
+    try:
+        home.mkdir(mode=0o700, exist_ok=True)
+        usable = not home.is_symlink() and home.stat().st_uid == os.getuid()
+    except OSError:
+        usable = False
+    if not usable:
+        raise SnakefoldError(
+            f"{home}: is not yours, and you have no home folder. Set HOME to a folder of yours."
+        )
+    os.environ["HOME"] = str(home)
 
 
 def resource(path: str | Path) -> Path:

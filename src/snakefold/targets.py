@@ -28,7 +28,7 @@ from snakefold.inputs.names import shown, unique_ids
 from snakefold.inputs.samplesheet import read_samplesheet
 from snakefold.inputs.target import Limits, Target, refuse_file
 
-__all__ = ["Target", "msa_text", "read_records", "read_targets"]
+__all__ = ["Target", "input_files", "msa_text", "read_records", "read_targets"]
 
 _Reader = Callable[[Path, Iterable[str], Limits], Iterator[Target | Refusal]]
 
@@ -55,7 +55,7 @@ def read_records(paths: Sequence[Path], *, min_length: int, max_length: int) -> 
     met: set[Path] = set()
     for path in paths:
         try:
-            files = _files(path)
+            files = input_files(path)
         except BadFile as problem:
             records.append(refuse_file(path, problem))
             continue
@@ -72,8 +72,12 @@ def _with_id(target: Target, name: str) -> Target:
     return target if target.id == name else replace(target, id=name)
 
 
-def _files(path: Path) -> list[Path]:
-    """The files that a path stands for."""
+def input_files(path: Path) -> list[Path]:
+    """The files that a path given as input stands for.
+
+    Raises:
+        BadFile: there is none.
+    """
     try:
         if path.is_dir():
             return _files_in(path)

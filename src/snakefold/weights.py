@@ -23,6 +23,7 @@ from snakefold.engines.alphafold2.parameters import (
     read_rehearsal_mark,
 )
 from snakefold.errors import WeightsMissingError
+from snakefold.paths import expanded
 from snakefold.recipes import file_fingerprint
 from snakefold.weights_archive import fetch
 from snakefold.weights_whole import ensure_whole, problem
@@ -38,6 +39,7 @@ __all__ = [
     "find",
     "identity",
     "locate",
+    "named_folder",
     "report_check",
 ]
 
@@ -109,9 +111,9 @@ def find(setting: str, needed: Sequence[str], *, whole: bool = True) -> Weights 
     if setting == "rehearsal":
         return None
     if setting != "auto":
-        folder, source = Path(setting).expanduser(), "the setting `weights`"
+        folder, source = Path(expanded(setting)), "the setting `weights`"
     elif named := os.environ.get(ENVIRONMENT):
-        folder, source = Path(named).expanduser(), f"${ENVIRONMENT}"
+        folder, source = Path(expanded(named)), f"${ENVIRONMENT}"
     else:
         try:
             folder, source = default_folder(), "the user's data folder"
@@ -123,6 +125,16 @@ def find(setting: str, needed: Sequence[str], *, whole: bool = True) -> Weights 
     if whole:
         ensure_whole(folder, needed)
     return found
+
+
+def named_folder(setting: str) -> Path | None:
+    """The folder that the setting `weights` means, whether anything is there or not; None: random ones."""
+    if setting == "rehearsal":
+        return None
+    if setting != "auto":
+        return Path(expanded(setting))
+    named = os.environ.get(ENVIRONMENT)
+    return Path(expanded(named)) if named else default_folder()
 
 
 def draw_rehearsal(

@@ -15,7 +15,7 @@ from snakefold.download import Expected, download, lines
 from snakefold.engines.alphafold2.models import all_models
 from snakefold.engines.alphafold2.parameters import parameters_folder
 from snakefold.errors import WeightsMissingError
-from snakefold.paths import resource
+from snakefold.paths import house
 from snakefold.wording import count
 
 Log = Callable[[str], object]
@@ -42,7 +42,7 @@ def fetch(
         DownloadError: see `snakefold.download.download`.
         WeightsMissingError: the archive lacks a model, or one of its files is damaged.
     """
-    source = yaml.safe_load(resource("resources/weights.yaml").read_text())["alphafold2"]
+    source = yaml.safe_load((house() / "resources" / "weights.yaml").read_text())["alphafold2"]
     names = list(which) if which is not None else all_models()
     files = {f"params_{name}.npz": parameters_folder(destination) / f"params_{name}.npz" for name in names}
     if all(path.is_file() for path in files.values()):

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -142,6 +143,30 @@ def test_second_run_has_nothing_to_do(finished: tuple[Run, subprocess.CompletedP
     process = run.call("run", "in put.fasta", *FAST)
     assert process.returncode == 0, process.stderr
     assert {path: path.stat().st_mtime_ns for path in (run.results / "predictions").iterdir()} == before
+
+
+def test_results_of_the_version_before_go_on(
+    finished: tuple[Run, subprocess.CompletedProcess[str]],
+) -> None:
+    """They had no names by content: they are planned once more, nothing is searched or predicted again."""
+    run, _ = finished
+    for folder in ("settings", "plan/contents", ".snakefold"):
+        shutil.rmtree(run.results / folder)
+    (run.results / "lost.tsv").touch()
+    made = [
+        path
+        for folder in ("store/fold", "store/msa", "msa", "logs/msa", "logs/predict", "predictions")
+        for path in (run.results / folder).rglob("*")
+        if path.is_file()
+    ]
+    before = {path: path.stat().st_mtime_ns for path in made}
+    process = run.call("run", "in put.fasta", *FAST)
+    output = process.stdout + process.stderr
+    assert process.returncode == 0, output
+    assert "These results know their inputs by time only" in output
+    assert "Rule: restore" in output
+    assert not any(f"Rule: {rule}" in output for rule in ("msa", "request", "predict"))
+    assert {path: path.stat().st_mtime_ns for path in made} == before
 
 
 def test_new_setting_reuses_the_msas(finished: tuple[Run, subprocess.CompletedProcess[str]]) -> None:

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from snakefold import cli, settings_docs
-from snakefold.cli.run import hold_folder, snakemake_command
+from snakefold.cli.run import prepare, snakemake_command
 from snakefold.config import Config
 from snakefold.errors import SnakefoldError
+from snakefold.lock import hold_results
 from snakefold.paths import house
 
 
@@ -38,18 +39,16 @@ def options(*arguments: str) -> argparse.Namespace:
 
 
 def config_of(command: list[str]) -> dict[str, object]:
-    """Settings as Snakemake reads them: the arguments after --config."""
-    if "--config" not in command:
-        return {}
-    items = command[command.index("--config") + 1 :]
-    pairs = (item.partition("=") for item in items)
-    return {name: yaml.safe_load(value) for name, _, value in pairs}
+    """Settings as Snakemake reads them: the file after --configfile."""
+    file = command[command.index("--configfile") + 1]
+    return dict(yaml.safe_load(Path(file).read_text()))
 
 
-def test_run_becomes_snakemake(tmp_path: Path) -> None:
+def test_run_becomes_snakemake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     fasta = tmp_path / "my set.fasta"
     fasta.write_text(">a\nMKT\n")
-    command = snakemake_command(
+    command = prepare(
         options(str(fasta), "--set", "msa.tool=mmseqs", "--set", "msa.threads=4", "--set", "results=out")
     )
     assert config_of(command) == {
@@ -62,7 +61,7 @@ def test_run_becomes_snakemake(tmp_path: Path) -> None:
 
 
 def test_options_after_two_dashes_go_to_snakemake() -> None:
-    assert snakemake_command(options("--", "--cores", "8", "--forceall"))[-3:] == [
+    assert snakemake_command(options("--", "--cores", "8", "--forceall"), None)[-3:] == [
         "--cores",
         "8",
         "--forceall",
@@ -98,8 +97,8 @@ def test_configuration_files_that_come_with_it_are_valid(path: Path) -> None:
 def test_one_run_a_folder_at_a_time(tmp_path: Path) -> None:
     """The lock is the process's: it is free again once the process is gone, however it went."""
     script = (
-        "from pathlib import Path; from snakefold.cli.run import hold_folder; "
-        f"hold_folder(Path({str(tmp_path)!r})); "
+        "from pathlib import Path; from snakefold.lock import hold_results; "
+        f"hold_results(Path({str(tmp_path)!r})); "
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script + "print('held', flush=True); input()"],
@@ -109,7 +108,7 @@ def test_one_run_a_folder_at_a_time(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     with pytest.raises(SnakefoldError, match="another run is active"):
-        hold_folder(tmp_path)
+        hold_results(tmp_path)
     process.kill()
     process.communicate()
-    hold_folder(tmp_path)
+    hold_results(tmp_path)

@@ -59,7 +59,10 @@ WRONG = {
     "empty input": ("input: ''", "input: Value error, at least one file"),
     "empty input among others": ("input: [a, '']", "none may be empty"),
     "results in the root": ("results: /", "results: Value error, the name of a folder"),
-    "results nowhere": ("results: ''", "results: Value error, the name of a folder"),
+    "results nowhere": ("results: ''", "results: Value error, a path is expected"),
+    "null for the results": ("results: 'null'", "results: Value error, a path is expected"),
+    "null for an input": ("input: [a, 'null']", "input: Value error, a path is expected"),
+    "newline in a path": ('weights: "a\\nb"', "weights: Value error, the path has characters"),
     "wildcard in an input": ("input: [a, 'b{c}.fasta']", "rename 'b{c}.fasta'"),
     "wildcard in results": ("results: 'a{b}'", "without { and }"),
     "newline in the store": ('store: "a\\nb"', "store: Value error"),
@@ -120,3 +123,52 @@ def test_any_mapping_is_taken_or_refused(values: dict[str, object]) -> None:
         return
     assert config.min_length <= config.max_length
     assert all(str(path) for path in config.inputs)
+
+
+def test_home_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    given = {
+        "input": ["~/a.fasta", "~b.fasta", "x/~"],
+        "results": "~/r",
+        "store": "~/s",
+        "weights": "~/w",
+        "reuse": ["~/c"],
+        "references": {"a": "~/a.pdb"},
+        "calibration": "~/c.json",
+        "msa": {"db_root": "~"},
+        "gpu": {"table": "~/g.yaml"},
+    }
+    config = load_config(given)
+    assert config.input == ["/home/me/a.fasta", "~b.fasta", "x/~"], "a name may begin with it"
+    assert (config.results, config.store, config.weights) == ("/home/me/r", "/home/me/s", "/home/me/w")
+    assert (config.reuse, config.references) == (["/home/me/c"], {"a": "/home/me/a.pdb"})
+    assert (config.calibration, config.msa.db_root) == ("/home/me/c.json", "/home/me")
+    assert config.gpu.table == "/home/me/g.yaml"
+
+
+def test_null_means_that_nothing_is_given() -> None:
+    words = {"store": "null", "budget": "null", "msa": {"db_root": "null"}, "gpu": {"table": ""}}
+    assert load_config(words) == Config()
+
+
+def test_no_path_is_taken_for_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config({"results": "-out", "weights": "-w"})
+    assert (config.results, config.store) == (f"{tmp_path}/-out", f"{tmp_path}/-out/store")
+    assert config.weights == f"{tmp_path}/-w"
+
+
+def test_the_store_is_in_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config({"results": "out"}).store == "out/store"
+    assert load_config({"results": "out", "store": "shared"}).store == "shared"
+
+
+def test_a_store_of_the_version_before_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default was results/store wherever the results were."""
+    monkeypatch.chdir(tmp_path)
+    entry = "fold/0123456789abcdef/01"
+    (tmp_path / "results" / "store" / entry).mkdir(parents=True)
+    assert load_config({"results": "out"}).store == "results/store"
+    (tmp_path / "out" / "store" / entry).mkdir(parents=True)
+    assert load_config({"results": "out"}).store == "out/store"

@@ -13,7 +13,7 @@ import yaml
 
 from snakefold import cli
 from snakefold.cli._settings import settings_of
-from snakefold.cli.run import snakemake_command
+from snakefold.cli.run import prepare
 from snakefold.config import Config, load_config
 from snakefold.errors import ConfigError, SnakefoldError
 from snakefold.paths import house
@@ -50,7 +50,7 @@ def snakemakes(folder: Path, *words: str) -> Config:
         f"configfile: {str(house() / 'config' / 'config.yaml')!r}\n"
         "import json\nopen('found.json', 'w').write(json.dumps(config))\n"
     )
-    command = snakemake_command(cli.parse(["run", *words, "--dry-run"]))
+    command = [*prepare(cli.parse(["run", *words])), "--dry-run"]
     command[command.index("--snakefile") + 1] = str(snakefile)
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     found = folder / "found.json"

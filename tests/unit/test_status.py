@@ -64,8 +64,8 @@ rule report:
 STATUS = "from snakefold.cli import main; raise SystemExit(main())"
 HOLD = """
 import os, pathlib, sys
-from snakefold.cli.run import hold_folder
-hold_folder(pathlib.Path.cwd())
+from snakefold.lock import hold_results
+hold_results(pathlib.Path('results'))
 os.execv(sys.argv[1], sys.argv[1:])
 """
 

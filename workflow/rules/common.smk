@@ -3,8 +3,11 @@ import functools
 import os
 
 from snakefold.config import load_config
-from snakefold.paths import put_programs_on_path, resource
+from snakefold.paths import have_home, inputs_of, put_programs_on_path
 
+have_home()
+# Whatever the locale: names of files go into files, and come back from them.
+os.environ["PYTHONUTF8"] = "1"
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
 put_programs_on_path()
 
@@ -16,11 +19,6 @@ PUBLISHED = f"{RESULTS}/published.txt"
 
 # Batches that are predicted; the others are fetched.
 PREDICTED = "[bc][0-9]+-l[0-9]+"
-
-
-def inputs_given():
-    """Paths of `input`, each as given or, for the demo, where the workflow keeps it."""
-    return [str(resource(path)) for path in SETTINGS.inputs]
 
 
 @functools.cache

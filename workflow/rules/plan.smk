@@ -1,42 +1,31 @@
-from pathlib import Path
-
-import yaml
-from snakefold.store import write_atomically
-
-
 localrules:
     configure,
     plan,
 
 
-# Settings of a run, defaults included, where every step reads them. No script: one that is newer than its output
-# is run again, and then every step is, after nothing but a new checkout. No shell, whose commands have a length.
+# Settings of a run, defaults included, where every step reads them. They are named by what the run depends on
+# (rules/contents.smk), so that no clock, no metadata of Snakemake's and no other folder decides whether they hold.
 rule configure:
     output:
+        settings=local(f"{RESULTS}/settings/{CONTENTS}.yaml"),
         config=local(f"{RESULTS}/config.yaml"),
-        lost=local(f"{RESULTS}/lost.tsv"),
     log:
         local(f"{RESULTS}/logs/configure.log"),
-    params:
-        config=lambda wildcards: yaml.safe_dump(
-            SETTINGS.model_dump(mode="json"), sort_keys=False, allow_unicode=True
-        ),
-    run:
-        for path, text in zip(
-            (log[0], *output), (params.config, params.config, "")
-        ):
-            write_atomically(Path(path), text.encode())
+    conda:
+        "../../envs/predict.yaml"
+    shell:
+        "snakefold configure {output.settings:q} --config {output.config:q} 2>&1 | tee {log:q}"
 
 
 # The one checkpoint. Its batches/ and chunks/ are read by name later on and are no declared output: Snakemake
 # would delete them first, and a file that a new plan leaves as it was must not look new. What a run lost is
-# noted in lost.tsv (`snakefold summary`), so that the next one plans anew.
+# noted in lost.tsv (`snakefold summary`), whose content is part of the name, so that the next one plans anew.
 checkpoint plan:
     input:
-        config=local(f"{RESULTS}/config.yaml"),
-        lost=local(f"{RESULTS}/lost.tsv"),
-        sequences=local(inputs_given()),
+        settings=ancient(local(f"{RESULTS}/settings/{CONTENTS}.yaml")),
+        sequences=local(sequences_made()),
     output:
+        mark=local(f"{PLAN}/contents/{CONTENTS}"),
         targets=local(f"{PLAN}/targets.tsv"),
         chains=local(f"{PLAN}/chains.tsv"),
         batches=local(f"{PLAN}/batches.tsv"),
@@ -52,4 +41,4 @@ checkpoint plan:
     params:
         folder=lambda wildcards, output: os.path.dirname(output.batches),
     shell:
-        "snakefold plan --config {input.config:q} --out {params.folder:q} 2>&1 | tee {log:q}"
+        "snakefold plan --config {input.settings:q} --out {params.folder:q} --mark {output.mark:q} 2>&1 | tee {log:q}"

@@ -29,6 +29,7 @@ from snakefold.cli import (
     tools,
 )
 from snakefold.errors import SnakefoldError
+from snakefold.paths import have_home
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,9 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if all is well, 1 if targets failed, 2 if a setting, an input or the installation must be put right.
     """
+    if arguments is None:
+        _read_names_as_utf8()
     options = parse(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _leave)
     try:
+        have_home()
         return int(options.function(options) or 0)
     except SnakefoldError as error:
         print(f"snakefold: {error}", file=sys.stderr)
@@ -89,6 +93,13 @@ def parser() -> argparse.ArgumentParser:
     profiles.add(commands)
     contracts.add(commands)
     return top
+
+
+def _read_names_as_utf8() -> None:
+    """Begin again in UTF-8 where the locale is another: names of files go into files, and come back."""
+    if sys.getfilesystemencoding().lower() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _leave(signum: int, _frame: FrameType | None) -> None:

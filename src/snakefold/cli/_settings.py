@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -53,15 +52,42 @@ def settings_of(options: argparse.Namespace) -> Config:
     Raises:
         ConfigError: a file cannot be read, or a setting is wrong.
     """
-    values: dict[str, Any] = {}
-    files = configfiles(options)
-    for path in (house() / "config" / "config.yaml", *files):
-        _update(values, read_settings(path))
-    for item in settings_arguments(options):
-        name, value = _named_value(item)
-        _update(values, {name: value})
-    source = ", ".join(["config/config.yaml", *map(str, files), *(["--set"] if options.set else [])])
+    values = read_settings(house() / "config" / "config.yaml")
+    _update(values, settings_given(options))
+    files = map(str, configfiles(options))
+    source = ", ".join(["config/config.yaml", *files, *(["--set"] if options.set else [])])
     return load_config(values, source)
+
+
+def settings_given(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line and the profile say, laid over each other, unchecked.
+
+    Raises:
+        ConfigError: a file cannot be read.
+        SnakefoldError: an option is malformed, or an input is not there.
+    """
+    values: dict[str, Any] = {}
+    for path in configfiles(options):
+        _update(values, read_settings(path))
+    for item in _profile(options.profile).config:
+        _update(values, dict([_named_value(item)]))
+    for item in options.set:
+        _update(values, _setting(item))
+    if options.input:
+        for path in options.input:
+            if not _exists(path):
+                raise input_file_missing(Path(path))
+        # As a setting, the name of the demo means the demo.
+        demo = Config.model_fields["input"].default
+        values["input"] = [str(Path(path).absolute()) if path == demo else path for path in options.input]
+    return values
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 def configfiles(options: argparse.Namespace) -> list[Path]:
@@ -77,34 +103,14 @@ def executor_of(options: argparse.Namespace) -> Executor:
     return _profile(options.profile).executor
 
 
-def settings_arguments(options: argparse.Namespace) -> list[str]:
-    """Arguments of Snakemake's `--config`: a profile's `config:`, then `--set` and the input, which win.
-
-    Snakemake would forget what the profile says as soon as the command line has a `--config`.
-    """
-    settings: dict[str, list[str]] = {}
-    nested: dict[str, dict[str, str]] = {}
-    for item in options.set:
-        name, equals, value = item.partition("=")
-        section, dot, leaf = name.partition(".")
-        if not equals or not section or (dot and not leaf):
-            raise SnakefoldError(f"--set {item}: expected NAME=VALUE, for example --set msa.tool=mmseqs.")
-        if dot:
-            nested.setdefault(section, {})[leaf] = value
-        else:
-            settings[section] = [value]
-    arguments = list(_profile(options.profile).config)
-    arguments += [f"{name}={value[0]}" for name, value in settings.items()]
-    arguments += [
-        f"{name}={{{', '.join(f'{leaf}: {value}' for leaf, value in values.items())}}}"
-        for name, values in nested.items()
-    ]
-    if options.input:
-        for path in options.input:
-            if not Path(path).exists():
-                raise input_file_missing(Path(path))
-        arguments.append(f"input={json.dumps(options.input)}")
-    return arguments
+def _setting(item: str) -> dict[str, Any]:
+    """One `--set`."""
+    name, equals, value = item.partition("=")
+    section, dot, leaf = name.partition(".")
+    if not equals or not section or (dot and not leaf):
+        raise SnakefoldError(f"--set {item}: expected NAME=VALUE, for example --set msa.tool=mmseqs.")
+    _, read = _named_value(f"{leaf or section}={value}")
+    return {section: {leaf: read}} if dot else {section: read}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, help="folder for the plan and its quote; <results>/quote if not given"
     )
+    parser.add_argument(
+        "--mark",
+        type=Path,
+        help="file that says, by its name, what the plan in --out was made of; others beside it are removed",
+    )
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -48,6 +53,7 @@ def _step(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
     from snakefold.plan.run import plan_run
     from snakefold.quote import close_bill
+    from snakefold.store import write_atomically
 
     if options.out is None or options.input or options.configfile or options.set:
         raise SnakefoldError("--config takes --out and no other settings: the file has them all.")
@@ -57,7 +63,12 @@ def _step(options: argparse.Namespace) -> None:
         warnings = [str(error)]
     for warning in warnings:
         _log(f"warning: {warning}")
+    if options.mark is not None:
+        for other in options.mark.parent.glob("*"):
+            other.unlink()
     plan_run(read_config(options.config), options.out, _log)
+    if options.mark is not None:
+        write_atomically(options.mark, b"")
 
 
 def _log(line: str) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
+import hashlib
 import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from snakefold.cli._command import Commands, command
-from snakefold.cli._settings import add_settings, configfiles, settings_arguments
+from snakefold.cli._settings import add_settings, settings_given, settings_of
+from snakefold.contents import OWN
 from snakefold.errors import SnakefoldError
+from snakefold.lock import hold_results
 from snakefold.paths import house
 from snakefold.provenance import COMMAND
+from snakefold.store import write_atomically
 
 
 def add(commands: Commands) -> None:
@@ -31,8 +37,8 @@ def add(commands: Commands) -> None:
     parser.usage = "%(prog)s [OPTIONS] [INPUT ...] [-- OPTIONS OF SNAKEMAKE]"
 
 
-def snakemake_command(options: argparse.Namespace) -> list[str]:
-    """The command line that `snakefold run` becomes."""
+def snakemake_command(options: argparse.Namespace, configfile: str | None) -> list[str]:
+    """The command line that `snakefold run` becomes, with its settings in `configfile` if there are any."""
     workflow = house()
     own = workflow / "profiles" / options.profile
     # A name is that of a profile of ours; ./slurm is a folder, whatever else has that name.
@@ -44,12 +50,11 @@ def snakemake_command(options: argparse.Namespace) -> list[str]:
         "--snakefile",
         str(workflow / "workflow" / "Snakefile"),
     ]
+    if configfile is not None:
+        # What profiles say of settings is in the file; Snakemake would let it win over the command line.
+        command_line += ["--configfile", configfile, "--config"]
     command_line += ["--workflow-profile", str(profile)]
-    command_line.append("--nolock")  # `hold_folder` does it
-    if files := configfiles(options):
-        command_line += ["--configfile", *map(str, files)]
-    if settings := settings_arguments(options):
-        command_line += ["--config", *settings]
+    command_line.append("--nolock")  # `hold_results` does it
     if options.cores:
         command_line += ["--cores", options.cores]
     if options.dry_run:
@@ -57,27 +62,52 @@ def snakemake_command(options: argparse.Namespace) -> list[str]:
     return command_line + options.passed_on
 
 
-def hold_folder(folder: Path) -> None:
-    """Keep other runs out of `folder` for as long as this process lives, whatever ends it.
+def write_settings(path: Path, values: dict[str, Any]) -> None:
+    """Write settings as Snakemake reads them, whatever the locale is: in ASCII."""
+    write_atomically(path, yaml.safe_dump(values, sort_keys=False).encode("ascii"))
 
-    Snakemake's own lock is a file, which a killed run leaves behind; the kernel's ends with its process.
+
+def _configfile(values: dict[str, Any], results: str, *, dry_run: bool) -> str:
+    """A file of these settings that Snakemake and its jobs read, on a cluster as well.
+
+    It is in the current folder, below which Snakemake wants it where jobs share no disk. A dry run leaves no
+    file: Snakemake reads one of this process, which it becomes.
     """
-    path = folder / ".snakefold" / "run.lock"
-    path.parent.mkdir(exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if dry_run:
+        handle = os.memfd_create("settings.yaml", 0)  # without MFD_CLOEXEC: it outlives `exec`
+        os.write(handle, yaml.safe_dump(values, sort_keys=False).encode("ascii"))
+        return f"/proc/self/fd/{handle}"
+    # Runs of other results may be started here at the same time.
+    name = hashlib.sha256(os.path.realpath(results).encode()).hexdigest()[:12]
+    path = Path(OWN) / f"settings-{name}.yaml"
+    write_settings(path, values)
+    return str(path)
+
+
+def prepare(options: argparse.Namespace) -> list[str]:
+    """Check the settings, hold the folder of results, and hand the settings on: all but the start.
+
+    Returns:
+        The command line of Snakemake.
+
+    Raises:
+        SnakefoldError: a setting or an input is wrong, or another run is active in the folder of results.
+    """
+    taken = [word for word in options.passed_on if word.startswith("--configfile")]
+    if taken:
         raise SnakefoldError(
-            f"{folder}: another run is active here. Wait for it, or start in another folder."
-        ) from error
-    os.set_inheritable(handle, True)  # Snakemake holds it from now on
+            f"{taken[0]}: give it before the `--`, where it is read with the other settings."
+        )
+    values = settings_given(options)
+    results = settings_of(options).results
+    if not options.dry_run:
+        hold_results(Path(results))
+    configfile = _configfile(values, results, dry_run=options.dry_run) if values else None
+    return snakemake_command(options, configfile)
 
 
 def _run(options: argparse.Namespace) -> int:
-    arguments = snakemake_command(options)
-    if not options.dry_run:
-        hold_folder(Path.cwd())
+    arguments = prepare(options)
     os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
     # The process becomes Snakemake: signals and the exit code are its own.
     os.execv(arguments[0], arguments)

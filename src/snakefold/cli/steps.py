@@ -31,6 +31,16 @@ def add(commands: Commands) -> None:
     msa.add_argument("--threads", type=int, default=None, help="threads; the setting's number if not given")
     msa.add_argument("--out", type=Path, required=True, help="summary of the chunk (JSON)")
 
+    configure = command(
+        commands,
+        "configure",
+        _configure,
+        summary="write the settings of a run where its steps read them (a step of the workflow)",
+        example="snakefold configure results/settings/0123456789abcdef.yaml --config results/config.yaml",
+    )
+    configure.add_argument("settings", type=Path, help="file named by what the run depends on")
+    _config(configure)
+
     request = command(
         commands,
         "request",
@@ -156,6 +166,13 @@ def _msa(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
         summary = search_to_store(chunk, config, open_store(config.store), Path(work), _log)
     write_atomically(options.out, (json.dumps(summary, indent=1) + "\n").encode())
+
+
+def _configure(options: argparse.Namespace) -> None:
+    from snakefold.configure import configure
+
+    for line in configure(options.settings, options.config):
+        _log(line)
 
 
 def _request(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from snakefold.contracts import Model
 from snakefold.errors import ConfigError
 from snakefold.msa.databases import Database, Preset, load_preset
-from snakefold.paths import resource
+from snakefold.paths import house
 
 _DOWNLOADS = "resources/downloads.yaml"
 _PRESETS = "resources/databases.yaml"
@@ -65,7 +65,7 @@ class Entry:
 
 def presets(listing: Path | None = None) -> dict[str, str]:
     """Description of every preset, by name, in the order of resources/databases.yaml."""
-    path = listing or resource(_PRESETS)
+    path = listing or house() / _PRESETS
     listed = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {name: str(each.get("description", "")) for name, each in listed.items()}
 
@@ -79,7 +79,7 @@ def entries(
         ConfigError: no such preset; or one of the two listings is not what it should be.
     """
     preset = load_preset(name, root, listing)
-    sources = _sources(downloads or resource(_DOWNLOADS))
+    sources = _sources(downloads or house() / _DOWNLOADS)
     found = []
     for database in preset.databases:
         key = database.path.relative_to(preset.root).as_posix()

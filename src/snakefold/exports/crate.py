@@ -19,7 +19,7 @@ from typing import Any
 
 from snakefold import __version__, citations, methods
 from snakefold.config import read_config
-from snakefold.paths import house, resource
+from snakefold.paths import house, inputs_of
 from snakefold.store import write_atomically
 from snakefold.wording import count
 
@@ -201,8 +201,7 @@ def _file(results: Path, name: str, media: str, text: str) -> Entity:
 def _inputs(results: Path) -> list[Entity]:
     """Sequences are no part of the results: a file is named by its content (RFC 6920), not by its place."""
     entities: list[Entity] = []
-    for number, given in enumerate(read_config(results / "config.yaml").inputs, 1):
-        path = resource(given)
+    for number, path in enumerate(inputs_of(read_config(results / "config.yaml")), 1):
         entity: Entity = {"@id": f"#input-{number}", "@type": "CreativeWork", "name": path.name}
         if path.is_file():
             with path.open("rb") as stream:

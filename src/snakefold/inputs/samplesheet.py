@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,21 @@ def read_samplesheet(path: Path, lines: Iterable[str], limits: Limits) -> Iterat
         yield _target(Place(path, record, line, name), row, columns, limits)
     if not record:
         raise BadFile("no_records", "The table has no rows below its header.", "Add one row a target.")
+
+
+def fasta_files(path: Path) -> Iterator[Path]:
+    """FASTA files that a sample sheet names, whether they are there or not; none if it is no sample sheet."""
+    if not path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+        return
+    with suppress(BadFile):  # `read_samplesheet` says what is wrong
+        rows = _rows(read_lines(path))
+        columns = next((_columns(header, line) for line, header in rows), None)
+        if columns is None or not columns.is_path:
+            return
+        for _, row in rows:
+            cell = row[columns.content].strip() if len(row) == columns.count else ""
+            if cell and "\0" not in cell:
+                yield path.parent / cell
 
 
 def _rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

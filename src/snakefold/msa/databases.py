@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from snakefold.config import MsaSettings
 from snakefold.contracts import Model
 from snakefold.errors import ConfigError, DatabaseMissingError
-from snakefold.paths import resource
+from snakefold.paths import house, packaged
 from snakefold.recipes import file_fingerprint
 
 Tool = Literal["jackhmmer", "hhblits", "mmseqs", "hhsearch", "hmmsearch"]
@@ -114,7 +114,7 @@ def load_preset(name: str, root: str | Path | None = None, listing: Path | None 
     Raises:
         ConfigError: no such preset, or the file is not what it should be.
     """
-    listing = listing or resource("resources/databases.yaml")
+    listing = listing or house() / "resources" / "databases.yaml"
     try:
         listed = yaml.safe_load(listing.read_text(encoding="utf-8"))
         presets = {key: _Listed.model_validate(value) for key, value in listed.items()}
@@ -123,7 +123,7 @@ def load_preset(name: str, root: str | Path | None = None, listing: Path | None 
     if name not in presets:
         raise ConfigError(f"db_preset {name!r} is not in {listing}. It has: {', '.join(sorted(presets))}.")
     chosen = presets[name]
-    folder = Path(root) if root else resource(chosen.root)
+    folder = Path(root) if root else packaged(chosen.root)
     return Preset(name, folder, tuple(_database(entry, folder, chosen.get) for entry in chosen.databases))
 
 

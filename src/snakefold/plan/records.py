@@ -13,7 +13,7 @@ from snakefold.config import Config
 from snakefold.contracts import TargetInput
 from snakefold.errors import InputError, Refusal, TargetError
 from snakefold.inputs.names import safe_id, shown, unique_ids
-from snakefold.paths import resource
+from snakefold.paths import inputs_of
 from snakefold.targets import Target, read_records
 
 Check = Callable[[TargetInput], None]
@@ -61,8 +61,7 @@ def read_input(config: Config, check: Check | None) -> Records:
     Raises:
         InputError: nothing can be folded, or `on_invalid: stop` and something is refused.
     """
-    paths = [resource(path) for path in config.inputs]
-    rows = read_records(paths, min_length=config.min_length, max_length=config.max_length)
+    rows = read_records(inputs_of(config), min_length=config.min_length, max_length=config.max_length)
     if check is not None:
         rows = [_checked(row, check) for row in rows]
     targets: list[Target] = []

@@ -20,6 +20,7 @@ from stat import S_ISREG
 from typing import IO
 
 from snakefold.errors import SnakefoldError
+from snakefold.paths import expanded
 from snakefold.reuse.found import Place, UnusableError
 
 INDEX_FASTA = "sequences.fasta"
@@ -67,7 +68,7 @@ def check(collection: str) -> Path:
     Raises:
         SnakefoldError: it is neither a folder nor a plain tar.
     """
-    path = Path(collection).expanduser()
+    path = Path(expanded(collection))
     if path.is_dir():
         return path.resolve()
     if not path.is_file():

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from snakefold.lock import lock_file
+
 #: A log that grew within this is a sign of life where no process can be seen (another machine or user).
 _QUIET_SECONDS = 120.0
 _ENDED = ("Complete log", "Nothing to be done")
@@ -46,11 +48,11 @@ def read_run_folder(results: Path) -> RunFolder:
     """Look in the folders that hold the results, and in the current one: a run is started in one of them."""
     for folder in dict.fromkeys((*results.resolve().parents, Path.cwd())):
         if (folder / ".snakemake" / "log").is_dir():
-            return _read(folder)
+            return _read(folder, results)
     return RunFolder()
 
 
-def _read(folder: Path) -> RunFolder:
+def _read(folder: Path, results: Path) -> RunFolder:
     logs = sorted((folder / ".snakemake" / "log").glob("*.snakemake.log"))
     if not logs:
         return RunFolder()
@@ -58,7 +60,7 @@ def _read(folder: Path) -> RunFolder:
     ended = any(mark in text for mark in _ENDED)
     heard = logs[-1].stat().st_mtime
     return RunFolder(
-        alive=not ended and _is_alive(folder, logs[-1], heard),
+        alive=not ended and _is_alive(results, logs[-1], heard),
         started=_started(logs[-1]),
         heard=heard,
         ended=ended,
@@ -68,9 +70,9 @@ def _read(folder: Path) -> RunFolder:
     )
 
 
-def _is_alive(folder: Path, log: Path, heard: float) -> bool:
-    """Locks of `snakefold run` and open files end with their process; Snakemake's own locks outlive it."""
-    held = _lock_is_held(folder / ".snakefold" / "run.lock")
+def _is_alive(results: Path, log: Path, heard: float) -> bool:
+    """Locks of a run and open files end with their process; Snakemake's own locks outlive it."""
+    held = _lock_is_held(lock_file(results))
     if held or _is_open(log):
         return True
     return held is None and time.time() - heard < _QUIET_SECONDS
@@ -87,7 +89,7 @@ def _is_open(path: Path) -> bool:
 
 
 def _lock_is_held(path: Path) -> bool | None:
-    """Whether `snakefold run` holds its lock; None if it never did here."""
+    """Whether a run holds its lock; None if none ever did here."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
