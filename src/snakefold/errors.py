@@ -6,6 +6,8 @@ a traceback and leaves with `exit_code`. Anything else is a defect of ours and k
 
 from __future__ import annotations
 
+import errno
+import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +27,8 @@ class Reason(StrEnum):
     WEIGHTS_MISSING = "weights_missing"
     MSA_FAILED = "msa_failed"
     BUDGET = "budget"
+    NO_SPACE = "no_space"
+    NOT_WRITABLE = "not_writable"
     INTERNAL = "internal"
 
 
@@ -38,6 +42,8 @@ ADVICE: dict[Reason, str] = {
     Reason.WEIGHTS_MISSING: "Fetch the parameters: snakefold weights fetch.",
     Reason.MSA_FAILED: "See the logs in results/logs/msa, put right what they name, and run again.",
     Reason.BUDGET: "Raise the budget, or fold fewer targets.",
+    Reason.NO_SPACE: "Make room, or write the results elsewhere, and run again.",
+    Reason.NOT_WRITABLE: "Correct its permissions, or write the results elsewhere, and run again.",
     Reason.INTERNAL: "See results/logs/predict; if it happens again, report it with the log.",
 }
 
@@ -66,6 +72,14 @@ class WeightsMissingError(SnakefoldError):
 
 class StoreError(SnakefoldError):
     """The store cannot be read or written."""
+
+
+class DiskError(SnakefoldError):
+    """Nothing can be written: the disk is full, a quota is used up, or the folder may only be read."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,44 @@ class TargetError(Exception):
         self.message = message
         self.advice = advice
         super().__init__(f"{reason}: {message} {advice}".strip())
+
+
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your quota is used up"}
+_CLOSED = {
+    errno.EROFS: "the file system may only be read",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+}
+
+
+def disk_error(error: OSError, place: Path | None = None) -> DiskError | None:
+    """What to tell of a disk that takes no more, or of a folder that may only be read; None of anything else.
+
+    Args:
+        place: what was written, where the error itself does not say.
+    """
+    number = error.errno or 0
+    path = place or Path(error.filename or ".")
+    if number in _FULL:
+        free = _free(path)
+        room = "" if free is None else f" ({free / 1e6:,.1f} MB are free)"
+        return DiskError(
+            Reason.NO_SPACE, f"{path}: {_FULL[number]}{room}. {ADVICE[Reason.NO_SPACE]} What is done is kept."
+        )
+    if number in _CLOSED:
+        return DiskError(Reason.NOT_WRITABLE, f"{path}: {_CLOSED[number]}. {ADVICE[Reason.NOT_WRITABLE]}")
+    return None
+
+
+def _free(path: Path) -> int | None:
+    """Bytes that are free where `path` is, or would be."""
+    folder = path.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def input_file_missing(path: Path) -> SnakefoldError:

@@ -3,6 +3,12 @@ import os
 import subprocess
 from pathlib import Path
 
+from snakefold import retries
+from snakemake.logging import logger
+
+if workflow.is_main_process:
+    retries.honour(Path(RESULTS), logger.error)
+
 
 def cancel_jobs_of_a_killed_run():
     """On SLURM nobody else would: its jobs outlive the Snakemake that submitted them."""
