@@ -1,27 +1,31 @@
-"""Targets that were lost: what makes the next run plan and compute them again.
+"""Notes on targets that the next run plans again: the plan step depends on them.
 
-A failed target is not tried again by itself: it would fail again, and be paid again. A lost one did nothing
-wrong: its entry of the store was damaged, or the process died with it.
+Three kinds: the job of a batch failed for good, so that it has no table (`note_lost`, at a run's end); what was
+made of a batch is gone, its archive included; its failure may be gone (`mend`, at a run's start).
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 
 from snakefold.errors import Reason
+from snakefold.products import forget_batch, table_of
 from snakefold.store import write_atomically
 
-#: A line for every lost target. The plan step depends on it.
+#: A line for every such target: id, batch, why.
 NOTES = "lost.tsv"
 
 
 def note_lost(results: Path) -> list[str]:
-    """Note the lost targets of a finished run, and remove the archives and tables that say so.
+    """Note the targets of batches that a run did not finish.
 
     Returns:
         Their ids.
     """
+    if not (results / "failures.tsv").is_file() or not (results / "plan" / "targets.tsv").is_file():
+        return []
     with (results / "failures.tsv").open(newline="", encoding="utf-8") as stream:
         failures = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         lost = [row for row in failures if row["state"] == "failed" and row["reason"] == Reason.LOST]
@@ -29,11 +33,20 @@ def note_lost(results: Path) -> list[str]:
         return []
     with (results / "plan" / "targets.tsv").open(newline="", encoding="utf-8") as stream:
         batch_of = {row["id"]: row["batch"] for row in csv.DictReader(stream, delimiter="\t")}
+    lost = [row for row in lost if row["id"] in batch_of]
+    # What has a table is decided on at the start of the next run, as all other failures are.
+    unfinished = [row for row in lost if not table_of(results, batch_of[row["id"]]).is_file()]
+    note_again(results, ((row["id"], batch_of[row["id"]], row["message"]) for row in unfinished))
+    for batch in {batch_of[row["id"]] for row in unfinished}:
+        forget_batch(results, batch)
+    return [row["id"] for row in unfinished]
+
+
+def note_again(results: Path, targets: Iterable[tuple[str, str, str]]) -> None:
+    """Let the next plan look anew; `targets`: id, batch and why."""
+    lines = ["\t".join(" ".join(part.split()) for part in target)[:500] + "\n" for target in targets]
+    if not lines:
+        return
     notes = results / NOTES
     text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
-    text += "".join(f"{row['id']}\t{batch_of[row['id']]}\t{row['message']}\n" for row in lost)
-    write_atomically(notes, text.encode())
-    for batch in {batch_of[row["id"]] for row in lost}:
-        (results / "predictions" / f"{batch}.tar.zst").unlink(missing_ok=True)
-        (results / "tables" / f"{batch}.parquet").unlink(missing_ok=True)
-    return [row["id"] for row in lost]
+    write_atomically(notes, (text + "".join(lines)).encode())

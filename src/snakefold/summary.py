@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from snakefold.errors import RETRIED
+from snakefold.notes import Code
+from snakefold.superseded import FOLDER, TABLE, count_aside
 from snakefold.wording import count
 
 
@@ -16,6 +19,8 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
     """
     metrics = _rows(results / "metrics.tsv")
     failures = _rows(results / "failures.tsv")
+    if metrics is None or failures is None:
+        return f"{results}: there is no metrics.tsv or failures.tsv: its report was not made.", 1
     refused = [row for row in failures if row["state"] == "refused"]
     failed = [row for row in failures if row["state"] != "refused"]
     lines = []
@@ -28,6 +33,23 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
     more = max(0, len(refused) - 10) + max(0, len(failed) - 10)
     if more:
         lines.append(f"  … and {more} more: {(results if called is None else called) / 'failures.tsv'}")
+    again = sum(row["reason"] in set(RETRIED) for row in failed)
+    if again:
+        which = "them" if again == len(failed) else f"{again} of them"
+        lines.append(
+            f"The same command tries {which} again; the others would fail again."
+            if again < len(failed)
+            else "The same command tries them again."
+        )
+    unstored = sum(f"{Code.NOT_STORED}:" in row["warnings"] for row in metrics)
+    if unstored:
+        lines.append(
+            f"{count(unstored, 'result')} not in the store, which took nothing: the same command puts them there."
+        )
+    if aside := count_aside(results):
+        lines.append(
+            f"{count(aside, 'folder')} of earlier structures in {FOLDER}/: their targets have none now ({TABLE})."
+        )
     lines += _bill(results / "bill.json")
     place = results.resolve() if called is None else called
     lines.append(f"Report: {place / 'report' / 'index.html'}")
@@ -41,6 +63,8 @@ def _bill(path: Path) -> list[str]:
     return [bill_line(Bill.model_validate_json(path.read_bytes()))] if path.is_file() else []
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> list[dict[str, str]] | None:
+    if not path.is_file():
+        return None
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

@@ -3,27 +3,51 @@
 Every finished target is in the store before the next one starts, so a crash loses at most one target and a
 request that runs twice computes nothing the second time. A target during which the process died three times
 is given up as `lost`, so that one target that kills its worker cannot take the rest of the batch with it.
+
+A store that goes away meanwhile takes nothing with it: what is finished is kept beside the batch's archive and
+in it, and `collect` puts it into the store later.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from snakefold import archive, confidence, engines, relax
-from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
+from snakefold.contracts import (
+    UNSTORED,
+    FoldRequest,
+    FoldResponse,
+    RelaxChoice,
+    TargetInput,
+    TargetOutcome,
+)
+from snakefold.cost.disk import archive_bytes
 from snakefold.engines.agreement import check_agreement
 from snakefold.engines.base import Session, TargetMsas
-from snakefold.errors import Reason, SnakefoldError, TargetError, WeightsMissingError
+from snakefold.errors import (
+    DiskError,
+    Reason,
+    SnakefoldError,
+    StoreError,
+    TargetError,
+    WeightsMissingError,
+    disk_error,
+    no_space,
+)
 from snakefold.notes import Code, note
 from snakefold.outputs import Relaxation, relax_ranked, target_files
 from snakefold.requests import read_inputs
-from snakefold.store import Entry, Store, write_atomically
+from snakefold.store import Entry, KeptStore, Store, write_atomically
+from snakefold.store.kept import FOLDER
 from snakefold.wording import count
 
 _ATTEMPTS = 3
+#: Bytes that a batch's archive and the job's own files take besides its targets.
+_MARGIN = 200_000
 
 Log = Callable[[str], None]
 #: Takes how many targets are done, and of how many that are to be predicted.
@@ -44,22 +68,30 @@ def run_request(
     """Fold every target of the request and write the batch's archive to `out`.
 
     The archive holds `response.json` and `targets/<result key>.tar.zst`. A target that fails is an outcome
-    with a typed reason; only what concerns the whole machine (store not writable, interrupt) is raised.
+    with a typed reason; only what concerns the whole machine is raised.
+
+    Raises:
+        StoreError: the store cannot be read, or took nothing before the first target was computed.
+        DiskError: there is no room for a single target, or not for the archive.
     """
     start = time.monotonic()
+    kept = KeptStore(store, out.parent / FOLDER, log)
+    kept.hand_over()
+    if kept.away:
+        raise StoreError(kept.away)
     msas, msa_failures = read_inputs(request, inputs)
     results: dict[str, bytes] = {}
     outcomes: dict[str, TargetOutcome] = {}
     to_do: list[TargetInput] = []
     for target in request.targets:
-        stored = store.get(Entry("fold", request.recipe, target.result_key))
+        stored = kept.get(Entry("fold", request.recipe, target.result_key))
         if stored is not None:
             results[target.result_key] = stored
             outcomes[target.result_key] = outcome_of(target, stored=True)
         elif target.result_key in msa_failures:
             error = TargetError(Reason.MSA_FAILED, msa_failures[target.result_key])
             outcomes[target.result_key] = outcome_of(target, error)
-        elif (lost := _given_up(request, target, store)) is not None:
+        elif (lost := _given_up(request, target, kept)) is not None:
             outcomes[target.result_key] = outcome_of(target, lost)
         else:
             to_do.append(target)
@@ -79,7 +111,16 @@ def run_request(
             outcomes |= {target.result_key: outcome_of(target, _as_target_error(error)) for target in to_do}
         else:
             for number, target in enumerate(to_do, 1):
-                outcome, data = _fold(request, target, msas[target.result_key], session, store)
+                if full := _no_room(request, target, results, kept, out):
+                    if not results:
+                        raise full
+                    log(f"{request.batch}: {full}")
+                    error = TargetError(full.reason, str(full))
+                    outcomes |= {each.result_key: outcome_of(each, error) for each in to_do[number - 1 :]}
+                    break
+                outcome, data = _fold(
+                    request, target, msas[target.result_key], session, kept, first=number == 1
+                )
                 outcomes[target.result_key] = outcome
                 if data is not None:
                     results[target.result_key] = data
@@ -87,27 +128,69 @@ def run_request(
                 if progress is not None:
                     progress(number, len(to_do))
             seconds, device = dict(session.seconds), session.device
+    left = kept.hand_over()
+    if left:
+        log(f"{request.batch}: {count(left, 'entry', 'entries')} not in the store: {kept.away}")
     response = FoldResponse(
         batch=request.batch,
         engine=request.engine,
         engine_version=version,
         recipe=request.recipe,
         rehearsal=request.rehearsal,
-        outcomes=[outcomes[target.result_key] for target in request.targets],
+        outcomes=[
+            outcomes[key].model_copy(
+                update={"unstored": key in results and kept.keeps(Entry("fold", request.recipe, key))}
+            )
+            for key in (target.result_key for target in request.targets)
+        ],
         seconds={**seconds, "total": round(time.monotonic() - start, 3)},
         device=device,
     )
-    write_atomically(out, pack_response(response, results))
+    try:
+        write_atomically(out, pack_response(response, results))
+    except OSError as error:
+        raise disk_error(error, out) or error from error
     return response
 
 
+def _no_room(
+    request: FoldRequest, target: TargetInput, results: Mapping[str, bytes], store: Store, out: Path
+) -> DiskError | None:
+    """Why the next target could not be kept beside those that the batch's archive will hold; None if it can."""
+    models = len(request.alphafold2.models) * request.alphafold2.num_seeds
+    size = archive_bytes(
+        target.length,
+        predictions=models if request.engine == "alphafold2" else 1,
+        relaxed={RelaxChoice.NONE: 0, RelaxChoice.BEST: 1, RelaxChoice.ALL: models}[
+            request.relax.models_to_relax
+        ],
+        pae=request.engine == "alphafold2",
+    )
+    place = out.absolute().parent
+    place.mkdir(parents=True, exist_ok=True)
+    needed = size + sum(map(len, results.values())) + _MARGIN
+    if store.local is not None and store.local.exists() and store.local.stat().st_dev == place.stat().st_dev:
+        needed += size
+    free = shutil.disk_usage(place).free
+    return None if free >= needed else no_space(place, needed)
+
+
 def _fold(
-    request: FoldRequest, target: TargetInput, msas: TargetMsas, session: Session, store: Store
+    request: FoldRequest,
+    target: TargetInput,
+    msas: TargetMsas,
+    session: Session,
+    store: KeptStore,
+    *,
+    first: bool,
 ) -> tuple[TargetOutcome, bytes | None]:
     start, start_cpu = time.monotonic(), time.process_time()
     attempt = Entry("attempt", request.recipe, target.result_key)
     deaths = _attempts(attempt, store)
     store.put(attempt, json.dumps({"count": deaths + 1}).encode())
+    if first and store.away:
+        store.remove(attempt)
+        raise StoreError(store.away)
     data: bytes | None = None
     try:
         engines.get(request.engine).check(target)
@@ -147,7 +230,7 @@ def _fold(
         store.put(Entry("fold", request.recipe, target.result_key), data)
         outcome = outcome_of(target)
     finally:  # an interrupt is no crash: only a process that is killed leaves its attempt behind
-        store.remove(attempt)
+        store.remove(attempt)  # which raises nothing over what may be on its way
     return outcome.model_copy(update={"seconds": round(time.monotonic() - start, 3)}), data
 
 
@@ -171,15 +254,19 @@ def _given_up(request: FoldRequest, target: TargetInput, store: Store) -> Target
     return TargetError(
         Reason.LOST,
         f"The process died {count} times while it worked on this target.",
-        "Look for out-of-memory kills, give the job more memory, then remove the store's attempt/ folder.",
+        "Look for out-of-memory kills and give the job more memory (predict.mem_mb); the next run tries it once.",
     )
 
 
-def forgive(recipe: str, keys: Iterable[str], store: Store) -> None:
-    """Take back the attempts of a process that was killed on purpose: that is no crash of its targets."""
+def forgive(recipe: str, keys: Iterable[str], store: Store, most: int = _ATTEMPTS) -> None:
+    """Take back an attempt of a process that was killed on purpose: that is no crash of its targets.
+
+    Args:
+        most: attempts that are left standing.
+    """
     for key in store.keys("attempt", recipe) & set(keys):
         attempt = Entry("attempt", recipe, key)
-        count = _attempts(attempt, store) - 1
+        count = min(_attempts(attempt, store) - 1, most)
         if count > 0:
             store.put(attempt, json.dumps({"count": count}).encode())
         else:
@@ -224,4 +311,6 @@ def pack_response(response: FoldResponse, results: Mapping[str, bytes]) -> bytes
     """A batch's archive: the response, and the results by their keys."""
     # Each target stays the archive that the store holds: packing it again would cost time and change nothing.
     files = {f"targets/{key}.tar.zst": data for key, data in results.items()}
+    if unstored := [outcome.result_key for outcome in response.outcomes if outcome.unstored]:
+        files[UNSTORED] = json.dumps(unstored).encode()
     return archive.pack({"response.json": response.model_dump_json(indent=1).encode(), **files}, level=1)

@@ -4,11 +4,6 @@ import subprocess
 from pathlib import Path
 
 from snakefold import retries
-from snakemake.logging import logger
-
-if workflow.is_main_process:
-    retries.honour(Path(RESULTS), logger.error)
-
 
 def cancel_jobs_of_a_killed_run():
     """On SLURM nobody else would: its jobs outlive the Snakemake that submitted them."""
@@ -33,6 +28,10 @@ def unfinished_batches():
 
 def report_the_rest(dag, scheduler):
     """Jobs have failed for good (or else somebody ended the run): the rest has its report, they are rows of it."""
+    if full := retries.stopped():
+        # A report could not be written either.
+        print(f"Stopped: {full}", flush=True)
+        return
     reported = any(job.rule.name == "report" for job in dag.finished_jobs)
     if scheduler and scheduler.failed and not reported and unfinished_batches():
         command = ["snakefold", "report", RESULTS]

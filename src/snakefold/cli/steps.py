@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakefold.cli._command import Commands, command
+from snakefold.cli._step import alone, noting
 from snakefold.wording import count
 
 if TYPE_CHECKING:
     from snakefold.contracts import FoldRequest, FoldResponse
-    from snakefold.store import Store
+    from snakefold.store import KeptStore, Store
 
 
 def add(commands: Commands) -> None:
@@ -22,7 +23,7 @@ def add(commands: Commands) -> None:
     msa = command(
         commands,
         "msa",
-        _msa,
+        noting(_msa),
         summary="search the databases for a chunk of chains",
         example="snakefold msa results/plan/chunks/m0001.json --config results/config.yaml --out m0001.json",
     )
@@ -34,7 +35,7 @@ def add(commands: Commands) -> None:
     request = command(
         commands,
         "request",
-        _request,
+        noting(_request),
         summary="make the request of a batch, with its MSAs beside it",
         example="snakefold request results/plan/batches/b0001.json --config results/config.yaml "
         "--msas results/msa/m0001.json --out results/requests/b0001/request.json",
@@ -49,7 +50,7 @@ def add(commands: Commands) -> None:
     task = command(
         commands,
         "task",
-        _task,
+        noting(_task),
         summary="do what a request asks: a batch of the plan, or anything the endpoints take",
         example="snakefold task request.json --inputs inputs.tar.zst --store store "
         "--weights ~/alphafold --out b1.tar.zst",
@@ -78,7 +79,7 @@ def add(commands: Commands) -> None:
     restore = command(
         commands,
         "restore",
-        _restore,
+        noting(_restore),
         summary="take the results of a batch from the store",
         example="snakefold restore results/plan/batches/s0001.json --config results/config.yaml "
         "--out s0001.tar.zst",
@@ -90,7 +91,7 @@ def add(commands: Commands) -> None:
     collect = command(
         commands,
         "collect",
-        _collect,
+        noting(_collect),
         summary="unpack a batch's archive into structures and a table",
         example="snakefold collect b1.tar.zst --config config.yaml --batch results/plan/batches/b1.json "
         "--structures results/structures --table results/tables/b1.parquet",
@@ -153,8 +154,13 @@ def _msa(options: argparse.Namespace) -> None:
     if options.threads:
         config = config.model_copy(update={"msa": config.msa.model_copy(update={"threads": options.threads})})
     chunk = PlannedChunk.model_validate_json(options.chunk.read_text())
-    with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
-        summary = search_to_store(chunk, config, open_store(config.store), Path(work), _log)
+    with (
+        alone(options.out, _log),
+        tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work,
+    ):
+        store = _kept(open_store(config.store), options.out.parent)
+        summary = search_to_store(chunk, config, store, Path(work), _log)
+        store.hand_over()
     write_atomically(options.out, (json.dumps(summary, indent=1) + "\n").encode())
 
 
@@ -170,7 +176,8 @@ def _request(options: argparse.Namespace) -> None:
     failed: dict[str, str] = {}
     for path in options.msas:
         failed |= json.loads(path.read_text())["failed"]
-    store = open_store(config.store)
+    # Beside the chunks' summaries is what the store did not take of them.
+    store = _kept(open_store(config.store), options.out.parents[2] / "msa")
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
 
         def search(chunk: PlannedChunk) -> dict[str, str]:
@@ -178,6 +185,16 @@ def _request(options: argparse.Namespace) -> None:
             return search_to_store(chunk, config, store, Path(work), _log)["failed"]
 
         write_request(batch, config, failed, store, options.out.parent, search=search)
+
+
+def _kept(store: Store, folder: Path) -> KeptStore:
+    """The store, after it was given what it did not take before, and a folder for what it does not take now."""
+    from snakefold.store import KeptStore
+    from snakefold.store.kept import FOLDER
+
+    kept = KeptStore(store, folder / FOLDER, _log)
+    kept.hand_over()
+    return kept
 
 
 def _task(options: argparse.Namespace) -> int:
@@ -198,17 +215,35 @@ def _task(options: argparse.Namespace) -> int:
     inputs: Path = options.inputs or options.request.with_name("inputs.tar.zst")
     if not inputs.is_file():
         raise SnakefoldError(f"{inputs}: no such file. Name the batch's inputs with --inputs.")
-    store = open_store(options.store or read_settings().store)
-    task.run_request(
-        request,
-        archive.unpack(inputs.read_bytes()),
-        options.out,
-        store=store,
-        weights=_weights(options.weights, request, store),
-        cache=options.cache or compiled_programs(store),
-        log=_log,
-    )
+    with alone(options.out, _log) as waited:
+        if waited and _is_answered(request, options.out):
+            _log(f"{request.batch}: the other process has finished it")
+            return 0
+        store = open_store(options.store or read_settings().store)
+        task.run_request(
+            request,
+            archive.unpack(inputs.read_bytes()),
+            options.out,
+            store=store,
+            weights=_weights(options.weights, request, store),
+            cache=options.cache or compiled_programs(store),
+            log=_log,
+        )
     return 0
+
+
+def _is_answered(request: FoldRequest, out: Path) -> bool:
+    """Whether an archive has every target of the request."""
+    from snakefold import archive
+    from snakefold.collect import read_response
+    from snakefold.errors import SnakefoldError
+
+    try:
+        response = read_response(archive.unpack(out.read_bytes()))
+    except (OSError, ValueError, SnakefoldError):
+        return False
+    done = {outcome.result_key for outcome in response.outcomes if outcome.state == "done"}
+    return response.recipe == request.recipe and done >= {target.result_key for target in request.targets}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -245,10 +280,16 @@ def _restore(options: argparse.Namespace) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from snakefold import products
     from snakefold.collect import collect_batch
     from snakefold.config import read_config
+    from snakefold.store import open_store
 
     config = read_config(options.config)
+    results = options.structures.parent
+    made = products.read_batch(results, options.table.stem)
     response = collect_batch(
         options.archive,
         options.batch,
@@ -256,10 +297,16 @@ def _collect(options: argparse.Namespace) -> None:
         options.table,
         references=config.references,
         gpus=Path(config.gpu.table) if config.gpu.table else None,
+        store=lambda: open_store(config.store),
+        known=None if made is None else made.targets,
+        log=_log,
     )
     done = sum(outcome.state == "done" for outcome in response.outcomes)
     _log(f"{response.batch}: structures of {done} of {count(len(response.outcomes), 'target')}")
     _prepare_pages(options.batch, response, options.structures)
+    unstored = [outcome.id for outcome in response.outcomes if outcome.unstored]
+    rows = pd.read_parquet(options.table).to_dict("records")
+    products.note_batch(results, options.table.stem, rows, unstored)
 
 
 def _prepare_pages(batch: Path, response: FoldResponse, structures: Path) -> None:
@@ -278,7 +325,7 @@ def _prepare_pages(batch: Path, response: FoldResponse, structures: Path) -> Non
 
 
 def _report(options: argparse.Namespace) -> None:
-    from snakefold import report
+    from snakefold import products, report
     from snakefold.collect import merge_tables
     from snakefold.cost.timings import write_timings
     from snakefold.errors import SnakefoldError
@@ -305,10 +352,35 @@ def _report(options: argparse.Namespace) -> None:
         results / "failures.tsv",
         target_dollars(results, _log),
     )
+    for name in _set_others_aside(results):
+        _log(f"{name}: has no structure in this run; that of an earlier one is moved to {results}/superseded")
     write_exports(results, _log)
     _log(f"{count(done, 'structure')}, {failed} failed, {refused} refused")
     write_figures(results)
     _log(str(report.build(results, options.compare)))
+    products.note_report(results)
+
+
+def _set_others_aside(results: Path) -> list[str]:
+    """Folders of targets that this run has no structure of."""
+    import csv
+
+    from snakefold.products import table_of
+    from snakefold.superseded import set_others_aside
+
+    def rows(path: Path, quoting: Any) -> list[dict[str, str]]:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream, delimiter="\t", quoting=quoting))
+
+    planned = rows(results / "plan" / "targets.tsv", csv.QUOTE_MINIMAL)
+    batch_of = {row["id"]: row["batch"] for row in planned}
+    failed = [row["id"] for row in rows(results / "failures.tsv", csv.QUOTE_NONE)]
+    return set_others_aside(
+        results,
+        {row["id"]: row["key"] for row in planned if row["key"]},
+        (row["id"] for row in rows(results / "metrics.tsv", csv.QUOTE_NONE)),
+        (name for name in failed if table_of(results, batch_of.get(name, "")).is_file()),
+    )
 
 
 def _summary(options: argparse.Namespace) -> int:
@@ -319,8 +391,7 @@ def _summary(options: argparse.Namespace) -> int:
     text, failed = summarise(options.results)
     print(text)
     if failed:
-        if lost := note_lost(options.results):
-            print(f"Run again to compute what was lost ({len(lost)}).")
+        note_lost(options.results)
         return 1
     if options.out:
         write_atomically(options.out, f"{text}\n".encode())

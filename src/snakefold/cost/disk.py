@@ -36,6 +36,12 @@ def result_bytes(lengths: ArrayLike, work: Work) -> Floats:
     return np.asarray(text * (1 + _ARCHIVES * _COMPRESSED) + pae * (1 + _ARCHIVES), dtype=np.float64)
 
 
+def archive_bytes(length: int, *, predictions: int, relaxed: int, pae: bool) -> float:
+    """Bytes of a target's archive, as it is stored and as it is part of its batch's, at the most."""
+    text = length * (_MODEL * predictions + _RELAXED * relaxed) + _SMALL_FILES
+    return text * _COMPRESSED + (length**2 * predictions if pae else 0)
+
+
 def msa_bytes(lengths: ArrayLike, database_bytes: float) -> Floats:
     """Bytes of each chain's alignment: store entry, the request's copy, and the file beside the structure.
 
