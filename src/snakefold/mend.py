@@ -69,11 +69,13 @@ def mend(results: Path, store: str, log: Log, *, dry: bool = False) -> None:
         log(f"{results}: tables, figures or pages of the report are missing or changed: made again.")
     if dry:
         return
-    if not whole:
-        (results / "report" / "index.html").unlink(missing_ok=True)
-        (results / "metrics.tsv").unlink(missing_ok=True)
     for each in found:
         _prepare(results, each)
+    if not whole or not all(table_of(results, row.batch).is_file() for row in rows):
+        # Snakemake makes a missing table again only on the way to a file that is missing as well. These two are
+        # the least that leads there; the rest of the report stays until it is made anew.
+        for name in ("summary.txt", "failures.tsv"):
+            (results / name).unlink(missing_ok=True)
     _search_again(results, rows)
     _forgive(results, found, store, log)
 
@@ -82,8 +84,7 @@ def _look(results: Path, batch: str, made: Made) -> _Found:
     again = tuple((name, reason) for name, reason in made.failed.items() if reason in set(RETRIED))
     structures = results / "structures"
     changed = [name for name, its in made.targets.items() if products.fingerprint(structures / name) != its]
-    table = products.status(table_of(results, batch))
-    if table != made.table and not changed:
+    if not changed and products.digest(table_of(results, batch)) != made.table:
         changed = list(made.targets) or list(made.failed)
     if not again and changed and not _is_whole(archive_of(results, batch), made):
         return _Found(batch, gone=tuple(changed))

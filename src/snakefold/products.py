@@ -1,8 +1,9 @@
 """What a run made of each batch, so that the next one sees what was deleted or damaged meanwhile.
 
 `collect` and `report` write down size and time of what they made (`<results>/.snakefold/products/`); at the
-start of a run these are compared, without reading a file. What does not match is made again from the batch's
-archive, which is compared byte by byte: a file whose time alone has changed stays.
+start of a run these are compared, without reading a structure (tables are read: Snakemake changes their times).
+What does not match is made again from the batch's archive, which is compared byte by byte: a file whose time
+alone has changed stays.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ class Made:
     """What was made of a batch.
 
     Attributes:
-        table, archive: Status of the batch's table and archive.
+        table: sha256 of the batch's table.
+        archive: Status of the batch's archive.
         targets: Fingerprint of every structure's folder, by id.
         failed: Reason by id of the targets that failed.
         unstored: Ids of results that the store did not take.
     """
 
-    table: Status
+    table: str
     archive: Status | None
     targets: Mapping[str, str]
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +54,15 @@ def status(path: Path) -> Status | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file; an empty text if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def fingerprint(folder: Path) -> str:
@@ -70,7 +81,7 @@ def note_batch(results: Path, batch: str, rows: Iterable[Mapping[str, Any]], uns
     structures = results / "structures"
     done = [row["id"] for row in rows if row["state"] == "done"]
     made = Made(
-        table=status(table_of(results, batch)) or (0, 0),
+        table=digest(table_of(results, batch)),
         archive=status(archive_of(results, batch)),
         targets={name: fingerprint(structures / name) for name in done},
         failed={row["id"]: str(row["reason"]) for row in rows if row["state"] == "failed"},
@@ -85,7 +96,7 @@ def read_batch(results: Path, batch: str) -> Made | None:
     try:
         found = json.loads(_path(results, batch).read_bytes())
         return Made(
-            table=_status(found["table"]),
+            table=str(found["table"]),
             archive=None if found["archive"] is None else _status(found["archive"]),
             targets=dict(found["targets"]),
             failed=dict(found["failed"]),
@@ -113,7 +124,7 @@ def report_is_whole(results: Path) -> bool:
     except (OSError, ValueError):
         return True
     now = _report_files(results)
-    return isinstance(noted, dict) and all(list(now.get(name, ())) == its for name, its in noted.items())
+    return isinstance(noted, dict) and all(now.get(name) == its for name, its in noted.items())
 
 
 def table_of(results: Path, batch: str) -> Path:
@@ -135,18 +146,15 @@ def _status(found: Any) -> Status:
     return int(size), int(changed)
 
 
-def _report_files(results: Path) -> dict[str, list[int]]:
-    """Sizes of the report's files, and times of those that are rewritten whenever it is made."""
-    files: dict[str, list[int]] = {}
-    for name in _TABLES:
-        if found := status(results / name):
-            files[name] = list(found)
+def _report_files(results: Path) -> dict[str, int | str]:
+    """Sizes of the report's files, and sums of the tables."""
+    files: dict[str, int | str] = {name: digest(results / name) for name in _TABLES}
     for top in (_FIGURES, _PAGES):
         for folder, _, names in os.walk(results / top):
             place = Path(folder).relative_to(results).as_posix()
             with os.scandir(folder) as entries:
                 files |= {
-                    f"{place}/{entry.name}": [entry.stat().st_size]
+                    f"{place}/{entry.name}": entry.stat().st_size
                     for entry in entries
                     if entry.name in set(names) and entry.name[0] != "."
                 }
