@@ -58,7 +58,7 @@ def collect_batch(
     gpus: Path | None = None,
     store: Callable[[], Store] | None = None,
     known: Mapping[str, str] | None = None,
-    log: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = print,
 ) -> FoldResponse:
     """Unpack a batch's archive into `structures/<id>/` and write its rows to `table` (Parquet).
 
@@ -69,8 +69,8 @@ def collect_batch(
         references: known structures by id; models are laid over them.
         gpus: table of GPU classes, if it is not resources/gpus.yaml.
         store: opens the store; what it did not take when it was computed is put there.
-        known: fingerprints of the folders as they were made (`products.fingerprint`): scores in one that is not
-            so any more are computed again.
+        known: fingerprints of the folders as they were made (`products.fingerprint`): scores in one that has
+            changed since are computed again.
     """
     files = archive.unpack(archive_path.read_bytes())
     response = read_response(files)

@@ -28,7 +28,7 @@ MSA_LAYOUT = {
     "raw/<database>.<a3m|sto>": "optional: what the search tool wrote",
 }
 
-#: In a batch's archive: the result keys (a JSON list) of what the store did not take; left out if there is none.
+#: In a batch's archive: the result keys (a JSON list) of what the store did not take; left out if none.
 UNSTORED = "unstored.json"
 
 Sequence = Annotated[str, Field(pattern=r"^[ACDEFGHIKLMNPQRSTVWXY]+$")]
@@ -184,8 +184,8 @@ class FoldRequest(Model):
 class TargetOutcome(Model):
     """What became of one target: files under `targets/<result key>.tar.zst` if `state` is `done`.
 
-    `unstored`: done, and the store did not take it. No part of `response.json`, whose readers refuse what they
-    do not know: a batch's archive has it in a file of its own (`task.pack_response`).
+    `unstored`: done, and the store did not take it. No part of `response.json`, whose readers refuse what
+    they do not know: a batch's archive has it in a file of its own (`UNSTORED`).
     """
 
     id: str

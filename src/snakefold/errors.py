@@ -47,9 +47,9 @@ ADVICE: dict[Reason, str] = {
     Reason.INTERNAL: "See results/logs/predict, and report it with the log: no later run tries it by itself.",
 }
 
-#: Failures whose cause may be gone with the next run, which plans, prices and computes them again; and why. The
-#: others would fail again: `invalid_input` until the record is another one, which is another target;
-#: `relax_failed` costs no structure; `internal` is a defect, with a later version of the recipe at the earliest.
+#: Failures whose cause may be gone with the next run, which plans, prices and computes them again; and why.
+#: The others would fail again: `invalid_input` until the record is another one, and thus another target;
+#: `relax_failed` costs no structure; `internal` is a defect.
 RETRIED: dict[Reason, str] = {
     Reason.OUT_OF_MEMORY: "the job may be given more memory, or a larger GPU",
     Reason.TIMEOUT: "the machine may be faster, or less busy",

@@ -1,7 +1,7 @@
 """Notes on targets that the next run plans again: the plan step depends on them.
 
-Three kinds: the job of a batch failed for good, so that it has no table (`note_lost`, at a run's end); what was
-made of a batch is gone, its archive included; its failure may be gone (`mend`, at a run's start).
+Three kinds: the job of a batch failed for good, so that it has no table (`note_lost`, at a run's end); what
+was made of a batch is gone, its archive included, or a failure's cause may be (`mend`, at a run's start).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """At the start of a run: what an earlier one left that cannot stay as it is.
 
-What was deleted or damaged since is made again from the batch's archive, or from the store where the archive is
-gone too. Failures whose cause may be gone are planned, priced and computed again. Nothing here computes: files
-are removed, so that Snakemake makes them again, and notes are written (`lost.tsv`), on which the plan depends.
+What was deleted or damaged since is made again from the batch's archive, or from the store where the archive
+is gone too. Failures whose cause may be gone are planned, priced and computed again. Nothing here computes:
+files are removed, so that Snakemake makes them again, and notes are written (`lost.tsv`), on which the plan
+depends.
 """
 
 from __future__ import annotations
@@ -59,10 +60,7 @@ def mend(results: Path, store: str, log: Log, *, dry: bool = False) -> None:
         if made is not None:
             found.append(_look(results, row.batch, made))
     if adopted:
-        log(
-            f"{count(adopted, 'batch', 'batches')} of an earlier snakefold: what they made is taken as it is, "
-            "and noted."
-        )
+        log(f"{count(adopted, 'batch', 'batches')} of an earlier snakefold: taken as they are, and noted.")
     _tell(found, log, dry=dry)
     whole = products.report_is_whole(results)
     if not whole:
@@ -72,8 +70,8 @@ def mend(results: Path, store: str, log: Log, *, dry: bool = False) -> None:
     for each in found:
         _prepare(results, each)
     if not whole or not all(table_of(results, row.batch).is_file() for row in rows):
-        # Snakemake makes a missing table again only on the way to a file that is missing as well. These two are
-        # the least that leads there; the rest of the report stays until it is made anew.
+        # Snakemake makes a missing table again only on the way to a file that is missing as well. These two
+        # are the least that leads there; the rest of the report stays until it is made anew.
         for name in ("summary.txt", "failures.tsv"):
             (results / name).unlink(missing_ok=True)
     _search_again(results, rows)
@@ -123,7 +121,7 @@ def _prepare(results: Path, found: _Found) -> None:
     if found.again or found.gone:
         reasons = [
             *found.again,
-            *((name, "its structure and the batch's archive are gone") for name in found.gone),
+            *((name, "its structure and archive are gone") for name in found.gone),
         ]
         note_again(results, ((name, found.batch, why) for name, why in reasons))
         products.forget_batch(results, found.batch)
@@ -170,7 +168,9 @@ def _tell(found: Iterable[_Found], log: Log, *, dry: bool) -> None:
     unstored = [name for each in found for name in each.unstored if not each.again]
     will = "would be" if dry else "are"
     if changed:
-        log(f"{_named(changed)}: missing or changed since it was made; {will} made again from what is there.")
+        log(
+            f"{_named(changed)}: structure or table missing or changed; {will} made again from what is there."
+        )
     if again:
         reasons = ", ".join(
             f"{reason} {number}" for reason, number in Counter(why for _, why in again).items()

@@ -1,9 +1,9 @@
 """What a run made of each batch, so that the next one sees what was deleted or damaged meanwhile.
 
 `collect` and `report` write down size and time of what they made (`<results>/.snakefold/products/`); at the
-start of a run these are compared, without reading a structure (tables are read: Snakemake changes their times).
-What does not match is made again from the batch's archive, which is compared byte by byte: a file whose time
-alone has changed stays.
+start of a run these are compared, without reading a structure (tables are read: Snakemake sets their times).
+What does not match is made again from the batch's archive, which is compared byte by byte: a file of which
+nothing but the time has changed stays.
 """
 
 from __future__ import annotations

@@ -33,27 +33,30 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
     more = max(0, len(refused) - 10) + max(0, len(failed) - 10)
     if more:
         lines.append(f"  … and {more} more: {(results if called is None else called) / 'failures.tsv'}")
-    again = sum(row["reason"] in set(RETRIED) for row in failed)
-    if again:
-        which = "them" if again == len(failed) else f"{again} of them"
-        lines.append(
-            f"The same command tries {which} again; the others would fail again."
-            if again < len(failed)
-            else "The same command tries them again."
-        )
-    unstored = sum(f"{Code.NOT_STORED}:" in row["warnings"] for row in metrics)
-    if unstored:
-        lines.append(
-            f"{count(unstored, 'result')} not in the store, which took nothing: the same command puts them there."
-        )
+    lines += _what_next(failed, metrics)
     if aside := count_aside(results):
         lines.append(
-            f"{count(aside, 'folder')} of earlier structures in {FOLDER}/: their targets have none now ({TABLE})."
+            f"{count(aside, 'folder')} of earlier structures in {FOLDER}/: their targets have none ({TABLE})."
         )
     lines += _bill(results / "bill.json")
     place = results.resolve() if called is None else called
     lines.append(f"Report: {place / 'report' / 'index.html'}")
     return "\n".join(lines), len(failed)
+
+
+def _what_next(failed: list[dict[str, str]], metrics: list[dict[str, str]]) -> list[str]:
+    """What the same command would do once more; nothing is advised that would not help."""
+    lines = []
+    again = sum(row["reason"] in set(RETRIED) for row in failed)
+    if again == len(failed) > 0:
+        lines.append("The same command tries them again.")
+    elif again:
+        lines.append(f"The same command tries {again} of them again; the others would fail again.")
+    unstored = sum(f"{Code.NOT_STORED}:" in row["warnings"] for row in metrics)
+    if unstored:
+        results = count(unstored, "result")
+        lines.append(f"{results} not in the store, which took nothing: the same command puts them there.")
+    return lines
 
 
 def _bill(path: Path) -> list[str]:

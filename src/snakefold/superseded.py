@@ -1,16 +1,18 @@
-"""Structures of targets that have none in this run: of an earlier sequence, id or setting. They are moved aside."""
+"""Structures of targets that have none in this run, of an earlier sequence or id: they are moved aside."""
 
 from __future__ import annotations
 
 import csv
 import filecmp
 import json
-import os
 import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+from snakefold.products import table_of
 
 #: Beside `structures/`: where such folders go, and the table of them.
 FOLDER, TABLE = "superseded", "superseded.tsv"
@@ -40,6 +42,19 @@ def set_aside(structures: Path, name: str, why: str) -> Path | None:
     return target
 
 
+def set_aside_after(results: Path) -> list[str]:
+    """Move the folders of all targets that have no structure once the tables of a run are made; their ids."""
+    planned = _rows(results / "plan" / "targets.tsv", csv.QUOTE_MINIMAL)
+    batch_of = {row["id"]: row["batch"] for row in planned}
+    failed = [row["id"] for row in _rows(results / "failures.tsv", csv.QUOTE_NONE)]
+    return set_others_aside(
+        results,
+        {row["id"]: row["key"] for row in planned if row["key"]},
+        done=(row["id"] for row in _rows(results / "metrics.tsv", csv.QUOTE_NONE)),
+        failed=(name for name in failed if table_of(results, batch_of.get(name, "")).is_file()),
+    )
+
+
 def set_others_aside(
     results: Path, planned: Mapping[str, str], done: Iterable[str], failed: Iterable[str]
 ) -> list[str]:
@@ -54,8 +69,8 @@ def set_others_aside(
     structures = results / "structures"
     finished, gone = set(done), set(failed)
     moved = []
-    for name in sorted(os.listdir(structures)) if structures.is_dir() else ():
-        folder = structures / name
+    for folder in sorted(structures.iterdir()) if structures.is_dir() else ():
+        name = folder.name
         if _PART.fullmatch(name) and folder.is_dir():  # a killed process left it
             shutil.rmtree(folder, ignore_errors=True)
             continue
@@ -76,12 +91,15 @@ def set_others_aside(
 
 def count_aside(results: Path) -> int:
     """Number of folders that were moved aside and are still there."""
-    try:
-        with (results / TABLE).open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except OSError:
+    if not (results / TABLE).is_file():
         return 0
+    rows = _rows(results / TABLE, csv.QUOTE_NONE)
     return sum((results / row["folder"]).is_dir() for row in rows if row.get("folder"))
+
+
+def _rows(path: Path, quoting: Any) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=quoting))
 
 
 def _key(folder: Path) -> str:
@@ -92,11 +110,11 @@ def _key(folder: Path) -> str:
 
 
 def _is_same(folder: Path, other: Path) -> bool:
-    names = sorted(os.listdir(folder))
-    return (
-        names == sorted(os.listdir(other))
-        and filecmp.cmpfiles(folder, other, names, shallow=False)[0] == names
-    )
+    names, others = ({path.name for path in place.iterdir()} for place in (folder, other))
+    if names != others:
+        return False
+    _, different, unread = filecmp.cmpfiles(folder, other, names, shallow=False)
+    return not different and not unread
 
 
 def _note(table: Path, row: Iterable[str]) -> None:

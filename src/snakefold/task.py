@@ -4,8 +4,8 @@ Every finished target is in the store before the next one starts, so a crash los
 request that runs twice computes nothing the second time. A target during which the process died three times
 is given up as `lost`, so that one target that kills its worker cannot take the rest of the batch with it.
 
-A store that goes away meanwhile takes nothing with it: what is finished is kept beside the batch's archive and
-in it, and `collect` puts it into the store later.
+A store that goes away meanwhile takes nothing with it: what is finished is kept beside the batch's archive
+and in it, and `collect` puts it into the store later.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from snakefold import archive, confidence, engines, relax
@@ -75,88 +76,121 @@ def run_request(
         DiskError: there is no room for a single target, or not for the archive.
     """
     start = time.monotonic()
-    kept = KeptStore(store, out.parent / FOLDER, log)
-    kept.hand_over()
-    if kept.away:
-        raise StoreError(kept.away)
+    batch = _Batch(request, KeptStore(store, out.parent / FOLDER, log), out, log)
+    batch.store.hand_over()
+    if batch.store.away:
+        raise StoreError(batch.store.away)
     msas, msa_failures = read_inputs(request, inputs)
-    results: dict[str, bytes] = {}
-    outcomes: dict[str, TargetOutcome] = {}
-    to_do: list[TargetInput] = []
-    for target in request.targets:
-        stored = kept.get(Entry("fold", request.recipe, target.result_key))
-        if stored is not None:
-            results[target.result_key] = stored
-            outcomes[target.result_key] = outcome_of(target, stored=True)
-        elif target.result_key in msa_failures:
-            error = TargetError(Reason.MSA_FAILED, msa_failures[target.result_key])
-            outcomes[target.result_key] = outcome_of(target, error)
-        elif (lost := _given_up(request, target, kept)) is not None:
-            outcomes[target.result_key] = outcome_of(target, lost)
-        else:
-            to_do.append(target)
-    log(f"{request.batch}: {count(len(request.targets), 'target')}, {len(to_do)} to predict")
+    batch.look(msa_failures)
+    log(f"{request.batch}: {count(len(request.targets), 'target')}, {len(batch.to_do)} to predict")
     seconds: dict[str, float] = {}
     device = ""
-    version = engines.get(request.engine).VERSION
-    if to_do:
+    if batch.to_do:
         # The engine sees the whole batch, not what is left of it: the shapes it chooses must not depend on
         # where an earlier process stopped.
         foldable = [target for target in request.targets if target.result_key in msas]
-        batch = request.model_copy(update={"targets": foldable})
+        whole = request.model_copy(update={"targets": foldable})
         try:
             check_agreement(request, weights)
-            session = engines.get(request.engine).start(batch, msas, weights, cache)
+            session = engines.get(request.engine).start(whole, msas, weights, cache)
         except (SnakefoldError, TargetError) as error:
-            outcomes |= {target.result_key: outcome_of(target, _as_target_error(error)) for target in to_do}
+            batch.fail(batch.to_do, _as_target_error(error))
         else:
-            for number, target in enumerate(to_do, 1):
-                if full := _no_room(request, target, results, kept, out):
-                    if not results:
-                        raise full
-                    log(f"{request.batch}: {full}")
-                    error = TargetError(full.reason, str(full))
-                    outcomes |= {each.result_key: outcome_of(each, error) for each in to_do[number - 1 :]}
-                    break
-                outcome, data = _fold(
-                    request, target, msas[target.result_key], session, kept, first=number == 1
-                )
-                outcomes[target.result_key] = outcome
-                if data is not None:
-                    results[target.result_key] = data
-                log(f"{request.batch}: {number}/{len(to_do)} {target.id} ({target.length}): {_line(outcome)}")
-                if progress is not None:
-                    progress(number, len(to_do))
+            _fold_all(batch, msas, session, progress)
             seconds, device = dict(session.seconds), session.device
-    left = kept.hand_over()
+    left = batch.store.hand_over()
     if left:
-        log(f"{request.batch}: {count(left, 'entry', 'entries')} not in the store: {kept.away}")
+        log(f"{request.batch}: {count(left, 'entry', 'entries')} not in the store: {batch.store.away}")
     response = FoldResponse(
         batch=request.batch,
         engine=request.engine,
-        engine_version=version,
+        engine_version=engines.get(request.engine).VERSION,
         recipe=request.recipe,
         rehearsal=request.rehearsal,
-        outcomes=[
-            outcomes[key].model_copy(
-                update={"unstored": key in results and kept.keeps(Entry("fold", request.recipe, key))}
-            )
-            for key in (target.result_key for target in request.targets)
-        ],
+        outcomes=batch.told(),
         seconds={**seconds, "total": round(time.monotonic() - start, 3)},
         device=device,
     )
     try:
-        write_atomically(out, pack_response(response, results))
+        write_atomically(out, pack_response(response, batch.results))
     except OSError as error:
         raise disk_error(error, out) or error from error
     return response
 
 
+@dataclass
+class _Batch:
+    """A request at work: what became of its targets so far, and the results by their keys."""
+
+    request: FoldRequest
+    store: KeptStore
+    out: Path
+    log: Log
+    results: dict[str, bytes] = field(default_factory=dict)
+    outcomes: dict[str, TargetOutcome] = field(default_factory=dict)
+    to_do: list[TargetInput] = field(default_factory=list)
+
+    def look(self, msa_failures: Mapping[str, str]) -> None:
+        """Take what the store has, and find what is left to do."""
+        for target in self.request.targets:
+            key = target.result_key
+            stored = self.store.get(self.entry(key))
+            if stored is not None:
+                self.results[key] = stored
+                self.outcomes[key] = outcome_of(target, stored=True)
+            elif key in msa_failures:
+                self.fail([target], TargetError(Reason.MSA_FAILED, msa_failures[key]))
+            elif (lost := _given_up(self.request, target, self.store)) is not None:
+                self.fail([target], lost)
+            else:
+                self.to_do.append(target)
+
+    def fail(self, targets: Iterable[TargetInput], error: TargetError) -> None:
+        """These have no structure."""
+        self.outcomes |= {target.result_key: outcome_of(target, error) for target in targets}
+
+    def entry(self, key: str) -> Entry:
+        """Where the store has a result."""
+        return Entry("fold", self.request.recipe, key)
+
+    def told(self) -> list[TargetOutcome]:
+        """What became of every target, in the request's order."""
+        return [
+            self.outcomes[key].model_copy(
+                update={"unstored": key in self.results and self.store.keeps(self.entry(key))}
+            )
+            for key in (target.result_key for target in self.request.targets)
+        ]
+
+
+def _fold_all(
+    batch: _Batch, msas: Mapping[str, TargetMsas], session: Session, progress: Progress | None
+) -> None:
+    """Fold what is to do, as long as there is room for it."""
+    request = batch.request
+    for number, target in enumerate(batch.to_do, 1):
+        if full := _no_room(request, target, batch.results, batch.store, batch.out):
+            if not batch.results:
+                raise full
+            batch.log(f"{request.batch}: {full}")
+            batch.fail(batch.to_do[number - 1 :], TargetError(full.reason, str(full)))
+            return
+        key = target.result_key
+        outcome, data = _fold(request, target, msas[key], session, batch.store, first=number == 1)
+        batch.outcomes[key] = outcome
+        if data is not None:
+            batch.results[key] = data
+        batch.log(
+            f"{request.batch}: {number}/{len(batch.to_do)} {target.id} ({target.length}): {_line(outcome)}"
+        )
+        if progress is not None:
+            progress(number, len(batch.to_do))
+
+
 def _no_room(
     request: FoldRequest, target: TargetInput, results: Mapping[str, bytes], store: Store, out: Path
 ) -> DiskError | None:
-    """Why the next target could not be kept beside those that the batch's archive will hold; None if it can."""
+    """Why the next target could not be kept beside the batch's others; None if it can."""
     models = len(request.alphafold2.models) * request.alphafold2.num_seeds
     size = archive_bytes(
         target.length,
@@ -254,7 +288,7 @@ def _given_up(request: FoldRequest, target: TargetInput, store: Store) -> Target
     return TargetError(
         Reason.LOST,
         f"The process died {count} times while it worked on this target.",
-        "Look for out-of-memory kills and give the job more memory (predict.mem_mb); the next run tries it once.",
+        "Look for out-of-memory kills and give the job more memory (predict.mem_mb); the next run tries it.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What steps of a run have in common: one process at a time for an output, and failures that are final are noted."""
+"""What steps of a run share: one process at a time for an output, and a note where they fail for good."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _of_disk(error: SnakefoldError | OSError, output: Path) -> DiskError | None:
 def alone(output: Path, log: Callable[[str], None]) -> Iterator[bool]:
     """Work on an output while no other process does; whether one did until now.
 
-    A run that was killed leaves its jobs at work, and the next one starts the same: it waits for them, and finds
-    in the store what they finished. A lock of the kernel ends with its process, whatever ends that.
+    A run that was killed leaves its jobs at work, and the next one starts the same: it waits for them, and
+    finds in the store what they finished. A lock of the kernel ends with its process, whatever ends that.
     """
     path = output.absolute().with_name(f".{output.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,15 +61,11 @@ def alone(output: Path, log: Callable[[str], None]) -> Iterator[bool]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                log(
-                    f"{output}: another process works on it, perhaps of a run that was killed: waiting for its end."
-                )
+                log(f"{output}: another process works on it, perhaps of a killed run: waiting.")
                 waited = True
                 fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError as error:  # not every file system has locks
-            log(
-                f"warning: {path.parent} has no locks ({error.strerror}): nothing keeps a second process away."
-            )
+            log(f"warning: {path.parent} has no locks ({error.strerror}): a second process may work here.")
             break
         except BaseException:
             os.close(handle)

@@ -188,7 +188,7 @@ def _request(options: argparse.Namespace) -> None:
 
 
 def _kept(store: Store, folder: Path) -> KeptStore:
-    """The store, after it was given what it did not take before, and a folder for what it does not take now."""
+    """The store, given what it did not take before, and a folder for what it does not take now."""
     from snakefold.store import KeptStore
     from snakefold.store.kept import FOLDER
 
@@ -333,10 +333,13 @@ def _report(options: argparse.Namespace) -> None:
     from snakefold.plan.files import read_rows
     from snakefold.quote import write_bill
     from snakefold.report.figures import write_figures
+    from snakefold.superseded import set_aside_after
 
     results: Path | None = options.results or options.given
     if results is None:
         raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
+    if not (results / "plan" / "batches.tsv").is_file():
+        raise SnakefoldError(f"{results}: has no plan. Expected the results folder of a run.")
     # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
     for name, write in (("timings.tsv", write_timings), ("bill.tsv", write_bill)):
         try:
@@ -352,35 +355,13 @@ def _report(options: argparse.Namespace) -> None:
         results / "failures.tsv",
         target_dollars(results, _log),
     )
-    for name in _set_others_aside(results):
+    for name in set_aside_after(results):
         _log(f"{name}: has no structure in this run; that of an earlier one is moved to {results}/superseded")
     write_exports(results, _log)
     _log(f"{count(done, 'structure')}, {failed} failed, {refused} refused")
     write_figures(results)
     _log(str(report.build(results, options.compare)))
     products.note_report(results)
-
-
-def _set_others_aside(results: Path) -> list[str]:
-    """Folders of targets that this run has no structure of."""
-    import csv
-
-    from snakefold.products import table_of
-    from snakefold.superseded import set_others_aside
-
-    def rows(path: Path, quoting: Any) -> list[dict[str, str]]:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream, delimiter="\t", quoting=quoting))
-
-    planned = rows(results / "plan" / "targets.tsv", csv.QUOTE_MINIMAL)
-    batch_of = {row["id"]: row["batch"] for row in planned}
-    failed = [row["id"] for row in rows(results / "failures.tsv", csv.QUOTE_NONE)]
-    return set_others_aside(
-        results,
-        {row["id"]: row["key"] for row in planned if row["key"]},
-        (row["id"] for row in rows(results / "metrics.tsv", csv.QUOTE_NONE)),
-        (name for name in failed if table_of(results, batch_of.get(name, "")).is_file()),
-    )
 
 
 def _summary(options: argparse.Namespace) -> int:

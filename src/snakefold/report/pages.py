@@ -77,18 +77,17 @@ class Maker:
             with (before / f"{name}.js").open(encoding="ascii") as stream:
                 line = stream.readline(2000)
             stamp, points, sizes = json.loads(line.strip().removeprefix("/*").removesuffix("*/"))
-            whole = {
-                script: size + (len(line) if script == f"{name}.js" else 0) for script, size in sizes.items()
-            }
-            if stamp != self._stamp(name) or any(
-                (before / script).stat().st_size != size for script, size in whole.items()
-            ):
+            sizes[f"{name}.js"] += len(line)
+            if stamp != self._stamp(name):
+                return None
+            if any((before / script).stat().st_size != size for script, size in sizes.items()):
                 return None
             for script in sizes if before != self.data else ():
                 path = self.data / script
                 path.parent.mkdir(exist_ok=True)
                 os.link(before / script, path)
-        except (OSError, ValueError, AttributeError):  # not there, not ours, or a file system without links
+        # Not there, not ours, or a file system without links.
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
             return None
         return str(points)
 
