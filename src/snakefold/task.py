@@ -47,8 +47,8 @@ from snakefold.store.kept import FOLDER
 from snakefold.wording import count
 
 _ATTEMPTS = 3
-#: Bytes that a batch's archive and the job's own files take besides its targets.
-_MARGIN = 200_000
+#: Bytes that a job takes besides its targets: its log, and above all the programs that it compiles and keeps.
+_MARGIN = 32_000_000
 
 Log = Callable[[str], None]
 #: Takes how many targets are done, and of how many that are to be predicted.
@@ -206,7 +206,7 @@ def _no_room(
     if store.local is not None and store.local.exists() and store.local.stat().st_dev == place.stat().st_dev:
         needed += size
     free = shutil.disk_usage(place).free
-    return None if free >= needed else no_space(place, needed)
+    return None if free >= needed else no_space(out.parent, needed)
 
 
 def _fold(

@@ -315,8 +315,11 @@ def test_a_store_that_takes_nothing_at_all_starts_nothing(tmp_path: Path, engine
 
 
 @pytest.mark.needs("root")
-def test_a_disk_that_fills_up_keeps_what_is_done(tmp_path: Path, engine: LineEngine) -> None:
+def test_a_disk_that_fills_up_keeps_what_is_done(
+    tmp_path: Path, engine: LineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Room for the first target: the others are not computed, for they could not be kept."""
+    monkeypatch.setattr(task, "_MARGIN", 200_000)
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from snakefold import retries
 
+
 def cancel_jobs_of_a_killed_run():
     """On SLURM nobody else would: its jobs outlive the Snakemake that submitted them."""
     from snakefold.slurm import cancel_left_behind
@@ -30,7 +31,10 @@ def report_the_rest(dag, scheduler):
     """Jobs have failed for good (or else somebody ended the run): the rest has its report, they are rows of it."""
     if full := retries.stopped():
         # A report could not be written either.
-        print(f"Stopped: {full}", flush=True)
+        print(
+            f"Stopped, for nothing can be written ({full.reason}). The next run goes on.",
+            flush=True,
+        )
         return
     reported = any(job.rule.name == "report" for job in dag.finished_jobs)
     if scheduler and scheduler.failed and not reported and unfinished_batches():

@@ -7,6 +7,7 @@ from snakemake.logging import logger
 
 if workflow.is_main_process:
     if not workflow.output_settings.dryrun:
-        retries.check_writable(Path(RESULTS))
+        if Path(RESULTS).is_dir():
+            retries.check_writable(Path(RESULTS))
         retries.honour(Path(RESULTS), logger.error)
     mend(Path(RESULTS), SETTINGS.store, print, dry=workflow.output_settings.dryrun)
