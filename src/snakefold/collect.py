@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from snakefold import archive, confidence, metrics, scores, superposition
-from snakefold.contracts import Confidence, FoldResponse, TargetOutcome
+from snakefold import archive, confidence, metrics, products, scores, superposition
+from snakefold.contracts import UNSTORED, Confidence, FoldResponse, TargetOutcome
 from snakefold.cost.gpus import load_classes
-from snakefold.errors import ADVICE, ConfigError, SnakefoldError
+from snakefold.errors import ADVICE, ConfigError, SnakefoldError, StoreError
 from snakefold.notes import Code, note
 from snakefold.paths import resource
-from snakefold.plan.files import PlannedBatch, State, read_planned
+from snakefold.plan.files import PlannedBatch, State
 from snakefold.scores.reference import reference_scores
-from snakefold.store import write_atomically
+from snakefold.store import Entry, Store, write_atomically
+from snakefold.store.folder import FolderStore
+from snakefold.store.kept import FOLDER
+from snakefold.superseded import set_aside
 from snakefold.unfinished import Unfinished, why_unfinished
 
 FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
@@ -33,7 +37,14 @@ def read_response(files: Mapping[str, bytes]) -> FoldResponse:
     """The response inside a batch's archive."""
     if "response.json" not in files:
         raise SnakefoldError("The archive holds no response.json: it was not made by `snakefold task`.")
-    return FoldResponse.model_validate_json(files["response.json"])
+    response = FoldResponse.model_validate_json(files["response.json"])
+    unstored = set(json.loads(files.get(UNSTORED, b"[]")))
+    if not unstored:
+        return response
+    outcomes = [
+        each.model_copy(update={"unstored": each.result_key in unstored}) for each in response.outcomes
+    ]
+    return response.model_copy(update={"outcomes": outcomes})
 
 
 def collect_batch(
@@ -44,30 +55,44 @@ def collect_batch(
     references: Mapping[str, str] | None = None,
     *,
     gpus: Path | None = None,
+    store: Callable[[], Store] | None = None,
+    known: Mapping[str, str] | None = None,
+    log: Callable[[str], None] = print,
 ) -> FoldResponse:
     """Unpack a batch's archive into `structures/<id>/` and write its rows to `table` (Parquet).
+
+    The folder of a target that failed is of an earlier run: it is moved aside (`superseded`).
 
     Args:
         batch_path: the batch's file in the plan, which names the duplicates of its targets.
         references: known structures by id; models are laid over them.
         gpus: table of GPU classes, if it is not resources/gpus.yaml.
+        store: opens the store; what it did not take when it was computed is put there.
+        known: fingerprints of the folders as they were made (`products.fingerprint`): scores in one that has
+            changed since are computed again.
     """
     files = archive.read(archive_path)
     response = read_response(files)
     planned = read_planned(PlannedBatch, batch_path)
     ids = {item.target.id: [item.target.id, *item.duplicates] for item in planned.targets}
     device = _device_notes(planned, response, gpus)
+    response, lacking = _stored(response, files, archive_path, store, log)
     rows: list[dict[str, Any]] = []
     for outcome in response.outcomes:
         for name in ids.get(outcome.id, [outcome.id]):
             if outcome.state == "failed":
                 rows.append(_failure_row(name, outcome))
+                if moved := set_aside(structures, name, "the target failed"):
+                    log(f"{name}: failed; the structure of an earlier run is moved to {moved}")
                 continue
             members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
             reference = resource(references[name]) if references and name in references else None
-            row = _collect_target(structures / name, outcome, members, response, reference)
+            trusted = known is None or known.get(name) == products.fingerprint(structures / name)
+            row = _collect_target(structures / name, outcome, members, response, reference, trusted=trusted)
             # First: the report's index shortens what is long.
             notes = [*([] if outcome.stored else device), row["warnings"]]
+            if outcome.unstored:
+                notes.insert(0, note(Code.NOT_STORED, lacking))
             rows.append({**row, "warnings": "; ".join(filter(None, notes))})
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_name(f".{table.name}.{os.getpid()}.part")
@@ -118,14 +143,19 @@ def _collect_target(
     members: Mapping[str, bytes],
     response: FoldResponse,
     reference: Path | None,
+    *,
+    trusted: bool = True,
 ) -> dict[str, Any]:
-    """Write a target's folder, scores.json included, and return its row of metrics."""
+    """Write a target's folder, scores.json included, and return its row of metrics.
+
+    `trusted`: scores.json may be taken as it is.
+    """
     besides = {scores.FILE, *([superposition.FILE] if reference else [])}
     own = Confidence.model_validate_json(members["confidence.json"])
     pae = confidence.read_pae(members["pae.npz"]) if "pae.npz" in members else None
     known = None
     if _is_there(members, folder, besides):
-        known = _scores_of(folder)
+        known = _scores_of(folder) if trusted else None
     else:
         _write_folder(members, folder)
     if known is None:
@@ -152,6 +182,35 @@ def _collect_target(
         "reused": response.engine == _REUSE,
         "warnings": "; ".join(notes),
     }
+
+
+def _stored(
+    response: FoldResponse,
+    files: Mapping[str, bytes],
+    archive_path: Path,
+    store: Callable[[], Store] | None,
+    log: Callable[[str], None],
+) -> tuple[FoldResponse, str]:
+    """The response with what the store has by now, and why it lacks the rest."""
+    lacking = [outcome for outcome in response.outcomes if outcome.unstored]
+    if not lacking or store is None:
+        return response, "the store took nothing" if lacking else ""
+    kept, taken, why = FolderStore(archive_path.parent / FOLDER), set(), ""
+    try:
+        place = store()
+        for outcome in lacking:
+            entry = Entry("fold", response.recipe, outcome.result_key)
+            place.put(entry, files[f"targets/{outcome.result_key}.tar.zst"])
+            taken.add(outcome.result_key)
+            kept.remove(entry)
+    except StoreError as error:
+        why = str(error)
+        log(f"{response.batch}: {len(lacking) - len(taken)} results are still not in the store: {why}")
+    outcomes = [
+        each.model_copy(update={"unstored": each.unstored and each.result_key not in taken})
+        for each in response.outcomes
+    ]
+    return response.model_copy(update={"outcomes": outcomes}), why
 
 
 def _device_notes(planned: PlannedBatch, response: FoldResponse, gpus: Path | None) -> list[str]:

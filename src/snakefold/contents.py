@@ -19,7 +19,6 @@ from snakefold import recipes
 from snakefold.config import Config
 from snakefold.inputs.lines import BadFile
 from snakefold.inputs.samplesheet import fasta_files
-from snakefold.lost import NOTES
 from snakefold.paths import inputs_of, resource
 from snakefold.store import write_atomically
 from snakefold.targets import input_files
@@ -91,7 +90,6 @@ def contents_of(config: Config) -> dict[str, str]:
     # One folder may be called by several names; and in another folder, relative paths name other files.
     settings["results"] = str(Path.cwd())
     tables = [Path(path) for path in (config.gpu.table, config.calibration) if path]
-    lost = results / NOTES
     parts: dict[str, Any] = {
         "settings": settings,
         "input": [_input(path, digests) for path in inputs_of(config)],
@@ -100,7 +98,6 @@ def contents_of(config: Config) -> dict[str, str]:
         "databases": list(_databases(config)),
         "weights": _weights(config.weights),
         "tables": [digests.of(path) for path in tables],
-        "lost": digests.of(lost) if lost.is_file() and lost.stat().st_size else "",
     }
     digests.keep()
     return {name: recipes.digest({name: part}) for name, part in parts.items()}

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from snakefold.errors import Reason
 
@@ -26,6 +27,9 @@ MSA_LAYOUT = {
     "templates.npz": "optional: AlphaFold's template_* feature arrays",
     "raw/<database>.<a3m|sto>": "optional: what the search tool wrote",
 }
+
+#: In a batch's archive: the result keys (a JSON list) of what the store did not take; left out if none.
+UNSTORED = "unstored.json"
 
 Sequence = Annotated[str, Field(pattern=r"^[ACDEFGHIKLMNPQRSTVWXY]+$")]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -178,7 +182,11 @@ class FoldRequest(Model):
 
 
 class TargetOutcome(Model):
-    """What became of one target: files under `targets/<result key>.tar.zst` if `state` is `done`."""
+    """What became of one target: files under `targets/<result key>.tar.zst` if `state` is `done`.
+
+    `unstored`: done, and the store did not take it. No part of `response.json`, whose readers refuse what
+    they do not know: a batch's archive has it in a file of its own (`UNSTORED`).
+    """
 
     id: str
     key: str
@@ -189,6 +197,7 @@ class TargetOutcome(Model):
     message: str = ""
     advice: str = ""
     seconds: float = 0.0
+    unstored: SkipJsonSchema[bool] = Field(False, exclude=True)
 
 
 class FoldResponse(Model):

@@ -46,7 +46,23 @@ ADVICE: dict[Reason, str] = {
     Reason.BUDGET: "Raise the budget, or fold fewer targets.",
     Reason.NO_SPACE: "Make room, or write the results elsewhere, and run again.",
     Reason.NOT_WRITABLE: "Correct its permissions, or write the results elsewhere, and run again.",
-    Reason.INTERNAL: "See results/logs/predict; if it happens again, report it with the log.",
+    Reason.INTERNAL: "See results/logs/predict, and report it with the log: no later run tries it by itself.",
+}
+
+#: Failures whose cause may be gone with the next run, which plans, prices and computes them again; and why.
+#: The others would fail again: `invalid_input` until the record is another one, and thus another target;
+#: `relax_failed` costs no structure; `internal` is a defect.
+RETRIED: dict[Reason, str] = {
+    Reason.OUT_OF_MEMORY: "the job may be given more memory, or a larger GPU",
+    Reason.TIMEOUT: "the machine may be faster, or less busy",
+    Reason.LOST: "the target did nothing wrong: its entry of the store, its process or its job was lost",
+    Reason.SUBMISSION_REFUSED: "the settings, or the scheduler's, may be put right",
+    Reason.DATABASE_MISSING: "the databases may be there",
+    Reason.WEIGHTS_MISSING: "the parameters may be there",
+    Reason.MSA_FAILED: "the databases or programs may be put right",
+    Reason.BUDGET: "the budget may be raised",
+    Reason.NO_SPACE: "there may be room",
+    Reason.NOT_WRITABLE: "the permissions may be put right",
 }
 
 
@@ -144,14 +160,21 @@ def disk_error(error: OSError, place: Path | None = None) -> DiskError | None:
     number = error.errno or 0
     path = place or Path(error.filename or ".")
     if number in _FULL:
-        free = _free(path)
-        room = "" if free is None else f" ({free / 1e6:,.1f} MB are free)"
-        return DiskError(
-            Reason.NO_SPACE, f"{path}: {_FULL[number]}{room}. {ADVICE[Reason.NO_SPACE]} What is done is kept."
-        )
+        return no_space(path, why=_FULL[number])
     if number in _CLOSED:
         return DiskError(Reason.NOT_WRITABLE, f"{path}: {_CLOSED[number]}. {ADVICE[Reason.NOT_WRITABLE]}")
     return None
+
+
+def no_space(place: Path, needed: float = 0, why: str = "the disk is full") -> DiskError:
+    """There is no room at `place`, for `needed` bytes if that is known."""
+    free = _free(place)
+    known = [f"{needed / 1e6:,.1f} MB are needed"] if needed else []
+    known += [] if free is None else [f"{free / 1e6:,.1f} MB are free"]
+    room = f" ({', '.join(known)})" if known else ""
+    return DiskError(
+        Reason.NO_SPACE, f"{place}: {why}{room}. {ADVICE[Reason.NO_SPACE]} What is done is kept."
+    )
 
 
 def _free(path: Path) -> int | None:

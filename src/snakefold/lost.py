@@ -1,27 +1,32 @@
-"""Targets that were lost: what makes the next run plan and compute them again.
+"""Notes on targets that the next run plans again, and the plan's mark, without which it is made anew.
 
-A failed target is not tried again by itself: it would fail again, and be paid again. A lost one did nothing
-wrong: its entry of the store was damaged, or the process died with it, or its batch never came to an end.
+Three kinds: the job of a batch failed for good, so that it has no table (`note_lost`, at a run's end); what
+was made of a batch is gone, its archive included, or a failure's cause may be (`mend`, at a run's start).
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 
-from snakefold.errors import Reason
+from snakefold.products import forget_batch, table_of
 from snakefold.store import write_atomically
 
-#: A line for every lost target. The plan step depends on it.
+#: A line for every such target: id, batch, why.
 NOTES = "lost.tsv"
+#: Where the plan has the mark that names what it was made for.
+_MARKS = "plan/contents"
 
 
 def note_lost(results: Path) -> list[str]:
-    """Note the lost targets of a finished run, and remove the archives and tables that say so.
+    """Note the targets of batches that a run did not finish.
 
     Returns:
         Their ids.
     """
+    if not (results / "failures.tsv").is_file() or not (results / "plan" / "targets.tsv").is_file():
+        return []
     with (results / "failures.tsv").open(newline="", encoding="utf-8") as stream:
         failures = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         failed = [row for row in failures if row["state"] == "failed"]
@@ -29,19 +34,25 @@ def note_lost(results: Path) -> list[str]:
         return []
     with (results / "plan" / "targets.tsv").open(newline="", encoding="utf-8") as stream:
         batch_of = {row["id"]: row["batch"] for row in csv.DictReader(stream, delimiter="\t")}
-    lost = [row for row in failed if row["reason"] == Reason.LOST or not _ended(results, batch_of[row["id"]])]
-    if not lost:
-        return []
+    # What has a table is decided on at the start of the next run, as all other failures are.
+    unfinished = [
+        row
+        for row in failed
+        if row["id"] in batch_of and not table_of(results, batch_of[row["id"]]).is_file()
+    ]
+    note_again(results, ((row["id"], batch_of[row["id"]], row["message"]) for row in unfinished))
+    for batch in {batch_of[row["id"]] for row in unfinished}:
+        forget_batch(results, batch)
+    return [row["id"] for row in unfinished]
+
+
+def note_again(results: Path, targets: Iterable[tuple[str, str, str]]) -> None:
+    """Let the next plan look anew; `targets`: id, batch and why."""
+    lines = ["\t".join(" ".join(part.split()) for part in target)[:500] + "\n" for target in targets]
+    if not lines:
+        return
     notes = results / NOTES
     text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
-    text += "".join(f"{row['id']}\t{batch_of[row['id']]}\t{row['message']}\n" for row in lost)
-    write_atomically(notes, text.encode())
-    for batch in {batch_of[row["id"]] for row in lost}:
-        (results / "predictions" / f"{batch}.tar.zst").unlink(missing_ok=True)
-        (results / "tables" / f"{batch}.parquet").unlink(missing_ok=True)
-    return [row["id"] for row in lost]
-
-
-def _ended(results: Path, batch: str) -> bool:
-    """Whether a batch has a table: one without has no result, whatever the reason."""
-    return (results / "tables" / f"{batch}.parquet").is_file()
+    write_atomically(notes, (text + "".join(lines)).encode())
+    for mark in (results / _MARKS).glob("*"):
+        mark.unlink(missing_ok=True)

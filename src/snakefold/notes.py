@@ -26,6 +26,7 @@ class Code(StrEnum):
     UNKNOWN_RESIDUES = "unknown_residues"
     SHALLOW_MSA = "shallow_msa"
     LOW_PLDDT = "low_plddt"
+    NOT_STORED = "not_stored"
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ MEANINGS: dict[Code, Meaning] = {
     Code.LOW_PLDDT: Meaning(
         "The model is not confident of most residues.",
         "It may be disordered, or its MSA too shallow; the coordinates mean little.",
+        less=False,
+    ),
+    Code.NOT_STORED: Meaning(
+        "The result is here and not in the store, which took nothing when it was computed.",
+        "Run again once the store is back: the result is put there, and nothing is computed.",
         less=False,
     ),
 }

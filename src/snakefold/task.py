@@ -3,27 +3,52 @@
 Every finished target is in the store before the next one starts, so a crash loses at most one target and a
 request that runs twice computes nothing the second time. A target during which the process died three times
 is given up as `lost`, so that one target that kills its worker cannot take the rest of the batch with it.
+
+A store that goes away meanwhile takes nothing with it: what is finished is kept beside the batch's archive
+and in it, and `collect` puts it into the store later.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from snakefold import archive, confidence, engines, relax
-from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
+from snakefold.contracts import (
+    UNSTORED,
+    FoldRequest,
+    FoldResponse,
+    RelaxChoice,
+    TargetInput,
+    TargetOutcome,
+)
+from snakefold.cost.disk import target_archive_bytes
 from snakefold.engines.agreement import agreed
 from snakefold.engines.base import Session, TargetMsas
-from snakefold.errors import Reason, SnakefoldError, TargetError, WeightsMissingError
+from snakefold.errors import (
+    DiskError,
+    Reason,
+    SnakefoldError,
+    StoreError,
+    TargetError,
+    WeightsMissingError,
+    disk_error,
+    no_space,
+)
 from snakefold.notes import Code, note
 from snakefold.outputs import Relaxation, relax_ranked, target_files
 from snakefold.requests import read_inputs
-from snakefold.store import Entry, Store, write_atomically
+from snakefold.store import Entry, KeptStore, Store, write_atomically
+from snakefold.store.kept import FOLDER
 from snakefold.wording import count
 
 _ATTEMPTS = 3
+#: Bytes that a job takes besides its targets: its log, and above all the programs that it compiles and keeps.
+_MARGIN = 32_000_000
 
 Log = Callable[[str], None]
 #: Takes how many targets are done, and of how many that are to be predicted.
@@ -44,70 +69,162 @@ def run_request(
     """Fold every target of the request and write the batch's archive to `out`.
 
     The archive holds `response.json` and `targets/<result key>.tar.zst`. A target that fails is an outcome
-    with a typed reason; only what concerns the whole machine (store not writable, interrupt) is raised.
+    with a typed reason; only what concerns the whole machine is raised.
+
+    Raises:
+        StoreError: the store cannot be read, or took nothing before the first target was computed.
+        DiskError: there is no room for a single target, or not for the archive.
     """
     start = time.monotonic()
+    batch = _Batch(request, KeptStore(store, out.parent / FOLDER, log), out, log)
+    batch.store.hand_over()
+    if batch.store.away:
+        raise StoreError(batch.store.away)
     msas, msa_failures = read_inputs(request, inputs)
-    results: dict[str, bytes] = {}
-    outcomes: dict[str, TargetOutcome] = {}
-    to_do: list[TargetInput] = []
-    for target in request.targets:
-        stored = store.get(Entry("fold", request.recipe, target.result_key))
-        if stored is not None:
-            results[target.result_key] = stored
-            outcomes[target.result_key] = outcome_of(target, stored=True)
-        elif target.result_key in msa_failures:
-            error = TargetError(Reason.MSA_FAILED, msa_failures[target.result_key])
-            outcomes[target.result_key] = outcome_of(target, error)
-        elif (lost := _given_up(request, target, store)) is not None:
-            outcomes[target.result_key] = outcome_of(target, lost)
-        else:
-            to_do.append(target)
-    log(f"{request.batch}: {count(len(request.targets), 'target')}, {len(to_do)} to predict")
+    batch.look(msa_failures)
+    log(f"{request.batch}: {count(len(request.targets), 'target')}, {len(batch.to_do)} to predict")
     seconds: dict[str, float] = {}
     device = ""
-    version = engines.get(request.engine).VERSION
-    if to_do:
+    if batch.to_do:
         # The engine sees the whole batch, not what is left of it: the shapes it chooses must not depend on
         # where an earlier process stopped.
         foldable = [target for target in request.targets if target.result_key in msas]
-        batch = request.model_copy(update={"targets": foldable})
+        whole = request.model_copy(update={"targets": foldable})
         try:
             with agreed(request, weights):
-                session = engines.get(request.engine).start(batch, msas, weights, cache)
+                session = engines.get(request.engine).start(whole, msas, weights, cache)
         except (SnakefoldError, TargetError) as error:
-            outcomes |= {target.result_key: outcome_of(target, _as_target_error(error)) for target in to_do}
+            batch.fail(batch.to_do, _as_target_error(error))
         else:
-            for number, target in enumerate(to_do, 1):
-                outcome, data = _fold(request, target, msas[target.result_key], session, store)
-                outcomes[target.result_key] = outcome
-                if data is not None:
-                    results[target.result_key] = data
-                log(f"{request.batch}: {number}/{len(to_do)} {target.id} ({target.length}): {_line(outcome)}")
-                if progress is not None:
-                    progress(number, len(to_do))
+            _fold_all(batch, msas, session, progress)
             seconds, device = dict(session.seconds), session.device
+    left = batch.store.hand_over()
+    if left:
+        log(f"{request.batch}: {count(left, 'entry', 'entries')} not in the store: {batch.store.away}")
     response = FoldResponse(
         batch=request.batch,
         engine=request.engine,
-        engine_version=version,
+        engine_version=engines.get(request.engine).VERSION,
         recipe=request.recipe,
         rehearsal=request.rehearsal,
-        outcomes=[outcomes[target.result_key] for target in request.targets],
+        outcomes=batch.told(),
         seconds={**seconds, "total": round(time.monotonic() - start, 3)},
         device=device,
     )
-    write_atomically(out, pack_response(response, results))
+    try:
+        write_atomically(out, pack_response(response, batch.results))
+    except OSError as error:
+        raise disk_error(error, out) or error from error
     return response
 
 
+@dataclass
+class _Batch:
+    """A request at work: what became of its targets so far, and the results by their keys."""
+
+    request: FoldRequest
+    store: KeptStore
+    out: Path
+    log: Log
+    results: dict[str, bytes] = field(default_factory=dict)
+    outcomes: dict[str, TargetOutcome] = field(default_factory=dict)
+    to_do: list[TargetInput] = field(default_factory=list)
+
+    def look(self, msa_failures: Mapping[str, str]) -> None:
+        """Take what the store has, and find what is left to do."""
+        for target in self.request.targets:
+            key = target.result_key
+            stored = self.store.get(self.entry(key))
+            if stored is not None:
+                self.results[key] = stored
+                self.outcomes[key] = outcome_of(target, stored=True)
+            elif key in msa_failures:
+                self.fail([target], TargetError(Reason.MSA_FAILED, msa_failures[key]))
+            elif (lost := _given_up(self.request, target, self.store)) is not None:
+                self.fail([target], lost)
+            else:
+                self.to_do.append(target)
+
+    def fail(self, targets: Iterable[TargetInput], error: TargetError) -> None:
+        """These have no structure."""
+        self.outcomes |= {target.result_key: outcome_of(target, error) for target in targets}
+
+    def entry(self, key: str) -> Entry:
+        """Where the store has a result."""
+        return Entry("fold", self.request.recipe, key)
+
+    def told(self) -> list[TargetOutcome]:
+        """What became of every target, in the request's order."""
+        return [
+            self.outcomes[key].model_copy(
+                update={"unstored": key in self.results and self.store.keeps(self.entry(key))}
+            )
+            for key in (target.result_key for target in self.request.targets)
+        ]
+
+
+def _fold_all(
+    batch: _Batch, msas: Mapping[str, TargetMsas], session: Session, progress: Progress | None
+) -> None:
+    """Fold what is to do, as long as there is room for it."""
+    request = batch.request
+    for number, target in enumerate(batch.to_do, 1):
+        if full := _no_room(request, target, batch.results, batch.store, batch.out):
+            if not batch.results:
+                raise full
+            batch.log(f"{request.batch}: {full}")
+            batch.fail(batch.to_do[number - 1 :], TargetError(full.reason, str(full)))
+            return
+        key = target.result_key
+        outcome, data = _fold(request, target, msas[key], session, batch.store, first=number == 1)
+        batch.outcomes[key] = outcome
+        if data is not None:
+            batch.results[key] = data
+        batch.log(
+            f"{request.batch}: {number}/{len(batch.to_do)} {target.id} ({target.length}): {_line(outcome)}"
+        )
+        if progress is not None:
+            progress(number, len(batch.to_do))
+
+
+def _no_room(
+    request: FoldRequest, target: TargetInput, results: Mapping[str, bytes], store: Store, out: Path
+) -> DiskError | None:
+    """Why the next target could not be kept beside the batch's others; None if it can."""
+    models = len(request.alphafold2.models) * request.alphafold2.num_seeds
+    size = target_archive_bytes(
+        target.length,
+        predictions=models if request.engine == "alphafold2" else 1,
+        relaxed={RelaxChoice.NONE: 0, RelaxChoice.BEST: 1, RelaxChoice.ALL: models}[
+            request.relax.models_to_relax
+        ],
+        pae=request.engine == "alphafold2",
+    )
+    place = out.absolute().parent
+    place.mkdir(parents=True, exist_ok=True)
+    needed = size + sum(map(len, results.values())) + _MARGIN
+    if store.local is not None and store.local.exists() and store.local.stat().st_dev == place.stat().st_dev:
+        needed += size
+    free = shutil.disk_usage(place).free
+    return None if free >= needed else no_space(out.parent, needed)
+
+
 def _fold(
-    request: FoldRequest, target: TargetInput, msas: TargetMsas, session: Session, store: Store
+    request: FoldRequest,
+    target: TargetInput,
+    msas: TargetMsas,
+    session: Session,
+    store: KeptStore,
+    *,
+    first: bool,
 ) -> tuple[TargetOutcome, bytes | None]:
     start, start_cpu = time.monotonic(), time.process_time()
     attempt = Entry("attempt", request.recipe, target.result_key)
     deaths = _attempts(attempt, store)
     store.put(attempt, json.dumps({"count": deaths + 1}).encode())
+    if first and store.away:
+        store.remove(attempt)
+        raise StoreError(store.away)
     data: bytes | None = None
     try:
         engines.get(request.engine).check(target)
@@ -147,7 +264,7 @@ def _fold(
         store.put(Entry("fold", request.recipe, target.result_key), data)
         outcome = outcome_of(target)
     finally:  # an interrupt is no crash: only a process that is killed leaves its attempt behind
-        store.remove(attempt)
+        store.remove(attempt)  # which raises nothing over what may be on its way
     return outcome.model_copy(update={"seconds": round(time.monotonic() - start, 3)}), data
 
 
@@ -171,15 +288,19 @@ def _given_up(request: FoldRequest, target: TargetInput, store: Store) -> Target
     return TargetError(
         Reason.LOST,
         f"The process died {count} times while it worked on this target.",
-        "Look for out-of-memory kills, give the job more memory, then remove the store's attempt/ folder.",
+        "Look for out-of-memory kills and give the job more memory (predict.mem_mb); the next run tries it.",
     )
 
 
-def forgive(recipe: str, keys: Iterable[str], store: Store) -> None:
-    """Take back the attempts of a process that was killed on purpose: that is no crash of its targets."""
+def forgive(recipe: str, keys: Iterable[str], store: Store, most: int = _ATTEMPTS) -> None:
+    """Take back an attempt of a process that was killed on purpose: that is no crash of its targets.
+
+    Args:
+        most: attempts that are left standing.
+    """
     for key in store.keys("attempt", recipe) & set(keys):
         attempt = Entry("attempt", recipe, key)
-        count = _attempts(attempt, store) - 1
+        count = min(_attempts(attempt, store) - 1, most)
         if count > 0:
             store.put(attempt, json.dumps({"count": count}).encode())
         else:
@@ -224,4 +345,6 @@ def pack_response(response: FoldResponse, results: Mapping[str, bytes]) -> bytes
     """A batch's archive: the response, and the results by their keys."""
     # Each target stays the archive that the store holds: packing it again would cost time and change nothing.
     files = {f"targets/{key}.tar.zst": data for key, data in results.items()}
+    if unstored := [outcome.result_key for outcome in response.outcomes if outcome.unstored]:
+        files[UNSTORED] = json.dumps(unstored).encode()
     return archive.pack({"response.json": response.model_dump_json(indent=1).encode(), **files}, level=1)

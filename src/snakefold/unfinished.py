@@ -8,6 +8,8 @@ from pathlib import Path
 
 from snakefold.attempts import Attempt, last_failure, read
 from snakefold.errors import ADVICE, Reason
+from snakefold.products import archive_of, table_of
+from snakefold.retries import read_final
 
 _STEPS = ("request", "predict", "collect", "restore", "reuse")
 _TAIL = 4096
@@ -29,6 +31,9 @@ def why_unfinished(results: Path, batch: str, chunks: Iterable[str] = ()) -> Unf
     Args:
         chunks: the alignments that it waits for.
     """
+    for output in (archive_of(results, batch), table_of(results, batch)):
+        if final := read_final(output):
+            return Unfinished(final.message, final.reason, final.advice or ADVICE[final.reason])
     if failure := last_failure(results, "predict", batch):
         return _of_scheduler(results, "predict", batch, failure)
     for chunk in chunks:

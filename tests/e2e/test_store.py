@@ -189,7 +189,7 @@ def test_damaged_result_is_lost_once_and_computed_by_the_next_run(shared: House)
     check(process, 1)
     failures = (shared.results("damaged") / "failures.tsv").read_text().splitlines()
     assert [line.split("\t")[3] for line in failures] == ["reason", "lost"]
-    assert "Run again to compute what was lost (1)" in process.stdout + process.stderr
+    assert "The same command tries them again." in process.stdout + process.stderr
     assert jobs(process)["predict"] == 0
     assert (shared.results("damaged") / "structures" / "villin" / "ranked_0.pdb").is_file()
     process = shared.run("damaged", FIRST)

@@ -159,7 +159,7 @@ def test_only_what_was_lost_is_tried_again(tmp_path: Path) -> None:
     )
     kept = [tmp_path / "predictions" / "b0001-l0070.tar.zst", tmp_path / "tables" / "b0001-l0070.parquet"]
     gone = [tmp_path / "predictions" / "s0001.tar.zst", tmp_path / "tables" / "s0001.parquet"]
-    for path in (*kept, *gone):
+    for path in (*kept, gone[0]):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     header = "id\tkey\tstate\treason\tmessage\tadvice\tsource\n"

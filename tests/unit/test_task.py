@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +19,12 @@ from snakefold import archive, engines, task
 from snakefold.collect import collect_batch, read_response
 from snakefold.contracts import FoldRequest, FoldResponse, RelaxChoice, RelaxSettings, TargetInput
 from snakefold.engines.base import Prediction, TargetMsas
-from snakefold.errors import ADVICE, Reason, TargetError, WeightsMissingError
+from snakefold.errors import ADVICE, DiskError, Reason, StoreError, TargetError, WeightsMissingError
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.recipes import sequence_key
 from snakefold.relax import Relaxed
-from snakefold.store import Entry, open_store
+from snakefold.store import Entry, Store, open_store
+from snakefold.store.folder import FolderStore
 
 
 def atom(number: int, name: str, residue: int, x: float) -> str:
@@ -152,18 +156,8 @@ def test_a_failure_that_gives_no_advice_gets_that_of_its_reason(tmp_path: Path, 
     engine.behaviour["a"] = ValueError("a defect")
     engine.behaviour["b"] = TargetError(Reason.OUT_OF_MEMORY, "too long", "Its own.")
     run(tmp_path)
-    planned = PlannedBatch(
-        batch="b1",
-        engine="alphafold2",
-        recipe="0" * 16,
-        msa_recipes={},
-        rehearsal=True,
-        chunks=[],
-        targets=[PlannedTarget(target=each) for each in TARGETS],
-    )
-    (tmp_path / "b1.json").write_text(planned.model_dump_json())
     table = tmp_path / "b1.parquet"
-    collect_batch(tmp_path / "out.tar.zst", tmp_path / "b1.json", tmp_path / "structures", table)
+    collect_batch(tmp_path / "out.tar.zst", plan_of(tmp_path), tmp_path / "structures", table)
     advice = pd.read_parquet(table).set_index("id")["advice"]
     assert (advice["a"], advice["b"]) == (ADVICE[Reason.INTERNAL], "Its own.")
     assert set(ADVICE) | {Reason.RELAX_FAILED} == set(Reason)  # a failed relaxation costs no structure
@@ -232,3 +226,120 @@ def test_damaged_store_entry_is_computed_again(tmp_path: Path, engine: LineEngin
     assert set(states(run(tmp_path)).values()) == {"done"}
     assert engine.predicted == ["a"]
     assert list((tmp_path / "store" / "damaged").iterdir())
+
+
+class LeavingStore(FolderStore):
+    """A store that takes `most` results, and then nothing, counters included, until it is `back`."""
+
+    def __init__(self, root: Path, most: int) -> None:
+        super().__init__(root)
+        self.most, self.back = most, False
+
+    def put(self, entry: Entry, data: bytes) -> None:
+        if len(self.keys("fold", "0" * 16)) >= self.most and not self.back:
+            raise StoreError("The server cannot be reached.")
+        super().put(entry, data)
+
+    def remove(self, entry: Entry) -> None:
+        if len(self.keys("fold", "0" * 16)) >= self.most and not self.back:
+            raise StoreError("The server cannot be reached.")
+        super().remove(entry)
+
+
+def run_with(store: Store, out: Path) -> FoldResponse:
+    asked = request().model_copy(update={"relax": UNRELAXED})
+    return task.run_request(
+        asked, inputs(), out, store=store, weights=None, cache=None, log=lambda line: None
+    )
+
+
+def plan_of(folder: Path) -> Path:
+    planned = PlannedBatch(
+        batch="b1",
+        engine="alphafold2",
+        recipe="0" * 16,
+        msa_recipes={},
+        rehearsal=True,
+        chunks=[],
+        targets=[PlannedTarget(target=each) for each in TARGETS],
+    )
+    (folder / "b1.json").write_text(planned.model_dump_json())
+    return folder / "b1.json"
+
+
+def test_a_store_that_goes_away_takes_no_result_with_it(tmp_path: Path, engine: LineEngine) -> None:
+    store, out = LeavingStore(tmp_path / "store", 1), tmp_path / "predictions" / "b1.tar.zst"
+    response = run_with(store, out)
+    assert [(each.id, each.state, each.unstored) for each in response.outcomes] == [
+        ("a", "done", False),
+        ("b", "done", True),
+        ("c", "done", True),
+    ]
+    files = archive.unpack(out.read_bytes())
+    assert {f"targets/{each.result_key}.tar.zst" for each in response.outcomes} <= set(files)
+    assert read_response(files) == response
+    assert b"unstored" not in files["response.json"], "readers of version 1 refuse what they do not know"
+    table = tmp_path / "tables" / "b1.parquet"
+    collect = partial(collect_batch, out, plan_of(tmp_path), tmp_path / "structures", table)
+    collect(store=lambda: store)
+    warnings = pd.read_parquet(table).set_index("id")["warnings"]
+    assert ["not_stored" in warnings[name] for name in "abc"] == [False, True, True]
+    store.back = True
+    collect(store=lambda: store)
+    assert store.keys("fold", "0" * 16) == {each.key for each in TARGETS}
+    assert "not_stored" not in "".join(pd.read_parquet(table)["warnings"])
+    assert not FolderStore(out.parent / ".unstored").keys("fold", "0" * 16)
+
+
+def test_a_process_that_dies_while_the_store_is_away_computes_nothing_twice(
+    tmp_path: Path, engine: LineEngine
+) -> None:
+    store, out = LeavingStore(tmp_path / "store", 1), tmp_path / "b1.tar.zst"
+    engine.behaviour["c"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):  # and not the StoreError of cleaning up
+        run_with(store, out)
+    del engine.behaviour["c"]
+    with pytest.raises(StoreError):
+        run_with(store, out)
+    assert engine.predicted == ["a", "b", "c"], "nothing is computed while the store is known to be away"
+    store.back = True
+    assert states(run_with(store, out)) == {"a": "done", "b": "done", "c": "done"}
+    assert engine.predicted == ["a", "b", "c", "c"]
+    assert store.keys("fold", "0" * 16) == {each.key for each in TARGETS}
+
+
+def test_a_store_that_takes_nothing_at_all_starts_nothing(tmp_path: Path, engine: LineEngine) -> None:
+    with pytest.raises(StoreError, match="cannot be reached"):
+        run_with(LeavingStore(tmp_path / "store", 0), tmp_path / "b1.tar.zst")
+    assert engine.predicted == []
+
+
+@pytest.mark.needs("root")
+def test_a_disk_that_fills_up_keeps_what_is_done(
+    tmp_path: Path, engine: LineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for the first target: the others are not computed, for they could not be kept."""
+    monkeypatch.setattr(task, "_MARGIN", 200_000)
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=True)
+    try:
+        free = shutil.disk_usage(small).free
+        (small / "ballast").write_bytes(bytes(free - 230_000))
+        predict = engine.predict
+
+        def fill(target: TargetInput, msas: TargetMsas) -> list[Prediction]:
+            (small / f"log of {target.id}").write_bytes(bytes(20_000))
+            return predict(target, msas)
+
+        engine.predict = fill  # type: ignore[method-assign]
+        response = run_with(FolderStore(tmp_path / "store"), small / "b1.tar.zst")
+        assert states(response) == {"a": "done", "b": "no_space", "c": "no_space"}
+        assert f"{small}: the disk is full" in response.outcomes[1].message
+        assert read_response(archive.unpack((small / "b1.tar.zst").read_bytes())) == response
+        (small / "ballast2").write_bytes(bytes(150_000))
+        with pytest.raises(DiskError, match="the disk is full"):
+            run_with(FolderStore(tmp_path / "other"), small / "b1.tar.zst")
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert engine.predicted == ["a"]

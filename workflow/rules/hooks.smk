@@ -68,6 +68,13 @@ def unfinished_batches():
 
 def report_the_rest(dag, scheduler):
     """Jobs have failed for good (or else somebody ended the run): the rest has its report, they are rows of it."""
+    if full := retries.stopped():
+        # A report could not be written either.
+        print(
+            f"Stopped, for nothing can be written ({full.reason}). The next run goes on.",
+            flush=True,
+        )
+        return
     reported = any(job.rule.name == "report" for job in dag.finished_jobs)
     if scheduler and scheduler.failed and not reported and unfinished_batches():
         command = ["snakefold", "report", RESULTS]

@@ -19,7 +19,7 @@ rule configure:
 
 # The one checkpoint. Its batches/ and chunks/ are read by name later on and are no declared output: Snakemake
 # would delete them first, and a file that a new plan leaves as it was must not look new. What a run lost is
-# noted in lost.tsv (`snakefold summary`), whose content is part of the name, so that the next one plans anew.
+# noted in lost.tsv, and the mark is removed with it, so that the next one plans anew.
 checkpoint plan:
     input:
         settings=ancient(local(f"{RESULTS}/settings/{CONTENTS}.yaml")),

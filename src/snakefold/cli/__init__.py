@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from snakefold import __version__
@@ -28,7 +29,7 @@ from snakefold.cli import (
     store,
     tools,
 )
-from snakefold.errors import SnakefoldError
+from snakefold.errors import SnakefoldError, disk_error
 from snakefold.paths import have_home
 
 
@@ -51,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a listing has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # Written bytes that find no room name no file.
+        place = Path(error.filename).parent if error.filename else getattr(options, "results", None)
+        told = disk_error(error, place or Path.cwd())
+        if told is None:
+            raise
+        print(f"snakefold: {told}", file=sys.stderr)
+        return told.exit_code
     except KeyboardInterrupt:
         print("snakefold: interrupted. Start again to go on where it stopped.", file=sys.stderr)
         return 130

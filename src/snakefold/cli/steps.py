@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakefold.cli._command import Commands, command
+from snakefold.cli._step import alone, noting
 from snakefold.wording import count
 
 if TYPE_CHECKING:
     from snakefold.contracts import FoldRequest, FoldResponse
-    from snakefold.store import Store
+    from snakefold.store import KeptStore, Store
 
 
 def add(commands: Commands) -> None:
@@ -22,7 +23,7 @@ def add(commands: Commands) -> None:
     msa = command(
         commands,
         "msa",
-        _msa,
+        noting(_msa),
         summary="search the databases for a chunk of chains",
         example="snakefold msa results/plan/chunks/m0001.json --config results/config.yaml --out m0001.json",
     )
@@ -44,7 +45,7 @@ def add(commands: Commands) -> None:
     request = command(
         commands,
         "request",
-        _request,
+        noting(_request),
         summary="make the request of a batch, with its MSAs beside it",
         example="snakefold request results/plan/batches/b0001.json --config results/config.yaml "
         "--msas results/msa/m0001.json --out results/requests/b0001/request.json",
@@ -59,7 +60,7 @@ def add(commands: Commands) -> None:
     task = command(
         commands,
         "task",
-        _task,
+        noting(_task),
         summary="do what a request asks: a batch of the plan, or anything the endpoints take",
         example="snakefold task request.json --inputs inputs.tar.zst --store store "
         "--weights ~/alphafold --out b1.tar.zst",
@@ -88,7 +89,7 @@ def add(commands: Commands) -> None:
     restore = command(
         commands,
         "restore",
-        _restore,
+        noting(_restore),
         summary="take the results of a batch from the store",
         example="snakefold restore results/plan/batches/s0001.json --config results/config.yaml "
         "--out s0001.tar.zst",
@@ -100,7 +101,7 @@ def add(commands: Commands) -> None:
     collect = command(
         commands,
         "collect",
-        _collect,
+        noting(_collect),
         summary="unpack a batch's archive into structures and a table",
         example="snakefold collect b1.tar.zst --config config.yaml --batch results/plan/batches/b1.json "
         "--structures results/structures --table results/tables/b1.parquet",
@@ -163,8 +164,13 @@ def _msa(options: argparse.Namespace) -> None:
     if options.threads:
         config = config.model_copy(update={"msa": config.msa.model_copy(update={"threads": options.threads})})
     chunk = read_planned(PlannedChunk, options.chunk)
-    with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
-        summary = search_to_store(chunk, config, open_store(config.store), Path(work), _log)
+    with (
+        alone(options.out, _log),
+        tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work,
+    ):
+        store = _kept(open_store(config.store), options.out.parent)
+        summary = search_to_store(chunk, config, store, Path(work), _log)
+        store.hand_over()
     write_atomically(options.out, (json.dumps(summary, indent=1) + "\n").encode())
 
 
@@ -187,7 +193,8 @@ def _request(options: argparse.Namespace) -> None:
     failed: dict[str, str] = {}
     for path in options.msas:
         failed |= _failed(path)
-    store = open_store(config.store)
+    # Beside the chunks' summaries is what the store did not take of them.
+    store = _kept(open_store(config.store), options.out.parents[2] / "msa")
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
 
         def search(chunk: PlannedChunk) -> dict[str, str]:
@@ -195,6 +202,16 @@ def _request(options: argparse.Namespace) -> None:
             return search_to_store(chunk, config, store, Path(work), _log)["failed"]
 
         write_request(batch, config, failed, store, options.out.parent, search=search)
+
+
+def _kept(store: Store, folder: Path) -> KeptStore:
+    """The store, given what it did not take before, and a folder for what it does not take now."""
+    from snakefold.store import KeptStore
+    from snakefold.store.kept import FOLDER
+
+    kept = KeptStore(store, folder / FOLDER, _log)
+    kept.hand_over()
+    return kept
 
 
 def _task(options: argparse.Namespace) -> int:
@@ -215,17 +232,35 @@ def _task(options: argparse.Namespace) -> int:
     inputs: Path = options.inputs or options.request.with_name("inputs.tar.zst")
     if not inputs.is_file():
         raise SnakefoldError(f"{inputs}: no such file. Name the batch's inputs with --inputs.")
-    store = open_store(options.store or read_settings().store)
-    task.run_request(
-        request,
-        archive.read(inputs),
-        options.out,
-        store=store,
-        weights=_weights(options.weights, request, store),
-        cache=options.cache or compiled_programs(store),
-        log=_log,
-    )
+    with alone(options.out, _log) as waited:
+        if waited and _is_answered(request, options.out):
+            _log(f"{request.batch}: the other process has finished it")
+            return 0
+        store = open_store(options.store or read_settings().store)
+        task.run_request(
+            request,
+            archive.read(inputs),
+            options.out,
+            store=store,
+            weights=_weights(options.weights, request, store),
+            cache=options.cache or compiled_programs(store),
+            log=_log,
+        )
     return 0
+
+
+def _is_answered(request: FoldRequest, out: Path) -> bool:
+    """Whether an archive has every target of the request."""
+    from snakefold import archive
+    from snakefold.collect import read_response
+    from snakefold.errors import SnakefoldError
+
+    try:
+        response = read_response(archive.read(out))
+    except (OSError, ValueError, SnakefoldError):
+        return False
+    done = {outcome.result_key for outcome in response.outcomes if outcome.state == "done"}
+    return response.recipe == request.recipe and done >= {target.result_key for target in request.targets}
 
 
 def _failed(summary: Path) -> dict[str, str]:
@@ -282,10 +317,16 @@ def _restore(options: argparse.Namespace) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from snakefold import products
     from snakefold.collect import collect_batch
     from snakefold.config import read_config
+    from snakefold.store import open_store
 
     config = read_config(options.config)
+    results = options.structures.parent
+    made = products.read_batch(results, options.table.stem)
     response = collect_batch(
         options.archive,
         options.batch,
@@ -293,10 +334,16 @@ def _collect(options: argparse.Namespace) -> None:
         options.table,
         references=config.references,
         gpus=Path(config.gpu.table) if config.gpu.table else None,
+        store=lambda: open_store(config.store),
+        known=None if made is None else made.targets,
+        log=_log,
     )
     done = sum(outcome.state == "done" for outcome in response.outcomes)
     _log(f"{response.batch}: structures of {done} of {count(len(response.outcomes), 'target')}")
     _prepare_pages(options.batch, response, options.structures)
+    unstored = [outcome.id for outcome in response.outcomes if outcome.unstored]
+    rows = pd.read_parquet(options.table).to_dict("records")
+    products.note_batch(results, options.table.stem, rows, unstored)
 
 
 def _prepare_pages(batch: Path, response: FoldResponse, structures: Path) -> None:
@@ -315,7 +362,7 @@ def _prepare_pages(batch: Path, response: FoldResponse, structures: Path) -> Non
 
 
 def _report(options: argparse.Namespace) -> None:
-    from snakefold import report
+    from snakefold import products, report
     from snakefold.collect import merge_tables
     from snakefold.cost.timings import write_timings
     from snakefold.errors import SnakefoldError
@@ -323,6 +370,7 @@ def _report(options: argparse.Namespace) -> None:
     from snakefold.plan.files import read_rows
     from snakefold.quote import write_bill
     from snakefold.report.figures import write_figures
+    from snakefold.superseded import set_aside_after
 
     results: Path | None = options.results or options.given
     if results is None:
@@ -344,10 +392,13 @@ def _report(options: argparse.Namespace) -> None:
         results / "failures.tsv",
         target_dollars(results, _log),
     )
+    for name in set_aside_after(results):
+        _log(f"{name}: has no structure in this run; that of an earlier one is moved to {results}/superseded")
     write_exports(results, _log)
     _log(f"{count(done, 'structure')}, {failed} failed, {refused} refused")
     write_figures(results)
     _log(str(report.build(results, options.compare)))
+    products.note_report(results)
 
 
 def _summary(options: argparse.Namespace) -> int:
@@ -360,8 +411,7 @@ def _summary(options: argparse.Namespace) -> int:
     text, failed = summarise(options.results)
     print(text)
     if failed:
-        if lost := note_lost(options.results):
-            print(f"Run again to compute what was lost ({len(lost)}).")
+        note_lost(options.results)
         return 1
     if options.out:
         write_atomically(options.out, f"{text}\n".encode())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 from snakefold.config import Config
 from snakefold.contracts import FoldRequest, FoldResponse, TargetOutcome
-from snakefold.errors import Reason, SnakefoldError
+from snakefold.errors import Reason, SnakefoldError, no_space
 from snakefold.quote.model import Quote
 from snakefold.quote.units import hours, money, rounded_up, seconds, spread
 from snakefold.wording import count
@@ -36,9 +37,10 @@ class Priced(Protocol):
 
 
 def check_limits(quote: Quote, config: Config, targets: Iterable[Priced] = ()) -> list[str]:
-    """Compare the quote with `budget` (dollars) and `deadline` (hours).
+    """Compare the quote with `budget` (dollars) and `deadline` (hours), and with the room on the disk.
 
-    The expected value decides; where only the high end passes a limit, the run may start, and is warned.
+    The expected value decides; where only the high end passes a limit, the run may start, and is warned. Of
+    the disk the low end decides: what does not fit is not computed later on (`task`), and the quote warns.
 
     Args:
         targets: rows of targets.tsv, to say which of them would fit; read only if a limit is passed.
@@ -47,9 +49,16 @@ def check_limits(quote: Quote, config: Config, targets: Iterable[Priced] = ()) -
         Warnings.
 
     Raises:
-        BudgetError, DeadlineError: nothing has been started or paid.
+        BudgetError, DeadlineError, DiskError: nothing has been started or paid.
     """
     warnings: list[str] = []
+    disk = quote.disk
+    if disk.free is not None and disk.total.low > disk.free:
+        raise no_space(
+            Path(config.results),
+            disk.total.low * 1e9,
+            "there is no room for the results, not even for the least",
+        )
     if config.budget is not None:
         if quote.dollars.expected > config.budget:
             raise BudgetError(_over_budget(quote, config.budget, targets))

@@ -65,7 +65,8 @@ class Maker:
             others=compared(target, name, self.others, self.results / "report"),
             target=target,
         )
-        head = f"/*{json.dumps([stamp, points, sorted(scripts)])}*/\n".encode()
+        sizes = {script: len(content) for script, content in sorted(scripts.items())}
+        head = f"/*{json.dumps([stamp, points, sizes])}*/\n".encode()
         for script, content in scripts.items():
             _replace(self.data / script, head + content if script == f"{name}.js" else content)
         return points
@@ -74,15 +75,19 @@ class Maker:
         """Take the files out of `before` if they were made from the same; returns the profile."""
         try:
             with (before / f"{name}.js").open(encoding="ascii") as stream:
-                line = stream.readline(1000)
-            stamp, points, scripts = json.loads(line.strip().removeprefix("/*").removesuffix("*/"))
+                line = stream.readline(2000)
+            stamp, points, sizes = json.loads(line.strip().removeprefix("/*").removesuffix("*/"))
+            sizes[f"{name}.js"] += len(line)
             if stamp != self._stamp(name):
                 return None
-            for script in scripts if before != self.data else ():
+            if any((before / script).stat().st_size != size for script, size in sizes.items()):
+                return None
+            for script in sizes if before != self.data else ():
                 path = self.data / script
                 path.parent.mkdir(exist_ok=True)
                 os.link(before / script, path)
-        except (OSError, ValueError):  # not there, not ours, or a file system without links
+        # Not there, not ours, or a file system without links.
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
             return None
         return str(points)
 

@@ -12,9 +12,19 @@ from snakefold.errors import StoreError
 from snakefold.store.atomic import write_atomically
 from snakefold.store.entry import Entry, Leftover, Listed, Store
 from snakefold.store.folder import FolderStore
+from snakefold.store.kept import KeptStore
 from snakefold.store.location import parse_location
 
-__all__ = ["Entry", "Leftover", "Listed", "Store", "open_shared_store", "open_store", "write_atomically"]
+__all__ = [
+    "Entry",
+    "KeptStore",
+    "Leftover",
+    "Listed",
+    "Store",
+    "open_shared_store",
+    "open_store",
+    "write_atomically",
+]
 
 
 def open_store(location: str | Path) -> Store:

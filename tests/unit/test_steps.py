@@ -1,0 +1,158 @@
+"""Steps of a run on the command line: alone at their output, and in few words where they fail for good."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from snakefold import cli
+from snakefold.cli import _step
+from snakefold.config import load_config
+from snakefold.errors import Reason, StoreError
+from snakefold.plan.files import PlannedBatch, PlannedChain, PlannedChunk
+from snakefold.recipes import sequence_key
+from snakefold.retries import read_final
+from snakefold.store import Entry
+from snakefold.store.folder import FolderStore
+
+
+def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
+    """A killed run leaves its jobs at work: the next one's must not compute beside them."""
+    out = tmp_path / "b.tar.zst"
+    program = (
+        "import sys; from pathlib import Path; from snakefold.cli._step import alone\n"
+        "with alone(Path(sys.argv[1]), lambda line: print(line, flush=True)) as waited:\n"
+        "    print('at work', waited, flush=True); sys.stdin.read()"
+    )
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", program, str(out)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with start() as first, start() as second:
+        said = {process: process.stdout.readline().split()[0] for process in (first, second)}  # type: ignore[union-attr]
+        (owner,) = (process for process, word in said.items() if word == "at")
+        (waiting,) = (process for process, word in said.items() if word != "at")
+        owner.kill()
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "at work True\n"
+        waiting.communicate("")
+    with start() as third:
+        assert third.communicate("")[0] == "at work False\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_locks_a_step_goes_on_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(_step.fcntl, "flock", refuse)
+    said: list[str] = []
+    with _step.alone(tmp_path / "b.tar.zst", said.append) as waited:
+        assert not waited
+    assert "has no locks (No locks available)" in said[0]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder that holds one megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def settings_file(folder: Path) -> Path:
+    config = load_config({"msa": {"tool": "single_sequence"}, "store": str(folder / "store")})
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    return folder / "config.yaml"
+
+
+def chunk_file(folder: Path) -> tuple[Path, Entry]:
+    sequence = "ACDEFGHIKL"
+    key = sequence_key([sequence])
+    chunk = PlannedChunk(chunk="m0001", recipe="1" * 16, chains=[PlannedChain(key=key, sequence=sequence)])
+    (folder / "m0001.json").write_text(chunk.model_dump_json())
+    return folder / "m0001.json", Entry("msa", "1" * 16, key)
+
+
+def call(*words: str | Path) -> int:
+    return cli.main([str(word) for word in words])
+
+
+@pytest.mark.needs("root")
+def test_a_full_disk_and_a_closed_folder_are_one_line_each(
+    tmp_path: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chunk, _ = chunk_file(tmp_path)
+    words = ("msa", chunk, "--config", settings_file(tmp_path), "--out", small_disk / "m0001.json")
+    (small_disk / "ballast").write_bytes(bytes(1 << 20))
+    assert call(*words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"snakefold: {small_disk}: the disk is full (0.0 MB are free). Make room")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert call(*words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"snakefold: {small_disk}: the file system may only be read. Correct its perm")
+    assert call("report", small_disk) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_full_store_is_noted_for_the_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = PlannedBatch(
+        batch="s0001",
+        engine="alphafold2",
+        recipe="0" * 16,
+        msa_recipes={},
+        rehearsal=True,
+        chunks=[],
+        targets=[],
+    )
+    (tmp_path / "s0001.json").write_text(planned.model_dump_json())
+    out = tmp_path / "s0001.tar.zst"
+    words = ("restore", tmp_path / "s0001.json", "--config", settings_file(tmp_path), "--out", out)
+
+    def full(*_: object) -> None:
+        raise StoreError("store/x: cannot be written") from OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("snakefold.restore.write_atomically", full)
+        assert call(*words) == 2
+    found = read_final(out)
+    assert found is not None and (found.reason, found.message) == (
+        Reason.NO_SPACE,
+        "store/x: cannot be written",
+    )
+    assert call(*words) == 0
+    assert read_final(out) is None
+
+
+def test_a_search_outlives_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was searched while the store was away is put there by the next step that finds it back."""
+    chunk, entry = chunk_file(tmp_path)
+    config, out = settings_file(tmp_path), tmp_path / "results" / "msa" / "m0001.json"
+
+    with monkeypatch.context() as patched:
+        patched.setattr("snakefold.store.open_store", lambda location: Away(Path(location)))
+        assert call("msa", chunk, "--config", config, "--out", out) == 0
+    assert json.loads(out.read_text())["searched"] == [entry.key]
+    store = FolderStore(tmp_path / "store")
+    assert not store.has(entry)
+    assert call("msa", chunk, "--config", config, "--out", out) == 0
+    assert json.loads(out.read_text())["searched"] == [], "not searched again"
+    assert store.has(entry)
+
+
+class Away(FolderStore):
+    """A store that takes nothing."""
+
+    def put(self, entry: Entry, data: bytes) -> None:
+        raise StoreError("The server cannot be reached.")

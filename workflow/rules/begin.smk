@@ -1,0 +1,28 @@
+# What a run does before its DAG is made. The rule `all` asks for it: to read the workflow changes nothing, for
+# `--lint`, `--unlock` and `--report` read it too, also while a run is active.
+import functools
+from pathlib import Path
+
+from snakefold import retries
+from snakefold.lock import hold_results
+from snakefold.mend import mend
+
+
+@functools.cache
+def begin():
+    """Hold the results, and mend what an earlier run left that cannot stay as it is; a dry run only says so."""
+    if not workflow.is_main_process or workflow.execution_settings is None:
+        return
+    executor = workflow.executor_plugin.common_settings
+    if not executor.dryrun_exec:
+        hold_results(Path(RESULTS))
+        retries.check_writable(Path(RESULTS))
+    if not executor.touch_exec:
+        mend(Path(RESULTS), SETTINGS.store, print, dry=executor.dryrun_exec)
+
+
+# Snakemake looks for what is missing among the inputs of its targets only: so the plan's name is one of them.
+def wanted(wildcards):
+    """What a whole run makes."""
+    begin()
+    return [local(f"{PLAN}/contents/{CONTENTS}"), local(SUMMARY)]
