@@ -20,7 +20,7 @@ from snakefold.cost.gpus import load_classes
 from snakefold.errors import ADVICE, ConfigError, SnakefoldError, StoreError
 from snakefold.notes import Code, note
 from snakefold.paths import resource
-from snakefold.plan.files import PlannedBatch, State
+from snakefold.plan.files import PlannedBatch, State, read_planned
 from snakefold.scores.reference import reference_scores
 from snakefold.store import Entry, Store, write_atomically
 from snakefold.store.folder import FolderStore

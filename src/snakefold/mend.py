@@ -2,8 +2,7 @@
 
 What was deleted or damaged since is made again from the batch's archive, or from the store where the archive
 is gone too. Failures whose cause may be gone are planned, priced and computed again. Nothing here computes:
-files are removed, so that Snakemake makes them again, and notes are written (`lost.tsv`), with which the plan is made
-anew.
+files are removed, so that Snakemake makes them again, the plan too where notes (`lost.tsv`) ask for it.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Carrier:
             await queue.open()
             answer = await self._resume(trip, work, queue)
             if answer is not None and answer["status"] == "CANCELLED":
-                # Its cancellation was asked for by the run that sent it, and came through when that had ended.
+                # The run that sent it had asked for that, and did not see it come through.
                 trip.tell("it was cancelled, as the run that submitted it had asked: submitted again")
                 answer = None
             answer = answer or await self._submit(trip, work, queue)
