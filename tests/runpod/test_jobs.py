@@ -219,3 +219,13 @@ def test_requests_over_the_limit_are_not_sent():
         with pytest.raises(RejectedError, match="fasta_url"):
             submit_job(session, "fold", {"fasta": "A" * 10_000_000})
         assert service.calls == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(60.0, "execution timeout"), (None, "before a worker took it")]
+)
+def test_timed_out_says_what_it_may_mean(seconds, says):
+    from snakefold.runpod.jobs import JobStatus, _failure
+
+    error = _failure(JobStatus("a", "TIMED_OUT", execution_seconds=seconds))
+    assert says in str(error) and error.reason == "timed_out"

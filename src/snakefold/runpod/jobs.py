@@ -239,7 +239,12 @@ def _failure(status: JobStatus) -> JobError:
         log = str(given.get("log") or given.get("error_traceback") or "")
     advice = {
         "CANCELLED": "Somebody cancelled it.",
-        "TIMED_OUT": "It ran longer than its execution timeout: send less at once, or give it longer.",
+        # RunPod calls three things so; only the time at work tells the first of them from the others.
+        "TIMED_OUT": "It ran into its execution timeout (send less at once, or give it longer), or its "
+        "answer was over 10 MB, and dropped."
+        if status.execution_seconds
+        else "It expired, most likely before a worker took it: `snakefold deploy status` says whether "
+        "workers start.",
     }.get(status.state, "")
     text = " ".join(
         part for part in (f"Job {status.id} {status.state}", f"({reason}):", message, advice) if part
