@@ -111,6 +111,11 @@ def test_only_predictions_are_for_the_endpoints(tmp_path):
         )
         assert "msa.db_preset is demo" in said
         assert "With executor runpod nothing is started" in said
+        (tmp_path / "long.fasta").write_text(">long\n" + "MKTAYIAKQR" * 240 + "\n")
+        long = ("input=long.fasta", *CHEAP[1:], "results=long")
+        said = place.snakemake("--profile", "runpod", "--config", *long, code=1)
+        assert "1 of the targets to predict are too large for requests to runpod" in said
+        assert "runpod-volume and runpod-datacenter in the profile" in said
         assert service.jobs == []
         assert not place.holds(service.api_key)
 

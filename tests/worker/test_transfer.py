@@ -7,6 +7,7 @@ import hashlib
 import random
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +22,11 @@ from snakefold.store import Entry, open_store
 from snakefold.worker.failures import JobError
 from snakefold.worker.fetch import Network, Refused
 from snakefold.worker.fold import _inputs, inputs_bytes
+from snakefold.worker.ready import NotReadyError, check_ready
 from snakefold.worker.redaction import without_secrets
 from snakefold.worker.settings import read_settings
 from snakefold.worker.transfer import Transfer, volume_path
-from tests.servers.seaweedfs import WRITER, SeaweedFS, serving
+from tests.servers.seaweedfs import READER, WRITER, SeaweedFS, serving
 from tests.worker.conftest import fold_request, inline
 
 DATA = b"REHEARSAL " * 1000
@@ -222,3 +224,22 @@ def test_a_bomb_in_place_of_alignments_is_refused_by_what_the_request_can_need()
     given = SimpleNamespace(files={"inputs": part})
     with pytest.raises(InvalidInput, match=f"does not unpack to {most} bytes"):
         _inputs(given, request, context)
+
+
+def test_a_store_on_s3_that_may_only_be_read_ends_the_worker(
+    tmp_path: Path, server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    settings = transfer_with(tmp_path).settings
+    settings = replace(settings, volume=None, store=server.location("jobs", "readiness"))
+    for keys in (READER, WRITER):
+        for name, value in keys.environment().items():
+            monkeypatch.setenv(name, value)
+        if keys is READER:
+            with pytest.raises(NotReadyError, match="SNAKEFOLD_STORE: ") as caught:
+                check_ready(settings)
+            assert READER.secret not in str(caught.value)
+        else:
+            check_ready(settings)
+    # The trial is taken away again.
+    assert "Contents" not in server.client().list_objects_v2(Bucket="jobs", Prefix="readiness/")

@@ -36,7 +36,7 @@ def result_bytes(lengths: ArrayLike, work: Work) -> Floats:
     return np.asarray(text * (1 + _ARCHIVES * _COMPRESSED) + pae * (1 + _ARCHIVES), dtype=np.float64)
 
 
-def archive_bytes(lengths: ArrayLike, work: Work) -> Floats:
+def packed_result_bytes(lengths: ArrayLike, work: Work) -> Floats:
     """Bytes of each target in its batch's archive, without the alignment that lies in it too."""
     text, pae = _text_and_pae(lengths, work)
     return np.asarray(text * _COMPRESSED + pae, dtype=np.float64)

@@ -50,7 +50,7 @@ def _note(most: object, states: Counter[str], queued: int) -> str:
     if most == 0:
         return "no job can start: scaled to 0 (a week without requests?); snakefold deploy apply raises it"
     if states["unhealthy"]:
-        return "workers fail while they start: read their logs in RunPod's console; each try is paid for"
+        return "workers fail while they start: read their logs in RunPod's console (they are not billed)"
     if states["throttled"] and queued:
         return "no GPU of its classes is free; add classes, or another data centre"
     return ""

@@ -54,7 +54,7 @@ class Loads:
             self.inputs[index] = _ALIGNMENT_MARGIN * _alignments(target, database) + _HEADERS
         for several, work in works.items():
             members = indices[records.complexes[indices] == several]
-            archives = disk.archive_bytes(records.lengths[members], work)
+            archives = disk.packed_result_bytes(records.lengths[members], work)
             # The alignment that a target was predicted with comes back beside its structures.
             self.results[members] = archives + self.inputs[members]
 
