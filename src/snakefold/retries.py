@@ -1,8 +1,8 @@
-"""Jobs whose failure no further attempt can heal: none of Snakemake's `retries` is spent on them, and no money.
+"""Jobs whose failure no further attempt can heal: no `retries` are spent on them, and no money.
 
 Three can say so. A job notes it beside its output (`note_final`: the disk is full). An executor knows it
-(`give_up`: the scheduler refuses a submission for good). Where a job fails for whatever cause and nothing can be
-written into the results folder, the next attempt could not keep what it computes either.
+(`give_up`: the scheduler refuses a submission for good). Where a job fails for whatever cause and nothing can
+be written into the results folder, the next attempt could not keep what it computes either.
 """
 
 from __future__ import annotations
