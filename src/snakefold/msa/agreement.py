@@ -39,7 +39,8 @@ def watched(
     searched: dict[databases.Part, bool] = {"msa": msa, "templates": templates}
     parts = [part for part in searched if searched[part]]
     asked = databases.only(settings, *parts)
-    databases.check(preset, asked, pairing=chunk.pairing)
+    # The recipe of templates names the databases of alignments too.
+    databases.check(preset, settings if templates else asked, pairing=chunk.pairing)
     paths = databases.files_read(preset, asked, pairing=chunk.pairing)
     # First the times, then the content: what is replaced in between shows in the times.
     watch = Watch(paths.values())

@@ -254,6 +254,9 @@ class _Query:
         first, *others = [hits for _, hits in self.merged] or [TopHits(self.model)]
         # Judges all hits by the sequences of all blocks.
         top = first.merge(*others) if others else first
+        # Merging copies: the pieces are not kept beside the whole.
+        self.merged = []
+        del first, others
         repeats = self.copies.of(top)
         judge_domains(top, repeats, _PIPELINE["incdomE"])
         hits = {place: _hit(hit) for place, hit in enumerate(top) if hit.included}
