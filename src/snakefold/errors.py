@@ -169,12 +169,16 @@ def disk_error(error: OSError, place: Path | None = None) -> DiskError | None:
 def no_space(place: Path, needed: float = 0, why: str = "the disk is full") -> DiskError:
     """There is no room at `place`, for `needed` bytes if that is known."""
     free = _free(place)
-    known = [f"{needed / 1e6:,.1f} MB are needed"] if needed else []
-    known += [] if free is None else [f"{free / 1e6:,.1f} MB are free"]
+    known = [f"{_shown(needed)} are needed"] if needed else []
+    known += [] if free is None else [f"{_shown(free)} are free"]
     room = f" ({', '.join(known)})" if known else ""
     return DiskError(
         Reason.NO_SPACE, f"{place}: {why}{room}. {ADVICE[Reason.NO_SPACE]} What is done is kept."
     )
+
+
+def _shown(size: float) -> str:
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
 
 
 def _free(path: Path) -> int | None:

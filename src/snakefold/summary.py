@@ -52,7 +52,7 @@ def _what_next(failed: list[dict[str, str]], metrics: list[dict[str, str]]) -> l
         lines.append("The same command tries them again.")
     elif again:
         lines.append(f"The same command tries {again} of them again; the others would fail again.")
-    unstored = sum(f"{Code.NOT_STORED}:" in row["warnings"] for row in metrics)
+    unstored = sum(f"{Code.NOT_STORED}:" in (row.get("warnings") or "") for row in metrics)
     if unstored:
         results = count(unstored, "result")
         lines.append(f"{results} not in the store, which took nothing: the same command puts them there.")

@@ -117,6 +117,12 @@ def test_same_set_in_another_folder_computes_nothing(shared: House) -> None:
         assert {path.name: path.read_bytes() for path in first.iterdir()} == {
             path.name: path.read_bytes() for path in same.iterdir()
         }
+    shutil.rmtree(shared.results("same") / "structures" / "zipper")
+    process = shared.run("same", FIRST, "--dry-run")
+    assert "1 target (zipper): structure or table missing or changed; would be made" in process.stdout
+    process = shared.run("same", FIRST)
+    assert jobs(process) == Counter(["collect", "report", "summary", "all"])
+    assert (shared.results("same") / "structures" / "zipper" / "ranked_0.pdb").is_file()
     assert jobs(shared.run("same", FIRST)) == Counter(), "a finished run has nothing left to do"
 
 

@@ -14,6 +14,7 @@ from snakefold.config import Config
 from snakefold.cost.gpus import GpuClass, load_classes
 from snakefold.cost.model import CostModel
 from snakefold.cost.work import Work
+from snakefold.errors import DiskError
 from snakefold.plan.files import BatchRow
 from snakefold.quote import (
     BudgetError,
@@ -191,9 +192,11 @@ def test_says_what_it_rests_on_and_what_is_skipped() -> None:
     assert "REHEARSAL" in quote_text(made.model_copy(update={"rehearsal": True}))
 
 
-def test_a_full_disk_is_a_warning() -> None:
+def test_a_disk_without_room_is_a_warning_or_the_end() -> None:
     rows_that_fill = [batch(n, targets=10**6, residues=10**6 * 190) for n in range(40)]
     assert any("are free at" in text for text in quote(rows_that_fill).warnings)
+    with pytest.raises(DiskError, match=r"results: there is no room for the results.* GB are needed"):
+        check_limits(quote(rows_that_fill), Config())
     assert not any("are free at" in text for text in quote([batch(1, targets=1, residues=190)]).warnings)
 
 

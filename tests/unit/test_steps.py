@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,14 @@ def test_without_locks_a_step_goes_on_and_says_so(tmp_path: Path, monkeypatch: p
     with _step.alone(tmp_path / "b.tar.zst", said.append) as waited:
         assert not waited
     assert "has no locks (No locks available)" in said[0]
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_they_were() -> Iterator[None]:
+    """The command line handles SIGTERM; processes that other tests fork must not."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
