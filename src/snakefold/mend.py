@@ -23,26 +23,6 @@ from snakefold.wording import count
 Log = Callable[[str], None]
 _NAMED = 5
 
-#: Options with which Snakemake reads the workflow and runs nothing of it.
-# fmt: off
-_NO_RUN = frozenset(
-    (
-        "--report", "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S",
-        "--detailed-summary", "-D", "--lint", "--list", "--list-rules", "-l", "--list-target-rules",
-        "--lt", "--list-code-changes", "--lc", "--list-input-changes", "--li", "--list-params-changes",
-        "--lp", "--list-untracked", "--lu", "--archive", "--cleanup-metadata", "--cm", "--cleanup-shadow",
-        "--unlock", "--delete-all-output", "--delete-temp-output", "--containerize", "--export-cwl",
-        "--touch", "-t", "--print-compilation", "--generate-unit-tests", "--list-conda-envs",
-        "--conda-cleanup-envs", "--conda-create-envs-only", "--dry-run", "--dryrun", "-n",
-    )
-)
-# fmt: on
-
-
-def is_run(words: Iterable[str]) -> bool:
-    """Whether a command line of Snakemake's runs the workflow."""
-    return not any(word.partition("=")[0] in _NO_RUN for word in words)
-
 
 @dataclass(frozen=True)
 class _Found:

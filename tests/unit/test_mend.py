@@ -12,7 +12,7 @@ from snakefold import archive, products
 from snakefold.collect import collect_batch
 from snakefold.contracts import FoldResponse, TargetInput, TargetOutcome
 from snakefold.errors import RETRIED, Reason
-from snakefold.mend import is_run, mend
+from snakefold.mend import mend
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.recipes import sequence_key
 from snakefold.store import Entry, open_store
@@ -306,9 +306,3 @@ def test_structures_of_ids_that_left_the_run_are_moved_aside(results: Results) -
     moved = set_others_aside(results.folder, planned, done=["a"], failed=[])
     assert moved == ["c", "copy"], "b is not finished, and its folder is of its own sequence"
     assert results.structures() == {"a", "b", "mine"}
-
-
-@pytest.mark.parametrize("option", ["--report=x.zip", "--dag", "-n", "--unlock", "--touch"])
-def test_only_a_run_mends(option: str) -> None:
-    assert is_run(["--cores", "2", "--config", "input=a.fasta"])
-    assert not is_run(["--cores", "2", option])
