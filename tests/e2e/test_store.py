@@ -120,6 +120,9 @@ def test_same_set_in_another_folder_computes_nothing(shared: House) -> None:
     shutil.rmtree(shared.results("same") / "structures" / "zipper")
     process = shared.run("same", FIRST, "--dry-run")
     assert "1 target (zipper): structure or table missing or changed; would be made" in process.stdout
+    tables = set((shared.results("same") / "tables").iterdir())
+    shared.run("same", FIRST, "--", "--summary")
+    assert set((shared.results("same") / "tables").iterdir()) == tables, "only a run mends"
     process = shared.run("same", FIRST)
     assert jobs(process) == Counter(["collect", "report", "summary", "all"])
     assert (shared.results("same") / "structures" / "zipper" / "ranked_0.pdb").is_file()
