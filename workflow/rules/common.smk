@@ -6,8 +6,6 @@ from snakefold.config import load_config
 from snakefold.paths import have_home, inputs_of, put_programs_on_path
 
 have_home()
-# Whatever the locale: names of files go into files, and come back from them.
-os.environ["PYTHONUTF8"] = "1"
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
 put_programs_on_path()
 

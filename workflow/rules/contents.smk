@@ -40,7 +40,7 @@ CONTENTS = contents_name()
 
 
 def sequences_made():
-    """Inputs that another rule may make: of a workflow that uses this one, or not there yet.
+    """Inputs that something else may make, in a workflow that uses this one, or because they are not there yet.
 
     Others are known by content: Snakemake would go by their times, and fail if one is in the future.
     """
