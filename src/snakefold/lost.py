@@ -54,5 +54,10 @@ def note_again(results: Path, targets: Iterable[tuple[str, str, str]]) -> None:
     notes = results / NOTES
     text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
     write_atomically(notes, (text + "".join(lines)).encode())
+    drop_plan(results)
+
+
+def drop_plan(results: Path) -> None:
+    """Let the next run plan anew: without its mark, a plan is not there."""
     for mark in (results / _MARKS).glob("*"):
         mark.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from snakefold import archive, products, retries
 from snakefold.errors import RETRIED, Reason, SnakefoldError, StoreError
-from snakefold.lost import note_again
+from snakefold.lost import drop_plan, note_again
 from snakefold.plan.files import BatchRow, read_batch, read_rows
 from snakefold.products import Made, archive_of, table_of
 from snakefold.wording import count
@@ -44,9 +44,8 @@ def mend(results: Path, store: str, log: Log, *, dry: bool = False) -> None:
     """
     if not dry:
         retries.forget_all(results)
-    try:
-        rows = read_rows(results / "plan")
-    except (OSError, KeyError, ValueError):  # no plan, or none of ours: it is made anew
+    rows = _planned(results, log, dry=dry)
+    if rows is None:
         return
     adopted, found = 0, []
     for row in rows:
@@ -75,6 +74,19 @@ def mend(results: Path, store: str, log: Log, *, dry: bool = False) -> None:
             (results / name).unlink(missing_ok=True)
     _search_again(results, rows)
     _forgive(results, found, store, log)
+
+
+def _planned(results: Path, log: Log, *, dry: bool) -> list[BatchRow] | None:
+    """Batches of the plan; None where there is none, or none that can be read, which is then made anew."""
+    try:
+        return read_rows(results / "plan")
+    except OSError:
+        return None
+    except SnakefoldError as error:
+        log(str(error))
+        if not dry:
+            drop_plan(results)
+        return None
 
 
 def _look(results: Path, batch: str, made: Made) -> _Found:

@@ -34,7 +34,6 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a database": ("databases", lambda at: write(at / "db" / "swissprot.fasta", f">x\n{OTHER}\n")),
     "parameters": ("weights", lambda at: write(at / "w" / "params" / "params_model_1.npz", "other")),
     "a table of GPUs": ("tables", lambda at: write(at / "gpus.yaml", "a: {}\n")),
-    "a lost target": ("lost", lambda at: write(at / "results" / "lost.tsv", "a\tb0001\tdamaged\n")),
 }
 
 
@@ -59,7 +58,6 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     write(tmp_path / "gpus.yaml", "{}\n")
     for name in ("swissprot.fasta", "uniprot.fasta"):
         write(tmp_path / "db" / name, f">x\n{SEQUENCE}\n")
-    write(tmp_path / "results" / "lost.tsv", "")
     return load_config(
         {
             "input": ["my.fasta", "dir", "own.a3m", "more/sheet.csv"],

@@ -52,6 +52,9 @@ class Results:
             "seconds\tdollars\tmemory_gb\truntime_seconds\n"
             f"{BATCH}\talphafold2\tlocal\tFalse\t10\t3\t30\t10\t10\tm0001\t1\t0\t1\t900\n"
         )
+        self.mark = folder / "plan" / "contents" / "0123456789abcdef"
+        self.mark.parent.mkdir()
+        self.mark.touch()
         (folder / "predictions").mkdir()
         (folder / "msa").mkdir()
         self.summary({})
@@ -215,6 +218,7 @@ def test_without_the_archive_the_plan_looks_into_the_store(results: Results, arc
     shutil.rmtree(results.folder / "structures" / "b")
     results.mend()
     assert results.notes == f"b\t{BATCH}\tits structure and archive are gone\n"
+    assert not results.mark.exists(), "without its mark the plan is made anew"
     assert not results.table.exists() and not results.archive.exists()
     assert products.read_batch(results.folder, BATCH) is None
 
@@ -241,9 +245,18 @@ def test_failures_whose_cause_may_be_gone_are_planned_again(results: Results, re
     again = reason in RETRIED
     assert again == (reason not in (Reason.INVALID_INPUT, Reason.RELAX_FAILED, Reason.INTERNAL))
     assert results.notes == (f"b\t{BATCH}\t{reason}\n" if again else "")
-    assert results.archive.exists() == results.table.exists() == (not again)
+    assert results.archive.exists() == results.table.exists() == results.mark.exists() == (not again)
     assert (results.folder / "msa" / "m0001.json").exists() == (reason != Reason.MSA_FAILED)
     assert any("tried again" in line for line in results.said) == again
+
+
+def test_a_plan_that_cannot_be_read_is_made_anew(results: Results) -> None:
+    (results.folder / "plan" / "batches.tsv").write_text("batch\tengine\nb0001\talphafold2\n")
+    results.mend(dry=True)
+    assert results.mark.exists()
+    results.mend()
+    assert not results.mark.exists()
+    assert "batches.tsv" in results.said[0] and results.table.exists()
 
 
 def test_a_target_that_was_given_up_gets_one_more_try(results: Results) -> None:

@@ -238,7 +238,7 @@ def test_a_folder_without_a_run_is_an_error(tmp_path: Path, capsys: pytest.Captu
 def test_a_plan_of_another_version_is_an_error(folder: Path) -> None:
     path = folder / "results" / "plan" / "batches.tsv"
     path.write_text(path.read_text().replace("gpu", "device", 1))
-    with pytest.raises(SnakefoldError, match=r"not as this version writes a plan"):
+    with pytest.raises(SnakefoldError, match=r"batches.tsv: is damaged, or of another version"):
         Reader(folder / "results").read()
 
 

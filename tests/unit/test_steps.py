@@ -15,10 +15,12 @@ import yaml
 
 from snakefold import cli
 from snakefold.cli import _step
-from snakefold.config import load_config
+from snakefold.config import load_config, read_config
 from snakefold.errors import Reason, StoreError
+from snakefold.msa import search
+from snakefold.msa.databases import load_preset
 from snakefold.plan.files import PlannedBatch, PlannedChain, PlannedChunk
-from snakefold.recipes import sequence_key
+from snakefold.recipes import digest, sequence_key
 from snakefold.retries import read_final
 from snakefold.store import Entry
 from snakefold.store.folder import FolderStore
@@ -88,9 +90,13 @@ def settings_file(folder: Path) -> Path:
 def chunk_file(folder: Path) -> tuple[Path, Entry]:
     sequence = "ACDEFGHIKL"
     key = sequence_key([sequence])
-    chunk = PlannedChunk(chunk="m0001", recipe="1" * 16, chains=[PlannedChain(key=key, sequence=sequence)])
+    settings = read_config(settings_file(folder)).msa
+    recipe = digest(
+        search.recipe(settings, load_preset(settings.db_preset, settings.db_root), multimer=False)
+    )
+    chunk = PlannedChunk(chunk="m0001", recipe=recipe, chains=[PlannedChain(key=key, sequence=sequence)])
     (folder / "m0001.json").write_text(chunk.model_dump_json())
-    return folder / "m0001.json", Entry("msa", "1" * 16, key)
+    return folder / "m0001.json", Entry("msa", recipe, key)
 
 
 def call(*words: str | Path) -> int:

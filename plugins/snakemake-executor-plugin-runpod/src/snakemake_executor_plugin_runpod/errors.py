@@ -6,7 +6,9 @@ from __future__ import annotations
 NO_SERVICE = frozenset({"unavailable", "endpoint", "queue_timeout", "lost"})
 
 #: Reasons of a JobError that another try, which would be paid, cannot change.
-HOPELESS = frozenset({"invalid_input", "weights_missing", "database_missing", "result_too_large"})
+HOPELESS = frozenset(
+    {"invalid_input", "weights_missing", "database_missing", "result_too_large", "unreadable"}
+)
 
 
 class RunpodError(Exception):
