@@ -22,11 +22,11 @@ from snakefold.contracts import (
     UNSTORED,
     FoldRequest,
     FoldResponse,
-    RelaxChoice,
     TargetInput,
     TargetOutcome,
 )
-from snakefold.cost.disk import target_archive_bytes
+from snakefold.cost.disk import packed_result_bytes
+from snakefold.cost.work import OFFICIAL_BLOCKS, work_of_request
 from snakefold.engines.agreement import agreed
 from snakefold.engines.base import Session, TargetMsas
 from snakefold.errors import (
@@ -191,15 +191,8 @@ def _no_room(
     request: FoldRequest, target: TargetInput, results: Mapping[str, bytes], store: Store, out: Path
 ) -> DiskError | None:
     """Why the next target could not be kept beside the batch's others; None if it can."""
-    models = len(request.alphafold2.models) * request.alphafold2.num_seeds
-    size = target_archive_bytes(
-        target.length,
-        predictions=models if request.engine == "alphafold2" else 1,
-        relaxed={RelaxChoice.NONE: 0, RelaxChoice.BEST: 1, RelaxChoice.ALL: models}[
-            request.relax.models_to_relax
-        ],
-        pae=request.engine == "alphafold2",
-    )
+    work = work_of_request(request, (1, 1), blocks=OFFICIAL_BLOCKS, complexes=len(target.chains) > 1)
+    size = float(packed_result_bytes(target.length, work))
     place = out.absolute().parent
     place.mkdir(parents=True, exist_ok=True)
     needed = size + sum(map(len, results.values())) + _MARGIN

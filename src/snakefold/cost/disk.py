@@ -53,12 +53,6 @@ def packed_text_bytes(size: float) -> float:
     return size * _TEXT_COMPRESSED
 
 
-def target_archive_bytes(length: int, *, predictions: int, relaxed: int, pae: bool) -> float:
-    """Bytes of a target's archive, as it is stored and as it is part of its batch's, at the most."""
-    text = length * (_MODEL * predictions + _RELAXED * relaxed) + _SMALL_FILES
-    return text * _COMPRESSED + (length**2 * predictions if pae else 0)
-
-
 def msa_bytes(lengths: ArrayLike, database_bytes: float) -> Floats:
     """Bytes of each chain's alignment: store entry, the request's copy, and the file beside the structure.
 
