@@ -21,6 +21,7 @@ from snakefold.cli import (
     plan,
     profiles,
     publish,
+    report,
     reuse,
     run,
     simulate,
@@ -92,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     calibrate.add(commands)
     tools.add(commands)
     steps.add(commands)
+    report.add(commands)
     status.add(commands)
     exports.add(commands)
     store.add(commands)

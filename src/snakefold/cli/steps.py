@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,37 +112,6 @@ def add(commands: Commands) -> None:
         "--structures", type=Path, required=True, help="folder that gets a folder per target"
     )
     collect.add_argument("--table", type=Path, required=True, help="Parquet file of the batch's rows")
-
-    report = command(
-        commands,
-        "report",
-        _report,
-        summary="write metrics.tsv, failures.tsv, bill.tsv and the report page",
-        example="snakefold report results --compare ../boltz/results=Boltz",
-    )
-    report.add_argument("results", type=Path, nargs="?", help="results folder of a run")
-    report.add_argument(
-        "--from", dest="given", type=Path, metavar="RESULTS", help="the same: where it is read from"
-    )
-    report.add_argument(
-        "--compare",
-        action="append",
-        default=[],
-        metavar="RESULTS[=LABEL]",
-        help="show other results of the same sequences beside these; may be given several times",
-    )
-
-    summary = command(
-        commands,
-        "summary",
-        _summary,
-        summary="say how a run ended; the exit code is 1 if a target failed",
-        example="snakefold summary results",
-    )
-    summary.add_argument("results", type=Path, help="results folder of a run")
-    summary.add_argument(
-        "--out", type=Path, default=None, help="file for the text, written if nothing failed"
-    )
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
@@ -273,16 +241,6 @@ def _failed(summary: Path) -> dict[str, str]:
     return failed
 
 
-def _expect(path: Path) -> None:
-    """See that a file of the results is there, before it is read."""
-    from snakefold.errors import SnakefoldError
-
-    if not path.is_file():
-        raise SnakefoldError(
-            f"{path}: no such file. Expected the results folder of a run, planned and collected."
-        )
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     from snakefold.errors import SnakefoldError
 
@@ -359,61 +317,3 @@ def _prepare_pages(batch: Path, response: FoldResponse, structures: Path) -> Non
         prepare(structures.parent, [each for name in done for each in (name, *duplicates.get(name, ()))])
     except SnakefoldError as error:
         _log(f"report: {error}")
-
-
-def _report(options: argparse.Namespace) -> None:
-    from snakefold import products, report
-    from snakefold.collect import merge_tables
-    from snakefold.cost.timings import write_timings
-    from snakefold.errors import SnakefoldError
-    from snakefold.exports import target_dollars, write_exports
-    from snakefold.plan.files import read_rows
-    from snakefold.quote import write_bill
-    from snakefold.report.figures import write_figures
-    from snakefold.superseded import set_aside_after
-
-    results: Path | None = options.results or options.given
-    if results is None:
-        raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
-    for name in ("batches.tsv", "targets.tsv"):
-        _expect(results / "plan" / name)
-    # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
-    for name, write in (("timings.tsv", write_timings), ("bill.tsv", write_bill)):
-        try:
-            write(results)
-        except SnakefoldError as error:  # no reason to go without a report
-            _log(f"{name}: {error}")
-    # A table of an earlier plan's batch may be there still; one of a batch whose jobs failed is not.
-    tables = [results / "tables" / f"{row.batch}.parquet" for row in read_rows(results / "plan")]
-    done, failed, refused = merge_tables(
-        [path for path in tables if path.is_file()],
-        results / "plan" / "targets.tsv",
-        results / "metrics.tsv",
-        results / "failures.tsv",
-        target_dollars(results, _log),
-    )
-    for name in set_aside_after(results):
-        _log(f"{name}: has no structure in this run; that of an earlier one is moved to {results}/superseded")
-    write_exports(results, _log)
-    _log(f"{count(done, 'structure')}, {failed} failed, {refused} refused")
-    write_figures(results)
-    _log(str(report.build(results, options.compare)))
-    products.note_report(results)
-
-
-def _summary(options: argparse.Namespace) -> int:
-    from snakefold.lost import note_lost
-    from snakefold.store import write_atomically
-    from snakefold.summary import summarise
-
-    for name in ("metrics.tsv", "failures.tsv"):
-        _expect(options.results / name)
-    text, failed = summarise(options.results)
-    print(text)
-    if failed:
-        note_lost(options.results)
-        return 1
-    if options.out:
-        write_atomically(options.out, f"{text}\n".encode())
-    sys.stdout.flush()
-    return 0
