@@ -1,4 +1,4 @@
-# What a run does before its DAG is made. The rule `all` asks for it: to read the workflow changes nothing, for
+# What a run does before its DAG is made, when `all` asks for it. To read the workflow changes nothing, for
 # `--lint`, `--unlock` and `--report` read it too, also while a run is active.
 import functools
 from pathlib import Path
