@@ -1,4 +1,4 @@
-"""Every fault that the emulated RunPod service knows, and runs that are killed: what is lost, what is paid twice.
+"""Every fault that the emulated RunPod service knows, and runs that are killed: what is lost and paid twice.
 
     python benchmarks/faults.py --out benchmarks/faults.json
 
@@ -137,12 +137,14 @@ def service_with(fault: Fault, worker: SmallWorker) -> EmulatorThread:
 
 
 def struck(service: EmulatorThread, fault: Fault) -> int:
-    """Calls or jobs that the fault was seen to hit; for a fault of the endpoint, jobs that waited or were lost."""
+    """Calls or jobs that the fault was seen to hit; of a fault of the endpoint, jobs that waited or were lost."""
     if fault.what in CALL_FAULTS:
         return sum(call.fault == fault.what for call in service.calls)
     if fault.what in JOB_FAULTS:
         return service.call(lambda emulator: sum(bool(emulator.faults.of_job(j.id)) for j in emulator.jobs))
-    starts = [min((a.started for a in job.attempts), default=float("inf")) - job.created for job in service.jobs]
+    starts = [
+        min((a.started for a in job.attempts), default=float("inf")) - job.created for job in service.jobs
+    ]
     deleted = sum(str(job.state) != "COMPLETED" for job in service.jobs)
     return max(deleted, sum(start >= min(fault.seconds, 2.0) for start in starts))
 
@@ -187,7 +189,7 @@ def try_faults(jobs: int, only: str) -> Iterator[Row]:
 def killed_run(jobs: int, kills: int, seed: int, interrupt: str) -> Row:
     """A run that is ended `kills` times at random moments and then left alone."""
     moments = random.Random(seed)
-    worker, seconds, used = SmallWorker(again=0.01), 2.0, {name: 0 for name in _SIGNALS}
+    worker, seconds, used = SmallWorker(again=0.01), 2.0, dict.fromkeys(_SIGNALS, 0)
     # Answers to submissions take as long as they do over the internet: many are cut off.
     slow = Fault("slow", call="run", seconds=0.15)
     with tempfile.TemporaryDirectory() as place, service_of(slow, worker=worker, workers=6) as service:
@@ -235,10 +237,8 @@ def fold_command(results: Path) -> list[str]:
         f"store={results}/store",
     )
     sets = [text for setting in settings for text in ("--set", setting)]
-    return [sys.executable, "-c", "import sys; from snakefold.cli import main; sys.exit(main())", "run"] + [
-        "set.fasta",
-        *sets,
-    ]
+    start_it = "import sys; from snakefold.cli import main; sys.exit(main())"
+    return [sys.executable, "-c", start_it, "run", "set.fasta", *sets]
 
 
 def digests(results: Path) -> dict[str, str]:
@@ -250,7 +250,7 @@ def digests(results: Path) -> dict[str, str]:
 def killed_folding(targets: int, kills: int, seed: int) -> Row:
     """Folding on this machine, killed and gone on with; and the same undisturbed."""
     draw = random.Random(seed)
-    used = {name: 0 for name in _SIGNALS}
+    used = dict.fromkeys(_SIGNALS, 0)
     records = "".join(
         f">t{i}\n{''.join(draw.choices('ACDEFGHIKLMNPQRSTVWY', k=20 + i % 3))}\n" for i in range(targets)
     )
