@@ -137,7 +137,7 @@ def service_with(fault: Fault, worker: SmallWorker) -> EmulatorThread:
 
 
 def struck(service: EmulatorThread, fault: Fault) -> int:
-    """Calls or jobs that the fault was seen to hit; of a fault of the endpoint, jobs that waited or were lost."""
+    """Calls or jobs that the fault was seen to hit; of an endpoint's fault, jobs that waited or were lost."""
     if fault.what in CALL_FAULTS:
         return sum(call.fault == fault.what for call in service.calls)
     if fault.what in JOB_FAULTS:
