@@ -2,6 +2,7 @@
 # make demo-antibody  fold antibodies with flash-abb (installs torch)
 # make test           the tests; what needs a program that is missing is skipped, with the reason
 # make check          linters and types
+# make faults         every fault of the emulated RunPod, and runs that are killed: docs/reliability.md
 # make emulator       a RunPod service on this machine to try things against, free of charge: docs/emulator.md
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-antibody antibody test check docs emulator lock
+.PHONY: demo demo-antibody antibody test check docs emulator faults lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
@@ -53,6 +54,9 @@ check: .venv/dev.stamp
 	$(BIN)/hadolint containers/Docker.base containers/Docker
 	$(BIN)/snakefold config table | diff - config/README.md
 	$(BIN)/snakefold config schema | diff - workflow/schemas/config.schema.json
+
+faults: .venv/dev.stamp
+	$(BIN)/python benchmarks/faults.py --out benchmarks/faults.json $(ARGUMENTS)
 
 # ARGUMENTS, for example: --endpoint fold='COMMAND' --faults FILE; make emulator ARGUMENTS=--help
 emulator: .venv/dev.stamp
