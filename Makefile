@@ -19,12 +19,12 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 		{ echo "snakefold needs Python 3.11 or 3.12: make PYTHON=python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(PIP) install --require-hashes -r requirements/run.lock
+	$(PIP) install --no-deps --require-hashes -r requirements/run.lock
 	$(PIP) install --no-deps --no-build-isolation --editable . --editable $(PLUGIN)
 	@touch $@
 
 .venv/dev.stamp: .venv/run.stamp requirements/dev.lock
-	$(PIP) install --require-hashes -r requirements/dev.lock
+	$(PIP) install --no-deps --require-hashes -r requirements/dev.lock
 	@touch $@
 
 .venv/antibody.stamp: .venv/run.stamp requirements/antibody.lock requirements/antibody-pypi.lock
