@@ -21,6 +21,7 @@ from snakefold.errors import ADVICE, ConfigError, SnakefoldError, StoreError
 from snakefold.notes import Code, note
 from snakefold.paths import resource
 from snakefold.plan.files import PlannedBatch, State, read_planned
+from snakefold.products import is_ours
 from snakefold.scores.reference import reference_scores
 from snakefold.store import Entry, Store, write_atomically
 from snakefold.store.folder import FolderStore
@@ -277,21 +278,29 @@ def _lost(item: Mapping[str, str], results: Path, chunks: Mapping[str, list[str]
 
 
 def _is_there(members: Mapping[str, bytes], folder: Path, besides: set[str]) -> bool:
-    """Whether a folder has these files, and none but these and `besides`."""
+    """Whether a folder has these files, and of ours none but these and `besides`."""
     if not folder.is_dir():
         return False
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir() if is_ours(path.name)}
     return names - besides == set(members) and all(
         (folder / name).read_bytes() == content for name, content in members.items()
     )
 
 
 def _write_folder(members: Mapping[str, bytes], folder: Path) -> None:
-    """Replace `folder` by one with `members`; a reader sees the old folder, none, or the whole new one."""
+    """Replace `folder` by one with `members`; a reader sees the old folder, none, or the whole new one.
+
+    What others have put into it goes into the new one.
+    """
     part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     part.mkdir(parents=True)
     for name, content in members.items():
         (part / name).write_bytes(content)
-    if folder.exists():
+    if folder.is_dir() and not folder.is_symlink():
+        for path in folder.iterdir():
+            if not is_ours(path.name):
+                path.replace(part / path.name)
         shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
     part.replace(folder)

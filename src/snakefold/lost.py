@@ -10,13 +10,12 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from snakefold.plan.mark import drop_marks
 from snakefold.products import forget_batch, table_of
 from snakefold.store import write_atomically
 
 #: A line for every such target: id, batch, why.
 NOTES = "lost.tsv"
-#: Where the plan has the mark that names what it was made for.
-_MARKS = "plan/contents"
 
 
 def note_lost(results: Path) -> list[str]:
@@ -54,10 +53,4 @@ def note_again(results: Path, targets: Iterable[tuple[str, str, str]]) -> None:
     notes = results / NOTES
     text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
     write_atomically(notes, (text + "".join(lines)).encode())
-    drop_plan(results)
-
-
-def drop_plan(results: Path) -> None:
-    """Let the next run plan anew: without its mark, a plan is not there."""
-    for mark in (results / _MARKS).glob("*"):
-        mark.unlink(missing_ok=True)
+    drop_marks(results / "plan")

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from snakefold import archive, products, retries
 from snakefold.errors import RETRIED, Reason, SnakefoldError, StoreError
-from snakefold.lost import drop_plan, note_again
-from snakefold.plan.files import BatchRow, read_batch, read_rows
+from snakefold.lost import note_again
+from snakefold.plan.files import read_batch, read_rows
+from snakefold.plan.mark import changed_files, drop_marks
 from snakefold.products import Made, archive_of, table_of
 from snakefold.wording import count
 
@@ -44,19 +45,19 @@ def mend(results: Path, store: str, log: Log, *, dry: bool = False) -> None:
     """
     if not dry:
         retries.forget_all(results)
-    rows = _planned(results, log, dry=dry)
-    if rows is None:
+    planned = _planned(results, log, dry=dry)
+    if not planned:
         return
     adopted, found = 0, []
-    for row in rows:
-        made = products.read_batch(results, row.batch)
-        if made is None and table_of(results, row.batch).is_file():
+    for batch in planned:
+        made = products.read_batch(results, batch)
+        if made is None and table_of(results, batch).is_file():
             adopted += 1
             if dry:
                 continue
-            made = _adopt(results, row.batch)
+            made = _adopt(results, batch)
         if made is not None:
-            found.append(_look(results, row.batch, made))
+            found.append(_look(results, batch, made))
     if adopted:
         log(f"{count(adopted, 'batch', 'batches')} of an earlier snakefold: taken as they are, and noted.")
     _tell(found, log, dry=dry)
@@ -67,26 +68,34 @@ def mend(results: Path, store: str, log: Log, *, dry: bool = False) -> None:
         return
     for each in found:
         _prepare(results, each)
-    if not whole or not all(table_of(results, row.batch).is_file() for row in rows):
+    if not whole or not all(table_of(results, batch).is_file() for batch in planned):
         # Snakemake makes a missing table again only on the way to a file that is missing as well. These two
         # are the least that leads there; the rest of the report stays until it is made anew.
         for name in ("summary.txt", "failures.tsv"):
             (results / name).unlink(missing_ok=True)
-    _search_again(results, rows)
+    _search_again(results, planned)
     _forgive(results, found, store, log)
 
 
-def _planned(results: Path, log: Log, *, dry: bool) -> list[BatchRow] | None:
-    """Batches of the plan; None where there is none, or none that can be read, which is then made anew."""
-    try:
-        return read_rows(results / "plan")
-    except OSError:
-        return None
-    except SnakefoldError as error:
-        log(str(error))
-        if not dry:
-            drop_plan(results)
-        return None
+def _planned(results: Path, log: Log, *, dry: bool) -> dict[str, list[str]]:
+    """Chunks by batch. Where the plan is not as it was made, it is made anew; then all that was collected."""
+    plan = results / "plan"
+    changed = changed_files(plan)
+    if changed:
+        more = f" and {len(changed) - 1} more" if changed[1:] else ""
+        will = "would be" if dry else "is"
+        log(f"{plan / changed[0]}{more}: missing or changed since the plan was made; it {will} planned anew.")
+    else:
+        try:
+            return {row.batch: [each for each in row.chunks.split(",") if each] for row in read_rows(plan)}
+        except OSError:  # there is none yet, or no more
+            pass
+        except SnakefoldError as error:
+            log(str(error))
+    if not dry:
+        drop_marks(plan)
+    chunks = [path.stem for path in (results / "msa").glob("*.json")]
+    return dict.fromkeys(products.batches(results), chunks)
 
 
 def _look(results: Path, batch: str, made: Made) -> _Found:
@@ -140,10 +149,10 @@ def _prepare(results: Path, found: _Found) -> None:
         table_of(results, found.batch).unlink(missing_ok=True)
 
 
-def _search_again(results: Path, rows: Iterable[BatchRow]) -> None:
+def _search_again(results: Path, planned: Mapping[str, Iterable[str]]) -> None:
     """Chunks in which a search failed are searched again, for batches that are not finished."""
-    waiting = [row for row in rows if not table_of(results, row.batch).is_file()]
-    for chunk in {chunk for row in waiting for chunk in row.chunks.split(",") if chunk}:
+    waiting = [chunks for batch, chunks in planned.items() if not table_of(results, batch).is_file()]
+    for chunk in {chunk for chunks in waiting for chunk in chunks}:
         path = results / "msa" / f"{chunk}.json"
         try:
             failed = json.loads(path.read_bytes())["failed"]
@@ -177,20 +186,25 @@ def _tell(found: Iterable[_Found], log: Log, *, dry: bool) -> None:
     changed = [name for each in found for name in (*each.changed, *each.gone) if not each.again]
     again = [item for each in found for item in each.again]
     unstored = [name for each in found for name in each.unstored if not each.again]
-    will = "would be" if dry else "are"
     if changed:
         log(
-            f"{_named(changed)}: structure or table missing or changed; {will} made again from what is there."
+            f"{_named(changed)}: structure or table missing or changed; {_will(changed, dry)} made again "
+            "from what is there."
         )
     if again:
         reasons = ", ".join(
             f"{reason} {number}" for reason, number in Counter(why for _, why in again).items()
         )
         log(
-            f"{_named(name for name, _ in again)}: failed before ({reasons}); {will} planned and tried again."
+            f"{_named(name for name, _ in again)}: failed before ({reasons}); {_will(again, dry)} planned "
+            "and tried again."
         )
     if unstored:
-        log(f"{_named(unstored)}: not in the store yet; {will} put there.")
+        log(f"{_named(unstored)}: not in the store yet; {_will(unstored, dry)} put there.")
+
+
+def _will(names: Sequence[object], dry: bool) -> str:
+    return "would be" if dry else ("are" if names[1:] else "is")
 
 
 def _named(names: Iterable[str]) -> str:

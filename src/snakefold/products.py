@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +27,11 @@ _REPORT = "report.json"
 #: Made with the report, in the results folder.
 _TABLES = ("metrics.tsv", "metrics.parquet", "failures.tsv")
 _FIGURES, _PAGES = "figures", "report"
+#: docs/design.md has the list, "Files of one target".
+_OURS = re.compile(
+    r"(ranked|unrelaxed)_\d+\.(pdb|cif)|(confidence|ranking_debug|timings|scores|msa)\.json|pae\.npz|msa\.a3m"
+    r"|(hits|templates)\.tsv|superposed\.\w+"
+)
 
 
 @dataclass(frozen=True)
@@ -66,14 +72,24 @@ def digest(path: Path) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """Of the names, sizes and times of a folder's files; an empty text if it is not there."""
+    """Of the names, sizes and times of what is ours in a folder; an empty text if it is not there."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.stat()) for entry in entries if entry.name[0] != ".")
+            found = sorted((entry.name, entry.stat()) for entry in entries if is_ours(entry.name))
     except OSError:
         return ""
     text = "\0".join(f"{name}/{its.st_size}/{its.st_mtime_ns}" for name, its in found)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:20]
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of a structure's folder is one that a run makes: others are its user's, and stay."""
+    return _OURS.fullmatch(name) is not None
+
+
+def batches(results: Path) -> list[str]:
+    """Batches of which it is written down what was made."""
+    return sorted(path.stem for path in (results / _FOLDER).glob("*.json") if path.name != _REPORT)
 
 
 def note_batch(results: Path, batch: str, rows: Iterable[Mapping[str, Any]], unstored: Iterable[str]) -> Made:

@@ -90,11 +90,15 @@ def set_others_aside(
 
 
 def count_aside(results: Path) -> int:
-    """Number of folders that were moved aside and are still there."""
+    """Number of folders that were moved aside, are still there, and have no structure in their place."""
     if not (results / TABLE).is_file():
         return 0
     rows = _rows(results / TABLE, csv.QUOTE_NONE)
-    return sum((results / row["folder"]).is_dir() for row in rows if row.get("folder"))
+    return sum(
+        (results / row["folder"]).is_dir() and not (results / "structures" / row["id"]).is_dir()
+        for row in rows
+        if row.get("folder")
+    )
 
 
 def _rows(path: Path, quoting: Any) -> list[dict[str, str]]:

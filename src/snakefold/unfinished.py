@@ -51,15 +51,17 @@ def why_unfinished(results: Path, batch: str, chunks: Iterable[str] = ()) -> Unf
 
 
 def last_line(path: Path) -> str:
-    """The last line of a log that holds anything; empty if there is none."""
+    """The last error of ours in a log, or else its last line that holds anything; empty if there is none."""
     try:
         with path.open("rb") as stream:
             stream.seek(max(0, path.stat().st_size - _TAIL))
             text = stream.read().decode(errors="replace")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.splitlines()]
-    return next(filter(None, reversed(lines)), "")[:_MOST_CHARACTERS]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # An error of ours may have further lines, and others may follow it.
+    errors = [line for line in lines if line.startswith("snakefold: ")]
+    return (errors or lines or [""])[-1][:_MOST_CHARACTERS]
 
 
 def _of_scheduler(results: Path, rule: str, name: str, failure: Attempt) -> Unfinished:

@@ -14,6 +14,7 @@ from snakefold.contracts import FoldResponse, TargetInput, TargetOutcome
 from snakefold.errors import RETRIED, Reason
 from snakefold.mend import mend
 from snakefold.plan.files import PlannedBatch, PlannedTarget
+from snakefold.plan.mark import write_mark
 from snakefold.recipes import sequence_key
 from snakefold.store import Entry, open_store
 from snakefold.superseded import count_aside, set_others_aside
@@ -47,14 +48,14 @@ class Results:
         )
         (folder / "plan" / "batches").mkdir(parents=True)
         (folder / "plan" / "batches" / f"{BATCH}.json").write_text(planned.model_dump_json())
+        (folder / "plan" / "targets.tsv").write_text("id\n" + "".join(f"{name}\n" for name in SEQUENCES))
         (folder / "plan" / "batches.tsv").write_text(
             "batch\tengine\tgpu\tcomplexes\tbucket_edges\ttargets\tresidues\tshortest\tlongest\tchunks\t"
             "seconds\tdollars\tmemory_gb\truntime_seconds\n"
             f"{BATCH}\talphafold2\tlocal\tFalse\t10\t3\t30\t10\t10\tm0001\t1\t0\t1\t900\n"
         )
         self.mark = folder / "plan" / "contents" / "0123456789abcdef"
-        self.mark.parent.mkdir()
-        self.mark.touch()
+        write_mark(self.mark, folder / "plan")
         (folder / "predictions").mkdir()
         (folder / "msa").mkdir()
         self.summary({})
@@ -250,13 +251,43 @@ def test_failures_whose_cause_may_be_gone_are_planned_again(results: Results, re
     assert any("tried again" in line for line in results.said) == again
 
 
-def test_a_plan_that_cannot_be_read_is_made_anew(results: Results) -> None:
-    (results.folder / "plan" / "batches.tsv").write_text("batch\tengine\nb0001\talphafold2\n")
+@pytest.mark.parametrize("name", ["batches.tsv", "targets.tsv", f"batches/{BATCH}.json"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "deleted"])
+def test_a_plan_that_is_not_as_it_was_made_is_made_anew(results: Results, name: str, damage: str) -> None:
+    path = results.folder / "plan" / name
+    path.write_bytes({"cut": path.read_bytes()[:-5], "empty": b""}.get(damage, b""))
+    if damage == "deleted":
+        path.unlink()
+    shutil.rmtree(results.folder / "structures" / "b")
     results.mend(dry=True)
-    assert results.mark.exists()
+    assert results.mark.exists() and results.table.exists()
     results.mend()
     assert not results.mark.exists()
-    assert "batches.tsv" in results.said[0] and results.table.exists()
+    assert f"{name}: missing or changed" in results.said[0]
+    assert not results.table.exists(), "what else is missing is seen all the same"
+
+
+def test_what_a_user_puts_beside_a_structure_stays(results: Results) -> None:
+    folder = results.folder / "structures" / "b"
+    (folder / "session.pse").write_text("mine")
+    (folder / "docking").mkdir()
+    (folder / "docking" / "out.txt").write_text("mine")
+    results.mend()
+    assert results.table.exists() and not results.said
+    (folder / "ranked_0.pdb").unlink()
+    results.mend()
+    results.collect()
+    assert (folder / "ranked_0.pdb").exists()
+    assert (folder / "session.pse").exists() and (folder / "docking" / "out.txt").exists()
+
+
+def test_a_file_in_the_place_of_a_structure_is_replaced(results: Results) -> None:
+    folder = results.folder / "structures" / "b"
+    shutil.rmtree(folder)
+    folder.write_text("")
+    results.mend()
+    results.collect()
+    assert (folder / "ranked_0.pdb").exists()
 
 
 def test_a_target_that_was_given_up_gets_one_more_try(results: Results) -> None:

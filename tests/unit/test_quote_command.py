@@ -36,6 +36,14 @@ def options(*words: str) -> argparse.Namespace:
     return cli.parse(["plan", *words])
 
 
+@pytest.mark.parametrize("name", ["20261129", "1_000", "a #b", "x: y", "[a]", "é'"])
+def test_a_text_is_taken_as_it_stands(name: str) -> None:
+    """YAML would read a number, a comment or a mapping."""
+    found = settings_of(options("--set", f"results={name}", "--set", f"msa.db_root={name}"))
+    assert (found.results, found.msa.db_root) == (name, name)
+    assert settings_of(options("--set", "results='q r'")).results == "q r"
+
+
 def profile(folder: Path, **entries: object) -> str:
     path = folder / "profile"
     path.mkdir(exist_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from snakefold import archive, cli
+from snakefold.plan.mark import write_mark
 
 COMMANDS = {
     "msa": "msa FILE --config config.yaml --out out.json",
@@ -72,3 +73,18 @@ def test_a_damaged_table_of_the_plan(folder: Path, capsys: pytest.CaptureFixture
         path.write_text("batch\tengine\nb0001")
     assert cli.main(["report", str(folder)]) == 2
     assert f"{folder / 'plan' / 'batches.tsv'}: is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["targets.tsv", "batches.tsv"])
+def test_a_report_is_not_made_of_a_part_of_the_plan(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """It would count what it does not find as gone, and move its structures aside."""
+    plan = folder / "plan"
+    plan.mkdir()
+    for table in ("targets.tsv", "batches.tsv"):
+        (plan / table).write_text("id\tbatch\na\tb0001\n")
+    write_mark(plan / "contents" / "0123456789abcdef", plan)
+    (plan / name).write_text("id\tbatch\n")
+    assert cli.main(["report", str(folder)]) == 2
+    assert f"{plan / name}: missing or changed since the plan was made" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from platformdirs import site_config_path, user_config_path
@@ -110,7 +110,22 @@ def _setting(item: str) -> dict[str, Any]:
     if not equals or not section or (dot and not leaf):
         raise SnakefoldError(f"--set {item}: expected NAME=VALUE, for example --set msa.tool=mmseqs.")
     _, read = _named_value(f"{leaf or section}={value}")
+    quoted = value[:1] in {"'", '"'} and value[:1] == value[-1:]
+    if _is_text(section, leaf) and value and not quoted:
+        read = value  # 20261129 may be a folder, and "a #b" as well
     return {section: {leaf: read}} if dot else {section: read}
+
+
+def _is_text(section: str, leaf: str) -> bool:
+    """Whether a setting holds a text and nothing else."""
+    field = Config.model_fields.get(section)
+    if leaf and field is not None:
+        field = getattr(field.annotation, "model_fields", {}).get(leaf)
+    if field is None:
+        return False
+    # Of `Annotated[str, …] | None`, what is not None, without its validators.
+    kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
+    return all(getattr(kind, "__origin__", kind) is str for kind in kinds)
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,9 @@ def _plan(options: argparse.Namespace) -> None:
 
 def _step(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
+    from snakefold.plan.mark import drop_marks, write_mark
     from snakefold.plan.run import plan_run
     from snakefold.quote import close_bill
-    from snakefold.store import write_atomically
 
     if options.out is None or options.input or options.configfile or options.set:
         raise SnakefoldError("--config takes --out and no other settings: the file has them all.")
@@ -63,12 +63,10 @@ def _step(options: argparse.Namespace) -> None:
         warnings = [str(error)]
     for warning in warnings:
         _log(f"warning: {warning}")
-    if options.mark is not None:
-        for other in options.mark.parent.glob("*"):
-            other.unlink()
+    drop_marks(options.out)
     plan_run(read_config(options.config), options.out, _log)
     if options.mark is not None:
-        write_atomically(options.mark, b"")
+        write_mark(options.mark, options.out)
 
 
 def _log(line: str) -> None:

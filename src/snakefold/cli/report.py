@@ -65,6 +65,7 @@ def _report(options: argparse.Namespace) -> None:
     from snakefold.errors import SnakefoldError
     from snakefold.exports import target_dollars, write_exports
     from snakefold.plan.files import read_rows
+    from snakefold.plan.mark import changed_files
     from snakefold.quote import write_bill
     from snakefold.report.figures import write_figures
     from snakefold.superseded import set_aside_after
@@ -74,6 +75,11 @@ def _report(options: argparse.Namespace) -> None:
         raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
     for name in ("batches.tsv", "targets.tsv"):
         _expect(results / "plan" / name)
+    if changed := changed_files(results / "plan"):
+        raise SnakefoldError(
+            f"{results / 'plan' / changed[0]}: missing or changed since the plan was made. Run again: it is "
+            "planned anew."
+        )
     # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
     for name, write in (("timings.tsv", write_timings), ("bill.tsv", write_bill)):
         try:

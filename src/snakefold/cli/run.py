@@ -19,6 +19,7 @@ from snakefold.errors import SnakefoldError
 from snakefold.lock import hold_results
 from snakefold.paths import house
 from snakefold.provenance import COMMAND
+from snakefold.retries import check_writable
 from snakefold.store import write_atomically
 
 
@@ -102,6 +103,7 @@ def prepare(options: argparse.Namespace) -> list[str]:
     results = settings_of(options).results
     if not options.dry_run:
         hold_results(Path(results))
+        check_writable(Path(results))
     configfile = _configfile(values, results, dry_run=options.dry_run) if values else None
     return snakemake_command(options, configfile)
 

@@ -56,7 +56,7 @@ def search_to_store(
     failed: dict[str, str] = {}
 
     def fail(key: str, error: TargetError) -> None:
-        failed[key] = str(error)
+        failed[key] = f"{error.message} {error.advice}".strip()
         log(f"{chunk.chunk}: {key[:12]}: {error}")
 
     if wanted:
