@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import yaml
 from platformdirs import site_config_path, user_config_path
@@ -124,8 +125,9 @@ def _is_text(section: str, leaf: str) -> bool:
     if field is None:
         return False
     # Of `Annotated[str, …] | None`, what is not None, without its validators.
-    kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
-    return all(getattr(kind, "__origin__", kind) is str for kind in kinds)
+    is_union = get_origin(field.annotation) in (Union, UnionType)
+    kinds = get_args(field.annotation) if is_union else (field.annotation,)
+    return all(kind in (str, type(None)) or getattr(kind, "__origin__", None) is str for kind in kinds)
 
 
 @dataclass(frozen=True)
