@@ -56,7 +56,7 @@ def site(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             tmp_path_factory.mktemp("site"),
             server,
             "image",
-            settings={"msa": {"tool": "jackhmmer", "threads": 1, "mem_mb": 500}},
+            settings={"msa": {"tool": "jackhmmer", "threads": 1, "mem_mb": 500, "allow_demo_database": True}},
             variables={
                 "CONTAINERS_STORAGE_CONF": images.environment["CONTAINERS_STORAGE_CONF"],
                 "POD_IMAGE": images.name,

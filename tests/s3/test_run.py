@@ -197,8 +197,9 @@ def test_a_second_run_has_nothing_to_do(finished: Finished) -> None:
     """Even if the checkout is new and the server's clock an hour ahead, here done by files an hour older."""
     site = finished.site
     pods = set(site.pods.iterdir())
+    # structures/ is not known to Snakemake: with other times its files would be compared with the archives.
     for path in site.results.rglob("*"):
-        if path.is_file():
+        if path.is_file() and "structures" not in path.relative_to(site.results).parts:
             status = path.stat()
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 3600 * 10**9))
     for path in (site.folder / "workflow").rglob("*"):

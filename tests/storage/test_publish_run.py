@@ -60,7 +60,7 @@ def test_a_run_with_failures_is_published(server: SeaweedFS, s3_location: str, t
         whole = same_as_here()
         assert b"\nown\t" in whole["failures.tsv"], output
         assert b"2 failed" in whole["summary.txt"]
-        assert "Run again to compute what was lost (2)" in output
+        assert "The same command tries them again." in output
         # What was lost is planned again; then one target fails, which ends the run after all else is done.
         output = run(QUICK)
         whole = same_as_here()

@@ -138,9 +138,10 @@ def hostile(*members: tuple[str, bytes, bytes]) -> bytes:
 )
 def test_hostile_inputs_are_refused(tmp_path: Path, data: bytes, said: str) -> None:
     settings = read_settings({"SNAKEFOLD_STORE": str(tmp_path / "store")})
-    sent: dict[str, Any] = envelope(fold_request(), part=inline(data))
+    request = fold_request()
+    sent: dict[str, Any] = envelope(request, part=inline(data))
     with pytest.raises(InvalidInput, match=f"files.inputs: .*{said}"):
-        fold._inputs(Envelope.model_validate(sent), new_context(settings))
+        fold._inputs(Envelope.model_validate(sent), request, new_context(settings))
     assert not list(tmp_path.rglob("evil*"))
 
 
