@@ -43,7 +43,7 @@ def changed_files(plan: Path) -> list[str]:
         now = _files(plan)
         return sorted(name for name in {*noted, *now} if noted.get(name) != now.get(name))
     except (OSError, ValueError, AttributeError):
-        return [marks[0].name]
+        return [f"{FOLDER}/{marks[0].name}"]
 
 
 def _files(plan: Path) -> dict[str, int | str]:
