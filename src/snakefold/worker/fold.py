@@ -47,7 +47,7 @@ def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeRespons
         complete = all(outcome.state == "done" for outcome in response.outcomes)
         return {_RESPONSE: response.model_dump_json().encode()}, complete
 
-    files, found = remembered(context.store, entry_for("fold", digest), compute)
+    files, found = remembered(context.store, entry_for("fold", digest), compute, context.log)
     response = FoldResponse.model_validate_json(files[_RESPONSE])
     if found:
         packed = packed_again(response, context)

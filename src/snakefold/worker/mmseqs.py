@@ -79,7 +79,7 @@ def search(request: SearchRequest, context: Context) -> SearchResponse:
         watch.check()
         return files, True
 
-    files, found = remembered(context.store, entry, compute)
+    files, found = remembered(context.store, entry, compute, context.log)
     if found:
         context.log(f"{request.target_db}: searched before: taken from the store")
     facts: dict[str, Any] = json.loads(files[_FACTS])

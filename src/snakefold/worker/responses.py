@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from snakefold import __version__, archive, recipes
+from snakefold.errors import StoreError
 from snakefold.store import Entry, Store
 
 _LAYOUT = 1
@@ -32,17 +33,23 @@ def entry_for(contract: str, digest: str, depends_on: Mapping[str, Any] | None =
 
 
 def remembered(
-    store: Store, entry: Entry, compute: Callable[[], tuple[dict[str, bytes], bool]]
+    store: Store,
+    entry: Entry,
+    compute: Callable[[], tuple[dict[str, bytes], bool]],
+    log: Callable[[str], None],
 ) -> tuple[dict[str, bytes], bool]:
     """Files of the response, and whether they were there already.
 
     `compute` gives the files, and whether they are to be kept. Two workers may compute at once: both write
-    the same.
+    the same. A store that takes nothing is told of: what was computed, and is paid for, is answered all the same.
     """
     found = store.get(entry)
     if found is not None:
         return archive.unpack(found), True
     files, complete = compute()
     if complete:
-        store.put(entry, archive.pack(files))
+        try:
+            store.put(entry, archive.pack(files))
+        except StoreError as error:
+            log(f"The response is not in the store: {error}")
     return files, False
