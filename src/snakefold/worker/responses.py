@@ -41,7 +41,7 @@ def remembered(
     """Files of the response, and whether they were there already.
 
     `compute` gives the files, and whether they are to be kept. Two workers may compute at once: both write
-    the same. A store that takes nothing is told of: what was computed, and is paid for, is answered all the same.
+    the same. A store that takes nothing is told of: what was computed, and paid, is answered all the same.
     """
     found = store.get(entry)
     if found is not None:
