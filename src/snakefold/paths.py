@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import snakefold
 from snakefold.errors import SnakefoldError
 
 if TYPE_CHECKING:
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 
 
 def house() -> Path:
-    """Folder that holds workflow/, config/, profiles/ and resources/."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / "workflow" / "Snakefile").is_file():
-        raise SnakefoldError(
-            f"{folder}: has no workflow. Install snakefold from its checkout: pip install --editable ."
-        )
-    return folder
+    """Folder that holds workflow/, config/, profiles/ and resources/: the checkout, or the installed package's."""
+    package = Path(snakefold.__file__).resolve().parent
+    for folder in (package.parents[1], package / "share"):
+        if (folder / "workflow" / "Snakefile").is_file():
+            return folder
+    raise SnakefoldError(
+        f"{package}: the workflow is missing, so the installation is damaged. "
+        "Install it again: pip install --force-reinstall snakefold."
+    )
 
 
 def packaged(path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Commands around a run: model parameters, and the configuration's documentation."""
+"""Commands around a run: model parameters, the settings' documentation, and where the workflow lies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
+from snakefold.paths import house
 
 
 def add(commands: Commands) -> None:
@@ -35,6 +36,25 @@ def add(commands: Commands) -> None:
     )
     settings.add_argument("form", choices=["schema", "table"])
 
+    places = command(
+        commands,
+        "path",
+        _path,
+        summary="print where the workflow or another part of this installation lies",
+        example='snakemake --snakefile "$(snakefold path workflow)" --cores 8 --config input=my.fasta',
+    )
+    places.add_argument("part", choices=sorted(_PARTS))
+
+
+#: Parts of an installation that another program is pointed at.
+_PARTS = {
+    "workflow": "workflow/Snakefile",
+    "config": "config",
+    "profiles": "profiles",
+    "resources": "resources",
+    "containers": "containers",
+}
+
 
 def _weights(options: argparse.Namespace) -> int:
     from snakefold import weights
@@ -46,6 +66,10 @@ def _weights(options: argparse.Namespace) -> int:
         weights.draw_rehearsal(options.folder, models=options.models, blocks=options.blocks, log=print)
         return 0
     return weights.report_check(options.folder, log=print)
+
+
+def _path(options: argparse.Namespace) -> None:
+    print(house() / _PARTS[options.part])
 
 
 def _settings(options: argparse.Namespace) -> None:
