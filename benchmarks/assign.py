@@ -6,7 +6,7 @@ Nothing is predicted. Every side uses the same GPU table, cost model (published 
 models with three recycles, one relaxed, and pays for worker starts, loading and compilation. At most 20
 workers of a class start, each once; every batch loads the parameters:
 
-- assign: `snakefold.plan.assign`, any class, in the batches that a run would cut (of up to an hour).
+- assign: `snakefold.plan.assignment.assign`, any class, in batches as a run cuts them (of up to an hour).
 - one class: the same, with the best single class, and with the A100.
 - arrival order: batches of at most 100 targets cut in input order on the best single class; each distinct
   length of a batch compiles. The same where compiled programs are kept and shared, as assign has it.
@@ -33,14 +33,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from snakefold.cost.gpus import GpuClass, load_classes
-from snakefold.cost.model import CostModel
-from snakefold.cost.work import Work
-from snakefold.padding import padded_length
-from snakefold.paths import house
-from snakefold.plan.assign import Assignment, Demand, InfeasibleError, Limits, assign
-from snakefold.plan.assign_types import Sizes
+from snakefold.kernel.padding import padded_length
+from snakefold.kernel.paths import house
+from snakefold.plan.assignment.assign import Assignment, Demand, InfeasibleError, Limits, assign
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import cut_batches
+from snakefold.plan.cost.gpus import GpuClass, load_classes
+from snakefold.plan.cost.model import CostModel
+from snakefold.plan.cost.work import Work
 from snakefold.plan.join import measure_with
 
 HERE = Path(__file__).resolve().parent

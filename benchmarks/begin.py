@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from snakefold import products
-from snakefold.mend import mend
 from snakefold.plan.mark import write_mark
+from snakefold.run import products
+from snakefold.run.mend import mend
 
 FILES = (
     *(f"ranked_{n}.{kind}" for n in range(2) for kind in ("pdb", "cif")),

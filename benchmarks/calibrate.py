@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from snakefold.cost.fit import Compared, compare, fit
-from snakefold.cost.gpus import load_classes
-from snakefold.cost.model import CostModel
-from snakefold.cost.observations import Observations, read_observations
-from snakefold.paths import resource
+from snakefold.kernel.paths import resource
+from snakefold.plan.cost.gpus import load_classes
+from snakefold.plan.cost.model import CostModel
+from snakefold.run.calibration.fit import Compared, compare, fit
+from snakefold.run.calibration.observations import Observations, read_observations
 
 HERE = Path(__file__).parent
 #: Shortest and longest residues, and how many proteins.

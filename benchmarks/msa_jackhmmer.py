@@ -25,12 +25,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from snakefold.config import MsaSettings
-from snakefold.errors import TargetError
+from snakefold.kernel.errors import TargetError
+from snakefold.kernel.recipes import sequence_key
 from snakefold.msa import a3m, jackhmmer, programs
-from snakefold.msa.databases import Database, Preset
-from snakefold.plan.files import PlannedChain
-from snakefold.recipes import sequence_key
+from snakefold.msa.databases.presets import Database, Preset
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 HERE = Path(__file__).resolve().parent
 METASTUDENT = Path("/usr/share/metastudent-data/dataset_201401")

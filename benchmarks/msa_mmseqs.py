@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from msa_jackhmmer import draw_queries, write_swissprot
-from snakefold.config import MsaSettings
 from snakefold.msa import mmseqs, programs
-from snakefold.msa.databases import Database, Preset
-from snakefold.plan.files import PlannedChain
+from snakefold.msa.databases.presets import Database, Preset
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 GOAL = 15.0
 

@@ -105,10 +105,10 @@ def plan() -> None:
     import yaml
 
     from snakefold.config import load_config
-    from snakefold.contents import contents_of, name_of
+    from snakefold.kernel.store import open_store, write_atomically
+    from snakefold.plan.contents import contents_of, name_of
     from snakefold.plan.planner import make_plan
     from snakefold.plan.recipes import Recipes
-    from snakefold.store import open_store, write_atomically
 
     # As Snakemake has them, which reads config/config.yaml first.
     config = load_config(SETTINGS)

@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from snakefold import archive, rehearsal
-from snakefold.contracts import AlphaFold2Settings, FoldRequest, RelaxSettings, TargetInput
-from snakefold.recipes import sequence_key
+from snakefold.engines.alphafold2 import rehearsal
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import AlphaFold2Settings, FoldRequest, RelaxSettings, TargetInput
+from snakefold.kernel.recipes import sequence_key
 
 HERE = Path(__file__).resolve().parent
 REFERENCE = HERE.parent / "tests" / "engine" / "colabfold_reference.py"

@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.config import Config, load_config
-from snakefold.cost.gpus import load_classes
-from snakefold.cost.model import CostModel
-from snakefold.simulate import source
-from snakefold.simulate.cluster import Cluster, Pool
-from snakefold.simulate.gantt import draw
-from snakefold.simulate.lengths import draw_lengths
-from snakefold.simulate.model import simulate
-from snakefold.simulate.prices import Prices, prices_of
-from snakefold.simulate.result import summarise
-from snakefold.simulate.work import Job, Workload
+from snakefold.plan.cost.gpus import load_classes
+from snakefold.plan.cost.model import CostModel
+from snakefold.plan.simulate import source
+from snakefold.plan.simulate.cluster import Cluster, Pool
+from snakefold.plan.simulate.gantt import draw
+from snakefold.plan.simulate.lengths import draw_lengths
+from snakefold.plan.simulate.model import simulate
+from snakefold.plan.simulate.prices import Prices, prices_of
+from snakefold.plan.simulate.result import summarise
+from snakefold.plan.simulate.work import Job, Workload
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"

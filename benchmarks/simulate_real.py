@@ -173,12 +173,12 @@ def machine_cpu() -> float:
 def simulated(results: Path, calibration: Path, steps: dict[str, float]) -> float:
     """Wall seconds of the run's plan, simulated."""
     from snakefold.config import read_config
-    from snakefold.cost.gpus import load_classes
-    from snakefold.cost.model import load_model
-    from snakefold.simulate import source
-    from snakefold.simulate.cluster import Cluster, LocalSteps, Pool
-    from snakefold.simulate.model import simulate
-    from snakefold.simulate.prices import prices_of
+    from snakefold.plan.cost.gpus import load_classes
+    from snakefold.plan.cost.model import load_model
+    from snakefold.plan.simulate import source
+    from snakefold.plan.simulate.cluster import Cluster, LocalSteps, Pool
+    from snakefold.plan.simulate.model import simulate
+    from snakefold.plan.simulate.prices import prices_of
 
     config = read_config(results / "config.yaml")
     classes = {gpu.name: gpu for gpu in load_classes(config.gpu.classes)}

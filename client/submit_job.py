@@ -2,7 +2,7 @@
 """Send one job to a RunPod endpoint of this project, wait for it, and keep what it gives.
 
 Python 3.11 and this checkout are all it needs: nothing has to be installed. The work is done by
-snakefold.runpod (src/snakefold/runpod), which a program of yours can import in its place.
+snakefold.clusters.runpod (src/snakefold/runpod), which a program of yours can import in its place.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from snakefold.errors import SnakefoldError
-from snakefold.runpod import JobError, RunpodError, jobs, results
-from snakefold.runpod.session import Session, open_session
+from snakefold.clusters.runpod import JobError, RunpodError, jobs, results
+from snakefold.clusters.runpod.session import Session, open_session
+from snakefold.kernel.errors import SnakefoldError
 
 _ENDPOINT = "RUNPOD_ENDPOINT_ID"
 _EXAMPLE = f"""

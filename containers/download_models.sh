@@ -61,9 +61,9 @@ case "$target" in
     work=${work:-${TMPDIR:-/tmp}/snakefold-models}
     mkdir -p "$work" || fail "$work: cannot be made."
     # Wrong keys are found now, not after five gigabytes.
-    "$python" -m snakefold.data.upload --check "$work" "$target"
+    "$python" -m snakefold.msa.databases.upload --check "$work" "$target"
     fetch "$work"
-    "$python" -m snakefold.data.upload "$work" "$target"
+    "$python" -m snakefold.msa.databases.upload "$work" "$target"
     ;;
   *://*) fail "$target: expected a folder or s3://bucket/prefix." ;;
   *)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -10,13 +9,21 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from snakefold.contracts import AlphaFold2Settings, FlashAbbSettings, Model, Models, RelaxSettings
-from snakefold.errors import ConfigError, StoreError
-from snakefold.setting_paths import NULLS, ArgumentPath, SettingPath, default_store, no_option, plain_path
-from snakefold.store.location import is_s3, parse_location
-from snakefold.wording import count
-
-MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_sequence"]
+from snakefold.engines.alphafold2.settings import RehearsalSettings
+from snakefold.kernel.contracts import AlphaFold2Settings, FlashAbbSettings, Model, RelaxSettings
+from snakefold.kernel.errors import ConfigError, StoreError
+from snakefold.kernel.paths import packaged, resource
+from snakefold.kernel.setting_paths import (
+    NULLS,
+    ArgumentPath,
+    SettingPath,
+    default_store,
+    no_option,
+    plain_path,
+)
+from snakefold.kernel.store.location import is_s3, parse_location
+from snakefold.kernel.wording import count
+from snakefold.msa.settings import MsaSettings
 
 
 class BatchSettings(Model):
@@ -32,57 +39,6 @@ class BatchSettings(Model):
         None,
         description="Lengths that monomers are padded to; empty chooses them from the lengths of the set.",
     )
-
-
-class MsaSettings(Model):
-    """How the multiple sequence alignments are made."""
-
-    tool: MsaTool = Field("jackhmmer", description="Search program, or where the MSAs come from.")
-    mmseqs_recipe: Literal["colabfold", "simple"] = Field(
-        "colabfold",
-        description="colabfold: its profile search and filters; simple: one plain search.",
-    )
-    db_preset: str = Field("demo", description="Databases: an entry of resources/databases.yaml.")
-    db_root: SettingPath | None = Field(
-        None, description="Folder that holds the preset's files; empty takes the preset's own."
-    )
-    allow_demo_database: bool = Field(
-        False,
-        # Folders of results from before this setting have none: a default that is written plans them again.
-        exclude_if=lambda value: not value,
-        description="Search proteins other than the demo set in the demo database also where jobs leave this "
-        "machine: to try things out.",
-    )
-    chunk_size: int = Field(64, ge=1, description="Chains searched by one MSA job at the most.")
-    chunk_cpu_hours: float = Field(
-        8.0,
-        gt=0,
-        description="Expected CPU hours of one MSA job at the most; a chain that needs more goes alone.",
-    )
-    threads: int = Field(2, ge=1, description="Threads of one MSA job.")
-    mem_mb: int = Field(4000, ge=500, description="Memory of one MSA job, MB; each retry has as much more.")
-    templates: Literal["none", "hhsearch", "hmmsearch"] = Field(
-        "none", description="Template search: hhsearch on pdb70, hmmsearch on pdb_seqres."
-    )
-    max_template_date: str = Field(
-        "2100-01-01",
-        pattern=r"^\d{4}-\d{2}-\d{2}$",
-        description="Templates released after this date are not used.",
-    )
-    keep_raw: bool = Field(False, description="Keep each database's own alignment beside the merged MSA.")
-    retries: int = Field(
-        1, ge=0, description="How often an MSA job that died is started again; what is in the store stays."
-    )
-
-    @field_validator("max_template_date", mode="before")
-    @classmethod
-    def _date(cls, value: object) -> object:
-        # YAML makes a date of 2020-05-14 unless it is quoted.
-        if isinstance(value, datetime.date):
-            return value.isoformat()
-        if isinstance(value, str):
-            datetime.date.fromisoformat(value)
-        return value
 
 
 class PredictSettings(Model):
@@ -150,22 +106,6 @@ class KubernetesSettings(Model):
     )
     gpus: dict[str, str] = Field(
         {}, description="By GPU class: that label of the nodes that have such a GPU, such as g5.2xlarge."
-    )
-
-
-class RehearsalSettings(Model):
-    """What takes the place of the engine's settings when the parameters are random.
-
-    Random parameters teach nothing about proteins, so by default as little as possible is computed with them.
-    """
-
-    blocks: int = Field(2, ge=1, le=48, description="Evoformer blocks drawn; official parameters have 48.")
-    models: Models = Field([1, 2], min_length=1, description="Which of the five models run in a rehearsal.")
-    num_recycle: int = Field(1, ge=0, le=48, description="Recycles in a rehearsal.")
-    max_msa_clusters: int = Field(32, ge=1, le=512, description="Rows of the clustered MSA in a rehearsal.")
-    max_extra_msa: int = Field(64, ge=1, le=8192, description="Rows of the extra MSA in a rehearsal.")
-    relax_max_iterations: int = Field(
-        20, ge=0, description="Minimiser steps in a rehearsal; random atoms overlap and would never converge."
     )
 
 
@@ -343,6 +283,27 @@ def load_config(values: Mapping[str, Any], source: str = "the configuration") ->
 def _found(value: object) -> str:
     # An address may have a password in it, which must not end in a log.
     return "" if "://" in str(value) else f" (found {value!r:.80})"
+
+
+def engine_settings(config: Config, rehearsal: bool) -> AlphaFold2Settings:
+    """The engine's settings: as configured, or cut down by `rehearsal` when the parameters are random."""
+    if not rehearsal:
+        return config.alphafold2
+    names = ("models", "num_recycle", "max_msa_clusters", "max_extra_msa")
+    return config.alphafold2.model_copy(update={name: getattr(config.rehearsal, name) for name in names})
+
+
+def relax_settings(config: Config, rehearsal: bool) -> RelaxSettings:
+    """As configured, but bounded in a rehearsal."""
+    if not rehearsal:
+        return config.relax
+    return config.relax.model_copy(update={"max_iterations": config.rehearsal.relax_max_iterations})
+
+
+def inputs_of(config: Config) -> list[Path]:
+    """Paths of `input`: the demo that comes with snakefold if it was left at that, else the user's own."""
+    demo = type(config).model_fields["input"].default
+    return [packaged(path) if str(path) == demo else resource(path) for path in config.inputs]
 
 
 def read_config(path: Path) -> Config:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.confidence import pae_archive
-from snakefold.contracts import Confidence, ModelScores
+from snakefold.kernel.contracts import Confidence, ModelScores
+from snakefold.structures.confidence import pae_archive
 from tests.browser.make_results import atom_line, heavy_atom_names
 
 LENGTH, MODELS = 400, 5

@@ -15,23 +15,24 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from snakefold import archive
-from snakefold.collect import collect_batch, merge_tables
-from snakefold.confidence import rank
 from snakefold.config import load_config
-from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
-from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
-from snakefold.errors import Reason
-from snakefold.notes import Code, note
-from snakefold.outputs import Relaxation, target_files
+from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
+from snakefold.kernel.errors import Reason
+from snakefold.kernel.notes import Code, note
+from snakefold.kernel.store import write_atomically
 from snakefold.plan.files import read_batch
+from snakefold.plan.provenance import write_provenance
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.run import quoted_draft
 from snakefold.plan.tables import write_plan
-from snakefold.provenance import write_provenance
-from snakefold.quote import write_bill
-from snakefold.quote.execution import ExecutionRecord
-from snakefold.store import write_atomically
+from snakefold.run.bill import write_bill
+from snakefold.run.bill.execution import ExecutionRecord
+from snakefold.run.collect import collect_batch, merge_tables
+from snakefold.run.outputs import Relaxation, target_files
+from snakefold.structures.confidence import rank
+from snakefold.structures.prediction import Prediction
 
 UBQ = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 CRN = "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN"

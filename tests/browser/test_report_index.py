@@ -139,7 +139,7 @@ def test_a_sparkline_is_as_high_as_its_plddt(visit: Visit, results: Path) -> Non
              [...path.getAttribute("d").matchAll(/M(\\d+) 100V([\\d.]+)/g)]
                .map(([, place, top]) => [+place, 100 - top, path.className.baseVal]))"""
     )
-    from snakefold.contracts import Confidence
+    from snakefold.kernel.contracts import Confidence
 
     path = results / "structures" / "crambin" / "confidence.json"
     plddt = Confidence.model_validate_json(path.read_bytes()).models[0].plddt

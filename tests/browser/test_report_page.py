@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.notes import MEANINGS, Code
+from snakefold.kernel.notes import MEANINGS, Code
 from tests.browser.conftest import Visit, eventually
 from tests.browser.make_results import HOSTILE
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from snakefold.data import catalogue
-from snakefold.data.catalogue import Entry
+from snakefold.msa.databases import catalogue
+from snakefold.msa.databases.catalogue import Entry
 from tests.data.site import Site, serving
 
 # The makers of small databases are shared with tests/msa, which is no package.

@@ -11,11 +11,11 @@ import families
 import pytest
 import zstandard
 
-from snakefold.config import MsaSettings
-from snakefold.data import streams
-from snakefold.errors import SnakefoldError
+from snakefold.kernel import streams
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.msa import jackhmmer, mmseqs
-from snakefold.msa.databases import Preset, load_preset
+from snakefold.msa.databases.presets import Preset, load_preset
+from snakefold.msa.settings import MsaSettings
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])

@@ -10,13 +10,13 @@ import pytest
 import zstandard
 
 from snakefold import cli
-from snakefold.data import doctor, known, parts, record
-from snakefold.data.catalogue import Entry
-from snakefold.data.fetch import Options, fetch
-from snakefold.data.finding import Finding
-from snakefold.data.progress import Reporter
-from snakefold.errors import SnakefoldError
-from snakefold.paths import resource
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.paths import resource
+from snakefold.msa.databases import doctor, known, parts, record
+from snakefold.msa.databases.catalogue import Entry
+from snakefold.msa.databases.fetch import Options, fetch
+from snakefold.msa.databases.finding import Finding
+from snakefold.msa.databases.progress import Reporter
 from tests.data.conftest import FASTA, preset
 from tests.data.site import Site
 

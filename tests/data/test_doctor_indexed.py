@@ -14,9 +14,9 @@ import families
 import hhsuite
 import pytest
 
-from snakefold.data import check_hhsuite, check_mmseqs, finding, known
-from snakefold.data.catalogue import Entry
-from snakefold.data.doctor import examine
+from snakefold.msa.databases import check_hhsuite, check_mmseqs, finding, known
+from snakefold.msa.databases.catalogue import Entry
+from snakefold.msa.databases.doctor import examine
 from tests.data.conftest import preset
 
 URL = "https://publisher.example/pub/db.tar.gz"

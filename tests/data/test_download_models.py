@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snakefold.data import upload
 from snakefold.engines.alphafold2.models import all_models
-from snakefold.errors import StoreError
-from snakefold.paths import house
+from snakefold.kernel.errors import StoreError
+from snakefold.kernel.paths import house
+from snakefold.msa.databases import upload
 from tests.data import site as faults
 from tests.data.site import Site
 from tests.servers.seaweedfs import READER, WRITER, Keys, SeaweedFS, serving

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.data import record
-from snakefold.data.catalogue import Entry
-from snakefold.data.fetch import Options, fetch
-from snakefold.data.progress import Reporter
-from snakefold.data.space import NoRoomError
-from snakefold.data.streams import DamagedArchiveError
-from snakefold.download import DownloadError
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.download import DownloadError
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.streams import DamagedArchiveError
+from snakefold.msa.databases import record
+from snakefold.msa.databases.catalogue import Entry
+from snakefold.msa.databases.fetch import Options, fetch
+from snakefold.msa.databases.progress import Reporter
+from snakefold.msa.databases.space import NoRoomError
 from tests.data import site as faults
 from tests.data.conftest import FASTA, preset
 from tests.data.site import Fault, Site

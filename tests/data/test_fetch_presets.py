@@ -16,12 +16,12 @@ import zstandard
 from families import expandable_database, mmseqs
 
 from snakefold import cli
-from snakefold.config import MsaSettings
-from snakefold.data import catalogue, pdb, record
-from snakefold.data.fetch import Options, fetch
-from snakefold.data.progress import Reporter
-from snakefold.download import DownloadError
-from snakefold.msa import databases
+from snakefold.kernel.download import DownloadError
+from snakefold.msa.databases import catalogue, pdb, record
+from snakefold.msa.databases import presets as databases
+from snakefold.msa.databases.fetch import Options, fetch
+from snakefold.msa.databases.progress import Reporter
+from snakefold.msa.settings import MsaSettings
 from tests.data import site as faults
 from tests.data.conftest import FASTA
 from tests.data.site import Site

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.data import record
-from snakefold.data.fetch import Options, fetch
-from snakefold.data.progress import Reporter
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.msa.databases import record
+from snakefold.msa.databases.fetch import Options, fetch
+from snakefold.msa.databases.progress import Reporter
 from tests.data import site as faults
 from tests.data.conftest import FASTA, preset, tar
 from tests.data.site import Site
@@ -30,11 +30,11 @@ NOISE = b">noise\n" + os.urandom(3 << 20).hex().upper().encode() + b"\n"
 _FETCH = """
 import resource, sys
 from pathlib import Path
-from snakefold.data import catalogue
-from snakefold.data import record
-from snakefold.data.fetch import Options, fetch
-from snakefold.data.progress import Reporter
-from snakefold.errors import SnakefoldError
+from snakefold.msa.databases.presets import catalogue
+from snakefold.msa.databases import record
+from snakefold.msa.databases.fetch import Options, fetch
+from snakefold.msa.databases.progress import Reporter
+from snakefold.kernel.errors import SnakefoldError
 
 folder, mirror, largest = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 if largest:

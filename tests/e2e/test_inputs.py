@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.lock import hold_results
-from snakefold.paths import house
+from snakefold.kernel.paths import house
+from snakefold.plan.lock import hold_results
 from tests.e2e.conftest import TRP_ZIPPER, VILLIN, Run
 
 pytestmark = pytest.mark.slow

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from snakefold import archive
-from snakefold.collect import read_response
-from snakefold.paths import house
+from snakefold.kernel import archive
+from snakefold.kernel.paths import house
+from snakefold.kernel.store import open_store
 from snakefold.plan.files import read_batch
-from snakefold.store import open_store
+from snakefold.run.collect import read_response
 from tests.e2e.conftest import TRP_ZIPPER, VILLIN, Run
 
 pytestmark = pytest.mark.slow

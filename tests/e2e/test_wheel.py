@@ -42,7 +42,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _call(programs: Path, folder: Path, *words: str) -> str:
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     environment.pop("PYTHONPATH", None)
-    process = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    process = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout + process.stderr
 

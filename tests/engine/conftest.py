@@ -16,7 +16,7 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
-from snakefold import rehearsal
+from snakefold.engines.alphafold2 import rehearsal
 
 BLOCKS = 2
 HERE = Path(__file__).parent

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from snakefold.engines import alphafold2
-from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
+from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.structures.prediction import Prediction
 from tests.engine.toys import make_request, make_target, toy_a3m
 
 MONOMER = "MKTAYIAKQRQISFVKSHFSRQLEE"

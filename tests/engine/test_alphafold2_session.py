@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snakefold import rehearsal
-from snakefold.contracts import ModelPreset
 from snakefold.engines import alphafold2
-from snakefold.engines.alphafold2 import parameters
-from snakefold.engines.base import ChainMsa, TargetMsas
-from snakefold.errors import Reason, TargetError, WeightsMissingError
+from snakefold.engines.alphafold2 import parameters, rehearsal
+from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.kernel.contracts import ModelPreset
+from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
 from tests.engine.toys import chain_msas, make_request, make_target, templates_npz, toy_a3m
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHF", "GSHMFVKSHFSRQLEEMKTAYI", "MKTAYIAXQRQISFVKSHFSRQLE"]

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from Bio import SeqIO
 
-from snakefold import structures, superposition
-from snakefold.contracts import FoldRequest, TargetInput
 from snakefold.engines import flashabb, get
-from snakefold.engines.base import Prediction, Session, TargetMsas
 from snakefold.engines.flashabb import domains
-from snakefold.errors import MissingProgramError, Reason, TargetError
-from snakefold.outputs import Relaxation, target_files
-from snakefold.recipes import sequence_key
+from snakefold.engines.spec import Session, TargetMsas
+from snakefold.kernel.contracts import FoldRequest, TargetInput
+from snakefold.kernel.errors import MissingProgramError, Reason, TargetError
+from snakefold.kernel.recipes import sequence_key
+from snakefold.run.outputs import Relaxation, target_files
+from snakefold.structures import files as structures
+from snakefold.structures import superposition
+from snakefold.structures.prediction import Prediction
 
 pytestmark = pytest.mark.needs("flash_abb", "anarci")
 
@@ -206,7 +208,7 @@ def test_a_few_more_residues_are_folded_with_the_domain(session: Session) -> Non
 
 def test_check_and_recipe_need_no_torch() -> None:
     code = (
-        "import sys; from snakefold.engines import get; from snakefold.contracts import TargetInput\n"
+        "import sys; from snakefold.engines import get; from snakefold.kernel.contracts import TargetInput\n"
         f"get('flashabb').check(TargetInput(id='t', key='0' * 64, chains=[{HEAVY!r}, {LIGHT!r}]))\n"
         "get('flashabb').recipe({}, None)\n"
         "print(sorted({'torch', 'jax', 'flash_abb'} & set(sys.modules)))"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snakefold.contracts import RelaxSettings
-from snakefold.relax import Relaxed, RelaxError, cuda_works, relax
+from snakefold.kernel.contracts import RelaxSettings
+from snakefold.structures.relax import Relaxed, RelaxError, cuda_works, relax
 
 pytestmark = pytest.mark.slow
 

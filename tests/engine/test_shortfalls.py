@@ -9,24 +9,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from snakefold import task
-from snakefold.collect import collect_batch
-from snakefold.contracts import (
-    AlphaFold2Settings,
-    DatabaseUse,
-    ModelPreset,
-    MsaMeta,
-    TargetInput,
-)
 from snakefold.engines.alphafold2 import features
 from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import shortfalls
-from snakefold.engines.base import ChainMsa, TargetMsas
-from snakefold.notes import MEANINGS, Code
+from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.kernel.contracts import AlphaFold2Settings, DatabaseUse, ModelPreset, MsaMeta, TargetInput
+from snakefold.kernel.notes import MEANINGS, Code
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry, open_store
 from snakefold.plan.files import PlannedBatch, PlannedTarget
-from snakefold.recipes import sequence_key
 from snakefold.report.target import target_scripts
-from snakefold.store import Entry, open_store
+from snakefold.run import task
+from snakefold.run.collect import collect_batch
 from tests.engine.toys import chain_msas, make_request, make_target, toy_a3m
 
 #: Residue 8 stands alone between unknown ones: AMBER cannot describe it, and relaxation fails.

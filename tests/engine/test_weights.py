@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snakefold import rehearsal, weights, weights_archive, weights_whole
-from snakefold.config import RehearsalSettings
-from snakefold.engines.alphafold2 import parameters
-from snakefold.errors import WeightsMissingError
+from snakefold.engines.alphafold2 import parameters, rehearsal, weights, weights_archive, weights_whole
+from snakefold.engines.alphafold2.settings import RehearsalSettings
+from snakefold.kernel.errors import WeightsMissingError
 
 ONE = ["model_3_ptm"]
 

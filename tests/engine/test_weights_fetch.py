@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snakefold.download import DownloadError, Expected, download
-from snakefold.errors import WeightsMissingError
-from snakefold.weights import fetch
+from snakefold.engines.alphafold2.weights import fetch
+from snakefold.kernel.download import DownloadError, Expected, download
+from snakefold.kernel.errors import WeightsMissingError
 
 CONTENT = bytes(range(256)) * 4096
 

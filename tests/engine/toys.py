@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.contracts import AlphaFold2Settings, FoldRequest, TargetInput
-from snakefold.engines.base import ChainMsa, TargetMsas
-from snakefold.recipes import sequence_key
+from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.kernel.contracts import AlphaFold2Settings, FoldRequest, TargetInput
+from snakefold.kernel.recipes import sequence_key
 
 
 def toy_a3m(sequence: str, rows: int) -> str:

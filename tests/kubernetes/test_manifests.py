@@ -15,10 +15,10 @@ from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from snakefold.cli import parse
+from snakefold.clusters.kubernetes import read_logs_of_failed_pods
 from snakefold.config import load_config
-from snakefold.cost.gpus import load_classes
-from snakefold.errors import ConfigError
-from snakefold.kubernetes import read_logs_of_failed_pods
+from snakefold.kernel.errors import ConfigError
+from snakefold.plan.cost.gpus import load_classes
 from tests.kubernetes.cluster import validate
 from tests.kubernetes.conftest import HOUSE, PROFILE, manifests
 

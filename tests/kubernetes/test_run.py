@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from snakefold import attempts
-from snakefold.errors import Reason
+from snakefold.kernel.errors import Reason
+from snakefold.run import attempts
 from tests.kubernetes.cluster import Pod, validate
 from tests.kubernetes.conftest import IMAGE, Run
 from tests.servers.seaweedfs import WRITER

@@ -6,9 +6,9 @@ import random
 import subprocess
 from pathlib import Path
 
+from snakefold.kernel.recipes import sequence_key
 from snakefold.msa import programs
-from snakefold.plan.files import PlannedChain
-from snakefold.recipes import sequence_key
+from snakefold.msa.planned import PlannedChain
 
 ALPHABET = "ACDEFGHIKLMNPQRSTVWY"
 SPECIES = ("HUMAN", "MOUSE", "YEAST", "ECOLI", "BACSU", "ARATH", "DROME", "CAEEL", "DANRE", "XENLA")

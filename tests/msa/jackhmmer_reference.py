@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from snakefold.config import MsaSettings
-from snakefold.errors import TargetError
+from snakefold.kernel.errors import TargetError
+from snakefold.kernel.recipes import sequence_key
 from snakefold.msa import jackhmmer, programs
 from snakefold.msa.bundle import RawMsa
-from snakefold.msa.databases import Database, Preset, load_preset
-from snakefold.plan.files import PlannedChain
-from snakefold.recipes import sequence_key
+from snakefold.msa.databases.presets import Database, Preset, load_preset
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 Rows = tuple[list[str], list[str], list[list[int]]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snakefold.msa.databases import Database, Format, Tool
+from snakefold.msa.databases.presets import Database, Format, Tool
 
 
 def one_database(path: Path, name: str, form: Format, *tools: Tool, pairing: bool = False) -> Database:

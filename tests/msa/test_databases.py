@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.config import MsaSettings
-from snakefold.errors import ConfigError, DatabaseMissingError
-from snakefold.msa import databases
+from snakefold.kernel.errors import ConfigError, DatabaseMissingError
+from snakefold.msa.databases import presets as databases
+from snakefold.msa.settings import MsaSettings
 
 
 @pytest.mark.parametrize("name", ["demo", "reduced_dbs", "full_dbs", "colabfold"])

@@ -10,11 +10,11 @@ import hhsuite
 import pytest
 from one_database import one_database
 
-from snakefold.config import MsaSettings
-from snakefold.errors import DatabaseMissingError, Reason, TargetError
+from snakefold.kernel.errors import DatabaseMissingError, Reason, TargetError
 from snakefold.msa import hhblits, programs
 from snakefold.msa.bundle import RawMsa
-from snakefold.msa.databases import Database, Preset
+from snakefold.msa.databases.presets import Database, Preset
+from snakefold.msa.settings import MsaSettings
 
 needs_hhblits = pytest.mark.needs("hhblits")
 SETTINGS = MsaSettings(tool="hhblits", threads=2)

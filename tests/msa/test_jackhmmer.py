@@ -13,11 +13,11 @@ import pytest
 import zstandard
 from jackhmmer_reference import by_alphafold, chain, demo, preset, rows, searched
 
-from snakefold.config import MsaSettings
-from snakefold.errors import SnakefoldError, TargetError
+from snakefold.kernel.errors import SnakefoldError, TargetError
+from snakefold.kernel.recipes import sequence_key
 from snakefold.msa import a3m, jackhmmer, names, programs
-from snakefold.plan.files import PlannedChain
-from snakefold.recipes import sequence_key
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 SH3 = "MDETGKELVLALYDYQEKSPREVTMKKGDILTLLNSTNKDWWKVEVNDRQGFVPAAYVKKLD"

@@ -23,12 +23,12 @@ from families import (
 )
 from one_database import one_database
 
-from snakefold.config import MsaSettings
-from snakefold.errors import DatabaseMissingError, SnakefoldError
+from snakefold.kernel.errors import DatabaseMissingError, SnakefoldError
 from snakefold.msa import mmseqs as step
 from snakefold.msa import programs
 from snakefold.msa.bundle import RawMsa
-from snakefold.msa.databases import Database, Format, Preset
+from snakefold.msa.databases.presets import Database, Format, Preset
+from snakefold.msa.settings import MsaSettings
 
 
 def silent(line: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.errors import MissingProgramError
+from snakefold.kernel.errors import MissingProgramError
 from snakefold.msa import programs
 
 

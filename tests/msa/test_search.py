@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from snakefold import recipes
-from snakefold.config import MsaSettings
-from snakefold.contracts import MSA_LAYOUT, MsaMeta
-from snakefold.errors import DatabaseMissingError, Reason, TargetError
+from snakefold.kernel import recipes
+from snakefold.kernel.contracts import MSA_LAYOUT, MsaMeta
+from snakefold.kernel.errors import DatabaseMissingError, Reason, TargetError
 from snakefold.msa import a3m, jackhmmer, search
 from snakefold.msa.bundle import RawMsa
-from snakefold.msa.databases import Database, Preset, load_preset
-from snakefold.plan.files import PlannedChain
+from snakefold.msa.databases.presets import Database, Preset, load_preset
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 ALPHA = "MFLSFPTTKTYFPHFDLSHGSAQVKGHGKKVADALTNAVAHVDDMPNALSALSDLHAHKLRVDPVNFK"

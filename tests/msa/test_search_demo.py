@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from snakefold.config import Config, MsaSettings
-from snakefold.errors import TargetError
+from snakefold.config import Config
+from snakefold.kernel.errors import TargetError
+from snakefold.kernel.paths import resource
+from snakefold.kernel.recipes import sequence_key
+from snakefold.molecules.targets import read_targets
 from snakefold.msa import search
-from snakefold.msa.databases import load_preset
-from snakefold.paths import resource
-from snakefold.plan.files import PlannedChain
-from snakefold.recipes import sequence_key
-from snakefold.targets import read_targets
+from snakefold.msa.databases.presets import load_preset
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 DEMO = resource("resources/demo")
 

@@ -14,10 +14,10 @@ from erythrocruorin import CHAINS, QUERY, RELATIVE, write_pdb
 from families import chain
 from one_database import one_database
 
-from snakefold.config import MsaSettings
-from snakefold.errors import ConfigError, DatabaseMissingError, TargetError
+from snakefold.kernel.errors import ConfigError, DatabaseMissingError, TargetError
 from snakefold.msa import a3m, programs, templates
-from snakefold.msa.databases import Preset
+from snakefold.msa.databases.presets import Preset
+from snakefold.msa.settings import MsaSettings
 
 ALONE = a3m.parse_a3m(f">{QUERY.key}\n{RELATIVE}\n")
 FAMILY = a3m.parse_a3m(f"{ALONE.to_a3m()}>d\n{CHAINS['D'][5:-5]}\n")

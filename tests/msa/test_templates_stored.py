@@ -13,19 +13,22 @@ import pytest
 from erythrocruorin import CHAINS, QUERY, RELATIVE, write_reduced_dbs
 from families import ORPHAN, chain
 
-from snakefold import cli, recipes
-from snakefold.config import MsaSettings, load_config
-from snakefold.contracts import MsaMeta
-from snakefold.engines.base import ChainMsa
+from snakefold import cli
+from snakefold.config import load_config
+from snakefold.engines.alphafold2.template_table import template_table
+from snakefold.engines.spec import ChainMsa
+from snakefold.kernel import recipes
+from snakefold.kernel.contracts import MsaMeta
+from snakefold.kernel.store import Entry, open_store
+from snakefold.kernel.unchanged import ChangedError
 from snakefold.msa import a3m, jackhmmer, programs, search, templates
 from snakefold.msa.chunk import search_to_store
-from snakefold.msa.databases import load_preset
-from snakefold.plan.files import PlannedChunk, read_batch, read_chunk
+from snakefold.msa.databases.presets import load_preset
+from snakefold.msa.planned import PlannedChunk, read_chunk
+from snakefold.msa.settings import MsaSettings
+from snakefold.plan.files import read_batch
 from snakefold.plan.run import plan_run
-from snakefold.requests import gather_inputs
-from snakefold.store import Entry, open_store
-from snakefold.template_table import template_table
-from snakefold.unchanged import ChangedError
+from snakefold.run.requests import gather_inputs
 
 OTHER = chain(RELATIVE[:80])
 
@@ -141,10 +144,10 @@ class House:
         plan_run(config, plan, silent)
         for path in sorted(plan.glob("chunks/*.json")):
             chunk = read_chunk(plan, path.stem)
-            summary = search_to_store(chunk, config, self.store, self.folder / "work", silent)
+            summary = search_to_store(chunk, config.msa, self.store, self.folder / "work", silent)
             assert not summary["failed"]
             # A job that is run again finds all of it.
-            again = search_to_store(chunk, config, self.store, self.folder / "work", silent)
+            again = search_to_store(chunk, config.msa, self.store, self.folder / "work", silent)
             assert again["stored"] == [each.key for each in chunk.chains]
         inputs: dict[str, bytes] = {}
         recipe = ""
@@ -294,13 +297,13 @@ def test_templates_that_fail_leave_the_msa(
         templates=recipes.digest(templates.recipe(config.msa, preset, msa)),
         chains=[QUERY, OTHER],
     )
-    summary = search_to_store(chunk, config, made.store, tmp_path / "work", silent)
+    summary = search_to_store(chunk, config.msa, made.store, tmp_path / "work", silent)
     assert (summary["searched"], summary["templates"]) == ([QUERY.key, OTHER.key], [QUERY.key])
     assert list(summary["failed"]) == [OTHER.key]
     assert "an mmCIF file that is none" in summary["failed"][OTHER.key]
     json.dumps(summary)
     monkeypatch.undo()
-    again = search_to_store(chunk, config, made.store, tmp_path / "work", silent)
+    again = search_to_store(chunk, config.msa, made.store, tmp_path / "work", silent)
     assert (again["stored"], again["searched"], again["templates"]) == ([QUERY.key], [], [OTHER.key])
 
 

@@ -13,14 +13,15 @@ from families import chain
 
 from snakefold import cli
 from snakefold.config import Config, load_config
+from snakefold.kernel.store import Entry, open_store
+from snakefold.kernel.unchanged import ChangedError
 from snakefold.msa import jackhmmer
 from snakefold.msa.chunk import search_to_store
-from snakefold.msa.databases import load_preset
-from snakefold.plan.files import PlannedBatch, PlannedChunk, read_batch, read_chunk
+from snakefold.msa.databases.presets import load_preset
+from snakefold.msa.planned import PlannedChunk, read_chunk
+from snakefold.plan.files import PlannedBatch, read_batch
 from snakefold.plan.run import plan_run
-from snakefold.requests import gather_inputs
-from snakefold.store import Entry, open_store
-from snakefold.unchanged import ChangedError
+from snakefold.run.requests import gather_inputs
 
 UBIQUITIN = chain("MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG")
 
@@ -67,7 +68,7 @@ class House:
 
     def search(self, chunk: PlannedChunk | None = None) -> dict[str, Any]:
         work = self.folder / "work"
-        return search_to_store(chunk or self.chunk, self.config, self.stored, work, silent)
+        return search_to_store(chunk or self.chunk, self.config.msa, self.stored, work, silent)
 
     @property
     def stored(self) -> Any:

@@ -9,7 +9,7 @@ import io
 import tarfile
 from collections.abc import Mapping
 
-from snakefold.runpod import Session
+from snakefold.clusters.runpod import Session
 from tests.emulator import EmulatorThread
 
 

@@ -8,7 +8,7 @@ import sys
 
 import yaml
 
-from snakefold.deploy import api
+from snakefold.clusters.runpod.deploy import api
 
 from .deploying import SECRET
 from .helpers import environment_of, session_of
@@ -180,7 +180,7 @@ def test_an_apply_that_dies_goes_on_where_it_was(place):
     """Killed after every write in turn: nothing is made twice."""
     script = (
         "import os, sys\n"
-        "from snakefold.deploy import api\n"
+        "from snakefold.clusters.runpod.deploy import api\n"
         "from snakefold.cli import main\n"
         "whole = api.create\n"
         "def dying(*arguments):\n"

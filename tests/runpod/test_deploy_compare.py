@@ -9,11 +9,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.deploy.api import Account
-from snakefold.deploy.desired import Deployment, image_cuda, read_deployment, resources
-from snakefold.deploy.diff import compare
-from snakefold.deploy.lock import Lock
-from snakefold.errors import ConfigError
+from snakefold.clusters.runpod.deploy.api import Account
+from snakefold.clusters.runpod.deploy.desired import Deployment, image_cuda, read_deployment, resources
+from snakefold.clusters.runpod.deploy.diff import compare
+from snakefold.clusters.runpod.deploy.lock import Lock
+from snakefold.kernel.errors import ConfigError
 
 from .deploying import BASE
 

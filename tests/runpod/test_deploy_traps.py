@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from snakefold.deploy import api
-from snakefold.deploy.desired import image_cuda
-from snakefold.paths import house
-from snakefold.runpod import RejectedError, UnavailableError
+from snakefold.clusters.runpod import RejectedError, UnavailableError
+from snakefold.clusters.runpod.deploy import api
+from snakefold.clusters.runpod.deploy.desired import image_cuda
+from snakefold.kernel.paths import house
 from tests.emulator import READ_ONLY_KEY, Fault, Faults, ManualClock
 
 from .deploying import SECRET, account

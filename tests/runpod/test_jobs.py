@@ -1,4 +1,4 @@
-"""snakefold.runpod against the emulated service: what a client must survive."""
+"""snakefold.clusters.runpod against the emulated service: what a client must survive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from snakefold.runpod import (
+from snakefold.clusters.runpod import (
     AccessError,
     JobError,
     NotFinishedError,
@@ -225,7 +225,7 @@ def test_requests_over_the_limit_are_not_sent():
     ("seconds", "says"), [(60.0, "execution timeout"), (None, "before a worker took it")]
 )
 def test_timed_out_says_what_it_may_mean(seconds, says):
-    from snakefold.runpod.jobs import JobStatus, _failure
+    from snakefold.clusters.runpod.jobs import JobStatus, _failure
 
     error = _failure(JobStatus("a", "TIMED_OUT", execution_seconds=seconds))
     assert says in str(error) and error.reason == "timed_out"

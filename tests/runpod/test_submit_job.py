@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.runpod import wait_for_job_completion
+from snakefold.clusters.runpod import wait_for_job_completion
 from tests.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
 
 from .helpers import environment_of, part_of, tar_of

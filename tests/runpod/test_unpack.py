@@ -14,9 +14,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakefold.runpod import ResultError, Session, save_results
-from snakefold.runpod.parts import parts_of, safe_name
-from snakefold.runpod.unpack import unpack
+from snakefold.clusters.runpod import ResultError, Session, save_results
+from snakefold.clusters.runpod.parts import parts_of, safe_name
+from snakefold.clusters.runpod.unpack import unpack
 
 from .helpers import part_of, tar_of
 

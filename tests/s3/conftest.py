@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from snakefold.paths import house
+from snakefold.kernel.paths import house
 from tests.servers.seaweedfs import WRITER, Keys, SeaweedFS, serving
 
 BUCKET = "lab"

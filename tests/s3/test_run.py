@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from Bio import SeqIO
 
-from snakefold.paths import resource
-from snakefold.publish.publisher import MANIFEST
-from snakefold.store import open_store
-from snakefold.store.maintenance import verify
+from snakefold.kernel.paths import resource
+from snakefold.kernel.store import open_store
+from snakefold.kernel.store.maintenance import verify
+from snakefold.run.publish.publisher import MANIFEST
 from tests.s3.conftest import BUCKET, Site, wait_for
 from tests.servers.s3_proxy import Proxy, running
 from tests.servers.seaweedfs import WRITER, SeaweedFS

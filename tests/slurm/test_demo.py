@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.paths import resource
+from snakefold.kernel.paths import resource
 from tests.servers.slurm import Slurm
 from tests.slurm.accounts import Attempt, attempts
 from tests.slurm.conftest import POLLING, SITE, Site, forgetful, make_site, profile, start_small, wait_for

@@ -16,11 +16,11 @@ import pytest
 import yaml
 from snakemake_executor_plugin_slurm.job_status_query import query_job_status_squeue
 
+from snakefold.clusters.slurm import cancel_left_behind
 from snakefold.config import load_config
-from snakefold.cost.gpus import load_classes
-from snakefold.errors import ConfigError, SnakefoldError
+from snakefold.kernel.errors import ConfigError, SnakefoldError
+from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.limits import msa_minutes, predict_mb
-from snakefold.slurm import cancel_left_behind
 from tests.servers.slurm import Slurm, running
 from tests.slurm.conftest import (
     NODES,

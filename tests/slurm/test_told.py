@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from snakefold import attempts
+from snakefold.run import attempts
 from tests.servers.slurm import Slurm
 from tests.slurm.conftest import POLLING, SITE, Site, make_site, wait_for, wait_for_nodes
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.store import Entry, Store, open_store
-from snakefold.store.folder import FolderStore
+from snakefold.kernel.store import Entry, Store, open_store
+from snakefold.kernel.store.folder import FolderStore
 from tests.servers.seaweedfs import WRITER, Keys, SeaweedFS, serving
 
 BUCKET = "results"

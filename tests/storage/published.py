@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from snakefold.publish import Published, open_destination, publish
-from snakefold.publish.publisher import MANIFEST
+from snakefold.run.publish import Published, open_destination, publish
+from snakefold.run.publish.publisher import MANIFEST
 from tests.servers.s3_proxy import Proxy
 from tests.servers.seaweedfs import SeaweedFS
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import zstandard
 
-from snakefold import archive
-from snakefold.store import Entry, Store, open_store
-from snakefold.store.entry import wrap
+from snakefold.kernel import archive
+from snakefold.kernel.store import Entry, Store, open_store
+from snakefold.kernel.store.entry import wrap
 from tests.storage.conftest import entry
 
 Overwrite = Callable[[str, bytes], None]

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from snakefold import cli
-from snakefold.store import Entry, Store, open_store
-from snakefold.store.entry import wrap
-from snakefold.store.folder import FolderStore
-from snakefold.store.maintenance import collect_garbage, stats, verify
-from snakefold.store.transfer import export_store, import_store
+from snakefold.kernel.store import Entry, Store, open_store
+from snakefold.kernel.store.entry import wrap
+from snakefold.kernel.store.folder import FolderStore
+from snakefold.kernel.store.maintenance import collect_garbage, stats, verify
+from snakefold.kernel.store.transfer import export_store, import_store
 from tests.servers.seaweedfs import SeaweedFS
 from tests.storage.conftest import BUCKET, entry, prefix_of
 
@@ -299,7 +299,7 @@ def test_export_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_long_work_shows_progress(tmp_path: Path) -> None:
-    from snakefold.store.parallel import Progress
+    from snakefold.kernel.store.parallel import Progress
 
     lines: list[str] = []
     progress = Progress("verify", lines.append, every=0)

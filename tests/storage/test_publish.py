@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from snakefold import cli
-from snakefold.publish.publisher import MANIFEST
+from snakefold.run.publish.publisher import MANIFEST
 from tests.servers.s3_proxy import Proxy, running
 from tests.servers.seaweedfs import WRITER, SeaweedFS
 from tests.storage.conftest import BUCKET

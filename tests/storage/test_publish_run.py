@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.publish.publisher import MANIFEST
+from snakefold.run.publish.publisher import MANIFEST
 from tests.servers.s3_proxy import running
 from tests.servers.seaweedfs import SeaweedFS
 from tests.storage.published import named, there, writes

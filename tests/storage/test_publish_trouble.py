@@ -14,11 +14,11 @@ import pytest
 
 from snakefold import cli
 from snakefold.config import load_config
-from snakefold.errors import ConfigError, SnakefoldError
-from snakefold.publish import open_destination, publish
-from snakefold.publish.publisher import MANIFEST
-from snakefold.store.bucket import Bucket
-from snakefold.store.location import S3Location, parse_location
+from snakefold.kernel.errors import ConfigError, SnakefoldError
+from snakefold.kernel.store.bucket import Bucket
+from snakefold.kernel.store.location import S3Location, parse_location
+from snakefold.run.publish import open_destination, publish
+from snakefold.run.publish.publisher import MANIFEST
 from tests.servers.s3_proxy import Proxy, running
 from tests.servers.seaweedfs import READER, WRITER, Keys, SeaweedFS, serving
 from tests.storage.conftest import BUCKET
@@ -115,7 +115,7 @@ def test_an_upload_that_is_lost(mortal: SeaweedFS, proxy: Proxy, results: Path, 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause between passes."""
-    monkeypatch.setattr("snakefold.publish.publisher.wait", lambda _: None)
+    monkeypatch.setattr("snakefold.run.publish.publisher.wait", lambda _: None)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.store import open_store
+from snakefold.kernel.store import open_store
 from tests.servers.seaweedfs import WRITER
 
 

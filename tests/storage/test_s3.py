@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.errors import StoreError
-from snakefold.paths import compiled_programs
-from snakefold.store import Entry, open_store
-from snakefold.store.entry import wrap
-from snakefold.store.folder import FolderStore
-from snakefold.store.location import S3Location, parse_location
-from snakefold.store.maintenance import verify
-from snakefold.store.s3 import S3Store
+from snakefold.kernel.errors import StoreError
+from snakefold.kernel.paths import compiled_programs
+from snakefold.kernel.store import Entry, open_store
+from snakefold.kernel.store.entry import wrap
+from snakefold.kernel.store.folder import FolderStore
+from snakefold.kernel.store.location import S3Location, parse_location
+from snakefold.kernel.store.maintenance import verify
+from snakefold.kernel.store.s3 import S3Store
 from tests.servers.seaweedfs import SeaweedFS, serving
 from tests.storage.conftest import BUCKET, entry, prefix_of
 
@@ -138,7 +138,7 @@ def test_a_server_that_dies_and_comes_back_costs_nothing(own_server: SeaweedFS) 
 
 _WRITER = """
 import os, sys
-from snakefold.store import Entry, open_store
+from snakefold.kernel.store import Entry, open_store
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 while True:

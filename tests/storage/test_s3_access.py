@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from snakefold import cli
-from snakefold.errors import StoreError
-from snakefold.store import open_store
-from snakefold.store.maintenance import verify
+from snakefold.kernel.errors import StoreError
+from snakefold.kernel.store import open_store
+from snakefold.kernel.store.maintenance import verify
 from tests.servers.seaweedfs import READER, WRITER, Keys, SeaweedFS
 from tests.storage.conftest import BUCKET, entry, prefix_of
 

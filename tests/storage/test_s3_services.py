@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-from snakefold.errors import StoreError
-from snakefold.store import open_store
-from snakefold.store.location import S3Location, parse_location
-from snakefold.store.s3 import S3Store
+from snakefold.kernel.errors import StoreError
+from snakefold.kernel.store import open_store
+from snakefold.kernel.store.location import S3Location, parse_location
+from snakefold.kernel.store.s3 import S3Store
 from tests.servers.s3_proxy import Proxy, running
 from tests.servers.seaweedfs import SeaweedFS
 from tests.storage.conftest import BUCKET, entry, prefix_of
@@ -74,7 +74,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     def config(**given: Any) -> Config:
         return Config(**{**given, "read_timeout": 3, "retries": {"total_max_attempts": 1}})
 
-    monkeypatch.setattr("snakefold.store.bucket.Config", config)
+    monkeypatch.setattr("snakefold.kernel.store.bucket.Config", config)
 
 
 @pytest.mark.parametrize("stalled", [1, 50])

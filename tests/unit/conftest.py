@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from reuse_files import Look
 
-from snakefold.reuse.found import Found
-from snakefold.reuse.lookup import lookup
+from snakefold.engines.reuse.found import Found
+from snakefold.engines.reuse.lookup import lookup
 
 
 @pytest.fixture

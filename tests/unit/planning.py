@@ -9,11 +9,11 @@ from typing import Any
 from sequence_files import CRN, UBQ
 
 from snakefold.config import load_config
+from snakefold.kernel.store import Store
 from snakefold.plan.draft import Draft
 from snakefold.plan.planner import make_plan
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Check
-from snakefold.store import Store
 
 RECIPE, COMPLEX_RECIPE, MSA_RECIPE, PAIRED_RECIPE = (digit * 16 for digit in "0123")
 RECIPES = Recipes(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import gemmi
 
-from snakefold.reuse.found import Found
-from snakefold.reuse.index import open_index
+from snakefold.engines.reuse.found import Found
+from snakefold.engines.reuse.index import open_index
 
 PROTEIN, OTHER = "MKTAYIAKQRQISFVKSH", "GSHMWWACDEFGHIKLMN"
 #: `lookup` of targets given by their chains: the fixture `look`.

@@ -8,14 +8,15 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold import archive
-from snakefold.collect import collect_batch, merge_tables
-from snakefold.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
-from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
-from snakefold.errors import Reason
-from snakefold.outputs import Relaxation, target_files
+from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
+from snakefold.kernel.errors import Reason
+from snakefold.kernel.recipes import sequence_key
 from snakefold.plan.files import PlannedBatch, PlannedTarget
-from snakefold.recipes import sequence_key
+from snakefold.run.collect import collect_batch, merge_tables
+from snakefold.run.outputs import Relaxation, target_files
+from snakefold.structures.prediction import Prediction
 
 REFERENCES = Path(__file__).parents[2] / "resources" / "demo" / "references"
 #: The antibody's chains H and L, and a nanobody.

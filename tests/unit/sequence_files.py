@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snakefold.errors import Refusal
-from snakefold.targets import Target, read_targets
+from snakefold.kernel.errors import Refusal
+from snakefold.molecules.targets import Target, read_targets
 
 UBQ = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 CRN = "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN"

@@ -13,8 +13,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.archive import most_bytes, pack, unpack
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.archive import most_bytes, pack, unpack
+from snakefold.kernel.errors import SnakefoldError
 
 FILES = {"a.txt": b"x" * 3000, "b/c.bin": bytes(range(256)), "empty": b""}
 

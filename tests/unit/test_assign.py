@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakefold.cost.gpus import GpuClass
-from snakefold.cost.model import CostModel
-from snakefold.cost.work import Work
-from snakefold.plan.assign import Assignment, Bucket, Demand, InfeasibleError, Limits, assign
-from snakefold.plan.assign_infeasible import without_longest
-from snakefold.plan.assign_problem import SECOND, SHARED_SECONDS
-from snakefold.plan.assign_types import Sizes
+from snakefold.plan.assignment.assign import Assignment, Bucket, Demand, InfeasibleError, Limits, assign
+from snakefold.plan.assignment.infeasible import without_longest
+from snakefold.plan.assignment.problem import SECOND, SHARED_SECONDS
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import Batch, cut_batches
+from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.model import CostModel
+from snakefold.plan.cost.work import Work
 from snakefold.plan.join import measure_with
 
 MODEL = CostModel()

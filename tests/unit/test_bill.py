@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-from snakefold import archive, cli
-from snakefold.collect import read_response
-from snakefold.contracts import FoldRequest, FoldResponse
-from snakefold.errors import SnakefoldError
-from snakefold.quote import Range, bill_line, bill_text, close_bill, left_out, write_bill
-from snakefold.quote.lines import Line, read_lines
-from snakefold.store import write_atomically
-from snakefold.summary import summarise
+from snakefold import cli
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldRequest, FoldResponse
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.store import write_atomically
+from snakefold.plan.quote import Range, left_out
+from snakefold.run.bill import bill_line, bill_text, close_bill, write_bill
+from snakefold.run.bill.lines import Line, read_lines
+from snakefold.run.collect import read_response
+from snakefold.run.summary import summarise
 
 TRP_CAGE, VILLIN = "NLYIQWLKDGGPSSGRPPPS", "LSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
 PRICE = 0.00076

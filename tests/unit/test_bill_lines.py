@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakefold.contracts import FoldResponse, TargetOutcome
-from snakefold.errors import Reason
-from snakefold.quote import Bill, bill_line
-from snakefold.quote.execution import Execution, ExecutionRecord
-from snakefold.quote.lines import Line, lines_of, read_lines, write_lines
+from snakefold.kernel.contracts import FoldResponse, TargetOutcome
+from snakefold.kernel.errors import Reason
+from snakefold.run.bill import Bill, bill_line
+from snakefold.run.bill.execution import Execution, ExecutionRecord
+from snakefold.run.bill.lines import Line, lines_of, read_lines, write_lines
 
 PRICE = 0.00076
 outcomes = st.lists(

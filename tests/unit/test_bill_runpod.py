@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from tests.emulator import NO_ACCESS_KEY, EmulatorThread, ManualClock, Scaling, StubWorkers
 
-from snakefold.quote import Range, bill_text
-from snakefold.quote.bill import Against, Bill, Sum
-from snakefold.quote.runpod import RunpodFigure, runpod_figure
+from snakefold.clusters.runpod.billing import RunpodFigure, runpod_figure
+from snakefold.plan.quote import Range
+from snakefold.run.bill import bill_text
+from snakefold.run.bill.bill import Against, Bill, Sum
 
 PRICE = 0.00031
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from snakefold import cli, settings_docs
+from snakefold import cli
 from snakefold.cli.run import prepare, snakemake_command
 from snakefold.config import Config
-from snakefold.errors import SnakefoldError
-from snakefold.lock import hold_results
-from snakefold.paths import house
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.paths import house
+from snakefold.plan import settings_docs
+from snakefold.plan.lock import hold_results
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -97,7 +98,7 @@ def test_configuration_files_that_come_with_it_are_valid(path: Path) -> None:
 def test_one_run_a_folder_at_a_time(tmp_path: Path) -> None:
     """The lock is the process's: it is free again once the process is gone, however it went."""
     script = (
-        "from pathlib import Path; from snakefold.lock import hold_results; "
+        "from pathlib import Path; from snakefold.plan.lock import hold_results; "
         f"hold_results(Path({str(tmp_path)!r})); "
     )
     process = subprocess.Popen(

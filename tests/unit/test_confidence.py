@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from snakefold import confidence, structures
-from snakefold.contracts import Confidence, FoldRequest, TargetInput
-from snakefold.engines.base import ChainMsa, Prediction, TargetMsas
-from snakefold.errors import SnakefoldError
-from snakefold.metrics import METRICS_COLUMNS
-from snakefold.recipes import sequence_key
+from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.kernel.contracts import Confidence, FoldRequest, TargetInput
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.recipes import sequence_key
+from snakefold.run.metrics import METRICS_COLUMNS
+from snakefold.structures import confidence
+from snakefold.structures import files as structures
+from snakefold.structures.prediction import Prediction
 
 REFERENCES = Path(__file__).parents[2] / "resources" / "demo" / "references"
 #: Columns of scores.json, of the run and of the whole folder.

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakefold.config import Config, load_config, read_config
-from snakefold.errors import ConfigError
+from snakefold.kernel.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 

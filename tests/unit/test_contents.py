@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from snakefold.clocks import bring_to_now
 from snakefold.config import Config, load_config
-from snakefold.configure import configure, hand_on
-from snakefold.contents import Digests, contents_of, name_of
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.clocks import bring_to_now
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.plan.configure import configure, hand_on
+from snakefold.plan.contents import Digests, contents_of, name_of
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFS"
 OTHER = "GSWTWENGKWTWKGSWTWEN"

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snakefold.config import MsaSettings
-from snakefold.cost.calibration import Calibration, Fitted
-from snakefold.cost.compared import plot, table
-from snakefold.cost.fit import compare, fit, fit_part
-from snakefold.cost.gpus import load_classes
-from snakefold.cost.model import CostModel, Work
-from snakefold.cost.observations import BatchSeconds, ChunkSeconds, Observations, TargetSeconds
+from snakefold.msa.settings import MsaSettings
+from snakefold.plan.cost.calibration import Calibration, Fitted
+from snakefold.plan.cost.gpus import load_classes
+from snakefold.plan.cost.model import CostModel, Work
+from snakefold.run.calibration.compared import plot, table
+from snakefold.run.calibration.fit import compare, fit, fit_part
+from snakefold.run.calibration.observations import BatchSeconds, ChunkSeconds, Observations, TargetSeconds
 
 CLASSES = {gpu.name: gpu for gpu in load_classes(["local", "ampere_80", "b200"])}
 TODAY = date(2026, 6, 8)

@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakefold.config import load_config
-from snakefold.cost import msa
-from snakefold.cost.calibration import Calibration, Fitted, read_calibration
-from snakefold.cost.gpus import GpuClass, load_classes
-from snakefold.cost.memory import UNLIMITED
-from snakefold.cost.model import SPREAD, CostModel, Work, load_model, work_of
-from snakefold.cost.network import A100_SECONDS, a100_seconds
-from snakefold.errors import ConfigError
-from snakefold.paths import house
+from snakefold.kernel.errors import ConfigError
+from snakefold.kernel.paths import house
 from snakefold.plan.buckets import predict_seconds
+from snakefold.plan.cost import msa
+from snakefold.plan.cost.calibration import Calibration, Fitted, read_calibration
+from snakefold.plan.cost.gpus import GpuClass, load_classes
+from snakefold.plan.cost.memory import UNLIMITED
+from snakefold.plan.cost.model import SPREAD, CostModel, Work, load_model, work_of
+from snakefold.plan.cost.network import A100_SECONDS, a100_seconds
 
 TABLE = house() / "resources" / "gpus.yaml"
 NAMES = list(yaml.safe_load(TABLE.read_text()))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from snakefold import archive
 from snakefold.cli import main
 from snakefold.config import Config
-from snakefold.contracts import (
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import (
     AlphaFold2Settings,
     Confidence,
     FoldRequest,
@@ -22,11 +22,11 @@ from snakefold.contracts import (
     TargetInput,
     TargetOutcome,
 )
-from snakefold.cost.calibration import read_calibration
-from snakefold.cost.observations import read_observations
-from snakefold.cost.timings import write_timings
-from snakefold.errors import Reason, SnakefoldError
-from snakefold.recipes import sequence_key
+from snakefold.kernel.errors import Reason, SnakefoldError
+from snakefold.kernel.recipes import sequence_key
+from snakefold.plan.cost.calibration import read_calibration
+from snakefold.run.calibration.observations import read_observations
+from snakefold.run.calibration.timings import write_timings
 
 SEQUENCES = {
     "short": "MKTAYIAKQR" * 4,
@@ -166,7 +166,7 @@ def test_a_rehearsal_does_not_replace_the_users_calibration(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     own = tmp_path / "own.json"
-    monkeypatch.setattr("snakefold.cost.calibration.user_calibration", lambda: own)
+    monkeypatch.setattr("snakefold.plan.cost.calibration.user_calibration", lambda: own)
     (asked,) = results.glob("requests/*/request.json")
     request = json.loads(asked.read_text())
     asked.write_text(json.dumps(request | {"rehearsal": True}))

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import scored_files
 
-from snakefold import citations, methods
 from snakefold.cli import main
 from snakefold.config import load_config
-from snakefold.exports import target_dollars, write_exports
-from snakefold.metrics import METRICS_COLUMNS
-from snakefold.scores import Interface, ReferenceScores
+from snakefold.kernel import citations
+from snakefold.run import methods
+from snakefold.run.exports import target_dollars, write_exports
+from snakefold.run.metrics import METRICS_COLUMNS
+from snakefold.structures.scores import Interface, ReferenceScores
 
 HOUSE = Path(__file__).parents[2]
 HOSTILE = "<script>window.hacked=1</script> & 'x'"

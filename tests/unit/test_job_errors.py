@@ -13,12 +13,12 @@ import pytest
 import yaml
 from snakemake.scheduling import job_scheduler
 
-from snakefold.job_errors import UNEXPLAINED, JobErrors, seldom
+from snakefold.clusters.job_errors import UNEXPLAINED, JobErrors, seldom
 
 HOUSE = Path(__file__).resolve().parents[2]
 WORKFLOW = """
 from snakemake.logging import logger
-from snakefold.job_errors import show_job_errors
+from snakefold.clusters.job_errors import show_job_errors
 
 onstart:
     show_job_errors(logger, workflow.output_settings.quiet)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from snakefold.errors import Reason
-from snakefold.kubernetes_pods import ended, queued
-from snakefold.queued import RUNNING, WAITING
+from snakefold.clusters.kubernetes_pods import ended, queued
+from snakefold.kernel.errors import Reason
+from snakefold.run.queued import RUNNING, WAITING
 
 CREATED = "2026-11-29T10:00:00Z"
 START, END = "2026-11-29T10:00:30+00:00", "2026-11-29T10:02:30Z"

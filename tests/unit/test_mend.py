@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from snakefold import archive, products
-from snakefold.collect import collect_batch
-from snakefold.contracts import FoldResponse, TargetInput, TargetOutcome
-from snakefold.errors import RETRIED, Reason
-from snakefold.mend import mend
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldResponse, TargetInput, TargetOutcome
+from snakefold.kernel.errors import RETRIED, Reason
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry, open_store
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.plan.mark import write_mark
-from snakefold.recipes import sequence_key
-from snakefold.store import Entry, open_store
-from snakefold.superseded import count_aside, set_others_aside
+from snakefold.run import products
+from snakefold.run.collect import collect_batch
+from snakefold.run.mend import mend
+from snakefold.run.superseded import count_aside, set_others_aside
 
 RECIPE, BATCH = "0" * 16, "b0001-l0010"
 SEQUENCES = {"a": "ACDEFGHIKL", "b": "LKIHGFEDCA", "c": "ACDEFGHIKK"}

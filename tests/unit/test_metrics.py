@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.contracts import Confidence, DatabaseUse, ModelScores, MsaMeta
-from snakefold.metrics import METRICS_COLUMNS, scores_row, warnings_of, write_metrics, write_tsv
-from snakefold.scores import Interface, TargetScores
+from snakefold.kernel.contracts import Confidence, DatabaseUse, ModelScores, MsaMeta
+from snakefold.run.metrics import METRICS_COLUMNS, scores_row, warnings_of, write_metrics, write_tsv
+from snakefold.structures.scores import Interface, TargetScores
 
 
 def confidence(plddt: float, *, rehearsal: bool = False, depth: int | None = 30) -> Confidence:

@@ -17,13 +17,13 @@ from snakemake.utils import format as snakemakes_format
 from snakefold import cli
 from snakefold.cli._settings import settings_given
 from snakefold.cli.run import write_settings
-from snakefold.config import Config, load_config, read_config
-from snakefold.configure import configure, hand_on
-from snakefold.contents import contents_of, name_of
-from snakefold.errors import ConfigError, SnakefoldError
-from snakefold.msa.databases import load_preset
-from snakefold.paths import have_home, house, inputs_of
-from snakefold.targets import read_targets
+from snakefold.config import Config, inputs_of, load_config, read_config
+from snakefold.kernel.errors import ConfigError, SnakefoldError
+from snakefold.kernel.paths import have_home, house
+from snakefold.molecules.targets import read_targets
+from snakefold.msa.databases.presets import load_preset
+from snakefold.plan.configure import configure, hand_on
+from snakefold.plan.contents import contents_of, name_of
 
 FASTA = ">a\nMKTAYIAKQRQISFVKSHFS\n"
 AWKWARD = [

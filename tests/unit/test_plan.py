@@ -21,11 +21,12 @@ from planning import (
 )
 from sequence_files import CRN, UBQ, write
 
-from snakefold.contracts import FoldRequest, TargetInput
-from snakefold.cost.gpus import load_classes
-from snakefold.errors import InputError, Reason, TargetError
-from snakefold.plan.files import read_batch, read_chunk, read_rows
-from snakefold.recipes import sequence_key
+from snakefold.kernel.contracts import FoldRequest, TargetInput
+from snakefold.kernel.errors import InputError, Reason, TargetError
+from snakefold.kernel.recipes import sequence_key
+from snakefold.msa.planned import read_chunk
+from snakefold.plan.cost.gpus import load_classes
+from snakefold.plan.files import read_batch, read_rows
 
 
 def test_rows_are_the_records_in_order(tmp_path: Path) -> None:

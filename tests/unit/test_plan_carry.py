@@ -11,12 +11,12 @@ from planning import RECIPES, table
 
 from snakefold.cli import main
 from snakefold.config import load_config
-from snakefold.errors import ConfigError
-from snakefold.executors import Executor, announce, announced, describe, of_profile
-from snakefold.paths import house
+from snakefold.kernel.errors import ConfigError
+from snakefold.kernel.paths import house
 from snakefold.plan.carry import CarryError
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.draft import Draft
+from snakefold.plan.executors import Executor, announce, announced, describe, of_profile
 from snakefold.plan.planner import draft_plan
 
 AMINO = "ARNDCQEGHILKMFPSTWYV"
@@ -120,13 +120,7 @@ def test_the_executor_is_told_of_and_read_from_the_profile() -> None:
 
 
 def test_limits_are_those_of_the_executor_and_of_the_worker() -> None:
-    from snakefold.endpoints.envelope import (
-        INLINE_INPUTS,
-        INLINE_LIMIT,
-        INLINE_RESULTS,
-        REQUEST_LIMIT,
-        RESERVED,
-    )
+    from snakefold.kernel.envelope import INLINE_INPUTS, INLINE_LIMIT, INLINE_RESULTS, REQUEST_LIMIT, RESERVED
     from snakemake_executor_plugin_runpod.transfer import INLINE_BYTES
 
     assert REQUEST_LIMIT == INLINE_BYTES

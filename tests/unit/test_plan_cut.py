@@ -16,14 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from snakefold.config import MsaSettings
-from snakefold.cost.gpus import GpuClass
-from snakefold.cost.model import CostModel
-from snakefold.cost.work import Work
-from snakefold.padding import padded_length, padded_lengths
+from snakefold.kernel.padding import padded_length, padded_lengths
+from snakefold.msa.settings import MsaSettings
 from snakefold.plan.alignments import chunk_sizes
-from snakefold.plan.assign import Assignment, Bucket
-from snakefold.plan.assign_types import Sizes
+from snakefold.plan.assignment.assign import Assignment, Bucket
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import FETCHED_RESIDUES, Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.buckets import (
     A100_SECONDS,
@@ -31,6 +28,9 @@ from snakefold.plan.buckets import (
     bucket_edges,
     predict_seconds,
 )
+from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.model import CostModel
+from snakefold.plan.cost.work import Work
 from snakefold.plan.join import Piece, cut_bucket, join, target_seconds
 
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from sequence_files import CRN, UBQ, write
 
 from snakefold.config import load_config
-from snakefold.errors import InputError, Reason, Refusal, TargetError
+from snakefold.kernel.errors import InputError, Reason, Refusal, TargetError
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry, Store, open_store
+from snakefold.molecules.targets import Target
 from snakefold.plan.accept import memory_check
 from snakefold.plan.draft import Draft
 from snakefold.plan.planner import make_plan
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Records, read_input, refuse
-from snakefold.recipes import sequence_key
-from snakefold.store import Entry, Store, open_store
-from snakefold.targets import Target
 
 RECIPES = Recipes(fold="0" * 16, complex_fold="1" * 16, msa="2" * 16, paired_msa="3" * 16, rehearsal=True)
 LONG = (UBQ * 30)[:2000]

@@ -22,9 +22,10 @@ from planning import (
 )
 from sequence_files import CRN, UBQ, write
 
-from snakefold.plan.files import read_batch, read_chunk, read_rows
-from snakefold.recipes import sequence_key
-from snakefold.store import Entry, open_store
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry, open_store
+from snakefold.msa.planned import read_chunk
+from snakefold.plan.files import read_batch, read_rows
 
 
 def test_stored_targets_are_fetched_and_never_predicted(tmp_path: Path) -> None:

@@ -15,18 +15,19 @@ from planning import table
 from sequence_files import CRN, UBQ, write
 
 from snakefold.config import load_config
-from snakefold.cost.model import CostModel
-from snakefold.msa.databases import only
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry, Store, open_store
+from snakefold.kernel.wording import count
+from snakefold.msa.databases.presets import only
+from snakefold.msa.planned import read_chunk
+from snakefold.plan.cost.model import CostModel
 from snakefold.plan.draft import Draft
-from snakefold.plan.files import read_batch, read_chunk
+from snakefold.plan.files import read_batch
 from snakefold.plan.planner import make_plan
 from snakefold.plan.preview import preview
 from snakefold.plan.recipes import Recipes
-from snakefold.recipes import sequence_key
-from snakefold.simulate.prices import prices_of
-from snakefold.simulate.source import from_plan
-from snakefold.store import Entry, Store, open_store
-from snakefold.wording import count
+from snakefold.plan.simulate.prices import prices_of
+from snakefold.plan.simulate.source import from_plan
 
 MSA, PAIRED, TEMPLATES = ("1" * 16, "2" * 16, "3" * 16)
 RECIPES = Recipes("a" * 16, "b" * 16, MSA, PAIRED, rehearsal=True, templates=TEMPLATES)

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snakefold.config import Config
-from snakefold.cost.gpus import GpuClass, load_classes
-from snakefold.cost.model import CostModel
-from snakefold.cost.work import Work
-from snakefold.errors import DiskError
+from snakefold.kernel.errors import DiskError
+from snakefold.plan.cost.gpus import GpuClass, load_classes
+from snakefold.plan.cost.model import CostModel
+from snakefold.plan.cost.work import Work
 from snakefold.plan.files import BatchRow
-from snakefold.quote import (
+from snakefold.plan.quote import (
     BudgetError,
     DeadlineError,
     Quote,
@@ -27,8 +27,8 @@ from snakefold.quote import (
     may_submit,
     quote_text,
 )
-from snakefold.quote.jobs import job
-from snakefold.quote.pipeline import Step, finish
+from snakefold.plan.quote.jobs import job
+from snakefold.plan.quote.pipeline import Step, finish
 
 CLASSES = {gpu.name: gpu for gpu in load_classes(["local", "ampere_24", "ampere_80"])}
 TODAY = date(2026, 7, 1)

@@ -15,9 +15,9 @@ from snakefold import cli
 from snakefold.cli._settings import settings_of
 from snakefold.cli.run import prepare
 from snakefold.config import Config, load_config
-from snakefold.errors import ConfigError, SnakefoldError
-from snakefold.paths import house
-from snakefold.quote import Quote
+from snakefold.kernel.errors import ConfigError, SnakefoldError
+from snakefold.kernel.paths import house
+from snakefold.plan.quote import Quote
 
 FASTA = f">one\n{'MKTAYIAKQR' * 8}\n>two\n{'MKTAYIAKQR' * 30}\n>again\n{'MKTAYIAKQR' * 8}\n>bad\nMK1\n"
 

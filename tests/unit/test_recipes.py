@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.recipes import digest, file_fingerprint, sequence_key
+from snakefold.kernel.recipes import digest, file_fingerprint, sequence_key
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.browser.make_results import CRN, GB1, make_results
 
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import build
 from snakefold.report.coverage import MAX_COLUMNS, MAX_ROWS, coverage
 from snakefold.report.embed import packed, script_call, script_json

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.browser.make_results import make_results
 
-from snakefold.paths import house
+from snakefold.kernel.paths import house
 from snakefold.report.figures import write_figures
 
 FIGURES = ["depth.svg", "lengths.svg", "plddt.svg", "time.svg"]

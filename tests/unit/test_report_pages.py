@@ -20,7 +20,7 @@ from tests.browser.make_many import multiply
 from tests.browser.make_results import make_results
 
 from snakefold import cli
-from snakefold.contracts import Confidence
+from snakefold.kernel.contracts import Confidence
 from snakefold.report import build
 from snakefold.report.index import index_columns, pages
 from snakefold.report.origin import read_origin

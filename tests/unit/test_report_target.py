@@ -19,13 +19,13 @@ from PIL import Image
 from tests.browser.make_noisy import LENGTH, MODELS, make_noisy, rough_pae, stored_bytes
 from tests.browser.make_results import CRN, GB1, make_results
 
-from snakefold.confidence import quantise_pae
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import pae
 from snakefold.report.comparison import compared, read_others
 from snakefold.report.coordinates import STEP, read_atoms
 from snakefold.report.overlay import overlay, rmsd
 from snakefold.report.target import read_target, target_scripts
+from snakefold.structures.confidence import quantise_pae
 
 #: What a page of 400 residues and five models may take.
 MOST = 150_000

@@ -9,12 +9,12 @@ import pytest
 from sequence_files import CRN, write
 
 from snakefold.config import Config, load_config
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.store import open_store
 from snakefold.plan.files import PlannedBatch, read_batch
 from snakefold.plan.planner import make_plan
 from snakefold.plan.recipes import Recipes
-from snakefold.requests import gather_inputs, make_request, read_inputs
-from snakefold.store import open_store
+from snakefold.run.requests import gather_inputs, make_request, read_inputs
 
 RECIPES = Recipes(fold="0" * 16, complex_fold="0" * 16, msa="1" * 16, paired_msa="1" * 16, rehearsal=True)
 

@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from snakefold import archive
-from snakefold.collect import collect_batch, read_response
-from snakefold.config import MsaSettings, load_config
-from snakefold.contracts import TargetInput
-from snakefold.lost import note_lost
+from snakefold.config import load_config
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.recipes import digest, sequence_key
+from snakefold.kernel.store import Entry, Store, open_store
 from snakefold.msa import search
 from snakefold.msa.chunk import search_to_store
-from snakefold.msa.databases import load_preset
-from snakefold.plan.files import PlannedBatch, PlannedChunk, PlannedTarget
-from snakefold.recipes import digest, sequence_key
-from snakefold.requests import gather_inputs
-from snakefold.restore import restore_batch
-from snakefold.store import Entry, Store, open_store
+from snakefold.msa.databases.presets import load_preset
+from snakefold.msa.planned import PlannedChunk
+from snakefold.msa.settings import MsaSettings
+from snakefold.plan.files import PlannedBatch, PlannedTarget
+from snakefold.run.collect import collect_batch, read_response
+from snakefold.run.lost import note_lost
+from snakefold.run.requests import gather_inputs
+from snakefold.run.restore import restore_batch
 
 FOLD = "0" * 16
 #: Of searches that find nothing but the query.
@@ -134,7 +136,7 @@ def test_lost_alignments_are_searched_again_with_the_request(tmp_path: Path) -> 
 
     def search(chunk: PlannedChunk) -> dict[str, str]:
         searched.extend(chain.sequence for chain in chunk.chains)
-        return dict(search_to_store(chunk, config, store, tmp_path, print)["failed"])
+        return dict(search_to_store(chunk, config.msa, store, tmp_path, print)["failed"])
 
     gather_inputs(batch(msas=True), {}, store, search)
     assert searched == list(SEQUENCES.values())

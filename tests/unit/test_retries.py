@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.errors import DiskError, Reason
-from snakefold.retries import Final, check_writable, forget, forget_all, note_final, read_final
+from snakefold.kernel.errors import DiskError, Reason
+from snakefold.run.retries import Final, check_writable, forget, forget_all, note_final, read_final
 
 WORKFLOW = """
 from pathlib import Path
-from snakefold.paths import put_programs_on_path
-from snakefold.retries import honour, stopped
+from snakefold.kernel.paths import put_programs_on_path
+from snakefold.run.retries import honour, stopped
 from snakemake.logging import logger
 
 put_programs_on_path()
@@ -43,8 +43,8 @@ rule final:
 NOTE = """
 import sys
 from pathlib import Path
-from snakefold.errors import Reason
-from snakefold.retries import Final, note_final
+from snakefold.kernel.errors import Reason
+from snakefold.run.retries import Final, note_final
 note_final(Path(sys.argv[1]), Final(Reason.TIMEOUT, "It never ends.", "Give it less."))
 """
 FULL = """

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from reuse_files import OTHER, PROTEIN, Look
 
 from snakefold.cli import main
-from snakefold.errors import SnakefoldError
-from snakefold.recipes import sequence_key
-from snakefold.reuse.found import expand, read_place
-from snakefold.reuse.lookup import lookup
-from snakefold.reuse.predicted import read_predicted
+from snakefold.engines.reuse.found import expand, read_place
+from snakefold.engines.reuse.lookup import lookup
+from snakefold.engines.reuse.predicted import read_predicted
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.recipes import sequence_key
 
 
 def test_every_form_of_a_file_is_found(tmp_path: Path, look: Look) -> None:

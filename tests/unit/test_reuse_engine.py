@@ -11,21 +11,24 @@ import numpy as np
 import pytest
 import reuse_files as make
 
-from snakefold import archive, collect, report, requests, structures, task
-from snakefold.confidence import pae_archive, read_pae
+from snakefold import report
 from snakefold.config import Config, load_config
-from snakefold.contracts import Confidence, FoldRequest, FoldResponse, RelaxSettings, TargetInput
 from snakefold.engines import reuse
-from snakefold.errors import SnakefoldError
+from snakefold.engines.reuse.found import Found, Place
+from snakefold.engines.reuse.inputs import batch_recipe, reuse_inputs
+from snakefold.engines.reuse.lookup import lookup
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import Confidence, FoldRequest, FoldResponse, RelaxSettings, TargetInput
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import open_store
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import read_batch
 from snakefold.plan.planner import make_plan
 from snakefold.plan.recipes import Recipes
-from snakefold.recipes import sequence_key
-from snakefold.reuse.found import Found, Place
-from snakefold.reuse.inputs import batch_recipe, reuse_inputs
-from snakefold.reuse.lookup import lookup
-from snakefold.store import open_store
+from snakefold.run import collect, requests, task
+from snakefold.structures import files as structures
+from snakefold.structures.confidence import pae_archive, read_pae
 
 PROTEIN, OTHER, THIRD = "MKTAYIAKQRQISFVKSH", "GSHMWWACDEFGHIKLMN", "AAACCCDDDEEEFFFGGG"
 MARKED = "A\nREMARK   6 REHEARSAL: made with random parameters. B-factor column: pLDDT"

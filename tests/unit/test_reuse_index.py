@@ -10,9 +10,9 @@ import pytest
 import reuse_files as make
 from reuse_files import OTHER, PROTEIN, Look
 
-from snakefold.errors import SnakefoldError
-from snakefold.reuse.index import open_index
-from snakefold.reuse.lookup import lookup
+from snakefold.engines.reuse.index import open_index
+from snakefold.engines.reuse.lookup import lookup
+from snakefold.kernel.errors import SnakefoldError
 
 
 @pytest.mark.parametrize("where", ["in the folder", "in the tar", "beside the tar"])

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reuse_files import OTHER, PROTEIN, Look
 
-from snakefold.reuse.found import UnusableError
-from snakefold.reuse.predicted import read_predicted
+from snakefold.engines.reuse.found import UnusableError
+from snakefold.engines.reuse.predicted import read_predicted
 
 
 def _edited(change: Callable[[gemmi.Structure], object]) -> bytes:

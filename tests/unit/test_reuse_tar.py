@@ -11,8 +11,8 @@ import pytest
 import reuse_files as make
 from reuse_files import OTHER, PROTEIN, Look
 
-from snakefold.reuse import found as found_module
-from snakefold.reuse.found import expand, read_place
+from snakefold.engines.reuse import found as found_module
+from snakefold.engines.reuse.found import expand, read_place
 
 
 def test_alphafold_db_tar(tmp_path: Path, look: Look) -> None:

@@ -13,15 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from snakefold import scores, structures
-from snakefold.confidence import dequantise_pae, quantise_pae
-from snakefold.contracts import Confidence, ModelScores
-from snakefold.errors import SnakefoldError
-from snakefold.scores import interfaces
-from snakefold.scores.models import pairwise_tm, tm_score
-from snakefold.scores.points import model_points
-from snakefold.scores.reference import lddt, residue_pairs
-from snakefold.scores.target import MOST_MODELS
+from snakefold.kernel.contracts import Confidence, ModelScores
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.structures import files as structures
+from snakefold.structures import scores
+from snakefold.structures.confidence import dequantise_pae, quantise_pae
+from snakefold.structures.scores import interfaces
+from snakefold.structures.scores.models import pairwise_tm, tm_score
+from snakefold.structures.scores.points import model_points
+from snakefold.structures.scores.reference import lddt, residue_pairs
+from snakefold.structures.scores.target import MOST_MODELS
 
 Floats = NDArray[np.float64]
 KEY = "0" * 64

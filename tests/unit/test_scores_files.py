@@ -15,8 +15,8 @@ import scored_files
 from Bio.PDB.PDBParser import PDBParser
 from numpy.typing import NDArray
 
-from snakefold import scores
-from snakefold.metrics import METRICS_COLUMNS
+from snakefold.run.metrics import METRICS_COLUMNS
+from snakefold.structures import scores
 
 
 @pytest.fixture(scope="module")

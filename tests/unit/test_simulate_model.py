@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakefold.simulate.cluster import Cluster, LocalSteps, Pool
-from snakefold.simulate.model import simulate
-from snakefold.simulate.record import Record
-from snakefold.simulate.result import Result, paid_seconds, summarise
-from snakefold.simulate.work import Job, Workload
+from snakefold.plan.simulate.cluster import Cluster, LocalSteps, Pool
+from snakefold.plan.simulate.model import simulate
+from snakefold.plan.simulate.record import Record
+from snakefold.plan.simulate.result import Result, paid_seconds, summarise
+from snakefold.plan.simulate.work import Job, Workload
 
 PRICE = 0.00031
 

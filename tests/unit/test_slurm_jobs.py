@@ -6,9 +6,7 @@ import time
 
 import pytest
 
-from snakefold.errors import Reason
-from snakefold.queued import RUNNING, WAITING
-from snakefold.slurm_jobs import (
+from snakefold.clusters.slurm_jobs import (
     Slurm,
     SlurmJob,
     describe,
@@ -17,6 +15,8 @@ from snakefold.slurm_jobs import (
     parse_squeue,
     refusal,
 )
+from snakefold.kernel.errors import Reason
+from snakefold.run.queued import RUNNING, WAITING
 
 SQUEUE = """\
 11|CANCELLED|2026-11-29T21:43:03|2026-11-29T21:43:04|None
@@ -135,7 +135,7 @@ def test_all_runs_of_a_job_that_went_back_into_the_queue_count() -> None:
 
 def test_accounts_are_asked_where_the_controller_does_not_know_all(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"scontrol": SCONTROL[16], "sacct": REQUEUED}
-    monkeypatch.setattr("snakefold.slurm_jobs._said", lambda *command: said.get(command[0], ""))
+    monkeypatch.setattr("snakefold.clusters.slurm_jobs._said", lambda *command: said.get(command[0], ""))
     end = Slurm().ended("16", "predict")
     assert end is not None and end.seconds == 63.0
     said["sacct"] = ""

@@ -21,10 +21,10 @@ import pandas as pd
 import pytest
 
 from snakefold.cli import main
-from snakefold.errors import SnakefoldError
-from snakefold.queued import RUNNING, WAITING, Queue, Queued, write_queue
-from snakefold.status import Reader, Status, Step, line, screen
-from snakefold.status.folder import read_run_folder
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.run.queued import RUNNING, WAITING, Queue, Queued, write_queue
+from snakefold.run.status import Reader, Status, Step, line, screen
+from snakefold.run.status.folder import read_run_folder
 from snakemake_executor_plugin_runpod.ledger import Ledger
 
 BATCHES = {"b0001-l0070": 2, "c0002-l0112": 1, "s0001": 1}
@@ -64,7 +64,7 @@ rule report:
 STATUS = "from snakefold.cli import main; raise SystemExit(main())"
 HOLD = """
 import os, pathlib, sys
-from snakefold.lock import hold_results
+from snakefold.plan.lock import hold_results
 hold_results(pathlib.Path('results'))
 os.execv(sys.argv[1], sys.argv[1:])
 """

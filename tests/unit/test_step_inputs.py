@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from snakefold import archive, cli
+from snakefold import cli
+from snakefold.kernel import archive
 from snakefold.plan.mark import write_mark
 
 COMMANDS = {

@@ -16,14 +16,15 @@ import yaml
 from snakefold import cli
 from snakefold.cli import _step
 from snakefold.config import load_config, read_config
-from snakefold.errors import Reason, StoreError
+from snakefold.kernel.errors import Reason, StoreError
+from snakefold.kernel.recipes import digest, sequence_key
+from snakefold.kernel.store import Entry
+from snakefold.kernel.store.folder import FolderStore
 from snakefold.msa import search
-from snakefold.msa.databases import load_preset
-from snakefold.plan.files import PlannedBatch, PlannedChain, PlannedChunk
-from snakefold.recipes import digest, sequence_key
-from snakefold.retries import read_final
-from snakefold.store import Entry
-from snakefold.store.folder import FolderStore
+from snakefold.msa.databases.presets import load_preset
+from snakefold.msa.planned import PlannedChain, PlannedChunk
+from snakefold.plan.files import PlannedBatch
+from snakefold.run.retries import read_final
 
 
 def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_a_full_store_is_noted_for_the_scheduler(tmp_path: Path, monkeypatch: py
         raise StoreError("store/x: cannot be written") from OSError(errno.EDQUOT, "Disk quota exceeded")
 
     with monkeypatch.context() as patched:
-        patched.setattr("snakefold.restore.write_atomically", full)
+        patched.setattr("snakefold.run.restore.write_atomically", full)
         assert call(*words) == 2
     found = read_final(out)
     assert found is not None and (found.reason, found.message) == (
@@ -156,7 +157,7 @@ def test_a_search_outlives_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
     config, out = settings_file(tmp_path), tmp_path / "results" / "msa" / "m0001.json"
 
     with monkeypatch.context() as patched:
-        patched.setattr("snakefold.store.open_store", lambda location: Away(Path(location)))
+        patched.setattr("snakefold.kernel.store.open_store", lambda location: Away(Path(location)))
         assert call("msa", chunk, "--config", config, "--out", out) == 0
     assert json.loads(out.read_text())["searched"] == [entry.key]
     store = FolderStore(tmp_path / "store")

@@ -14,10 +14,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold import archive
-from snakefold.errors import StoreError
-from snakefold.store import Entry, write_atomically
-from snakefold.store.folder import FolderStore
+from snakefold.kernel import archive
+from snakefold.kernel.errors import StoreError
+from snakefold.kernel.store import Entry, write_atomically
+from snakefold.kernel.store.folder import FolderStore
 
 ENTRY = Entry("fold", "0123456789abcdef", "ab" + "0" * 62)
 

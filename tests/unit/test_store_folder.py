@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakefold.errors import StoreError
-from snakefold.store import Entry, open_store
-from snakefold.store.entry import entry_of, unwrap, wrap
-from snakefold.store.folder import FolderStore
-from snakefold.store.maintenance import collect_garbage, verify
-from snakefold.store.transfer import import_store
+from snakefold.kernel.errors import StoreError
+from snakefold.kernel.store import Entry, open_store
+from snakefold.kernel.store.entry import entry_of, unwrap, wrap
+from snakefold.kernel.store.folder import FolderStore
+from snakefold.kernel.store.maintenance import collect_garbage, verify
+from snakefold.kernel.store.transfer import import_store
 
 DAY = 86_400
 ONE = Entry("fold", "0123456789abcdef", "ab" + "0" * 62)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakefold.config import load_config
-from snakefold.errors import ConfigError, StoreError
-from snakefold.store import open_store
-from snakefold.store.folder import FolderStore
-from snakefold.store.location import S3Location, parse_location
+from snakefold.kernel.errors import ConfigError, StoreError
+from snakefold.kernel.store import open_store
+from snakefold.kernel.store.folder import FolderStore
+from snakefold.kernel.store.location import S3Location, parse_location
 
 RIGHT = {
     "s3://bucket": S3Location("bucket"),

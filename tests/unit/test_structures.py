@@ -14,8 +14,8 @@ from Bio.PDB.PDBParser import PDBParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold import structures
-from snakefold.errors import Reason, SnakefoldError, TargetError
+from snakefold.kernel.errors import Reason, SnakefoldError, TargetError
+from snakefold.structures import files as structures
 
 REFERENCE = Path(__file__).parents[2] / "resources" / "demo" / "references" / "7CTH-HL.pdb"
 SOFTWARE = "alphafold2 2.3.20"

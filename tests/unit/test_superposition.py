@@ -10,8 +10,9 @@ from Bio.SVDSuperimposer import SVDSuperimposer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakefold import structures, superposition
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.structures import files as structures
+from snakefold.structures import superposition
 
 REFERENCES = Path(__file__).parents[2] / "resources" / "demo" / "references"
 FV, NANOBODY = (REFERENCES / "7CTH-HL.pdb").read_text(), (REFERENCES / "7CFN-N.pdb").read_text()

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from snakefold.contracts import TargetInput
-from snakefold.inputs.names import safe_id, shown, unique_ids
-from snakefold.inputs.sequences import BadSequence, clean_chains
-from snakefold.targets import msa_text, read_targets
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.names import safe_id, shown, unique_ids
+from snakefold.molecules.sequences import BadSequence, clean_chains
+from snakefold.molecules.targets import msa_text, read_targets
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sequence_files import CRN, UBQ, read, write
 
-from snakefold.errors import Refusal
-from snakefold.inputs import fasta, lines
-from snakefold.targets import Target, msa_text, read_records
+from snakefold.kernel.errors import Refusal
+from snakefold.molecules import fasta, lines
+from snakefold.molecules.targets import Target, msa_text, read_records
 
 GOOD = f">good\n{UBQ}\n"
 

@@ -15,16 +15,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snakefold import archive, engines, task
-from snakefold.collect import collect_batch, read_response
-from snakefold.contracts import FoldRequest, FoldResponse, RelaxChoice, RelaxSettings, TargetInput
-from snakefold.engines.base import Prediction, TargetMsas
-from snakefold.errors import ADVICE, DiskError, Reason, StoreError, TargetError, WeightsMissingError
+from snakefold import engines
+from snakefold.engines.spec import TargetMsas
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldRequest, FoldResponse, RelaxChoice, RelaxSettings, TargetInput
+from snakefold.kernel.errors import ADVICE, DiskError, Reason, StoreError, TargetError, WeightsMissingError
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry, Store, open_store
+from snakefold.kernel.store.folder import FolderStore
 from snakefold.plan.files import PlannedBatch, PlannedTarget
-from snakefold.recipes import sequence_key
-from snakefold.relax import Relaxed
-from snakefold.store import Entry, Store, open_store
-from snakefold.store.folder import FolderStore
+from snakefold.run import task
+from snakefold.run.collect import collect_batch, read_response
+from snakefold.structures.prediction import Prediction
+from snakefold.structures.relax import Relaxed
 
 
 def atom(number: int, name: str, residue: int, x: float) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.attempts import Attempt, note
-from snakefold.collect import merge_tables
-from snakefold.errors import ADVICE, Reason
-from snakefold.lost import note_lost
-from snakefold.summary import summarise
+from snakefold.kernel.errors import ADVICE, Reason
+from snakefold.run.attempts import Attempt, note
+from snakefold.run.collect import merge_tables
+from snakefold.run.lost import note_lost
+from snakefold.run.summary import summarise
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from snakefold import attempts
-from snakefold.attempts import INTERRUPTED, Ended
-from snakefold.errors import Reason
-from snakefold.queued import RUNNING, WAITING, Queued, read_queue
-from snakefold.unfinished import why_unfinished
-from snakefold.watching import Watch
+from snakefold.clusters.watching import Watch
+from snakefold.kernel.errors import Reason
+from snakefold.run import attempts
+from snakefold.run.attempts import INTERRUPTED, Ended
+from snakefold.run.queued import RUNNING, WAITING, Queued, read_queue
+from snakefold.run.unfinished import why_unfinished
 
 
 class Scheduler:
@@ -198,7 +198,7 @@ def test_our_own_clock_counts_where_the_scheduler_has_forgotten(
 ) -> None:
     info = site.submit("1")
     for now, start in ((1000.0, 990.0), (1030.0, 990.0), (1100.0, 1060.0)):  # it went back into the queue
-        monkeypatch.setattr("snakefold.watching.time.time", lambda now=now: now)
+        monkeypatch.setattr("snakefold.clusters.watching.time.time", lambda now=now: now)
         site.scheduler.jobs = [Queued("1", RUNNING, "", start)]
         site.watch.look()
     site.executor.report_job_error(info)
@@ -210,7 +210,7 @@ def test_the_run_before_a_nodes_failure_counts_without_accounts(
 ) -> None:
     info = site.submit("1")
     for now, start in ((1030.0, 990.0), (1100.0, 1060.0)):
-        monkeypatch.setattr("snakefold.watching.time.time", lambda now=now: now)
+        monkeypatch.setattr("snakefold.clusters.watching.time.time", lambda now=now: now)
         site.scheduler.jobs = [Queued("1", RUNNING, "", start)]
         site.watch.look()
     # The controller tells the last run only.

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from snakefold import archive, rehearsal
-from snakefold.contracts import AlphaFold2Settings, FoldRequest, RelaxChoice, RelaxSettings
-from snakefold.endpoints.envelope import digest_of
+from snakefold.engines.alphafold2 import rehearsal
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import AlphaFold2Settings, FoldRequest, RelaxChoice, RelaxSettings
+from snakefold.kernel.envelope import digest_of
 from snakefold.worker import jobs
 from tests.engine.toys import make_target, toy_a3m
 from tests.worker.public_web import certificate, net, port

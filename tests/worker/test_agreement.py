@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snakefold import engines, rehearsal, task
+from snakefold import engines
 from snakefold.config import Config
-from snakefold.contracts import FoldRequest, ModelPreset
 from snakefold.engines.agreement import agreed, check_agreement
+from snakefold.engines.alphafold2 import rehearsal
 from snakefold.engines.alphafold2.parameters import parameters_file
-from snakefold.errors import Reason, TargetError
+from snakefold.kernel.contracts import FoldRequest, ModelPreset
+from snakefold.kernel.errors import Reason, TargetError
+from snakefold.kernel.store import open_store
 from snakefold.plan.files import read_batch, read_rows
 from snakefold.plan.run import plan_run
-from snakefold.requests import make_request
-from snakefold.store import open_store
+from snakefold.run import task
+from snakefold.run.requests import make_request
 from tests.worker.conftest import BLOCKS, SEQUENCES, data_of, envelope, fold_request, told
 
 Worker = Callable[..., dict[str, Any]]

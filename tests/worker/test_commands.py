@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from snakefold import archive
 from snakefold.cli import main
+from snakefold.kernel import archive
 from tests.worker.conftest import XLA_FLAGS, fold_request, inputs_of
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from snakefold.contracts import FoldRequest
-from snakefold.endpoints import (
+from snakefold.kernel.contracts import FoldRequest
+from snakefold.kernel.paths import house
+from snakefold.worker.endpoints import (
     BuildRequest,
     Envelope,
     FlatRequest,
@@ -22,8 +23,7 @@ from snakefold.endpoints import (
     docs,
     read_input,
 )
-from snakefold.endpoints.flags import ALLOWED, read_flags
-from snakefold.paths import house
+from snakefold.worker.endpoints.flags import ALLOWED, read_flags
 from tests.worker.conftest import envelope, fold_request
 
 _JSON = st.recursive(

@@ -13,10 +13,9 @@ import pytest
 import zstandard
 from pydantic import ValidationError
 
-from snakefold import archive
-from snakefold.contracts import FoldRequest
-from snakefold.endpoints import Envelope, InvalidInput
-from snakefold.errors import (
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldRequest
+from snakefold.kernel.errors import (
     DatabaseMissingError,
     InputError,
     Reason,
@@ -27,6 +26,7 @@ from snakefold.errors import (
 )
 from snakefold.worker import fold, jobs
 from snakefold.worker.context import new_context
+from snakefold.worker.endpoints import Envelope, InvalidInput
 from snakefold.worker.failures import JOB_REASONS, JobError, as_job_error, failure
 from snakefold.worker.settings import read_settings
 from tests.worker.conftest import envelope, fold_request, inline, told

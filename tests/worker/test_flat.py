@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from snakefold.endpoints import FlatRequest
 from snakefold.worker.alignments import choose_databases
 from snakefold.worker.context import new_context
+from snakefold.worker.endpoints import FlatRequest
 from snakefold.worker.settings import read_settings
 from tests.worker.conftest import data_of, told
 

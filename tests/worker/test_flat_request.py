@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.config import Config, MsaSettings
-from snakefold.contracts import ModelPreset, RelaxChoice
-from snakefold.endpoints import FlatRequest, InvalidInput
+from snakefold.config import Config
+from snakefold.kernel.contracts import ModelPreset, RelaxChoice
+from snakefold.msa.settings import MsaSettings
 from snakefold.worker import flat
 from snakefold.worker.alignments import Searched
 from snakefold.worker.context import Context, new_context
+from snakefold.worker.endpoints import FlatRequest, InvalidInput
 from snakefold.worker.fetch import Refused
 from snakefold.worker.settings import read_settings
 from tests.worker.public_web import HOST, Net

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from snakefold import archive
-from snakefold.errors import Reason
-from snakefold.store import Entry, open_store
+from snakefold.kernel import archive
+from snakefold.kernel.errors import Reason
+from snakefold.kernel.store import Entry, open_store
 from snakefold.worker import jobs
 from snakefold.worker.child import Child
 from snakefold.worker.failures import JobError, failure

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from snakefold.endpoints import BuildRequest, InvalidInput, SearchRequest
-from snakefold.errors import DatabaseMissingError, InputError
+from snakefold.kernel.errors import DatabaseMissingError, InputError
+from snakefold.kernel.paths import house
+from snakefold.kernel.unchanged import ChangedError
 from snakefold.msa.programs import ProgramError
-from snakefold.paths import house
-from snakefold.unchanged import ChangedError
 from snakefold.worker import mmseqs, mmseqs_databases
 from snakefold.worker.context import Context, new_context
+from snakefold.worker.endpoints import BuildRequest, InvalidInput, SearchRequest
 from snakefold.worker.mmseqs import search
 from snakefold.worker.mmseqs_build import build
 from snakefold.worker.mmseqs_databases import beside, find, is_ready, writing

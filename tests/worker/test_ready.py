@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.errors import StoreError
+from snakefold.kernel.errors import StoreError
 from snakefold.worker.ready import NotReadyError, check_ready
 from snakefold.worker.settings import Settings, read_settings
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snakefold.errors import StoreError
-from snakefold.store import Entry
-from snakefold.store.folder import FolderStore
+from snakefold.kernel.errors import StoreError
+from snakefold.kernel.store import Entry
+from snakefold.kernel.store.folder import FolderStore
 from snakefold.worker.responses import entry_for, remembered
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from snakefold import archive
-from snakefold.endpoints import InvalidInput, Part, Sink
-from snakefold.endpoints.envelope import INLINE_LIMIT, Result
-from snakefold.errors import Reason, SnakefoldError
-from snakefold.store import Entry, open_store
+from snakefold.kernel import archive
+from snakefold.kernel.envelope import INLINE_LIMIT, Result
+from snakefold.kernel.errors import Reason, SnakefoldError
+from snakefold.kernel.store import Entry, open_store
+from snakefold.worker.endpoints import InvalidInput, Part, Sink
 from snakefold.worker.failures import JobError
 from snakefold.worker.fetch import Network, Refused
 from snakefold.worker.fold import _inputs, inputs_bytes

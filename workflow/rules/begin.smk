@@ -3,9 +3,9 @@
 import functools
 from pathlib import Path
 
-from snakefold import retries
-from snakefold.lock import hold_results
-from snakefold.mend import mend
+from snakefold.run import retries
+from snakefold.plan.lock import hold_results
+from snakefold.run.mend import mend
 
 
 @functools.cache

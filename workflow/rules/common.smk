@@ -2,8 +2,8 @@ import csv
 import functools
 import os
 
-from snakefold.config import load_config
-from snakefold.paths import have_home, inputs_of, put_programs_on_path
+from snakefold.config import inputs_of, load_config
+from snakefold.kernel.paths import have_home, put_programs_on_path
 
 have_home()
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from snakefold.store import open_shared_store
+from snakefold.kernel.store import open_shared_store
 
 # With a default storage, `msa` and `predict` read and write there and need no folder of this machine. What other
 # rules read and write is local(), for the commands they call know a folder of results; rules/transfer.smk moves

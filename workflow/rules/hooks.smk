@@ -3,9 +3,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from snakefold import retries
-from snakefold.executors import announce, describe
-from snakefold.job_errors import seldom
+from snakefold.run import retries
+from snakefold.plan.executors import announce, describe
+from snakefold.clusters.job_errors import seldom
 from snakemake.logging import logger
 
 if workflow.is_main_process:
@@ -23,7 +23,7 @@ def tell_the_plan_of(workflow):
 
 def cancel_jobs_of_a_killed_run():
     """On SLURM nobody else would: its jobs outlive the Snakemake that submitted them."""
-    from snakefold.slurm import cancel_left_behind
+    from snakefold.clusters.slurm import cancel_left_behind
 
     if left := cancel_left_behind(Path.cwd(), RESULTS):
         print(
@@ -33,8 +33,8 @@ def cancel_jobs_of_a_killed_run():
 
 def tell_of_jobs(executor):
     """Why jobs wait and how they ended: on the screen, in failures.tsv, in the bill and in `snakefold status`."""
-    from snakefold.job_errors import show_job_errors
-    from snakefold.watching import watch
+    from snakefold.clusters.job_errors import show_job_errors
+    from snakefold.clusters.watching import watch
 
     show_job_errors(logger, workflow.output_settings.quiet)
     return watch(

@@ -1,5 +1,5 @@
 # Products of the run to a bucket, with every executor from this machine.
-from snakefold.publish import open_destination
+from snakefold.run.publish import open_destination
 
 if workflow.is_main_process:
     # Before anything is computed: what is wrong with keys or bucket would be known at the end only.

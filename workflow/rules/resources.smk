@@ -3,7 +3,7 @@ import functools
 import math
 from pathlib import Path
 
-from snakefold.cost.gpus import load_classes
+from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.limits import msa_minutes, predict_mb
 
 

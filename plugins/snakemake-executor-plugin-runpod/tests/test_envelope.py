@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.endpoints.envelope import Envelope, digest_of
+from snakefold.kernel.envelope import Envelope, digest_of
 from snakemake_executor_plugin_runpod.payload import Part, Task, Work, body, digest, envelope
 
 #: Whatever a request.json may hold, lone surrogates and large numbers included.

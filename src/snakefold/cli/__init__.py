@@ -30,8 +30,8 @@ from snakefold.cli import (
     store,
     tools,
 )
-from snakefold.errors import SnakefoldError, disk_error
-from snakefold.paths import have_home
+from snakefold.kernel.errors import SnakefoldError, disk_error
+from snakefold.kernel.paths import have_home
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,9 +15,9 @@ import yaml
 from platformdirs import site_config_path, user_config_path
 
 from snakefold.config import Config, load_config, read_settings
-from snakefold.errors import ConfigError, SnakefoldError, input_file_missing
-from snakefold.executors import Executor, of_profile
-from snakefold.paths import house
+from snakefold.kernel.errors import ConfigError, SnakefoldError, input_file_missing
+from snakefold.kernel.paths import house
+from snakefold.plan.executors import Executor, of_profile
 
 _PROFILE_FILE = re.compile(r"(?:profile|config)(?:\.v(\d+)\+)?\.yaml")
 _SNAKEMAKE_MAJOR = 9

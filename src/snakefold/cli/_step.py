@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from snakefold import retries
-from snakefold.errors import DiskError, SnakefoldError, disk_error
+from snakefold.kernel.errors import DiskError, SnakefoldError, disk_error
+from snakefold.run import retries
 
 Step = Callable[[argparse.Namespace], int | None]
 

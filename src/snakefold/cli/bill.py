@@ -21,6 +21,7 @@ def add(commands: Commands) -> None:
 
 
 def _bill(options: argparse.Namespace) -> None:
-    from snakefold.quote import bill_text, write_bill
+    from snakefold.clusters.runpod.billing import runpod_figure
+    from snakefold.run.bill import bill_text, write_bill
 
-    print(bill_text(write_bill(options.results)))
+    print(bill_text(write_bill(options.results, service=runpod_figure)))

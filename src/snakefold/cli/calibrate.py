@@ -34,14 +34,14 @@ def add(commands: Commands) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    from snakefold.cost import compared
-    from snakefold.cost.calibration import Calibration, read_calibration, user_calibration
-    from snakefold.cost.fit import compare, fit
-    from snakefold.cost.gpus import load_classes
-    from snakefold.cost.model import CostModel
-    from snakefold.cost.observations import Observations, is_rehearsal, read_observations
-    from snakefold.errors import SnakefoldError
-    from snakefold.store import write_atomically
+    from snakefold.kernel.errors import SnakefoldError
+    from snakefold.kernel.store import write_atomically
+    from snakefold.plan.cost.calibration import Calibration, read_calibration, user_calibration
+    from snakefold.plan.cost.gpus import load_classes
+    from snakefold.plan.cost.model import CostModel
+    from snakefold.run.calibration import compared
+    from snakefold.run.calibration.fit import compare, fit
+    from snakefold.run.calibration.observations import Observations, is_rehearsal, read_observations
 
     random = [folder for folder in options.results if is_rehearsal(folder)]
     if random and options.out is None:

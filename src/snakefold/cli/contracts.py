@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 
 
 def add(commands: Commands) -> None:
@@ -29,8 +29,8 @@ def add(commands: Commands) -> None:
 
 
 def _contracts(options: argparse.Namespace) -> None:
-    from snakefold.endpoints import docs
-    from snakefold.store import write_atomically
+    from snakefold.kernel.store import write_atomically
+    from snakefold.worker.endpoints import docs
 
     if options.form == "schema":
         print(json.dumps(docs.schema(), indent=2))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakefold.cli._command import Commands, command
-from snakefold.wording import count
+from snakefold.kernel.wording import count
 
 if TYPE_CHECKING:
-    from snakefold.data.catalogue import Entry
+    from snakefold.msa.databases.catalogue import Entry
 
 
 def add(commands: Commands) -> None:
@@ -75,7 +75,7 @@ def add(commands: Commands) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from snakefold.data import catalogue
+    from snakefold.msa.databases import catalogue
 
     rows: list[tuple[str, ...]]
     names = [options.preset] if options.preset else list(catalogue.presets())
@@ -107,9 +107,9 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from snakefold.data import catalogue, space
-    from snakefold.data.fetch import Options, choose, fetch, to_do
-    from snakefold.data.progress import Reporter
+    from snakefold.msa.databases import catalogue, space
+    from snakefold.msa.databases.fetch import Options, choose, fetch, to_do
+    from snakefold.msa.databases.progress import Reporter
 
     preset, entries = catalogue.entries(options.preset, options.root)
     wanted = choose(entries, options.only)
@@ -138,8 +138,8 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from snakefold.data import catalogue, doctor
-    from snakefold.data.fetch import choose
+    from snakefold.msa.databases import catalogue, doctor
+    from snakefold.msa.databases.fetch import choose
 
     _, entries = catalogue.entries(options.preset, options.root)
     faults = 0

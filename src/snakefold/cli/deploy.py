@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakefold.cli._command import Commands, command
-from snakefold.errors import SnakefoldError
-from snakefold.paths import house
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.paths import house
 
 if TYPE_CHECKING:
-    from snakefold.deploy.checks import Note
-    from snakefold.deploy.desired import Resource
-    from snakefold.deploy.diff import Change
-    from snakefold.deploy.lock import Lock
-    from snakefold.executors import Executor
-    from snakefold.runpod import Session
+    from snakefold.clusters.runpod import Session
+    from snakefold.clusters.runpod.deploy.checks import Note
+    from snakefold.clusters.runpod.deploy.desired import Resource
+    from snakefold.clusters.runpod.deploy.diff import Change
+    from snakefold.clusters.runpod.deploy.lock import Lock
+    from snakefold.plan.executors import Executor
 
 _LOCK = "endpoints.lock.yaml"
 
@@ -88,7 +88,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    from snakefold.deploy import apply
+    from snakefold.clusters.runpod.deploy import apply
 
     session, changes, notes, lock = _compared(options)
     _show(changes, notes)
@@ -103,7 +103,7 @@ def _apply(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from snakefold.deploy import status, text
+    from snakefold.clusters.runpod.deploy import status, text
 
     session, wanted, lock = _opened(options, need_image=False)
     rows = status.rows(session, wanted, lock)
@@ -115,7 +115,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _destroy(options: argparse.Namespace) -> int:
-    from snakefold.deploy import api, apply
+    from snakefold.clusters.runpod.deploy import api, apply
 
     session, wanted, lock = _opened(options, need_image=False)
     account = api.read_account(session)
@@ -132,9 +132,9 @@ def _destroy(options: argparse.Namespace) -> int:
 
 
 def _opened(options: argparse.Namespace, *, need_image: bool = True) -> tuple[Session, list[Resource], Lock]:
-    from snakefold.deploy.desired import read_deployment, resources
-    from snakefold.deploy.lock import read_lock
-    from snakefold.runpod import open_session
+    from snakefold.clusters.runpod import open_session
+    from snakefold.clusters.runpod.deploy.desired import read_deployment, resources
+    from snakefold.clusters.runpod.deploy.lock import read_lock
 
     path = options.file or house() / "profiles" / "runpod" / "endpoints.yaml"
     image = getattr(options, "image", None) if need_image else "any"
@@ -143,9 +143,9 @@ def _opened(options: argparse.Namespace, *, need_image: bool = True) -> tuple[Se
 
 
 def _compared(options: argparse.Namespace) -> tuple[Session, list[Change], list[Note], Lock]:
-    from snakefold.deploy import api
-    from snakefold.deploy.checks import check, check_transfer
-    from snakefold.deploy.diff import compare
+    from snakefold.clusters.runpod.deploy import api
+    from snakefold.clusters.runpod.deploy.checks import check, check_transfer
+    from snakefold.clusters.runpod.deploy.diff import compare
 
     session, wanted, lock = _opened(options)
     account = api.read_account(session)
@@ -158,14 +158,14 @@ def _compared(options: argparse.Namespace) -> tuple[Session, list[Change], list[
 def _executor(profile: Path) -> Executor:
     """What the profile that the file belongs to says; nothing where it belongs to none."""
     from snakefold.config import read_settings
-    from snakefold.executors import Executor, of_profile
+    from snakefold.plan.executors import Executor, of_profile
 
     path = profile / "config.v9+.yaml"
     return of_profile(read_settings(path)) if path.is_file() else Executor()
 
 
 def _show(changes: Sequence[Change], notes: Sequence[Note]) -> None:
-    from snakefold.deploy.text import plan_text
+    from snakefold.clusters.runpod.deploy.text import plan_text
 
     print(plan_text(changes, notes))
 

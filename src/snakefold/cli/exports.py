@@ -34,8 +34,9 @@ def add(commands: Commands) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    from snakefold import citations, methods
-    from snakefold.errors import SnakefoldError
+    from snakefold.kernel import citations
+    from snakefold.kernel.errors import SnakefoldError
+    from snakefold.run import methods
 
     if options.all:
         print(citations.table(), end="")
@@ -49,6 +50,6 @@ def _methods(options: argparse.Namespace) -> None:
 
 
 def _columns(_options: argparse.Namespace) -> None:
-    from snakefold.metrics import columns_table
+    from snakefold.run.metrics import columns_table
 
     print(columns_table(), end="")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakefold.cli._command import Commands, command
 from snakefold.cli._settings import add_settings, executor_of, settings_of
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 
 
 def add(commands: Commands) -> None:
@@ -53,7 +53,7 @@ def _step(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
     from snakefold.plan.mark import drop_marks, write_mark
     from snakefold.plan.run import plan_run
-    from snakefold.quote import close_bill
+    from snakefold.run.bill import close_bill
 
     if options.out is None or options.input or options.configfile or options.set:
         raise SnakefoldError("--config takes --out and no other settings: the file has them all.")

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
-from snakefold.errors import SnakefoldError
-from snakefold.paths import house
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.paths import house
 
 
 def add(commands: Commands) -> None:

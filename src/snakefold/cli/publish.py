@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
-from snakefold.wording import count
+from snakefold.kernel.wording import count
 
 
 def add(commands: Commands) -> None:
@@ -30,9 +30,9 @@ def add(commands: Commands) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from snakefold.publish import open_destination, publish
-    from snakefold.store import write_atomically
-    from snakefold.store.parallel import in_units
+    from snakefold.kernel.store import write_atomically
+    from snakefold.kernel.store.parallel import in_units
+    from snakefold.run.publish import open_destination, publish
 
     bucket = open_destination(options.location)
     done = publish(options.results, bucket, lambda line: print(line, file=sys.stderr, flush=True))

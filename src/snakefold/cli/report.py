@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
-from snakefold.wording import count
+from snakefold.kernel.wording import count
 
 
 def add(commands: Commands) -> None:
@@ -50,7 +50,7 @@ def _log(line: str) -> None:
 
 def _expect(path: Path) -> None:
     """See that a file of the results is there, before it is read."""
-    from snakefold.errors import SnakefoldError
+    from snakefold.kernel.errors import SnakefoldError
 
     if not path.is_file():
         raise SnakefoldError(
@@ -59,16 +59,20 @@ def _expect(path: Path) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from snakefold import products, report
-    from snakefold.collect import merge_tables
-    from snakefold.cost.timings import write_timings
-    from snakefold.errors import SnakefoldError
-    from snakefold.exports import target_dollars, write_exports
+    from functools import partial
+
+    from snakefold import report
+    from snakefold.clusters.runpod.billing import runpod_figure
+    from snakefold.kernel.errors import SnakefoldError
     from snakefold.plan.files import read_rows
     from snakefold.plan.mark import changed_files
-    from snakefold.quote import write_bill
     from snakefold.report.figures import write_figures
-    from snakefold.superseded import set_aside_after
+    from snakefold.run import products
+    from snakefold.run.bill import write_bill
+    from snakefold.run.calibration.timings import write_timings
+    from snakefold.run.collect import merge_tables
+    from snakefold.run.exports import target_dollars, write_exports
+    from snakefold.run.superseded import set_aside_after
 
     results: Path | None = options.results or options.given
     if results is None:
@@ -81,7 +85,10 @@ def _report(options: argparse.Namespace) -> None:
             "planned anew."
         )
     # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
-    for name, write in (("timings.tsv", write_timings), ("bill.tsv", write_bill)):
+    for name, write in (
+        ("timings.tsv", write_timings),
+        ("bill.tsv", partial(write_bill, service=runpod_figure)),
+    ):
         try:
             write(results)
         except SnakefoldError as error:  # no reason to go without a report
@@ -105,9 +112,9 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _summary(options: argparse.Namespace) -> int:
-    from snakefold.lost import note_lost
-    from snakefold.store import write_atomically
-    from snakefold.summary import summarise
+    from snakefold.kernel.store import write_atomically
+    from snakefold.run.lost import note_lost
+    from snakefold.run.summary import summarise
 
     for name in ("metrics.tsv", "failures.tsv"):
         _expect(options.results / name)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
-from snakefold.wording import count
+from snakefold.kernel.wording import count
 
 
 def add(commands: Commands) -> None:
@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
 
 
 def _reuse(options: argparse.Namespace) -> None:
-    from snakefold.reuse.index import open_index
+    from snakefold.engines.reuse.index import open_index
 
     for collection in options.collections:
         with open_index(collection, _log, options.cache) as index:

@@ -14,13 +14,13 @@ import yaml
 
 from snakefold.cli._command import Commands, command
 from snakefold.cli._settings import add_settings, settings_given, settings_of
-from snakefold.contents import OWN
-from snakefold.errors import SnakefoldError
-from snakefold.lock import hold_results
-from snakefold.paths import house
-from snakefold.provenance import COMMAND
-from snakefold.retries import check_writable
-from snakefold.store import write_atomically
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.paths import house
+from snakefold.kernel.store import write_atomically
+from snakefold.plan.contents import OWN
+from snakefold.plan.lock import hold_results
+from snakefold.plan.provenance import COMMAND
+from snakefold.run.retries import check_writable
 
 
 def add(commands: Commands) -> None:

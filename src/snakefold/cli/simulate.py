@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from snakefold.cli._command import Commands, command
 from snakefold.cli._settings import add_settings, settings_of
-from snakefold.errors import SnakefoldError
-from snakefold.wording import count
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.wording import count
 
 if TYPE_CHECKING:
     from snakefold.config import Config
-    from snakefold.simulate.cluster import Cluster
-    from snakefold.simulate.prices import Prices
-    from snakefold.simulate.work import Workload
+    from snakefold.plan.simulate.cluster import Cluster
+    from snakefold.plan.simulate.prices import Prices
+    from snakefold.plan.simulate.work import Workload
 
 #: Smallest values that mean something.
 _LEAST = {
@@ -85,11 +85,11 @@ def add(commands: Commands) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    from snakefold.simulate.gantt import draw
-    from snakefold.simulate.model import simulate
-    from snakefold.simulate.result import summarise
-    from snakefold.simulate.text import report
-    from snakefold.store import write_atomically
+    from snakefold.kernel.store import write_atomically
+    from snakefold.plan.simulate.gantt import draw
+    from snakefold.plan.simulate.model import simulate
+    from snakefold.plan.simulate.result import summarise
+    from snakefold.plan.simulate.text import report
 
     if sum(map(bool, (options.input, options.plan, options.lengths))) != 1:
         raise SnakefoldError("Give one of: FASTA files, --plan FOLDER, or --lengths NAME --number N.")
@@ -121,11 +121,11 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _prepare(config: Config, options: argparse.Namespace) -> tuple[Prices, Workload, Cluster]:
-    from snakefold.cost.gpus import load_classes
-    from snakefold.cost.model import load_model
-    from snakefold.simulate import source
-    from snakefold.simulate.lengths import draw_lengths
-    from snakefold.simulate.prices import prices_of
+    from snakefold.plan.cost.gpus import load_classes
+    from snakefold.plan.cost.model import load_model
+    from snakefold.plan.simulate import source
+    from snakefold.plan.simulate.lengths import draw_lengths
+    from snakefold.plan.simulate.prices import prices_of
 
     table = Path(config.gpu.table) if config.gpu.table else None
     classes = {gpu.name: gpu for gpu in load_classes(config.gpu.classes, table)}
@@ -142,8 +142,8 @@ def _prepare(config: Config, options: argparse.Namespace) -> tuple[Prices, Workl
 
 
 def _cluster(prices: Prices, options: argparse.Namespace) -> Cluster:
-    from snakefold.quote.wall import worker_limits
-    from snakefold.simulate.cluster import Cluster, Pool
+    from snakefold.plan.quote.wall import worker_limits
+    from snakefold.plan.simulate.cluster import Cluster, Pool
 
     config = prices.config
     workers = worker_limits(config, list(prices.classes.values()), options.cores)

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from snakefold.status import Reader, line, screen
+    from snakefold.run.status import Reader, line, screen
 
     reader = Reader(options.results)
     found = reader.read()

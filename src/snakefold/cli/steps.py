@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from snakefold.cli._command import Commands, command
 from snakefold.cli._step import alone, noting
-from snakefold.wording import count
+from snakefold.kernel.wording import count
 
 if TYPE_CHECKING:
-    from snakefold.contracts import FoldRequest, FoldResponse
-    from snakefold.store import KeptStore, Store
+    from snakefold.kernel.contracts import FoldRequest, FoldResponse
+    from snakefold.kernel.store import KeptStore, Store
 
 
 def add(commands: Commands) -> None:
@@ -124,9 +124,9 @@ def _log(line: str) -> None:
 
 def _msa(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
+    from snakefold.kernel.store import open_store, write_atomically
     from snakefold.msa.chunk import search_to_store
-    from snakefold.plan.files import PlannedChunk, read_planned
-    from snakefold.store import open_store, write_atomically
+    from snakefold.msa.planned import PlannedChunk, read_planned
 
     config = read_config(options.config)
     if options.threads:
@@ -137,13 +137,13 @@ def _msa(options: argparse.Namespace) -> None:
         tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work,
     ):
         store = _kept(open_store(config.store), options.out.parent)
-        summary = search_to_store(chunk, config, store, Path(work), _log)
+        summary = search_to_store(chunk, config.msa, store, Path(work), _log)
         store.hand_over()
     write_atomically(options.out, (json.dumps(summary, indent=1) + "\n").encode())
 
 
 def _configure(options: argparse.Namespace) -> None:
-    from snakefold.configure import configure
+    from snakefold.plan.configure import configure
 
     for line in configure(options.settings, options.config):
         _log(line)
@@ -151,10 +151,11 @@ def _configure(options: argparse.Namespace) -> None:
 
 def _request(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
+    from snakefold.kernel.store import open_store
     from snakefold.msa.chunk import search_to_store
-    from snakefold.plan.files import PlannedBatch, PlannedChunk, read_planned
-    from snakefold.requests import write_request
-    from snakefold.store import open_store
+    from snakefold.msa.planned import PlannedChunk, read_planned
+    from snakefold.plan.files import PlannedBatch
+    from snakefold.run.requests import write_request
 
     config = read_config(options.config)
     batch = read_planned(PlannedBatch, options.batch)
@@ -167,15 +168,15 @@ def _request(options: argparse.Namespace) -> None:
 
         def search(chunk: PlannedChunk) -> dict[str, str]:
             _log(f"{chunk.chunk}: {len(chunk.chains)} MSAs are no longer in the store: searched again")
-            return search_to_store(chunk, config, store, Path(work), _log)["failed"]
+            return search_to_store(chunk, config.msa, store, Path(work), _log)["failed"]
 
         write_request(batch, config, failed, store, options.out.parent, search=search)
 
 
 def _kept(store: Store, folder: Path) -> KeptStore:
     """The store, given what it did not take before, and a folder for what it does not take now."""
-    from snakefold.store import KeptStore
-    from snakefold.store.kept import FOLDER
+    from snakefold.kernel.store import KeptStore
+    from snakefold.kernel.store.kept import FOLDER
 
     kept = KeptStore(store, folder / FOLDER, _log)
     kept.hand_over()
@@ -183,12 +184,13 @@ def _kept(store: Store, folder: Path) -> KeptStore:
 
 
 def _task(options: argparse.Namespace) -> int:
-    from snakefold import archive, task
-    from snakefold.contracts import FoldRequest
-    from snakefold.endpoints import checked
-    from snakefold.errors import SnakefoldError
-    from snakefold.paths import compiled_programs
-    from snakefold.store import open_store
+    from snakefold.kernel import archive
+    from snakefold.kernel.contracts import FoldRequest
+    from snakefold.kernel.errors import SnakefoldError
+    from snakefold.kernel.paths import compiled_programs
+    from snakefold.kernel.store import open_store
+    from snakefold.run import task
+    from snakefold.worker.endpoints import checked
     from snakefold.worker.settings import read_settings
 
     given = _read_json(options.request)
@@ -219,9 +221,9 @@ def _task(options: argparse.Namespace) -> int:
 
 def _is_answered(request: FoldRequest, out: Path) -> bool:
     """Whether an archive has every target of the request."""
-    from snakefold import archive
-    from snakefold.collect import read_response
-    from snakefold.errors import SnakefoldError
+    from snakefold.kernel import archive
+    from snakefold.kernel.errors import SnakefoldError
+    from snakefold.run.collect import read_response
 
     try:
         response = read_response(archive.read(out))
@@ -233,7 +235,7 @@ def _is_answered(request: FoldRequest, out: Path) -> bool:
 
 def _failed(summary: Path) -> dict[str, str]:
     """What failed in a chunk, by key of the chain."""
-    from snakefold.errors import SnakefoldError
+    from snakefold.kernel.errors import SnakefoldError
 
     failed = _read_json(summary).get("failed")
     if not isinstance(failed, dict):
@@ -242,7 +244,7 @@ def _failed(summary: Path) -> dict[str, str]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    from snakefold.errors import SnakefoldError
+    from snakefold.kernel.errors import SnakefoldError
 
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
@@ -266,9 +268,10 @@ def _weights(given: str | None, request: FoldRequest, store: Store) -> Path | No
 
 def _restore(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
-    from snakefold.plan.files import PlannedBatch, read_planned
-    from snakefold.restore import restore_batch
-    from snakefold.store import open_store
+    from snakefold.kernel.store import open_store
+    from snakefold.msa.planned import read_planned
+    from snakefold.plan.files import PlannedBatch
+    from snakefold.run.restore import restore_batch
 
     batch = read_planned(PlannedBatch, options.batch)
     restore_batch(batch, open_store(read_config(options.config).store), options.out, _log)
@@ -277,10 +280,10 @@ def _restore(options: argparse.Namespace) -> None:
 def _collect(options: argparse.Namespace) -> None:
     import pandas as pd
 
-    from snakefold import products
-    from snakefold.collect import collect_batch
     from snakefold.config import read_config
-    from snakefold.store import open_store
+    from snakefold.kernel.store import open_store
+    from snakefold.run import products
+    from snakefold.run.collect import collect_batch
 
     config = read_config(options.config)
     results = options.structures.parent
@@ -306,8 +309,9 @@ def _collect(options: argparse.Namespace) -> None:
 
 def _prepare_pages(batch: Path, response: FoldResponse, structures: Path) -> None:
     """The report is made while others are predicted; what cannot be, it tells of itself."""
-    from snakefold.errors import SnakefoldError
-    from snakefold.plan.files import PlannedBatch, read_planned
+    from snakefold.kernel.errors import SnakefoldError
+    from snakefold.msa.planned import read_planned
+    from snakefold.plan.files import PlannedBatch
     from snakefold.report.pages import prepare
 
     planned = read_planned(PlannedBatch, batch)

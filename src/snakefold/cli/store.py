@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakefold.cli._command import Commands, command
-from snakefold.wording import count
+from snakefold.kernel.wording import count
 
 if TYPE_CHECKING:
-    from snakefold.store import Store
+    from snakefold.kernel.store import Store
 
 _RUN = Path("results/config.yaml")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -101,8 +101,8 @@ def _seconds(text: str) -> float:
 
 def _open(options: argparse.Namespace, *, to_read: bool = True) -> Store:
     from snakefold.config import Config, read_config
-    from snakefold.errors import StoreError
-    from snakefold.store import open_store
+    from snakefold.kernel.errors import StoreError
+    from snakefold.kernel.store import open_store
 
     location = options.store
     if location is None:
@@ -119,8 +119,8 @@ def _log(line: str) -> None:
 
 
 def _stats(options: argparse.Namespace) -> None:
-    from snakefold.store.maintenance import stats
-    from snakefold.store.parallel import in_units
+    from snakefold.kernel.store.maintenance import stats
+    from snakefold.kernel.store.parallel import in_units
 
     store = _open(options)
     found = stats(store, _log)
@@ -138,8 +138,8 @@ def _stats(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from snakefold.store.maintenance import verify
-    from snakefold.store.parallel import in_units
+    from snakefold.kernel.store.maintenance import verify
+    from snakefold.kernel.store.parallel import in_units
 
     store = _open(options)
     found = verify(store, _log)
@@ -153,8 +153,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _gc(options: argparse.Namespace) -> None:
-    from snakefold.store.maintenance import collect_garbage
-    from snakefold.store.parallel import in_units
+    from snakefold.kernel.store.maintenance import collect_garbage
+    from snakefold.kernel.store.parallel import in_units
 
     store = _open(options)
     done = collect_garbage(store, options.keep, _log, dry_run=options.dry_run)
@@ -169,8 +169,8 @@ def _gc(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from snakefold.store.parallel import in_units
-    from snakefold.store.transfer import export_store
+    from snakefold.kernel.store.parallel import in_units
+    from snakefold.kernel.store.transfer import export_store
 
     store = _open(options)
     done = export_store(store, options.file, _log, kind=options.kind, recipe=options.recipe)
@@ -181,8 +181,8 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from snakefold.store.parallel import in_units
-    from snakefold.store.transfer import import_store
+    from snakefold.kernel.store.parallel import in_units
+    from snakefold.kernel.store.transfer import import_store
 
     store = _open(options, to_read=False)
     done = import_store(store, options.file, _log)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
-from snakefold.paths import house
+from snakefold.kernel.paths import house
 
 
 def add(commands: Commands) -> None:
@@ -57,7 +57,7 @@ _PARTS = {
 
 
 def _weights(options: argparse.Namespace) -> int:
-    from snakefold import weights
+    from snakefold.engines.alphafold2 import weights
 
     if options.action == "fetch":
         weights.fetch(options.folder, mirror=options.mirror, log=lambda line: print(line, flush=True))
@@ -73,7 +73,7 @@ def _path(options: argparse.Namespace) -> None:
 
 
 def _settings(options: argparse.Namespace) -> None:
-    from snakefold import settings_docs
+    from snakefold.plan import settings_docs
 
     text = {
         "schema": lambda: json.dumps(settings_docs.schema(), indent=2),

@@ -1,11 +1,11 @@
-"""Engines: one module each, one protocol (`snakefold.engines.base`)."""
+"""Engines: one module each, one protocol (`snakefold.engines.spec`)."""
 
 from __future__ import annotations
 
 import importlib
 from typing import cast
 
-from snakefold.engines.base import Engine
+from snakefold.engines.spec import Engine
 
 _MODULES = {
     "alphafold2": "snakefold.engines.alphafold2",

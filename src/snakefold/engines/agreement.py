@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from snakefold import engines
-from snakefold.contracts import FoldRequest
 from snakefold.engines.alphafold2.models import preset_for
 from snakefold.engines.alphafold2.parameters import parameters_folder
-from snakefold.errors import Reason, TargetError
-from snakefold.unchanged import ChangedError, Watch, differences, listed
+from snakefold.kernel.contracts import FoldRequest
+from snakefold.kernel.errors import Reason, TargetError
+from snakefold.kernel.unchanged import ChangedError, Watch, differences, listed
 
 
 def check_agreement(request: FoldRequest, weights: Path | None) -> None:

@@ -8,13 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from snakefold import recipes
-from snakefold.config import MsaSettings
-from snakefold.msa import databases, search
+from snakefold.kernel import recipes
+from snakefold.kernel.unchanged import ChangedError, Watch, changed, differences
+from snakefold.msa import search
 from snakefold.msa import templates as template_search
-from snakefold.msa.databases import Preset
-from snakefold.plan.files import PlannedChunk
-from snakefold.unchanged import ChangedError, Watch, changed, differences
+from snakefold.msa.databases import presets as databases
+from snakefold.msa.databases.presets import Preset
+from snakefold.msa.planned import PlannedChunk
+from snakefold.msa.settings import MsaSettings
 
 _SAME_PROGRAMS = "Plan and search with the same release of snakefold and the same programs, and run again."
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from snakefold.errors import TargetError
+from snakefold.kernel.errors import TargetError
 
 #: Takes one line of progress.
 Log = Callable[[str], None]

@@ -6,19 +6,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold import archive
-from snakefold.config import Config
-from snakefold.errors import TargetError
-from snakefold.msa import a3m, databases, search, templates
+from snakefold.kernel import archive
+from snakefold.kernel.errors import TargetError
+from snakefold.kernel.store import Entry, Store
+from snakefold.kernel.wording import count
+from snakefold.msa import a3m, search, templates
 from snakefold.msa.agreement import watched
 from snakefold.msa.bundle import Log
-from snakefold.plan.files import PlannedChain, PlannedChunk
-from snakefold.store import Entry, Store
-from snakefold.wording import count
+from snakefold.msa.databases import presets as databases
+from snakefold.msa.planned import PlannedChain, PlannedChunk
+from snakefold.msa.settings import MsaSettings
 
 
 def search_to_store(
-    chunk: PlannedChunk, config: Config, store: Store, work: Path, log: Log
+    chunk: PlannedChunk, settings: MsaSettings, store: Store, work: Path, log: Log
 ) -> dict[str, Any]:
     """Search the databases for the chunk's chains and put each result into the store as it comes.
 
@@ -60,11 +61,11 @@ def search_to_store(
         log(f"{chunk.chunk}: {key[:12]}: {error}")
 
     if wanted:
-        preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
-        watch = watched(chunk, config.msa, preset, msa=bool(missing), templates=bool(without_templates))
+        preset = databases.load_preset(settings.db_preset, settings.db_root)
+        watch = watched(chunk, settings, preset, msa=bool(missing), templates=bool(without_templates))
     if missing:
         for key, files in search.search_chunk(
-            missing, config.msa, preset, multimer=chunk.pairing, work=work, log=log
+            missing, settings, preset, multimer=chunk.pairing, work=work, log=log
         ):
             if isinstance(files, TargetError):
                 fail(key, files)
@@ -75,7 +76,7 @@ def search_to_store(
     aligned = [chain for chain in without_templates if chain.key not in failed]
     if aligned and chunk.templates:
         queries = _queries(aligned, chunk.recipe, store)
-        for key, found in templates.search(queries, preset, config.msa, work=work, log=log):
+        for key, found in templates.search(queries, preset, settings, work=work, log=log):
             if isinstance(found, TargetError):
                 fail(key, found)
             else:

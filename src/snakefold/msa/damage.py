@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from snakefold.data import check_mmseqs, inside
-from snakefold.msa.databases import Database
+from snakefold.msa.databases import check_mmseqs, inside
+from snakefold.msa.databases.presets import Database
 from snakefold.msa.programs import ProgramError
 
 _SHOWN = 3

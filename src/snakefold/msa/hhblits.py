@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold.config import MsaSettings
-from snakefold.errors import DatabaseMissingError, Reason, TargetError
+from snakefold.kernel.errors import DatabaseMissingError, Reason, TargetError
 from snakefold.msa import programs
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.damage import explained
-from snakefold.msa.databases import Database, Preset
+from snakefold.msa.databases.presets import Database, Preset
 from snakefold.msa.names import text_of
-from snakefold.plan.files import PlannedChain
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 #: AlphaFold's values; HHblits' own are 2, 0.001, 65535, 500, 20000 and 100.
 FLAGS: Mapping[str, str] = {

@@ -24,17 +24,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from snakefold.config import MsaSettings
-from snakefold.data import streams
-from snakefold.data.streams import opened
-from snakefold.errors import Reason, SnakefoldError, TargetError
+from snakefold.kernel import streams
+from snakefold.kernel.errors import Reason, SnakefoldError, TargetError
+from snakefold.kernel.streams import opened
+from snakefold.kernel.wording import count
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
-from snakefold.msa.databases import Database, Preset
+from snakefold.msa.databases.presets import Database, Preset
 from snakefold.msa.names import ReadableNames, one_word
+from snakefold.msa.planned import PlannedChain
 from snakefold.msa.repeats import Block, Copies, Repeats, judge_domains, no_hits, ranked, select, stockholm
+from snakefold.msa.settings import MsaSettings
 from snakefold.msa.ssv import Filter, Targets
-from snakefold.plan.files import PlannedChain
-from snakefold.wording import count
 
 #: AlphaFold's flags (alphafold.data.tools.jackhmmer).
 FLAGS = {"--F1": 0.0005, "--F2": 5e-05, "--F3": 5e-07, "--incE": 0.0001, "-E": 0.0001}

@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakefold.config import MsaSettings
-from snakefold.data import streams
-from snakefold.errors import DatabaseMissingError
+from snakefold.kernel import streams
+from snakefold.kernel.errors import DatabaseMissingError
 from snakefold.msa import programs
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.damage import explained
-from snakefold.msa.databases import Database, Preset
+from snakefold.msa.databases.presets import Database, Preset
 from snakefold.msa.names import first_word, text_of
-from snakefold.plan.files import PlannedChain
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 #: Sensitivity of the profile search. `colabfold_search` without `-s` means to set k-mer scores that match 8,
 #: but passes them inside quotes, which MMseqs2 reads as unset: it runs at 5.7.

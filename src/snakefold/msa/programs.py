@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 
-from snakefold.errors import MissingProgramError, SnakefoldError
+from snakefold.kernel.errors import MissingProgramError, SnakefoldError
 
 Log = Callable[[str], None]
 

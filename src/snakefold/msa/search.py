@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold import recipes
-from snakefold.config import MsaSettings
-from snakefold.contracts import DatabaseUse, MsaMeta
-from snakefold.errors import Reason, TargetError
-from snakefold.msa import a3m, databases, hhblits, jackhmmer, mmseqs
+from snakefold.kernel import recipes
+from snakefold.kernel.contracts import DatabaseUse, MsaMeta
+from snakefold.kernel.errors import Reason, TargetError
+from snakefold.msa import a3m, hhblits, jackhmmer, mmseqs
 from snakefold.msa.bundle import Found, Log, RawMsa
-from snakefold.msa.databases import Preset
-from snakefold.plan.files import PlannedChain
+from snakefold.msa.databases import presets as databases
+from snakefold.msa.databases.presets import Preset
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 _SEARCHES = {"jackhmmer": jackhmmer, "hhblits": hhblits, "mmseqs": mmseqs}
 _PARSE = {"a3m": a3m.parse_a3m, "sto": a3m.parse_stockholm}

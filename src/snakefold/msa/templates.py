@@ -19,19 +19,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold import archive, recipes
-from snakefold.config import MsaSettings
-from snakefold.contracts import MsaMeta
-from snakefold.errors import ConfigError, DatabaseMissingError, Reason, TargetError
-from snakefold.inputs.names import shown
-from snakefold.msa import a3m, databases, programs
+from snakefold.kernel import archive, recipes
+from snakefold.kernel.contracts import MsaMeta
+from snakefold.kernel.errors import ConfigError, DatabaseMissingError, Reason, TargetError
+from snakefold.kernel.names import shown
+from snakefold.kernel.notes import Code, note
+from snakefold.kernel.wording import count
+from snakefold.msa import a3m, programs
 from snakefold.msa.bundle import Log
 from snakefold.msa.damage import explained
-from snakefold.msa.databases import Database, Preset
+from snakefold.msa.databases import presets as databases
+from snakefold.msa.databases.presets import Database, Preset
 from snakefold.msa.names import text_of
-from snakefold.notes import Code, note
-from snakefold.plan.files import PlannedChain
-from snakefold.wording import count
+from snakefold.msa.planned import PlannedChain
+from snakefold.msa.settings import MsaSettings
 
 #: AlphaFold's MAX_TEMPLATE_HITS.
 MAX_HITS = 20

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from snakefold import engines
 from snakefold.config import Config
-from snakefold.contracts import TargetInput
-from snakefold.cost.gpus import load_classes
-from snakefold.cost.model import load_model
-from snakefold.cost.work import work_of
-from snakefold.errors import Reason, TargetError
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.errors import Reason, TargetError
+from snakefold.plan.cost.gpus import load_classes
+from snakefold.plan.cost.model import load_model
+from snakefold.plan.cost.work import work_of
 from snakefold.plan.records import Check
 
 

@@ -10,14 +10,15 @@ from itertools import chain as joined
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.config import Config, MsaSettings
-from snakefold.cost.model import CostModel
-from snakefold.msa.databases import Part, only
+from snakefold.config import Config
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Store
+from snakefold.molecules.targets import Target
+from snakefold.msa.databases.presets import Part, only
+from snakefold.msa.settings import MsaSettings
+from snakefold.plan.cost.model import CostModel
 from snakefold.plan.present import known_keys
 from snakefold.plan.recipes import Recipes
-from snakefold.recipes import sequence_key
-from snakefold.store import Store
-from snakefold.targets import Target
 
 
 @dataclass(frozen=True, slots=True)

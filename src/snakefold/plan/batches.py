@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.plan.assign import Assignment, Bucket
-from snakefold.plan.assign_types import Sizes
+from snakefold.plan.assignment.assign import Assignment, Bucket
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.join import Measure, Piece, cut_bucket, join
 
 #: Results that one local job fetches at the most: its archive is made in memory.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from snakefold.cost.network import A100_SECONDS
-from snakefold.cost.network import a100_seconds as predict_seconds
+from snakefold.plan.cost.network import A100_SECONDS
+from snakefold.plan.cost.network import a100_seconds as predict_seconds
 
 __all__ = ["A100_SECONDS", "bucket_edges", "predict_seconds"]
 

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.config import Config
-from snakefold.cost import disk
-from snakefold.cost.msa import database_sizes
-from snakefold.cost.work import Work
-from snakefold.errors import SnakefoldError
-from snakefold.executors import Executor
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.molecules.targets import Target
 from snakefold.plan.batches import Batch, named
+from snakefold.plan.cost import disk
+from snakefold.plan.cost.msa import database_sizes
+from snakefold.plan.cost.work import Work
+from snakefold.plan.executors import Executor
 from snakefold.plan.records import Records
-from snakefold.targets import Target
 
 Floats = NDArray[np.float64]
 

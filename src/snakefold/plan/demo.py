@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.config import Config
-from snakefold.errors import ConfigError
-from snakefold.executors import Executor
-from snakefold.paths import house, resource
+from snakefold.kernel.errors import ConfigError
+from snakefold.kernel.paths import house, resource
+from snakefold.plan.executors import Executor
 
 #: What a run says that folds a real input with it.
 NOTE = (

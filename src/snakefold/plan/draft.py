@@ -9,17 +9,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from snakefold.cost.gpus import GpuClass
-from snakefold.cost.model import CostModel
-from snakefold.cost.work import Work
+from snakefold.kernel.wording import count
 from snakefold.plan.alignments import Alignments, Chunk
 from snakefold.plan.batches import Batch
+from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.model import CostModel
+from snakefold.plan.cost.work import Work
 from snakefold.plan.files import State
 from snakefold.plan.present import Present
 from snakefold.plan.prices import Prices
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Records
-from snakefold.wording import count
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from snakefold.contracts import BucketEdges, Key, Model, TargetId, TargetInput
-from snakefold.contracts import Sequence as Residues
-from snakefold.errors import SnakefoldError
-from snakefold.inputs.names import shown
-from snakefold.reuse.found import Found
+from snakefold.engines.reuse.found import Found
+from snakefold.kernel.contracts import BucketEdges, Key, Model, TargetId, TargetInput
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.names import shown
 
 
 class State(StrEnum):
@@ -136,55 +135,6 @@ class PlannedBatch(Model):
     targets: list[PlannedTarget]
 
 
-class PlannedChain(Model):
-    """A chain to search."""
-
-    key: Key
-    sequence: Residues
-
-
-class PlannedChunk(Model):
-    """`chunks/<chunk>.json`: chains searched by one MSA job, in the order of the batches that need them.
-
-    What the store has by then under `recipe` (MSAs) and `templates` (None: not wanted) is not searched again.
-    `pairing`: databases for pairing the chains of a complex are searched as well. `depends_on` says what the
-    recipes were made of, by the kind of the store, so that a file that changed since can be named; plans of
-    older releases lack it.
-    """
-
-    chunk: str
-    recipe: str
-    templates: str | None = None
-    pairing: bool = False
-    depends_on: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    chains: list[PlannedChain]
-
-
-Planned = TypeVar("Planned", PlannedBatch, PlannedChunk)
-
-
-def read_planned(kind: type[Planned], path: Path) -> Planned:
-    """Read a batch or a chunk of the plan.
-
-    Raises:
-        SnakefoldError: names the file, which is missing or not what it should be.
-    """
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise SnakefoldError(
-            f"{path}: cannot be read ({error.strerror}). Expected a file that the plan step writes."
-        ) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise SnakefoldError(
-            f"{path}: is no {kind.__name__.removeprefix('Planned').lower()} of a plan "
-            f"({shown(f'{where}: ' * bool(where) + first['msg'])}). Remove "
-            f"{path.parent.parent / 'batches.tsv'} and run again: it is planned anew."
-        ) from error
-
-
 def read_batch(folder: Path, batch: str) -> PlannedBatch:
     """Read one batch of the plan in `folder`."""
     return PlannedBatch.model_validate_json((folder / "batches" / f"{batch}.json").read_text())
@@ -200,11 +150,6 @@ def read_rows(folder: Path) -> list[BatchRow]:
         raise SnakefoldError(
             f"{path}: is damaged, or of another version ({shown(str(error))}). Run again: it is planned anew."
         ) from error
-
-
-def read_chunk(folder: Path, chunk: str) -> PlannedChunk:
-    """Read one chunk of the plan in `folder`."""
-    return PlannedChunk.model_validate_json((folder / "chunks" / f"{chunk}.json").read_text())
 
 
 def _typed_row(row: Mapping[str, str]) -> BatchRow:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.cost.gpus import GpuClass
-from snakefold.cost.model import CostModel
-from snakefold.cost.work import Work
-from snakefold.plan.assign_types import Bucket, Sizes
+from snakefold.plan.assignment.types import Bucket, Sizes
+from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.model import CostModel
+from snakefold.plan.cost.work import Work
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

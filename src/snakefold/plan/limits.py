@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from snakefold.config import Config
-from snakefold.cost.gpus import GpuClass
-from snakefold.cost.model import load_model
-from snakefold.plan.files import read_chunk
+from snakefold.msa.planned import read_chunk
+from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.model import load_model
 
 #: Alignments may take so many times what the model says, and so many minutes. It rests on one machine's
 #: speed, and databases on a network's file system are read more slowly than the searches go.

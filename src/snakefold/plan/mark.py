@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from snakefold.store import write_atomically
+from snakefold.kernel.store import write_atomically
 
 #: In the folder of the plan: the mark, and no other.
 FOLDER = "contents"

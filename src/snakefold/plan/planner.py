@@ -13,12 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from snakefold.config import Config
-from snakefold.contracts import ModelPreset
-from snakefold.cost.gpus import GpuClass, load_classes
-from snakefold.cost.model import CostModel, load_model
-from snakefold.cost.work import Work, work_of
-from snakefold.errors import TargetError
-from snakefold.executors import Executor
+from snakefold.kernel.contracts import ModelPreset
+from snakefold.kernel.errors import TargetError
+from snakefold.kernel.store import Store
+from snakefold.molecules.targets import Target
 from snakefold.plan.alignments import (
     Alignments,
     chains_to_align,
@@ -26,20 +24,22 @@ from snakefold.plan.alignments import (
     find_alignments,
     search_seconds,
 )
-from snakefold.plan.assign import Assignment, Demand, Limits, assign
-from snakefold.plan.assign_types import Sizes
+from snakefold.plan.assignment.assign import Assignment, Demand, Limits, assign
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.carry import Loads, fit_batches
+from snakefold.plan.cost.gpus import GpuClass, load_classes
+from snakefold.plan.cost.model import CostModel, load_model
+from snakefold.plan.cost.work import Work, work_of
 from snakefold.plan.draft import Draft
+from snakefold.plan.executors import Executor
 from snakefold.plan.join import measure_with
 from snakefold.plan.present import Present, find_present
 from snakefold.plan.prices import price
+from snakefold.plan.quote.wall import worker_limits
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Check, Records, read_input, refuse, target_input
 from snakefold.plan.tables import write_plan
-from snakefold.quote.wall import worker_limits
-from snakefold.store import Store
-from snakefold.targets import Target
 
 
 def make_plan(

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.config import Config
+from snakefold.engines.reuse.found import Found
+from snakefold.kernel.store import Entry, Store
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Records
-from snakefold.reuse.found import Found
-from snakefold.store import Entry, Store
 
 #: So few are asked for one by one: a shared store may have millions of entries to list.
 _FEW = 64
@@ -48,7 +48,7 @@ def find_present(
         stored[[wanted[key] for key in known]] = True
     found: dict[int, Found] = {}
     if config.reuse:
-        from snakefold.reuse.lookup import lookup
+        from snakefold.engines.reuse.lookup import lookup
 
         index_of = {
             records.keys[index]: index

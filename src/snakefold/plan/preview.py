@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold import recipes, weights
-from snakefold.config import Config
+from snakefold.config import Config, engine_settings
+from snakefold.engines.alphafold2 import weights
 from snakefold.engines.alphafold2.models import needed_models
-from snakefold.errors import DatabaseMissingError, WeightsMissingError
-from snakefold.executors import Executor
-from snakefold.msa import databases
+from snakefold.kernel import recipes
+from snakefold.kernel.errors import DatabaseMissingError, WeightsMissingError
+from snakefold.molecules.targets import Target
+from snakefold.msa.databases import presets as databases
 from snakefold.plan.demo import hold_to_purpose
+from snakefold.plan.executors import Executor
+from snakefold.plan.quote.model import Quote
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.run import (
     Log,
@@ -22,9 +25,6 @@ from snakefold.plan.run import (
     recipes_of_searches,
 )
 from snakefold.plan.tables import write_plan
-from snakefold.quote.model import Quote
-from snakefold.requests import engine_settings
-from snakefold.targets import Target
 
 #: Names results that nothing is known of: the store has none under this name.
 _UNKNOWN = "0" * 16

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.cost.gpus import GpuClass
-from snakefold.cost.model import CostModel, Work
-from snakefold.padding import padded_lengths
+from snakefold.kernel.padding import padded_lengths
 from snakefold.plan.batches import Batch
+from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.model import CostModel, Work
 
 #: A scheduler may end a job after so many times what the model thinks possible, and so many seconds.
 _PATIENCE, _GRACE_SECONDS = 2.0, 900

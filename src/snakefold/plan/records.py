@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.config import Config
-from snakefold.contracts import TargetInput
-from snakefold.errors import InputError, Refusal, TargetError
-from snakefold.inputs.names import safe_id, shown, unique_ids
-from snakefold.paths import inputs_of
-from snakefold.targets import Target, read_records
+from snakefold.config import Config, inputs_of
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.errors import InputError, Refusal, TargetError
+from snakefold.kernel.names import safe_id, shown, unique_ids
+from snakefold.molecules.targets import Target, read_records
 
 Check = Callable[[TargetInput], None]
 

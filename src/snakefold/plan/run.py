@@ -8,28 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snakefold import engines, recipes, weights
-from snakefold.config import Config, MsaSettings
-from snakefold.cost.gpus import load_classes
+from snakefold import engines
+from snakefold.config import Config, engine_settings, relax_settings
+from snakefold.engines.alphafold2 import weights
 from snakefold.engines.alphafold2.models import needed_models, preset_for
-from snakefold.errors import SnakefoldError, WeightsMissingError
-from snakefold.executors import Executor, announced
-from snakefold.msa import databases, search, templates
+from snakefold.kernel import recipes
+from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
+from snakefold.kernel.store import open_store, write_atomically
+from snakefold.molecules.targets import Target
+from snakefold.msa import search, templates
+from snakefold.msa.databases import presets as databases
+from snakefold.msa.settings import MsaSettings
 from snakefold.plan.accept import engine_check, memory_check
-from snakefold.plan.assign import InfeasibleError
+from snakefold.plan.assignment.assign import InfeasibleError
+from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.draft import Draft
+from snakefold.plan.executors import Executor, announced
 from snakefold.plan.planner import draft_plan
+from snakefold.plan.provenance import write_provenance
+from snakefold.plan.quote.limits import check_limits
+from snakefold.plan.quote.model import Quote
+from snakefold.plan.quote.quote import Search, make_quote
+from snakefold.plan.quote.text import quote_text
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.tables import batch_rows, remove_tables, target_rows, write_plan
-from snakefold.provenance import write_provenance
-from snakefold.quote.limits import check_limits
-from snakefold.quote.model import Quote
-from snakefold.quote.quote import Search, make_quote
-from snakefold.quote.text import quote_text
-from snakefold.requests import engine_settings, relax_settings
-from snakefold.store import open_store, write_atomically
-from snakefold.targets import Target
 
 Log = Callable[[str], None]
 

@@ -8,26 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from snakefold.errors import Refusal
-from snakefold.inputs.names import shown
-from snakefold.padding import padded_length
+from snakefold.engines.reuse.inputs import batch_recipe
+from snakefold.kernel.errors import Refusal
+from snakefold.kernel.names import shown
+from snakefold.kernel.padding import padded_length
+from snakefold.kernel.recipes import sequence_key
+from snakefold.msa.planned import PlannedChain, PlannedChunk
 from snakefold.plan.alignments import Chunk, chains_to_align
 from snakefold.plan.batches import Batch
 from snakefold.plan.draft import Draft
-from snakefold.plan.files import (
-    BatchRow,
-    ChainRow,
-    PlannedBatch,
-    PlannedChain,
-    PlannedChunk,
-    PlannedTarget,
-    State,
-    TargetRow,
-)
+from snakefold.plan.files import BatchRow, ChainRow, PlannedBatch, PlannedTarget, State, TargetRow
 from snakefold.plan.records import target_input
 from snakefold.plan.write import flush, remove_others, write_table, write_text
-from snakefold.recipes import sequence_key
-from snakefold.reuse.inputs import batch_recipe
 
 _TABLES = ("targets.tsv", "batches.tsv", "chains.tsv")
 

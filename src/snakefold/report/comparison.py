@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import pae
 from snakefold.report.coordinates import Packer
 from snakefold.report.overlay import overlay, rmsd
@@ -61,7 +61,7 @@ def compared(target: Target, name: str, others: Sequence[Others], page: Path) ->
     Raises:
         SnakefoldError: a file is missing or damaged; the text names it.
     """
-    from snakefold.scores.models import tm_score
+    from snakefold.structures.scores.models import tm_score
 
     found = []
     ours = target.models[0].ca()

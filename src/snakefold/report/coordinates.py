@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.report.embed import packed
 
 #: Å; an atom is drawn at most half of it from its place, along each axis.

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from snakefold.errors import SnakefoldError
-from snakefold.quote.bill import THIS, Against, Bill
-from snakefold.quote.lines import LOST, Line, read_lines
-from snakefold.quote.model import Quote, Range
-from snakefold.quote.units import hours, money, seconds, spread
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.plan.quote.model import Quote, Range
+from snakefold.plan.quote.units import hours, money, seconds, spread
+from snakefold.run.bill.bill import THIS, Against, Bill
+from snakefold.run.bill.lines import LOST, Line, read_lines
 
 #: Parts of a worker's time, in the order they are drawn: column of bill.tsv → name.
 PARTS = {

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snakefold.kernel.store import write_atomically
 from snakefold.report.run import Run, read_run
-from snakefold.store import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 
 _EXPORT = re.compile(r"export\s*\{[^}]*?([\w$]+) as default\b[^}]*\};")
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from snakefold import __version__, methods
+from snakefold import __version__
+from snakefold.run import methods
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold import confidence
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.report.embed import packed
+from snakefold.structures import confidence
 
 #: Matrices above this size are averaged over square blocks for the picture.
 MAX_PAE = 600

@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 
-from snakefold.notes import MEANINGS
+from snakefold.kernel.notes import MEANINGS
 from snakefold.report.comparison import Others, read_others
 from snakefold.report.embed import script_call
 from snakefold.report.index import index_columns, pages

@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from snakefold.errors import SnakefoldError
-from snakefold.metrics import METRICS_COLUMNS
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.plan.files import State
 from snakefold.report.costs import Costs, read_costs
 from snakefold.report.steps import Step, read_steps
+from snakefold.run.metrics import METRICS_COLUMNS
 
 #: Headers and messages are shown up to this many characters; the plan has them whole.
 MAX_SHOWN = 600

@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakefold.quote.units import seconds
+from snakefold.plan.quote.units import seconds
 
 
 @dataclass(frozen=True)

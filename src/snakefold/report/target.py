@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from snakefold import confidence, metrics, scores, superposition
-from snakefold.contracts import Confidence, ModelScores
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.contracts import Confidence, ModelScores
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import pae
 from snakefold.report.coordinates import Atoms, Packer, read_atoms
 from snakefold.report.coverage import coverage
 from snakefold.report.embed import packed, script_call
 from snakefold.report.overlay import overlay
+from snakefold.run import metrics
+from snakefold.structures import confidence, scores, superposition
 
 #: Hits of the databases that are listed on the page; hits.tsv has all.
 _MAX_TEMPLATES = 20

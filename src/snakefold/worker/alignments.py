@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snakefold.config import MsaSettings, MsaTool
-from snakefold.endpoints.alphafold2 import SINGLE_SEQUENCE, FlatRequest
-from snakefold.endpoints.checked import InvalidInput
-from snakefold.errors import ConfigError, DatabaseMissingError
-from snakefold.msa import databases
+from snakefold.kernel.errors import ConfigError, DatabaseMissingError
+from snakefold.msa.databases import presets as databases
+from snakefold.msa.settings import MsaSettings, MsaTool
 from snakefold.worker.context import Context
+from snakefold.worker.endpoints.alphafold2 import SINGLE_SEQUENCE, FlatRequest
+from snakefold.worker.endpoints.checked import InvalidInput
 
 #: Tried in this order where none is asked for; `demo` is for trying things out.
 _CANDIDATES = ("full_dbs", "reduced_dbs", "colabfold")

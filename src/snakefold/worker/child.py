@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-from snakefold.errors import Reason
+from snakefold.kernel.errors import Reason
 from snakefold.worker.failures import JobError
 from snakefold.worker.messages import END_OF_LOG, receive, send
 from snakefold.worker.redaction import without_secrets

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from snakefold import archive
-from snakefold.errors import SnakefoldError
-from snakefold.store import write_atomically
+from snakefold.kernel import archive
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.store import write_atomically
 from snakefold.worker.context import new_context
 from snakefold.worker.failures import as_job_error
 from snakefold.worker.settings import read_settings

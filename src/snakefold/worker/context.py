@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snakefold.paths import compiled_programs
-from snakefold.store import Store, open_store
+from snakefold.kernel.paths import compiled_programs
+from snakefold.kernel.store import Store, open_store
 from snakefold.worker.fetch import Network
 from snakefold.worker.settings import Settings
 from snakefold.worker.transfer import Transfer

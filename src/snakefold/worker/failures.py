@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from snakefold.endpoints.checked import InvalidInput
-from snakefold.errors import (
+from snakefold.kernel.errors import (
     DatabaseMissingError,
     InputError,
     Reason,
@@ -16,6 +15,7 @@ from snakefold.errors import (
     TargetError,
     WeightsMissingError,
 )
+from snakefold.worker.endpoints.checked import InvalidInput
 from snakefold.worker.redaction import without_secrets
 
 #: Reasons that a whole job can fail for.

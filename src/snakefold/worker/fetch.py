@@ -18,8 +18,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from snakefold.endpoints.checked import InvalidInput
 from snakefold.worker.addresses import is_public
+from snakefold.worker.endpoints.checked import InvalidInput
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5

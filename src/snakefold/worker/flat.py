@@ -11,26 +11,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snakefold import archive, engines, recipes
-from snakefold.config import Config
-from snakefold.contracts import AlphaFold2Settings, FoldResponse, ModelPreset
-from snakefold.endpoints.alphafold2 import Archive, FailedTarget, FlatRequest, FlatResponse
-from snakefold.endpoints.checked import InvalidInput
-from snakefold.endpoints.envelope import Sink, Worker, digest_of
-from snakefold.endpoints.flags import read_flags
+from snakefold import engines
+from snakefold.config import Config, engine_settings
 from snakefold.engines.alphafold2.models import needed_models, preset_for
-from snakefold.errors import InputError, Reason, Refusal, TargetError
-from snakefold.msa import databases
+from snakefold.kernel import archive, recipes
+from snakefold.kernel.contracts import AlphaFold2Settings, FoldResponse, ModelPreset
+from snakefold.kernel.envelope import Sink, Worker, digest_of
+from snakefold.kernel.errors import InputError, Reason, Refusal, TargetError
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.wording import count
+from snakefold.molecules.targets import Target, read_records
 from snakefold.msa.chunk import search_to_store
-from snakefold.plan.files import PlannedBatch, PlannedChunk, PlannedTarget
+from snakefold.msa.databases import presets as databases
+from snakefold.msa.planned import PlannedChunk
+from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.plan.records import target_input
 from snakefold.plan.run import Parameters, recipes_of
-from snakefold.recipes import sequence_key
-from snakefold.requests import engine_settings, gather_inputs, make_request
-from snakefold.targets import Target, read_records
-from snakefold.wording import count
+from snakefold.run.requests import gather_inputs, make_request
 from snakefold.worker.alignments import Searched, choose_databases
 from snakefold.worker.context import Context
+from snakefold.worker.endpoints.alphafold2 import Archive, FailedTarget, FlatRequest, FlatResponse
+from snakefold.worker.endpoints.checked import InvalidInput
+from snakefold.worker.endpoints.flags import read_flags
 from snakefold.worker.fetch import Network, fetch
 from snakefold.worker.fold import ran_out_of_memory, run
 from snakefold.worker.parameters import find_parameters
@@ -183,7 +185,7 @@ def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> 
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
 
         def search(chunk: PlannedChunk) -> Mapping[str, str]:
-            found: Mapping[str, str] = search_to_store(chunk, config, context.store, Path(work), context.log)[
+            found: Mapping[str, str] = search_to_store(chunk, config.msa, context.store, Path(work), context.log)[
                 "failed"
             ]
             return found

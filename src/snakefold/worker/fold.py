@@ -7,14 +7,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from snakefold import archive, task
-from snakefold.contracts import FoldRequest, FoldResponse
-from snakefold.endpoints.checked import InvalidInput, checked
-from snakefold.endpoints.envelope import Envelope, EnvelopeResponse, Worker, digest_of
 from snakefold.engines.agreement import check_agreement
-from snakefold.errors import Reason, SnakefoldError
-from snakefold.store import Entry
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldRequest, FoldResponse
+from snakefold.kernel.envelope import Envelope, EnvelopeResponse, Worker, digest_of
+from snakefold.kernel.errors import Reason, SnakefoldError
+from snakefold.kernel.store import Entry
+from snakefold.run import task
 from snakefold.worker.context import Context
+from snakefold.worker.endpoints.checked import InvalidInput, checked
 from snakefold.worker.parameters import parameters_for
 from snakefold.worker.responses import entry_for, remembered
 

@@ -1,4 +1,4 @@
-"""The handler of a RunPod Serverless endpoint, for every contract of `snakefold.endpoints`.
+"""The handler of a RunPod Serverless endpoint, for every contract of `snakefold.worker.endpoints`.
 
     python -m snakefold.worker.handler               the loop: the container's first process
     python -m snakefold.worker.handler --self-test
@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.worker.jobs import handler
 from snakefold.worker.ready import check_ready
 from snakefold.worker.redaction import without_secrets

@@ -9,9 +9,9 @@ import sys
 import time
 from typing import Any
 
-from snakefold.endpoints import InvalidInput, read_input
-from snakefold.errors import Reason, SnakefoldError
+from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.worker.child import Child
+from snakefold.worker.endpoints import InvalidInput, read_input
 from snakefold.worker.failures import JobError, as_job_error, failure
 from snakefold.worker.redaction import without_secrets
 from snakefold.worker.settings import read_settings
@@ -125,8 +125,8 @@ class _Job:
         _warm.drop()
         if self._folding is None:
             return
-        from snakefold import task
-        from snakefold.store import open_store
+        from snakefold.kernel.store import open_store
+        from snakefold.run import task
 
         try:
             store = open_store(read_settings().store)

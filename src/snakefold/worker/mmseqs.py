@@ -11,18 +11,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from snakefold import recipes
-from snakefold.endpoints.checked import InvalidInput
-from snakefold.endpoints.envelope import Sink, digest_of
-from snakefold.endpoints.mmseqs2 import COLUMNS, SearchRequest, SearchResponse
-from snakefold.errors import InputError, Refusal
+from snakefold.kernel import recipes
+from snakefold.kernel.envelope import Sink, digest_of
+from snakefold.kernel.errors import InputError, Refusal
+from snakefold.kernel.unchanged import Watch
+from snakefold.kernel.wording import count
+from snakefold.molecules.targets import Target, read_records
 from snakefold.msa import programs
 from snakefold.msa.damage import explained_mmseqs
 from snakefold.msa.names import first_word, text_of
-from snakefold.targets import Target, read_records
-from snakefold.unchanged import Watch
-from snakefold.wording import count
 from snakefold.worker.context import Context
+from snakefold.worker.endpoints.checked import InvalidInput
+from snakefold.worker.endpoints.mmseqs2 import COLUMNS, SearchRequest, SearchResponse
 from snakefold.worker.mmseqs_databases import beside, find, find_padded
 from snakefold.worker.responses import entry_for, remembered
 

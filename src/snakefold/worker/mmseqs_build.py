@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from snakefold.endpoints.checked import InvalidInput
-from snakefold.endpoints.envelope import digest_of
-from snakefold.endpoints.mmseqs2 import BuildRequest, BuildResponse
-from snakefold.errors import DatabaseMissingError
+from snakefold.kernel.envelope import digest_of
+from snakefold.kernel.errors import DatabaseMissingError
+from snakefold.kernel.store import write_atomically
 from snakefold.msa import programs
-from snakefold.store import write_atomically
 from snakefold.worker.context import Context
+from snakefold.worker.endpoints.checked import InvalidInput
+from snakefold.worker.endpoints.mmseqs2 import BuildRequest, BuildResponse
 from snakefold.worker.mmseqs import Mmseqs, read_sequences, write_fasta
 from snakefold.worker.mmseqs_databases import PADDED, beside, writing
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from snakefold.errors import DatabaseMissingError
+from snakefold.kernel.errors import DatabaseMissingError
 
 PADDED = "_pad"
 #: Seconds without a sign of life after which a lock is nobody's, and between two signs.

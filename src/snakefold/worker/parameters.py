@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from snakefold import weights
-from snakefold.config import RehearsalSettings
-from snakefold.contracts import FoldRequest
+from snakefold.engines.alphafold2 import weights
 from snakefold.engines.alphafold2.models import needed_models
-from snakefold.errors import WeightsMissingError
+from snakefold.engines.alphafold2.settings import RehearsalSettings
+from snakefold.kernel.contracts import FoldRequest
+from snakefold.kernel.errors import WeightsMissingError
 from snakefold.worker.context import Context
 
 

@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from snakefold.errors import SnakefoldError, StoreError
-from snakefold.paths import compiled_programs
-from snakefold.store import Entry, Store, open_store
+from snakefold.kernel.errors import SnakefoldError, StoreError
+from snakefold.kernel.paths import compiled_programs
+from snakefold.kernel.store import Entry, Store, open_store
 from snakefold.worker.settings import Settings
 
 #: A batch's inputs and results, and the programs compiled for it.

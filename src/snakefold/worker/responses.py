@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from snakefold import __version__, archive, recipes
-from snakefold.errors import StoreError
-from snakefold.store import Entry, Store
+from snakefold import __version__
+from snakefold.kernel import archive, recipes
+from snakefold.kernel.errors import StoreError
+from snakefold.kernel.store import Entry, Store
 
 _LAYOUT = 1
 

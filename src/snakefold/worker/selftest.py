@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold.errors import SnakefoldError
-from snakefold.wording import count
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.wording import count
 from snakefold.worker.jobs import handler
 from snakefold.worker.settings import Settings, read_settings
 
@@ -144,7 +144,7 @@ def _volume(settings: Settings) -> str:
 
 
 def _weights(settings: Settings) -> str:
-    from snakefold import weights
+    from snakefold.engines.alphafold2 import weights
     from snakefold.engines.alphafold2.models import all_models
     from snakefold.engines.alphafold2.parameters import parameters_file
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakefold.errors import SnakefoldError
+from snakefold.kernel.errors import SnakefoldError
 
 #: Name, default and meaning of every variable (docs/endpoints.md is made from it).
 VARIABLES: dict[str, tuple[str, str]] = {
@@ -118,7 +118,7 @@ def _cache() -> Path:
 
 
 def _weights() -> Path:
-    from snakefold.weights import default_folder
+    from snakefold.engines.alphafold2.weights import default_folder
 
     return default_folder()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from snakefold.endpoints import BuildRequest, Envelope, FlatRequest, SearchRequest, read_input
-from snakefold.endpoints.envelope import Response
+from snakefold.kernel.envelope import Response
 from snakefold.worker.context import Context
+from snakefold.worker.endpoints import BuildRequest, Envelope, FlatRequest, SearchRequest, read_input
 
 
 def perform(given: object, context: Context) -> dict[str, Any]:

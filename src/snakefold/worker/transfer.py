@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakefold.endpoints.checked import InvalidInput
-from snakefold.endpoints.envelope import INLINE_LIMIT, RESERVED, Part, Result, Sink
-from snakefold.errors import Reason, SnakefoldError, StoreError
-from snakefold.store import Entry, Store, write_atomically
+from snakefold.kernel.envelope import INLINE_LIMIT, RESERVED, Part, Result, Sink
+from snakefold.kernel.errors import Reason, SnakefoldError, StoreError
+from snakefold.kernel.store import Entry, Store, write_atomically
+from snakefold.worker.endpoints.checked import InvalidInput
 from snakefold.worker.failures import JobError
 from snakefold.worker.fetch import Answer, Network, Refused, call, shown
 from snakefold.worker.settings import Settings
@@ -192,7 +192,7 @@ class Transfer:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
-        from snakefold.store.location import parse_location
+        from snakefold.kernel.store.location import parse_location
 
         place = parse_location(str(self.settings.results))
         if isinstance(place, Path):

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakefold.contracts import AlphaFold2Settings, FoldRequest, TargetInput
 from snakefold.engines.alphafold2.models import needed_models
-from snakefold.engines.base import TargetMsas
-from snakefold.errors import Reason, TargetError, WeightsMissingError
-from snakefold.structures import check_pdb_limits
+from snakefold.engines.spec import TargetMsas
+from snakefold.kernel.contracts import AlphaFold2Settings, FoldRequest, TargetInput
+from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
+from snakefold.structures.files import check_pdb_limits
 
 if TYPE_CHECKING:
     from snakefold.engines.alphafold2.session import AlphaFold2Session
@@ -38,7 +38,7 @@ def recipe(request_settings: Mapping[str, Any], weights: Path | None) -> dict[st
     Raises:
         WeightsMissingError: parameters are damaged, or official and random ones are mixed.
     """
-    from snakefold import weights as parameter_files
+    from snakefold.engines.alphafold2 import weights as parameter_files
 
     settings = AlphaFold2Settings.model_validate(dict(request_settings))
     names = needed_models(settings, monomers=True, multimers=settings.model_preset == "auto")

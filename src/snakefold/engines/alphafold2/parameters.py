@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.contracts import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.models import configuration, parse_name
 from snakefold.engines.alphafold2.shapes import MsaShape
-from snakefold.errors import WeightsMissingError
-from snakefold.inputs.names import shown
+from snakefold.kernel.contracts import AlphaFold2Settings, ModelPreset
+from snakefold.kernel.errors import WeightsMissingError
+from snakefold.kernel.names import shown
 
 #: Evoformer blocks of the official parameters.
 OFFICIAL_BLOCKS = 48
@@ -155,11 +155,11 @@ def _triangle_stacks(network: Any) -> list[Any]:
 def _toy_features(
     runner: Any, preset: ModelPreset, settings: AlphaFold2Settings, shape: MsaShape
 ) -> dict[str, Any]:
-    from snakefold.contracts import TargetInput
     from snakefold.engines.alphafold2.features import raw_features
     from snakefold.engines.alphafold2.runner import network_inputs
-    from snakefold.engines.base import ChainMsa, TargetMsas
-    from snakefold.recipes import sequence_key
+    from snakefold.engines.spec import ChainMsa, TargetMsas
+    from snakefold.kernel.contracts import TargetInput
+    from snakefold.kernel.recipes import sequence_key
 
     chains = ["ACDEFGHIKLMN"]
     target = TargetInput(id="toy", key=sequence_key(chains), chains=chains)

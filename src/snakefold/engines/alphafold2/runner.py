@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.contracts import ModelPreset
 from snakefold.engines.alphafold2.features import residue_order
+from snakefold.kernel.contracts import ModelPreset
 
 Features = dict[str, Any]
 

@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.contracts import FoldRequest, ModelPreset, TargetInput
 from snakefold.engines.alphafold2 import compilation, features, parameters
 from snakefold.engines.alphafold2.models import configuration, model_name, preset_for, uses_templates
 from snakefold.engines.alphafold2.runner import network_inputs, new_runner, to_protein
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import shortfalls, unknown_residues
-from snakefold.engines.base import Prediction, TargetMsas
-from snakefold.errors import Reason, TargetError
-from snakefold.padding import padded_length
+from snakefold.engines.spec import TargetMsas
+from snakefold.kernel.contracts import FoldRequest, ModelPreset, TargetInput
+from snakefold.kernel.errors import Reason, TargetError
+from snakefold.kernel.padding import padded_length
+from snakefold.structures.prediction import Prediction
 
 
 class AlphaFold2Session:
-    """See `snakefold.engines.base.Session`. Not for use by several threads.
+    """See `snakefold.engines.spec.Session`. Not for use by several threads.
 
     Attributes:
         seconds: load (parameters), compile (tracing and XLA), features, predict (network with compilation).

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from snakefold.contracts import AlphaFold2Settings, ModelPreset
-from snakefold.errors import ConfigError
+from snakefold.kernel.contracts import AlphaFold2Settings, ModelPreset
+from snakefold.kernel.errors import ConfigError
 
 #: Rows of the clustered and the extra MSA that ColabFold gives all models of a preset (AlphaFold's largest).
 MONOMER_ROWS = (512, 5120)

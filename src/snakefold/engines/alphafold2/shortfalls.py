@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.contracts import AlphaFold2Settings, ModelPreset, TargetInput
 from snakefold.engines.alphafold2.features import Features, count_rows
 from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape
-from snakefold.engines.base import ChainMsa, TargetMsas
-from snakefold.notes import Code, note
+from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.kernel.contracts import AlphaFold2Settings, ModelPreset, TargetInput
+from snakefold.kernel.notes import Code, note
 
 
 def shortfalls(
@@ -23,7 +23,7 @@ def shortfalls(
     settings: AlphaFold2Settings,
     shape: MsaShape,
 ) -> list[str]:
-    """Notes (`snakefold.notes`) on a target that was given `raw` features in `shape`."""
+    """Notes (`snakefold.kernel.notes`) on a target that was given `raw` features in `shape`."""
     multimer = preset is ModelPreset.MULTIMER
     chains = dict(zip(target.chains, msas.chains, strict=False)) if msas.own_a3m is None else {}
     found = []

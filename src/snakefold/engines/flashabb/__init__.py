@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakefold import recipes
-from snakefold.contracts import FlashAbbSettings, FoldRequest, TargetInput
-from snakefold.engines.base import TargetMsas
 from snakefold.engines.flashabb import domains
-from snakefold.errors import MissingProgramError
+from snakefold.engines.spec import TargetMsas
+from snakefold.kernel import recipes
+from snakefold.kernel.contracts import FlashAbbSettings, FoldRequest, TargetInput
+from snakefold.kernel.errors import MissingProgramError
 
 if TYPE_CHECKING:
     from snakefold.engines.flashabb.session import FlashAbbSession

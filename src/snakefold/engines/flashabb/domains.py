@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from snakefold.errors import MissingProgramError, Reason, TargetError
-from snakefold.wording import count
+from snakefold.kernel.errors import MissingProgramError, Reason, TargetError
+from snakefold.kernel.wording import count
 
 INSTALL = "pip install 'snakefold[antibody]'"
 #: Bits that ANARCI asks of a domain.

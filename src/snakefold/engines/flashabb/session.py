@@ -13,10 +13,11 @@ from flash_abb import pretrained
 from flash_abb.model.flash_abb import atom14_to_atom37
 from numpy.typing import NDArray
 
-from snakefold.contracts import TargetInput
-from snakefold.engines.base import Prediction, TargetMsas
 from snakefold.engines.flashabb import domains
-from snakefold.errors import Reason, TargetError
+from snakefold.engines.spec import TargetMsas
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.errors import Reason, TargetError
+from snakefold.structures.prediction import Prediction
 
 
 class FlashAbbSession:

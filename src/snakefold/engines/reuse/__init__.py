@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakefold.contracts import FoldRequest, TargetInput
-from snakefold.engines.base import TargetMsas
-from snakefold.structures import check_pdb_limits
+from snakefold.engines.spec import TargetMsas
+from snakefold.kernel.contracts import FoldRequest, TargetInput
+from snakefold.structures.files import check_pdb_limits
 
 if TYPE_CHECKING:
     from snakefold.engines.reuse.session import ReuseSession

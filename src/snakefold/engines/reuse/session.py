@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.confidence import read_pae
-from snakefold.contracts import TargetInput
-from snakefold.engines.base import Prediction, TargetMsas
-from snakefold.errors import Reason, SnakefoldError, TargetError
-from snakefold.reuse.found import MAX_BYTES, UnusableError, expand
-from snakefold.reuse.predicted import Predicted, read_predicted
+from snakefold.engines.reuse.found import MAX_BYTES, UnusableError, expand
+from snakefold.engines.reuse.predicted import Predicted, read_predicted
+from snakefold.engines.spec import TargetMsas
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.errors import Reason, SnakefoldError, TargetError
+from snakefold.structures.confidence import read_pae
+from snakefold.structures.prediction import Prediction
 
 
 class ReuseSession:

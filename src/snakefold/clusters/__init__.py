@@ -1,0 +1,1 @@
+"""Where jobs run: what SLURM, Kubernetes and RunPod say of them."""

@@ -1,0 +1,228 @@
+"""Model parameters: where they are, whether they are whole, and how to get them.
+
+A weights folder holds `params/params_<model>.npz`, as AlphaFold and ColabFold lay it out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakefold.engines.alphafold2 import rehearsal as rehearsal_parameters
+from snakefold.engines.alphafold2.models import MODEL_NUMBERS, all_models, model_name, parse_name
+from snakefold.engines.alphafold2.parameters import (
+    OFFICIAL_BLOCKS,
+    count_blocks,
+    parameters_file,
+    parameters_folder,
+    read_rehearsal_mark,
+)
+from snakefold.engines.alphafold2.settings import RehearsalSettings
+from snakefold.engines.alphafold2.weights_archive import fetch
+from snakefold.engines.alphafold2.weights_whole import ensure_whole, problem
+from snakefold.kernel.contracts import ModelPreset
+from snakefold.kernel.errors import WeightsMissingError
+from snakefold.kernel.paths import expanded
+from snakefold.kernel.recipes import file_fingerprint
+from snakefold.kernel.wording import count
+
+__all__ = [
+    "ModelState",
+    "Weights",
+    "check",
+    "default_folder",
+    "draw_rehearsal",
+    "fetch",
+    "find",
+    "identity",
+    "locate",
+    "named_folder",
+    "report_check",
+]
+
+ENVIRONMENT = "SNAKEFOLD_WEIGHTS"
+_FETCH = "Get official parameters with: snakefold weights fetch."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights folder. `rehearsal`: its parameters are random, with `blocks` Evoformer blocks."""
+
+    folder: Path
+    rehearsal: bool
+    blocks: int = OFFICIAL_BLOCKS
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One model in a weights folder. `state`: whole, missing, damaged or rehearsal."""
+
+    name: str
+    state: str
+    bytes: int = 0
+    problem: str = ""
+
+
+def default_folder() -> Path:
+    """Where `fetch` puts official parameters: the platform's folder for the user's data."""
+    from platformdirs import user_data_path
+
+    return user_data_path("snakefold", appauthor=False) / "weights"
+
+
+def locate(
+    setting: str,
+    rehearsal: RehearsalSettings,
+    needed: Sequence[str],
+    drawn: Sequence[str] | None = None,
+    cache: Path = Path(".snakefold"),
+) -> Weights:
+    """Find parameters for the models `needed`.
+
+    Args:
+        setting: a folder; `auto` for $SNAKEFOLD_WEIGHTS, then the user's data folder, then random parameters;
+            `rehearsal` for random parameters whatever is there.
+        rehearsal: how random parameters are drawn.
+        needed: AlphaFold's names of models.
+        drawn: the models that a rehearsal runs, if they are others.
+        cache: random parameters are kept in `cache/rehearsal-<blocks>-blocks`.
+
+    Raises:
+        WeightsMissingError: the folder named lacks a model, or the user's data folder holds some but not
+            all: random parameters never stand in for official ones that were meant to be there. Or a file is
+            damaged, or holds something else.
+    """
+    if (found := find(setting, needed)) is not None:
+        return found
+    folder = cache / f"rehearsal-{rehearsal.blocks}-blocks"
+    rehearsal_parameters.draw(folder, needed if drawn is None else drawn, rehearsal.blocks)
+    return Weights(folder, rehearsal=True, blocks=rehearsal.blocks)
+
+
+def find(setting: str, needed: Sequence[str], *, whole: bool = True) -> Weights | None:
+    """The parameters that `locate` takes; None where it would draw random ones. Raises what it raises.
+
+    Args:
+        whole: see that the files hold what their names say (`weights_whole`); who loads them at once sees it.
+    """
+    if setting == "rehearsal":
+        return None
+    if setting != "auto":
+        folder, source = Path(expanded(setting)), "the setting `weights`"
+    elif named := os.environ.get(ENVIRONMENT):
+        folder, source = Path(expanded(named)), f"${ENVIRONMENT}"
+    else:
+        try:
+            folder, source = default_folder(), "the user's data folder"
+        except RuntimeError:  # neither HOME nor an entry of the user
+            return None
+        if not any(parameters_file(folder, name).is_file() for name in needed):
+            return None
+    found = _existing(folder, needed, source)
+    if whole:
+        ensure_whole(folder, needed)
+    return found
+
+
+def named_folder(setting: str) -> Path | None:
+    """The folder that the setting `weights` means, whether anything is there or not; None: random ones."""
+    if setting == "rehearsal":
+        return None
+    if setting != "auto":
+        return Path(expanded(setting))
+    named = os.environ.get(ENVIRONMENT)
+    return Path(expanded(named)) if named else default_folder()
+
+
+def draw_rehearsal(
+    folder: Path,
+    *,
+    models: Iterable[int] = MODEL_NUMBERS,
+    blocks: int = OFFICIAL_BLOCKS,
+    log: Callable[[str], object] | None = None,
+) -> list[Path]:
+    """Draw random parameters of these models for one chain (monomer_ptm) and for complexes (multimer)."""
+    presets = (ModelPreset.MONOMER_PTM, ModelPreset.MULTIMER)
+    names = [model_name(preset, number) for preset in presets for number in sorted(set(models))]
+    paths = rehearsal_parameters.draw(folder, names, blocks)
+    if log is not None:
+        log(f"REHEARSAL: {count(len(paths), 'file')} of random parameters in {parameters_folder(folder)}")
+    return paths
+
+
+def identity(folder: Path, models: Iterable[str]) -> dict[str, Any]:
+    """What identifies the parameters of `models` in a recipe; models that are not there are left out.
+
+    Random parameters are named by what they are drawn from, so that every machine that draws them agrees.
+
+    Raises:
+        WeightsMissingError: none of the models is there, a file is damaged, or official and random files are
+            mixed.
+    """
+    files = {name: parameters_file(folder, name) for name in models}
+    present = {name: path for name, path in files.items() if path.is_file()}
+    if not present:
+        raise WeightsMissingError(f"{parameters_folder(folder)}: has none of {', '.join(files)}. {_FETCH}")
+    marks = {name: read_rehearsal_mark(path) for name, path in present.items()}
+    random = [mark for mark in marks.values() if mark is not None]
+    if not random:
+        return {name: file_fingerprint(path) for name, path in present.items()}
+    if len(random) < len(marks) or any(mark != random[0] for mark in random):
+        raise WeightsMissingError(
+            f"{parameters_folder(folder)}: mixes random and other parameters. Keep them in separate folders."
+        )
+    return {"rehearsal": True, **random[0]}
+
+
+def check(folder: Path, models: Iterable[str]) -> list[ModelState]:
+    """Read every file of `models` through (zip checksums) and compare it with what the network expects.
+
+    A monomer model's file takes a few CPU-seconds. Nothing is raised: every problem is a `ModelState`.
+    """
+    return [_check_model(folder, name) for name in models]
+
+
+def report_check(folder: Path, log: Callable[[str], object], models: Iterable[str] | None = None) -> int:
+    """Check a folder and log a line a model. Without `models`, complete sets are asked for, not all of them.
+
+    Returns:
+        0 if everything found is whole and at least one preset has all five models (or is a rehearsal), else
+        1.
+    """
+    states = check(folder, list(models) if models is not None else all_models())
+    for state in states:
+        log(f"{state.state:<9} params_{state.name}.npz {state.problem}".rstrip())
+    if models is not None:
+        return int(any(state.state in ("missing", "damaged") for state in states))
+    by_preset: dict[ModelPreset, list[str]] = {}
+    for state in states:
+        by_preset.setdefault(parse_name(state.name)[0], []).append(state.state)
+    usable = any("missing" not in found or "rehearsal" in found for found in by_preset.values())
+    return int(not usable or any(state.state == "damaged" for state in states))
+
+
+def _check_model(folder: Path, name: str) -> ModelState:
+    path = parameters_file(folder, name)
+    if not path.is_file():
+        return ModelState(name, "missing", problem=f"{path} is not there. {_FETCH}")
+    size = path.stat().st_size
+    if fault := problem(path, name):
+        return ModelState(name, "damaged", size, f"{path}: {fault}. {_FETCH}")
+    if read_rehearsal_mark(path) is not None:
+        blocks = count_blocks(path)
+        return ModelState(name, "rehearsal", size, f"{path}: random parameters, {blocks} Evoformer blocks.")
+    return ModelState(name, "whole", size)
+
+
+def _existing(folder: Path, needed: Sequence[str], source: str) -> Weights:
+    missing = [name for name in needed if not parameters_file(folder, name).is_file()]
+    if missing:
+        files = ", ".join(f"params_{name}.npz" for name in missing)
+        raise WeightsMissingError(f"{parameters_folder(folder)} (from {source}) lacks {files}. {_FETCH}")
+    found = identity(folder, needed)
+    if found.get("rehearsal") is True:
+        return Weights(folder, rehearsal=True, blocks=found["blocks"])
+    return Weights(folder, rehearsal=False)

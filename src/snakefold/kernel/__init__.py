@@ -1,0 +1,1 @@
+"""What every floor above uses: contracts, recipes, archive, store, errors, notes, paths."""

@@ -1,0 +1,197 @@
+"""Errors that tell a person what to do, and the reasons a target can fail for.
+
+Every error a user can cause derives from `SnakefoldError`; the command line prints its text without
+a traceback and leaves with `exit_code`. Anything else is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from snakefold.kernel.wording import count
+
+
+class Reason(StrEnum):
+    """Why a target has no structure: the `reason` column of failures.tsv, the same on every engine."""
+
+    INVALID_INPUT = "invalid_input"
+    OUT_OF_MEMORY = "out_of_memory"
+    RELAX_FAILED = "relax_failed"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    SUBMISSION_REFUSED = "submission_refused"
+    DATABASE_MISSING = "database_missing"
+    WEIGHTS_MISSING = "weights_missing"
+    MSA_FAILED = "msa_failed"
+    BUDGET = "budget"
+    NO_SPACE = "no_space"
+    NOT_WRITABLE = "not_writable"
+    INTERNAL = "internal"
+
+
+#: What to do where a failure itself does not say.
+ADVICE: dict[Reason, str] = {
+    Reason.INVALID_INPUT: "Correct the record.",
+    Reason.OUT_OF_MEMORY: "Use a larger GPU class (gpu.classes), or give the job more (predict.mem_mb).",
+    Reason.TIMEOUT: "Look whether the worker hangs; batch.max_targets makes smaller batches.",
+    Reason.LOST: "Run again: what is lost is computed again.",
+    Reason.SUBMISSION_REFUSED: "Put right what the scheduler names, in site.yaml, and run again.",
+    Reason.DATABASE_MISSING: "Fetch the databases: snakefold db fetch.",
+    Reason.WEIGHTS_MISSING: "Fetch the parameters: snakefold weights fetch.",
+    Reason.MSA_FAILED: "See the logs in results/logs/msa, put right what they name, and run again.",
+    Reason.BUDGET: "Raise the budget, or fold fewer targets.",
+    Reason.NO_SPACE: "Make room, or write the results elsewhere, and run again.",
+    Reason.NOT_WRITABLE: "Correct its permissions, or write the results elsewhere, and run again.",
+    Reason.INTERNAL: "See results/logs/predict, and report it with the log: no later run tries it by itself.",
+}
+
+#: Failures whose cause may be gone with the next run, which plans, prices and computes them again; and why.
+#: The others would fail again: `invalid_input` until the record is another one, and thus another target;
+#: `relax_failed` costs no structure; `internal` is a defect.
+RETRIED: dict[Reason, str] = {
+    Reason.OUT_OF_MEMORY: "the job may be given more memory, or a larger GPU",
+    Reason.TIMEOUT: "the machine may be faster, or less busy",
+    Reason.LOST: "the target did nothing wrong: its entry of the store, its process or its job was lost",
+    Reason.SUBMISSION_REFUSED: "the settings, or the scheduler's, may be put right",
+    Reason.DATABASE_MISSING: "the databases may be there",
+    Reason.WEIGHTS_MISSING: "the parameters may be there",
+    Reason.MSA_FAILED: "the databases or programs may be put right",
+    Reason.BUDGET: "the budget may be raised",
+    Reason.NO_SPACE: "there may be room",
+    Reason.NOT_WRITABLE: "the permissions may be put right",
+}
+
+
+class SnakefoldError(Exception):
+    """Something the user can put right. The text says what was expected and what to do."""
+
+    exit_code = 2
+
+
+class ConfigError(SnakefoldError):
+    """A setting is wrong, or contradicts another."""
+
+
+class MissingProgramError(SnakefoldError):
+    """A program that pip cannot install is not on PATH; the text names the command that installs it."""
+
+
+class DatabaseMissingError(SnakefoldError):
+    """Files of a database preset are missing; the text lists all of them, before any search starts."""
+
+
+class WeightsMissingError(SnakefoldError):
+    """Model parameters are missing or damaged; the text names the file and how to get it."""
+
+
+class StoreError(SnakefoldError):
+    """The store cannot be read or written."""
+
+
+class DiskError(SnakefoldError):
+    """Nothing can be written: the disk is full, a quota is used up, or the folder may only be read."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One record that cannot become a target.
+
+    `line` is 1-based and points at the header (or at the offending sequence line); `record` is the
+    1-based number of the record in its file. Both are 0 when the whole file is meant. `header` is the
+    text as found, shortened to 200 characters, control characters replaced.
+    """
+
+    file: str
+    record: int
+    line: int
+    header: str
+    code: str
+    message: str
+    advice: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        record = f" (record {self.record}: {self.header!r})" if self.record else ""
+        return f"{where}{record}: {self.message} {self.advice}".strip()
+
+
+class InputError(SnakefoldError):
+    """Input was refused as a whole: nothing starts. Carries every refusal found, not the first."""
+
+    def __init__(self, refusals: list[Refusal]) -> None:
+        self.refusals = refusals
+        shown = "\n".join(f"  {refusal}" for refusal in refusals[:20])
+        more = f"\n  … and {len(refusals) - 20} more" if len(refusals) > 20 else ""
+        super().__init__(f"{count(len(refusals), 'input record')} refused:\n{shown}{more}")
+
+
+class TargetError(Exception):
+    """One target failed. The batch goes on; the target becomes a row of failures.tsv."""
+
+    def __init__(self, reason: Reason, message: str, advice: str = "") -> None:
+        self.reason = reason
+        self.message = message
+        self.advice = advice
+        super().__init__(f"{reason}: {message} {advice}".strip())
+
+
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your quota is used up"}
+_CLOSED = {
+    errno.EROFS: "the file system may only be read",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+}
+
+
+def disk_error(error: OSError, place: Path | None = None) -> DiskError | None:
+    """What to tell of a disk that takes no more, or of a folder that may only be read; None of anything else.
+
+    Args:
+        place: what was written, where the error itself does not say.
+    """
+    number = error.errno or 0
+    path = place or Path(error.filename or ".")
+    if number in _FULL:
+        return no_space(path, why=_FULL[number])
+    if number in _CLOSED:
+        return DiskError(Reason.NOT_WRITABLE, f"{path}: {_CLOSED[number]}. {ADVICE[Reason.NOT_WRITABLE]}")
+    return None
+
+
+def no_space(place: Path, needed: float = 0, why: str = "the disk is full") -> DiskError:
+    """There is no room at `place`, for `needed` bytes if that is known."""
+    free = _free(place)
+    known = [f"{_shown(needed)} are needed"] if needed else []
+    known += [] if free is None else [f"{_shown(free)} are free"]
+    room = f" ({', '.join(known)})" if known else ""
+    return DiskError(
+        Reason.NO_SPACE, f"{place}: {why}{room}. {ADVICE[Reason.NO_SPACE]} What is done is kept."
+    )
+
+
+def _shown(size: float) -> str:
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
+
+
+def _free(path: Path) -> int | None:
+    """Bytes that are free where `path` is, or would be."""
+    folder = path.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def input_file_missing(path: Path) -> SnakefoldError:
+    """The one wording for a path the user gave that is not there."""
+    return SnakefoldError(f"{path}: no such file or folder. Check the path given as `input`.")

@@ -1,0 +1,156 @@
+"""Samplesheets: `id,sequence` (ColabFold) or `id,fasta` (nf-core/proteinfold); comma, tab or semicolon."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakefold.kernel.errors import Refusal
+from snakefold.kernel.names import shown
+from snakefold.molecules.fasta import no_records, read_blocks
+from snakefold.molecules.lines import BadFile, read_lines
+from snakefold.molecules.sequences import BadSequence
+from snakefold.molecules.target import Limits, Place, Target, check_encoding, make_target, refuse
+
+_EXPECTED = "The first line must name the columns: `id,sequence` or `id,fasta`."
+#: Columns of ColabFold's sheets that change the result: passing over them would fold something else.
+_UNSUPPORTED = {"a3mpath", "templatepath"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    name: int
+    content: int
+    is_path: bool
+    count: int
+
+
+def read_samplesheet(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Refusal]:
+    """Targets and refusals of a samplesheet, in order; other columns are passed over.
+
+    A FASTA path is relative to the sheet. A FASTA file with several records is a complex of them, as in
+    nf-core/proteinfold.
+
+    Raises:
+        BadFile: no such columns, quotes that do not match, an oversized cell.
+    """
+    rows = _rows(lines)
+    try:
+        line, header = next(rows)
+    except StopIteration:
+        raise BadFile("no_columns", "The table is empty.", _EXPECTED) from None
+    columns = _columns(header, line)
+    record = 0
+    for line, row in rows:
+        record += 1
+        name = row[columns.name].strip() if columns.name < len(row) else ""
+        yield _target(Place(path, record, line, name), row, columns, limits)
+    if not record:
+        raise BadFile("no_records", "The table has no rows below its header.", "Add one row a target.")
+
+
+def fasta_files(path: Path) -> Iterator[Path]:
+    """FASTA files that a sample sheet names, whether they are there or not; none if it is no sample sheet."""
+    if not path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+        return
+    with suppress(BadFile):  # `read_samplesheet` says what is wrong
+        rows = _rows(read_lines(path))
+        columns = next((_columns(header, line) for line, header in rows), None)
+        if columns is None or not columns.is_path:
+            return
+        for _, row in rows:
+            cell = row[columns.content].strip() if len(row) == columns.count else ""
+            if cell and "\0" not in cell:
+                yield path.parent / cell
+
+
+def _rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, each with the number of its first line."""
+    source = iter(lines)
+    skipped, first = 0, ""
+    for first in source:
+        if first.strip():
+            break
+        skipped += 1
+    if not first.strip():
+        return
+    delimiter = max(",\t;", key=first.count)
+    reader = csv.reader(_ended(first, source), delimiter=delimiter, strict=True, skipinitialspace=True)
+    before = 0
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield skipped + before + 1, row
+            before = reader.line_num
+    except csv.Error as error:
+        line = skipped + before + 1
+        raise BadFile("csv", f"The table cannot be read ({error}).", "Check its quotes.", line) from error
+
+
+def _ended(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first + "\n"
+    for line in rest:
+        yield line + "\n"
+
+
+def _columns(header: Sequence[str], line: int) -> _Columns:
+    names = [cell.strip().lower() for cell in header]
+    if unsupported := _UNSUPPORTED & set(names):
+        raise BadFile(
+            "no_columns",
+            f"The column {min(unsupported)!r} is not supported.",
+            "Give A3M files as inputs of their own.",
+            line,
+        )
+    # nf-core/proteinfold 1.0 called the id `sequence`.
+    id_name = "sequence" if sorted(names) == ["fasta", "sequence"] else "id"
+    content = [name for name in ("sequence", "fasta") if name in names and name != id_name]
+    if names.count(id_name) != 1 or len(content) != 1 or names.count(content[0]) != 1:
+        raise BadFile("no_columns", f"The columns are {shown(','.join(header))!r}.", _EXPECTED, line)
+    return _Columns(names.index(id_name), names.index(content[0]), content[0] == "fasta", len(names))
+
+
+def _target(place: Place, row: Sequence[str], columns: _Columns, limits: Limits) -> Target | Refusal:
+    try:
+        text = _text_of(place.file, row, columns)
+    except BadSequence as problem:
+        return refuse(place, problem)
+    return make_target(place, place.header, text, limits)
+
+
+def _text_of(sheet: Path, row: Sequence[str], columns: _Columns) -> str:
+    if len(row) != columns.count:
+        raise BadSequence(
+            "columns",
+            f"The row has {len(row)} cells, the header {columns.count}.",
+            "Put cells with the separator in them into quotes.",
+        )
+    check_encoding("".join(row))
+    content = row[columns.content].strip()
+    if not columns.is_path:
+        return content
+    try:
+        return _text_of_fasta(sheet.parent, content)
+    except BadFile as problem:
+        raise BadSequence(problem.code, f"{shown(content)!r}: {problem.message}", problem.advice) from problem
+
+
+def _text_of_fasta(folder: Path, cell: str) -> str:
+    """Sequences of the FASTA file that a cell names, joined by `:`."""
+    advice = "Give the path of a FASTA file, relative to the table's folder."
+    if "://" in cell:
+        raise BadFile("no_fasta", "This is an address.", "Download it first. " + advice)
+    path = folder / cell
+    try:
+        found = path.is_file()
+    except OSError:
+        found = False
+    if not found:
+        raise BadFile("no_fasta", "There is no such file.", advice)
+    blocks = list(read_blocks(read_lines(path)))
+    if not blocks or blocks[0].header is None:
+        raise no_records()
+    return ":".join(block.text for block in blocks)

@@ -1,0 +1,135 @@
+"""A checked target, and how one record becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakefold.kernel.errors import Refusal
+from snakefold.kernel.names import safe_id, shown
+from snakefold.kernel.recipes import sequence_key
+from snakefold.molecules.lines import BadFile, undecodable
+from snakefold.molecules.sequences import BadSequence, clean_chains
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One structure to predict, as a record of the input asks for it.
+
+    Attributes:
+        id: safe as a file name; unique among the targets that were read together.
+        header: what the record calls itself, untouched: never use it as a name or print it unescaped.
+        chains: sequences in the letters of `contracts.Sequence`.
+        file, record, line: where it is from; record and line are 1-based, the line is the header's.
+        msa: the A3M that the target brings, to be read by `snakefold.molecules.targets.msa_text` only.
+        msa_sha256: sha256 of that text.
+        note: what was changed in the sequence, for the user to see; empty if nothing.
+    """
+
+    id: str
+    header: str
+    chains: tuple[str, ...]
+    file: str
+    record: int
+    line: int
+    msa: Path | None = None
+    msa_sha256: str | None = None
+    note: str = ""
+
+    @property
+    def length(self) -> int:
+        """Residues of all chains."""
+        return sum(map(len, self.chains))
+
+    @property
+    def key(self) -> str:
+        """sha256 of the sequences."""
+        return sequence_key(self.chains)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Lengths of a target that are accepted, residues of all chains, both ends included."""
+
+    min_length: int
+    max_length: int
+
+    def check(self, length: int) -> None:
+        """Raises BadSequence for a length out of bounds."""
+        if length < self.min_length:
+            raise BadSequence(
+                "too_short",
+                f"The target has {length} residue{'s' if length != 1 else ''}, fewer than min_length "
+                f"{self.min_length}.",
+                "Leave it out or lower min_length.",
+            )
+        if length > self.max_length:
+            raise BadSequence(
+                "too_long",
+                f"The target has {length} residues, more than max_length {self.max_length}.",
+                "Split it into domains or raise max_length.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record stands."""
+
+    file: Path
+    record: int
+    line: int
+    header: str
+
+
+def refuse(place: Place, problem: BadSequence | BadFile, line: int | None = None) -> Refusal:
+    """The refusal of a record, at `line` or at its header."""
+    return Refusal(
+        file=shown(str(place.file), None),
+        record=place.record,
+        line=place.line if line is None else line,
+        header=shown(place.header),
+        code=problem.code,
+        message=problem.message,
+        advice=problem.advice,
+    )
+
+
+def refuse_file(path: Path, problem: BadFile) -> Refusal:
+    """The refusal of a whole file."""
+    return refuse(Place(path, 0, problem.line, ""), problem)
+
+
+def make_target(
+    place: Place, name: str, text: str, limits: Limits, line_of: Callable[[int], int] | None = None
+) -> Target | Refusal:
+    """Target of a record called `name` whose sequence is `text`, as found.
+
+    `line_of` gives the line of an index into `text`, if the record has more than its header's line.
+    """
+    try:
+        check_encoding(place.header)
+        chains, note = clean_chains(text)
+        limits.check(sum(map(len, chains)))
+    except BadSequence as problem:
+        at = None if line_of is None or problem.position is None else line_of(problem.position)
+        return refuse(place, problem, at)
+    return Target(
+        id=safe_id(name, f"record-{place.record}"),
+        header=place.header,
+        chains=chains,
+        file=shown(str(place.file), None),
+        record=place.record,
+        line=place.line,
+        note=note,
+    )
+
+
+def check_encoding(text: str) -> None:
+    """Raises BadSequence if `text` was not UTF-8."""
+    if (offset := undecodable(text)) is not None:
+        raise BadSequence(
+            "encoding",
+            f"Byte {offset} of the text is not UTF-8.",
+            "Save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`.",
+        )

@@ -1,0 +1,142 @@
+"""Input files in, Targets out, or a Refusal that names file, record and line.
+
+- **FASTA** (`.fasta .fa .faa .fas .fsa .pep`, or any name if the text begins with `>`): one target a record,
+  `A:B` separates chains.
+- **samplesheet** (`.csv`, `.tsv`): `id,sequence` or `id,fasta`.
+- **A3M** (`.a3m`): one target that brings its alignment.
+
+Each may be gzip-compressed (`.gz`). A folder stands for the files in it (not below it) that have one of these
+endings and are not hidden, by name; a file met twice is read once.
+
+Ids: see `inputs.names`; a record that repeats an id, whatever its sequence, gets a suffix (`-2`). Letters:
+see `inputs.sequences`. A bad record is refused alone. A file that is damaged or cannot be taken apart is
+refused as a whole, its good-looking records too, since nobody knows what is missing from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from snakefold.kernel.errors import Refusal
+from snakefold.kernel.names import shown, unique_ids
+from snakefold.molecules.a3m import msa_text, read_a3m
+from snakefold.molecules.fasta import read_fasta
+from snakefold.molecules.lines import BadFile, read_lines
+from snakefold.molecules.samplesheet import read_samplesheet
+from snakefold.molecules.target import Limits, Target, refuse_file
+
+__all__ = ["Target", "input_files", "msa_text", "read_records", "read_targets"]
+
+_Reader = Callable[[Path, Iterable[str], Limits], Iterator[Target | Refusal]]
+
+_READERS: dict[str, _Reader] = {
+    **dict.fromkeys((".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep"), read_fasta),
+    **dict.fromkeys((".csv", ".tsv"), read_samplesheet),
+    ".a3m": read_a3m,
+}
+
+
+def read_targets(
+    paths: Sequence[Path], *, min_length: int, max_length: int
+) -> tuple[list[Target], list[Refusal]]:
+    """Targets and refusals of files and folders. Nothing a file can hold raises."""
+    records = read_records(paths, min_length=min_length, max_length=max_length)
+    targets = [record for record in records if isinstance(record, Target)]
+    return targets, [record for record in records if isinstance(record, Refusal)]
+
+
+def read_records(paths: Sequence[Path], *, min_length: int, max_length: int) -> list[Target | Refusal]:
+    """Like `read_targets`, in the order of the input."""
+    limits = Limits(min_length, max_length)
+    records: list[Target | Refusal] = []
+    met: set[Path] = set()
+    for path in paths:
+        try:
+            files = input_files(path)
+        except BadFile as problem:
+            records.append(refuse_file(path, problem))
+            continue
+        for file in files:
+            if (real := file.resolve()) not in met:
+                met.add(real)
+                records += _read_file(file, limits)
+    targets = [record for record in records if isinstance(record, Target)]
+    ids = iter(unique_ids(target.id for target in targets))
+    return [_with_id(record, next(ids)) if isinstance(record, Target) else record for record in records]
+
+
+def _with_id(target: Target, name: str) -> Target:
+    return target if target.id == name else replace(target, id=name)
+
+
+def input_files(path: Path) -> list[Path]:
+    """The files that a path given as input stands for.
+
+    Raises:
+        BadFile: there is none.
+    """
+    try:
+        if path.is_dir():
+            return _files_in(path)
+        if path.is_file():
+            return [path]
+        there = path.exists()
+    except (OSError, ValueError) as error:
+        raise BadFile("unreadable", f"The path cannot be used ({error}).", "Check `input`.") from error
+    if there:
+        raise BadFile("no_file", "This is no regular file.", "Give a file or a folder.")
+    raise BadFile("missing", "no such file or folder.", "Check the path given as `input`.")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    found = sorted(
+        entry
+        for entry in folder.iterdir()
+        if _suffix(entry) in _READERS and not entry.name.startswith(".") and entry.is_file()
+    )
+    if not found:
+        raise BadFile(
+            "no_sequences",
+            "The folder has no sequence files.",
+            f"Expected are names ending in {' '.join(_READERS)} (or these with .gz).",
+        )
+    return found
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _read_file(path: Path, limits: Limits) -> list[Target | Refusal]:
+    try:
+        return list(_records_of(path, limits))
+    except BadFile as problem:
+        return [refuse_file(path, problem)]
+
+
+def _records_of(path: Path, limits: Limits) -> Iterator[Target | Refusal]:
+    if not str(path).isprintable():
+        raise BadFile("file_name", "The file's name has characters that cannot be shown.", "Rename it.")
+    lines = read_lines(path, nul=_suffix(path) == ".a3m")
+    leading = []
+    for line in lines:
+        leading.append(line)
+        if line.strip():
+            break
+    else:
+        raise BadFile("empty", "The file is empty.", "Add sequences.")
+    reader = _READERS.get(_suffix(path)) or _reader_for(leading[-1])
+    return reader(path, chain(leading, lines), limits)
+
+
+def _reader_for(first: str) -> _Reader:
+    if first.startswith(">"):
+        return read_fasta
+    raise BadFile(
+        "unknown_kind",
+        f"This is no FASTA (its text begins with {shown(first, 12)!r}), and its name has no known ending.",
+        f"Known are {' '.join(_READERS)} (or these with .gz).",
+    )

@@ -1,0 +1,1 @@
+"""Targets to batches and GPU classes: one integer program over lengths."""

@@ -1,0 +1,89 @@
+"""The first step of a run: its settings as every other step reads them, named by what the run depends on.
+
+Settings reach the step in a file that an environment variable names: a command has a length, and text on it
+would be quoted once for every program that hands it on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from snakefold.config import Config
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.store import write_atomically
+from snakefold.plan.contents import OWN
+
+#: Environment variable with the file of settings.
+_HANDED_ON = "SNAKEFOLD_SETTINGS"
+#: In the folder of results, what the settings there were made for.
+_CONTENTS = "contents.json"
+
+
+def hand_on(config: Config, contents: dict[str, str]) -> None:
+    """Let the step of the run that this process starts, if it starts one, find these settings."""
+    handle, name = tempfile.mkstemp(prefix="snakefold-settings-", suffix=".json")
+    os.close(handle)
+    path = Path(name)
+    atexit.register(_remove, path, os.getpid())
+    text = json.dumps({"settings": config.model_dump(mode="json"), "contents": contents})
+    path.write_text(text, encoding="utf-8")
+    os.environ[_HANDED_ON] = name
+
+
+def _remove(path: Path, process: int) -> None:
+    if os.getpid() == process:  # and not a fork of it
+        path.unlink(missing_ok=True)
+
+
+def configure(settings: Path, config: Path) -> list[str]:
+    """Write the settings that were handed on into both files, and remove those of other contents.
+
+    Returns:
+        What changed since the last run of these results, as lines for the log.
+
+    Raises:
+        SnakefoldError: no settings were handed on.
+    """
+    given = os.environ.get(_HANDED_ON)
+    if not given:
+        raise SnakefoldError("No settings were handed on: this is a step of the workflow. Use snakefold run.")
+    handed = json.loads(Path(given).read_text(encoding="utf-8"))
+    contents: dict[str, str] = handed["contents"]
+    text = yaml.safe_dump(handed["settings"], sort_keys=False, allow_unicode=True).encode()
+    kept = config.parent / OWN / _CONTENTS
+    before = _read(kept)
+    for other in settings.parent.glob("*.yaml"):
+        other.unlink(missing_ok=True)
+    if before.get("references", contents["references"]) != contents["references"]:
+        # Tables hold the comparison with references; they are made again from the archives.
+        for table in (config.parent / "tables").glob("*.parquet"):
+            table.unlink(missing_ok=True)
+    write_atomically(config, text)
+    write_atomically(kept, json.dumps(contents, indent=1).encode())
+    write_atomically(settings, text)
+    return _said(before, contents, planned=(config.parent / "plan" / "batches").is_dir())
+
+
+def _read(kept: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _said(before: dict[str, str], contents: dict[str, str], *, planned: bool) -> list[str]:
+    if before:
+        changed = ", ".join(name for name, digest in contents.items() if before.get(name) != digest)
+        return [f"Planned anew, for this changed since the last run: {changed}."] if changed else []
+    if planned:
+        return [
+            "These results know their inputs by time only. Now they are named by content, and planned once "
+            "more; what is in the store is not computed again."
+        ]
+    return []

@@ -1,0 +1,72 @@
+"""What measured runs say about the published figures: factors by GPU class, engine and part, kept as JSON."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from snakefold.kernel.contracts import Model
+from snakefold.kernel.errors import ConfigError
+
+#: Length at which a length exponent changes nothing, and below which it changes nothing more.
+REFERENCE_LENGTH = 256
+SHORTEST_SCALED = 100
+
+
+class Fitted(Model):
+    """One part of the model against measurements.
+
+    Measured seconds are the published ones times `factor`, and for the network times
+    (length / 256) ** `exponent`. Measured against predicted, `low` and `high` bound the middle 80 %.
+    """
+
+    factor: float = Field(1.0, gt=0)
+    exponent: float = 0.0
+    observations: int = Field(0, ge=0)
+    low: float = Field(1.0, gt=0)
+    high: float = Field(1.0, gt=0)
+
+
+class Calibration(Model):
+    """`calibration.json`: `classes` by GPU class, engine and part; `msa` by search tool and part."""
+
+    version: Literal[1] = 1
+    made: date | None = None
+    classes: dict[str, dict[str, dict[str, Fitted]]] = Field(default_factory=dict)
+    msa: dict[str, dict[str, Fitted]] = Field(default_factory=dict)
+
+    def fitted(self, gpu: str, engine: str, part: str) -> Fitted | None:
+        """What is known of one part, or None: published figures hold."""
+        return self.classes.get(gpu, {}).get(engine, {}).get(part)
+
+    def merged(self, newer: Calibration) -> Calibration:
+        """This calibration, with what `newer` says of a class and engine, or of a tool, in its place."""
+        classes = {name: dict(engines) for name, engines in self.classes.items()}
+        for name, engines in newer.classes.items():
+            classes[name] = {**classes.get(name, {}), **engines}
+        return Calibration(made=newer.made or self.made, classes=classes, msa={**self.msa, **newer.msa})
+
+
+def user_calibration() -> Path:
+    """Where `snakefold calibrate` keeps its file unless told otherwise."""
+    from platformdirs import user_data_path
+
+    return user_data_path("snakefold") / "calibration.json"
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read a file of `snakefold calibrate`.
+
+    Raises:
+        ConfigError: it cannot be read, or is something else.
+    """
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigError(
+            f"{path}: cannot be read as a calibration: {error}. Make one with `snakefold calibrate RESULTS`, "
+            "or leave the setting `calibration` empty."
+        ) from error

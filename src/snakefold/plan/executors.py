@@ -1,0 +1,79 @@
+"""What a plan must know of the executor: whether jobs leave this machine, and how much one of them may carry.
+
+Only the main process of Snakemake knows its executor. It says so in an environment variable, which the plan
+step inherits: a setting would be part of what the plan depends on, and a bucket that somebody adds must not
+make a run plan again what it has computed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from snakefold.kernel.envelope import INLINE_INPUTS, INLINE_RESULTS
+
+VARIABLE = "SNAKEFOLD_EXECUTOR"
+#: Executors, and kinds of dry run, that leave everything on this machine.
+_HERE = frozenset({"", "local", "dryrun", "touch"})
+_MORE = "runpod-bucket (S3), or runpod-volume and runpod-datacenter"
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """An executor as far as a plan depends on it.
+
+    Attributes:
+        name: Snakemake's; empty if nobody said.
+        inputs, results: bytes that the files of one job may have on their way there and back; None: no limit.
+        more: settings that take these limits away.
+    """
+
+    name: str = ""
+    inputs: int | None = None
+    results: int | None = None
+    more: str = ""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether jobs run on other machines."""
+        return self.name not in _HERE
+
+
+def describe(name: str, settings: Mapping[str, Any]) -> Executor:
+    """An executor by its settings, named as in its settings class (`endpoint_url`)."""
+    if name != "runpod":
+        return Executor(name)
+    transfer = settings.get("transfer") or "auto"
+    stored = settings.get("bucket") or (settings.get("volume") and settings.get("datacenter"))
+    if transfer in ("s3", "volume") or (transfer == "auto" and stored):
+        return Executor(name)
+    more = _MORE if transfer == "auto" else f"runpod-transfer: auto, and {_MORE}"
+    return Executor(name, INLINE_INPUTS, INLINE_RESULTS, more)
+
+
+def of_profile(entries: Mapping[str, Any]) -> Executor:
+    """The executor that a profile names, by the options that stand in it."""
+    name = str(entries.get("executor") or "")
+    prefix = f"{name}-"
+    options = {
+        str(option).removeprefix(prefix).replace("-", "_"): value
+        for option, value in entries.items()
+        if str(option).startswith(prefix)
+    }
+    return describe(name, options)
+
+
+def announce(executor: Executor, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Tell the processes that this one starts."""
+    environment[VARIABLE] = json.dumps(asdict(executor))
+
+
+def announced(environment: Mapping[str, str] = os.environ) -> Executor:
+    """What the process that started this one said; an executor without a name if it said nothing."""
+    try:
+        return Executor(**json.loads(environment.get(VARIABLE) or "{}"))
+    except (ValueError, TypeError):
+        return Executor()

@@ -1,0 +1,64 @@
+"""One run at a time in a folder of results, whatever the folder it is started in."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.plan.contents import OWN
+
+#: Environment variable in which a process that becomes Snakemake hands on its lock: `<descriptor>`.
+_HELD = "SNAKEFOLD_LOCK"
+
+
+def lock_file(results: Path) -> Path:
+    """The file that a run of these results holds a kernel lock on."""
+    return results / OWN / "run.lock"
+
+
+def hold_results(results: Path) -> None:
+    """Keep other runs out of `results` for as long as this process lives, whatever ends it.
+
+    Snakemake's own lock is a file, which a killed run leaves behind; the kernel's ends with its process. A
+    process that this one becomes (`exec`) holds it on; children do not.
+
+    Raises:
+        SnakefoldError: another run is active there, or the folder cannot be written.
+    """
+    path = lock_file(results)
+    if _is_inherited(path):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise
+        if not os.access(results, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except BlockingIOError as error:
+        raise SnakefoldError(
+            f"{results}: another run is active in this folder of results. Wait for it, or set another one "
+            "(results)."
+        ) from error
+    except OSError as error:
+        raise SnakefoldError(
+            f"{results}: the folder of results cannot be written ({error.strerror or error}). Check its "
+            "permissions and the file system, or set another one (results)."
+        ) from error
+    os.set_inheritable(handle, True)
+    os.environ[_HELD] = str(handle)
+
+
+def _is_inherited(path: Path) -> bool:
+    """Whether this process was handed the lock of `path` by the one that it was."""
+    try:
+        held = os.fstat(int(os.environ.get(_HELD, "")))
+        return os.path.samestat(held, path.stat())
+    except (ValueError, OSError):
+        return False

@@ -1,0 +1,181 @@
+"""Budget and deadline: checked before a run starts, and before every submission."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from snakefold.config import Config
+from snakefold.kernel.contracts import FoldRequest, FoldResponse, TargetOutcome
+from snakefold.kernel.errors import Reason, SnakefoldError, no_space
+from snakefold.kernel.wording import count
+from snakefold.plan.quote.model import Quote
+from snakefold.plan.quote.units import hours, money, rounded_up, seconds, spread
+
+
+class BudgetError(SnakefoldError):
+    """The quote is above `budget`."""
+
+
+class DeadlineError(SnakefoldError):
+    """The quote says that the run would end after `deadline`."""
+
+
+class Priced(Protocol):
+    """What is asked of a target: rows of targets.tsv have it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def length(self) -> int | None: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def dollars(self) -> float: ...
+
+
+def check_limits(quote: Quote, config: Config, targets: Iterable[Priced] = ()) -> list[str]:
+    """Compare the quote with `budget` (dollars) and `deadline` (hours), and with the room on the disk.
+
+    The expected value decides; where only the high end passes a limit, the run may start, and is warned. Of
+    the disk the low end decides: what does not fit is not computed later on (`task`), and the quote warns.
+
+    Args:
+        targets: rows of targets.tsv, to say which of them would fit; read only if a limit is passed.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        BudgetError, DeadlineError, DiskError: nothing has been started or paid.
+    """
+    warnings: list[str] = []
+    disk = quote.disk
+    if disk.free is not None and disk.total.low > disk.free:
+        raise no_space(
+            Path(config.results),
+            disk.total.low * 1e9,
+            "there is no room for the results, not even for the least",
+        )
+    if config.budget is not None:
+        if quote.dollars.expected > config.budget:
+            raise BudgetError(_over_budget(quote, config.budget, targets))
+        if quote.dollars.high > config.budget:
+            warnings.append(
+                f"The run is expected to stay within the budget of {money(config.budget)}, but may not: "
+                f"{spread(quote.dollars, money)}. What would pass it is then not submitted."
+            )
+    if config.deadline is not None:
+        if quote.wall_hours.expected > config.deadline:
+            raise DeadlineError(_too_late(quote, config.deadline, targets))
+        if quote.wall_hours.high > config.deadline:
+            warnings.append(
+                f"The run is expected to meet the deadline of {hours(config.deadline)}, but may not: "
+                f"{spread(quote.wall_hours, hours)}."
+            )
+    return warnings
+
+
+def may_submit(spent: float, in_flight: float, next_job: float, budget: float | None) -> bool:
+    """Whether one more job may be paid for.
+
+    Args:
+        spent: dollars billed so far, failed attempts included.
+        in_flight: dollars that the jobs already submitted are still expected to cost.
+        next_job: dollars that the next one is expected to cost; one that costs nothing always may.
+        budget: dollars; None sets no limit.
+    """
+    return budget is None or next_job <= 0 or spent + in_flight + next_job <= budget
+
+
+def left_out(request: FoldRequest, budget: float, *, spent: float, in_flight: float) -> FoldResponse:
+    """The response to a request that is not submitted: every target is listed, with reason `budget`.
+
+    In the place of the batch's archive it becomes rows of failures.tsv; the next plan finds the targets still
+    to do. Nothing of it is billed.
+    """
+    message = (
+        f"Not submitted: {money(spent)} are spent and {money(in_flight)} in flight, of a budget of "
+        f"{money(budget)}."
+    )
+    return FoldResponse(
+        batch=request.batch,
+        engine=request.engine,
+        engine_version="",
+        recipe=request.recipe,
+        rehearsal=request.rehearsal,
+        outcomes=[
+            TargetOutcome(
+                id=target.id,
+                key=target.key,
+                result_key=target.result_key,
+                state="failed",
+                reason=Reason.BUDGET,
+                message=message,
+                advice="Raise `budget` and run again: what is finished is in the store.",
+            )
+            for target in request.targets
+        ],
+    )
+
+
+def _over_budget(quote: Quote, budget: float, targets: Iterable[Priced]) -> str:
+    rows = [row for row in targets if row.dollars > 0]
+    over = quote.dollars.expected - budget
+    lines = [
+        f"budget: {money(budget)}, but the quote is {spread(quote.dollars, money)}: {money(over)} too much. "
+        "Nothing has been started, nothing has been spent. What would make it fit:",
+        f"  budget: {rounded_up(quote.dollars.expected)} or more",
+    ]
+    if quote.cheaper:
+        lines.append(f"  {quote.cheaper.text}")
+    if rows:
+        number, cost = _cheapest(rows, budget)
+        if number:
+            lines.append(
+                f"  the {number} cheapest of the {len(rows)} targets to predict: about {money(cost)}"
+            )
+        dearest = heapq.nlargest(5, rows, key=lambda row: row.dollars)
+        lines.append("  the most expensive are " + _named(dearest, [money(row.dollars) for row in dearest]))
+    return "\n".join(lines)
+
+
+def _too_late(quote: Quote, deadline: float, targets: Iterable[Priced]) -> str:
+    rows = [row for row in targets if row.seconds > 0]
+    late = quote.wall_hours.expected - deadline
+    lines = [
+        f"deadline: {hours(deadline)}, but the run would take {spread(quote.wall_hours, hours)}: "
+        f"{hours(late)} too long. Nothing has been started, nothing has been spent. "
+        "What would make it fit:",
+        f"  deadline: {rounded_up(quote.wall_hours.expected)} or more",
+    ]
+    if quote.faster:
+        lines.append(f"  {quote.faster.text}")
+    elif quote.msa_wall_hours.expected > deadline:
+        lines.append(
+            f"  more cores or a faster msa.tool: the alignments alone take "
+            f"{spread(quote.msa_wall_hours, hours)} on {count(quote.cores, 'core')}"
+        )
+    if rows:
+        longest = heapq.nlargest(5, rows, key=lambda row: row.seconds)
+        lines.append(
+            "  those that take longest are " + _named(longest, [seconds(row.seconds) for row in longest])
+        )
+    return "\n".join(lines)
+
+
+def _cheapest(rows: Iterable[Priced], budget: float) -> tuple[int, float]:
+    """How many of the cheapest targets a budget pays for, and what they cost together."""
+    number, cost = 0, 0.0
+    for dollars in sorted(row.dollars for row in rows):
+        if cost + dollars > budget:
+            break
+        number, cost = number + 1, cost + dollars
+    return number, cost
+
+
+def _named(rows: Iterable[Priced], amounts: Iterable[str]) -> str:
+    shown = zip(rows, amounts, strict=True)
+    return ", ".join(f"{row.id} ({row.length} residues, {amount})" for row, amount in shown)

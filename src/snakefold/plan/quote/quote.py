@@ -1,0 +1,196 @@
+"""The quote: worker hours, dollars, wall time and disk of a plan, each with a range."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from snakefold.config import Config
+from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.model import CostModel, work_of
+from snakefold.plan.cost.msa import database_sizes
+from snakefold.plan.files import BatchRow
+from snakefold.plan.quote import offers
+from snakefold.plan.quote.disk import needed
+from snakefold.plan.quote.jobs import Job, job, ranged
+from snakefold.plan.quote.model import ClassQuote, Disk, Offer, Quote, Range, total
+from snakefold.plan.quote.units import gigabytes
+from snakefold.plan.quote.wall import Wall, wall_time, worker_limits
+
+_OLD_PRICE_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A chunk of chains to align: `residues` of all of them, `cpu_seconds` with the chunk's overhead."""
+
+    chunk: str
+    chains: int
+    residues: int
+    cpu_seconds: float
+
+
+def make_quote(
+    batches: Sequence[BatchRow],
+    counts: Mapping[str, int],
+    searches: Sequence[Search],
+    *,
+    config: Config,
+    classes: Sequence[GpuClass],
+    model: CostModel,
+    rehearsal: bool,
+    cores: int | None = None,
+    today: date | None = None,
+    warnings: Iterable[str] = (),
+) -> Quote:
+    """Add up what a plan takes.
+
+    Errors of one part are common to all jobs (a class that is slower than its table says is so for every
+    batch), so low ends are added to low ends and high ends to high ends: more jobs make no range narrower.
+
+    Args:
+        batches: rows of batches.tsv in the order of submission; those without a `gpu` cost nothing.
+        counts: records by state.
+        searches: chunks in the order in which they are searched.
+        classes: the GPU classes that the batches name.
+        rehearsal: predictions are made with random parameters, and cut down.
+        cores: that alignments run on; None counts this machine's.
+        today: to tell old prices by; None asks the clock.
+        warnings: of the caller, shown with those found here.
+    """
+    used = {gpu.name: gpu for gpu in classes}
+    works = {complexes: work_of(config, rehearsal, complexes) for complexes in (False, True)}
+    jobs = [job(row, used[row.gpu], model, works) for row in batches if row.gpu]
+    cores = cores or len(os.sched_getaffinity(0))
+    workers = worker_limits(config, classes, cores)
+    cpu = [(search.chunk, ranged(search.cpu_seconds, model.spread("msa"))) for search in searches]
+    idle_timeout = {gpu.name: model.idle_seconds(gpu) for gpu in classes}
+
+    def wall_at(count: Mapping[str, int]) -> Wall:
+        return wall_time(jobs, cpu, config=config, workers=count, cores=cores, idle_timeout=idle_timeout)
+
+    wall = wall_at(workers)
+    per_class = [
+        _class_quote(gpu, own, workers[gpu.name], model, wall.idle[gpu.name])
+        for gpu in classes
+        if (own := [item for item in jobs if item.row.gpu == gpu.name])
+    ]
+    hours = total(item.hours for item in per_class)
+    overhead = sum(item.overhead for item in jobs) + sum(wall.idle.values())
+    dollars = total(item.dollars for item in per_class)
+    disk = needed(
+        jobs,
+        chains=sum(search.chains for search in searches),
+        residues=sum(search.residues for search in searches),
+        database_bytes=_searched_bytes(config),
+        model=model,
+        folder=Path(config.results),
+    )
+
+    return Quote(
+        rehearsal=rehearsal,
+        targets=dict(counts),
+        batches=len(jobs),
+        chains=sum(search.chains for search in searches),
+        chunks=len(searches),
+        classes=per_class,
+        hours=hours,
+        overhead=_share(overhead / 3600, hours.expected),
+        dollars=dollars,
+        msa_cpu_hours=total(amount for _, amount in cpu).times(1 / 3600),
+        msa_wall_hours=wall.alignments.times(1 / 3600),
+        wall_hours=wall.all.times(1 / 3600),
+        cores=cores,
+        disk=disk,
+        rests_on=list(dict.fromkeys(item.rests_on for item in per_class)),
+        warnings=[*warnings, *_old_prices(per_class, today or date.today()), *_disk_warnings(disk, config)],
+        cheaper=_cheaper(jobs, used, dollars, config),
+        faster=_faster(lambda count: wall_at(count).all.expected / 3600, workers, config.deadline),
+    )
+
+
+def _cheaper(
+    jobs: Sequence[Job], used: Mapping[str, GpuClass], dollars: Range, config: Config
+) -> Offer | None:
+    if config.budget is None or dollars.expected <= config.budget:
+        return None
+    table = offers.rentable(Path(config.gpu.table) if config.gpu.table else None)
+    return offers.cheaper(jobs, used, table, config.budget)
+
+
+def _faster(
+    wall_hours: Callable[[Mapping[str, int]], float], workers: Mapping[str, int], deadline: float | None
+) -> Offer | None:
+    if deadline is None or wall_hours(workers) <= deadline:
+        return None
+    return offers.faster(wall_hours, workers, deadline)
+
+
+def _class_quote(
+    gpu: GpuClass, own: Sequence[Job], workers: int, model: CostModel, idle: float
+) -> ClassQuote:
+    """What the jobs of one class take, and `idle` seconds of its workers besides."""
+    seconds = total(item.seconds for item in own)
+    # At the least one worker is given back once; at the most each job is the last of its worker.
+    timeout = model.idle_seconds(gpu)
+    waiting = Range(expected=idle, low=min(timeout, idle), high=max(timeout * len(own), idle))
+    dollars = sum(item.row.dollars for item in own)
+    return ClassQuote(
+        gpu=gpu.name,
+        title=gpu.title,
+        workers=workers,
+        batches=len(own),
+        targets=sum(item.row.targets for item in own),
+        hours=(seconds + waiting).times(1 / 3600),
+        idle_hours=waiting.times(1 / 3600),
+        dollars=_in_proportion(dollars, seconds) + waiting.times(gpu.dollars_per_second),
+        dollars_per_second=gpu.dollars_per_second,
+        priced_on=gpu.priced_on,
+        memory_gb=max(item.row.memory_gb for item in own),
+        rests_on=model.basis(gpu, own[0].work.engine),
+    )
+
+
+def _searched_bytes(config: Config) -> float:
+    if config.msa.tool in ("precomputed", "single_sequence"):
+        return 0.0
+    return float(sum(database_sizes(config.msa).values()))
+
+
+def _in_proportion(amount: float, to: Range) -> Range:
+    if not to.expected:
+        return Range(expected=amount, low=amount, high=amount)
+    low, high = amount * (to.low / to.expected), amount * (to.high / to.expected)
+    return Range(expected=amount, low=min(low, amount), high=max(high, amount))
+
+
+def _share(part: float, whole: float) -> float:
+    return min(1.0, part / whole) if whole else 0.0
+
+
+def _old_prices(classes: Iterable[ClassQuote], today: date) -> list[str]:
+    """Rented classes whose price is old, or has no date."""
+    texts = []
+    for item in classes:
+        if not item.dollars_per_second:
+            continue
+        if item.priced_on is None:
+            texts.append(f"The price of {item.gpu} has no date: check it.")
+        elif (days := (today - item.priced_on).days) > _OLD_PRICE_DAYS:
+            texts.append(
+                f"The price of {item.gpu} is {days} days old ({item.priced_on}): check it, "
+                "and put the present one into a table of your own (gpu.table)."
+            )
+    return texts
+
+
+def _disk_warnings(disk: Disk, config: Config) -> list[str]:
+    if disk.free is None or disk.total.expected <= disk.free:
+        return []
+    return [
+        f"{gigabytes(disk.total.expected)} will be written, {gigabytes(disk.free)} are free at "
+        f"{config.results}. Make room, or set `results` and `store` to a larger disk."
+    ]

@@ -1,0 +1,82 @@
+"""The quote as text for a terminal."""
+
+from __future__ import annotations
+
+from snakefold.kernel.wording import count
+from snakefold.plan.quote.model import Quote
+from snakefold.plan.quote.units import gigabytes, hours, money, spread
+
+_STATES = {
+    "to_do": "to predict",
+    "stored": "in the store: nothing to compute",
+    "reused": "taken from your own collection",
+    "duplicate_of": "the same as another: computed once",
+    "refused": "refused: refusals.json says why",
+}
+
+
+def quote_text(quote: Quote) -> str:
+    """What is done and what is skipped, hours, dollars, wall time and disk, and what that rests on."""
+    lines = []
+    if quote.rehearsal:
+        lines.append("REHEARSAL: random parameters. The structures will mean nothing.")
+    lines.append("Quote" + ("" if quote.batches else ": nothing to predict"))
+    rows = [
+        ("targets", f"{number:,} {_STATES.get(state, state)}")
+        for state, number in quote.targets.items()
+        if number or state == "to_do"
+    ]
+    if quote.chains:
+        rows.append(
+            (
+                "alignments",
+                f"{count(quote.chains, 'chain')} in {count(quote.chunks, 'chunk')}: {_alignments(quote)}",
+            )
+        )
+    rows += [
+        (
+            item.gpu,
+            f"{count(item.targets, 'target')} in {count(item.batches, 'batch', 'batches')}, "
+            f"{spread(item.hours, hours)} of {count(item.workers, 'worker')}"
+            + _price(item.dollars_per_second),
+        )
+        for item in quote.classes
+    ]
+    if quote.batches:
+        rows.append(
+            ("overhead", f"{quote.overhead:.0%} of the worker time is start, loading, compilation and idle")
+        )
+    paid = any(item.dollars_per_second for item in quote.classes)
+    rows.append(("dollars", spread(quote.dollars, money) if paid else "none: nothing is rented"))
+    rows.append(
+        (
+            "wall time",
+            f"{spread(quote.wall_hours, hours)} at best; `snakefold simulate` plays it through",
+        )
+    )
+    disk = quote.disk
+    free = "" if disk.free is None else f"; {gigabytes(disk.free)} free"
+    rows.append(
+        (
+            "disk",
+            f"{spread(disk.total, gigabytes)}: alignments {gigabytes(disk.msas.expected)}, results and their "
+            f"archives {gigabytes(disk.results.expected)}{free}",
+        )
+    )
+    width = max(len(name) for name, _ in rows)
+    seen = ""
+    for name, text in rows:
+        lines.append(f"  {'' if name == seen else name:<{width}}  {text}")
+        seen = name
+    lines += [f"  rests on: {text}" for text in quote.rests_on]
+    lines += [f"  warning: {text}" for text in quote.warnings]
+    return "\n".join(lines)
+
+
+def _alignments(quote: Quote) -> str:
+    wall = hours(quote.msa_wall_hours.expected)
+    return f"{spread(quote.msa_cpu_hours, hours)} of one core, {wall} on {quote.cores}"
+
+
+def _price(per_second: float) -> str:
+    return f" at ${per_second * 3600:.2f} an hour" if per_second else ""

@@ -1,0 +1,187 @@
+"""Where the work of a simulated run comes from: a plan, sequences that are planned here, or mere lengths."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snakefold.kernel.contracts import ModelPreset
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.msa.databases.presets import Part, only
+from snakefold.msa.planned import read_chunk
+from snakefold.plan.alignments import chunk_sizes
+from snakefold.plan.assignment.assign import Demand, Limits, assign
+from snakefold.plan.assignment.types import Sizes
+from snakefold.plan.batches import coarsened, cut_batches
+from snakefold.plan.files import State, read_rows
+from snakefold.plan.join import measure_with
+from snakefold.plan.simulate.cluster import Cluster
+from snakefold.plan.simulate.prices import Prices
+from snakefold.plan.simulate.work import Floats, Workload
+
+
+def is_rehearsal(plan: Path) -> bool:
+    """Whether the plan in a folder is for random parameters."""
+    path = plan / "weights.json"
+    return bool(json.loads(path.read_text())["rehearsal"]) if path.is_file() else False
+
+
+def from_plan(folder: Path, prices: Prices) -> Workload:
+    """What a plan still has to do: its batches on a GPU, and the searches that they wait for.
+
+    Raises:
+        SnakefoldError: the folder holds no plan.
+    """
+    try:
+        rows = read_rows(folder)
+        lengths: dict[str, list[int]] = defaultdict(list)
+        complexes: dict[str, bool] = {}
+        for row in _rows(folder / "targets.tsv"):
+            if row["state"] == State.TO_DO:
+                lengths[row["batch"]].append(int(row["length"]))
+                complexes[row["batch"]] = int(row["chains"]) > 1
+        chains: dict[str, list[int]] = defaultdict(list)
+        missing: dict[str, list[Any]] = {}
+        for row in _rows(folder / "chains.tsv"):
+            chains[row["chunk"]].append(int(row["length"]))
+            missing[row["chunk"]] = row["missing"].split(",")
+    except (OSError, ValueError, KeyError) as error:
+        raise SnakefoldError(
+            f"{folder}: cannot be read as a plan ({error}). Give the plan/ folder of a run's results."
+        ) from error
+    # Only chains of complexes are searched for pairing rows as well: without any, no chunk file is read.
+    paired = {chunk for chunk in chains if any(complexes.values()) and read_chunk(folder, chunk).pairing}
+
+    def alike(chunk: str) -> tuple[bool, list[Part]]:
+        return chunk in paired, missing[chunk]
+
+    order = sorted(chains, key=alike)
+    numbers = {chunk: number for number, chunk in enumerate(order)}
+    jobs = [
+        prices.job(
+            row.batch,
+            row.gpu,
+            np.sort(np.array(lengths[row.batch])),
+            bucket_edges=row.edges,
+            complexes=complexes[row.batch],
+            searches=tuple(numbers[chunk] for chunk in row.chunks.split(",") if chunk in numbers),
+        )
+        for row in rows
+        if row.gpu and lengths[row.batch]
+    ]
+    return Workload(
+        jobs,
+        np.concatenate(
+            [
+                np.zeros(0),
+                *(
+                    _searches([chains[chunk] for chunk in chunks], prices, *kind)
+                    for kind, chunks in groupby(order, alike)
+                ),
+            ]
+        ),
+        targets=sum(len(job.shapes) for job in jobs),
+        residues=sum(map(sum, lengths.values())),
+        gpu_relax=prices.works[False].gpu_relax,
+    )
+
+
+def from_sequences(prices: Prices) -> Workload:
+    """Plan the configured input as a run would, with an empty store and official parameters.
+
+    Raises:
+        InputError, InfeasibleError: as the plan step of a run.
+    """
+    from snakefold.plan.planner import make_plan
+    from snakefold.plan.recipes import Recipes
+
+    # Nothing is looked up and nothing is kept, so that any names do.
+    templates = None if prices.config.msa.templates == "none" else "3" * 16
+    names = Recipes("0" * 16, "1" * 16, "2" * 16, "2" * 16, rehearsal=False, templates=templates)
+    with tempfile.TemporaryDirectory(prefix="snakefold-simulate-") as folder:
+        make_plan(
+            prices.config,
+            Path(folder),
+            name=lambda _: names,
+        )
+        return from_plan(Path(folder), prices)
+
+
+def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -> Workload:
+    """Plan monomers of these lengths: the assignment and the cuts of a run, without its files.
+
+    Raises:
+        InfeasibleError: as the plan step of a run.
+    """
+    config = prices.config
+    distinct, counts = np.unique(lengths, return_counts=True)
+    pads = config.engine == "alphafold2" and config.alphafold2.model_preset is not ModelPreset.MULTIMER
+    limits = Limits(
+        workers={name: pool.workers for name, pool in cluster.pools.items()},
+        deadline=None if config.deadline is None else 3600 * config.deadline,
+        budget=config.budget,
+    )
+    assigned = assign(
+        [Demand(complexes=False, pads=pads, work=prices.works[False], lengths=distinct, counts=counts)],
+        list(prices.classes.values()),
+        prices.model,
+        limits,
+        objective=config.objective,
+        bucket_edges=config.batch.bucket_edges,
+        max_targets=config.batch.max_targets,
+        max_residues=config.batch.max_residues,
+    )
+    if limits.deadline is None:
+        assigned = coarsened(assigned)
+    batches = cut_batches(
+        lengths,
+        np.zeros(len(lengths), dtype=bool),
+        np.arange(len(lengths)),
+        assigned.buckets,
+        assigned.sizes or Sizes(config.batch.max_targets, config.batch.max_residues, math.inf),
+        measure=measure_with(prices.classes.values(), prices.works, prices.model) if assigned.sizes else None,
+    )
+    order = np.concatenate([np.asarray(batch.members, dtype=np.int64) for batch in batches])
+    ordered = lengths[order]
+    sizes = np.array(chunk_sizes(prices.chain_seconds(ordered, config.msa, pairing=False), config.msa))
+    ends = np.cumsum(sizes)
+    jobs, at = [], 0
+    for batch in batches:
+        end = at + len(batch.members)
+        first, last = np.searchsorted(ends, (at, end - 1), side="right").tolist()
+        jobs.append(
+            prices.job(
+                batch.name,
+                batch.gpu,
+                ordered[at:end],
+                bucket_edges=batch.bucket_edges,
+                complexes=False,
+                searches=tuple(range(first, last + 1)),
+            )
+        )
+        at = end
+    searches = prices.searches(ordered, sizes, config.msa, pairing=False)
+    return Workload(jobs, searches, len(lengths), int(lengths.sum()), gpu_relax=prices.works[False].gpu_relax)
+
+
+def _searches(
+    chunks: Sequence[Sequence[int]], prices: Prices, pairing: bool, missing: Sequence[Part]
+) -> Floats:
+    lengths = np.array([length for chunk in chunks for length in chunk], dtype=np.int64)
+    settings = only(prices.config.msa, *missing)
+    return prices.searches(lengths, np.array([len(chunk) for chunk in chunks]), settings, pairing=pairing)
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        yield from csv.DictReader(stream, delimiter="\t")

@@ -1,0 +1,133 @@
+"""What one prediction job took, from what it left in the results folder."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import zstandard
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from snakefold.kernel.contracts import FoldResponse
+from snakefold.kernel.errors import SnakefoldError
+
+_RESPONSE = "response.json"
+_MOST_BYTES = 1 << 28
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ExecutionRecord(BaseModel):
+    """`executions/<batch>.json`: what whoever ran the job says that it cost, all its attempts together.
+
+    All attempts since the batch was planned: whoever goes on with a batch adds to what is there.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    executor: str = ""
+    gpu: str = ""
+    dollars_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    queued_seconds: Seconds = 0.0
+    start_seconds: Seconds = 0.0
+    billed_seconds: Seconds
+    attempts: int = Field(1, ge=1)
+    idle_seconds: Seconds = 0.0
+    #: Of RunPod: the endpoint's id, the first submission and the last end (seconds since 1970).
+    endpoint: str = ""
+    submitted: Seconds = 0.0
+    ended: Seconds = 0.0
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A batch's response with what is known of the job that made it.
+
+    Attributes:
+        digest: names this execution: no two have equal seconds in their responses.
+        record: of the executor; None if there is none.
+        wall: wall seconds of the job by Snakemake's benchmark file, which knows only the last attempt.
+    """
+
+    response: FoldResponse
+    digest: str
+    record: ExecutionRecord | None = None
+    wall: float | None = None
+    timings: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def read_execution(results: Path, batch: str) -> Execution:
+    """Everything about the last execution of a batch.
+
+    Raises:
+        SnakefoldError: the batch's archive or its record cannot be read.
+    """
+    data = _response_bytes(results / "predictions" / f"{batch}.tar.zst")
+    try:
+        response = FoldResponse.model_validate_json(data)
+    except ValidationError as error:
+        raise SnakefoldError(f"{batch}: its archive's {_RESPONSE} is not one: {error}") from error
+    return Execution(
+        response=response,
+        digest=hashlib.sha256(data).hexdigest()[:12],
+        record=read_record(results / "executions" / f"{batch}.json"),
+        wall=benchmark_seconds(results / "benchmarks" / "predict" / f"{batch}.tsv"),
+        timings={
+            outcome.id: _timings(results / "structures" / outcome.id / "timings.json")
+            for outcome in response.outcomes
+            if outcome.state == "done" and not outcome.stored
+        },
+    )
+
+
+def benchmark_seconds(path: Path, column: str = "s") -> float | None:
+    """A column of the last row of one of Snakemake's benchmark files; None where there is no number."""
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+        return max(0.0, float(rows[-1][column]))
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+def _response_bytes(path: Path) -> bytes:
+    """response.json alone: it comes first in the archive, whose rest may be gigabytes."""
+    try:
+        with (
+            path.open("rb") as stream,
+            zstandard.ZstdDecompressor().stream_reader(stream) as raw,
+            tarfile.open(fileobj=io.BufferedReader(raw), mode="r|") as members,
+        ):
+            for member in members:
+                content = members.extractfile(member) if member.name == _RESPONSE and member.isreg() else None
+                if content is not None and member.size <= _MOST_BYTES:
+                    return content.read()
+    except (OSError, tarfile.TarError, zstandard.ZstdError, EOFError) as error:
+        raise SnakefoldError(f"{path}: cannot be read: {error}. Remove it and run again.") from error
+    raise SnakefoldError(f"{path}: holds no {_RESPONSE}: it was not made by `snakefold task`.")
+
+
+def read_record(path: Path) -> ExecutionRecord | None:
+    """A record; None if there is none.
+
+    Raises:
+        SnakefoldError: the file is something else.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return ExecutionRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise SnakefoldError(f"{path}: is no record of an execution: {error}") from error
+
+
+def _timings(path: Path) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

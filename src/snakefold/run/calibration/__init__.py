@@ -1,0 +1,1 @@
+"""What finished runs took, and the cost model fitted to it."""

@@ -1,0 +1,326 @@
+"""What finished runs took, part by part: read from a results folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from pydantic import ValidationError
+
+from snakefold.config import Config, read_config
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldRequest, ModelPreset, TargetInput, TargetOutcome
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.padding import padded_length
+from snakefold.msa.databases.presets import only
+from snakefold.msa.planned import read_chunk
+from snakefold.msa.settings import MsaSettings
+from snakefold.plan.cost.msa import database_sizes
+from snakefold.plan.cost.work import OFFICIAL_BLOCKS, Work, work_of_request
+from snakefold.run.collect import read_response
+
+#: Class of what ran on this machine without being told where.
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSeconds:
+    """Wall seconds of one target that was computed (not taken from the store).
+
+    Attributes:
+        length, padded_length: residues, and those that the network computed with.
+        network: all models without compilation; `features`: input and output around it.
+        relax: None where no model came out relaxed.
+        cpu: CPU seconds of the process over the whole target.
+    """
+
+    target: str
+    batch: str
+    gpu: str
+    device: str
+    work: Work
+    length: int
+    padded_length: int
+    network: float
+    features: float
+    compile: float
+    relax: float | None
+    cpu: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.network + self.features + self.compile + (self.relax or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSeconds:
+    """One prediction job: wall and CPU seconds of its process; `load` is what no target accounts for."""
+
+    batch: str
+    gpu: str
+    work: Work
+    targets: int
+    shapes: int
+    load: float
+    wall: float
+    cpu: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSeconds:
+    """One alignment job; `residues` of the chains that were searched, `database_bytes` by name."""
+
+    chunk: str
+    settings: MsaSettings
+    pairing: bool
+    chains: int
+    residues: int
+    database_bytes: Mapping[str, int]
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Everything that runs took."""
+
+    targets: list[TargetSeconds] = field(default_factory=list)
+    batches: list[BatchSeconds] = field(default_factory=list)
+    chunks: list[ChunkSeconds] = field(default_factory=list)
+
+    def __add__(self, other: Observations) -> Observations:
+        return Observations(
+            self.targets + other.targets, self.batches + other.batches, self.chunks + other.chunks
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.targets or self.chunks)
+
+
+def read_observations(results: Path) -> Observations:
+    """Observations of one run.
+
+    Raises:
+        SnakefoldError: the folder is no results folder, or one of its files cannot be read.
+    """
+    config_file, batches = results / "config.yaml", results / "plan" / "batches.tsv"
+    missing = [path for path in (config_file, batches) if not path.is_file()]
+    if missing:
+        raise SnakefoldError(
+            f"{results}: is no results folder of a run ({missing[0]} is not there). "
+            "Give the folder that the setting `results` names, usually `results`."
+        )
+    config = read_config(config_file)
+    found = Observations()
+    with batches.open(newline="", encoding="utf-8") as stream:
+        planned = {row["batch"]: row.get("gpu") or LOCAL for row in csv.DictReader(stream, delimiter="\t")}
+    # A later plan lists no batch whose targets are in the store; its archive is still there.
+    for path in sorted((results / "predictions").glob("*.tar.zst")):
+        name = path.name.removesuffix(".tar.zst")
+        try:
+            targets, batch = _batch(results, name, planned.get(name), config)
+        except (OSError, ValueError, KeyError) as error:
+            raise SnakefoldError(
+                f"{path}: cannot be read as a batch's results: {error}. Run again."
+            ) from error
+        found.targets.extend(targets)
+        found.batches.extend([batch] if batch else [])
+    for path in sorted((results / "msa").glob("*.json")):
+        found.chunks.extend(_chunk(results, path.stem, config.msa))
+    return found
+
+
+def is_rehearsal(results: Path) -> bool:
+    """Whether a batch that was predicted there was one of random parameters."""
+    for packed in (results / "predictions").glob("*.tar.zst"):
+        asked = results / "requests" / packed.name.removesuffix(".tar.zst") / "request.json"
+        try:
+            if asked.is_file() and json.loads(asked.read_text()).get("rehearsal"):
+                return True
+        except (OSError, ValueError, AttributeError):
+            continue  # `read_observations` says what is wrong with it
+    return False
+
+
+def _batch(
+    results: Path, name: str, planned: str | None, config: Config
+) -> tuple[list[TargetSeconds], BatchSeconds | None]:
+    packed = results / "predictions" / f"{name}.tar.zst"
+    asked = results / "requests" / name / "request.json"
+    if not (packed.is_file() and asked.is_file()):
+        return [], None
+    request = FoldRequest.model_validate_json(asked.read_text())
+    files = archive.unpack(packed.read_bytes())
+    response = read_response(files)
+    gpu = _ran_on(results, name, planned, response.device)
+    if gpu is None:
+        return [], None
+    computed = {
+        outcome.result_key: outcome
+        for outcome in response.outcomes
+        if outcome.state == "done" and not outcome.stored
+    }
+    if not computed:
+        return [], None
+    own = {key: _Own.read(results, outcome, files) for key, outcome in computed.items()}
+    works = _works(request, {key: each.depth for key, each in own.items()}, config)
+    targets = []
+    for target in request.targets:
+        key = target.result_key
+        if key not in computed:
+            continue
+        seconds = own[key].seconds
+        networks = sum(value for part, value in seconds.items() if part.startswith("predict_"))
+        compiling = seconds.get("compile", 0.0)
+        targets.append(
+            TargetSeconds(
+                target=target.id,
+                batch=name,
+                gpu=gpu,
+                device=response.device,
+                work=works[key],
+                length=target.length,
+                padded_length=_computed_length(request, target),
+                network=max(networks - compiling, 0.0),
+                features=max(computed[key].seconds - networks - seconds["relax"], 0.0),
+                compile=compiling,
+                relax=seconds["relax"] if own[key].relaxed else None,
+                cpu=seconds.get("cpu"),
+            )
+        )
+    if len(computed) < len(request.targets):
+        return targets, None
+    return targets, _whole(results, targets, list(computed.values()), response.seconds["total"])
+
+
+def _ran_on(results: Path, batch: str, planned: str | None, device: str) -> str | None:
+    """The class that a batch ran on: what its executor says, else the plan; a CPU is never a planned GPU."""
+    if device.lower() == "cpu":
+        return LOCAL
+    executed = results / "executions" / f"{batch}.json"
+    if executed.is_file():
+        return json.loads(executed.read_text()).get("gpu") or planned
+    return planned
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Of a target's files: timings.json, and what confidence.json says of depth and relaxation."""
+
+    seconds: dict[str, float]
+    depth: int
+    relaxed: bool
+
+    @classmethod
+    def read(cls, results: Path, outcome: TargetOutcome, files: Mapping[str, bytes]) -> _Own:
+        folder = results / "structures" / outcome.id
+        names = ("timings.json", "confidence.json")
+        if all((folder / name).is_file() for name in names):
+            # Unpacked by `collect`: unpacking again takes ten times as long.
+            members = {name: (folder / name).read_bytes() for name in names}
+        else:
+            members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
+        seconds, scores = (json.loads(members[name]) for name in names)
+        relaxed = any(model["relaxed"] for model in scores["models"])
+        return cls(seconds, scores["msa_depth"] or 1, relaxed)
+
+
+def _whole(
+    results: Path, targets: list[TargetSeconds], outcomes: list[TargetOutcome], total: float
+) -> BatchSeconds:
+    """The process of a batch of which every target was computed."""
+    first = targets[0]
+    benchmark = _benchmark(results / "benchmarks" / "predict" / f"{first.batch}.tsv")
+    wall = max(benchmark.get("s", total), total)
+    # The first target also pays for imports and for small programs: that is loading, however late it comes.
+    late = max(first.features - median(target.features for target in targets), 0.0)
+    return BatchSeconds(
+        batch=first.batch,
+        gpu=first.gpu,
+        work=first.work,
+        targets=len(targets),
+        shapes=len({target.padded_length for target in targets}),
+        load=max(wall - sum(outcome.seconds for outcome in outcomes) + late, 0.0),
+        wall=wall,
+        cpu=benchmark.get("cpu_time"),
+    )
+
+
+def _works(request: FoldRequest, depths: Mapping[str, int], config: Config) -> dict[str, Work]:
+    """Work by result key, from the depths of the MSAs: the session chooses rows for all of one length."""
+    blocks = config.rehearsal.blocks if request.rehearsal else OFFICIAL_BLOCKS
+    together: dict[int, list[int]] = defaultdict(list)
+    computed = [target for target in request.targets if target.result_key in depths]
+    for target in computed:
+        together[_computed_length(request, target)].append(depths[target.result_key])
+    works = {}
+    for target in computed:
+        complexes = len(target.chains) > 1
+        rows = _rows(request, together[_computed_length(request, target)], complexes)
+        works[target.result_key] = work_of_request(request, rows, blocks=blocks, complexes=complexes)
+    return works
+
+
+def _rows(request: FoldRequest, depths: list[int], complexes: bool) -> tuple[int, int]:
+    if request.engine != "alphafold2":
+        return 1, 1
+    from snakefold.engines.alphafold2.models import preset_for
+    from snakefold.engines.alphafold2.shapes import choose
+
+    shape = choose(request.alphafold2, preset_for(request.alphafold2.model_preset, 1 + complexes), depths)
+    return shape.clusters, shape.extra
+
+
+def _computed_length(request: FoldRequest, target: TargetInput) -> int:
+    """Residues that the network computes with: multimers and engines without programs are not padded."""
+    pads = request.engine == "alphafold2" and len(target.chains) == 1
+    if not pads or request.alphafold2.model_preset is ModelPreset.MULTIMER:
+        return target.length
+    return padded_length(target.length, request.bucket_edges)
+
+
+def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSeconds]:
+    try:
+        summary = json.loads((results / "msa" / f"{name}.json").read_text())
+        searched, templates = set(summary["searched"]), set(summary.get("templates", ()))
+        chunk = read_chunk(results / "plan", name)
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return  # of an earlier plan, or cut short: nothing to learn from it
+    if templates and templates != searched:
+        return  # what the templates took is not known apart
+    settings = settings if templates else only(settings, "msa")
+    benchmark = _benchmark(results / "benchmarks" / "msa" / f"{name}.tsv")
+    lengths = [len(chain.sequence) for chain in chunk.chains if chain.key in searched]
+    if lengths and benchmark:
+        yield ChunkSeconds(
+            chunk=name,
+            settings=settings,
+            pairing=chunk.pairing,
+            chains=len(lengths),
+            residues=sum(lengths),
+            database_bytes=database_sizes(settings, pairing=chunk.pairing),
+            wall=benchmark["s"],
+            cpu=benchmark.get("cpu_time", benchmark["s"]),
+        )
+
+
+def _benchmark(path: Path) -> dict[str, float]:
+    """The last row of a Snakemake benchmark file; empty if there is none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except OSError:
+        return {}
+    numbers = {}
+    for name, text in (rows[-1] if rows else {}).items():
+        try:
+            numbers[name] = float(text)
+        except (TypeError, ValueError):  # NA, or a time of day
+            continue
+    return numbers if "s" in numbers else {}

@@ -1,0 +1,212 @@
+"""metrics.tsv and metrics.parquet: a row for every structure of a run, and what its columns mean."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakefold.kernel.contracts import Confidence
+from snakefold.kernel.notes import MEANINGS, Code, note
+from snakefold.kernel.store import write_atomically
+from snakefold.kernel.store.atomic import replacing
+from snakefold.structures.scores.types import Interface, ReferenceScores, TargetScores
+
+#: Fewer rows than this are said to be few: AlphaFold's accuracy falls off below some 30 (Jumper et al. 2021).
+SHALLOW_MSA = 30
+#: A mean below the lowest of AlphaFold's bands is worth a word.
+LOW_PLDDT = 50.0
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of metrics.tsv: Python type of its values, unit (empty: none), meaning."""
+
+    type: type
+    unit: str
+    meaning: str
+
+
+#: Columns of metrics.tsv, in order: name → Column. Scores are those of the best model (rank 0).
+METRICS_COLUMNS: dict[str, Column] = {
+    "id": Column(str, "", "Name of the target, unique in the run and safe as a file name."),
+    "key": Column(str, "", "sha256 of the sequences joined by ':'."),
+    "state": Column(str, "", "done: a structure exists. Others are in failures.tsv."),
+    "engine": Column(str, "", "What predicted the structure."),
+    "rehearsal": Column(bool, "", "Random parameters were used: the structure means nothing."),
+    "length": Column(int, "residues", "Residues of all chains."),
+    "chains": Column(int, "", "Number of chains."),
+    "mean_plddt": Column(float, "0 to 100", "Mean pLDDT over residues."),
+    "fraction_very_high": Column(float, "0 to 1", "Share of residues with pLDDT of 90 or more."),
+    "fraction_confident": Column(float, "0 to 1", "Share of residues with pLDDT from 70 to below 90."),
+    "fraction_low": Column(float, "0 to 1", "Share of residues with pLDDT from 50 to below 70."),
+    "fraction_very_low": Column(float, "0 to 1", "Share of residues with pLDDT below 50."),
+    "ptm": Column(float, "0 to 1", "Predicted TM-score; empty where the model gives none."),
+    "iptm": Column(float, "0 to 1", "Predicted interface TM-score; empty for one chain."),
+    "mean_pae": Column(float, "Å", "Mean predicted aligned error over all pairs of residues."),
+    "max_pae": Column(float, "Å", "Largest predicted aligned error."),
+    "interface_pae": Column(float, "Å", "Mean PAE over pairs in different chains; empty for one chain."),
+    "interface": Column(
+        str, "", "The two chains (A-B) with the highest ipSAE, whose scores follow; empty for one chain."
+    ),
+    "interface_contacts": Column(int, "", "Residue pairs of these chains with CB atoms within 8 Å."),
+    "interface_ipsae": Column(float, "0 to 1", "Their ipSAE (Dunbrack 2025; PAE below 10 Å)."),
+    "interface_pdockq2": Column(float, "0 to 1", "Their pDockQ2 (Zhu et al. 2023)."),
+    "model_tm": Column(
+        float, "0 to 1", "Mean TM-score of the best model against the others; empty for one model."
+    ),
+    "msa_depth": Column(
+        int, "rows", "Rows of the MSA, query included; of the shallowest chain in a complex."
+    ),
+    "neff": Column(float, "rows", "Effective rows of that MSA (80 % identity)."),
+    "model": Column(str, "", "Name of the best model."),
+    "recycles": Column(int, "", "Recycles that ran for it."),
+    "seconds": Column(float, "s", "Seconds spent on the target in this run; 0 if it came from the store."),
+    "dollars": Column(float, "$", "Its share of what its batch was billed; empty where there is no bill."),
+    "relaxed": Column(bool, "", "The best model was relaxed."),
+    "stored": Column(bool, "", "Taken from the store: nothing was computed."),
+    "reused": Column(bool, "", "Taken from a collection of the user's own: nothing was predicted."),
+    "reference_tm_score": Column(float, "0 to 1", "TM-score against the reference, by its length."),
+    "reference_lddt": Column(float, "0 to 1", "lDDT of the CA atoms against the reference."),
+    "reference_rmsd": Column(float, "Å", "CA RMSD over the residue pairs that TM-align aligned."),
+    "warnings": Column(str, "", "Notes on the structure, below, joined by '; '."),
+}
+
+
+def scores_row(scores: TargetScores) -> dict[str, Any]:
+    """The columns that scores.json tells."""
+    best, found = scores.best_interface(), scores.reference
+    others = [value for value in (scores.model_tm[0][1:] if scores.model_tm else []) if value is not None]
+    return {
+        "interface": f"{best.chain_a}-{best.chain_b}" if best else None,
+        "interface_contacts": best.contacts if best else None,
+        "interface_ipsae": best.ipsae if best else None,
+        "interface_pdockq2": best.pdockq2 if best else None,
+        "model_tm": round(sum(others) / len(others), 4) if others else None,
+        "reference_tm_score": found.tm if found else None,
+        "reference_lddt": found.lddt if found else None,
+        "reference_rmsd": found.rmsd if found else None,
+    }
+
+
+def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]:
+    """What a person should know about a target: `snakefold.kernel.notes`.
+
+    Args:
+        files: the target's own; msa.json, of whatever version, tells what the search warned of, and which
+            databases were cut.
+    """
+    found = list(confidence.warnings)
+    depth = confidence.msa_depth if confidence.engine == "alphafold2" else None
+    if depth == 1:
+        found.append(note(Code.SINGLE_SEQUENCE, "the MSA has no row but the query"))
+    elif depth is not None and depth < SHALLOW_MSA:
+        found.append(note(Code.SHALLOW_MSA, f"{depth} rows, fewer than {SHALLOW_MSA}"))
+    for chain in json.loads(files.get("msa.json", b"[]")):
+        found += chain.get("warnings", [])
+        found += [
+            note(Code.TRUNCATED_MSA, f"{item['name']}: {item['kept']} of {item['rows']} rows were kept")
+            for item in chain.get("databases", [])
+            if item["kept"] < item["rows"]
+        ]
+    mean = confidence.models[0].mean_plddt
+    if mean < LOW_PLDDT and not confidence.rehearsal:
+        found.append(note(Code.LOW_PLDDT, f"mean of {mean:.1f}, below {LOW_PLDDT:.0f}"))
+    return list(dict.fromkeys(found))
+
+
+def write_metrics(rows: Sequence[Mapping[str, Any]], tsv: Path, parquet: Path) -> None:
+    """Write rows as metrics.tsv and, typed, as metrics.parquet; a column that a row lacks is empty."""
+    write_tsv(tsv, METRICS_COLUMNS, rows)
+    _write_parquet(rows, parquet)
+
+
+def write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as text without quotes: a cell is one line without tabs; None and NaN are empty."""
+    lines = ["\t".join(columns := list(columns))]
+    lines += ["\t".join(_cell(row.get(column)) for column in columns) for row in rows]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def columns_table() -> str:
+    """docs/results.md."""
+    kinds = {str: "text", bool: "true or false", int: "whole number", float: "number"}
+    lines = [
+        "# metrics.tsv and metrics.parquet",
+        "",
+        "`results/metrics.tsv` has a row for every structure, in the order of the input. Scores: the best",
+        "model's; an empty cell is a value that does not exist. `results/metrics.parquet` has it in types",
+        "(string, bool, int64, float64; null where empty), and with each field its meaning and unit.",
+        "All models and interfaces are in scores.json, below. Made by `snakefold columns > docs/results.md`.",
+        "",
+        "| column | type | unit | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, column in METRICS_COLUMNS.items():
+        lines.append(f"| `{name}` | {kinds[column.type]} | {column.unit} | {column.meaning} |")
+    lines += [
+        "",
+        "## Notes",
+        "",
+        "`warnings` are texts `<code>: <detail>`. The first table: a target was computed with less than was",
+        "asked, or not at the first attempt. A model that fails fails its target: never are there fewer",
+        "models than were asked for. Texts without a code: what a search said, what was taken from where.",
+    ]
+    for less in (True, False):
+        lines += ["", "| code | meaning | what to do |", "|---|---|---|"]
+        lines += [
+            f"| `{code}` | {its.text} | {its.advice} |" for code, its in MEANINGS.items() if its.less == less
+        ]
+    lines += [
+        "",
+        "# scores.json",
+        "",
+        "Beside the models in `structures/<id>/`, computed when a target is collected. A score that cannot",
+        "be computed is null, and `missing` says why.",
+    ]
+    for title, model in (("", TargetScores), ("interfaces", Interface), ("reference", ReferenceScores)):
+        lines += [
+            "",
+            *([f"Each of `{title}`:" if title == "interfaces" else f"`{title}`:", ""] if title else []),
+        ]
+        lines += ["| field | meaning |", "|---|---|"]
+        lines += [
+            f"| `{name}` | {field.description} |"
+            for name, field in model.model_fields.items()
+            if field.description
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _write_parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    fields, arrays = [], []
+    for name, column in METRICS_COLUMNS.items():
+        notes = {"meaning": column.meaning, "unit": column.unit}
+        fields.append(pa.field(name, kinds[column.type], metadata=notes))
+        arrays.append(pa.array([_typed(row.get(name), column.type) for row in rows], kinds[column.type]))
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    with replacing(path) as stream:
+        parquet.write_table(table, stream)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _typed(value: Any, kind: type) -> Any:
+    """A table of a batch has a column of whole numbers as floats if one is missing."""
+    return None if _is_empty(value) else kind(value)
+
+
+def _cell(value: Any) -> str:
+    if _is_empty(value):
+        return ""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split())

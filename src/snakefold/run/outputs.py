@@ -1,0 +1,136 @@
+"""The files of one finished target (docs/design.md): made from an engine's predictions, free of ids."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from snakefold.engines.alphafold2.template_table import template_table
+from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.kernel.contracts import FoldRequest, RelaxChoice, TargetInput
+from snakefold.kernel.notes import Code, note
+from snakefold.structures import confidence
+from snakefold.structures import files as structures
+from snakefold.structures.prediction import Prediction
+
+Relax = Callable[[str], str]
+
+
+@dataclass
+class Relaxation:
+    """What relaxation did to the ranked models: texts by rank, and what went wrong."""
+
+    pdbs: dict[int, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+
+def target_files(
+    request: FoldRequest,
+    target: TargetInput,
+    msas: TargetMsas,
+    *,
+    predictions: list[Prediction],
+    relaxation: Relaxation,
+    seconds: dict[str, float],
+    software: str,
+    warnings: Sequence[str] = (),
+) -> dict[str, bytes]:
+    """Files of a target, by name. `predictions` are in rank order, `warnings` what else befell the target.
+
+    The unrelaxed text of a model is kept as `unrelaxed_<n>.pdb` where relaxation replaced it, as AlphaFold
+    keeps `unrelaxed_*` beside `relaxed_*`.
+    """
+    files: dict[str, bytes] = {}
+    for rank, prediction in enumerate(predictions):
+        relaxed = relaxation.pdbs.get(rank)
+        text = structures.annotate(
+            relaxed or prediction.pdb,
+            rehearsal=request.rehearsal,
+            key=target.key,
+            engine=software,
+            origin=prediction.origin,
+        )
+        files[f"ranked_{rank}.pdb"] = text.encode()
+        files[f"ranked_{rank}.cif"] = structures.to_mmcif(
+            text,
+            name=target.key[:12],
+            rehearsal=request.rehearsal,
+            software=software,
+            origin=prediction.origin,
+        ).encode()
+        if relaxed:
+            unrelaxed = structures.annotate(
+                prediction.pdb, rehearsal=request.rehearsal, key=target.key, engine=software
+            )
+            files[f"unrelaxed_{rank}.pdb"] = unrelaxed.encode()
+    scores = confidence.confidence(
+        engine=request.engine,
+        rehearsal=request.rehearsal,
+        target=target,
+        alignment=_depth_and_neff(msas),
+        predictions=predictions,
+        relaxed=set(relaxation.pdbs),
+        warnings=[*warnings, *relaxation.warnings],
+    )
+    files["confidence.json"] = scores.model_dump_json().encode()
+    files["ranking_debug.json"] = _json(
+        {**confidence.ranking_debug(predictions), **({"REHEARSAL": True} if request.rehearsal else {})}
+    )
+    matrices = [prediction.pae for prediction in predictions if prediction.pae is not None]
+    if matrices:
+        files["pae.npz"] = confidence.pae_archive(matrices)
+    searched = _different_chains(msas)
+    metas = [chain.meta for chain in searched if chain.meta is not None]
+    if metas:
+        seconds = {"msa": sum(sum(meta.seconds.values()) for meta in metas), **seconds}
+        files["msa.json"] = _json([meta.model_dump(mode="json") for meta in metas])
+        files["hits.tsv"] = _hits_table(searched).encode()
+    if request.alphafold2.use_templates and (table := template_table(searched)) is not None:
+        files["templates.tsv"] = table
+    files["timings.json"] = _json({name: round(value, 3) for name, value in seconds.items()})
+    own = msas.own_a3m
+    if own is not None or searched:
+        files["msa.a3m"] = (own if own is not None else "".join(chain.a3m for chain in searched)).encode()
+    return files
+
+
+def relax_ranked(predictions: list[Prediction], choice: RelaxChoice, relax: Relax) -> Relaxation:
+    """Relax none, the best or all of the ranked models; a failure keeps the model and is recorded."""
+    count = {RelaxChoice.NONE: 0, RelaxChoice.BEST: 1, RelaxChoice.ALL: len(predictions)}[choice]
+    done = Relaxation()
+    start = time.monotonic()
+    for rank, prediction in enumerate(predictions[:count]):
+        try:
+            done.pdbs[rank] = relax(prediction.pdb)
+        except Exception as error:  # OpenMM raises its own and bare exceptions; the model itself is sound
+            done.warnings.append(note(Code.RELAX_FAILED, f"rank {rank} ({prediction.name}): {error}"[:500]))
+    done.seconds = time.monotonic() - start
+    return done
+
+
+def _depth_and_neff(msas: TargetMsas) -> tuple[int | None, float | None]:
+    if msas.own_a3m is not None:
+        return sum(line.startswith(">") for line in msas.own_a3m.splitlines()), None
+    if not msas.chains:
+        return None, None
+    # The chain with the fewest rows limits what the network can learn about a complex.
+    shallowest = min(msas.chains, key=lambda chain: chain.depth)
+    return shallowest.depth, shallowest.neff
+
+
+def _different_chains(msas: TargetMsas) -> list[ChainMsa]:
+    """Each chain of a homomer once."""
+    return list({chain.a3m: chain for chain in msas.chains}.values())
+
+
+def _hits_table(chains: list[ChainMsa]) -> str:
+    """hits.tsv of all chains under one header."""
+    tables = [chain.hits.splitlines(keepends=True) for chain in chains if chain.hits]
+    return "".join([*tables[0][:1], *(line for table in tables for line in table[1:])]) if tables else ""
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

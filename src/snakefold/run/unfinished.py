@@ -1,0 +1,76 @@
+"""Batches whose jobs failed for good: why, as far as a scheduler and their logs say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakefold.kernel.errors import ADVICE, Reason
+from snakefold.run.attempts import Attempt, last_failure, read
+from snakefold.run.products import archive_of, table_of
+from snakefold.run.retries import read_final
+
+_STEPS = ("request", "predict", "collect", "restore", "reuse")
+_TAIL = 4096
+_MOST_CHARACTERS = 1000
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Why the targets of a batch have no result."""
+
+    message: str = ""
+    reason: Reason = Reason.LOST
+    advice: str = "Run again."
+
+
+def why_unfinished(results: Path, batch: str, chunks: Iterable[str] = ()) -> Unfinished:
+    """What stopped a batch: the scheduler of its own job, its chunks, or else the last line of its last log.
+
+    Args:
+        chunks: the alignments that it waits for.
+    """
+    for output in (archive_of(results, batch), table_of(results, batch)):
+        if final := read_final(output):
+            return Unfinished(final.message, final.reason, final.advice or ADVICE[final.reason])
+    if failure := last_failure(results, "predict", batch):
+        return _of_scheduler(results, "predict", batch, failure)
+    for chunk in chunks:
+        if (results / "msa" / f"{chunk}.json").is_file():
+            continue
+        if failure := last_failure(results, "msa", chunk):
+            return _of_scheduler(results, "msa", chunk, failure)
+        if line := last_line(results / "logs" / "msa" / f"{chunk}.log"):
+            return Unfinished(f"msa {chunk}: {line}", Reason.MSA_FAILED, ADVICE[Reason.MSA_FAILED])
+    logs = [path for step in _STEPS if (path := results / "logs" / step / f"{batch}.log").is_file()]
+    if not logs:
+        return Unfinished()
+    last = max(logs, key=lambda path: path.stat().st_mtime)
+    return Unfinished(f"{last.parent.name}: {last_line(last) or 'its log is empty'}")
+
+
+def last_line(path: Path) -> str:
+    """The last error of ours in a log, or else its last line that holds anything; empty if there is none."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - _TAIL))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # An error of ours may have further lines, and others may follow it.
+    errors = [line for line in lines if line.startswith("snakefold: ")]
+    return (errors or lines or [""])[-1][:_MOST_CHARACTERS]
+
+
+def _of_scheduler(results: Path, rule: str, name: str, failure: Attempt) -> Unfinished:
+    earlier = [each.state for each in read(results, rule, name)[:-1] if each.failed and each.state]
+    before = f" (earlier tries: {', '.join(earlier)})" if earlier else ""
+    if failure.reason is not None:
+        text = f"{rule} {name}: {failure.message}{before}"
+        return Unfinished(text, failure.reason, failure.advice or ADVICE[failure.reason])
+    # The scheduler ended nothing: the program has, and its log says why.
+    line = last_line(results / "logs" / rule / f"{name}.log")
+    text = f"{rule}: {f'{line} ' if line else 'its log is empty. '}({failure.message.rstrip('.')}){before}"
+    return Unfinished(text, Reason.MSA_FAILED if rule == "msa" else Reason.LOST)

@@ -1,6 +1,0 @@
-"""Scores of a finished target besides the engine's own: its models, interfaces, and a known structure."""
-
-from snakefold.scores.target import score_target
-from snakefold.scores.types import FILE, Interface, ReferenceScores, TargetScores, read_scores
-
-__all__ = ["FILE", "Interface", "ReferenceScores", "TargetScores", "read_scores", "score_target"]

@@ -1,6 +1,0 @@
-"""How a run stands, from its files alone: Snakemake may run in another process, or not any more."""
-
-from snakefold.status.read import Reader, Status, Step
-from snakefold.status.text import line, screen
-
-__all__ = ["Reader", "Status", "Step", "line", "screen"]

@@ -1,0 +1,1 @@
+"""Structures: files, confidence, superposition, relaxation, scores."""

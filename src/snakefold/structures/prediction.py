@@ -1,0 +1,38 @@
+"""What an engine gives for one model of one target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One model of one target, not yet relaxed.
+
+    Attributes:
+        name: AlphaFold's name, for example `model_1_ptm_pred_0`.
+        pdb: PDB text; pLDDT in the B column; chains A, B, … in the target's order.
+        plddt: float [L], 0 to 100.
+        pae: float [L, L] in Å, row = aligned on, column = scored (AlphaFold's convention), or None.
+        origin: where the model comes from, as a sentence, if it was not computed here.
+        ranking_confidence: what AlphaFold ranks by: mean pLDDT (monomer), 0.8 ipTM + 0.2 pTM (multimer).
+        seconds, compile_seconds: wall time of the network, and how much of it went into a new program.
+    """
+
+    name: str
+    pdb: str
+    plddt: NDArray[np.floating[Any]]
+    ranking_confidence: float
+    pae: NDArray[np.floating[Any]] | None = None
+    ptm: float | None = None
+    iptm: float | None = None
+    recycles: int = 0
+    seed: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    origin: str = ""

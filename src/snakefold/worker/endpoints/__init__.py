@@ -1,0 +1,22 @@
+"""Contracts of the endpoints: what one may be sent as `input`, and what it answers."""
+
+from __future__ import annotations
+
+from snakefold.kernel.envelope import Envelope, Part, Sink
+from snakefold.worker.endpoints.alphafold2 import FlatRequest
+from snakefold.worker.endpoints.checked import InvalidInput, checked
+from snakefold.worker.endpoints.dispatch import Request, read_input
+from snakefold.worker.endpoints.mmseqs2 import BuildRequest, SearchRequest
+
+__all__ = [
+    "BuildRequest",
+    "Envelope",
+    "FlatRequest",
+    "InvalidInput",
+    "Part",
+    "Request",
+    "SearchRequest",
+    "Sink",
+    "checked",
+    "read_input",
+]

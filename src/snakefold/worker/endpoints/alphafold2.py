@@ -1,0 +1,103 @@
+"""The flat form of the AlphaFold2 endpoint: sequences in, AlphaFold's files out, alignments in between."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from snakefold.kernel.contracts import Model, ModelPreset
+from snakefold.kernel.envelope import Response, Result, Sink, Url, exactly_one
+from snakefold.kernel.errors import Reason
+from snakefold.worker.endpoints.flags import read_flags
+
+_LONGEST_TEXT = 8 << 20
+SINGLE_SEQUENCE = "single_sequence"
+
+
+def _flags(flags: list[str]) -> list[str]:
+    read_flags(flags)
+    return flags
+
+
+def _date(text: str) -> str:
+    datetime.date.fromisoformat(text)
+    return text
+
+
+def _safe_address(url: str) -> str:
+    if not url.startswith("https://"):
+        raise ValueError("only https addresses are fetched")
+    return url
+
+
+Flags = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50), AfterValidator(_flags)]
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_date)]
+Text = Annotated[str, Field(min_length=1, max_length=_LONGEST_TEXT)]
+
+
+class FlatRequest(Model):
+    """One structure or several. Exactly one of `sequence`, `fasta` and `fasta_url` is given."""
+
+    model_config = exactly_one("sequence", "fasta", "fasta_url")
+
+    sequence: Text | None = Field(None, description="One target; `:` separates chains.")
+    fasta: Text | None = Field(None, description="FASTA text, a target a record; `:` separates chains.")
+    fasta_url: Annotated[Url, AfterValidator(_safe_address)] | None = Field(
+        None, description="https address of a FASTA file (public, at most 8 MB).", repr=False
+    )
+    model_preset: ModelPreset = Field(ModelPreset.AUTO, description="AlphaFold's --model_preset, or auto.")
+    db_preset: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")] | None = Field(
+        None,
+        description="full_dbs, reduced_dbs, colabfold, demo, or single_sequence for no search; empty takes "
+        "the first of these that the worker has, and says which.",
+    )
+    max_template_date: Date = Field(
+        "2100-01-01",
+        description="Templates released after this date are not used; none are where the worker has no "
+        "template databases.",
+    )
+    alphafold_extra_flags: Flags = Field([], description="Flags of AlphaFold, from the allow-list below.")
+    rehearsal: bool = Field(
+        False, description="Random parameters: every step runs, and the structures mean nothing."
+    )
+    results: Sink | list[Sink] = Field(
+        Sink(inline=True), description="Where archives go: a sink, or one for each target in order."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> FlatRequest:
+        if sum(item is not None for item in (self.sequence, self.fasta, self.fasta_url)) != 1:
+            raise ValueError("expected exactly one of sequence, fasta and fasta_url")
+        if self.sequence is not None and ">" in self.sequence:
+            raise ValueError("sequence has a '>' in it: send FASTA text as `fasta`")
+        return self
+
+
+class Archive(Result):
+    """A target's tar.gz: `ranked_0.pdb`, `ranking_debug.json` and the other files of the target."""
+
+    name: str = Field(description="A file name, `<id>.tar.gz`.")
+    id: str = Field(description="The target's, from its FASTA header.")
+    rehearsal: bool = Field(description="Random parameters: the structure means nothing.")
+
+
+class FailedTarget(Model):
+    """A target without a structure."""
+
+    id: str = Field(description="From its FASTA header.")
+    reason: Reason = Field(description="Typed.")
+    message: str = Field(description="For people.")
+    advice: str = Field("", description="What to do.")
+
+
+class FlatResponse(Response):
+    """Answer to the flat form. `archive` if one target was asked for, `archives` if several were."""
+
+    archive: Archive | None = Field(None, description="If one target was asked for.")
+    archives: list[Archive] | None = Field(None, description="If several were, in order.")
+    failed: list[FailedTarget] = Field([], description="Targets without a structure.")
+    warnings: list[str] = Field([], description="What a person should know: databases left out, REHEARSAL.")
+    db_preset: str = Field("", description="Databases that were searched, or single_sequence.")
+    rehearsal: bool = Field(False, description="Random parameters were used.")

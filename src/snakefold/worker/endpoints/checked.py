@@ -1,0 +1,76 @@
+"""Untrusted JSON becomes a contract, or an error that names every wrong key and the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from snakefold.kernel.errors import SnakefoldError
+
+_Contract = TypeVar("_Contract", bound=BaseModel)
+_SHOWN = 10
+
+
+class InvalidInput(SnakefoldError):
+    """A request that is none. The text repeats keys and never values: one may be a signed address."""
+
+
+def checked(contract: type[_Contract], value: object) -> _Contract:
+    """`value` as an instance of `contract`.
+
+    Raises:
+        InvalidInput: names every key that is unknown, missing or wrong.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"Expected an object with the keys {_listed(contract.model_fields)}.")
+    try:
+        return contract.model_validate(dict(value))
+    except ValidationError as error:
+        problems = [_problem(contract, item) for item in error.errors(include_input=False, include_url=False)]
+    except RecursionError:
+        problems = ["The request is nested without end."]
+    more = f" … and {len(problems) - _SHOWN} more." if len(problems) > _SHOWN else ""
+    raise InvalidInput(" ".join(problems[:_SHOWN]) + more)
+
+
+def unknown_key(name: str, known: Sequence[str]) -> str:
+    """What is said of a key that is not known."""
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {_listed(known)}."
+    return f"unknown key {name[:60]!r}; {hint}"
+
+
+def _problem(contract: type[BaseModel], item: Mapping[str, Any]) -> str:
+    place = tuple(item["loc"])
+    where = ".".join(str(step)[:60] for step in place)
+    if item["type"] == "extra_forbidden" and (owner := _contract_at(contract, place[:-1])):
+        prefix = f"{where.rpartition('.')[0]}: " if len(place) > 1 else ""
+        return f"{prefix}{unknown_key(str(place[-1]), list(owner.model_fields))}"
+    if item["type"] == "missing":
+        return f"{where}: this key is required."
+    text = str(item["msg"]).removeprefix("Value error, ")
+    return f"{where}: {text}." if where else f"{text}."
+
+
+def _contract_at(contract: type[BaseModel], place: Sequence[object]) -> type[BaseModel] | None:
+    """The contract nested at a place; steps that are no fields (an index, a name in a mapping) are passed."""
+    found: type[BaseModel] | None = contract
+    for step in place:
+        field = found.model_fields.get(str(step)) if found else None
+        if field is not None:
+            found = next(_contracts_in(field.annotation), None)
+    return found
+
+
+def _contracts_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _contracts_in(inner)
+
+
+def _listed(names: object) -> str:
+    return ", ".join(map(str, names))  # type: ignore[call-overload]
