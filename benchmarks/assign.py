@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
 from snakefold.kernel.padding import padded_length
 from snakefold.kernel.paths import house
 from snakefold.plan.assignment.assign import Assignment, Demand, InfeasibleError, Limits, assign
@@ -40,7 +41,6 @@ from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import cut_batches
 from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.cost.model import CostModel
-from snakefold.plan.cost.work import Work
 from snakefold.plan.join import measure_with
 
 HERE = Path(__file__).resolve().parent
@@ -93,7 +93,7 @@ def fasta_lengths(path: Path) -> list[int]:
 def demand(lengths: Sequence[int]) -> Demand:
     """The lengths, counted."""
     distinct, counts = np.unique(np.array(lengths, dtype=np.int64), return_counts=True)
-    return Demand(complexes=False, pads=True, work=WORK, lengths=distinct, counts=counts)
+    return Demand(group=0, pads=True, work=WORK, lengths=distinct, counts=counts)
 
 
 def limits(classes: Sequence[GpuClass], workers: int = WORKERS, **others: float) -> Limits:

@@ -31,7 +31,7 @@ FILES = (
     *("timings.json", "pae.npz", "msa.a3m"),
 )
 HEADER = (
-    "batch\tengine\tgpu\tcomplexes\tbucket_edges\ttargets\tresidues\tshortest\tlongest\tchunks\tseconds\t"
+    "batch\tkind\tengine\tgroup\tgpu\tbucket_edges\ttargets\tresidues\tshortest\tlongest\tchunks\tseconds\t"
     "dollars\tmemory_gb\truntime_seconds\n"
 )
 
@@ -44,7 +44,9 @@ def make(results: Path, targets: int, size: int) -> None:
     rows = []
     for first in range(0, targets, size):
         batch, members = f"b{first // size + 1:04d}-l0100", names[first : first + size]
-        rows.append(f"{batch}\talphafold2\tlocal\tFalse\t100\t{len(members)}\t1\t1\t1\t\t1\t0\t1\t900\n")
+        rows.append(
+            f"{batch}\tpredict\talphafold2\tmonomer\tlocal\t100\t{len(members)}\t1\t1\t1\t\t1\t0\t1\t900\n"
+        )
         for member in members:
             folder = results / "structures" / member
             folder.mkdir()

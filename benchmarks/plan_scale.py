@@ -119,7 +119,7 @@ def plan() -> None:
     made = make_plan(
         config,
         Path("results/plan"),
-        name=lambda _: Recipes("0" * 16, "0" * 16, "1" * 16, "1" * 16, rehearsal=False),
+        name=lambda _: Recipes(["0" * 16] * 2, "1" * 16, "1" * 16, [False, False]),
         store=open_store(config.store),
     )
     write_atomically(Path("results/plan/weights.json"), b'{"folder": "", "rehearsal": false}\n')

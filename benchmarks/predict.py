@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines.alphafold2 import rehearsal
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings
 from snakefold.kernel import archive
-from snakefold.kernel.contracts import AlphaFold2Settings, FoldRequest, RelaxSettings, TargetInput
+from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.recipes import sequence_key
 
 HERE = Path(__file__).resolve().parent
@@ -93,7 +94,7 @@ class Ours:
         request = FoldRequest(
             batch="benchmark",
             engine="alphafold2",
-            alphafold2=AlphaFold2Settings.model_validate(values | settings),
+            settings=AlphaFold2Settings.model_validate(values | settings).model_dump(mode="json"),
             relax=RelaxSettings.model_validate({"models_to_relax": "none"}),
             recipe="0" * 16,
             rehearsal=True,

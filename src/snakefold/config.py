@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, field_validator, model_validator
 
+from snakefold import engines
 from snakefold.engines.alphafold2.settings import RehearsalSettings
-from snakefold.kernel.contracts import AlphaFold2Settings, FlashAbbSettings, Model, RelaxSettings
+from snakefold.kernel.contracts import Model, RelaxSettings
 from snakefold.kernel.errors import ConfigError, StoreError
 from snakefold.kernel.paths import packaged, resource
 from snakefold.kernel.setting_paths import (
@@ -109,8 +110,8 @@ class KubernetesSettings(Model):
     )
 
 
-class Config(Model):
-    """config/config.yaml."""
+class Settings(Model):
+    """config/config.yaml, but for the sections of the engines."""
 
     input: str | list[str] = Field(
         "resources/demo/proteins.fasta",
@@ -153,7 +154,14 @@ class Config(Model):
         description="File written by `snakefold calibrate`; empty takes the user's own if there is one, else "
         "the published figures.",
     )
-    engine: Literal["alphafold2", "flashabb"] = Field("alphafold2", description="What predicts structures.")
+    engine: str = Field("alphafold2", description="What predicts: a name of `snakefold engines list`.")
+    engines: list[str] = Field(
+        [],
+        description="Several engines in place of one: each target goes to the first of them that takes it. A "
+        "sample sheet may name a target's engine itself (column engine). Empty: `engine`.",
+        # Folders of results from before this setting have none: a default that is written plans them again.
+        exclude_if=lambda value: not value,
+    )
     weights: ArgumentPath = Field(
         "auto",
         description="Folder that holds params/params_*.npz; auto looks in $SNAKEFOLD_WEIGHTS and the user's "
@@ -174,9 +182,19 @@ class Config(Model):
     references: dict[str, SettingPath] = Field(
         {}, description="Known structures to compare with: target id → PDB or mmCIF file."
     )
-    alphafold2: AlphaFold2Settings = AlphaFold2Settings()
-    flashabb: FlashAbbSettings = FlashAbbSettings()
     relax: RelaxSettings = RelaxSettings()
+
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return _known_engine(value)
+
+    @field_validator("engines")
+    @classmethod
+    def _all_known(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("an engine is named twice")
+        return [_known_engine(name) for name in value]
 
     @field_validator("input")
     @classmethod
@@ -234,6 +252,43 @@ class Config(Model):
         """`input` as a list of paths."""
         return [Path(item) for item in ([self.input] if isinstance(self.input, str) else self.input)]
 
+    @property
+    def wanted_engines(self) -> list[str]:
+        """Engines that targets go to: each to the first that takes it."""
+        return self.engines or [self.engine]
+
+    def settings_of(self, engine: str, *, rehearsal: bool = False) -> Any:
+        """The section of an engine; cut down by `rehearsal` when the parameters are random."""
+        configured = getattr(self, engine)
+        return engines.get(engine).rehearsed(configured, self.rehearsal) if rehearsal else configured
+
+    def relax_of(self, *, rehearsal: bool) -> RelaxSettings:
+        """As configured, but bounded in a rehearsal."""
+        if not rehearsal:
+            return self.relax
+        return self.relax.model_copy(update={"max_iterations": self.rehearsal.relax_max_iterations})
+
+
+if TYPE_CHECKING:
+
+    class Config(Settings):
+        """`Settings` with a section for every engine that is installed."""
+
+else:
+    _SECTIONS = {name: engines.get(name).Settings for name in engines.names()}
+    Config = create_model(
+        "Config",
+        __base__=Settings,
+        __doc__="config/config.yaml.",
+        **{name: (section, section()) for name, section in _SECTIONS.items()},
+    )
+
+
+def _known_engine(name: str) -> str:
+    if name not in engines.names():
+        raise ValueError(f"no such engine is installed; there are {', '.join(engines.names())}")
+    return name
+
 
 def _without_nulls(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """The settings without those that are said to be empty, where that is allowed."""
@@ -283,21 +338,6 @@ def load_config(values: Mapping[str, Any], source: str = "the configuration") ->
 def _found(value: object) -> str:
     # An address may have a password in it, which must not end in a log.
     return "" if "://" in str(value) else f" (found {value!r:.80})"
-
-
-def engine_settings(config: Config, rehearsal: bool) -> AlphaFold2Settings:
-    """The engine's settings: as configured, or cut down by `rehearsal` when the parameters are random."""
-    if not rehearsal:
-        return config.alphafold2
-    names = ("models", "num_recycle", "max_msa_clusters", "max_extra_msa")
-    return config.alphafold2.model_copy(update={name: getattr(config.rehearsal, name) for name in names})
-
-
-def relax_settings(config: Config, rehearsal: bool) -> RelaxSettings:
-    """As configured, but bounded in a rehearsal."""
-    if not rehearsal:
-        return config.relax
-    return config.relax.model_copy(update={"max_iterations": config.rehearsal.relax_max_iterations})
 
 
 def inputs_of(config: Config) -> list[Path]:

@@ -202,7 +202,7 @@ def make_results(
     config = load_config({"input": str(source), "results": str(results), "gpu": {"classes": ["ada_24"]}})
     write_atomically(results / "config.yaml", yaml.safe_dump(config.model_dump(mode="json")).encode())
     # Nothing here is looked up by a recipe: every name will do.
-    recipes = Recipes(fold=NAME, complex_fold=NAME, msa=NAME, paired_msa=NAME, rehearsal=rehearsal)
+    recipes = Recipes([NAME] * 2, NAME, NAME, [rehearsal] * 2)
     draft, _ = quoted_draft(
         config,
         results / "plan",

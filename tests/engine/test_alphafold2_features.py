@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakefold.engines.alphafold2 import features, models
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MsaShape, choose, multimer_depth, rounded_up
 from snakefold.engines.spec import ChainMsa, TargetMsas
-from snakefold.kernel.contracts import AlphaFold2Settings, ModelPreset
 from snakefold.kernel.errors import ConfigError
 from tests.engine.toys import chain_msas, make_target, templates_npz, toy_a3m
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snakefold.engines import alphafold2
+from snakefold.engines.alphafold2 import ENGINE
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.structures.prediction import Prediction
 from tests.engine.toys import make_request, make_target, toy_a3m
@@ -75,7 +75,7 @@ def test_an_unpadded_monomer_is_identical(
     target = make_target("query", MONOMER)
     msas = TargetMsas(own_a3m=monomer_a3m) if own else TargetMsas(chains=[ChainMsa(monomer_a3m)])
     request = make_request([target], **SETTINGS)
-    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
     predictions = _by_model(session.predict(target, msas))
     assert sorted(predictions) == ["model_1", "model_3"]
     for model, prediction in predictions.items():
@@ -88,7 +88,7 @@ def test_a_padded_monomer_has_the_same_confidence(
     target = make_target("query", MONOMER)
     msas = TargetMsas(chains=[ChainMsa(monomer_a3m)])
     request = make_request([target], bucket_edges=[32], **SETTINGS)
-    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
     for model, prediction in _by_model(session.predict(target, msas)).items():
         assert prediction.plddt.shape == (len(MONOMER),)
         assert prediction.pae is not None and prediction.pae.shape == (len(MONOMER), len(MONOMER))
@@ -111,7 +111,7 @@ def test_a_complex_from_a_colabfold_a3m_is_identical(
     target = make_target("query", *CHAINS)
     msas = TargetMsas(own_a3m=complex_a3m)
     request = make_request([target], **SETTINGS | {"models": [1, 2]})
-    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
     for model, prediction in _by_model(session.predict(target, msas)).items():
         assert prediction.pdb == _reference_pdb(tmp_path / "results", f"alphafold2_multimer_v3_{model}")
         assert prediction.iptm is not None

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snakefold.engines import alphafold2
-from snakefold.engines.alphafold2 import parameters, rehearsal
-from snakefold.engines.spec import ChainMsa, TargetMsas
-from snakefold.kernel.contracts import ModelPreset
+from snakefold.engines.alphafold2 import ENGINE, parameters, rehearsal
+from snakefold.engines.alphafold2.settings import ModelPreset
+from snakefold.engines.spec import ChainMsa, TargetMsas, settings_of
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
 from tests.engine.toys import chain_msas, make_request, make_target, templates_npz, toy_a3m
 
@@ -22,14 +21,15 @@ SEQUENCES = ["MKTAYIAKQRQISFVKSHF", "GSHMFVKSHFSRQLEEMKTAYI", "MKTAYIAXQRQISFVKS
 _CHILD = """
 import json, sys
 from pathlib import Path
-from snakefold.engines import alphafold2
+from snakefold.engines.alphafold2 import ENGINE
+from snakefold.engines.spec import settings_of
 from tests.engine.toys import chain_msas, make_request, make_target
 
 weights, cache, *sequences = sys.argv[1:]
 targets = [make_target(f"t{i}", sequence) for i, sequence in enumerate(sequences)]
 msas = {target.result_key: chain_msas(target, 12) for target in targets}
 request = make_request(targets, bucket_edges=[20, 24], models=[1, 2, 3])
-session = alphafold2.start(request, msas, Path(weights), Path(cache))
+session = ENGINE.start(request, msas, Path(weights), Path(cache))
 pdbs = [item.pdb for target in targets for item in session.predict(target, msas[target.result_key])]
 print(json.dumps({"compilations": session.compilations, "misses": session.cache_misses, "pdbs": pdbs}))
 """
@@ -59,7 +59,7 @@ def test_predictions_have_alphafolds_names_scores_and_shapes(
     target = make_target("x", SEQUENCES[2])
     msas = chain_msas(target, 12)
     request = make_request([target], bucket_edges=[24], models=[2, 1], num_seeds=2, num_recycle=1)
-    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
     predictions = session.predict(target, msas)
     assert [(item.name, item.seed) for item in predictions] == [
         ("model_1_ptm_pred_0", 0),
@@ -93,7 +93,7 @@ def test_the_monomer_models_without_ptm_fold_too(tmp_path: Path, compile_cache: 
     target = make_target("t", SEQUENCES[0])
     msas = chain_msas(target, 6)
     request = make_request([target], models=[3], model_preset=ModelPreset.MONOMER)
-    session = alphafold2.start(request, {target.result_key: msas}, tmp_path, compile_cache)
+    session = ENGINE.start(request, {target.result_key: msas}, tmp_path, compile_cache)
     (found,) = session.predict(target, msas)
     assert found.name == "model_3_pred_0"
     assert (found.ptm, found.iptm, found.pae) == (None, None, None)
@@ -107,7 +107,7 @@ def test_chains_come_in_the_targets_order(weights_folder: Path, compile_cache: P
     mixed, sorted_ = make_target("aba", first, second, first), make_target("aab", first, first, second)
     msas = {target.result_key: chain_msas(target, 6) for target in (mixed, sorted_)}
     request = make_request([mixed, sorted_], num_recycle=0)
-    session = alphafold2.start(request, msas, weights_folder, compile_cache)
+    session = ENGINE.start(request, msas, weights_folder, compile_cache)
     (got,) = session.predict(mixed, msas[mixed.result_key])
     (reference,) = session.predict(sorted_, msas[sorted_.result_key])
     # Both are one computation: 8 + 8 + 11 residues, seen in two orders.
@@ -131,7 +131,7 @@ def test_templates_are_read_where_the_model_reads_them(weights_folder: Path, com
     without = chain_msas(target, 12)
     with_ = TargetMsas(chains=[ChainMsa(without.chains[0].a3m, templates=templates_npz(sequence))])
     request = make_request([target], bucket_edges=[24], models=[1, 3], use_templates=True)
-    session = alphafold2.start(request, {target.result_key: with_}, weights_folder, compile_cache)
+    session = ENGINE.start(request, {target.result_key: with_}, weights_folder, compile_cache)
     one, three = session.predict(target, with_)
     other_one, other_three = session.predict(target, without)
     assert not np.allclose(one.plddt, other_one.plddt)
@@ -144,7 +144,7 @@ def test_a_complex_needs_the_multimer_models(weights_folder: Path, compile_cache
     target = make_target("ab", "MKTAYIAK", "GSHMFVKSHFS")
     msas = chain_msas(target, 6)
     request = make_request([target], model_preset=ModelPreset.MONOMER_PTM)
-    session = alphafold2.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
     with pytest.raises(TargetError, match="auto or multimer") as caught:
         session.predict(target, msas)
     assert caught.value.reason is Reason.INVALID_INPUT
@@ -168,9 +168,7 @@ def test_a_full_memory_is_a_typed_failure(
     monkeypatch.setattr(model.RunModel, "predict", predict)
     target = make_target("t", SEQUENCES[0])
     msas = chain_msas(target, 6)
-    session = alphafold2.start(
-        make_request([target]), {target.result_key: msas}, weights_folder, compile_cache
-    )
+    session = ENGINE.start(make_request([target]), {target.result_key: msas}, weights_folder, compile_cache)
     with pytest.raises(TargetError) as caught:
         session.predict(target, msas)
     assert caught.value.reason is Reason.OUT_OF_MEMORY
@@ -194,18 +192,18 @@ def test_an_msa_of_something_else_is_refused(
 ) -> None:
     target = make_target("t", SEQUENCES[0])
     with pytest.raises(TargetError, match=message):
-        alphafold2.start(
+        ENGINE.start(
             make_request([target]), {target.result_key: msas}, weights_folder, compile_cache
         ).predict(target, msas)
 
 
 def test_the_recipe_names_what_results_depend_on(weights_folder: Path) -> None:
-    settings = make_request([make_target("t", "MKTAYIAK")]).alphafold2.model_dump()
-    recipe = alphafold2.recipe(settings, weights_folder)
+    settings = settings_of(ENGINE, make_request([make_target("t", "MKTAYIAK")]))
+    recipe = ENGINE.recipe("monomer", settings, weights_folder)
     assert recipe["weights"]["rehearsal"] is True
-    assert recipe["version"] == alphafold2.VERSION
+    assert recipe["version"] == ENGINE.version
     assert json.loads(json.dumps(recipe)) == recipe
-    other = alphafold2.recipe(settings | {"num_recycle": 2}, weights_folder)
+    other = ENGINE.recipe("monomer", settings.model_copy(update={"num_recycle": 2}), weights_folder)
     assert other != recipe
 
 
@@ -214,7 +212,7 @@ def test_without_parameters_the_error_says_how_to_get_them(tmp_path: Path) -> No
     msas = chain_msas(target, 3)
     for folder in (None, tmp_path):
         with pytest.raises(WeightsMissingError, match="snakefold weights fetch"):
-            alphafold2.start(make_request([target]), {target.result_key: msas}, folder, None)
+            ENGINE.start(make_request([target]), {target.result_key: msas}, folder, None)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +221,7 @@ def test_without_parameters_the_error_says_how_to_get_them(tmp_path: Path) -> No
 )
 def test_what_no_settings_can_fold_is_refused_at_once(chains: list[str], message: str) -> None:
     with pytest.raises(TargetError, match=message) as caught:
-        alphafold2.check(make_target("t", *chains))
+        ENGINE.check(make_target("t", *chains), ENGINE.Settings())
     assert caught.value.reason is Reason.INVALID_INPUT
 
 

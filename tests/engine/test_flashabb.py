@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from Bio import SeqIO
 
-from snakefold.engines import flashabb, get
-from snakefold.engines.flashabb import domains
+from snakefold.engines import get
+from snakefold.engines.flashabb import ENGINE, domains
 from snakefold.engines.spec import Session, TargetMsas
 from snakefold.kernel.contracts import FoldRequest, TargetInput
-from snakefold.kernel.errors import MissingProgramError, Reason, TargetError
+from snakefold.kernel.errors import MissingProgramError, Reason, TargetError, WeightsMissingError
 from snakefold.kernel.recipes import sequence_key
 from snakefold.run.outputs import Relaxation, target_files
 from snakefold.structures import files as structures
@@ -65,7 +65,7 @@ def request(one: TargetInput) -> FoldRequest:
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[Session]:
-    return flashabb.start(request(target(HEAVY)), {}, None, None)
+    return ENGINE.start(request(target(HEAVY)), {}, None, None)
 
 
 def fold(session: Session, *chains: str) -> Prediction:
@@ -144,7 +144,7 @@ def test_files_of_a_target_say_what_they_are(session: Session) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ANTIBODIES) - {"ubiquitin"}))
 def test_the_demo_is_accepted(name: str) -> None:
-    flashabb.check(target(*ANTIBODIES[name]))
+    ENGINE.check(target(*ANTIBODIES[name]), ENGINE.Settings())
     expected = {"Nb35": ["heavy"], "rituximab": ["light", "heavy"]}.get(name, ["heavy", "light"])
     assert domains.roles(ANTIBODIES[name]) == expected
 
@@ -177,7 +177,7 @@ def test_the_demo_is_accepted(name: str) -> None:
 )
 def test_what_is_no_fv_is_refused_with_the_reason(chains: list[str], message: str, advice: str) -> None:
     with pytest.raises(TargetError, match=message) as error:
-        flashabb.check(target(*chains))
+        ENGINE.check(target(*chains), ENGINE.Settings())
     assert error.value.reason is Reason.INVALID_INPUT
     assert advice in error.value.advice
 
@@ -202,15 +202,16 @@ def _accepted(sequence: str) -> bool:
 
 def test_a_few_more_residues_are_folded_with_the_domain(session: Session) -> None:
     longer = f"GS{NANOBODY}AAA"
-    flashabb.check(target(longer))
+    ENGINE.check(target(longer), ENGINE.Settings())
     assert fold(session, longer).plddt.shape == (len(longer),)
 
 
 def test_check_and_recipe_need_no_torch() -> None:
     code = (
         "import sys; from snakefold.engines import get; from snakefold.kernel.contracts import TargetInput\n"
-        f"get('flashabb').check(TargetInput(id='t', key='0' * 64, chains=[{HEAVY!r}, {LIGHT!r}]))\n"
-        "get('flashabb').recipe({}, None)\n"
+        "engine = get('flashabb')\n"
+        f"engine.check(TargetInput(id='t', key='0' * 64, chains=[{HEAVY!r}, {LIGHT!r}]), engine.Settings())\n"
+        "engine.recipe('antibody', engine.Settings(), None)\n"
         "print(sorted({'torch', 'jax', 'flash_abb'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -223,16 +224,21 @@ def test_a_missing_extra_names_the_command(missing: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else found(name))
     domains._profiles.cache_clear()
     act = {
-        "anarci": lambda: flashabb.check(target(HEAVY)),
-        "flash_abb": lambda: flashabb.recipe({}, None),
-        "torch": lambda: flashabb.start(request(target(HEAVY)), {}, None, None),
+        # Planned all the same, and refused before anything is computed.
+        "anarci": lambda: ENGINE.parameters("auto", ENGINE.Settings(), ENGINE.groups),
+        "flash_abb": lambda: ENGINE.recipe("antibody", ENGINE.Settings(), None),
+        "torch": lambda: ENGINE.start(request(target(HEAVY)), {}, None, None),
     }[missing]
-    with pytest.raises(MissingProgramError, match=rf"needs the package {missing}.*snakefold\[antibody\]"):
+    ENGINE.check(target(HEAVY), ENGINE.Settings())
+    with pytest.raises(
+        (MissingProgramError, WeightsMissingError),
+        match=rf"needs the package {missing}.*snakefold\[antibody\]",
+    ):
         act()
     domains._profiles.cache_clear()
 
 
 def test_recipe_names_what_results_depend_on() -> None:
-    found = get("flashabb").recipe({"num_seeds": 1}, None)
-    assert found["version"] == flashabb.VERSION == "0.0.5"
+    found = get("flashabb").recipe("antibody", ENGINE.Settings(), None)
+    assert found["version"] == ENGINE.version == "0.0.5"
     assert found["weights"]["size"] == 28_869_531

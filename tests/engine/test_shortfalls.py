@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from snakefold.engines.alphafold2 import features
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import shortfalls
 from snakefold.engines.spec import ChainMsa, TargetMsas
-from snakefold.kernel.contracts import AlphaFold2Settings, DatabaseUse, ModelPreset, MsaMeta, TargetInput
+from snakefold.kernel.contracts import DatabaseUse, MsaMeta, TargetInput
 from snakefold.kernel.notes import MEANINGS, Code
 from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, open_store

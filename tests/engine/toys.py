@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings
 from snakefold.engines.spec import ChainMsa, TargetMsas
-from snakefold.kernel.contracts import AlphaFold2Settings, FoldRequest, TargetInput
+from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.recipes import sequence_key
 
 
@@ -38,7 +39,7 @@ def make_request(
     return FoldRequest(
         batch="test",
         engine="alphafold2",
-        alphafold2=AlphaFold2Settings.model_validate(small | settings),
+        settings=AlphaFold2Settings.model_validate(small | settings).model_dump(mode="json"),
         recipe="0" * 16,
         bucket_edges=list(bucket_edges),
         targets=list(targets),

@@ -17,7 +17,7 @@ from snakefold.plan.records import Check
 
 RECIPE, COMPLEX_RECIPE, MSA_RECIPE, PAIRED_RECIPE = (digit * 16 for digit in "0123")
 RECIPES = Recipes(
-    fold=RECIPE, complex_fold=COMPLEX_RECIPE, msa=MSA_RECIPE, paired_msa=PAIRED_RECIPE, rehearsal=True
+    folds=[RECIPE, COMPLEX_RECIPE], msa=MSA_RECIPE, paired_msa=PAIRED_RECIPE, rehearsals=[True, True]
 )
 VIL = "MLSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
 SET = f">a first\n{UBQ}\n>b\n{CRN}\n>c\tagain\n{UBQ}\n>d\n{CRN}:{UBQ}\n>bad \x1b[1m\nMQ-\n>a\n{CRN}A\n"

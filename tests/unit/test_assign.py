@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from snakefold.plan.cost.work import Work
 
 from snakefold.plan.assignment.assign import Assignment, Bucket, Demand, InfeasibleError, Limits, assign
 from snakefold.plan.assignment.infeasible import without_longest
@@ -19,7 +20,6 @@ from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import Batch, cut_batches
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
-from snakefold.plan.cost.work import Work
 from snakefold.plan.join import measure_with
 
 MODEL = CostModel()
@@ -46,7 +46,7 @@ CLASSES = [SMALL, MIDDLE, LARGE]
 
 def demand(lengths: Sequence[int], *, complexes: bool = False) -> Demand:
     distinct, counts = np.unique(np.array(lengths, dtype=np.int64), return_counts=True)
-    return Demand(complexes, not complexes, Work(multimer=complexes), distinct, counts)
+    return Demand(int(complexes), not complexes, Work(multimer=complexes), distinct, counts)
 
 
 def limits(workers: int = 3, **others: float) -> Limits:
@@ -86,8 +86,8 @@ def seconds_of(bucket: Bucket, lengths: Sequence[int], work: Work, one: GpuClass
 def cut(plan: Assignment, demands: Sequence[Demand]) -> list[Batch]:
     """The batches that a run would make of the plan."""
     lengths = np.concatenate([np.repeat(one.lengths, one.counts) for one in demands])
-    complexes = np.repeat([one.complexes for one in demands], [one.counts.sum() for one in demands])
-    measure = measure_with(CLASSES, {one.complexes: one.work for one in demands}, MODEL)
+    complexes = np.repeat([one.group for one in demands], [one.counts.sum() for one in demands])
+    measure = measure_with(CLASSES, {one.group: one.work for one in demands}, MODEL)
     return cut_batches(
         lengths,
         complexes,
@@ -103,7 +103,7 @@ def checked(plan: Assignment, demands: Sequence[Demand], allowed: Limits) -> Non
     seconds = dict.fromkeys(allowed.workers, 0.0)
     named = {item.name: item for item in CLASSES}
     for one in demands:
-        mine = [bucket for bucket in plan.buckets if bucket.complexes == one.complexes]
+        mine = [bucket for bucket in plan.buckets if bucket.group == one.group]
         lengths = np.repeat(one.lengths, one.counts).tolist()
         for bucket, members in filled(mine, lengths):
             shape = bucket.padded_length or max(members)

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from snakefold.engines.spec import ChainMsa, TargetMsas
-from snakefold.kernel.contracts import Confidence, FoldRequest, TargetInput
+from snakefold.kernel.contracts import Confidence, TargetInput
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.recipes import sequence_key
 from snakefold.run.metrics import METRICS_COLUMNS
+from snakefold.run.outputs import depth_and_neff
 from snakefold.structures import confidence
 from snakefold.structures import files as structures
 from snakefold.structures.prediction import Prediction
@@ -39,17 +40,11 @@ def scores(
     chains: list[str], predictions: list[Prediction], msas: TargetMsas | None = None, **more: Any
 ) -> Confidence:
     target = TargetInput(id="t", key=sequence_key(chains), chains=chains)
-    request = FoldRequest(
-        batch="b",
-        engine="alphafold2",
-        recipe="0" * 16,
-        rehearsal=more.pop("rehearsal", False),
-        targets=[target],
-    )
     return confidence.confidence(
-        request=request,
+        engine="alphafold2",
+        rehearsal=more.pop("rehearsal", False),
         target=target,
-        msas=msas or TargetMsas(),
+        alignment=depth_and_neff(msas or TargetMsas()),
         predictions=predictions,
         relaxed=more.pop("relaxed", set()),
         warnings=more.pop("warnings", []),

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.calibration import Calibration, Fitted
 from snakefold.plan.cost.gpus import load_classes
-from snakefold.plan.cost.model import CostModel, Work
+from snakefold.plan.cost.model import CostModel
 from snakefold.run.calibration.compared import plot, table
 from snakefold.run.calibration.fit import compare, fit, fit_part
 from snakefold.run.calibration.observations import BatchSeconds, ChunkSeconds, Observations, TargetSeconds

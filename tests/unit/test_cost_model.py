@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +14,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.config import load_config
+from snakefold import engines
+from snakefold.config import Config, load_config
+from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
+from snakefold.engines.alphafold2.network import A100_SECONDS
 from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.paths import house
-from snakefold.plan.buckets import predict_seconds
 from snakefold.plan.cost import msa
 from snakefold.plan.cost.calibration import Calibration, Fitted, read_calibration
 from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.cost.memory import UNLIMITED
-from snakefold.plan.cost.model import SPREAD, CostModel, Work, load_model, work_of
-from snakefold.plan.cost.network import A100_SECONDS, a100_seconds
+from snakefold.plan.cost.model import SPREAD, CostModel, load_model
+from snakefold.plan.groups import work_of
 
 TABLE = house() / "resources" / "gpus.yaml"
 NAMES = list(yaml.safe_load(TABLE.read_text()))
@@ -122,20 +125,23 @@ def test_published_figures_come_back() -> None:
     work, gpu = Work(predictions=1), CLASSES["ampere_80"]
     known = list(A100_SECONDS)
     assert MODEL.network_seconds(known, work, gpu) == pytest.approx(list(A100_SECONDS.values()))
-    assert predict_seconds is a100_seconds
     # AlphaFold's paper: about 1,300 residues in 16 GB.
     assert 1200 < MODEL.max_length(CLASSES["ampere_16"], work) < 1400
 
 
+def work(config: Config, group: str, *, rehearsal: bool = False) -> Any:
+    return work_of(config, engines.get(config.engine), group, rehearsal=rehearsal)
+
+
 def test_work_is_that_of_the_configuration() -> None:
     config = load_config({"alphafold2": {"use_templates": True, "num_seeds": 2, "num_recycle": 5}})
-    monomer, multimer = (work_of(config, False, complexes) for complexes in (False, True))
+    monomer, multimer = (work(config, group) for group in ("monomer", "complex"))
     assert monomer == Work(predictions=10, passes=6, programs=2)
     assert (multimer.multimer, multimer.programs, multimer.msa_rows) == (True, 1, 508)
-    rehearsal = work_of(load_config({}), True, False)
+    rehearsal = work(load_config({}), "monomer", rehearsal=True)
     assert (rehearsal.blocks, rehearsal.predictions, rehearsal.msa_rows, rehearsal.passes) == (2, 2, 32, 2)
-    assert work_of(load_config({"msa": {"tool": "single_sequence"}}), False, False).extra_rows == 1
-    antibody = work_of(load_config({"engine": "flashabb"}), False, True)
+    assert work(load_config({"msa": {"tool": "single_sequence"}}), "monomer").extra_rows == 1
+    antibody = work(load_config({"engine": "flashabb"}), "antibody")
     assert MODEL.compile_seconds([230], antibody, CLASSES["local"]) == 0
     assert 0.5 < MODEL.network_seconds(230, antibody, CLASSES["local"]) < 3
 
@@ -209,7 +215,7 @@ def test_paid_workers_start_and_idle() -> None:
 
 def test_relaxation_is_expected_on_the_gpu_of_a_class_that_has_one() -> None:
     works = {
-        choice: work_of(load_config({"relax": {"use_gpu_relax": choice}}), False, False)
+        choice: work(load_config({"relax": {"use_gpu_relax": choice}}), "monomer")
         for choice in ("auto", True, False)
     }
     seconds = {

@@ -11,9 +11,9 @@ import yaml
 
 from snakefold.cli import main
 from snakefold.config import Config
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import (
-    AlphaFold2Settings,
     Confidence,
     FoldRequest,
     FoldResponse,
@@ -61,7 +61,7 @@ def results(tmp_path: Path) -> Path:
     request = FoldRequest(
         batch="b0001-l0064",
         engine="alphafold2",
-        alphafold2=AlphaFold2Settings(models=[1, 2], num_recycle=1, max_extra_msa=64),
+        settings=AlphaFold2Settings(models=[1, 2], num_recycle=1, max_extra_msa=64).model_dump(mode="json"),
         relax=RelaxSettings(max_iterations=20),
         recipe="0" * 16,
         rehearsal=True,

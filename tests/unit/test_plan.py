@@ -80,7 +80,7 @@ def test_batches_hold_what_a_request_needs(tmp_path: Path) -> None:
         )
         assert not request.bucket_edges or request.bucket_edges[-1] >= int(row["longest"])
         assert row["bucket_edges"] == ",".join(map(str, request.bucket_edges))
-        assert row["complexes"] == str(chains > 1)
+        assert row["group"] == ("complex" if chains > 1 else "monomer")
 
 
 def test_chains_are_searched_once_and_before_their_batch(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_prices_are_the_models_and_add_up(tmp_path: Path) -> None:
     rows = read_rows(tmp_path / "plan")
     assert sum(row.targets for row in rows) == len(lengths) + 1
     for row in rows:
-        gpu, work = gpus[row.gpu], made.works[row.complexes]
+        gpu, work = gpus[row.gpu], made.works[row.group == "complex"]
         own = [target for target in targets if target["batch"] == row.batch]
         edge = [int(target["bucket"] or target["length"]) for target in own]
         seconds = (

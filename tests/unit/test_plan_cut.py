@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
@@ -16,73 +15,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
+from snakefold.engines.alphafold2.network import A100_SECONDS, a100_seconds
 from snakefold.kernel.padding import padded_length, padded_lengths
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assignment.assign import Assignment, Bucket
 from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import FETCHED_RESIDUES, Batch, coarsened, cut_batches, cut_fetched
-from snakefold.plan.buckets import (
-    A100_SECONDS,
-    COMPILE_SECONDS,
-    bucket_edges,
-    predict_seconds,
-)
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
-from snakefold.plan.cost.work import Work
+from snakefold.plan.files import Kind
 from snakefold.plan.join import Piece, cut_bucket, join, target_seconds
 
 
-def cost(lengths: list[int], edges: list[int], compile_seconds: float) -> float:
-    """Seconds of a whole set, computed one target at a time."""
-    padded = [edges[bisect_left(edges, length)] for length in lengths]
-    return sum(float(predict_seconds(edge)) for edge in padded) + compile_seconds * len(edges)
-
-
 def test_seconds_are_alphafolds_at_its_lengths() -> None:
-    assert predict_seconds(list(A100_SECONDS)) == pytest.approx(list(A100_SECONDS.values()))
-    assert predict_seconds(450) == pytest.approx(23.5)
-    assert predict_seconds(50) == pytest.approx(3.5)
-    assert predict_seconds(5500) == pytest.approx(18824 + 6349)
+    assert a100_seconds(list(A100_SECONDS)) == pytest.approx(list(A100_SECONDS.values()))
+    assert a100_seconds(450) == pytest.approx(23.5)
+    assert a100_seconds(50) == pytest.approx(3.5)
+    assert a100_seconds(5500) == pytest.approx(18824 + 6349)
 
 
 @given(st.integers(1, 9000))
 def test_seconds_grow_with_the_length(length: int) -> None:
-    assert 0 < predict_seconds(length) < predict_seconds(length + 1)
-
-
-@given(st.lists(st.integers(1, 3000), min_size=1, max_size=7), st.sampled_from([0.0, 0.5, 30.0, 1000.0]))
-def test_edges_are_the_cheapest_of_all(lengths: list[int], compile_seconds: float) -> None:
-    edges = bucket_edges(lengths, compile_seconds=compile_seconds)
-    distinct = sorted(set(lengths))
-    assert set(edges) <= set(distinct)
-    assert edges == sorted(edges)
-    assert edges[-1] == distinct[-1]
-    best = min(
-        cost(lengths, [*inner, distinct[-1]], compile_seconds)
-        for size in range(len(distinct))
-        for inner in combinations(distinct[:-1], size)
-    )
-    assert cost(lengths, edges, compile_seconds) == pytest.approx(best)
-
-
-def test_free_compilation_pads_nothing_and_dear_compilation_pads_all() -> None:
-    assert bucket_edges([30, 20, 20, 50], compile_seconds=0) == [20, 30, 50]
-    assert bucket_edges([30, 20, 20, 50], compile_seconds=1e9) == [50]
-    assert bucket_edges([]) == []
-
-
-def test_more_predictions_a_target_make_more_buckets() -> None:
-    lengths = list(range(20, 800, 7))
-    assert len(bucket_edges(lengths, predictions=5)) > len(bucket_edges(lengths, predictions=0.1))
-
-
-def test_five_thousand_lengths() -> None:
-    lengths = np.random.default_rng(0).integers(16, 5016, 100_000).tolist()
-    edges = bucket_edges(lengths, predictions=5)
-    assert edges[-1] == max(lengths)
-    assert cost(lengths, edges, COMPILE_SECONDS) < cost(lengths, sorted(set(lengths)), 5 * COMPILE_SECONDS)
+    assert 0 < a100_seconds(length) < a100_seconds(length + 1)
 
 
 @given(st.integers(1, 100), st.lists(st.integers(1, 100), unique=True).map(sorted))
@@ -96,7 +52,7 @@ def test_a_length_is_padded_to_the_next_edge_or_not_at_all(length: int, edges: l
 
 
 def bucket(count: int, shortest: int, longest: int, **values: Any) -> Bucket:
-    given = {"complexes": False, "padded_length": longest, "gpu": "local", "batch_targets": 1000, **values}
+    given = {"group": 0, "padded_length": longest, "gpu": "local", "batch_targets": 1000, **values}
     return Bucket(count=count, shortest=shortest, longest=longest, **given)
 
 
@@ -111,7 +67,7 @@ def cut(
     """Batches; with `seconds` given neighbouring buckets share them, at 1 s a target and 2 s a shape."""
     return cut_batches(
         np.array(lengths),
-        np.zeros(len(lengths), dtype=bool),
+        np.zeros(len(lengths), dtype=np.int64),
         np.arange(len(lengths)),
         buckets,
         Sizes(targets, residues, math.inf if seconds is None else seconds),
@@ -144,7 +100,7 @@ def sets_in_buckets(draw: st.DrawFn) -> tuple[list[int], list[bool], list[Bucket
                 if part:
                     buckets.append(
                         Bucket(
-                            complexes=several,
+                            group=int(several),
                             padded_length=None if several else inside[-1],
                             shortest=part[0],
                             longest=part[-1],
@@ -169,7 +125,7 @@ def test_every_target_is_in_one_batch_within_the_limits(
     all_lengths, all_complexes = np.repeat(np.array(lengths, dtype=np.int64), 2), np.repeat(complexes, 2)
     batches = cut_batches(
         all_lengths,
-        all_complexes.astype(bool),
+        all_complexes.astype(np.int64),
         members,
         buckets,
         Sizes(max_targets, max_residues, seconds or math.inf),
@@ -314,7 +270,7 @@ def test_seconds_of_a_piece_are_the_models(pads: bool) -> None:
         own = lengths[piece.start : piece.stop]
         shapes = padded_lengths(own, [160] if pads else [])
         assert piece.residues == shapes.sum()
-        expected = model.predict_seconds(shapes, work, gpu).sum() + model.relax_seconds(own, work, gpu).sum()
+        expected = model.a100_seconds(shapes, work, gpu).sum() + model.relax_seconds(own, work, gpu).sum()
         expected += model.compile_seconds(np.unique(shapes), work, gpu).sum()
         assert piece.seconds == pytest.approx(expected)
 
@@ -342,9 +298,9 @@ def test_buckets_of_other_targets_are_refused(buckets: list[Bucket]) -> None:
 
 @given(st.lists(st.integers(1, 60_000), max_size=30), st.integers(0, 30))
 def test_fetched_results_stay_where_they_are_when_others_are_added(lengths: list[int], more: int) -> None:
-    before = cut_fetched("s", [range(len(lengths))], np.array(lengths, dtype=np.int64))
+    before = cut_fetched(Kind.RESTORE, [range(len(lengths))], np.array(lengths, dtype=np.int64))
     longer = lengths + [100] * more
-    after = cut_fetched("s", [range(len(longer))], np.array(longer, dtype=np.int64))
+    after = cut_fetched(Kind.RESTORE, [range(len(longer))], np.array(longer, dtype=np.int64))
     assert [index for batch in after for index in batch.members] == list(range(len(longer)))
     assert after[: max(0, len(before) - 1)] == before[:-1]
     for batch in after:

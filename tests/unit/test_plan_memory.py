@@ -21,7 +21,7 @@ from snakefold.plan.planner import make_plan
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Records, read_input, refuse
 
-RECIPES = Recipes(fold="0" * 16, complex_fold="1" * 16, msa="2" * 16, paired_msa="3" * 16, rehearsal=True)
+RECIPES = Recipes(["0" * 16, "1" * 16], "2" * 16, "3" * 16, [True, True])
 LONG = (UBQ * 30)[:2000]
 SET = f">ubq\n{UBQ}\n>long\n{LONG}\n>again\n{LONG}\n>crn\n{CRN}\n"
 
@@ -29,9 +29,7 @@ SET = f">ubq\n{UBQ}\n>long\n{LONG}\n>again\n{LONG}\n>crn\n{CRN}\n"
 def plan(tmp_path: Path, text: str = SET, store: Store | None = None, **values: Any) -> Draft:
     path = write(tmp_path, "set.fasta", text)
     config = load_config({"input": str(path), "gpu": {"classes": ["ampere_16"]}, **values})
-    return make_plan(
-        config, tmp_path / "plan", name=lambda targets: RECIPES, store=store, fits=memory_check(config)
-    )
+    return make_plan(config, tmp_path / "plan", name=lambda targets: RECIPES, store=store, fits=memory_check)
 
 
 def test_one_that_must_be_computed_is_refused_with_what_it_needs(tmp_path: Path) -> None:
@@ -99,4 +97,4 @@ def test_all_but_the_refused_stay_what_they_were(
 
 def key_of(records: Records, place: int) -> tuple[str, int, bool]:
     index = int(records.computed[place])
-    return records.keys[index], int(records.lengths[index]), bool(records.complexes[index])
+    return records.keys[index], int(records.lengths[index]), bool(records.groups[index])

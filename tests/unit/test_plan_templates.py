@@ -30,7 +30,7 @@ from snakefold.plan.simulate.prices import prices_of
 from snakefold.plan.simulate.source import from_plan
 
 MSA, PAIRED, TEMPLATES = ("1" * 16, "2" * 16, "3" * 16)
-RECIPES = Recipes("a" * 16, "b" * 16, MSA, PAIRED, rehearsal=True, templates=TEMPLATES)
+RECIPES = Recipes(["a" * 16, "b" * 16], MSA, PAIRED, [True, True], templates=TEMPLATES)
 ALONE = [UBQ, CRN, UBQ[:40]]
 PAIR = [UBQ[10:60], CRN[:30]]
 SET = "".join(f">t{i}\n{text}\n" for i, text in enumerate([*ALONE, ":".join(PAIR)]))

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from snakefold.plan.cost.work import Work
 
 from snakefold.config import Config
 from snakefold.kernel.errors import DiskError
 from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.cost.model import CostModel
-from snakefold.plan.cost.work import Work
 from snakefold.plan.files import BatchRow
 from snakefold.plan.quote import (
     BudgetError,
@@ -40,7 +40,8 @@ def batch(number: int, gpu: str = "ampere_80", *, targets: int = 10, **changed: 
         "batch": f"b{number:04d}",
         "engine": "alphafold2",
         "gpu": gpu,
-        "complexes": False,
+        "kind": "predict",
+        "group": "monomer",
         "bucket_edges": "200",
         "targets": targets,
         "residues": targets * 190,
@@ -79,7 +80,7 @@ rows = st.lists(
         st.sampled_from([*CLASSES, ""]),
         targets=st.integers(1, 200),
         seconds=st.floats(0, 1e6),
-        complexes=st.booleans(),
+        group=st.sampled_from(["monomer", "complex"]),
         bucket_edges=st.sampled_from(["190,200", ""]),
     ),
     max_size=12,
@@ -269,17 +270,17 @@ def test_free_classes_have_no_price_in_the_text() -> None:
     assert free.dollars_per_second == 0
 
 
-@pytest.mark.parametrize("complexes", [False, True])
+@pytest.mark.parametrize("group", ["monomer", "complex"])
 @pytest.mark.parametrize("edges", ["", "190,200"])
-def test_a_batch_is_priced_as_what_it_holds(complexes: bool, edges: str) -> None:
-    works = {several: Work(multimer=several) for several in (False, True)}
-    row = batch(1, seconds=1e6, complexes=complexes, bucket_edges=edges, shortest=190, longest=190)
+def test_a_batch_is_priced_as_what_it_holds(group: str, edges: str) -> None:
+    works = {("alphafold2", name): Work(multimer=name == "complex") for name in ("monomer", "complex")}
+    row = batch(1, seconds=1e6, group=group, bucket_edges=edges, shortest=190, longest=190)
     found = job(row, CLASSES["ampere_80"], CostModel(), works)
-    assert found.work == works[complexes]
+    assert found.work == works["alphafold2", group]
     model, gpu = CostModel(), CLASSES["ampere_80"]
     # As many shapes as edges; without any as many as lengths.
     shapes = [190, 200] if edges else [190]
-    known = model.start_seconds(gpu) + model.load_seconds(works[complexes], gpu)
+    known = model.start_seconds(gpu) + model.load_seconds(works["alphafold2", group], gpu)
     assert found.overhead == pytest.approx(
-        known + model.compile_seconds(shapes, works[complexes], gpu).sum(), rel=1e-3
+        known + model.compile_seconds(shapes, works["alphafold2", group], gpu).sum(), rel=1e-3
     )

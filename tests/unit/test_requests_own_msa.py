@@ -16,7 +16,7 @@ from snakefold.plan.planner import make_plan
 from snakefold.plan.recipes import Recipes
 from snakefold.run.requests import gather_inputs, make_request, read_inputs
 
-RECIPES = Recipes(fold="0" * 16, complex_fold="0" * 16, msa="1" * 16, paired_msa="1" * 16, rehearsal=True)
+RECIPES = Recipes(["0" * 16] * 2, "1" * 16, "1" * 16, [True, True])
 
 
 def planned(folder: Path, *paths: Path) -> tuple[PlannedBatch, Config]:

@@ -244,9 +244,7 @@ def _plan(tmp_path: Path, *, rehearsal: bool) -> tuple[Config, Draft]:
             "results": str(tmp_path / "results"),
         }
     )
-    named = Recipes(
-        fold="0" * 16, complex_fold="1" * 16, msa="2" * 16, paired_msa="3" * 16, rehearsal=rehearsal
-    )
+    named = Recipes(["0" * 16, "1" * 16], "2" * 16, "3" * 16, [rehearsal] * 2)
     plan = make_plan(
         config, tmp_path / "results" / "plan", name=lambda _: named, store=open_store(config.store)
     )

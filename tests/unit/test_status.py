@@ -78,12 +78,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(batches=list(BATCHES)))
     plan = tmp_path / "results" / "plan"
     (tmp_path / "results" / "config.yaml").write_text("gpu:\n  workers: 2\n")
-    head = "batch engine gpu complexes bucket_edges targets residues shortest longest chunks seconds dollars"
+    head = "batch kind engine group gpu bucket_edges targets residues shortest longest chunks seconds dollars"
     rows = ["\t".join([*head.split(), "memory_gb", "runtime_seconds"])]
     for name, count in BATCHES.items():
-        chunks, seconds = ("", 0) if name.startswith("s") else ("m0001", 3600)
+        kind, chunks, seconds = ("restore", "", 0) if name.startswith("s") else ("predict", "m0001", 3600)
         rows.append(
-            f"{name}\talphafold2\tlocal\tFalse\t\t{count}\t100\t50\t50\t{chunks}\t{seconds}\t0\t1\t900"
+            f"{name}\t{kind}\talphafold2\tmonomer\tlocal\t\t{count}\t100\t50\t50\t{chunks}\t{seconds}\t0\t1\t900"
         )
         states = ["done"] * (count - 1) + ["failed" if name.startswith("c") else "done"]
         pd.DataFrame({"id": range(count), "state": states}).to_parquet(

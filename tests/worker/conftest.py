@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from snakefold.engines.alphafold2 import rehearsal
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings
 from snakefold.kernel import archive
-from snakefold.kernel.contracts import AlphaFold2Settings, FoldRequest, RelaxChoice, RelaxSettings
+from snakefold.kernel.contracts import FoldRequest, RelaxChoice, RelaxSettings
 from snakefold.kernel.envelope import digest_of
 from snakefold.worker import jobs
 from tests.engine.toys import make_target, toy_a3m
@@ -103,7 +104,7 @@ def fold_request(names: Sequence[str] = ("a",), **changes: Any) -> FoldRequest:
     given = {
         "batch": "b0001",
         "engine": "alphafold2",
-        "alphafold2": AlphaFold2Settings.model_validate(small | settings),
+        "settings": AlphaFold2Settings.model_validate(small | settings).model_dump(mode="json"),
         "relax": RelaxSettings(models_to_relax=RelaxChoice.NONE),
         "recipe": "0" * 16,
         "rehearsal": True,

@@ -17,7 +17,8 @@ from snakefold.config import Config
 from snakefold.engines.agreement import agreed, check_agreement
 from snakefold.engines.alphafold2 import rehearsal
 from snakefold.engines.alphafold2.parameters import parameters_file
-from snakefold.kernel.contracts import FoldRequest, ModelPreset
+from snakefold.engines.spec import settings_of
+from snakefold.kernel.contracts import FoldRequest
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.store import open_store
 from snakefold.plan.files import read_batch, read_rows
@@ -70,7 +71,7 @@ def test_a_plan_tells_what_its_recipe_was_made_of(planned: FoldRequest, paramete
         "seed": rehearsal.SEED,
         "drawing": rehearsal.DRAWING,
     }
-    assert planned.engine_recipe["version"] == engines.get("alphafold2").VERSION
+    assert planned.engine_recipe["version"] == engines.get("alphafold2").version
     check_agreement(planned, parameters)
 
 
@@ -102,8 +103,8 @@ def test_a_worker_with_other_parameters_refuses_the_job(
 def test_other_official_parameters_are_told_by_file(tmp_path: Path) -> None:
     ours, theirs = toy_parameters(tmp_path / "ours", 1.0), toy_parameters(tmp_path / "theirs", 2.0)
     request = fold_request(("a",), rehearsal=False)
-    settings = request.alphafold2.model_copy(update={"model_preset": ModelPreset.MONOMER_PTM})
-    recipe = engines.get("alphafold2").recipe(settings.model_dump(mode="json"), ours)
+    engine = engines.get("alphafold2")
+    recipe = engine.recipe("monomer", settings_of(engine, request), ours)
     request = request.model_copy(update={"engine_recipe": json.loads(json.dumps(recipe))})
     check_agreement(request, ours)
     with pytest.raises(TargetError, match="model_1_ptm is") as caught:
@@ -128,9 +129,9 @@ def test_another_release_is_told(
 
 
 def test_settings_that_the_recipe_was_not_made_of_are_told(planned: FoldRequest, parameters: Path) -> None:
-    changed = planned.alphafold2.model_copy(update={"num_recycle": 3})
+    changed = {**planned.settings, "num_recycle": 3}
     with pytest.raises(TargetError, match=r"settings\.num_recycle is 3, not 0") as caught:
-        check_agreement(planned.model_copy(update={"alphafold2": changed}), parameters)
+        check_agreement(planned.model_copy(update={"settings": changed}), parameters)
     assert caught.value.reason is Reason.INVALID_INPUT
 
 
@@ -160,8 +161,9 @@ def test_a_request_that_says_nothing_is_not_held_to_anything(parameters: Path) -
 
 def test_an_engine_that_brings_its_parameters_is_compared_too() -> None:
     pytest.importorskip("flash_abb", reason="needs flash-abb: make antibody")
-    request = fold_request(engine="flashabb")
-    recipe = engines.get("flashabb").recipe(request.flashabb.model_dump(mode="json"), None)
+    request = fold_request(engine="flashabb").model_copy(update={"settings": {}})
+    engine = engines.get("flashabb")
+    recipe = engine.recipe("antibody", engine.Settings(), None)
     check_agreement(request.model_copy(update={"engine_recipe": recipe}), None)
     weights = {**recipe["weights"], "ends_sha256": "0" * 64}
     with pytest.raises(TargetError, match=r"bytes .*, not .* bytes") as caught:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from snakefold.config import Config
-from snakefold.kernel.contracts import ModelPreset, RelaxChoice
+from snakefold.engines.alphafold2.settings import ModelPreset
+from snakefold.kernel.contracts import RelaxChoice
 from snakefold.msa.settings import MsaSettings
 from snakefold.worker import flat
 from snakefold.worker.alignments import Searched

@@ -1,6 +1,6 @@
-import json
 from pathlib import Path
 
+from snakefold.plan.files import planned_parameters
 from snakefold.kernel.store import open_shared_store
 
 # With a default storage, `msa` and `predict` read and write there and need no folder of this machine. What other
@@ -22,9 +22,9 @@ def planned(resource):
     return (lambda wildcards: 0) if ELSEWHERE and workflow.remote_exec else resource
 
 
-def weights_option():
+def weights_option(wildcards):
     """Where the parameters are that the plan chose; elsewhere, a job looks for them as a worker does."""
     if ELSEWHERE:
         return []
-    folder = json.loads(Path(PLAN, "weights.json").read_text())["folder"]
-    return ["--weights", folder or "none"]
+    engine = planned_batches()[wildcards.batch]["engine"]
+    return ["--weights", planned_parameters(Path(PLAN), engine) or "none"]

@@ -51,7 +51,7 @@ rule predict:
         machine_type=machine_type_of,
     params:
         store=SETTINGS.store,
-        weights=lambda wildcards: weights_option(),
+        weights=weights_option,
         # An executor that knows what a job cost writes it there; the bill reads it.
         execution_record=f"{RESULTS}/executions/{{batch}}.json",
     shell:

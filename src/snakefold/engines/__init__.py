@@ -1,19 +1,63 @@
-"""Engines: one module each, one protocol (`snakefold.engines.spec`)."""
+"""Engines: one folder each, found by entry points of the group `snakefold.engines`; see `engines.spec`.
+
+A distribution of its own may add one: its entry point names an object that follows the protocol.
+"""
 
 from __future__ import annotations
 
-import importlib
-from typing import cast
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from snakefold.engines.spec import Engine
+from snakefold.kernel.errors import SnakefoldError
 
-_MODULES = {
-    "alphafold2": "snakefold.engines.alphafold2",
-    "flashabb": "snakefold.engines.flashabb",
-    "reuse": "snakefold.engines.reuse",
-}
+GROUP = "snakefold.engines"
 
 
+@cache
+def _points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+@cache
 def get(name: str) -> Engine:
-    """The engine called `name`. Its heavy libraries are imported when it starts, not here."""
-    return cast(Engine, importlib.import_module(_MODULES[name]))
+    """The engine called `name`. Its heavy libraries are imported when it starts, not here.
+
+    Raises:
+        SnakefoldError: no such engine is installed, or it follows another protocol.
+    """
+    point = _points().get(name)
+    if point is None:
+        raise SnakefoldError(
+            f"engine {name}: is not installed. Installed: {', '.join(sorted(_points()))}. Install the "
+            "distribution that brings it into the environment of snakefold."
+        )
+    engine = point.load()
+    if not isinstance(engine, Engine):
+        raise SnakefoldError(
+            f"engine {name}: {point.value} does not follow the protocol of snakefold.engines.spec. Install a "
+            "version of it that is made for this release of snakefold."
+        )
+    return engine
+
+
+def find(name: str) -> Engine | None:
+    """The engine called `name`; None where it is not installed, for results outlive their engine."""
+    return get(name) if name in _points() else None
+
+
+def computes(name: str) -> bool:
+    """Whether results under this name were computed, not taken from somewhere."""
+    engine = find(name)
+    return engine is None or engine.selectable
+
+
+def names() -> list[str]:
+    """Engines that a configuration may name, in alphabetical order."""
+    return [name for name in sorted(_points()) if get(name).selectable]
+
+
+def forget() -> None:
+    """Look again for what is installed."""
+    _points.cache_clear()
+    get.cache_clear()

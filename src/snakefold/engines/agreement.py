@@ -6,11 +6,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from snakefold import engines
-from snakefold.engines.alphafold2.models import preset_for
-from snakefold.engines.alphafold2.parameters import parameters_folder
+from snakefold.engines.spec import settings_of
 from snakefold.kernel.contracts import FoldRequest
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.unchanged import ChangedError, Watch, differences, listed
@@ -29,7 +27,11 @@ def check_agreement(request: FoldRequest, weights: Path | None) -> None:
     planned = request.engine_recipe
     if not planned:
         return
-    own = json.loads(json.dumps(engines.get(request.engine).recipe(_settings(request), weights)))
+    engine = engines.get(request.engine)
+    settings = settings_of(engine, request)
+    # A batch is of one group.
+    group = engine.group(request.targets[0], settings)
+    own = json.loads(json.dumps(engine.recipe(group, settings, weights)))
     if own == planned:
         return
     if own.get("weights") != planned.get("weights"):
@@ -56,7 +58,7 @@ def agreed(request: FoldRequest, weights: Path | None) -> Iterator[None]:
         TargetError: as `check_agreement`, or weights_missing for a file that was replaced meanwhile.
         WeightsMissingError: as `check_agreement`.
     """
-    watch = Watch(sorted(parameters_folder(weights).glob("params_*.npz")) if weights else [])
+    watch = Watch(engines.get(request.engine).parameter_files(weights))
     check_agreement(request, weights)
     yield
     try:
@@ -69,11 +71,3 @@ def _difference(planned: object, own: object) -> str:
     if planned is None or own is None:
         return "nothing of them is known"
     return listed(differences(planned, own))
-
-
-def _settings(request: FoldRequest) -> dict[str, Any]:
-    if request.engine != "alphafold2":
-        return request.flashabb.model_dump(mode="json")
-    chains = max(len(target.chains) for target in request.targets)
-    preset = preset_for(request.alphafold2.model_preset, chains)
-    return request.alphafold2.model_copy(update={"model_preset": preset}).model_dump(mode="json")

@@ -1,19 +1,32 @@
-"""What an engine is: a module with `NAME`, `VERSION`, `recipe`, `check` and `start`."""
+"""The engine protocol: everything that is asked of an engine, and nothing of what it is.
+
+An engine is an object that an entry point of the group `snakefold.engines` names. Its module imports nothing
+heavy, so that a run can be planned and priced where the engine itself is not installed.
+`Defaults` answers what most engines have no opinion on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from snakefold.kernel.contracts import FoldRequest, MsaMeta, TargetInput
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import ValidationError
+
+from snakefold.kernel.contracts import FoldRequest, Model, MsaMeta, RelaxSettings, TargetInput
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.structures.prediction import Prediction
 
+Floats = NDArray[np.float64]
 
+
+# ---- what travels to an engine -------------------------------------------------------------------------
 @dataclass(frozen=True)
 class ChainMsa:
-    """MSA of one chain (`contracts.MSA_LAYOUT`): msa.a3m, pairing.a3m, bytes of templates.npz.
+    """MSA of one chain: msa.a3m, pairing.a3m, bytes of templates.npz.
 
     `meta` and `hits` (meta.json, hits.tsv) are no business of an engine: they go into the target's folder.
     """
@@ -31,12 +44,113 @@ class ChainMsa:
 class TargetMsas:
     """MSAs of one target: one entry per chain of the target, in order, or the A3M that the target brought.
 
-    `reused` are the files of a structure that is taken instead (`reuse.inputs`), by name.
+    `files` are what else travels with the target, by name (`Engine.files`).
     """
 
     chains: Sequence[ChainMsa] = ()
     own_a3m: str | None = None
-    reused: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+# ---- what an engine declares -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Column:
+    """A column of metrics.tsv: Python type of its values, unit (empty: none), meaning."""
+
+    type: type
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What must be there before a prediction.
+
+    Attributes:
+        alignment: of every protein chain; only then is it searched, and part of the recipe.
+        pairing: the different chains of a complex need rows with species names as well.
+        templates: structures are searched for the alignments, if the settings of the search say so.
+    """
+
+    alignment: bool = False
+    pairing: bool = False
+    templates: bool = False
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Folder of the parameters (None: the engine brings its own, or needs none).
+
+    `rehearsal`: random ones, drawn with so many `blocks`.
+    """
+
+    folder: Path | None = None
+    rehearsal: bool = False
+    blocks: int | None = None
+
+
+class Molecules(Protocol):
+    """A target, as far as it decides which group it belongs to."""
+
+    @property
+    def chains(self) -> Sequence[str]:
+        """Sequences of the protein chains, in order."""
+        ...
+
+
+class Rehearsal(Protocol):
+    """The section `rehearsal` of the configuration, as far as engines read it."""
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the network whose random parameters are drawn."""
+        ...
+
+
+class Work(Protocol):
+    """What one group of targets takes, by published figures; a calibration multiplies them.
+
+    Sizes are residues (of a padded group: padded), as arrays. Nothing falls with the size.
+    """
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine, under which a calibration keeps what was measured."""
+        ...
+
+    @property
+    def relaxed(self) -> int:
+        """Models of a target that are relaxed."""
+        ...
+
+    @property
+    def gpu_relax(self) -> bool:
+        """Relaxed on the GPU, on a class that has one."""
+        ...
+
+    def network_seconds(self, sizes: ArrayLike, device: str, speed: float) -> Floats:
+        """Seconds in the network, all models of a target; `device` is cpu or gpu, `speed` in A100."""
+        ...
+
+    def features_seconds(self, sizes: ArrayLike, device: str) -> Floats:
+        """Seconds to make the network's input and to write its output."""
+        ...
+
+    def compile_seconds(self, sizes: ArrayLike, device: str, *, cached: bool = False) -> Floats:
+        """Seconds to compile a program for one more size; 0 for engines that compile nothing."""
+        ...
+
+    def load_seconds(self, device: str) -> float:
+        """Seconds from the start of a process to its first target."""
+        ...
+
+    def memory_gb(self, sizes: ArrayLike) -> Floats:
+        """GB of GPU memory that a card must have."""
+        ...
+
+    def result_bytes(self, sizes: ArrayLike) -> tuple[Floats, Floats]:
+        """Bytes of a target's files: of text, which packs to a fifth, and of what is packed already."""
+        ...
 
 
 class Session(Protocol):
@@ -45,23 +159,158 @@ class Session(Protocol):
     seconds: dict[str, float]
     device: str
 
-    def predict(self, target: TargetInput, msas: TargetMsas) -> list[Prediction]:
+    def predict(self, target: TargetInput, msas: TargetMsas) -> Sequence[Prediction] | Result:
         """All models of one target, in any order. Raises TargetError with a typed reason."""
         ...
 
 
+@dataclass(frozen=True)
+class Result:
+    """What an engine gives for one target besides, or in place of, models.
+
+    Attributes:
+        predictions: models with coordinates, in any order; none from an engine that predicts no structure.
+        scores: of the target, by the names in the engine's `columns`; what it does not give is absent.
+        files: of its own, by name.
+        notes: what befell the target (`kernel.notes`).
+    """
+
+    predictions: Sequence[Prediction] = ()
+    scores: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+def as_result(given: Sequence[Prediction] | Result) -> Result:
+    """What a session gave, in one form."""
+    return given if isinstance(given, Result) else Result(predictions=given)
+
+
+Said = Mapping[str, Any]
+
+
+@runtime_checkable
 class Engine(Protocol):
-    """The functions of an engine module."""
+    """What turns targets into results.
 
-    NAME: str
-    VERSION: str
+    Attributes:
+        name: in settings, requests and results; the name of its entry point too.
+        title: as a sentence calls it.
+        accepts: kinds of molecules that it takes: protein, dna, rna, ligand.
+        Settings: its section of the configuration, and `settings` of a request.
+        groups: targets that share settings and programs; names, in order. No batch mixes two.
+        columns: scores of its own in metrics.tsv: name → Column.
+        packages: distributions whose versions are recorded with a run.
+        selectable: may be named by a configuration; what it gives was computed, not taken from somewhere.
+        relaxes: its models are relaxed by the setting `relax`.
+        licence: address of the licence of its parameters; empty: none is known.
+    """
 
-    def recipe(self, request_settings: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
-        """What results depend on: version, settings, fingerprint of the parameters (for the store)."""
+    name: str
+    title: str
+    accepts: frozenset[str]
+    Settings: type[Model]
+    groups: tuple[str, ...]
+    columns: Mapping[str, Column]
+    packages: tuple[str, ...]
+    selectable: bool
+    relaxes: bool
+    licence: str
+
+    @property
+    def version(self) -> str:
+        """Part of the recipe: raised when equal input gives other results."""
         ...
 
-    def check(self, target: TargetInput) -> None:
-        """Refuse a target the engine cannot fold, before anything is computed. Raises TargetError."""
+    def check(self, target: TargetInput, settings: Any) -> None:
+        """Refuse a target that it cannot take, before anything is computed. Raises TargetError."""
+        ...
+
+    def group(self, target: Molecules, settings: Any) -> str:
+        """The group that a target belongs to."""
+        ...
+
+    def size(self, target: Molecules) -> int:
+        """What a target's cost grows with; residues, for what folds chains."""
+        ...
+
+    def pads(self, group: str, settings: Any) -> bool:
+        """Whether targets are padded to a common size, so that one program serves many of them."""
+        ...
+
+    def needs(self, group: str, settings: Any) -> Needs:
+        """What must be there before a prediction of a group."""
+        ...
+
+    def work(
+        self, group: str, settings: Any, relax: RelaxSettings, *, blocks: int | None = None, rows: Any = None
+    ) -> Work:
+        """What a prediction of a group takes.
+
+        Args:
+            blocks: of the network, if they are not the official parameters' (a rehearsal).
+            rows: what is known of the alignments (`alignment_rows`); None: the most that the network takes.
+        """
+        ...
+
+    def alignment_rows(
+        self, request: FoldRequest, targets: Sequence[TargetInput], depths: Sequence[int]
+    ) -> Any:
+        """How many rows of their alignments targets of one size and group were computed with."""
+        ...
+
+    def rehearsed(self, settings: Any, rehearsal: Any) -> Any:
+        """The settings of a run with random parameters, which teach nothing and should cost little."""
+        ...
+
+    def parameters(
+        self,
+        place: str,
+        settings: Any,
+        groups: Collection[str],
+        *,
+        draw: Any = None,
+        blocks: int = 1,
+        whole: bool = True,
+        cache: Path | None = None,
+    ) -> Parameters | None:
+        """The parameters that these groups need.
+
+        Args:
+            place: the setting `weights`.
+            draw: settings that random parameters are drawn for, where `place` allows them and there are none;
+                None draws none.
+            blocks: of the network, that are drawn.
+            whole: see that files hold what their names say; who loads them at once sees it.
+            cache: folder of random parameters.
+
+        Raises:
+            WeightsMissingError: the folder named lacks some, or one is damaged.
+        """
+        ...
+
+    def parameter_folder(self, place: str) -> Path | None:
+        """The folder that the setting `weights` means, whether anything is there or not."""
+        ...
+
+    def parameter_files(self, weights: Path | None) -> Sequence[Path]:
+        """Files that are loaded: they must not change meanwhile."""
+        ...
+
+    def recipe(self, group: str, settings: Any, weights: Path | None) -> dict[str, Any]:
+        """What results of a group depend on: version, settings, fingerprints of the parameters."""
+        ...
+
+    def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
+        """Files of a target that tell what it was predicted with, made from its inputs."""
+        ...
+
+    def describe(self, told: Told) -> Sequence[str]:
+        """Sentences of a methods section: what was predicted with what. Sources are cited by `told.cite`."""
+        ...
+
+    def cites(self, told: Told) -> Collection[str]:
+        """What the sentences cite, in the words of `when` in resources/citations.yaml."""
         ...
 
     def start(
@@ -73,3 +322,133 @@ class Engine(Protocol):
     ) -> Session:
         """Load what the batch needs. `msas` by result key, so that shapes can be chosen for all of them."""
         ...
+
+
+def settings_of(engine: Engine, request: FoldRequest) -> Any:
+    """The settings of a request, as its engine reads them.
+
+    Raises:
+        SnakefoldError: they are none of this engine's; the text names each.
+    """
+    try:
+        return engine.Settings.model_validate(request.settings)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}"
+            for item in error.errors(include_url=False)
+        )
+        raise SnakefoldError(f"settings of the engine {engine.name}: {wrong}.") from error
+
+
+class Told(Protocol):
+    """What a run recorded of one engine, for its methods section.
+
+    Attributes:
+        run: who ran it: `snakefold 0.2 on Snakemake 9`, with sources.
+        recipes: by group the recipe of its results (`Engine.recipe`).
+        rehearsal: the parameters were random.
+    """
+
+    @property
+    def run(self) -> str: ...
+
+    @property
+    def recipes(self) -> Mapping[str, Said]: ...
+
+    @property
+    def rehearsal(self) -> bool: ...
+
+    def package(self, name: str) -> str:
+        """`name version`, or the name if nobody recorded it."""
+        ...
+
+    def cite(self, *words: str) -> str:
+        """` (Author year; …)` of sources for these."""
+        ...
+
+
+class NoSettings(Model):
+    """An engine without settings."""
+
+
+class Defaults:
+    """Answers of an engine that folds single targets, compiles nothing and brings its parameters along."""
+
+    name = ""
+    title = ""
+    accepts = frozenset({"protein"})
+    Settings: type[Model] = NoSettings
+    groups: tuple[str, ...] = ("target",)
+    columns: Mapping[str, Column] = {}
+    packages: tuple[str, ...] = ()
+    selectable = True
+    relaxes = False
+    licence = ""
+
+    def check(self, target: TargetInput, settings: Any) -> None:
+        """Takes everything that it accepts."""
+
+    def group(self, target: Molecules, settings: Any) -> str:
+        """All targets are alike."""
+        del target, settings
+        return self.groups[0]
+
+    def size(self, target: Molecules) -> int:
+        """Residues of all chains."""
+        return sum(map(len, target.chains))
+
+    def pads(self, group: str, settings: Any) -> bool:
+        """Nothing is padded where nothing is compiled."""
+        del group, settings
+        return False
+
+    def needs(self, group: str, settings: Any) -> Needs:
+        """Nothing but the target."""
+        del group, settings
+        return Needs()
+
+    def alignment_rows(
+        self, request: FoldRequest, targets: Sequence[TargetInput], depths: Sequence[int]
+    ) -> Any:
+        """Alignments change nothing of what it takes."""
+        del request, targets, depths
+
+    def rehearsed(self, settings: Any, rehearsal: Any) -> Any:
+        """As configured."""
+        del rehearsal
+        return settings
+
+    def parameters(
+        self,
+        place: str,
+        settings: Any,
+        groups: Collection[str],
+        *,
+        draw: Any = None,
+        blocks: int = 1,
+        whole: bool = True,
+        cache: Path | None = None,
+    ) -> Parameters | None:
+        """It brings its own."""
+        del place, settings, groups, draw, blocks, whole, cache
+        return Parameters()
+
+    def parameter_folder(self, place: str) -> Path | None:
+        """None: no file is read."""
+        del place
+        return None
+
+    def parameter_files(self, weights: Path | None) -> Sequence[Path]:
+        """None that could change."""
+        del weights
+        return ()
+
+    def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
+        """None."""
+        del request, target, msas
+        return {}
+
+    def cites(self, told: Told) -> Collection[str]:
+        """Its own name."""
+        del told
+        return {self.name}

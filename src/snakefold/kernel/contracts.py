@@ -7,10 +7,11 @@ beside it in `inputs.tar.zst` (layout: `MSA_LAYOUT`), so that the request stays 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from snakefold.kernel.errors import Reason
@@ -36,13 +37,6 @@ Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 TargetId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
-def _without_repeats(models: list[int]) -> list[int]:
-    """Two predictions of one name would overwrite each other."""
-    if len(set(models)) < len(models):
-        raise ValueError("a model is named twice")
-    return models
-
-
 def _ascending(edges: list[int]) -> list[int]:
     """A target is padded to the first edge that holds it: they are in order, each of them once."""
     if edges != sorted(set(edges)):
@@ -51,7 +45,6 @@ def _ascending(edges: list[int]) -> list[int]:
 
 
 BucketEdges = Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_ascending)]
-Models = Annotated[list[Annotated[int, Field(ge=1, le=5)]], AfterValidator(_without_repeats)]
 
 
 class Model(BaseModel):
@@ -60,63 +53,12 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelPreset(StrEnum):
-    """AlphaFold's `--model_preset`; `auto` takes `monomer_ptm` for one chain and `multimer` for more."""
-
-    AUTO = "auto"
-    MONOMER = "monomer"
-    MONOMER_PTM = "monomer_ptm"
-    MULTIMER = "multimer"
-
-
 class RelaxChoice(StrEnum):
     """AlphaFold's `--models_to_relax`."""
 
     NONE = "none"
     BEST = "best"
     ALL = "all"
-
-
-class AlphaFold2Settings(Model):
-    """Settings of the engine `alphafold2`. Names are AlphaFold's where AlphaFold has one."""
-
-    model_preset: ModelPreset = Field(
-        ModelPreset.AUTO,
-        description="monomer, monomer_ptm, multimer, or auto (by number of chains).",
-    )
-    models: Models = Field(default=[1, 2, 3, 4, 5], min_length=1, description="Which of the five models run.")
-    num_recycle: int = Field(3, ge=0, le=48, description="Passes through the network after the first.")
-    recycle_early_stop_tolerance: float = Field(
-        0.0,
-        ge=0,
-        description="Stop recycling once CA distances change by less than this (Å); 0 never.",
-    )
-    num_seeds: int = Field(1, ge=1, le=100, description="Predictions per model, each with its own seed.")
-    random_seed: int = Field(0, ge=0, le=2**31 - 1, description="First seed.")
-    max_msa_clusters: int | None = Field(
-        None,
-        ge=1,
-        le=512,
-        description="Rows of the clustered MSA; empty: what the deepest MSA of one padded length needs, "
-        "at most the preset's own (monomer 512, multimer 508).",
-    )
-    max_extra_msa: int | None = Field(
-        None,
-        ge=1,
-        le=8192,
-        description="Rows of the extra MSA; empty: what the deepest MSA of one padded length needs, "
-        "at most the preset's own (monomer 5120, multimer 2048).",
-    )
-    use_templates: bool = Field(False, description="Give the model the templates found by the MSA step.")
-    precision: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="Arithmetic inside the network; float32 is for comparisons."
-    )
-
-
-class FlashAbbSettings(Model):
-    """Settings of the engine `flashabb` (flash-abb; antibody Fv and nanobodies)."""
-
-    num_seeds: Literal[1] = Field(1, description="The network is deterministic: one prediction a target.")
 
 
 class RelaxSettings(Model):
@@ -155,20 +97,25 @@ class TargetInput(Model):
         return hashlib.sha256(f"{self.key}:{self.msa_sha256}".encode()).hexdigest()
 
 
+#: Sections that a request of version 1 has, one for each engine of that time.
+_SECTIONS = ("alphafold2", "flashabb")
+
+
 class FoldRequest(Model):
     """A batch of targets for one engine.
 
     `recipe` names the results in the store (`fold/<recipe>/<key>`). `bucket_edges`, ascending, are the
-    lengths that monomers are padded to: each to the smallest that holds it. A longer one keeps its length,
-    and so does every target if there are none. `rehearsal` says that the parameters are random, and ends up
-    in every file made from the response.
+    sizes that targets are padded to, if the engine pads: each to the smallest that holds it. A larger one
+    keeps its size, and so does every target if there are none. `rehearsal` says that the parameters are
+    random, and ends up in every file made from the response. Requests of version 1 are read too.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     batch: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Its name.")
-    engine: Literal["alphafold2", "flashabb", "reuse"] = Field(description="What predicts.")
-    alphafold2: AlphaFold2Settings = AlphaFold2Settings()
-    flashabb: FlashAbbSettings = FlashAbbSettings()
+    engine: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,31}$", description="What predicts: a name of `engines list`."
+    )
+    settings: dict[str, Any] = Field({}, description="Of the engine: its section of the configuration.")
     relax: RelaxSettings = RelaxSettings()
     recipe: str = Field(pattern=r"^[0-9a-f]{16}$", description="Names the results in the store.")
     engine_recipe: dict[str, Any] = Field(
@@ -177,8 +124,16 @@ class FoldRequest(Model):
         "parameters. A worker that has others refuses; empty: nothing is compared.",
     )
     rehearsal: bool = Field(False, description="The parameters are random.")
-    bucket_edges: BucketEdges = Field([], description="Lengths that monomers are padded to.")
+    bucket_edges: BucketEdges = Field([], description="Sizes that targets are padded to.")
     targets: list[TargetInput] = Field(min_length=1, description="id, key (sha256 of the chains), chains.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, values: object) -> object:
+        if not isinstance(values, Mapping) or values.get("version") != 1:
+            return values
+        rest = {name: value for name, value in values.items() if name not in (*_SECTIONS, "version")}
+        return {**rest, "settings": values.get(values.get("engine"), {})}
 
 
 class TargetOutcome(Model):
@@ -268,4 +223,9 @@ class Confidence(Model):
     models: list[ModelScores]
     msa_depth: int | None = None
     neff: float | None = None
+    scores: dict[str, float | int | str | bool] = Field(
+        {},
+        description="Scores of the target besides, by the engine's own columns.",
+        exclude_if=lambda value: not value,
+    )
     warnings: list[str] = []

@@ -25,6 +25,7 @@ class Target:
         msa: the A3M that the target brings, to be read by `snakefold.molecules.targets.msa_text` only.
         msa_sha256: sha256 of that text.
         note: what was changed in the sequence, for the user to see; empty if nothing.
+        engine: what folds it, if the input says so; empty: what the configuration says.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Target:
     msa: Path | None = None
     msa_sha256: str | None = None
     note: str = ""
+    engine: str = ""
 
     @property
     def length(self) -> int:

@@ -19,6 +19,7 @@ from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.model import CostModel
 from snakefold.plan.present import known_keys
 from snakefold.plan.recipes import Recipes
+from snakefold.plan.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +69,39 @@ def chains_to_align(targets: Iterable[Target]) -> Iterator[str]:
     return joined.from_iterable(target.chains for target in targets if target.msa is None)
 
 
-def find_alignments(targets: Sequence[Target], recipes: Recipes, store: Store | None) -> Alignments:
-    """What the targets need and the store lacks.
+def find_alignments(
+    records: Records, indices: Sequence[int], recipes: Recipes, store: Store | None
+) -> Alignments:
+    """What targets that need alignments need, and the store lacks.
 
-    Only chains of heteromers need rows for pairing, which cost another search: AlphaFold-Multimer pairs the
-    different chains of a complex.
+    Only chains of heteromers need rows for pairing, which cost another search: engines that need them pair
+    the different chains of a complex.
+
+    Args:
+        indices: of the targets.
     """
+    targets = [records.targets[index] for index in indices]
+    needs = [kind.needs for kind in records.kinds]
     chains = set(chains_to_align(targets))
     paired: frozenset[str] = frozenset()
     if recipes.paired_msa != recipes.msa:
-        heteromers = (target for target in targets if len(set(target.chains)) > 1)
+        heteromers = (
+            target
+            for index, target in zip(indices, targets, strict=True)
+            if needs[records.groups[index]].pairing and len(set(target.chains)) > 1
+        )
         paired = frozenset(chains_to_align(heteromers))
     names: list[tuple[Part, str, Iterable[str]]] = [
         ("msa", recipes.msa, chains - paired),
         ("msa", recipes.paired_msa, paired),
     ]
     if recipes.templates:
-        names.append(("templates", recipes.templates, chains))
+        read = (
+            target
+            for index, target in zip(indices, targets, strict=True)
+            if needs[records.groups[index]].templates
+        )
+        names.append(("templates", recipes.templates, set(chains_to_align(read))))
     missing: dict[str, tuple[Part, ...]] = {}
     for part, recipe, wanted in names:
         key_of = {sequence_key([chain]): chain for chain in wanted}

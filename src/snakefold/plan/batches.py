@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from snakefold.plan.assignment.assign import Assignment, Bucket
 from snakefold.plan.assignment.types import Sizes
+from snakefold.plan.files import Kind
 from snakefold.plan.join import Measure, Piece, cut_bucket, join
 
 #: Results that one local job fetches at the most: its archive is made in memory.
@@ -26,14 +27,19 @@ class Batch:
 
     `bucket_edges` are those of its buckets, none where every target is predicted at its own length. The name
     is `b<number>-l<largest edge>` for buckets, `c<number>-l<longest>` for targets at their own length (mostly
-    complexes), `s<number>` for results of the store and `r<number>` for those of a collection. `gpu` is
-    empty for the last two.
+    complexes), `s<number>` for results of the store and `r<number>` for those of a collection, for rules are
+    chosen by names. `gpu` is empty for the last two.
     """
 
     name: str
     bucket_edges: tuple[int, ...]
     gpu: str
     members: tuple[int, ...]
+    kind: Kind = Kind.PREDICT
+
+
+#: First letters of the names of what is fetched.
+_FETCHED = {Kind.RESTORE: "s", Kind.REUSE: "r"}
 
 
 def coarsened(plan: Assignment, most: int = MOST_BATCHES) -> Assignment:
@@ -52,7 +58,7 @@ def coarsened(plan: Assignment, most: int = MOST_BATCHES) -> Assignment:
 
 def cut_batches(
     lengths: NDArray[np.int64],
-    complexes: NDArray[np.bool_],
+    groups: NDArray[np.int64],
     members: NDArray[np.int64],
     buckets: Sequence[Bucket],
     sizes: Sizes,
@@ -61,11 +67,11 @@ def cut_batches(
 ) -> list[Batch]:
     """Every member in exactly one batch: padded ones from the shortest to the longest, then the others.
 
-    Monomers and complexes are predicted by different networks and never share a batch. The targets of a batch
+    Groups are predicted by different programs and never share a batch. The targets of a batch
     are in order of length, so that one program after the other is used.
 
     Args:
-        lengths, complexes: residues of every target, and whether it has several chains.
+        lengths, groups: size and group of every target.
         members: indices of the targets to cut.
         buckets: what `assign` made of the lengths of these targets.
         sizes: what a batch has at the most, padding included; a longer target runs alone. The seconds bound
@@ -76,15 +82,16 @@ def cut_batches(
         ValueError: the buckets are not those of these targets.
     """
     order = {
-        kind: _by_length(members[complexes[members] == kind], lengths).tolist() for kind in (False, True)
+        kind: _by_length(members[groups[members] == kind], lengths).tolist()
+        for kind in np.unique(groups[members]).tolist()
     }
-    taken = {False: 0, True: 0}
+    taken = dict.fromkeys(order, 0)
     pieces: list[Piece] = []
     # Sorting is stable: buckets of one edge stay in the order in which the targets fill them.
     for bucket in sorted(buckets, key=_place):
-        start = taken[bucket.complexes]
-        taken[bucket.complexes] = end = start + bucket.count
-        inside = order[bucket.complexes][start:end]
+        start = taken.setdefault(bucket.group, 0)
+        taken[bucket.group] = end = start + bucket.count
+        inside = order.get(bucket.group, [])[start:end]
         if len(inside) < bucket.count or any(not _fits(int(lengths[index]), bucket) for index in inside):
             raise ValueError(f"{bucket} does not hold the targets that are planned")
         pieces += cut_bucket(bucket, lengths[inside], sizes, measure, first=start)
@@ -94,12 +101,12 @@ def cut_batches(
     return [_named(number, batch, order, lengths) for number, batch in enumerate(joined, start=1)]
 
 
-def cut_fetched(prefix: str, groups: Iterable[Sequence[int]], lengths: NDArray[np.int64]) -> list[Batch]:
+def cut_fetched(kind: Kind, groups: Iterable[Sequence[int]], lengths: NDArray[np.int64]) -> list[Batch]:
     """Batches of results that are there already, in the order given, so that what is added comes last."""
     batches: list[Batch] = []
     for group in groups:
         for piece in _cut(group, lengths):
-            batches.append(Batch(f"{prefix}{len(batches) + 1:04d}", (), "", tuple(piece)))
+            batches.append(Batch(f"{_FETCHED[kind]}{len(batches) + 1:04d}", (), "", tuple(piece), kind))
     return batches
 
 
@@ -112,8 +119,8 @@ def _by_length(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArra
     return members[np.argsort(lengths[members], kind="stable")]
 
 
-def _place(bucket: Bucket) -> tuple[bool, bool, int]:
-    return bucket.padded_length is None, bucket.complexes, bucket.padded_length or 0
+def _place(bucket: Bucket) -> tuple[bool, int, int]:
+    return bucket.padded_length is None, bucket.group, bucket.padded_length or 0
 
 
 def _fits(length: int, bucket: Bucket) -> bool:
@@ -134,10 +141,10 @@ def _cut(indices: Sequence[int], lengths: NDArray[np.int64]) -> list[list[int]]:
 
 
 def _named(
-    number: int, pieces: Sequence[Piece], order: Mapping[bool, Sequence[int]], lengths: NDArray[np.int64]
+    number: int, pieces: Sequence[Piece], order: Mapping[int, Sequence[int]], lengths: NDArray[np.int64]
 ) -> Batch:
     bucket = pieces[0].bucket
-    members = [index for piece in pieces for index in order[bucket.complexes][piece.start : piece.stop]]
+    members = [index for piece in pieces for index in order[bucket.group][piece.start : piece.stop]]
     edges = {piece.bucket.padded_length for piece in pieces if piece.bucket.padded_length is not None}
     letter = "b" if edges else "c"
     longest = max(edges) if edges else int(lengths[members[-1]])

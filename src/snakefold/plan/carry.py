@@ -6,19 +6,19 @@ A request or a result that is too large fails after the alignments are made, or 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.config import Config
+from snakefold.engines.spec import Work
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.targets import Target
 from snakefold.plan.batches import Batch, named
 from snakefold.plan.cost import disk
 from snakefold.plan.cost.msa import database_sizes
-from snakefold.plan.cost.work import Work
 from snakefold.plan.executors import Executor
 from snakefold.plan.records import Records
 
@@ -44,16 +44,18 @@ class Loads:
         records: Records,
         indices: NDArray[np.int64],
         config: Config,
-        works: Mapping[bool, Work],
+        works: Sequence[Work],
     ) -> None:
         searched = config.msa.tool not in ("precomputed", "single_sequence")
+        aligned = [kind.needs.alignment for kind in records.kinds]
         database = float(sum(database_sizes(config.msa).values())) if searched else 0.0
         self.inputs, self.results = np.zeros((2, len(records.targets)))
         for index in indices.tolist():
             target = records.targets[index]
-            self.inputs[index] = _ALIGNMENT_MARGIN * _alignments(target, database) + _HEADERS
-        for several, work in works.items():
-            members = indices[records.complexes[indices] == several]
+            sent = _alignments(target, database) if aligned[records.groups[index]] else 0.0
+            self.inputs[index] = _ALIGNMENT_MARGIN * sent + _HEADERS
+        for group, work in enumerate(works):
+            members = indices[records.groups[indices] == group]
             archives = disk.packed_result_bytes(records.lengths[members], work)
             # The alignment that a target was predicted with comes back beside its structures.
             self.results[members] = archives + self.inputs[members]

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from snakefold import engines
 from snakefold.config import Config, inputs_of
 from snakefold.kernel import recipes
 from snakefold.kernel.paths import resource
@@ -96,7 +97,7 @@ def contents_of(config: Config) -> dict[str, str]:
         "references": {name: digests.of(resource(path)) for name, path in config.references.items()},
         "reuse": [_collection(name) for name in config.reuse],
         "databases": list(_databases(config)),
-        "weights": _weights(config.weights),
+        "weights": _weights(config),
         "tables": [digests.of(path) for path in tables],
     }
     digests.keep()
@@ -144,11 +145,11 @@ def _databases(config: Config) -> Iterator[list[Any]]:
         yield [database.name, database.limit, *_fingerprints(database.files)]
 
 
-def _weights(setting: str) -> list[Any]:
-    from snakefold.engines.alphafold2 import weights
-
-    folder = weights.named_folder(setting)
-    files = [] if folder is None else sorted((folder / "params").glob("params_*.npz"))
+def _weights(config: Config) -> list[Any]:
+    files: list[Path] = []
+    for name in config.wanted_engines:
+        engine = engines.get(name)
+        files += engine.parameter_files(engine.parameter_folder(config.weights))
     return list(_fingerprints(files))
 
 

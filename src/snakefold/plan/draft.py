@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from snakefold.engines.spec import Work
 from snakefold.kernel.wording import count
 from snakefold.plan.alignments import Alignments, Chunk
 from snakefold.plan.batches import Batch
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
-from snakefold.plan.cost.work import Work
 from snakefold.plan.files import State
 from snakefold.plan.present import Present
 from snakefold.plan.prices import Prices
@@ -30,7 +30,7 @@ class Draft:
         batches: those that are predicted, then those fetched from the store and from collections.
         batch_of: of each target the index of its batch.
         chunk_of: chunk (by its index) that searches each chain (by its sequence) that must be searched.
-        works: what is asked of a prediction of a monomer (False) and of a complex (True).
+        works: what a prediction takes, by group.
         notes: what the quote should say of the batches.
     """
 
@@ -43,9 +43,8 @@ class Draft:
     prices: Prices
     chunks: Sequence[Chunk]
     chunk_of: Mapping[str, int]
-    engine: str
     classes: Sequence[GpuClass]
-    works: Mapping[bool, Work]
+    works: Sequence[Work]
     model: CostModel
     notes: Sequence[str] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,15 +28,24 @@ class State(StrEnum):
     REFUSED = "refused"
 
 
+class Kind(StrEnum):
+    """What becomes of a batch: `kind` column of batches.tsv; a name of the rule that makes its archive."""
+
+    PREDICT = "predict"
+    RESTORE = "restore"
+    REUSE = "reuse"
+
+
 @dataclass(frozen=True, slots=True)
 class TargetRow:
     """A row of targets.tsv: one record of the input, in the input's order.
 
     `reason` says why the state is what it is. A refused record has only that, `source` and what it calls
-    itself; its id is unique too. `key` is the sequences' (`recipes.sequence_key`), `batch` that of the target
-    computed for it, `bucket` the length that is padded to (empty: its own), `seconds` and `dollars` its share
-    of what the batch is expected to take of a worker (0 unless it is to do), `source` the file and
-    line, `note` what was changed in the sequence. `header` is safe to show: on one line, nothing unprintable.
+    itself; its id is unique too. `key` is the sequences' (`recipes.sequence_key`), `engine` what folds it,
+    `batch` that of the target computed for it, `bucket` the length that is padded to (empty: its own),
+    `seconds` and `dollars` its share of what the batch is expected to take of a worker (0 unless it is to
+    do), `source` the file and line, `note` what was changed in the sequence. `header` is safe to show: on one
+    line, nothing unprintable.
     """
 
     id: str
@@ -45,6 +55,7 @@ class TargetRow:
     length: int | None = None
     chains: int | None = None
     key: str = ""
+    engine: str = ""
     batch: str = ""
     bucket: int | None = None
     seconds: float = 0.0
@@ -72,7 +83,7 @@ class ChainRow:
 class BatchRow:
     """A row of batches.tsv; `chunks` and `bucket_edges` are joined by commas, `residues` count no padding.
 
-    `complexes`: of several chains each; monomers otherwise. `bucket_edges` are those of
+    `group`: of the engine (`engines.spec.Engine.groups`). `bucket_edges` are those of
     `contracts.FoldRequest`. `gpu` is a class of resources/gpus.yaml, empty for a batch that only fetches what
     is there (`s…` from the store, `r…` from a collection). `seconds` are expected of one worker, from its
     start to the end of the batch: process start, parameters and compilation included; `dollars` is their
@@ -81,9 +92,10 @@ class BatchRow:
     """
 
     batch: str
+    kind: str
     engine: str
+    group: str
     gpu: str
-    complexes: bool
     bucket_edges: str
     targets: int
     residues: int
@@ -152,13 +164,25 @@ def read_rows(folder: Path) -> list[BatchRow]:
         ) from error
 
 
+def planned_parameters(folder: Path, engine: str) -> str:
+    """Folder of an engine's parameters that the plan in `folder` chose; empty if it brings its own."""
+    chosen: Mapping[str, Any] = json.loads((folder / "weights.json").read_text(encoding="utf-8"))
+    # Plans of releases before 0.2 had one engine.
+    return str(chosen["folders"].get(engine, "") if "folders" in chosen else chosen["folder"])
+
+
+_KINDS = {"s": Kind.RESTORE, "r": Kind.REUSE}
+
+
 def _typed_row(row: Mapping[str, str]) -> BatchRow:
     whole = {name: int(row[name]) for name in ("targets", "residues", "shortest", "longest")}
     return BatchRow(
         batch=row["batch"],
+        # Plans of releases before 0.2 have neither: there, the name told the kind.
+        kind=row.get("kind") or _KINDS.get(row["batch"][:1], Kind.PREDICT),
         engine=row["engine"],
         gpu=row["gpu"],
-        complexes=row["complexes"] == "True",
+        group=row.get("group", ""),
         bucket_edges=row["bucket_edges"],
         **whole,
         chunks=row["chunks"],

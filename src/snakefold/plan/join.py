@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold.engines.spec import Work
 from snakefold.plan.assignment.types import Bucket, Sizes
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
-from snakefold.plan.cost.work import Work
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -50,12 +50,14 @@ def target_seconds(
     return predict + model.relax_seconds(lengths, work, gpu), compiling
 
 
-def measure_with(classes: Iterable[GpuClass], works: Mapping[bool, Work], model: CostModel) -> Measure:
-    """What asks the model; `works` are of monomers (False) and of complexes (True)."""
+def measure_with(
+    classes: Iterable[GpuClass], works: Mapping[int, Work] | Sequence[Work], model: CostModel
+) -> Measure:
+    """What asks the model; `works` by group."""
     gpus = {gpu.name: gpu for gpu in classes}
 
     def measure(bucket: Bucket, lengths: Ints) -> tuple[Floats, Floats]:
-        return target_seconds(bucket, lengths, works[bucket.complexes], gpus[bucket.gpu], model)
+        return target_seconds(bucket, lengths, works[bucket.group], gpus[bucket.gpu], model)
 
     return measure
 
@@ -99,10 +101,10 @@ def join(pieces: Sequence[Piece], sizes: Sizes) -> list[list[Piece]]:
         pieces: shortest first.
     """
     done: list[tuple[int, list[Piece]]] = []
-    filling: dict[tuple[str, bool, bool], list[Piece]] = {}
-    last: dict[tuple[str, bool, bool], int] = {}
+    filling: dict[tuple[str, int, bool], list[Piece]] = {}
+    last: dict[tuple[str, int, bool], int] = {}
     for place, piece in enumerate(pieces):
-        kind = (piece.bucket.gpu, piece.bucket.complexes, piece.bucket.padded_length is None)
+        kind = (piece.bucket.gpu, piece.bucket.group, piece.bucket.padded_length is None)
         batch = filling.setdefault(kind, [])
         if batch and not _fits([*batch, piece], sizes):
             done.append((last[kind], batch))

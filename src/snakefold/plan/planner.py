@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from snakefold.config import Config
-from snakefold.kernel.contracts import ModelPreset
+from snakefold.engines.spec import Work
 from snakefold.kernel.errors import TargetError
 from snakefold.kernel.store import Store
-from snakefold.molecules.targets import Target
+from snakefold.plan.accept import Fits
 from snakefold.plan.alignments import (
     Alignments,
     chains_to_align,
@@ -30,15 +30,16 @@ from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.carry import Loads, fit_batches
 from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.cost.model import CostModel, load_model
-from snakefold.plan.cost.work import Work, work_of
 from snakefold.plan.draft import Draft
 from snakefold.plan.executors import Executor
+from snakefold.plan.files import Kind
+from snakefold.plan.groups import Groups
 from snakefold.plan.join import measure_with
 from snakefold.plan.present import Present, find_present
 from snakefold.plan.prices import price
 from snakefold.plan.quote.wall import worker_limits
 from snakefold.plan.recipes import Recipes
-from snakefold.plan.records import Check, Records, read_input, refuse, target_input
+from snakefold.plan.records import Check, Records, read_input, refuse
 from snakefold.plan.tables import write_plan
 
 
@@ -46,10 +47,10 @@ def make_plan(
     config: Config,
     folder: Path,
     *,
-    name: Callable[[Sequence[Target]], Recipes],
+    name: Callable[[Records], Recipes],
     store: Store | None = None,
     check: Check | None = None,
-    fits: Check | None = None,
+    fits: Callable[[Config, Groups], Fits] | None = None,
 ) -> Draft:
     """Read the input and write the plan into `folder`; equal input and an equal store give equal files.
 
@@ -63,10 +64,10 @@ def make_plan(
 def draft_plan(
     config: Config,
     *,
-    name: Callable[[Sequence[Target]], Recipes],
+    name: Callable[[Records], Recipes],
     store: Store | None = None,
     check: Check | None = None,
-    fits: Check | None = None,
+    fits: Callable[[Config, Groups], Fits] | None = None,
     limits: bool = True,
     executor: Executor | None = None,
     log: Callable[[str], None] = print,
@@ -79,8 +80,8 @@ def draft_plan(
     Args:
         name: says what results of these targets are called; raises if something they need is missing.
         store: where finished targets and alignments are looked up; None looks nothing up.
-        check: the engine's own check; raises TargetError for a target that it cannot fold.
-        fits: raises TargetError for a target that no GPU on offer can hold; asked of what must be computed.
+        check: raises TargetError for a target that is not wanted, besides what its engine refuses.
+        fits: makes the check whether a GPU on offer can hold a target; asked of what must be computed.
         limits: keep to the budget and the deadline.
         executor: what jobs go to; batches fit what it can carry. None: no limit.
 
@@ -90,16 +91,19 @@ def draft_plan(
         CarryError: a target's files are too large for the executor.
     """
     records = read_input(config, check)
-    recipes = name(records.targets)
+    recipes = name(records)
     present = find_present(records, recipes, config, store, log)
     if fits is not None:
-        records, present = _that_fit(records, present, fits, stop=config.on_invalid == "stop")
+        check_size = fits(config, records.kinds)
+        records, present = _that_fit(records, present, check_size, stop=config.on_invalid == "stop")
     to_do = present.to_do()
-    alignments = find_alignments([records.targets[index] for index in to_do.tolist()], recipes, store)
+    needs = [kind.needs for kind in records.kinds]
+    aligned = [index for index in to_do.tolist() if needs[records.groups[index]].alignment]
+    alignments = find_alignments(records, aligned, recipes, store)
 
     classes = load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
     model = load_model(config.calibration)
-    works = {several: work_of(config, recipes.rehearsal, several) for several in (False, True)}
+    works = records.kinds.works(recipes.rehearsals)
     assigned = _assigned(
         records,
         present,
@@ -112,7 +116,7 @@ def draft_plan(
     )
     predicted = cut_batches(
         records.lengths,
-        records.complexes,
+        records.groups,
         to_do,
         assigned.buckets,
         assigned.sizes or Sizes(config.batch.max_targets, config.batch.max_residues, math.inf),
@@ -127,7 +131,12 @@ def draft_plan(
     for number, batch in enumerate(batches):
         batch_of[list(batch.members)] = number
 
-    in_order = (records.targets[member] for batch in predicted for member in batch.members)
+    in_order = (
+        records.targets[member]
+        for batch in predicted
+        for member in batch.members
+        if needs[records.groups[member]].alignment
+    )
     chunks = cut_searches(chains_to_align(in_order), alignments, recipes, config, model)
     return Draft(
         records=records,
@@ -136,10 +145,9 @@ def draft_plan(
         alignments=alignments,
         batches=batches,
         batch_of=batch_of.tolist(),
-        prices=price(batches, records.lengths, records.complexes, classes=classes, works=works, model=model),
+        prices=price(batches, records.lengths, records.groups, classes=classes, works=works, model=model),
         chunks=chunks,
         chunk_of={chain: number for number, chunk in enumerate(chunks) for chain in chunk.chains},
-        engine=config.engine,
         classes=classes,
         works=works,
         model=model,
@@ -147,12 +155,12 @@ def draft_plan(
     )
 
 
-def _that_fit(records: Records, present: Present, fits: Check, *, stop: bool) -> tuple[Records, Present]:
+def _that_fit(records: Records, present: Present, fits: Fits, *, stop: bool) -> tuple[Records, Present]:
     """Without the targets to compute that no GPU holds: what is there already needs none."""
     errors = {}
     for index in present.to_do().tolist():
         try:
-            fits(target_input(records.targets[index]))
+            fits(int(records.lengths[index]), int(records.groups[index]))
         except TargetError as error:
             errors[index] = error
     if not errors:
@@ -168,24 +176,19 @@ def _assigned(
     config: Config,
     *,
     classes: Sequence[GpuClass],
-    works: Mapping[bool, Work],
+    works: Sequence[Work],
     model: CostModel,
     limits: bool,
 ) -> Assignment:
     to_do = present.to_do()
     demands = []
-    for several in (False, True):
-        members = to_do[records.complexes[to_do] == several]
+    for number, kind in enumerate(records.kinds):
+        members = to_do[records.groups[to_do] == number]
         if not len(members):
             continue
         lengths, counts = np.unique(records.lengths[members], return_counts=True)
-        # AlphaFold's multimer network has no padded form; other engines have no compiled programs to share.
-        pads = (
-            not several
-            and config.engine == "alphafold2"
-            and config.alphafold2.model_preset is not ModelPreset.MULTIMER
-        )
-        demands.append(Demand(several, pads, works[several], lengths, counts))
+        pads = kind.engine.pads(kind.name, kind.settings)
+        demands.append(Demand(number, pads, works[number], lengths, counts))
     cores = len(os.sched_getaffinity(0))
     kept = Limits(
         workers=worker_limits(config, classes, cores),
@@ -210,13 +213,13 @@ def _assigned(
 
 def _fetched(records: Records, present: Present) -> list[Batch]:
     stored = np.flatnonzero(present.stored)
-    of_kind = [stored[records.complexes[stored] == several].tolist() for several in (False, True)]
+    of_kind = [stored[records.groups[stored] == number].tolist() for number in range(len(records.kinds))]
     # What says REHEARSAL in a collection goes apart: the mark is the batch's.
     marked = [
         [index for index in sorted(present.found) if present.found[index].rehearsal == mark]
         for mark in (False, True)
     ]
     return [
-        *cut_fetched("s", of_kind, records.lengths),
-        *cut_fetched("r", marked, records.lengths),
+        *cut_fetched(Kind.RESTORE, of_kind, records.lengths),
+        *cut_fetched(Kind.REUSE, marked, records.lengths),
     ]

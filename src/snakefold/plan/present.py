@@ -42,9 +42,9 @@ def find_present(
 ) -> Present:
     """Look all targets up. A target that brings its own A3M asks for a prediction: no collection has that."""
     stored = np.zeros(len(records.targets), dtype=np.bool_)
-    for several in (False, True):
-        wanted = {records.keys[i]: i for i in np.flatnonzero(records.complexes == several).tolist()}
-        known = known_keys(store, "fold", recipes.of(1 + several), wanted)
+    for group, recipe in enumerate(recipes.folds):
+        wanted = {records.keys[i]: i for i in np.flatnonzero(records.groups == group).tolist()}
+        known = known_keys(store, "fold", recipe, wanted)
         stored[[wanted[key] for key in known]] = True
     found: dict[int, Found] = {}
     if config.reuse:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from snakefold.config import Config, engine_settings
-from snakefold.engines.alphafold2 import weights
-from snakefold.engines.alphafold2.models import needed_models
+from snakefold.config import Config
+from snakefold.engines.spec import Parameters
 from snakefold.kernel import recipes
 from snakefold.kernel.errors import DatabaseMissingError, WeightsMissingError
-from snakefold.molecules.targets import Target
 from snakefold.msa.databases import presets as databases
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.executors import Executor
+from snakefold.plan.groups import Group
 from snakefold.plan.quote.model import Quote
 from snakefold.plan.recipes import Recipes
+from snakefold.plan.records import Records
 from snakefold.plan.run import (
     Log,
-    Parameters,
+    aligns,
+    find_parameters,
+    named,
+    pairs,
+    present,
     quoted_draft,
     recipes_of,
     recipes_of_searches,
@@ -46,62 +51,65 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
     about = hold_to_purpose(config, executor or Executor())
     warnings: list[str] = []
 
-    def name(targets: Sequence[Target]) -> Recipes:
+    def name(records: Records) -> Recipes:
         warnings[:] = about  # a plan without limits asks again
-        pairing = any(len(set(target.chains)) > 1 and target.msa is None for target in targets)
+        pairing = pairs(records)
         preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
-        found = _parameters(config, targets, warnings)
-        rehearsal = config.weights == "rehearsal" if found is None else found.rehearsal
-        named: dict[str, Any] = dict.fromkeys(("fold", "complex_fold", "msa", "paired_msa"), _UNKNOWN)
-        if config.msa.templates != "none":
-            named["templates"] = _UNKNOWN
+        kinds = records.kinds
+        found = _parameters(config, records, warnings)
+        unknown = [_UNKNOWN] * len(kinds)
+        rehearsals = [_is_random(config, found, kind) for kind in kinds]
+        templates = None if config.msa.templates == "none" else _UNKNOWN
+        nothing = Recipes(unknown, _UNKNOWN, _UNKNOWN, rehearsals, templates=templates)
+        if not aligns(records):
+            return nothing if found is None else _named(config, preset, found, records, pairing=pairing)
         try:
             databases.check(preset, config.msa, pairing=pairing)
         except DatabaseMissingError as error:
             first = str(error).splitlines()[0]
             warnings.append(f"The store was not consulted, for databases are missing here. {first[:-1]}.")
-        else:
-            named |= _digests(config, preset, found, targets, pairing=pairing)
-        return Recipes(**named, rehearsal=rehearsal)
+            return nothing
+        if found is not None:
+            return _named(config, preset, found, records, pairing=pairing)
+        searches = recipes_of_searches(config.msa, preset, pairing=pairing)
+        # Alignments depend on no parameters.
+        digests: dict[str, Any] = {name: recipes.digest(recipe) for name, recipe in searches.items()}
+        return replace(nothing, **digests)
 
     draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
     write_plan(folder, draft)
     return quote
 
 
-def _digests(
+def _named(
     config: Config,
     preset: databases.Preset,
-    found: Parameters | None,
-    targets: Sequence[Target],
+    found: Mapping[str, Parameters],
+    records: Records,
     *,
     pairing: bool,
-) -> dict[str, str]:
-    """Names of results, as far as they are known: alignments depend on no parameters."""
-    if found is None:
-        made_with = recipes_of_searches(config.msa, preset, pairing=pairing)
-    else:
-        made_with = recipes_of(config, preset, found, targets, pairing=pairing)
-    return {name: recipes.digest(recipe) for name, recipe in made_with.items()}
+) -> Recipes:
+    made_with = recipes_of(config, preset, found, records.kinds, present(records), pairing=pairing)
+    return named(made_with, records.kinds, found)
 
 
-def _parameters(config: Config, targets: Sequence[Target], warnings: list[str]) -> Parameters | None:
-    """The parameters that a run would take; None if they are not here."""
-    if config.engine != "alphafold2":
-        return Parameters(None, rehearsal=False)
-    complexes = sum(len(target.chains) > 1 for target in targets)
-    needed = needed_models(
-        engine_settings(config, rehearsal=False),
-        monomers=complexes < len(targets),
-        multimers=complexes > 0,
-    )
+def _is_random(config: Config, found: Mapping[str, Parameters] | None, kind: Group) -> bool:
+    """Whether the run would be a rehearsal, where that is known or asked for."""
+    if found is not None and kind.engine.name in found:
+        return found[kind.engine.name].rehearsal
+    return config.weights == "rehearsal"
+
+
+def _parameters(config: Config, records: Records, warnings: list[str]) -> dict[str, Parameters] | None:
+    """The parameters that a run would take, by engine; None if some are not here."""
     try:
-        found = weights.find(config.weights, needed)
+        found = find_parameters(config, records, draw=False)
     except WeightsMissingError as error:
         warnings.append(f"Results were not looked up in the store: {error}")
         return None
-    if found is not None:
-        return Parameters(found.folder, found.rehearsal)
+    wanted = {records.kinds[group].engine.name for group in present(records)}
+    if wanted <= set(found):
+        return found
     if config.weights != "rehearsal":
         warnings.append(
             "No model parameters are here, and results were not looked up in the store. This is the price "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold.engines.spec import Work
 from snakefold.kernel.padding import padded_lengths
 from snakefold.plan.batches import Batch
 from snakefold.plan.cost.gpus import GpuClass
-from snakefold.plan.cost.model import CostModel, Work
+from snakefold.plan.cost.model import CostModel
 
 #: A scheduler may end a job after so many times what the model thinks possible, and so many seconds.
 _PATIENCE, _GRACE_SECONDS = 2.0, 900
@@ -43,10 +44,10 @@ class Prices:
 def price(
     batches: Sequence[Batch],
     lengths: NDArray[np.int64],
-    complexes: NDArray[np.bool_],
+    groups: NDArray[np.int64],
     *,
     classes: Sequence[GpuClass],
-    works: Mapping[bool, Work],
+    works: Sequence[Work],
     model: CostModel,
 ) -> Prices:
     """Ask the model. A batch without a GPU class takes nothing.
@@ -55,9 +56,9 @@ def price(
     """
     gpus = {gpu.name: gpu for gpu in classes}
     predict, relax = (np.zeros(len(lengths)) for _ in range(2))
-    for (name, several), members, padded in _groups(batches, lengths, complexes):
-        predict[members] = model.predict_seconds(padded, works[several], gpus[name])
-        relax[members] = model.relax_seconds(lengths[members], works[several], gpus[name])
+    for (name, group), members, padded in _alike(batches, lengths, groups):
+        predict[members] = model.predict_seconds(padded, works[group], gpus[name])
+        relax[members] = model.relax_seconds(lengths[members], works[group], gpus[name])
     seconds, dollars = (np.zeros(len(lengths)) for _ in range(2))
     prices: list[Price] = []
     for batch in batches:
@@ -65,7 +66,7 @@ def price(
             prices.append(Price())
             continue
         members = np.array(batch.members)
-        gpu, work = gpus[batch.gpu], works[bool(complexes[members[0]])]
+        gpu, work = gpus[batch.gpu], works[int(groups[members[0]])]
         shapes = np.array(batch.bucket_edges) if batch.bucket_edges else np.unique(lengths[members])
         parts = {
             "start": model.start_seconds(gpu),
@@ -90,17 +91,17 @@ def price(
     return Prices(prices, np.round(seconds, 2), np.round(dollars, 7))
 
 
-def _groups(
-    batches: Sequence[Batch], lengths: NDArray[np.int64], complexes: NDArray[np.bool_]
-) -> list[tuple[tuple[str, bool], NDArray[np.int64], NDArray[np.int64]]]:
-    """Members of all batches of one class and kind, with the lengths that they are predicted at."""
-    groups: dict[tuple[str, bool], list[Batch]] = {}
+def _alike(
+    batches: Sequence[Batch], lengths: NDArray[np.int64], groups: NDArray[np.int64]
+) -> list[tuple[tuple[str, int], NDArray[np.int64], NDArray[np.int64]]]:
+    """Members of all batches of one class and group, with the lengths that they are predicted at."""
+    alike: dict[tuple[str, int], list[Batch]] = {}
     for batch in batches:
         if batch.gpu:
-            groups.setdefault((batch.gpu, bool(complexes[batch.members[0]])), []).append(batch)
+            alike.setdefault((batch.gpu, int(groups[batch.members[0]])), []).append(batch)
     found = []
-    for kind, alike in groups.items():
-        members = np.concatenate([np.array(batch.members) for batch in alike])
-        padded = [padded_lengths(lengths[np.array(batch.members)], batch.bucket_edges) for batch in alike]
+    for kind, same in alike.items():
+        members = np.concatenate([np.array(batch.members) for batch in same])
+        padded = [padded_lengths(lengths[np.array(batch.members)], batch.bucket_edges) for batch in same]
         found.append((kind, members, np.concatenate(padded)))
     return found

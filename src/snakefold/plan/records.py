@@ -14,6 +14,7 @@ from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import InputError, Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
 from snakefold.molecules.targets import Target, read_records
+from snakefold.plan.groups import Groups
 
 Check = Callable[[TargetInput], None]
 
@@ -26,7 +27,8 @@ class Records:
         rows: every record, in the input's order.
         targets: the first record of each result, in the input's order.
         keys: result key of each target.
-        lengths, complexes: residues of each target, and whether it has several chains.
+        lengths, groups: size of each target, and its group by its place in `kinds`.
+        kinds: the groups of the run.
         computed: for each row the index of the target computed for it, -1 for a refused one.
     """
 
@@ -34,8 +36,9 @@ class Records:
     targets: Sequence[Target]
     keys: Sequence[str]
     lengths: NDArray[np.int64]
-    complexes: NDArray[np.bool_]
+    groups: NDArray[np.int64]
     computed: NDArray[np.int64]
+    kinds: Groups
 
     @property
     def refusals(self) -> list[Refusal]:
@@ -54,7 +57,7 @@ class Records:
             yield next(free) if isinstance(row, Refusal) else row.id
 
 
-def read_input(config: Config, check: Check | None) -> Records:
+def read_input(config: Config, check: Check | None = None) -> Records:
     """Read and check the input; targets with equal chains (and equal A3M, if they bring one) become one.
 
     Raises:
@@ -63,15 +66,26 @@ def read_input(config: Config, check: Check | None) -> Records:
     rows = read_records(inputs_of(config), min_length=config.min_length, max_length=config.max_length)
     if check is not None:
         rows = [_checked(row, check) for row in rows]
+    kinds = Groups(config, {row.engine for row in rows if isinstance(row, Target) and row.engine})
+    placed = [-1] * len(rows)
+    for place, row in enumerate(rows):
+        if isinstance(row, Target):
+            try:
+                placed[place] = kinds.of(row, target_input)
+            except TargetError as error:
+                rows[place] = _refusal(row, error)
     targets: list[Target] = []
-    index_of: dict[str, int] = {}
+    index_of: dict[tuple[str, int], int] = {}
+    groups: list[int] = []
     computed = np.full(len(rows), -1, dtype=np.int64)
     for place, row in enumerate(rows):
         if isinstance(row, Target):
             key = row.key if row.msa is None else target_input(row).result_key
-            index = index_of.setdefault(key, len(targets))
+            group = placed[place]
+            index = index_of.setdefault((key, group), len(targets))
             if index == len(targets):
                 targets.append(row)
+                groups.append(group)
             computed[place] = index
     refused = bool((computed < 0).any())
     if not targets or (refused and config.on_invalid == "stop"):
@@ -79,10 +93,15 @@ def read_input(config: Config, check: Check | None) -> Records:
     return Records(
         rows=rows,
         targets=targets,
-        keys=list(index_of),
-        lengths=np.fromiter((target.length for target in targets), np.int64, len(targets)),
-        complexes=np.fromiter((len(target.chains) > 1 for target in targets), np.bool_, len(targets)),
+        keys=[key for key, _ in index_of],
+        lengths=np.fromiter(
+            (kinds[group].engine.size(target) for target, group in zip(targets, groups, strict=True)),
+            np.int64,
+            len(targets),
+        ),
+        groups=np.array(groups, dtype=np.int64),
         computed=computed,
+        kinds=kinds,
     )
 
 
@@ -106,8 +125,9 @@ def refuse(records: Records, errors: Mapping[int, TargetError], *, stop: bool) -
         targets=[records.targets[index] for index in kept],
         keys=[records.keys[index] for index in kept],
         lengths=records.lengths[kept],
-        complexes=records.complexes[kept],
+        groups=records.groups[kept],
         computed=renumbered[records.computed],
+        kinds=records.kinds,
     )
     return changed, kept
 

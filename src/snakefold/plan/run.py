@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold import engines
-from snakefold.config import Config, engine_settings, relax_settings
-from snakefold.engines.alphafold2 import weights
-from snakefold.engines.alphafold2.models import needed_models, preset_for
+from snakefold.config import Config
+from snakefold.engines.spec import Parameters
 from snakefold.kernel import recipes
 from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
 from snakefold.kernel.store import open_store, write_atomically
-from snakefold.molecules.targets import Target
 from snakefold.msa import search, templates
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.settings import MsaSettings
-from snakefold.plan.accept import engine_check, memory_check
+from snakefold.plan.accept import memory_check
 from snakefold.plan.assignment.assign import InfeasibleError
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.draft import Draft
 from snakefold.plan.executors import Executor, announced
+from snakefold.plan.groups import Group, Groups
 from snakefold.plan.planner import draft_plan
 from snakefold.plan.provenance import write_provenance
 from snakefold.plan.quote.limits import check_limits
@@ -32,10 +29,13 @@ from snakefold.plan.quote.model import Quote
 from snakefold.plan.quote.quote import Search, make_quote
 from snakefold.plan.quote.text import quote_text
 from snakefold.plan.recipes import Recipes
+from snakefold.plan.records import Records
 from snakefold.plan.tables import batch_rows, remove_tables, target_rows, write_plan
 
 Log = Callable[[str], None]
 
+#: The alignment of a target that needs none: what the recipe of a search says with msa.tool: single_sequence.
+UNALIGNED: dict[str, Any] = {"tool": "single_sequence", "parameters": {}, "databases": []}
 #: Part of every recipe: raised when the files of a finished target change their meaning.
 _LAYOUT = 1
 
@@ -63,37 +63,28 @@ def plan_run(config: Config, folder: Path, log: Log, executor: Executor | None =
 def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quote:
     warnings = hold_to_purpose(config, executor)
     preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
-    databases.check(preset, config.msa, pairing=False)
-    parameters = Parameters(None, rehearsal=False)
+    if any(kind.needs.alignment for kind in Groups(config)):
+        databases.check(preset, config.msa, pairing=False)
+    parameters: dict[str, Parameters] = {}
     made_with: dict[str, Any] = {}
 
-    def name(targets: Sequence[Target]) -> Recipes:
-        nonlocal parameters
-        pairing = any(len(set(target.chains)) > 1 and target.msa is None for target in targets)
-        databases.check(preset, config.msa, pairing=pairing)
-        parameters = _parameters(config, targets)
+    def name(records: Records) -> Recipes:
+        pairing = pairs(records)
+        if aligns(records):
+            databases.check(preset, config.msa, pairing=pairing)
+        parameters.update(find_parameters(config, records, draw=True))
         _refuse_paid_rehearsal(config, parameters)
-        made_with.update(recipes_of(config, preset, parameters, targets, pairing=pairing))
-        return Recipes(
-            **{each: recipes.digest(recipe) for each, recipe in made_with.items()},
-            rehearsal=parameters.rehearsal,
-            searches={
-                recipes.digest(made_with[each]): made_with[each]
-                for each in ("msa", "paired_msa", "templates")
-                if each in made_with
-            },
-            engines={
-                several: made_with[each].get("engine", {})
-                for several, each in ((False, "fold"), (True, "complex_fold"))
-            },
+        made_with.update(
+            recipes_of(config, preset, parameters, records.kinds, present(records), pairing=pairing)
         )
+        return named(made_with, records.kinds, parameters)
 
     draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
     write_plan(folder, draft)
-    chosen = {"folder": str(parameters.folder or ""), "rehearsal": parameters.rehearsal}
-    write_atomically(folder / "weights.json", (json.dumps(chosen, indent=1) + "\n").encode())
-    write_provenance(folder.parent / "provenance.json", config, made_with)
-    if parameters.rehearsal:
+    rehearsal = any(found.rehearsal for found in parameters.values())
+    write_atomically(folder / "weights.json", (json.dumps(_told(parameters), indent=1) + "\n").encode())
+    write_provenance(folder.parent / "provenance.json", config, draft.records.kinds, made_with)
+    if rehearsal:
         log("REHEARSAL: no model parameters were found, random ones are used. The structures mean nothing.")
         log("`snakefold weights fetch FOLDER` gets the official ones; then set `weights: FOLDER`.")
     return quote
@@ -102,7 +93,7 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
 def quoted_draft(
     config: Config,
     folder: Path,
-    name: Callable[[Sequence[Target]], Recipes],
+    name: Callable[[Records], Recipes],
     log: Log,
     *,
     warnings: Sequence[str] = (),
@@ -132,7 +123,7 @@ def quoted_draft(
 
 
 def _draft(
-    config: Config, name: Callable[[Sequence[Target]], Recipes], log: Log, executor: Executor | None
+    config: Config, name: Callable[[Records], Recipes], log: Log, executor: Executor | None
 ) -> tuple[Draft, InfeasibleError | None]:
     """The plan within the limits; if there is none, one without them, to quote, and what is wrong."""
 
@@ -141,8 +132,7 @@ def _draft(
             config,
             name=name,
             store=open_store(config.store),
-            check=engine_check(config),
-            fits=memory_check(config),
+            fits=memory_check,
             limits=limits,
             executor=executor,
             log=log,
@@ -169,34 +159,79 @@ def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:
     )
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """Folder of the parameters (None: the engine brings its own, or they are not here)."""
-
-    folder: Path | None
-    rehearsal: bool
+def present(records: Records) -> set[int]:
+    """Groups that have a target."""
+    return set(records.groups.tolist())
 
 
-def _parameters(config: Config, targets: Sequence[Target]) -> Parameters:
-    """Where the parameters of the models that these targets need are; some engines bring their own."""
-    if config.engine != "alphafold2":
-        return Parameters(None, rehearsal=False)
-    complexes = sum(len(target.chains) > 1 for target in targets)
-    official, rehearsed = (
-        needed_models(
-            engine_settings(config, rehearsal),
-            monomers=complexes < len(targets),
-            multimers=complexes > 0,
-        )
-        for rehearsal in (False, True)
+def aligns(records: Records) -> bool:
+    """Whether some target needs alignments."""
+    return any(records.kinds[group].needs.alignment for group in present(records))
+
+
+def pairs(records: Records) -> bool:
+    """Whether some target needs rows for pairing: a heteromer that brings no alignment of its own."""
+    needs = [kind.needs for kind in records.kinds]
+    return any(
+        len(set(target.chains)) > 1 and target.msa is None and needs[group].pairing
+        for target, group in zip(records.targets, records.groups.tolist(), strict=True)
     )
-    found = weights.locate(config.weights, config.rehearsal, official, rehearsed)
-    return Parameters(found.folder, found.rehearsal)
 
 
-def _refuse_paid_rehearsal(config: Config, parameters: Parameters) -> None:
+def find_parameters(config: Config, records: Records, *, draw: bool) -> dict[str, Parameters]:
+    """The parameters that the targets of each engine need, by its name.
+
+    Args:
+        draw: draw random ones where the setting allows it; without, an engine whose parameters are not here
+            is left out.
+
+    Raises:
+        WeightsMissingError: as `Engine.parameters`.
+    """
+    found = {}
+    for engine in records.kinds.engines:
+        groups = {
+            records.kinds[group].name for group in present(records) if records.kinds[group].engine is engine
+        }
+        if groups:
+            settings = config.settings_of(engine.name)
+            random = engine.rehearsed(settings, config.rehearsal) if draw else None
+            blocks = config.rehearsal.blocks
+            one = engine.parameters(config.weights, settings, groups, draw=random, blocks=blocks)
+            if one is not None:
+                found[engine.name] = one
+    return found
+
+
+def named(made_with: Mapping[str, Any], kinds: Groups, parameters: Mapping[str, Parameters]) -> Recipes:
+    """Digests of what `recipes_of` tells."""
+    searches = {each: made_with[each] for each in ("msa", "paired_msa", "templates") if each in made_with}
+    return Recipes(
+        folds=[recipes.digest(recipe) for recipe in made_with["folds"]],
+        **{each: recipes.digest(recipe) for each, recipe in searches.items()},
+        rehearsals=[_rehearsal(parameters, kind) for kind in kinds],
+        engines=[recipe.get("engine", {}) for recipe in made_with["folds"]],
+        searches={recipes.digest(recipe): recipe for recipe in searches.values()},
+    )
+
+
+def _rehearsal(parameters: Mapping[str, Parameters], kind: Group) -> bool:
+    found = parameters.get(kind.engine.name)
+    return found is not None and found.rehearsal
+
+
+def _told(parameters: Mapping[str, Parameters]) -> dict[str, Any]:
+    """weights.json: where the parameters of each engine are, and whether some are random."""
+    return {
+        "rehearsal": any(found.rehearsal for found in parameters.values()),
+        "folders": {name: str(found.folder or "") for name, found in parameters.items()},
+    }
+
+
+def _refuse_paid_rehearsal(config: Config, parameters: Mapping[str, Parameters]) -> None:
     """Nobody pays for structures that mean nothing, unless a rehearsal is what was asked for."""
-    if not parameters.rehearsal or config.weights == "rehearsal":
+    random = any(found.rehearsal for found in parameters.values())
+    if not random or config.weights == "rehearsal":
         return
     if paid := _paid(config):
         raise WeightsMissingError(
@@ -216,36 +251,35 @@ def _paid(config: Config) -> list[str]:
 def recipes_of(
     config: Config,
     preset: databases.Preset,
-    parameters: Parameters,
-    targets: Sequence[Target],
+    parameters: Mapping[str, Parameters],
+    kinds: Groups,
+    present: Collection[int],
     *,
     pairing: bool,
-) -> dict[str, dict[str, Any]]:
-    """What results depend on, by the names of `Recipes`."""
-    settings = engine_settings(config, parameters.rehearsal)
-    engine = engines.get(config.engine)
-    shared = {
-        "layout": _LAYOUT,
-        "relax": relax_settings(config, parameters.rehearsal).model_dump(
-            mode="json", exclude={"use_gpu_relax"}
-        ),
-        "rehearsal": parameters.rehearsal,
-    }
+) -> dict[str, Any]:
+    """What results depend on: `folds` by group ({} without targets), and searches by the names of `Recipes`.
+
+    Args:
+        present: groups that have a target.
+    """
     searches = recipes_of_searches(config.msa, preset, pairing=pairing)
 
-    def fold(chains: int, msa: str) -> dict[str, Any]:
-        if not any((len(target.chains) > 1) == (chains > 1) for target in targets):
-            return {}
-        chosen = settings.model_copy(update={"model_preset": preset_for(settings.model_preset, chains)})
-        fields = (chosen if config.engine == "alphafold2" else config.flashabb).model_dump(mode="json")
+    def fold(kind: Group) -> dict[str, Any]:
+        found = parameters.get(kind.engine.name, Parameters())
+        settings = config.settings_of(kind.engine.name, rehearsal=found.rehearsal)
+        relax = config.relax_of(rehearsal=found.rehearsal)
+        needs = kind.needs
         return {
-            **shared,
-            "msa": searches[msa],
-            "templates": searches.get("templates"),
-            "engine": engine.recipe(fields, parameters.folder),
+            "layout": _LAYOUT,
+            "relax": relax.model_dump(mode="json", exclude={"use_gpu_relax"}),
+            "rehearsal": found.rehearsal,
+            "msa": searches["paired_msa" if needs.pairing else "msa"] if needs.alignment else UNALIGNED,
+            "templates": searches.get("templates") if needs.templates else None,
+            "engine": kind.engine.recipe(kind.name, settings, found.folder),
         }
 
-    return {"fold": fold(1, "msa"), "complex_fold": fold(2, "paired_msa"), **searches}
+    folds = [fold(kind) if number in present else {} for number, kind in enumerate(kinds)]
+    return {"folds": folds, **searches}
 
 
 def recipes_of_searches(

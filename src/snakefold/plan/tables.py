@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from snakefold.engines.reuse import ENGINE as COLLECTION
 from snakefold.engines.reuse.inputs import batch_recipe
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown
@@ -17,7 +18,8 @@ from snakefold.msa.planned import PlannedChain, PlannedChunk
 from snakefold.plan.alignments import Chunk, chains_to_align
 from snakefold.plan.batches import Batch
 from snakefold.plan.draft import Draft
-from snakefold.plan.files import BatchRow, ChainRow, PlannedBatch, PlannedTarget, State, TargetRow
+from snakefold.plan.files import BatchRow, ChainRow, Kind, PlannedBatch, PlannedTarget, State, TargetRow
+from snakefold.plan.groups import Group
 from snakefold.plan.records import target_input
 from snakefold.plan.write import flush, remove_others, write_table, write_text
 
@@ -60,7 +62,8 @@ def batch_rows(draft: Draft) -> Iterator[BatchRow]:
             batch=batch.name,
             engine=_engine(draft, batch),
             gpu=batch.gpu,
-            complexes=bool(draft.records.complexes[batch.members[0]]),
+            kind=batch.kind,
+            group=_group(draft, batch).name,
             bucket_edges=",".join(map(str, batch.bucket_edges)),
             targets=len(lengths),
             residues=int(lengths.sum()),
@@ -97,6 +100,7 @@ def target_rows(draft: Draft) -> Iterator[TargetRow]:
             length=row.length,
             chains=len(row.chains),
             key=row.key,
+            engine=draft.records.kinds[int(draft.records.groups[index])].engine.name,
             batch=batch.name,
             bucket=padded_length(row.length, batch.bucket_edges) if batch.bucket_edges else None,
             seconds=0.0 if duplicate else float(draft.prices.seconds[index]),
@@ -122,13 +126,16 @@ def chain_rows(draft: Draft) -> Iterator[ChainRow]:
 
 def _reason(draft: Draft, index: int) -> str:
     target = draft.records.targets[index]
-    recipe = draft.recipes.of(len(target.chains))
+    group = int(draft.records.groups[index])
+    recipe = draft.recipes.folds[group]
     match draft.state(index):
         case State.STORED:
             return f"result {recipe} is in the store"
         case State.REUSED:
             return shown(f"{draft.present.found[index].structure} has these sequences", None)
     lacking = draft.alignments.lacking(target)
+    if not draft.records.kinds[group].needs.alignment:
+        return f"no result {recipe} in the store"
     if target.msa is not None:
         alignment = "it brings its alignment"
     elif "msa" in lacking:
@@ -140,8 +147,12 @@ def _reason(draft: Draft, index: int) -> str:
     return f"no result {recipe} in the store; {alignment}"
 
 
+def _group(draft: Draft, batch: Batch) -> Group:
+    return draft.records.kinds[int(draft.records.groups[batch.members[0]])]
+
+
 def _engine(draft: Draft, batch: Batch) -> str:
-    return "reuse" if batch.members[0] in draft.present.found else draft.engine
+    return COLLECTION.name if batch.kind == Kind.REUSE else _group(draft, batch).engine.name
 
 
 def _recipe(draft: Draft, batch: Batch) -> str:
@@ -149,24 +160,24 @@ def _recipe(draft: Draft, batch: Batch) -> str:
     if batch.members[0] in draft.present.found:
         found = {draft.records.keys[index]: draft.present.found[index] for index in batch.members}
         return batch_recipe(found)
-    return draft.recipes.of(len(draft.records.targets[batch.members[0]].chains))
+    return draft.recipes.folds[int(draft.records.groups[batch.members[0]])]
 
 
 def _engine_recipe(draft: Draft, batch: Batch) -> dict[str, Any]:
     if batch.members[0] in draft.present.found:
         return {}
-    several = len(draft.records.targets[batch.members[0]].chains) > 1
-    return dict(draft.recipes.engines.get(several, {}))
+    return draft.recipes.engine_recipe(int(draft.records.groups[batch.members[0]]))
 
 
 def _is_rehearsal(draft: Draft, batch: Batch) -> bool:
     first = draft.present.found.get(batch.members[0])
-    return draft.recipes.rehearsal if first is None else first.rehearsal
+    own = draft.recipes.rehearsals[int(draft.records.groups[batch.members[0]])]
+    return own if first is None else first.rehearsal
 
 
 def _chains(draft: Draft, batch: Batch) -> Iterator[str]:
     """Chains whose alignments the batch needs."""
-    if batch.gpu:
+    if batch.gpu and _group(draft, batch).needs.alignment:
         yield from chains_to_align(draft.records.targets[member] for member in batch.members)
 
 

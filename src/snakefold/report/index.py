@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.plan.files import State
-from snakefold.report.run import REUSE, Run, description, shortened
+from snakefold.report.run import Run, description, shortened
 
 #: Ids that have a page. An id becomes a path and an address, and metrics.tsv may have been edited by hand.
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -23,7 +23,9 @@ def pages(results: Path, run: Run) -> list[str]:
     return [
         row["id"]
         for row in run.metrics
-        if _SAFE.fullmatch(row["id"]) and (results / "structures" / row["id"] / "confidence.json").is_file()
+        if row["model"]
+        and _SAFE.fullmatch(row["id"])
+        and (results / "structures" / row["id"] / "confidence.json").is_file()
     ]
 
 
@@ -107,7 +109,7 @@ def _planned(run: Run, name: str) -> dict[str, str]:
 def _state(run: Run, row: Mapping[str, Any]) -> str:
     if run.duplicate_of(row["id"]):
         return "duplicate"
-    if row["engine"] == REUSE:
+    if row.get("reused"):
         return "reused"
     return "stored" if row.get("stored") else "computed"
 

@@ -11,21 +11,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from snakefold.engines.spec import Column
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.plan.files import State
 from snakefold.report.costs import Costs, read_costs
 from snakefold.report.steps import Step, read_steps
-from snakefold.run.metrics import METRICS_COLUMNS
+from snakefold.run.metrics import columns_for
 
 #: Headers and messages are shown up to this many characters; the plan has them whole.
 MAX_SHOWN = 600
 #: Engine of structures that were taken, not predicted.
-REUSE = "reuse"
 
 
 @dataclass(frozen=True)
 class Run:
-    """Rows in the order of the input; `metrics` has the types of `METRICS_COLUMNS`, None where empty."""
+    """Rows in the order of the input; `metrics` has the types of `metrics.columns_for`, None where empty."""
 
     metrics: list[dict[str, Any]]
     failed: list[dict[str, str]]
@@ -54,12 +54,14 @@ class Run:
             "failed": len(self.failed),
             "refused": len(self.refused),
             "duplicates": duplicates,
-            "stored": sum(bool(row.get("stored")) and row["engine"] != REUSE for row in unique),
-            "reused": sum(row["engine"] == REUSE for row in unique),
+            "stored": sum(bool(row.get("stored")) and not row.get("reused") for row in unique),
+            "reused": sum(bool(row.get("reused")) for row in unique),
             "residues": sum(row.get("length") or 0 for row in self.metrics),
             "median_plddt": round(median(plddt), 1) if plddt else None,
             "seconds": round(sum(row.get("seconds") or 0 for row in unique), 1),
-            "engines": sorted({row["engine"] for row in self.metrics if row.get("engine")} - {REUSE}),
+            "engines": sorted(
+                {row["engine"] for row in self.metrics if row.get("engine") and not row.get("reused")}
+            ),
         }
 
 
@@ -73,13 +75,15 @@ def read_run(results: Path) -> Run:
     if not metrics.is_file():
         raise SnakefoldError(f"{metrics}: not found. Expected the results folder of a finished run.")
     failures = _table(results / "failures.tsv")
+    rows = _table(metrics)
+    columns = columns_for(row.get("engine") or "" for row in rows)
     plan = results / "plan"
     planned = {row["id"]: row for row in _table(plan / "targets.tsv", quoted=True) if row.get("id")}
     for row in failures:
         row["header"] = description(planned.get(row["id"], {}))
     refused = [row for row in failures if row["state"] == State.REFUSED]
     return Run(
-        metrics=[_typed(metrics, row) for row in _table(metrics)],
+        metrics=[_typed(metrics, row, columns) for row in rows],
         failed=[_shown(row) for row in failures if row["state"] != State.REFUSED],
         refused=[_shown(row) for row in _with_advice(refused, _json(plan / "refusals.json", []))],
         planned=planned,
@@ -133,9 +137,9 @@ def _json(path: Path, otherwise: Any) -> Any:
         raise SnakefoldError(f"{path}: is no JSON ({error}). Delete it and run again.") from error
 
 
-def _typed(path: Path, row: Mapping[str, str]) -> dict[str, Any]:
+def _typed(path: Path, row: Mapping[str, str], columns: Mapping[str, Column]) -> dict[str, Any]:
     typed: dict[str, Any] = {}
-    for name, column in METRICS_COLUMNS.items():
+    for name, column in columns.items():
         text = row.get(name) or ""
         try:
             typed[name] = _value(column.type, text)

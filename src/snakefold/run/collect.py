@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from snakefold import engines
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import UNSTORED, Confidence, FoldResponse, TargetOutcome
 from snakefold.kernel.errors import ADVICE, ConfigError, SnakefoldError, StoreError
@@ -33,8 +34,6 @@ from snakefold.structures import confidence, scores, superposition
 from snakefold.structures.scores.reference import reference_scores
 
 FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
-#: Engine of structures that were taken, not predicted.
-_REUSE = "reuse"
 
 
 def read_response(files: Mapping[str, bytes]) -> FoldResponse:
@@ -183,7 +182,7 @@ def _collect_target(
         "engine": response.engine,
         "seconds": outcome.seconds,
         "stored": outcome.stored,
-        "reused": response.engine == _REUSE,
+        "reused": not engines.computes(response.engine),
         "warnings": "; ".join(notes),
     }
 

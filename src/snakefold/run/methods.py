@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from snakefold import engines
+from snakefold.engines.reuse import ENGINE as COLLECTION
+from snakefold.engines.spec import Needs
 from snakefold.kernel import citations
+from snakefold.kernel.wording import listed
 from snakefold.plan.demo import NOTE, searches_demo
+from snakefold.plan.provenance import predictions_of
 from snakefold.structures.files import REHEARSAL_NOTE
 
 Recipe = Mapping[str, Any]
-_MODELS = {"monomer": "monomer", "monomer_ptm": "monomer (pTM)", "multimer": "multimer (v3)"}
 
 
 def paragraph(provenance: Mapping[str, Any]) -> str:
@@ -23,12 +27,11 @@ def paragraph(provenance: Mapping[str, Any]) -> str:
     found = _Used(provenance)
     sentences = [
         f"{REHEARSAL_NOTE} What follows describes the run, not a prediction." if found.rehearsal else "",
-        _prediction(found),
-        *_models(found),
+        *_predictions(found),
         *_alignments(found),
         _templates(found),
         _relaxation(found),
-        _reuse(found),
+        *_taken(found),
         _scores(found),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -42,48 +45,82 @@ def bibtex(provenance: Mapping[str, Any]) -> str:
 def used(provenance: Mapping[str, Any]) -> set[str]:
     """What the run used, in the words of `when` in resources/citations.yaml."""
     found = _Used(provenance)
-    words = {"always", found.engine}
+    words = {"always"}
+    for told in found.told:
+        engine = engines.find(told.engine)
+        words |= {told.engine} if engine is None else set(engine.cites(told))
     if found.several:
         words.add("scores")
     if found.complexes:
         words.add("complexes")
-    if found.engine == "alphafold2" and any(_preset(recipe) == "multimer" for recipe in found.folds):
-        words.add("multimer")
     if found.searched:
         words |= {database["name"] for database in found.databases}
         for tool in found.msa.get("parameters", {}):
             words |= {"jackhmmer": {"hmmer", "pyhmmer"}, "hhblits": {"hhsuite"}}.get(tool, {tool})
     if found.templates:
         words |= {"templates", {"hmmsearch": "hmmer"}.get(found.templates["tool"], "hhsuite")}
-    if found.relax.get("models_to_relax", "none") != "none" and found.engine == "alphafold2":
+    if found.relaxed:
         words.add("relax")
     if found.settings.get("reuse"):
-        words.add("reuse")
+        words.add(COLLECTION.name)
     if found.settings.get("references"):
         words.add("references")
     return words
+
+
+class _Told:
+    """What a run recorded of one engine (`engines.spec.Told`)."""
+
+    def __init__(self, found: _Used, engine: str) -> None:
+        self.engine = engine
+        self._found = found
+        self.folds = {
+            str(item.get("group", "")): _mapping(item.get("recipe"))
+            for item in found.predictions
+            if item.get("engine") == engine
+        }
+        self.recipes = {group: _mapping(recipe.get("engine")) for group, recipe in self.folds.items()}
+        self.rehearsal = any(recipe.get("rehearsal") for recipe in self.folds.values())
+        self.run = (
+            f"snakefold {found.version}".strip()
+            + f" on {_capital(found.package('snakemake'))}{found.cite('always')}"
+        )
+
+    def package(self, name: str) -> str:
+        """`name version`, or the name if nobody recorded it."""
+        return self._found.package(name)
+
+    def cite(self, *words: str) -> str:
+        """` (Author year; …)` of sources for these."""
+        return self._found.cite(*words)
 
 
 class _Used:
     """Parts of a provenance; empty where it has none."""
 
     def __init__(self, provenance: Mapping[str, Any]) -> None:
-        recipe = _mapping(provenance.get("recipe"))
         self.version = str(provenance.get("snakefold", ""))
         self.packages = _mapping(provenance.get("packages"))
         self.settings = _mapping(provenance.get("settings"))
-        self.engine = str(self.settings.get("engine", "alphafold2"))
-        found = [_mapping(recipe.get(name)) for name in ("fold", "complex_fold")]
-        self.folds: list[Recipe] = [item for item in found if item]
-        self.complexes = bool(found[1])
-        self.rehearsal = any(item.get("rehearsal") for item in self.folds)
-        self.relax = _mapping(self.folds[-1].get("relax")) if self.folds else {}
+        self.predictions = predictions_of(provenance)
+        named = dict.fromkeys(str(item.get("engine")) for item in self.predictions)
+        self.told = [
+            _Told(self, name) for name in named or {str(self.settings.get("engine", "")): None} if name
+        ]
+        self.folds: list[Recipe] = [fold for told in self.told for fold in told.folds.values()]
+        self.complexes = any("complex" in told.folds for told in self.told)
+        self.rehearsal = any(told.rehearsal for told in self.told)
+        aligned = [item for item in self.folds if _mapping(item.get("msa")).get("parameters")]
         # Rows for pairing come on top of the others: the last has the databases of all.
-        self.msa = _mapping(self.folds[-1].get("msa")) if self.folds else {}
-        self.searched = self.engine == "alphafold2" and bool(self.msa.get("parameters"))
+        self.msa = _mapping((aligned or self.folds)[-1].get("msa")) if self.folds else {}
+        self.searched = bool(aligned)
         self.databases: list[Recipe] = list(self.msa.get("databases") or [])
-        self.templates = _mapping(self.folds[-1].get("templates")) if self.folds else {}
+        found = [_mapping(item.get("templates")) for item in self.folds]
+        self.templates: Recipe = next((item for item in reversed(found) if item), {})
         self.several = any(map(_several_models, self.folds))
+        chosen = [_mapping(item.get("relax")) for item in self.folds]
+        self.relax: Recipe = next((item for item in reversed(chosen) if item), {})
+        self.relaxed = self.relax.get("models_to_relax", "none") != "none" and any(map(_relaxes, self.told))
 
     def package(self, name: str) -> str:
         """`name version`, or the name if nobody recorded it."""
@@ -95,58 +132,36 @@ class _Used:
         return f" ({'; '.join(names)})" if names else ""
 
 
-def _prediction(found: _Used) -> str:
-    run = (
-        f"snakefold {found.version}".strip()
-        + f" on {_capital(found.package('snakemake'))}{found.cite('always')}"
-    )
-    if found.engine == "flashabb":
-        names = f"{found.package('flash-abb')} and {found.package('anarci')}"
-        return f"Antibody structures were predicted with {names}{found.cite('flashabb')}, run by {run}."
-    parts = ", ".join(found.package(name) for name in ("alphafold-colabfold", "colabfold", "jax"))
-    multimer = ("multimer",) if any(_preset(item) == "multimer" for item in found.folds) else ()
-    return (
-        f"Structures were predicted with AlphaFold2 in ColabFold's version ({parts})"
-        f"{found.cite('alphafold2', *multimer)}, run by {run}."
-    )
-
-
-def _models(found: _Used) -> list[str]:
+def _predictions(found: _Used) -> list[str]:
     sentences = []
-    for recipe in found.folds:
-        settings = _mapping(_mapping(recipe.get("engine")).get("settings"))
-        if found.engine != "alphafold2" or not settings:
-            continue
-        what = "Complexes" if recipe is found.folds[-1] and found.complexes else "Monomers"
-        models = settings.get("models") or []
-        seeds = settings.get("num_seeds", 1)
-        recycles = settings.get("num_recycle")
-        text = (
-            f"{what} were predicted by the {_MODELS.get(_preset(recipe), _preset(recipe))} network, "
-            f"model{'s' if len(models) != 1 else ''} {_listed([str(item) for item in models])}, "
-            f"with {_count(recycles, 'recycle')}"
-        )
-        if tolerance := settings.get("recycle_early_stop_tolerance"):
-            text += f" at the most (stopped once CA distances changed by less than {tolerance:g} Å)"
-        text += f", {_count(seeds, 'seed')} a model (the first is {settings.get('random_seed', 0)})"
-        limits = [
-            f"{settings[name]} {rows}"
-            for name, rows in (("max_msa_clusters", "clustered"), ("max_extra_msa", "extra"))
-            if settings.get(name)
-        ]
-        text += f" and at most {' and '.join(limits)} rows of the MSA" if limits else ""
-        sentences.append(f"{text}, in {settings.get('precision', 'bfloat16')}.")
-    if found.folds and found.engine == "alphafold2":
-        sentences.append(
-            "The network's parameters were random."
-            if found.rehearsal
-            else "AlphaFold2's parameters are licensed under CC BY 4.0."
-        )
+    for told in found.told:
+        engine = engines.find(told.engine)
+        if engine is None:
+            sentences.append(f"Predictions were made with {told.engine}, run by {told.run}.")
+        else:
+            sentences += engine.describe(told)
     return sentences
 
 
+def _needs(told: _Told) -> list[Needs]:
+    """What each group of an engine reads; nothing is known of an engine that is not installed."""
+    engine = engines.find(told.engine)
+    if engine is None:
+        return []
+    return [
+        engine.needs(group, engine.Settings.model_validate(_mapping(recipe.get("settings"))))
+        for group, recipe in told.recipes.items()
+        if group in engine.groups
+    ]
+
+
+def _aligned(told: _Told) -> bool:
+    """Whether an engine reads alignments."""
+    return any(need.alignment for need in _needs(told))
+
+
 def _alignments(found: _Used) -> list[str]:
-    if found.engine != "alphafold2" or not found.msa:
+    if not any(map(_aligned, found.told)) or not found.msa:
         return []
     if not found.searched:
         tool = str(found.msa.get("tool", found.settings.get("msa", {}).get("tool", "")))
@@ -157,9 +172,9 @@ def _alignments(found: _Used) -> list[str]:
             "precomputed": ["Alignments were given with the input."],
         }.get(tool, [])
     tools = [_tool(found, name, _mapping(values)) for name, values in found.msa["parameters"].items()]
-    listed = [_database(item) + found.cite(str(item.get("name"))) for item in found.databases]
-    where = f" in {_listed(listed)}" if listed else ""
-    made = [f"Multiple sequence alignments were made with {_listed(tools)}{where}."]
+    searched = [_database(item) + found.cite(str(item.get("name"))) for item in found.databases]
+    where = f" in {listed(searched)}" if searched else ""
+    made = [f"Multiple sequence alignments were made with {listed(tools)}{where}."]
     given = found.settings.get("input") or []
     inputs = [Path(item) for item in ([given] if isinstance(given, str) else given)]
     if inputs and searches_demo(_mapping(found.settings.get("msa")), inputs):
@@ -194,17 +209,24 @@ def _database(item: Recipe) -> str:
 def _templates(found: _Used) -> str:
     settings = [_mapping(_mapping(item.get("engine")).get("settings")) for item in found.folds]
     if not found.templates or not any(item.get("use_templates") for item in settings):
-        return "No templates were used." if settings and found.engine == "alphafold2" else ""
+        readers = any(map(_reads_templates, found.told))
+        return "No templates were used." if settings and readers else ""
     tool = found.templates.get("tool", "")
     date = found.templates.get("max_template_date", "")
     cited = found.cite("hmmer" if tool == "hmmsearch" else "hhsuite", "templates")
     return f"Templates released until {date} were searched with {tool}{cited}."
 
 
+def _reads_templates(told: _Told) -> bool:
+    return any(need.templates for need in _needs(told))
+
+
 def _relaxation(found: _Used) -> str:
     choice = found.relax.get("models_to_relax")
-    if choice in (None, "none") or found.engine != "alphafold2":
-        return "Models were not relaxed." if choice == "none" and found.engine == "alphafold2" else ""
+    if choice is None or not any(map(_relaxes, found.told)):
+        return ""
+    if choice == "none":
+        return "Models were not relaxed."
     which = "The best model of each target was" if choice == "best" else "All models were"
     steps = found.relax.get("max_iterations")
     limit = f", at most {steps} steps," if steps else ""
@@ -212,13 +234,16 @@ def _relaxation(found: _Used) -> str:
     return f"{which} relaxed by AlphaFold's protocol{limit} in Amber99SB with {program}{found.cite('relax')}."
 
 
-def _reuse(found: _Used) -> str:
+def _relaxes(told: _Told) -> bool:
+    """Whether models of an engine are relaxed: of what predicts structures of proteins."""
+    engine = engines.find(told.engine)
+    return engine is not None and engine.relaxes
+
+
+def _taken(found: _Used) -> Sequence[str]:
     if not found.settings.get("reuse"):
-        return ""
-    return (
-        "Targets whose exact sequence was in a collection of structures were not predicted: those structures "
-        f"were taken; where they are AlphaFold DB's, cite it{found.cite('reuse')}."
-    )
+        return []
+    return COLLECTION.describe(_Told(found, COLLECTION.name))
 
 
 def _scores(found: _Used) -> str:
@@ -238,16 +263,8 @@ def _several_models(recipe: Recipe) -> bool:
     return len(settings.get("models") or []) * int(settings.get("num_seeds") or 1) > 1
 
 
-def _preset(recipe: Recipe) -> str:
-    return str(_mapping(_mapping(recipe.get("engine")).get("settings")).get("model_preset", ""))
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _listed(items: Sequence[str]) -> str:
-    return ", ".join(items[:-1]) + (" and " if len(items) > 1 else "") + "".join(items[-1:])
 
 
 def _count(number: Any, noun: str) -> str:

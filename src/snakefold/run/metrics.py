@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snakefold import engines
+from snakefold.engines.spec import Column
 from snakefold.kernel.contracts import Confidence
 from snakefold.kernel.notes import MEANINGS, Code, note
 from snakefold.kernel.store import write_atomically
@@ -19,15 +20,6 @@ from snakefold.structures.scores.types import Interface, ReferenceScores, Target
 SHALLOW_MSA = 30
 #: A mean below the lowest of AlphaFold's bands is worth a word.
 LOW_PLDDT = 50.0
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of metrics.tsv: Python type of its values, unit (empty: none), meaning."""
-
-    type: type
-    unit: str
-    meaning: str
 
 
 #: Columns of metrics.tsv, in order: name → Column. Scores are those of the best model (rank 0).
@@ -76,6 +68,12 @@ METRICS_COLUMNS: dict[str, Column] = {
 }
 
 
+def columns_for(names: Iterable[str]) -> dict[str, Column]:
+    """The columns of a run whose structures these engines made: those of every run, and the engines' own."""
+    own = [engine.columns for name in dict.fromkeys(names) if (engine := engines.find(name)) is not None]
+    return {**METRICS_COLUMNS, **{name: column for each in own for name, column in each.items()}}
+
+
 def scores_row(scores: TargetScores) -> dict[str, Any]:
     """The columns that scores.json tells."""
     best, found = scores.best_interface(), scores.reference
@@ -100,7 +98,7 @@ def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]
             databases were cut.
     """
     found = list(confidence.warnings)
-    depth = confidence.msa_depth if confidence.engine == "alphafold2" else None
+    depth = confidence.msa_depth
     if depth == 1:
         found.append(note(Code.SINGLE_SEQUENCE, "the MSA has no row but the query"))
     elif depth is not None and depth < SHALLOW_MSA:
@@ -112,16 +110,17 @@ def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]
             for item in chain.get("databases", [])
             if item["kept"] < item["rows"]
         ]
-    mean = confidence.models[0].mean_plddt
-    if mean < LOW_PLDDT and not confidence.rehearsal:
+    means = [model.mean_plddt for model in confidence.models]
+    if means and (mean := means[0]) < LOW_PLDDT and not confidence.rehearsal:
         found.append(note(Code.LOW_PLDDT, f"mean of {mean:.1f}, below {LOW_PLDDT:.0f}"))
     return list(dict.fromkeys(found))
 
 
 def write_metrics(rows: Sequence[Mapping[str, Any]], tsv: Path, parquet: Path) -> None:
     """Write rows as metrics.tsv and, typed, as metrics.parquet; a column that a row lacks is empty."""
-    write_tsv(tsv, METRICS_COLUMNS, rows)
-    _write_parquet(rows, parquet)
+    columns = columns_for(str(row["engine"]) for row in rows)
+    write_tsv(tsv, columns, rows)
+    _write_parquet(columns, rows, parquet)
 
 
 def write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -181,13 +180,13 @@ def columns_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write_parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def _write_parquet(columns: Mapping[str, Column], rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
     kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
     fields, arrays = [], []
-    for name, column in METRICS_COLUMNS.items():
+    for name, column in columns.items():
         notes = {"meaning": column.meaning, "unit": column.unit}
         fields.append(pa.field(name, kinds[column.type], metadata=notes))
         arrays.append(pa.array([_typed(row.get(name), column.type) for row in rows], kinds[column.type]))

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from snakefold.engines.alphafold2.template_table import template_table
-from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold import engines
+from snakefold.engines.spec import ChainMsa, Result, TargetMsas
 from snakefold.kernel.contracts import FoldRequest, RelaxChoice, TargetInput
 from snakefold.kernel.notes import Code, note
 from snakefold.structures import confidence
@@ -32,18 +32,19 @@ def target_files(
     target: TargetInput,
     msas: TargetMsas,
     *,
-    predictions: list[Prediction],
+    result: Result,
     relaxation: Relaxation,
     seconds: dict[str, float],
     software: str,
     warnings: Sequence[str] = (),
 ) -> dict[str, bytes]:
-    """Files of a target, by name. `predictions` are in rank order, `warnings` what else befell the target.
+    """Files of a target, by name. Models of `result` are in rank order; `warnings`: what else befell it.
 
     The unrelaxed text of a model is kept as `unrelaxed_<n>.pdb` where relaxation replaced it, as AlphaFold
     keeps `unrelaxed_*` beside `relaxed_*`.
     """
-    files: dict[str, bytes] = {}
+    predictions = list(result.predictions)
+    files: dict[str, bytes] = dict(result.files)
     for rank, prediction in enumerate(predictions):
         relaxed = relaxation.pdbs.get(rank)
         text = structures.annotate(
@@ -70,15 +71,16 @@ def target_files(
         engine=request.engine,
         rehearsal=request.rehearsal,
         target=target,
-        alignment=_depth_and_neff(msas),
+        alignment=depth_and_neff(msas),
         predictions=predictions,
         relaxed=set(relaxation.pdbs),
-        warnings=[*warnings, *relaxation.warnings],
+        warnings=[*warnings, *result.notes, *relaxation.warnings],
+        scores=result.scores,
     )
     files["confidence.json"] = scores.model_dump_json().encode()
-    files["ranking_debug.json"] = _json(
-        {**confidence.ranking_debug(predictions), **({"REHEARSAL": True} if request.rehearsal else {})}
-    )
+    if predictions:
+        mark = {"REHEARSAL": True} if request.rehearsal else {}
+        files["ranking_debug.json"] = _json({**confidence.ranking_debug(predictions), **mark})
     matrices = [prediction.pae for prediction in predictions if prediction.pae is not None]
     if matrices:
         files["pae.npz"] = confidence.pae_archive(matrices)
@@ -88,8 +90,7 @@ def target_files(
         seconds = {"msa": sum(sum(meta.seconds.values()) for meta in metas), **seconds}
         files["msa.json"] = _json([meta.model_dump(mode="json") for meta in metas])
         files["hits.tsv"] = _hits_table(searched).encode()
-    if request.alphafold2.use_templates and (table := template_table(searched)) is not None:
-        files["templates.tsv"] = table
+    files |= engines.get(request.engine).files(request, target, msas)
     files["timings.json"] = _json({name: round(value, 3) for name, value in seconds.items()})
     own = msas.own_a3m
     if own is not None or searched:
@@ -111,7 +112,8 @@ def relax_ranked(predictions: list[Prediction], choice: RelaxChoice, relax: Rela
     return done
 
 
-def _depth_and_neff(msas: TargetMsas) -> tuple[int | None, float | None]:
+def depth_and_neff(msas: TargetMsas) -> tuple[int | None, float | None]:
+    """Rows and effective rows of a target's alignment; None where it has none, or nobody counted."""
     if msas.own_a3m is not None:
         return sum(line.startswith(">") for line in msas.own_a3m.splitlines()), None
     if not msas.chains:

@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
-from snakefold.config import Config, engine_settings, relax_settings
-from snakefold.engines.reuse.inputs import read_reused, reuse_inputs
-from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold import engines
+from snakefold.config import Config
+from snakefold.engines.reuse.inputs import reuse_inputs
+from snakefold.engines.spec import ChainMsa, TargetMsas, settings_of
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, MsaMeta, RelaxChoice
 from snakefold.kernel.errors import SnakefoldError
@@ -30,16 +30,17 @@ Search = Callable[[PlannedChunk], Mapping[str, str]]
 
 def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
     """The request of a planned batch."""
-    relax = relax_settings(config, batch.rehearsal)
-    engine: Literal["alphafold2", "flashabb", "reuse"] = config.engine
-    if any(planned.found is not None for planned in batch.targets):
+    relax = config.relax_of(rehearsal=batch.rehearsal)
+    settings = {}
+    if engines.get(batch.engine).selectable:
+        settings = config.settings_of(batch.engine, rehearsal=batch.rehearsal).model_dump(mode="json")
+    else:
         # What is taken stays as it is.
-        engine, relax = "reuse", relax.model_copy(update={"models_to_relax": RelaxChoice.NONE})
+        relax = relax.model_copy(update={"models_to_relax": RelaxChoice.NONE})
     return FoldRequest(
         batch=batch.batch,
-        engine=engine,
-        alphafold2=engine_settings(config, batch.rehearsal),
-        flashabb=config.flashabb,
+        engine=batch.engine,
+        settings=settings,
         relax=relax,
         recipe=batch.recipe,
         engine_recipe=batch.engine_recipe,
@@ -69,7 +70,7 @@ def gather_inputs(
         elif planned.msa_path is not None:
             own = _own_a3m(Path(planned.msa_path), planned.target.msa_sha256)
             files[f"targets/{planned.target.result_key}/msa.a3m"] = own
-        else:
+        elif batch.msa_recipes:
             chains |= {sequence_key([chain]): chain for chain in planned.target.chains}
     found = {key: _searched(batch, key, store) for key in chains if key not in failed}
     lost = [key for key, known in found.items() if known is None]
@@ -92,11 +93,16 @@ def read_inputs(
     """MSAs by result key, and for targets whose MSA failed the message by result key."""
     msas: dict[str, TargetMsas] = {}
     failed: dict[str, str] = {}
+    engine = engines.get(request.engine)
+    settings = settings_of(engine, request)
     for target in request.targets:
-        if request.engine == "reuse":
-            msas[target.result_key] = TargetMsas(reused=read_reused(files, target.result_key))
+        needs = engine.needs(engine.group(target, settings), settings)
+        folder = f"targets/{target.result_key}/"
+        beside = {name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)}
+        own = beside.pop("msa.a3m", None)
+        if beside or not needs.alignment:
+            msas[target.result_key] = TargetMsas(files=beside)
             continue
-        own = files.get(f"targets/{target.result_key}/msa.a3m")
         if own is not None:
             msas[target.result_key] = TargetMsas(own_a3m=own.decode())
             continue

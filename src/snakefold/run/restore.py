@@ -39,7 +39,7 @@ def restore_batch(batch: PlannedBatch, store: Store, out: Path, log: Callable[[s
     response = FoldResponse(
         batch=batch.batch,
         engine=batch.engine,
-        engine_version=engines.get(batch.engine).VERSION,
+        engine_version=engines.get(batch.engine).version,
         recipe=batch.recipe,
         rehearsal=batch.rehearsal,
         outcomes=outcomes,

@@ -14,12 +14,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from snakefold import engines
 from snakefold.engines.agreement import agreed
-from snakefold.engines.spec import Session, TargetMsas
+from snakefold.engines.spec import Session, TargetMsas, as_result, settings_of
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import UNSTORED, FoldRequest, FoldResponse, TargetInput, TargetOutcome
 from snakefold.kernel.errors import (
@@ -37,7 +37,6 @@ from snakefold.kernel.store import Entry, KeptStore, Store, write_atomically
 from snakefold.kernel.store.kept import FOLDER
 from snakefold.kernel.wording import count
 from snakefold.plan.cost.disk import packed_result_bytes
-from snakefold.plan.cost.work import OFFICIAL_BLOCKS, work_of_request
 from snakefold.run.outputs import Relaxation, relax_ranked, target_files
 from snakefold.run.requests import read_inputs
 from snakefold.structures import confidence, relax
@@ -100,7 +99,7 @@ def run_request(
     response = FoldResponse(
         batch=request.batch,
         engine=request.engine,
-        engine_version=engines.get(request.engine).VERSION,
+        engine_version=engines.get(request.engine).version,
         recipe=request.recipe,
         rehearsal=request.rehearsal,
         outcomes=batch.told(),
@@ -187,8 +186,12 @@ def _no_room(
     request: FoldRequest, target: TargetInput, results: Mapping[str, bytes], store: Store, out: Path
 ) -> DiskError | None:
     """Why the next target could not be kept beside the batch's others; None if it can."""
-    work = work_of_request(request, (1, 1), blocks=OFFICIAL_BLOCKS, complexes=len(target.chains) > 1)
-    size = float(packed_result_bytes(target.length, work))
+    engine = engines.get(request.engine)
+    size = 0.0
+    if engine.selectable:
+        settings = settings_of(engine, request)
+        work = engine.work(engine.group(target, settings), settings, request.relax)
+        size = float(packed_result_bytes(engine.size(target), work))
     place = out.absolute().parent
     place.mkdir(parents=True, exist_ok=True)
     needed = size + sum(map(len, results.values())) + _MARGIN
@@ -216,8 +219,10 @@ def _fold(
         raise StoreError(store.away)
     data: bytes | None = None
     try:
-        engines.get(request.engine).check(target)
-        predictions = confidence.rank(session.predict(target, msas))
+        engine = engines.get(request.engine)
+        engine.check(target, settings_of(engine, request))
+        result = as_result(session.predict(target, msas))
+        predictions = confidence.rank(result.predictions)
         predicted = time.monotonic()
         relaxation = relax_ranked(
             predictions,
@@ -235,10 +240,10 @@ def _fold(
             request,
             target,
             msas,
-            predictions=predictions,
+            result=replace(result, predictions=predictions),
             relaxation=relaxation,
             seconds=seconds,
-            software=f"{request.engine} {engines.get(request.engine).VERSION}",
+            software=f"{request.engine} {engine.version}",
             warnings=_befallen(request, relaxation, session.device, deaths),
         )
     except TargetError as error:

@@ -108,6 +108,7 @@ def confidence(
     predictions: Sequence[Prediction],
     relaxed: Collection[int],
     warnings: Sequence[str],
+    scores: Mapping[str, float | int | str | bool] | None = None,
 ) -> Confidence:
     """Content of confidence.json.
 
@@ -115,9 +116,10 @@ def confidence(
         alignment: depth and Neff of the target's MSA, None where there is none.
         predictions: in rank order.
         relaxed: ranks that were relaxed.
+        scores: of the target, by the names of its engine's own columns.
     """
     for item in predictions:
-        if len(item.plddt) != target.length:
+        if target.chains and len(item.plddt) != target.length:
             raise ValueError(f"{item.name}: {len(item.plddt)} pLDDT values for {target.length} residues.")
     depth, neff = alignment
     return Confidence(
@@ -128,6 +130,7 @@ def confidence(
         models=[_scores(item, number in relaxed) for number, item in enumerate(predictions)],
         msa_depth=depth,
         neff=neff,
+        scores=dict(scores or {}),
         warnings=list(dict.fromkeys([*warnings, *(text for item in predictions for text in item.warnings)])),
     )
 
@@ -153,14 +156,22 @@ def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = Non
     Those of scores.json and of the run are added by the caller. A value the model does not give is None.
     `pae` as `read_pae` returns it.
     """
-    best = scores.models[0]
-    matrix = pae.get(0) if pae else None
-    return {
+    of_all = {
         "key": scores.key,
         "engine": scores.engine,
         "rehearsal": scores.rehearsal,
         "length": sum(scores.chain_lengths),
         "chains": len(scores.chain_lengths),
+        "msa_depth": scores.msa_depth,
+        "neff": scores.neff,
+        **scores.scores,
+    }
+    if not scores.models:
+        return of_all
+    best = scores.models[0]
+    matrix = pae.get(0) if pae else None
+    return {
+        **of_all,
         "mean_plddt": best.mean_plddt,
         **{f"fraction_{name}": share for name, share in plddt_fractions(best.plddt).items()},
         "ptm": best.ptm,
@@ -168,8 +179,6 @@ def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = Non
         "mean_pae": None if matrix is None else float(np.mean(matrix, dtype=np.float64)),
         "max_pae": best.max_pae,
         "interface_pae": None if matrix is None else interface_pae(matrix, scores.chain_lengths),
-        "msa_depth": scores.msa_depth,
-        "neff": scores.neff,
         "model": best.name,
         "recycles": best.recycles,
         "relaxed": best.relaxed,

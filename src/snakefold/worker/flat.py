@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snakefold import engines
-from snakefold.config import Config, engine_settings
-from snakefold.engines.alphafold2.models import needed_models, preset_for
+from snakefold.config import Config
+from snakefold.engines.alphafold2 import ENGINE
+from snakefold.engines.alphafold2.models import preset_for
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
+from snakefold.engines.spec import Parameters
 from snakefold.kernel import archive, recipes
-from snakefold.kernel.contracts import AlphaFold2Settings, FoldResponse, ModelPreset
+from snakefold.kernel.contracts import FoldResponse
 from snakefold.kernel.envelope import Sink, Worker, digest_of
 from snakefold.kernel.errors import InputError, Reason, Refusal, TargetError
 from snakefold.kernel.recipes import sequence_key
@@ -25,8 +27,9 @@ from snakefold.msa.chunk import search_to_store
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.planned import PlannedChunk
 from snakefold.plan.files import PlannedBatch, PlannedTarget
+from snakefold.plan.groups import Groups
 from snakefold.plan.records import target_input
-from snakefold.plan.run import Parameters, recipes_of
+from snakefold.plan.run import recipes_of
 from snakefold.run.requests import gather_inputs, make_request
 from snakefold.worker.alignments import Searched, choose_databases
 from snakefold.worker.context import Context
@@ -133,7 +136,7 @@ def _targets(text: str) -> list[Target]:
     targets = [each for each in records if isinstance(each, Target)]
     for target in targets:
         try:
-            engines.get("alphafold2").check(target_input(target))
+            ENGINE.check(target_input(target), ENGINE.Settings())
         except TargetError as error:
             raise InvalidInput(f"{target.id}: {error.message} {error.advice}") from error
     if refusals:
@@ -158,12 +161,13 @@ def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> 
     config = _configuration(request, searched, context, multimer=len(targets[0].chains) > 1)
     pairing = any(len(set(target.chains)) > 1 for target in targets)
     preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
-    settings = engine_settings(config, request.rehearsal)
-    several = len(targets[0].chains) > 1
-    needed = needed_models(settings, monomers=not several, multimers=several)
-    folder = find_parameters(needed, context, rehearsal=request.rehearsal)
-    parameters = Parameters(folder, rehearsal=request.rehearsal)
-    named = recipes_of(config, preset, parameters, targets, pairing=pairing)
+    kinds = Groups(config)
+    group = kinds.of(targets[0], target_input)
+    kind = kinds[group]
+    settings = config.settings_of(kind.engine.name, rehearsal=request.rehearsal)
+    folder = find_parameters(kind.engine, settings, {kind.name}, context, rehearsal=request.rehearsal)
+    parameters = {kind.engine.name: Parameters(folder, rehearsal=request.rehearsal)}
+    named = recipes_of(config, preset, parameters, kinds, {group}, pairing=pairing)
     unique = list({target.key: target for target in targets}.values())
     heteromers = {chain for each in unique if len(set(each.chains)) > 1 for chain in each.chains}
     msa_recipes = {
@@ -173,8 +177,8 @@ def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> 
     }
     batch = PlannedBatch(
         batch="flat",
-        engine="alphafold2",
-        recipe=recipes.digest(named["complex_fold" if several else "fold"]),
+        engine=kind.engine.name,
+        recipe=recipes.digest(named["folds"][group]),
         msa_recipes=msa_recipes,
         paired=sorted(sequence_key([chain]) for chain in heteromers),
         templates=recipes.digest(named["templates"]) if "templates" in named else None,
@@ -185,10 +189,9 @@ def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> 
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
 
         def search(chunk: PlannedChunk) -> Mapping[str, str]:
-            found: Mapping[str, str] = search_to_store(chunk, config.msa, context.store, Path(work), context.log)[
-                "failed"
-            ]
-            return found
+            summary = search_to_store(chunk, config.msa, context.store, Path(work), context.log)
+            failed: Mapping[str, str] = summary["failed"]
+            return failed
 
         inputs = gather_inputs(batch, {}, context.store, search)
     response, data = run(make_request(batch, config), inputs, context)
@@ -214,7 +217,8 @@ def _configuration(request: FlatRequest, searched: Searched, context: Context, *
     return default.model_copy(
         update={
             "msa": searched.msa,
-            "alphafold2": AlphaFold2Settings.model_validate(settings),
+            ENGINE.name: AlphaFold2Settings.model_validate(settings),
+            "engine": ENGINE.name,
             "relax": default.relax.model_copy(update=relax),
             "rehearsal": default.rehearsal.model_copy(update={"blocks": context.settings.rehearsal_blocks}),
         }

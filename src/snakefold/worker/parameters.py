@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-from snakefold.engines.alphafold2 import weights
-from snakefold.engines.alphafold2.models import needed_models
-from snakefold.engines.alphafold2.settings import RehearsalSettings
+from snakefold import engines
+from snakefold.engines.spec import Engine, settings_of
 from snakefold.kernel.contracts import FoldRequest
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.worker.context import Context
 
 
 def parameters_for(request: FoldRequest, context: Context) -> Path | None:
-    """Weights folder for a request; None for an engine that brings its own."""
-    if request.engine != "alphafold2":
-        return None
-    needed = needed_models(
-        request.alphafold2,
-        monomers=any(len(target.chains) == 1 for target in request.targets),
-        multimers=any(len(target.chains) > 1 for target in request.targets),
-    )
-    return find_parameters(needed, context, rehearsal=request.rehearsal)
+    """Folder of the parameters of a request; None for an engine that brings its own."""
+    engine = engines.get(request.engine)
+    settings = settings_of(engine, request)
+    groups = {engine.group(target, settings) for target in request.targets}
+    return find_parameters(engine, settings, groups, context, rehearsal=request.rehearsal)
 
 
-def find_parameters(needed: Sequence[str], context: Context, *, rehearsal: bool) -> Path:
-    """Folder with the models `needed`.
+def find_parameters(
+    engine: Engine, settings: Any, groups: Collection[str], context: Context, *, rehearsal: bool
+) -> Path | None:
+    """Folder with the parameters that these groups of an engine need.
 
     Raises:
         WeightsMissingError: official parameters are wanted and not here, whatever else is.
     """
     folder = context.settings.weights
+    blocks = context.settings.rehearsal_blocks
     if not rehearsal:
-        found = weights.find(str(folder), needed, whole=False)
+        found = engine.parameters(str(folder), settings, groups, whole=False)
         if found is None or found.rehearsal:
             raise WeightsMissingError(
                 f"{folder}: holds random parameters, and the request is no rehearsal. Put official ones "
                 "there (snakefold weights fetch), or name them in SNAKEFOLD_WEIGHTS."
             )
         return found.folder
-    blocks = context.settings.rehearsal_blocks
     try:
-        found = weights.find(str(folder), needed, whole=False)
+        found = engine.parameters(str(folder), settings, groups, whole=False)
     except WeightsMissingError:
         found = None
-    if found is not None and found.rehearsal and found.blocks == blocks:
+    if found is not None and (found.folder is None or (found.rehearsal and found.blocks == blocks)):
         return found.folder
     context.log(f"REHEARSAL: random parameters of {blocks} blocks")
-    drawn = RehearsalSettings(blocks=blocks)
-    return weights.locate("rehearsal", drawn, needed, cache=context.compiled.parent / "rehearsal").folder
+    cache = context.compiled.parent / "rehearsal"
+    made = engine.parameters("rehearsal", settings, groups, draw=settings, blocks=blocks, cache=cache)
+    return None if made is None else made.folder

@@ -7,77 +7,193 @@ what a batch costs: parameters are loaded once, lengths padded to few bucket edg
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakefold.engines.alphafold2.models import needed_models
-from snakefold.engines.spec import TargetMsas
-from snakefold.kernel.contracts import AlphaFold2Settings, FoldRequest, TargetInput
+from snakefold.engines.alphafold2 import cost, methods
+from snakefold.engines.alphafold2.models import needed_models, preset_for
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset, RehearsalSettings
+from snakefold.engines.alphafold2.shapes import choose
+from snakefold.engines.spec import Defaults, Molecules, Needs, Parameters, TargetMsas, Told
+from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
 from snakefold.structures.files import check_pdb_limits
 
 if TYPE_CHECKING:
     from snakefold.engines.alphafold2.session import AlphaFold2Session
 
-__all__ = ["NAME", "VERSION", "check", "needed_models", "recipe", "start"]
+__all__ = ["ENGINE", "AlphaFold2", "needed_models"]
 
-NAME = "alphafold2"
-VERSION = importlib.metadata.version("alphafold-colabfold")
+MONOMER, COMPLEX = "monomer", "complex"
 #: One peptide bond.
 _SHORTEST = 2
 
 
-def recipe(request_settings: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
-    """What results depend on: code version, settings, and the identity of the parameters.
+class AlphaFold2(Defaults):
+    """See `snakefold.engines.spec.Engine`."""
 
-    Args:
-        request_settings: fields of `AlphaFold2Settings`.
-        weights: folder of the parameters.
+    name = "alphafold2"
+    title = "AlphaFold2"
+    Settings = AlphaFold2Settings
+    groups = (MONOMER, COMPLEX)
+    relaxes = True
+    licence = "https://creativecommons.org/licenses/by/4.0/"
+    packages = ("alphafold-colabfold", "colabfold", "jax")
 
-    Raises:
-        WeightsMissingError: parameters are damaged, or official and random ones are mixed.
-    """
-    from snakefold.engines.alphafold2 import weights as parameter_files
+    @property
+    def version(self) -> str:
+        """That of the network's code."""
+        return importlib.metadata.version("alphafold-colabfold")
 
-    settings = AlphaFold2Settings.model_validate(dict(request_settings))
-    names = needed_models(settings, monomers=True, multimers=settings.model_preset == "auto")
-    return {
-        "engine": NAME,
-        "version": VERSION,
-        "colabfold": importlib.metadata.version("colabfold"),
-        "settings": settings.model_dump(mode="json"),
-        "weights": parameter_files.identity(_folder(weights), names),
-    }
+    def check(self, target: TargetInput, settings: AlphaFold2Settings) -> None:
+        """Refuse what cannot be folded whatever the settings. Raises TargetError(invalid_input)."""
+        del settings
+        check_pdb_limits(target.chains)
+        if target.length < _SHORTEST:
+            raise TargetError(
+                Reason.INVALID_INPUT, f"{target.length} residue is no protein.", "Give a longer sequence."
+            )
+        if set("".join(target.chains)) == {"X"}:
+            raise TargetError(
+                Reason.INVALID_INPUT, "Every residue is unknown (X).", "Give a sequence of amino acids."
+            )
+
+    def group(self, target: Molecules, settings: AlphaFold2Settings) -> str:
+        """Monomers and complexes run different networks, unless the settings name one."""
+        del settings
+        return COMPLEX if len(target.chains) > 1 else MONOMER
+
+    def pads(self, group: str, settings: AlphaFold2Settings) -> bool:
+        """AlphaFold-Multimer's network has no padded form."""
+        return group == MONOMER and settings.model_preset is not ModelPreset.MULTIMER
+
+    def needs(self, group: str, settings: AlphaFold2Settings) -> Needs:
+        """Alignments; the different chains of complexes are paired by species."""
+        del settings
+        return Needs(alignment=True, pairing=group == COMPLEX, templates=True)
+
+    def work(
+        self,
+        group: str,
+        settings: AlphaFold2Settings,
+        relax: RelaxSettings,
+        *,
+        blocks: int | None = None,
+        rows: tuple[int, int] | None = None,
+    ) -> cost.AlphaFold2Work:
+        """What a prediction takes; `rows` of the clustered and of the extra MSA."""
+        multimer = _preset(group, settings) is ModelPreset.MULTIMER
+        return cost.work(settings, relax, multimer=multimer, blocks=blocks, rows=rows)
+
+    def alignment_rows(
+        self, request: FoldRequest, targets: Sequence[TargetInput], depths: Sequence[int]
+    ) -> tuple[int, int]:
+        """Rows of the clustered and the extra MSA that the session chose for targets of one length."""
+        settings = AlphaFold2Settings.model_validate(request.settings)
+        shape = choose(settings, _preset(self.group(targets[0], settings), settings), depths)
+        return shape.clusters, shape.extra
+
+    def rehearsed(self, settings: AlphaFold2Settings, rehearsal: RehearsalSettings) -> AlphaFold2Settings:
+        """Cut down to what a rehearsal runs."""
+        names = ("models", "num_recycle", "max_msa_clusters", "max_extra_msa")
+        return settings.model_copy(update={name: getattr(rehearsal, name) for name in names})
+
+    def parameters(
+        self,
+        place: str,
+        settings: AlphaFold2Settings,
+        groups: Collection[str],
+        *,
+        draw: AlphaFold2Settings | None = None,
+        blocks: int = cost.OFFICIAL_BLOCKS,
+        whole: bool = True,
+        cache: Path | None = None,
+    ) -> Parameters | None:
+        """Official parameters, or random ones."""
+        from snakefold.engines.alphafold2 import weights
+
+        def needed(chosen: AlphaFold2Settings) -> list[str]:
+            return needed_models(chosen, monomers=MONOMER in groups, multimers=COMPLEX in groups)
+
+        found = weights.find(place, needed(settings), whole=whole)
+        if found is None and draw is not None:
+            found = weights.draw_for(blocks, needed(draw), cache or Path(".snakefold"))
+        return None if found is None else Parameters(found.folder, found.rehearsal, found.blocks)
+
+    def parameter_folder(self, place: str) -> Path | None:
+        """As `weights.named_folder`."""
+        from snakefold.engines.alphafold2 import weights
+
+        return weights.named_folder(place)
+
+    def parameter_files(self, weights: Path | None) -> Sequence[Path]:
+        """The npz files of all models that are there."""
+        from snakefold.engines.alphafold2.parameters import parameters_folder
+
+        return sorted(parameters_folder(weights).glob("params_*.npz")) if weights else []
+
+    def recipe(self, group: str, settings: AlphaFold2Settings, weights: Path | None) -> dict[str, Any]:
+        """Code versions, settings, and the identity of the parameters.
+
+        Raises:
+            WeightsMissingError: parameters are missing or damaged, or official and random ones are mixed.
+        """
+        from snakefold.engines.alphafold2 import weights as parameter_files
+
+        chosen = settings.model_copy(update={"model_preset": _preset(group, settings)})
+        names = needed_models(chosen, monomers=True, multimers=False)
+        return {
+            "engine": self.name,
+            "version": self.version,
+            "colabfold": importlib.metadata.version("colabfold"),
+            "settings": chosen.model_dump(mode="json"),
+            "weights": parameter_files.identity(_folder(weights), names),
+        }
+
+    def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
+        """templates.tsv, if the network was given any."""
+        from snakefold.engines.alphafold2.template_table import template_table
+
+        different = list({chain.a3m: chain for chain in msas.chains}.values())
+        del target
+        used = AlphaFold2Settings.model_validate(request.settings).use_templates
+        table = template_table(different) if used else None
+        return {} if table is None else {"templates.tsv": table}
+
+    def describe(self, told: Told) -> Sequence[str]:
+        """The network, its models and its parameters."""
+        return methods.sentences(told)
+
+    def cites(self, told: Told) -> Collection[str]:
+        """AlphaFold2, and AlphaFold-Multimer where it ran."""
+        return methods.cites(told)
+
+    def start(
+        self,
+        request: FoldRequest,
+        msas: Mapping[str, TargetMsas],
+        weights: Path | None,
+        cache: Path | None,
+    ) -> AlphaFold2Session:
+        """Load the parameters that the batch needs; `cache` keeps compiled programs.
+
+        Raises:
+            WeightsMissingError: parameters are missing or damaged.
+        """
+        from snakefold.engines.alphafold2.session import AlphaFold2Session
+
+        return AlphaFold2Session(request, msas, _folder(weights), cache)
 
 
-def check(target: TargetInput) -> None:
-    """Refuse what cannot be folded whatever the settings. Raises TargetError(invalid_input)."""
-    check_pdb_limits(target.chains)
-    if target.length < _SHORTEST:
-        raise TargetError(
-            Reason.INVALID_INPUT, f"{target.length} residue is no protein.", "Give a longer sequence."
-        )
-    if set("".join(target.chains)) == {"X"}:
-        raise TargetError(
-            Reason.INVALID_INPUT, "Every residue is unknown (X).", "Give a sequence of amino acids."
-        )
-
-
-def start(
-    request: FoldRequest, msas: Mapping[str, TargetMsas], weights: Path | None, cache: Path | None
-) -> AlphaFold2Session:
-    """Load the parameters that the batch needs. `msas` by result key; `cache` keeps compiled programs.
-
-    Raises:
-        WeightsMissingError: parameters are missing or damaged.
-    """
-    from snakefold.engines.alphafold2.session import AlphaFold2Session
-
-    return AlphaFold2Session(request, msas, _folder(weights), cache)
+def _preset(group: str, settings: AlphaFold2Settings) -> ModelPreset:
+    return preset_for(settings.model_preset, 1 if group == MONOMER else 2)
 
 
 def _folder(weights: Path | None) -> Path:
     if weights is None:
         raise WeightsMissingError("AlphaFold2 needs parameters. Fetch them with: snakefold weights fetch.")
     return weights
+
+
+ENGINE = AlphaFold2()

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MAX_TEMPLATES, MsaShape, multimer_depth
 from snakefold.engines.spec import ChainMsa, TargetMsas
-from snakefold.kernel.contracts import AlphaFold2Settings, ModelPreset, TargetInput
+from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 
 Features = dict[str, Any]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MsaShape
-from snakefold.kernel.contracts import AlphaFold2Settings, ModelPreset
 
 MODEL_NUMBERS = (1, 2, 3, 4, 5)
 _SUFFIX = {ModelPreset.MONOMER: "", ModelPreset.MONOMER_PTM: "_ptm", ModelPreset.MULTIMER: "_multimer_v3"}

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines.alphafold2.models import configuration, parse_name
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MsaShape
-from snakefold.kernel.contracts import AlphaFold2Settings, ModelPreset
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.kernel.names import shown
 

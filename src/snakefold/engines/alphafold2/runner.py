@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines.alphafold2.features import residue_order
-from snakefold.kernel.contracts import ModelPreset
+from snakefold.engines.alphafold2.settings import ModelPreset
 
 Features = dict[str, Any]
 

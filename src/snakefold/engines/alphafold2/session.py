@@ -14,10 +14,11 @@ import numpy as np
 from snakefold.engines.alphafold2 import compilation, features, parameters
 from snakefold.engines.alphafold2.models import configuration, model_name, preset_for, uses_templates
 from snakefold.engines.alphafold2.runner import network_inputs, new_runner, to_protein
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import shortfalls, unknown_residues
 from snakefold.engines.spec import TargetMsas
-from snakefold.kernel.contracts import FoldRequest, ModelPreset, TargetInput
+from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.padding import padded_length
 from snakefold.structures.prediction import Prediction
@@ -34,7 +35,7 @@ class AlphaFold2Session:
     def __init__(
         self, request: FoldRequest, msas: Mapping[str, TargetMsas], weights: Path, cache: Path | None
     ) -> None:
-        self._settings = request.alphafold2
+        self._settings = AlphaFold2Settings.model_validate(request.settings)
         self._weights = weights
         self._edges = request.bucket_edges
         self.seconds: dict[str, float] = defaultdict(float)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from snakefold.kernel.contracts import AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.kernel.errors import ConfigError
 
 #: Rows of the clustered and the extra MSA that ColabFold gives all models of a preset (AlphaFold's largest).

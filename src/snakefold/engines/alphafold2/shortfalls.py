@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines.alphafold2.features import Features, count_rows
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape
 from snakefold.engines.spec import ChainMsa, TargetMsas
-from snakefold.kernel.contracts import AlphaFold2Settings, ModelPreset, TargetInput
+from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.notes import Code, note
 
 

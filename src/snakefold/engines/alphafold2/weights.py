@@ -20,10 +20,9 @@ from snakefold.engines.alphafold2.parameters import (
     parameters_folder,
     read_rehearsal_mark,
 )
-from snakefold.engines.alphafold2.settings import RehearsalSettings
+from snakefold.engines.alphafold2.settings import ModelPreset, RehearsalSettings
 from snakefold.engines.alphafold2.weights_archive import fetch
 from snakefold.engines.alphafold2.weights_whole import ensure_whole, problem
-from snakefold.kernel.contracts import ModelPreset
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.kernel.paths import expanded
 from snakefold.kernel.recipes import file_fingerprint
@@ -95,11 +94,15 @@ def locate(
             all: random parameters never stand in for official ones that were meant to be there. Or a file is
             damaged, or holds something else.
     """
-    if (found := find(setting, needed)) is not None:
-        return found
-    folder = cache / f"rehearsal-{rehearsal.blocks}-blocks"
-    rehearsal_parameters.draw(folder, needed if drawn is None else drawn, rehearsal.blocks)
-    return Weights(folder, rehearsal=True, blocks=rehearsal.blocks)
+    found = find(setting, needed)
+    return draw_for(rehearsal.blocks, needed if drawn is None else drawn, cache) if found is None else found
+
+
+def draw_for(blocks: int, models: Sequence[str], cache: Path) -> Weights:
+    """Random parameters of these models in `cache/rehearsal-<blocks>-blocks`."""
+    folder = cache / f"rehearsal-{blocks}-blocks"
+    rehearsal_parameters.draw(folder, models, blocks)
+    return Weights(folder, rehearsal=True, blocks=blocks)
 
 
 def find(setting: str, needed: Sequence[str], *, whole: bool = True) -> Weights | None:

@@ -9,69 +9,175 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from snakefold.engines.flashabb import domains
-from snakefold.engines.spec import TargetMsas
+from snakefold.engines.flashabb.settings import FlashAbbSettings
+from snakefold.engines.sizes import SMALL_FILES, model_bytes, relaxed_models
+from snakefold.engines.spec import Defaults, Floats, Parameters, TargetMsas, Told
 from snakefold.kernel import recipes
-from snakefold.kernel.contracts import FlashAbbSettings, FoldRequest, TargetInput
-from snakefold.kernel.errors import MissingProgramError
+from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
+from snakefold.kernel.errors import MissingProgramError, WeightsMissingError
 
 if TYPE_CHECKING:
     from snakefold.engines.flashabb.session import FlashAbbSession
 
-__all__ = ["NAME", "VERSION", "check", "recipe", "start"]
+__all__ = ["ENGINE", "FlashAbb"]
 
-NAME = "flashabb"
-try:
-    VERSION = importlib.metadata.version("flash-abb")
-except importlib.metadata.PackageNotFoundError:
-    VERSION = "not installed"
-
-
-def recipe(request_settings: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
-    """What results depend on: version, settings, and the identity of the parameters, which are in the wheel.
-
-    Raises:
-        MissingProgramError: the extra `antibody` is not installed.
-    """
-    del weights
-    settings = FlashAbbSettings.model_validate(dict(request_settings))
-    parameters = _package("flash_abb") / "weights" / "flabb_weights.pt"
-    return {
-        "engine": NAME,
-        "version": VERSION,
-        "settings": settings.model_dump(mode="json"),
-        "weights": recipes.file_fingerprint(parameters),
-    }
+#: Seconds of an Fv: 1.2 on two CPU cores; on a GPU an estimate. Seconds to load: 4.5, plus the imports.
+_SECONDS, _LOAD = {"cpu": 1.2, "gpu": 0.2}, 6.0
+_FEATURES, _FEATURES_RESIDUE = 0.3, 0.001
+_MEMORY_GB = 2.0
 
 
-def check(target: TargetInput) -> None:
-    """Refuse what is no antibody Fv or variable domain. Needs neither torch nor flash-abb.
+@dataclass(frozen=True, slots=True)
+class FlashAbbWork:
+    """See `snakefold.engines.spec.Work`: whatever the size, for all targets are about as large."""
 
-    Raises:
-        TargetError: what was found, and what to give instead.
-        MissingProgramError: the extra `antibody` is not installed.
-    """
-    domains.roles(target.chains)
+    engine: str = "flashabb"
+    relaxed: int = 0
+    gpu_relax: bool = True
+
+    def network_seconds(self, sizes: ArrayLike, device: str, speed: float) -> Floats:
+        """Seconds of one model."""
+        del speed
+        return np.full(np.shape(sizes), _SECONDS[device])
+
+    def features_seconds(self, sizes: ArrayLike, device: str) -> Floats:
+        """Seconds to write the output."""
+        del device
+        return np.asarray(_FEATURES + _FEATURES_RESIDUE * np.asarray(sizes, dtype=float), dtype=np.float64)
+
+    def compile_seconds(self, sizes: ArrayLike, device: str, *, cached: bool = False) -> Floats:
+        """Nothing is compiled."""
+        del device, cached
+        return np.zeros(np.shape(sizes))
+
+    def load_seconds(self, device: str) -> float:
+        """Imports and parameters."""
+        del device
+        return _LOAD
+
+    def memory_gb(self, sizes: ArrayLike) -> Floats:
+        """GB."""
+        return np.full(np.shape(sizes), _MEMORY_GB)
+
+    def result_bytes(self, sizes: ArrayLike) -> tuple[Floats, Floats]:
+        """One model; no PAE."""
+        text = model_bytes(sizes, 1, self.relaxed) + SMALL_FILES
+        return text, np.zeros(np.shape(sizes))
 
 
-def start(
-    request: FoldRequest, msas: Mapping[str, TargetMsas], weights: Path | None, cache: Path | None
-) -> FlashAbbSession:
-    """Load the network; every argument is the protocol's, none changes it.
+class FlashAbb(Defaults):
+    """See `snakefold.engines.spec.Engine`."""
 
-    Raises:
-        MissingProgramError: the extra `antibody` is not installed.
-    """
-    del request, msas, weights, cache
-    for package in ("torch", "flash_abb"):
-        _package(package)
-    from snakefold.engines.flashabb.session import FlashAbbSession
+    name = "flashabb"
+    title = "flash-abb"
+    Settings = FlashAbbSettings
+    groups = ("antibody",)
+    packages = ("flash-abb", "torch", "anarci")
 
-    return FlashAbbSession()
+    @property
+    def version(self) -> str:
+        """That of flash-abb."""
+        try:
+            return importlib.metadata.version("flash-abb")
+        except importlib.metadata.PackageNotFoundError:
+            return "not installed"
+
+    def check(self, target: TargetInput, settings: FlashAbbSettings) -> None:
+        """Refuse what is no antibody Fv or variable domain. Needs neither torch nor flash-abb.
+
+        Where anarci is missing too, nothing is known of the domains: a run is refused by `parameters`.
+
+        Raises:
+            TargetError: what was found, and what to give instead.
+        """
+        del settings
+        if importlib.util.find_spec("anarci") is not None:
+            domains.roles(target.chains)
+
+    def parameters(
+        self,
+        place: str,
+        settings: Any,
+        groups: Collection[str],
+        *,
+        draw: Any = None,
+        blocks: int = 1,
+        whole: bool = True,
+        cache: Path | None = None,
+    ) -> Parameters | None:
+        """Those in the wheel.
+
+        Raises:
+            WeightsMissingError: it is not installed.
+        """
+        del place, settings, groups, draw, blocks, whole, cache
+        for package in ("flash_abb", "anarci"):
+            if importlib.util.find_spec(package) is None:
+                raise WeightsMissingError(
+                    f"Engine flashabb needs the package {package}. Install it with: {domains.INSTALL}"
+                )
+        return Parameters()
+
+    def work(
+        self,
+        group: str,
+        settings: FlashAbbSettings,
+        relax: RelaxSettings,
+        *,
+        blocks: int | None = None,
+        rows: Any = None,
+    ) -> FlashAbbWork:
+        """One model, which is relaxed or not."""
+        del group, settings, blocks, rows
+        return FlashAbbWork(relaxed=relaxed_models(relax, 1), gpu_relax=relax.use_gpu_relax is not False)
+
+    def recipe(self, group: str, settings: FlashAbbSettings, weights: Path | None) -> dict[str, Any]:
+        """Version, settings, and the identity of the parameters, which are in the wheel.
+
+        Raises:
+            MissingProgramError: the extra `antibody` is not installed.
+        """
+        del group, weights
+        parameters = _package("flash_abb") / "weights" / "flabb_weights.pt"
+        return {
+            "engine": self.name,
+            "version": self.version,
+            "settings": settings.model_dump(mode="json"),
+            "weights": recipes.file_fingerprint(parameters),
+        }
+
+    def describe(self, told: Told) -> Sequence[str]:
+        """What predicted."""
+        names = f"{told.package('flash-abb')} and {told.package('anarci')}"
+        return [f"Antibody structures were predicted with {names}{told.cite(self.name)}, run by {told.run}."]
+
+    def start(
+        self,
+        request: FoldRequest,
+        msas: Mapping[str, TargetMsas],
+        weights: Path | None,
+        cache: Path | None,
+    ) -> FlashAbbSession:
+        """Load the network; every argument is the protocol's, none changes it.
+
+        Raises:
+            MissingProgramError: the extra `antibody` is not installed.
+        """
+        del request, msas, weights, cache
+        for package in ("torch", "flash_abb"):
+            _package(package)
+        from snakefold.engines.flashabb.session import FlashAbbSession
+
+        return FlashAbbSession()
 
 
 def _package(name: str) -> Path:
@@ -81,3 +187,6 @@ def _package(name: str) -> Path:
             f"Engine flashabb needs the package {name}. Install it with: {domains.INSTALL}"
         )
     return Path(spec.origin).parent
+
+
+ENGINE = FlashAbb()

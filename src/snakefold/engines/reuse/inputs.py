@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from snakefold.engines import reuse as engine
+from snakefold.engines.reuse import ENGINE
 from snakefold.engines.reuse.found import Found, UnusableError, read_place
 from snakefold.kernel import recipes
 from snakefold.kernel.errors import SnakefoldError
@@ -24,7 +24,7 @@ def batch_recipe(found: Mapping[str, Found]) -> str:
         key: [one.sha256, one.pae.name if one.pae else "", one.pae.size if one.pae else 0]
         for key, one in found.items()
     }
-    return recipes.digest({"engine": engine.recipe({}, None), "files": files})
+    return recipes.digest({"engine": ENGINE.recipe(ENGINE.groups[0], None, None), "files": files})
 
 
 def reuse_inputs(result_key: str, found: Found) -> dict[str, bytes]:
@@ -54,12 +54,6 @@ def reuse_inputs(result_key: str, found: Found) -> dict[str, bytes]:
         except UnusableError as error:
             raise SnakefoldError(f"{found.pae}: {error}. {ADVICE}") from error
     return files
-
-
-def read_reused(files: Mapping[str, bytes], result_key: str) -> dict[str, bytes]:
-    """The files of one target in `inputs.tar.zst`, by name."""
-    folder = f"targets/{result_key}/"
-    return {name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)}
 
 
 def _ending(name: str) -> str:

@@ -37,7 +37,7 @@ class ReuseSession:
             TargetError: it is missing, not what the plan found, or not of this target.
         """
         start = time.monotonic()
-        files = {name.partition(".")[0]: data for name, data in msas.reused.items()}
+        files = {name.partition(".")[0]: data for name, data in msas.files.items()}
         try:
             origin = json.loads(files["origin"])
             name, sha256 = str(origin["name"]), str(origin["sha256"])

@@ -31,7 +31,7 @@ def buckets_of(
                 continue
             batches = -(-row[gpu] // int(table.batch[gpu, stop - 1]))
             bucket = Bucket(
-                complexes=table.complexes,
+                group=table.group,
                 padded_length=int(table.padded[stop - 1]) if table.pads else None,
                 shortest=int(table.first[start]),
                 longest=int(table.last[stop - 1]),
@@ -76,7 +76,7 @@ def assignment_of(
     seconds = dict.fromkeys(named, 0.0)
     batches = dict.fromkeys(named, 0)
     tails = dict.fromkeys(named, 0.0)
-    works = {demand.complexes: demand.work for demand in demands}
+    works = {demand.group: demand.work for demand in demands}
     pieces: list[Piece] = []
     measure = measure_with(classes, works, model)
     for demand, row in zip(demands, buckets, strict=True):
@@ -96,8 +96,8 @@ def assignment_of(
             tail = bucket.batch_targets * float(each.max()) + compiling + load
             tails[gpu.name] = max(tails[gpu.name], tail)
     for joined in join(pieces, sizes) if sizes is not None else ():
-        name, several = joined[0].bucket.gpu, joined[0].bucket.complexes
-        load = model.load_seconds(works[several], named[name])
+        name, group = joined[0].bucket.gpu, joined[0].bucket.group
+        load = model.load_seconds(works[group], named[name])
         seconds[name] += load
         batches[name] += 1
         tails[name] = max(tails[name], load + sum(piece.seconds for piece in joined))

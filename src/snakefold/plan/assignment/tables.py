@@ -79,7 +79,7 @@ class Table:
     """
 
     number: int
-    complexes: bool
+    group: int
     pads: bool
     first: Ints
     last: Ints
@@ -175,7 +175,7 @@ def make_table(
         allowed &= longest + compiling[:, ends] + load[:, None] + start[:, None] <= deadline
     table = Table(
         number,
-        demand.complexes,
+        demand.group,
         demand.pads,
         lengths[begins],
         lengths[ends],

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold.engines.spec import Work
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.plan.cost.model import Work
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Targets of one kind (monomers, complexes), counted by length.
+    """Targets of one group, counted by length.
 
     Attributes:
         lengths, counts: distinct lengths, ascending, and how many targets have each.
         pads: may be padded to a common length; otherwise every distinct length compiles for itself.
     """
 
-    complexes: bool
+    group: int
     pads: bool
     work: Work
     lengths: NDArray[np.int64]
@@ -59,7 +59,7 @@ class Bucket:
     an edge in the order in which these are listed, shortest first.
     """
 
-    complexes: bool
+    group: int
     padded_length: int | None
     shortest: int
     longest: int

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from snakefold.engines.spec import Work
 from snakefold.msa.settings import MsaSettings
-from snakefold.plan.cost import disk, memory, msa, network
+from snakefold.plan.cost import disk, memory, msa
 from snakefold.plan.cost.calibration import (
     REFERENCE_LENGTH,
     SHORTEST_SCALED,
@@ -20,9 +21,8 @@ from snakefold.plan.cost.calibration import (
     user_calibration,
 )
 from snakefold.plan.cost.gpus import GpuClass
-from snakefold.plan.cost.work import Work, work_of
 
-__all__ = ["SPREAD", "CostModel", "Work", "load_model", "work_of"]
+__all__ = ["SPREAD", "CostModel", "Work", "load_model"]
 
 Floats = NDArray[np.float64]
 
@@ -44,25 +44,8 @@ _SUREST = 1.1
 #: So many observations weigh as much as the judgement above.
 _FEW = 3
 
-#: Seconds to make the network's input and write its output: of a target, of a residue, and of a multiply-add
-#: of the assignment of extra rows to clusters (23 letters a cell) in each pass.
-_FEATURES, _FEATURES_RESIDUE, _LETTERS = 0.3, 0.001, 23
-_CLUSTERING = {"cpu": 5e-11, "gpu": 1e-12}
-#: AlphaFold-Multimer's network against the monomer's of the same size: measured on a CPU, taken for GPUs too.
-_MULTIMER_NETWORK, _MULTIMER_COMPILE = 1.4, 1.7
-#: float32 on a GPU against bfloat16. An estimate.
-_FLOAT32 = 2.0
-#: Seconds to compile a shape, and of each residue. CPU: measured, 2 cores. GPU: an estimate; XLA tries out
-#: kernels there.
-_COMPILE = {"cpu": (14.0, 0.0), "gpu": (30.0, 0.02)}
-#: A program read from the compilation cache still is traced: 7 of 33 s.
-_CACHED = 0.25
-#: Seconds to start a process, and to read the 373 MB of an official model's parameters at 200 MB/s.
-_PROCESS, _PARAMETERS = 3.0, 1.9
 #: AMBER on two CPU cores, seconds of a model and of a residue; on a GPU an estimate.
 _RELAX, _RELAX_RESIDUE, _RELAX_GPU = 0.5, 0.13, 0.3
-#: flash-abb: 1.2 s an Fv on two CPU cores; on a GPU an estimate. 4.5 s to load, plus the imports.
-_FLASHABB, _FLASHABB_LOAD = {"cpu": 1.2, "gpu": 0.2}, 6.0
 #: Seconds of a paid worker: from being asked for to its first process (an estimate), and idle before it goes.
 _START, _IDLE = 30.0, 10.0
 
@@ -85,17 +68,16 @@ class CostModel:
         return self.network_seconds(lengths, work, gpu) + self.features_seconds(lengths, work, gpu)
 
     def network_seconds(self, lengths: ArrayLike, work: Work, gpu: GpuClass) -> Floats:
-        """Seconds in the network: predictions times passes times one pass."""
+        """Seconds in the network, all models of a target."""
         fitted = self._fitted(gpu, work, "predict")
         n = np.asarray(lengths, dtype=float)
         scaled = np.maximum(n, SHORTEST_SCALED) / REFERENCE_LENGTH
-        return np.asarray(_network(n, work, gpu) * fitted.factor * scaled**fitted.exponent, dtype=np.float64)
+        seconds = work.network_seconds(n, gpu.device, gpu.speed)
+        return np.asarray(seconds * fitted.factor * scaled**fitted.exponent, dtype=np.float64)
 
     def features_seconds(self, lengths: ArrayLike, work: Work, gpu: GpuClass) -> Floats:
         """Seconds to make the network's input and to write its output, on the worker's CPU."""
-        n = np.asarray(lengths, dtype=float)
-        clustering = work.passes * work.msa_rows * work.extra_rows * n * _LETTERS * _CLUSTERING[gpu.device]
-        seconds = _FEATURES + _FEATURES_RESIDUE * n + clustering
+        seconds = work.features_seconds(lengths, gpu.device)
         return np.asarray(seconds * self._fitted(gpu, work, "features").factor, dtype=np.float64)
 
     def relax_seconds(self, lengths: ArrayLike, work: Work, gpu: GpuClass) -> Floats:
@@ -112,24 +94,12 @@ class CostModel:
 
         `cached`: the program is in the compilation cache, and only traced and read.
         """
-        n = np.asarray(lengths, dtype=float)
-        if work.engine != "alphafold2":
-            return np.zeros(n.shape)
-        base, residue = _COMPILE[gpu.device]
-        programs = (
-            work.programs * (_MULTIMER_COMPILE if work.multimer else 1.0) * (_CACHED if cached else 1.0)
-        )
-        seconds = programs * (base + residue * n)
+        seconds = work.compile_seconds(lengths, gpu.device, cached=cached)
         return np.asarray(seconds * self._fitted(gpu, work, "compile").factor, dtype=np.float64)
 
     def load_seconds(self, work: Work, gpu: GpuClass) -> float:
         """Seconds from the start of a prediction process to its first target: imports and parameters."""
-        published = (
-            _PROCESS + _PARAMETERS * work.models * work.blocks / network.TABLE_BLOCKS
-            if work.engine == "alphafold2"
-            else _FLASHABB_LOAD
-        )
-        return published * self._fitted(gpu, work, "load").factor
+        return work.load_seconds(gpu.device) * self._fitted(gpu, work, "load").factor
 
     def start_seconds(self, gpu: GpuClass) -> float:
         """Seconds from asking for a worker to its first process: paid for, unless the machine is our own."""
@@ -141,7 +111,7 @@ class CostModel:
 
     def memory_gb(self, lengths: ArrayLike, work: Work) -> Floats:
         """GB of memory that a GPU must have for a prediction at each (padded) length."""
-        return memory.memory_gb(lengths, work)
+        return work.memory_gb(lengths)
 
     def max_length(self, gpu: GpuClass, work: Work) -> int:
         """Longest (padded) length that fits the class's memory."""
@@ -179,9 +149,7 @@ class CostModel:
         """Bytes that each chain's alignment takes; `database_bytes` of all databases searched."""
         return disk.msa_bytes(lengths, database_bytes)
 
-    def spread(
-        self, part: str, gpu: GpuClass | None = None, engine: str = "alphafold2"
-    ) -> tuple[float, float]:
+    def spread(self, part: str, gpu: GpuClass | None = None, engine: str = "") -> tuple[float, float]:
         """Low and high factors of what is said of a part (a key of `SPREAD`).
 
         Wide, unless the part is calibrated for the class: the more observations, the nearer to the middle
@@ -200,7 +168,7 @@ class CostModel:
         high = max(item.high for item in found) ** known * SPREAD[part][1] ** (1 - known)
         return min(low, 1 / _SUREST), max(high, _SUREST)
 
-    def basis(self, gpu: GpuClass, engine: str = "alphafold2") -> str:
+    def basis(self, gpu: GpuClass, engine: str) -> str:
         """What the seconds of a class rest on, in words."""
         fitted = self.calibration.fitted(gpu.name, engine, "predict")
         if fitted is None:
@@ -225,14 +193,3 @@ def load_model(path: Path | str | None) -> CostModel:
         return CostModel(read_calibration(Path(path)))
     own = user_calibration()
     return CostModel(read_calibration(own)) if own.is_file() else CostModel()
-
-
-def _network(n: Floats, work: Work, gpu: GpuClass) -> Floats:
-    if work.engine != "alphafold2":
-        return np.full(n.shape, _FLASHABB[gpu.device] * work.predictions)
-    one = network.cpu_pass_seconds if gpu.device == "cpu" else network.gpu_pass_seconds
-    seconds = one(n, work.msa_rows, work.extra_rows, work.blocks)
-    kind = _MULTIMER_NETWORK if work.multimer else 1.0
-    if work.float32 and gpu.device == "gpu":
-        kind *= _FLOAT32
-    return np.asarray(work.predictions * work.passes * seconds * kind / gpu.speed, dtype=np.float64)

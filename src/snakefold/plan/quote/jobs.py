@@ -24,12 +24,12 @@ class Job:
     overhead: float
 
 
-def job(row: BatchRow, gpu: GpuClass, model: CostModel, works: Mapping[bool, Work]) -> Job:
+def job(row: BatchRow, gpu: GpuClass, model: CostModel, works: Mapping[tuple[str, str], Work]) -> Job:
     """A row of batches.tsv with the range of its seconds.
 
     `row.seconds` is the planner's sum; its parts are asked of the model again, the rest of it is prediction.
     """
-    work = works[row.complexes]
+    work = works[row.engine, row.group]
     mean = row.residues / row.targets
     # Without edges every length compiles: as many as there may be of them, all as long as the mean.
     shapes = row.edges or [round(mean)] * min(row.targets, row.longest - row.shortest + 1)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from snakefold import engines
 from snakefold.config import Config
+from snakefold.engines.spec import Work
 from snakefold.plan.cost.gpus import GpuClass
-from snakefold.plan.cost.model import CostModel, work_of
+from snakefold.plan.cost.model import CostModel
 from snakefold.plan.cost.msa import database_sizes
 from snakefold.plan.files import BatchRow
+from snakefold.plan.groups import work_of
 from snakefold.plan.quote import offers
 from snakefold.plan.quote.disk import needed
 from snakefold.plan.quote.jobs import Job, job, ranged
@@ -62,7 +65,7 @@ def make_quote(
         warnings: of the caller, shown with those found here.
     """
     used = {gpu.name: gpu for gpu in classes}
-    works = {complexes: work_of(config, rehearsal, complexes) for complexes in (False, True)}
+    works = _works(config, batches, rehearsal)
     jobs = [job(row, used[row.gpu], model, works) for row in batches if row.gpu]
     cores = cores or len(os.sched_getaffinity(0))
     workers = worker_limits(config, classes, cores)
@@ -110,6 +113,14 @@ def make_quote(
         cheaper=_cheaper(jobs, used, dollars, config),
         faster=_faster(lambda count: wall_at(count).all.expected / 3600, workers, config.deadline),
     )
+
+
+def _works(config: Config, batches: Iterable[BatchRow], rehearsal: bool) -> dict[tuple[str, str], Work]:
+    """What a prediction of each engine and group takes."""
+    return {
+        (engine, group): work_of(config, engines.get(engine), group, rehearsal=rehearsal)
+        for engine, group in {(row.engine, row.group) for row in batches if row.gpu}
+    }
 
 
 def _cheaper(

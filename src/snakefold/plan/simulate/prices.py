@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold import engines
 from snakefold.config import Config
+from snakefold.engines.spec import Work
 from snakefold.kernel.padding import padded_lengths
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.gpus import GpuClass
-from snakefold.plan.cost.model import CostModel, Work, work_of
+from snakefold.plan.cost.model import CostModel
 from snakefold.plan.cost.msa import database_sizes
+from snakefold.plan.groups import Groups
 from snakefold.plan.simulate.model import PARTS
 from snakefold.plan.simulate.work import Floats, Job
 
@@ -22,19 +25,37 @@ from snakefold.plan.simulate.work import Floats, Job
 _NINETIETH = 1.2816
 
 
+class _OneChain:
+    chains = ("A",)
+
+
+_ONE_CHAIN = _OneChain()
+
+
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What the parts of a run take: `works` of monomers (False) and of complexes (True)."""
+    """What the parts of a run take: `works` by engine and group."""
 
     config: Config
     model: CostModel
     classes: Mapping[str, GpuClass]
-    works: Mapping[bool, Work]
+    works: Mapping[tuple[str, str], Work]
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Engine and group of single chains, which mere lengths stand for."""
+        engine = engines.get(self.config.wanted_engines[0])
+        return engine.name, engine.group(_ONE_CHAIN, self.config.settings_of(engine.name))
+
+    @property
+    def work(self) -> Work:
+        """What a prediction of a single chain takes."""
+        return self.works[self.kind]
 
     @property
     def longest(self) -> int:
-        """Residues of the longest monomer that the settings accept and some class has memory for."""
-        fits = max(self.model.max_length(gpu, self.works[False]) for gpu in self.classes.values())
+        """Residues of the longest single chain that the settings accept and some class has memory for."""
+        fits = max(self.model.max_length(gpu, self.work) for gpu in self.classes.values())
         return min(self.config.max_length, fits)
 
     def job(
@@ -44,11 +65,11 @@ class Prices:
         lengths: NDArray[np.int64],
         *,
         bucket_edges: Sequence[int],
-        complexes: bool,
+        kind: tuple[str, str],
         searches: tuple[int, ...],
     ) -> Job:
         """A batch of targets of these lengths, in the order of prediction."""
-        work, rented = self.works[complexes], self.classes[gpu]
+        work, rented = self.works[kind], self.classes[gpu]
         shapes = padded_lengths(lengths, bucket_edges)
         return Job(
             name,
@@ -88,7 +109,7 @@ class Prices:
         gpu = next(iter(self.classes.values()))
         factors = {}
         for part in PARTS:
-            low, high = self.model.spread(part, None if part == "msa" else gpu, self.config.engine)
+            low, high = self.model.spread(part, None if part == "msa" else gpu, self.kind[0])
             deviate = float(random.standard_normal()) / _NINETIETH
             factors[part] = math.exp(deviate * math.log(high) if deviate > 0 else -deviate * math.log(low))
         return factors
@@ -98,5 +119,8 @@ def prices_of(
     config: Config, model: CostModel, classes: Mapping[str, GpuClass], *, rehearsal: bool
 ) -> Prices:
     """What a run with these settings takes."""
-    works = {complexes: work_of(config, rehearsal, complexes) for complexes in (False, True)}
+    kinds = Groups(config)
+    works = {
+        (kind.engine.name, kind.name): work for kind, work in zip(kinds, kinds.works(rehearsal), strict=True)
+    }
     return Prices(config, model, classes, works)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.kernel.contracts import ModelPreset
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.msa.databases.presets import Part, only
 from snakefold.msa.planned import read_chunk
@@ -24,6 +23,7 @@ from snakefold.plan.assignment.assign import Demand, Limits, assign
 from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import coarsened, cut_batches
 from snakefold.plan.files import State, read_rows
+from snakefold.plan.groups import Groups
 from snakefold.plan.join import measure_with
 from snakefold.plan.simulate.cluster import Cluster
 from snakefold.plan.simulate.prices import Prices
@@ -45,11 +45,11 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
     try:
         rows = read_rows(folder)
         lengths: dict[str, list[int]] = defaultdict(list)
-        complexes: dict[str, bool] = {}
+        several = False
         for row in _rows(folder / "targets.tsv"):
             if row["state"] == State.TO_DO:
                 lengths[row["batch"]].append(int(row["length"]))
-                complexes[row["batch"]] = int(row["chains"]) > 1
+                several |= int(row["chains"]) > 1
         chains: dict[str, list[int]] = defaultdict(list)
         missing: dict[str, list[Any]] = {}
         for row in _rows(folder / "chains.tsv"):
@@ -60,7 +60,7 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
             f"{folder}: cannot be read as a plan ({error}). Give the plan/ folder of a run's results."
         ) from error
     # Only chains of complexes are searched for pairing rows as well: without any, no chunk file is read.
-    paired = {chunk for chunk in chains if any(complexes.values()) and read_chunk(folder, chunk).pairing}
+    paired = {chunk for chunk in chains if several and read_chunk(folder, chunk).pairing}
 
     def alike(chunk: str) -> tuple[bool, list[Part]]:
         return chunk in paired, missing[chunk]
@@ -73,7 +73,7 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
             row.gpu,
             np.sort(np.array(lengths[row.batch])),
             bucket_edges=row.edges,
-            complexes=complexes[row.batch],
+            kind=(row.engine, row.group),
             searches=tuple(numbers[chunk] for chunk in row.chunks.split(",") if chunk in numbers),
         )
         for row in rows
@@ -92,7 +92,7 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
         ),
         targets=sum(len(job.shapes) for job in jobs),
         residues=sum(map(sum, lengths.values())),
-        gpu_relax=prices.works[False].gpu_relax,
+        gpu_relax=prices.work.gpu_relax,
     )
 
 
@@ -104,15 +104,21 @@ def from_sequences(prices: Prices) -> Workload:
     """
     from snakefold.plan.planner import make_plan
     from snakefold.plan.recipes import Recipes
+    from snakefold.plan.records import Records
 
     # Nothing is looked up and nothing is kept, so that any names do.
     templates = None if prices.config.msa.templates == "none" else "3" * 16
-    names = Recipes("0" * 16, "1" * 16, "2" * 16, "2" * 16, rehearsal=False, templates=templates)
+
+    def names(records: Records) -> Recipes:
+        count = len(records.kinds)
+        folds = [f"{number:016d}" for number in range(count)]
+        return Recipes(folds, "2" * 16, "2" * 16, [False] * count, templates=templates)
+
     with tempfile.TemporaryDirectory(prefix="snakefold-simulate-") as folder:
         make_plan(
             prices.config,
             Path(folder),
-            name=lambda _: names,
+            name=names,
         )
         return from_plan(Path(folder), prices)
 
@@ -125,14 +131,17 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
     """
     config = prices.config
     distinct, counts = np.unique(lengths, return_counts=True)
-    pads = config.engine == "alphafold2" and config.alphafold2.model_preset is not ModelPreset.MULTIMER
+    kinds = Groups(config)
+    number = next(place for place, kind in enumerate(kinds) if (kind.engine.name, kind.name) == prices.kind)
+    kind = kinds[number]
+    pads = kind.engine.pads(kind.name, kind.settings)
     limits = Limits(
         workers={name: pool.workers for name, pool in cluster.pools.items()},
         deadline=None if config.deadline is None else 3600 * config.deadline,
         budget=config.budget,
     )
     assigned = assign(
-        [Demand(complexes=False, pads=pads, work=prices.works[False], lengths=distinct, counts=counts)],
+        [Demand(group=number, pads=pads, work=prices.work, lengths=distinct, counts=counts)],
         list(prices.classes.values()),
         prices.model,
         limits,
@@ -145,11 +154,13 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
         assigned = coarsened(assigned)
     batches = cut_batches(
         lengths,
-        np.zeros(len(lengths), dtype=bool),
+        np.full(len(lengths), number),
         np.arange(len(lengths)),
         assigned.buckets,
         assigned.sizes or Sizes(config.batch.max_targets, config.batch.max_residues, math.inf),
-        measure=measure_with(prices.classes.values(), prices.works, prices.model) if assigned.sizes else None,
+        measure=measure_with(prices.classes.values(), {number: prices.work}, prices.model)
+        if assigned.sizes
+        else None,
     )
     order = np.concatenate([np.asarray(batch.members, dtype=np.int64) for batch in batches])
     ordered = lengths[order]
@@ -165,13 +176,13 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
                 batch.gpu,
                 ordered[at:end],
                 bucket_edges=batch.bucket_edges,
-                complexes=False,
+                kind=prices.kind,
                 searches=tuple(range(first, last + 1)),
             )
         )
         at = end
     searches = prices.searches(ordered, sizes, config.msa, pairing=False)
-    return Workload(jobs, searches, len(lengths), int(lengths.sum()), gpu_relax=prices.works[False].gpu_relax)
+    return Workload(jobs, searches, len(lengths), int(lengths.sum()), gpu_relax=prices.work.gpu_relax)
 
 
 def _searches(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from pathlib import Path
 
+from snakefold import engines
 from snakefold.kernel.contracts import TargetOutcome
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import write_atomically
@@ -199,7 +200,7 @@ def _target_parts(outcome: TargetOutcome, timings: dict[str, float]) -> dict[str
 
 
 def _state(outcome: TargetOutcome, engine: str) -> str:
-    if engine == "reuse" and outcome.state == "done":
+    if outcome.state == "done" and not engines.computes(engine):
         return "reused"
     return "stored" if outcome.stored else outcome.state
 

@@ -12,16 +12,17 @@ from statistics import median
 
 from pydantic import ValidationError
 
+from snakefold import engines
 from snakefold.config import Config, read_config
+from snakefold.engines.spec import Work, settings_of
 from snakefold.kernel import archive
-from snakefold.kernel.contracts import FoldRequest, ModelPreset, TargetInput, TargetOutcome
+from snakefold.kernel.contracts import FoldRequest, TargetInput, TargetOutcome
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.padding import padded_length
 from snakefold.msa.databases.presets import only
 from snakefold.msa.planned import read_chunk
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.msa import database_sizes
-from snakefold.plan.cost.work import OFFICIAL_BLOCKS, Work, work_of_request
 from snakefold.run.collect import read_response
 
 #: Class of what ran on this machine without being told where.
@@ -156,6 +157,8 @@ def _batch(
     if not (packed.is_file() and asked.is_file()):
         return [], None
     request = FoldRequest.model_validate_json(asked.read_text())
+    if not engines.computes(request.engine):
+        return [], None
     files = archive.unpack(packed.read_bytes())
     response = read_response(files)
     gpu = _ran_on(results, name, planned, response.device)
@@ -254,35 +257,28 @@ def _whole(
 
 def _works(request: FoldRequest, depths: Mapping[str, int], config: Config) -> dict[str, Work]:
     """Work by result key, from the depths of the MSAs: the session chooses rows for all of one length."""
-    blocks = config.rehearsal.blocks if request.rehearsal else OFFICIAL_BLOCKS
-    together: dict[int, list[int]] = defaultdict(list)
-    computed = [target for target in request.targets if target.result_key in depths]
-    for target in computed:
-        together[_computed_length(request, target)].append(depths[target.result_key])
+    engine = engines.get(request.engine)
+    settings = settings_of(engine, request)
+    blocks = config.rehearsal.blocks if request.rehearsal else None
+    together: dict[int, list[TargetInput]] = defaultdict(list)
+    for target in request.targets:
+        if target.result_key in depths:
+            together[_computed_length(request, target)].append(target)
     works = {}
-    for target in computed:
-        complexes = len(target.chains) > 1
-        rows = _rows(request, together[_computed_length(request, target)], complexes)
-        works[target.result_key] = work_of_request(request, rows, blocks=blocks, complexes=complexes)
+    for targets in together.values():
+        rows = engine.alignment_rows(request, targets, [depths[each.result_key] for each in targets])
+        for target in targets:
+            group = engine.group(target, settings)
+            works[target.result_key] = engine.work(group, settings, request.relax, blocks=blocks, rows=rows)
     return works
 
 
-def _rows(request: FoldRequest, depths: list[int], complexes: bool) -> tuple[int, int]:
-    if request.engine != "alphafold2":
-        return 1, 1
-    from snakefold.engines.alphafold2.models import preset_for
-    from snakefold.engines.alphafold2.shapes import choose
-
-    shape = choose(request.alphafold2, preset_for(request.alphafold2.model_preset, 1 + complexes), depths)
-    return shape.clusters, shape.extra
-
-
 def _computed_length(request: FoldRequest, target: TargetInput) -> int:
-    """Residues that the network computes with: multimers and engines without programs are not padded."""
-    pads = request.engine == "alphafold2" and len(target.chains) == 1
-    if not pads or request.alphafold2.model_preset is ModelPreset.MULTIMER:
-        return target.length
-    return padded_length(target.length, request.bucket_edges)
+    """Size that the engine computes with: padded, if it pads."""
+    engine = engines.get(request.engine)
+    settings, size = settings_of(engine, request), engine.size(target)
+    pads = engine.pads(engine.group(target, settings), settings)
+    return padded_length(size, request.bucket_edges) if pads else size
 
 
 def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSeconds]:

@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from snakefold import __version__
+from snakefold import __version__, engines
 from snakefold.config import inputs_of, read_config
 from snakefold.kernel import citations
 from snakefold.kernel.paths import house
 from snakefold.kernel.store import write_atomically
-from snakefold.kernel.wording import count
+from snakefold.kernel.wording import count, listed
+from snakefold.plan.provenance import predictions_of
 from snakefold.run import methods
 
 FILE = "ro-crate-metadata.json"
@@ -231,18 +232,19 @@ def _databases(provenance: Mapping[str, Any]) -> list[Entity]:
 
 def _parameters(provenance: Mapping[str, Any], rehearsal: bool) -> list[Entity]:
     """Fingerprints of the network's parameters."""
-    recipe = provenance.get("recipe") or {}
-    engines = [recipe[name].get("engine", {}) for name in ("fold", "complex_fold") if recipe.get(name)]
-    if not engines:
+    made = [(item["engine"], item["recipe"].get("engine") or {}) for item in predictions_of(provenance)]
+    if not made:
         return []
+    names = listed(list(dict.fromkeys(name for name, _ in made)))
+    licences = {engine.licence for name, _ in made if (engine := engines.find(name)) is not None}
     entity: Entity = {
         "@id": "#parameters",
         "@type": "CreativeWork",
-        "name": "Random parameters (REHEARSAL)" if rehearsal else f"Parameters of {engines[0].get('engine')}",
-        "description": json.dumps([item.get("weights") for item in engines], sort_keys=True),
+        "name": "Random parameters (REHEARSAL)" if rehearsal else f"Parameters of {names}",
+        "description": json.dumps([item.get("weights") for _, item in made], sort_keys=True),
     }
-    if engines[0].get("engine") == "alphafold2" and not rehearsal:
-        entity["license"] = {"@id": _CC_BY}
+    if not rehearsal and len(licences) == 1 and (licence := licences.pop()):
+        entity["license"] = {"@id": licence}
     return [entity]
 
 

@@ -10,13 +10,10 @@ from pathlib import Path
 
 from snakefold.config import Config, read_config
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.plan.files import BatchRow, State, read_rows
+from snakefold.plan.files import BatchRow, Kind, State, read_rows
 from snakefold.run.bill.execution import ExecutionRecord, benchmark_seconds, read_record
 from snakefold.run.queued import RUNNING, WAITING, Queue, Queued, read_ledger, read_queue
 from snakefold.run.status.folder import RunFolder, read_run_folder
-
-#: Rules that make an archive, by the first letter of a batch's name.
-_MAKERS = {"s": "restore", "r": "reuse"}
 
 
 @dataclass
@@ -157,14 +154,14 @@ class Reader:
     ) -> list[Step]:
         chunks = sorted({chunk for row in batches for chunk in row.chunks.split(",") if chunk})
         names = [row.batch for row in batches]
-        asked = [name for name in names if name[:1] != "s"]
+        asked = [row.batch for row in batches if row.kind != Kind.RESTORE]
         steps = [
             self._step("msa", [f"msa/{chunk}.json" for chunk in chunks], folder),
             self._step("request", [f"requests/{name}/request.json" for name in asked], folder),
         ]
-        for rule in ("predict", "restore", "reuse"):
-            own = [name for name in names if _MAKERS.get(name[:1], "predict") == rule]
-            steps.append(self._step(rule, [f"predictions/{name}.tar.zst" for name in own], folder))
+        for rule in Kind:
+            own = [f"predictions/{row.batch}.tar.zst" for row in batches if row.kind == rule]
+            steps.append(self._step(rule, own, folder))
         steps.append(self._step("collect", [f"tables/{name}.parquet" for name in names], folder))
         steps.append(self._step("report", ["report/index.html"], folder))
         if config.publish:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from snakefold.kernel.contracts import Model, ModelPreset
+from snakefold.engines.alphafold2.settings import ModelPreset
+from snakefold.kernel.contracts import Model
 from snakefold.kernel.envelope import Response, Result, Sink, Url, exactly_one
 from snakefold.kernel.errors import Reason
 from snakefold.worker.endpoints.flags import read_flags

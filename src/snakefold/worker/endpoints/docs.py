@@ -118,7 +118,7 @@ def _kind(entry: dict[str, Any]) -> str:
 
 
 def _choices(name: str) -> str:
-    from snakefold.kernel.contracts import ModelPreset
+    from snakefold.engines.alphafold2.settings import ModelPreset
     from snakefold.kernel.errors import Reason
 
     enums = {"ModelPreset": ModelPreset, "Reason": Reason}

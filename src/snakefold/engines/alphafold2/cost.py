@@ -1,0 +1,155 @@
+"""What AlphaFold2 takes: seconds, memory and bytes by length, rows of the MSA and settings.
+
+The network's seconds are in `network`. Memory is chosen so that 16 GB hold 1,300 residues with the largest
+MSA: the paper gives about 1,300 for a V100 with 16 GB, ColabFold's README about 1,400 for a T4 and 1,000 for
+12 GB. 80 GB then hold 3,450, where the README's A100 timings begin to rise steeply. Bytes were measured on
+the demo set (15 targets of 36 to 142 residues); random parameters give PAE that packs worse than real ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from snakefold.engines.alphafold2 import network
+from snakefold.engines.alphafold2.network import Floats
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.shapes import MONOMER_ROWS, MULTIMER_ROWS
+from snakefold.engines.sizes import SMALL_FILES, model_bytes, relaxed_models
+from snakefold.kernel.contracts import RelaxSettings
+
+#: Evoformer blocks of the official parameters.
+OFFICIAL_BLOCKS = network.TABLE_BLOCKS
+#: AlphaFold-Multimer's network against the monomer's of the same size: measured on a CPU, taken for GPUs too.
+_MULTIMER_NETWORK, _MULTIMER_COMPILE = 1.4, 1.7
+#: float32 on a GPU against bfloat16. An estimate.
+_FLOAT32 = 2.0
+#: Seconds to compile a shape, and of each residue. CPU: measured, 2 cores. GPU: an estimate; XLA tries out
+#: kernels there.
+_COMPILE = {"cpu": (14.0, 0.0), "gpu": (30.0, 0.02)}
+#: A program read from the compilation cache still is traced: 7 of 33 s.
+_CACHED = 0.25
+#: Seconds to start a process, and to read the 373 MB of an official model's parameters at 200 MB/s.
+_PROCESS, _PARAMETERS = 3.0, 1.9
+#: Seconds to make the network's input and write its output: of a target, of a residue, and of a multiply-add
+#: of the assignment of extra rows to clusters (23 letters a cell) in each pass.
+_FEATURES, _FEATURES_RESIDUE, _LETTERS = 0.3, 0.001, 23
+_CLUSTERING = {"cpu": 5e-11, "gpu": 1e-12}
+
+#: Share of a GPU's memory that arrays get; the driver, the programs and fragmentation have the rest.
+_USABLE = 0.92
+#: GB of parameters and of what the framework holds; and of a residue pair in bfloat16.
+_FIXED, _PAIR = 1.5, 5.0e-6
+#: Arrays of the MSA that are held at once, with 256 channels a cell (64 in the extra MSA) of two bytes.
+_MSA_COPIES, _CHANNELS, _EXTRA_CHANNELS, _BYTES = 4, 256, 64, 2
+
+
+@dataclass(frozen=True, slots=True)
+class AlphaFold2Work:
+    """What is asked of a prediction, the same for every target of its group. See `engines.spec.Work`.
+
+    Attributes:
+        predictions: models times seeds.
+        passes: recycles + 1.
+        msa_rows, extra_rows: rows of the clustered and of the extra MSA.
+        blocks: Evoformer blocks (official parameters have 48).
+        relaxed: models that are relaxed.
+        models: sets of parameters that are loaded.
+        programs: networks compiled for one input shape (two where only some models read templates).
+        multimer: AlphaFold-Multimer's network.
+        float32: arithmetic of 32 bits in place of bfloat16.
+        gpu_relax: relaxed on the GPU, on a class that has one.
+    """
+
+    engine: str = "alphafold2"
+    predictions: int = 5
+    passes: int = 4
+    msa_rows: int = 512
+    extra_rows: int = 5120
+    blocks: int = OFFICIAL_BLOCKS
+    relaxed: int = 1
+    models: int = 5
+    programs: int = 1
+    multimer: bool = False
+    float32: bool = False
+    gpu_relax: bool = True
+
+    def network_seconds(self, sizes: ArrayLike, device: str, speed: float) -> Floats:
+        """Seconds in the network: predictions times passes times one pass."""
+        one = network.cpu_pass_seconds if device == "cpu" else network.gpu_pass_seconds
+        seconds = one(np.asarray(sizes, dtype=float), self.msa_rows, self.extra_rows, self.blocks)
+        kind = _MULTIMER_NETWORK if self.multimer else 1.0
+        if self.float32 and device == "gpu":
+            kind *= _FLOAT32
+        return np.asarray(self.predictions * self.passes * seconds * kind / speed, dtype=np.float64)
+
+    def features_seconds(self, sizes: ArrayLike, device: str) -> Floats:
+        """Seconds to make the network's input and to write its output, on the worker's CPU."""
+        n = np.asarray(sizes, dtype=float)
+        clustering = self.passes * self.msa_rows * self.extra_rows * n * _LETTERS * _CLUSTERING[device]
+        return np.asarray(_FEATURES + _FEATURES_RESIDUE * n + clustering, dtype=np.float64)
+
+    def compile_seconds(self, sizes: ArrayLike, device: str, *, cached: bool = False) -> Floats:
+        """Seconds to compile the network for one more length; `cached`: only traced and read."""
+        base, residue = _COMPILE[device]
+        programs = (
+            self.programs * (_MULTIMER_COMPILE if self.multimer else 1.0) * (_CACHED if cached else 1.0)
+        )
+        return np.asarray(programs * (base + residue * np.asarray(sizes, dtype=float)), dtype=np.float64)
+
+    def load_seconds(self, device: str) -> float:
+        """Imports and parameters."""
+        del device
+        return _PROCESS + _PARAMETERS * self.models * self.blocks / OFFICIAL_BLOCKS
+
+    def memory_gb(self, sizes: ArrayLike) -> Floats:
+        """GB; on the safe side, for AlphaFold can also spill into the host's memory, many times slower."""
+        n = np.asarray(sizes, dtype=float)
+        wider = 2 if self.float32 else 1
+        cells = self.msa_rows * _CHANNELS + self.extra_rows * _EXTRA_CHANNELS
+        residue = wider * _MSA_COPIES * _BYTES * cells * 1e-9
+        return np.asarray((_FIXED + residue * n + wider * _PAIR * n**2) / _USABLE, dtype=np.float64)
+
+    def result_bytes(self, sizes: ArrayLike) -> tuple[Floats, Floats]:
+        """Text of the models, and a byte of PAE for every pair of residues."""
+        n = np.asarray(sizes, dtype=float)
+        text = model_bytes(n, self.predictions, self.relaxed) + SMALL_FILES
+        return text, np.asarray(n**2 * self.predictions, dtype=np.float64)
+
+
+def work(
+    settings: AlphaFold2Settings,
+    relax: RelaxSettings,
+    *,
+    multimer: bool,
+    blocks: int | None,
+    rows: tuple[int, int] | None,
+) -> AlphaFold2Work:
+    """The work that settings amount to.
+
+    MSAs are not made yet when a run is planned: without explicit limits, rows are the most that the network
+    takes, which searches of the usual databases reach.
+
+    Args:
+        multimer: of AlphaFold-Multimer's network.
+        rows: of the clustered and the extra MSA, where they are known.
+    """
+    most = MULTIMER_ROWS if multimer else MONOMER_ROWS
+    clusters, extra = rows or most
+    models = len(settings.models)
+    mixed = settings.use_templates and not multimer and {n <= 2 for n in settings.models} == {True, False}
+    return AlphaFold2Work(
+        predictions=models * settings.num_seeds,
+        passes=settings.num_recycle + 1,
+        msa_rows=settings.max_msa_clusters or min(clusters, most[0]),
+        extra_rows=settings.max_extra_msa or min(extra, most[1]),
+        blocks=OFFICIAL_BLOCKS if blocks is None else blocks,
+        relaxed=relaxed_models(relax, models * settings.num_seeds),
+        models=models,
+        programs=2 if mixed else 1,
+        multimer=multimer or settings.model_preset is ModelPreset.MULTIMER,
+        float32=settings.precision == "float32",
+        gpu_relax=relax.use_gpu_relax is not False,
+    )

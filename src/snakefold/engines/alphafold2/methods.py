@@ -1,0 +1,65 @@
+"""What a methods section says of AlphaFold2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from snakefold.engines.spec import Told
+from snakefold.kernel.wording import count, listed
+
+_MODELS = {"monomer": "monomer", "monomer_ptm": "monomer (pTM)", "multimer": "multimer (v3)"}
+_GROUPS = {"monomer": "Monomers", "complex": "Complexes"}
+
+
+def sentences(told: Told) -> list[str]:
+    """The network, what it ran with, and where its parameters are from."""
+    parts = ", ".join(told.package(name) for name in ("alphafold-colabfold", "colabfold", "jax"))
+    found = [
+        f"Structures were predicted with AlphaFold2 in ColabFold's version ({parts})"
+        f"{told.cite('alphafold2', *sorted(cites(told) - {'alphafold2'}))}, run by {told.run}."
+    ]
+    found += [
+        _of_group(_GROUPS.get(group, "Targets"), settings)
+        for group, recipe in told.recipes.items()
+        if (settings := _settings(recipe))
+    ]
+    if told.recipes:
+        found.append(
+            "The network's parameters were random."
+            if told.rehearsal
+            else "AlphaFold2's parameters are licensed under CC BY 4.0."
+        )
+    return found
+
+
+def cites(told: Told) -> set[str]:
+    """Words of resources/citations.yaml."""
+    multimer = any(_settings(recipe).get("model_preset") == "multimer" for recipe in told.recipes.values())
+    return {"alphafold2", *(["multimer"] if multimer else [])}
+
+
+def _of_group(what: str, settings: Mapping[str, Any]) -> str:
+    preset = str(settings.get("model_preset", ""))
+    models = settings.get("models") or []
+    text = (
+        f"{what} were predicted by the {_MODELS.get(preset, preset)} network, "
+        f"model{'s' if len(models) != 1 else ''} {listed([str(item) for item in models])}, "
+        f"with {count(settings.get('num_recycle', 0), 'recycle')}"
+    )
+    if tolerance := settings.get("recycle_early_stop_tolerance"):
+        text += f" at the most (stopped once CA distances changed by less than {tolerance:g} Å)"
+    first = settings.get("random_seed", 0)
+    text += f", {count(settings.get('num_seeds', 1), 'seed')} a model (the first is {first})"
+    limits = [
+        f"{settings[name]} {rows}"
+        for name, rows in (("max_msa_clusters", "clustered"), ("max_extra_msa", "extra"))
+        if settings.get(name)
+    ]
+    text += f" and at most {' and '.join(limits)} rows of the MSA" if limits else ""
+    return f"{text}, in {settings.get('precision', 'bfloat16')}."
+
+
+def _settings(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = recipe.get("settings")
+    return found if isinstance(found, Mapping) else {}

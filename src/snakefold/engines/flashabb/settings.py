@@ -1,0 +1,15 @@
+"""Settings of the engine `flashabb`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from snakefold.kernel.contracts import Model
+
+
+class FlashAbbSettings(Model):
+    """Settings of the engine `flashabb` (flash-abb; antibody Fv and nanobodies)."""
+
+    num_seeds: Literal[1] = Field(1, description="The network is deterministic: one prediction a target.")

@@ -1,0 +1,108 @@
+"""Which engine takes which target: the groups of a run, one after the other, named by their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from snakefold import engines
+from snakefold.config import Config
+from snakefold.engines.spec import Engine, Needs, Work
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.errors import Reason, TargetError
+from snakefold.molecules.target import Target
+
+
+@dataclass(frozen=True)
+class Group:
+    """Targets of an engine that share settings and programs; `settings` as configured."""
+
+    engine: Engine
+    name: str
+    settings: Any
+
+    @property
+    def needs(self) -> Needs:
+        """What must be there before a prediction."""
+        return self.engine.needs(self.name, self.settings)
+
+
+class Groups:
+    """All groups of a run: those of its engines, in the order in which the engines are named."""
+
+    def __init__(self, config: Config, named: Iterable[str] = ()) -> None:
+        """`named`: engines that the input names, besides those of the configuration."""
+        self._config = config
+        names = dict.fromkeys([*config.wanted_engines, *sorted(set(named))])
+        self.engines = [engines.get(name) for name in names]
+        self.all: list[Group] = [
+            Group(engine, name, config.settings_of(engine.name))
+            for engine in self.engines
+            for name in engine.groups
+        ]
+        self._place = {(group.engine.name, group.name): number for number, group in enumerate(self.all)}
+        self._settings = {engine.name: config.settings_of(engine.name) for engine in self.engines}
+        self._choice = {name: [engines.get(name)] for name in names}
+        self._choice[""] = [engines.get(name) for name in config.wanted_engines]
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self.all)
+
+    def __getitem__(self, number: int) -> Group:
+        return self.all[number]
+
+    def of(self, target: Target, told: Callable[[Target], TargetInput], *, check: bool = True) -> int:
+        """Place of the group that a target belongs to: of the first engine that takes it.
+
+        Args:
+            told: the target in the form of the contracts, as engines check it.
+            check: ask engines whether they take it; without, the first that is wanted does.
+
+        Raises:
+            TargetError: no engine takes it. The text is that of the last that was asked.
+        """
+        refused: list[tuple[Engine, TargetError]] = []
+        asked = self._choice[target.engine]
+        if check:
+            asked_input = told(target)
+        for engine in asked:
+            try:
+                if check:
+                    engine.check(asked_input, self._settings[engine.name])
+            except TargetError as error:
+                refused.append((engine, error))
+                continue
+            return self._place[engine.name, engine.group(target, self._settings[engine.name])]
+        raise _refusal(refused)
+
+    def works(self, rehearsals: Sequence[bool] | bool) -> list[Work]:
+        """What a prediction takes, group by group; `rehearsals`: with random parameters, by group or all."""
+        marks = [rehearsals] * len(self.all) if isinstance(rehearsals, bool) else rehearsals
+        return [
+            work_of(self._config, group.engine, group.name, rehearsal=mark)
+            for group, mark in zip(self.all, marks, strict=True)
+        ]
+
+
+def work_of(config: Config, engine: Engine, group: str, *, rehearsal: bool) -> Work:
+    """What a prediction of a group takes. MSAs are not made yet; a run without alignments has one row."""
+    settings = config.settings_of(engine.name, rehearsal=rehearsal)
+    return engine.work(
+        group,
+        settings,
+        config.relax_of(rehearsal=rehearsal),
+        rows=(1, 1) if config.msa.tool == "single_sequence" else None,
+        blocks=config.rehearsal.blocks if rehearsal else None,
+    )
+
+
+def _refusal(refused: Sequence[tuple[Engine, TargetError]]) -> TargetError:
+    _, last = refused[-1]
+    if len(refused) == 1:
+        return last
+    others = "; ".join(f"{engine.name}: {error.message}" for engine, error in refused[:-1])
+    return TargetError(last.reason or Reason.INVALID_INPUT, f"{last.message} ({others})", last.advice)
