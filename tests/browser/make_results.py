@@ -16,13 +16,14 @@ import yaml
 from numpy.typing import NDArray
 
 from snakefold.config import load_config
-from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.engines.spec import ChainMsa, Result, TargetMsas
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
 from snakefold.kernel.errors import Reason
 from snakefold.kernel.notes import Code, note
 from snakefold.kernel.store import write_atomically
 from snakefold.plan.files import read_batch
+from snakefold.plan.groups import Groups
 from snakefold.plan.provenance import write_provenance
 from snakefold.plan.recipes import Recipes
 from snakefold.plan.run import quoted_draft
@@ -233,7 +234,7 @@ def make_results(
         tables.append(table)
     merge_tables(tables, results / "plan" / "targets.tsv", results / "metrics.tsv", results / "failures.tsv")
     write_bill(results)
-    write_provenance(results / "provenance.json", config, _made_with(rehearsal, hostile))
+    write_provenance(results / "provenance.json", config, Groups(config), _made_with(rehearsal, hostile))
     return results
 
 
@@ -268,7 +269,7 @@ def _made_with(rehearsal: bool, hostile: bool) -> dict[str, Any]:
     msa = {"tool": "jackhmmer", "databases": [{"name": name, "files": [digest]}]}
     engine = {"engine": "alphafold2", "version": "2.3.20", "settings": SETTINGS}
     engine["weights"] = {"rehearsal": True, "blocks": 2} if rehearsal else weights
-    return {"fold": {"msa": msa, "engine": engine}, "complex_fold": {}, "msa": msa}
+    return {"folds": [{"msa": msa, "engine": engine}, {}], "msa": msa}
 
 
 def _archive(request: FoldRequest, random: np.random.Generator, models: int, draw: Draw) -> bytes:
@@ -289,7 +290,7 @@ def _archive(request: FoldRequest, random: np.random.Generator, models: int, dra
             request,
             target,
             TargetMsas(chains=chains),
-            predictions=predictions(target, random, models, draw),
+            result=Result(predictions=predictions(target, random, models, draw)),
             relaxation=Relaxation(),
             seconds={"features": 0.41, "predict": 7.9, "relax": 2.25},
             software="alphafold2 2.3.20",

@@ -30,7 +30,7 @@ NOISE = b">noise\n" + os.urandom(3 << 20).hex().upper().encode() + b"\n"
 _FETCH = """
 import resource, sys
 from pathlib import Path
-from snakefold.msa.databases.presets import catalogue
+from snakefold.msa.databases import catalogue
 from snakefold.msa.databases import record
 from snakefold.msa.databases.fetch import Options, fetch
 from snakefold.msa.databases.progress import Reporter

@@ -14,7 +14,7 @@ from Bio import SeqIO
 
 from snakefold.engines import get
 from snakefold.engines.flashabb import ENGINE, domains
-from snakefold.engines.spec import Session, TargetMsas
+from snakefold.engines.spec import Session, TargetMsas, as_result
 from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import MissingProgramError, Reason, TargetError, WeightsMissingError
 from snakefold.kernel.recipes import sequence_key
@@ -132,7 +132,7 @@ def test_files_of_a_target_say_what_they_are(session: Session) -> None:
         request(one),
         one,
         TargetMsas(),
-        predictions=session.predict(one, TargetMsas()),
+        result=as_result(session.predict(one, TargetMsas())),
         relaxation=Relaxation(),
         seconds={},
         software="flashabb 0.0.5",

@@ -8,7 +8,7 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.engines.spec import ChainMsa, Result, TargetMsas
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, FoldResponse, TargetInput, TargetOutcome
 from snakefold.kernel.errors import Reason
@@ -107,7 +107,7 @@ def make_run(results: Path, *, rehearsal: bool = False, models: int = 3) -> Path
             request,
             target,
             TargetMsas(chains=[ChainMsa(f">query\n{chain}\n", depth=12, neff=3.5) for chain in chains]),
-            predictions=found,
+            result=Result(predictions=found),
             relaxation=Relaxation(warnings=["relax_failed: rank 0 (model_1_ptm_pred_0): no\tforce"]),
             seconds={"predict": 3.5},
             software="alphafold2 2.3.20",

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from snakefold.plan.cost.work import Work
 
+from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
 from snakefold.plan.assignment.assign import Assignment, Bucket, Demand, InfeasibleError, Limits, assign
 from snakefold.plan.assignment.infeasible import without_longest
 from snakefold.plan.assignment.problem import SECOND, SHARED_SECONDS

@@ -15,6 +15,7 @@ from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, FoldResponse
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import write_atomically
+from snakefold.plan.files import planned_parameters
 from snakefold.plan.quote import Range, left_out
 from snakefold.run.bill import bill_line, bill_text, close_bill, write_bill
 from snakefold.run.bill.lines import Line, read_lines
@@ -72,7 +73,7 @@ def execute(results: Path, batch: str) -> None:
             assert call("msa", where, "--config", settings_file, "--out", found[-1]) == 0
         request = results / "requests" / batch / "request.json"
         assert call("request", planned, "--config", settings_file, "--msas", *found, "--out", request) == 0
-        weights = json.loads((results / "plan" / "weights.json").read_text())["folder"]
+        weights = planned_parameters(results / "plan", "alphafold2")
         inputs = request.with_name("inputs.tar.zst")
         store = results.parent / "store"
         assert (

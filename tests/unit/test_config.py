@@ -50,7 +50,10 @@ def test_one_path_or_several() -> None:
 WRONG = {
     "unknown name": ("enginee: alphafold2", "enginee: Extra inputs"),
     "unknown name inside": ("msa: {tol: x}", "msa.tol: Extra inputs"),
-    "unknown value": ("engine: rosetta", "engine: Input should be 'alphafold2' or 'flashabb'"),
+    "unknown value": (
+        "engine: rosetta",
+        "engine: Value error, no such engine is installed; there are alphafold2, flashabb",
+    ),
     "number expected": ("min_length: long", "min_length: Input should be a valid integer"),
     "fraction": ("batch: {max_targets: 1.5}", "batch.max_targets"),
     "too small": ("batch: {max_targets: 0}", "batch.max_targets: Input should be greater than or equal to 1"),

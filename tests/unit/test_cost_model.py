@@ -174,14 +174,16 @@ def test_a_calibration_narrows_what_was_measured_and_nothing_else(tmp_path: Path
     model, work, gpu = load_model(path), Work(), CLASSES["ada_24"]
     assert model.network_seconds(500, work, gpu) == pytest.approx(2 * MODEL.network_seconds(500, work, gpu))
     assert model.relax_seconds(500, work, gpu) == MODEL.relax_seconds(500, work, gpu)
-    assert model.spread("predict", gpu) == pytest.approx((0.9, 1.2), rel=0.01)
-    assert model.spread("predict", CLASSES["b200"]) == model.spread("predict") == SPREAD["predict"]
+    assert model.spread("predict", gpu, "alphafold2") == pytest.approx((0.9, 1.2), rel=0.01)
+    assert (
+        model.spread("predict", CLASSES["b200"], "alphafold2") == model.spread("predict") == SPREAD["predict"]
+    )
     few = Calibration(classes={"ada_24": {"alphafold2": {"predict": Fitted(observations=1)}}})
-    low, high = CostModel(few).spread("predict", gpu)
+    low, high = CostModel(few).spread("predict", gpu, "alphafold2")
     assert low < 0.7
     assert high > 1.5
-    assert "calibrated" in model.basis(gpu)
-    assert "never calibrated" in model.basis(CLASSES["b200"])
+    assert "calibrated" in model.basis(gpu, "alphafold2")
+    assert "never calibrated" in model.basis(CLASSES["b200"], "alphafold2")
 
 
 def test_no_calibration_is_refused_with_the_file_named(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def provenance(
     weights = {"rehearsal": True, "seed": 0} if rehearsal else {"params_model_1_ptm.npz": {"size": 1}}
 
     def fold(preset: str, names: list[str]) -> dict[str, Any]:
+        if config.engine == "flashabb":
+            return {"rehearsal": False, "msa": None, "engine": {"engine": "flashabb", "settings": {}}}
         own = config.alphafold2.model_dump(mode="json") | {"model_preset": preset}
         return {
             "rehearsal": rehearsal,
@@ -147,9 +149,10 @@ def test_sources_are_told_apart() -> None:
 )
 def test_a_provenance_that_tells_little_makes_a_short_paragraph(content: dict[str, Any]) -> None:
     text = methods.paragraph(content)
-    assert text.startswith("Structures were predicted with AlphaFold2")
+    assert text.startswith("Structures were predicted in a run of snakefold on Snakemake")
     assert "None" not in text
-    assert "jumper2021" in methods.bibtex(content)
+    assert "AlphaFold" not in text, "nobody recorded which engine it was"
+    assert "molder2021" in methods.bibtex(content)
 
 
 def test_the_methods_say_that_real_proteins_were_searched_in_the_demo_database() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from planning import (
 )
 from sequence_files import CRN, UBQ, write
 
+from snakefold import engines
 from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import InputError, Reason, TargetError
 from snakefold.kernel.recipes import sequence_key
@@ -218,12 +218,12 @@ def test_given_edges_win_and_longer_targets_keep_their_length(tmp_path: Path) ->
     }
 
 
-@pytest.mark.parametrize(
-    "values", [{"engine": "flashabb"}, {"alphafold2": {"model_preset": "multimer"}}], ids=str
-)
-def test_what_cannot_be_padded_is_not(values: dict[str, Any], tmp_path: Path) -> None:
+def test_what_cannot_be_padded_is_not(tmp_path: Path) -> None:
+    values = {"alphafold2": {"model_preset": "multimer"}}
     plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan", **values)
     assert {row["bucket_edges"] for row in table(tmp_path / "plan" / "batches.tsv")} == {""}
+    antibodies = engines.get("flashabb")
+    assert not antibodies.pads("antibody", antibodies.Settings())
 
 
 def test_tables_survive_hostile_headers(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_tables_survive_hostile_headers(tmp_path: Path) -> None:
     assert all(row["header"].isprintable() for row in rows)
     assert rows[0]["header"] == '"open quote'
     lines = (tmp_path / "plan" / "targets.tsv").read_text().splitlines()
-    assert {line.count("\t") for line in lines} == {13}
+    assert {line.count("\t") for line in lines} == {14}
 
 
 def test_prices_are_the_models_and_add_up(tmp_path: Path) -> None:

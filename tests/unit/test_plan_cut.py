@@ -270,7 +270,7 @@ def test_seconds_of_a_piece_are_the_models(pads: bool) -> None:
         own = lengths[piece.start : piece.stop]
         shapes = padded_lengths(own, [160] if pads else [])
         assert piece.residues == shapes.sum()
-        expected = model.a100_seconds(shapes, work, gpu).sum() + model.relax_seconds(own, work, gpu).sum()
+        expected = model.predict_seconds(shapes, work, gpu).sum() + model.relax_seconds(own, work, gpu).sum()
         expected += model.compile_seconds(np.unique(shapes), work, gpu).sum()
         assert piece.seconds == pytest.approx(expected)
 

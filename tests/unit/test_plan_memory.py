@@ -45,7 +45,7 @@ def test_one_that_must_be_computed_is_refused_with_what_it_needs(tmp_path: Path)
 
 def test_one_that_is_stored_is_taken(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
-    store.put(Entry("fold", RECIPES.fold, sequence_key([LONG])), b"result")
+    store.put(Entry("fold", RECIPES.folds[0], sequence_key([LONG])), b"result")
     made = plan(tmp_path, store=store)
     assert made.counts() == {"to_do": 2, "stored": 1, "reused": 0, "duplicate_of": 1, "refused": 0}
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from snakefold.plan.cost.work import Work
 
 from snakefold.config import Config
+from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
 from snakefold.kernel.errors import DiskError
 from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.cost.model import CostModel

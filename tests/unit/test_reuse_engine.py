@@ -110,7 +110,7 @@ def test_result_says_where_it_is_from(tmp_path: Path, ending: str) -> None:
     block = gemmi.cif.read_string(cif).sole_block()
     for item in ("_struct.title", "_software.description"):
         assert f"Taken from {name}, sha256 {sha256}" in gemmi.cif.as_string(block.find_value(item))
-    assert block.find_value("_software.name") == reuse.NAME
+    assert block.find_value("_software.name") == reuse.ENGINE.name
     assert "REHEARSAL" not in pdb + cif
     assert [trace.sequence for trace in structures.ca_traces(cif)] == chains
     theirs = structures.ca_coordinates(data.decode())

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 
 from snakefold import engines
-from snakefold.engines.spec import TargetMsas
+from snakefold.engines.alphafold2.cost import AlphaFold2Work
+from snakefold.engines.spec import Defaults, Needs, TargetMsas
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, FoldResponse, RelaxChoice, RelaxSettings, TargetInput
 from snakefold.kernel.errors import ADVICE, DiskError, Reason, StoreError, TargetError, WeightsMissingError
@@ -43,18 +44,21 @@ def chain_pdb(length: int) -> str:
 
 
 @dataclass
-class LineEngine:
+class LineEngine(Defaults):
     """An engine whose structures are straight lines: fast, so that only the bookkeeping is tested."""
 
-    NAME: str = "line"
-    VERSION: str = "1"
+    name: str = "line"
+    version: str = "1"
     behaviour: dict[str, Any] = field(default_factory=dict)
     predicted: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     device: str = "none"
 
-    def check(self, target: TargetInput) -> None:
-        pass
+    def needs(self, group: str, settings: Any) -> Needs:
+        return Needs(alignment=True)
+
+    def work(self, *_: Any, **__: Any) -> AlphaFold2Work:
+        return AlphaFold2Work()
 
     def start(
         self, request: FoldRequest, msas: Mapping[str, TargetMsas], weights: Any, cache: Any

@@ -40,8 +40,8 @@ def add(commands: Commands) -> None:
         commands,
         "path",
         _path,
-        summary="print where the workflow or another part of this installation lies",
-        example='snakemake --snakefile "$(snakefold path workflow)" --cores 8 --config input=my.fasta',
+        summary="print where the workflow (for snakemake --snakefile) or another part of it lies",
+        example="snakefold path workflow",
     )
     places.add_argument("part", choices=sorted(_PARTS))
 

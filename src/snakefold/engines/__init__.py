@@ -52,6 +52,14 @@ def computes(name: str) -> bool:
     return engine is None or engine.selectable
 
 
+def aligns(name: str) -> bool:
+    """Whether an engine reads alignments, by its default settings; True of one that is not installed."""
+    engine = find(name)
+    if engine is None:
+        return True
+    return any(engine.needs(group, engine.Settings()).alignment for group in engine.groups)
+
+
 def names() -> list[str]:
     """Engines that a configuration may name, in alphabetical order."""
     return [name for name in sorted(_points()) if get(name).selectable]

@@ -54,6 +54,9 @@ def read_origin(provenance: Mapping[str, Any]) -> Origin:
 
 def _fingerprints(recipe: Any) -> Iterator[Fingerprint]:
     """Wherever in the recipe they are: each engine has its own layout."""
+    if isinstance(recipe, list):
+        for each in recipe:
+            yield from _fingerprints(each)
     if not isinstance(recipe, Mapping):
         return
     for name, value in recipe.items():

@@ -133,6 +133,8 @@ class _Used:
 
 
 def _predictions(found: _Used) -> list[str]:
+    if not found.told:
+        return [f"Structures were predicted in a run of {_Told(found, '').run}."]
     sentences = []
     for told in found.told:
         engine = engines.find(told.engine)

@@ -98,7 +98,7 @@ def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]
             databases were cut.
     """
     found = list(confidence.warnings)
-    depth = confidence.msa_depth
+    depth = confidence.msa_depth if engines.aligns(confidence.engine) else None
     if depth == 1:
         found.append(note(Code.SINGLE_SEQUENCE, "the MSA has no row but the query"))
     elif depth is not None and depth < SHALLOW_MSA:
