@@ -105,6 +105,7 @@ def test_every_sequence_is_unique_or_a_repeat_of_one_before(
                 assert name in again
                 assert text in before
         assert block.digest.keys() == unique.keys()
+        assert {name: each.textize().sequence for name, each in block.named.items()} == unique
         assert len(set(block.digest.values())) == len(set(unique.values()))
 
 
@@ -117,20 +118,5 @@ def test_a_name_that_is_two_sequences_tells_no_repeats() -> None:
     digital = [TextSequence(name=name, sequence=text).digitize(alphabet) for name, text in records]
     block = repeats.Repeats().split(digital)
     assert [sequence.name for sequence in block.unique] == ["a", "b", "a", "c"]
-    assert list(block.digest) == ["b", "c"]
+    assert list(block.digest) == list(block.named) == ["b", "c"]
     assert [block.repeats[block.digest[name]] for name in "bc"] == [["d"], ["d"]]
-
-
-@given(st.integers(1, 10**9))
-def test_what_was_no_hit_counts(number: int) -> None:
-    from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
-    from pyhmmer.plan7 import Background, Builder, Pipeline
-
-    alphabet = Alphabet.amino()
-    query = TextSequence(name="q", sequence=SH3).digitize(alphabet)
-    profile, _, _ = Builder(alphabet).build(query, Background(alphabet))
-    residue = TextSequence(name="residue", sequence="G").digitize(alphabet)
-    hits = Pipeline(alphabet).search_hmm(profile, DigitalSequenceBlock(alphabet, [residue]))
-    found = repeats.no_hits(hits, number)
-    assert (found.Z, len(found)) == (number, 0)
-    assert (hits.Z, len(hits)) == (1, 0)

@@ -4,14 +4,13 @@ AlphaFold starts `jackhmmer -N 1` for every chain and database, so 100 GB are re
 HMMER's own code (pyhmmer) gets one block of the database after the other, and every chain searches the block
 while it is in memory. HMMER sees neither sequences that came before (`repeats`) nor those that its first
 filter would reject (`ssv`). E-values need the number of sequences, which is known at the end: a block's hits
-are judged by fewer sequences than there are, which keeps a superset, and the merged hits are judged again by
-all of them. Rows and their order are those of the program.
+are judged by fewer sequences than there are, which keeps a superset, and all hits are judged again by all of
+them (`hits`). Rows and their order are those of the program.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import math
 import queue
@@ -30,9 +29,10 @@ from snakefold.kernel.streams import opened
 from snakefold.kernel.wording import count
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.databases.presets import Database, Preset
-from snakefold.msa.names import ReadableNames, one_word
+from snakefold.msa.hits import Hits, Judged, Thresholds, aligned, searchable, stockholm
+from snakefold.msa.names import ReadableNames
 from snakefold.msa.planned import PlannedChain
-from snakefold.msa.repeats import Block, Copies, Repeats, judge_domains, no_hits, ranked, select, stockholm
+from snakefold.msa.repeats import Block, Repeats
 from snakefold.msa.settings import MsaSettings
 from snakefold.msa.ssv import Filter, Targets
 
@@ -42,7 +42,10 @@ FLAGS = {"--F1": 0.0005, "--F2": 5e-05, "--F3": 5e-07, "--incE": 0.0001, "-E": 0
 _PIPELINE: dict[str, Any] = {name.lstrip("-"): value for name, value in FLAGS.items()} | {
     "domE": 10.0,
     "incdomE": 0.001,
+    # As if nothing else were reported: all domains that can be included, in whatever database.
+    "domZ": 1.0,
 }
+_THRESHOLDS = Thresholds(hit=FLAGS["-E"], domain=_PIPELINE["incdomE"])
 #: Small enough that a few blocks in memory cost nothing, large enough that a task is worth a thread's while.
 _BLOCK_RESIDUES = 4_000_000
 _PROGRESS_SECONDS = 60.0
@@ -67,7 +70,7 @@ def search(
     """Alignments (Stockholm, query first) of every chain in every database jackhmmer reads, in preset order.
 
     A chain without hits gets its query alone; one whose search fails gets a TargetError, the others go on.
-    Memory is a few blocks of the database and the hits of all chains.
+    Memory is a few blocks of the database, the rows of all chains, and some 1 kB for each hit beyond a limit.
 
     Raises:
         SnakefoldError: a database cannot be read as FASTA (plain, .gz or .zst).
@@ -127,7 +130,7 @@ def search_database(
     pool = ThreadPoolExecutor(threads)
     try:
         # Long chains first: none of them is left over when the others are done with the last block.
-        queries = [_Query(chain, alphabet) for chain in chains]
+        queries = [_Query(chain, alphabet, database.limit) for chain in chains]
         repeats = Repeats()
         order = sorted(queries, key=lambda query: len(query.chain.sequence), reverse=True)
         waiting: deque[tuple[Block, list[tuple[_Query, Future[Any]]]]] = deque()
@@ -148,7 +151,7 @@ def search_database(
                 log(f"jackhmmer: {database.name}: {sequences:,} sequences after {told - started:.0f} s")
         while waiting:
             _collect(*waiting.popleft())
-        for done in [pool.submit(query.count_unsearched, pipelines) for query in order if query.ok]:
+        for done in [pool.submit(query.judge, pipelines) for query in order if query.ok]:
             done.result()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -159,27 +162,23 @@ def search_database(
 
 @dataclass
 class _Query:
-    """One chain in one database: its profile, the hits so far, and what went wrong, if something did.
-
-    `merged` holds hits with the number of blocks they stand for, as the digits of a binary counter: merging
-    copies, so equals are merged with equals. `unsearched` counts what HMMER did not see, `copies` knows the
-    repeats of the hits.
-    """
+    """One chain in one database: its profile, the hits so far, and what went wrong, if something did."""
 
     chain: PlannedChain
     alphabet: Any
+    limit: int | None
     sequence: Any = None
     model: Any = None
     filter: Any = None
-    merged: list[tuple[int, Any]] = field(default_factory=list)
-    copies: Copies = field(default_factory=Copies)
-    unsearched: int = 0
+    hits: Hits = field(init=False)
+    judged: Judged | None = None
     error: Exception | None = None
 
     def __post_init__(self) -> None:
         from pyhmmer.easel import TextSequence
         from pyhmmer.plan7 import Background, Builder
 
+        self.hits = Hits(self.limit, _THRESHOLDS)
         if not self.chain.sequence:
             # HMMER does not refuse it: it ends the process.
             self.error = ValueError("the chain has no residue")
@@ -198,36 +197,21 @@ class _Query:
         """Whether nothing went wrong so far."""
         return self.error is None
 
-    def add(self, hits: Any, block: Block) -> None:
-        """Take the hits of one more block, which comes after all whose hits were taken before."""
-        self.copies.add(hits, block)
-        self.unsearched += len(block.unique) + block.number_of_repeats - hits.searched_sequences
-        self._merge(hits)
-
-    def count_unsearched(self, pipelines: queue.SimpleQueue[Any]) -> None:
-        """Have E-values know of the sequences that were not searched; after the last block."""
-        from pyhmmer.easel import TextSequence
-
+    def judge(self, pipelines: queue.SimpleQueue[Any]) -> None:
+        """Choose the rows, and search again what they need and was not kept; after the last block."""
         try:
-            if self.unsearched:
-                # One residue is too short for a hit, whatever the query.
-                residue = TextSequence(name="residue", sequence="G").digitize(self.alphabet)
-                self._merge(no_hits(_hits(self, [residue], pipelines), self.unsearched))
+            self.judged = self.hits.judged()
+            if lacking := self.judged.lacking:
+                self.judged.take(_hits(self, searchable(lacking, self.alphabet), pipelines))
         except Exception as error:  # one chain's failure must not lose the others
             self.error = error
 
-    def _merge(self, hits: Any) -> None:
-        blocks = 1
-        while self.merged and self.merged[-1][0] == blocks:
-            hits = self.merged.pop()[1].merge(hits)
-            blocks *= 2
-        self.merged.append((blocks, hits))
-
     def result(self, database: Database, seconds: float) -> RawMsa | TargetError:
         """The alignment of all included domains, best hit first."""
-        if self.error is None:
+        judged, self.judged = self.judged, None
+        if judged is not None and self.error is None:
             try:
-                text, hits, found = self._alignment(database.limit)
+                text, hits, found = self._alignment(judged)
             except Exception as error:  # one chain's failure must not lose the others
                 self.error = error
         if self.error is not None:
@@ -247,41 +231,19 @@ class _Query:
             seconds=seconds,
         )
 
-    def _alignment(self, limit: int | None) -> tuple[str, list[Hit], int]:
-        """Stockholm text of at most `limit` rows, the hits, and how many rows there are without the query."""
-        from pyhmmer.plan7 import TopHits, Trace
+    def _alignment(self, judged: Judged) -> tuple[str, list[Hit], int]:
+        """Stockholm text of the rows that are wanted, all hits, and the number of their rows."""
+        from pyhmmer.plan7 import Trace
 
-        first, *others = [hits for _, hits in self.merged] or [TopHits(self.model)]
-        # Judges all hits by the sequences of all blocks.
-        top = first.merge(*others) if others else first
-        # Merging copies: the pieces are not kept beside the whole.
-        self.merged = []
-        del first, others
-        repeats = self.copies.of(top)
-        judge_domains(top, repeats, _PIPELINE["incdomE"])
-        hits = {place: _hit(hit) for place, hit in enumerate(top) if hit.included}
-        order = ranked(top, repeats)
-        found = sum(each.domains for each in order)
-        listed = [dataclasses.replace(hits[each.place], target=one_word(each.name)) for each in order]
-        # An alignment takes some 30 kB a row: the rows that are cut are left out of it.
-        first_row = select(top, order, limit)
-        msa = top.to_msa(
+        msa = aligned(judged, self.model).to_msa(
             self.alphabet,
             sequences=[self.sequence],
             traces=[Trace.from_sequence(self.sequence)],
             all_consensus_cols=True,
             digitize=True,
         )
-        rows = [(0, self.chain.key)]
-        for each in order:
-            if each.place in first_row:
-                searched, start = hits[each.place].target, first_row[each.place]
-                # Behind a name are the residues of the domain.
-                rows += [
-                    (row, one_word(each.name) + msa.names[row].removeprefix(searched))
-                    for row in range(start, start + each.domains)
-                ]
-        return stockholm(msa, rows[:limit]), listed, found
+        rows = [(0, self.chain.key), *judged.rows(msa.names)]
+        return stockholm(msa, rows[: self.limit]), judged.listed(), judged.number_of_rows
 
 
 def _search_block(query: _Query, targets: Targets, pipelines: queue.SimpleQueue[Any]) -> Any:
@@ -305,20 +267,12 @@ def _collect(block: Block, searched: list[tuple[_Query, Future[Any]]]) -> None:
         try:
             hits = future.result()
             if query.ok:
-                query.add(hits, block)
+                query.hits.add(hits, block)
         except Exception as error:  # one chain's failure must not lose the others
             query.error = error
-
-
-def _hit(hit: Any) -> Hit:
-    """The best domain of a hit, compared to the query's own residues."""
-    alignment = hit.best_domain.alignment
-    length = len(alignment.hmm_sequence)
-    pairs = length - alignment.hmm_sequence.count(".") - alignment.target_sequence.count("-")
-    # The line between model and target: a letter where they are equal, `+` where they are alike.
-    between = alignment.identity_sequence
-    same = length - between.count(" ") - between.count("+")
-    return Hit(hit.name, hit.evalue, round(100 * same / max(1, pairs), 1), length)
+    # pyhmmer's domains and their alignments hold each other, and with them all hits of the block.
+    searched.clear()
+    gc.collect(0)
 
 
 def _blocks(path: Path, alphabet: Any) -> Iterator[Any]:
