@@ -242,6 +242,7 @@ class _Query:
             all_consensus_cols=True,
             digitize=True,
         )
+        _free_domains()
         rows = [(0, self.chain.key), *judged.rows(msa.names)]
         return stockholm(msa, rows[: self.limit]), judged.listed(), judged.number_of_rows
 
@@ -262,6 +263,14 @@ def _hits(query: _Query, sequences: Sequence[Any], pipelines: queue.SimpleQueue[
         pipelines.put(pipeline)
 
 
+def _free_domains() -> None:
+    """Pyhmmer's domains and their alignments hold each other, and through them all hits of a block.
+
+    These cycles are young, so that looking for them costs a millisecond, and nobody else does in a search.
+    """
+    gc.collect(0)
+
+
 def _collect(block: Block, searched: list[tuple[_Query, Future[Any]]]) -> None:
     for query, future in searched:
         try:
@@ -270,9 +279,7 @@ def _collect(block: Block, searched: list[tuple[_Query, Future[Any]]]) -> None:
                 query.hits.add(hits, block)
         except Exception as error:  # one chain's failure must not lose the others
             query.error = error
-    # pyhmmer's domains and their alignments hold each other, and with them all hits of the block.
-    searched.clear()
-    gc.collect(0)
+    _free_domains()
 
 
 def _blocks(path: Path, alphabet: Any) -> Iterator[Any]:
