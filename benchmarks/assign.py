@@ -67,6 +67,7 @@ def main() -> None:
     if options.cameo:
         sets = {"CAMEO, 92": fasta_lengths(options.cameo), **sets}
     result: dict[str, Any] = {
+        "classes": {one.name: of_table(one) for one in classes},
         "sets": {name: compared(lengths, classes) for name, lengths in sets.items()},
         "limits": limited(sets["mixed, 10,000"], classes),
         "sizes": [sized(number, classes) for number in (10_000, 1_000_000)],
@@ -75,6 +76,11 @@ def main() -> None:
     text = tables(result)
     (HERE / "assign.md").write_text(text)
     print(text)
+
+
+def of_table(one: GpuClass) -> list[float | None]:
+    """What the figures depend on: gigabytes, speed, dollars a second."""
+    return [one.memory_gb, one.speed, one.dollars_per_second]
 
 
 def drawn(number: int, median: float, mean: float, seed: int) -> list[int]:

@@ -166,6 +166,16 @@ def test_alignments_cost_what_the_benchmarks_measured() -> None:
     assert 15 < ratio < 30
 
 
+def test_the_assignment_was_measured_with_the_classes_of_today() -> None:
+    """Whoever changes a class runs `benchmarks/assign.py` again, and looks at docs/assignment.md."""
+    measured = json.loads((house() / "benchmarks" / "assign.json").read_text())["classes"]
+    assert measured == {
+        name: [gpu.memory_gb, gpu.speed, gpu.dollars_per_second]
+        for name, gpu in CLASSES.items()
+        if gpu.dollars_per_second
+    }
+
+
 def test_a_calibration_narrows_what_was_measured_and_nothing_else(tmp_path: Path) -> None:
     fitted = Fitted(factor=2.0, observations=1000, low=0.9, high=1.2)
     calibration = Calibration(classes={"ada_24": {"alphafold2": {"predict": fitted}}})
