@@ -13,10 +13,13 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -25,6 +28,9 @@ from snakefold.clusters.runpod.session import Session, open_session
 from snakefold.kernel.errors import SnakefoldError
 
 _ENDPOINT = "RUNPOD_ENDPOINT_ID"
+_CONSOLE = "https://console.runpod.io/serverless/user/endpoint"
+#: Signals that follow one another within so many seconds are one request.
+_BURST = 2.0
 _EXAMPLE = f"""
 examples:
   export RUNPOD_API_KEY=…  {_ENDPOINT}=…
@@ -39,10 +45,68 @@ be put right first; 130 interrupted.
 """
 
 
+class _Signals:
+    """Signals that end this process, one exception for a burst of them.
+
+    `timeout`, systemd and impatient people send two or three within a second. None is raised while a job is
+    cancelled; while one is submitted, the first waits.
+    """
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+        self._waits = ""
+        self._caught = 0
+        self._ends = ""
+
+    def install(self) -> None:
+        """Take the signals over, but for those that a background job or nohup ignores on purpose."""
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number and (signal.getsignal(number) != signal.SIG_IGN or name == "SIGTERM"):
+                signal.signal(number, self._receive)
+
+    @contextlib.contextmanager
+    def first_waits(self, said: str) -> Iterator[None]:
+        """The first signal is raised at the end of the block, the second at once."""
+        self._waits, self._caught = said, 0
+        try:
+            yield
+        finally:
+            self._waits = ""
+        if self._caught:
+            self._last = time.monotonic()
+            _raise(self._caught)
+
+    @contextlib.contextmanager
+    def none_raised(self, said: str) -> Iterator[None]:
+        """No signal ends the block: it has an end of its own."""
+        self._ends = said
+        try:
+            yield
+        finally:
+            self._last, self._ends = time.monotonic(), ""
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._last < _BURST:
+            return
+        self._last = now
+        if self._ends:
+            _say(self._ends)
+        elif self._waits and not self._caught:
+            self._caught = number
+            _say(self._waits)
+        else:
+            _raise(number)
+
+
+_SIGNALS = _Signals()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _leave)
+    _SIGNALS.install()
     try:
         return int(options.perform(_session(options), options))
     except SnakefoldError as error:
@@ -64,7 +128,10 @@ def _submit(session: Session, options: argparse.Namespace) -> int:
     given = options.request(options)
     job = ""
     try:
-        with _deferred_signals():
+        with _SIGNALS.first_waits(
+            "waiting for the answer to the submission, to cancel it; once more to leave at once"
+        ):
+            # Without the job's id nobody could cancel it.
             job = jobs.submit_job(
                 session,
                 options.endpoint,
@@ -80,37 +147,16 @@ def _submit(session: Session, options: argparse.Namespace) -> int:
     except (KeyboardInterrupt, SystemExit):
         if job:
             _interrupted(session, options, job)
+        else:
+            _say(
+                "left before the submission was answered: a job may be at work, and cost money. Look for it "
+                f"in RunPod's console: {_CONSOLE}/{options.endpoint}, Requests"
+            )
         raise
     except RunpodError as error:
         if job and not isinstance(error, JobError):
             _say(f"to go on: submit_job.py fetch {job} --out {options.out}")
         raise
-
-
-@contextlib.contextmanager
-def _deferred_signals() -> Iterator[None]:
-    """A signal during a submission waits for its answer: without the job's id nobody could cancel it.
-
-    A second one does not wait.
-    """
-    caught: list[int] = []
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        if caught:
-            before[signum](signum, frame)
-        caught.append(signum)
-        _say("waiting for the answer to the submission, to cancel it; once more to leave at once")
-
-    before: dict[int, Any] = {
-        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if caught:
-        before[caught[0]](caught[0], None)
 
 
 def _fetch(session: Session, options: argparse.Namespace) -> int:
@@ -124,7 +170,11 @@ def _status(session: Session, options: argparse.Namespace) -> int:
 
 
 def _cancel(session: Session, options: argparse.Namespace) -> int:
-    print(jobs.cancel_job(session, options.endpoint, options.job))
+    try:
+        print(jobs.cancel_job(session, options.endpoint, options.job))
+    except (KeyboardInterrupt, SystemExit):
+        _may_go_on(options.endpoint, options.job, "interrupted before the service has answered")
+        raise
     return 0
 
 
@@ -157,10 +207,52 @@ def _interrupted(session: Session, options: argparse.Namespace, job: str) -> Non
     if options.keep:
         _say(f"job {job} goes on; get it with: submit_job.py fetch {job} --out {options.out}")
         return
-    try:
-        _say(f"job {job} {jobs.cancel_job(session, options.endpoint, job)}")
-    except SnakefoldError as error:
-        _say(f"job {job} could not be cancelled and may go on: {error}")
+    seconds = options.cancel_within
+    with _SIGNALS.none_raised(f"still cancelling job {job}, for {seconds:g} s at the most"):
+        state, why = _end(session, options.endpoint, job, seconds)
+        if state:
+            _say(f"job {job} {state}")
+        else:
+            _may_go_on(options.endpoint, job, why)
+
+
+def _end(session: Session, endpoint: str, job: str, seconds: float) -> tuple[str, str]:
+    """Cancel a job and see that it has ended: its last state; if that is not known in time, "" and why."""
+    state, why = "", f"the service has not confirmed it within {seconds:g} s"
+
+    def note(text: str) -> None:
+        nonlocal why
+        why = text
+
+    def end() -> None:
+        nonlocal state
+        # A call that is not answered is made again: to cancel twice is to cancel once.
+        hasty = replace(
+            session, patience=seconds, timeout=min(session.timeout, max(1, seconds / 3)), told=note
+        )
+        try:
+            found = jobs.cancel_job(hasty, endpoint, job)
+            while found not in jobs.FAILED_STATES | {"COMPLETED"}:
+                note(f"after the call it was {found or 'in no known state'}")
+                hasty.sleep(1)
+                found = jobs.get_job_status(hasty, endpoint, job).state
+            state = found
+        except SnakefoldError as error:
+            note(str(error))
+
+    # A name that is looked up, or an answer that drips, may take longer than any timeout of a socket.
+    thread = threading.Thread(target=end, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return state, why
+
+
+def _may_go_on(endpoint: str, job: str, why: str) -> None:
+    _say(
+        f"job {job} of endpoint {endpoint} could not be cancelled: it may go on, and cost money: {why}\n"
+        f"To end it: submit_job.py cancel {job} --endpoint {endpoint}\n"
+        f"or in RunPod's console: {_CONSOLE}/{endpoint}, Requests"
+    )
 
 
 def _fold_request(options: argparse.Namespace) -> dict[str, Any]:
@@ -271,6 +363,9 @@ def _command(
         parser.add_argument("--no-wait", action="store_true", help="print the job's id and leave")
         parser.add_argument("--keep", action="store_true", help="Ctrl-C leaves the job running")
         parser.add_argument(
+            "--cancel-within", type=float, default=30, metavar="S", help="how long Ctrl-C may take (30)"
+        )
+        parser.add_argument(
             "--submit-once",
             action="store_true",
             help="if the answer to the submission is lost, stop: the job may have been accepted",
@@ -282,11 +377,15 @@ def _command(
 
 
 def _say(text: str) -> None:
-    print(f"submit_job: {text}", file=sys.stderr, flush=True)
+    # A terminal that is closed, or a signal amid another line, is no reason to leave a job running.
+    with contextlib.suppress(OSError, RuntimeError):
+        print(f"submit_job: {text}", file=sys.stderr, flush=True)
 
 
-def _leave(signum: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)
+def _raise(number: int) -> None:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

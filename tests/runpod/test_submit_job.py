@@ -150,7 +150,7 @@ def test_what_must_be_put_right_first(arguments, variables, said):
     assert "rpa_wrong" not in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_signal_cancels_the_job_or_keeps_it(tmp_path, number, keep):
     with service(seconds=3600) as emulator:
@@ -159,7 +159,7 @@ def test_a_signal_cancels_the_job_or_keeps_it(tmp_path, number, keep):
         until(lambda: any(call.operation == "status" for call in emulator.calls))
         process.send_signal(number)
         _, errors = process.communicate(timeout=600)
-        assert process.returncode == (130 if number == signal.SIGINT else 143)
+        assert process.returncode == 128 + number
         assert len(emulator.live_jobs()) == keep
         assert ("fetch" in errors) == keep
         assert "Traceback" not in errors
@@ -179,6 +179,82 @@ def test_a_signal_during_the_submission_waits_for_the_job_id(tmp_path):
         assert process.wait(timeout=600) == 130
         assert len(emulator.jobs) == 1
         assert emulator.live_jobs() == []
+
+
+@contextlib.contextmanager
+def cancelling(tmp_path, rules, *arguments):
+    """A process that waits for a job and was sent one signal, and what it says."""
+    errors = tmp_path / "stderr"
+    with service(*rules, seconds=3600) as emulator:
+        line, keywords = command(emulator, "fold", "--sequence", "MKV", *arguments)
+        with errors.open("w") as stream:
+            process = subprocess.Popen(line, stderr=stream, cwd=tmp_path, **keywords)
+        until(lambda: any(call.operation == "status" for call in emulator.calls))
+        process.send_signal(signal.SIGINT)
+        yield emulator, process, errors
+
+
+def test_signals_while_cancelling_do_not_end_it(tmp_path):
+    answered = threading.Event()
+    rule = Fault("slow", call="cancel", seconds=600, until=answered)
+    with cancelling(tmp_path, [rule], "--cancel-within", "600") as (emulator, process, errors):
+        process.send_signal(signal.SIGTERM)
+        # The call is there, and has no answer.
+        until(lambda: process.poll() is not None or not emulator.live_jobs())
+
+        def heard():
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None or "still cancelling" in errors.read_text()
+
+        until(heard)
+        assert process.poll() is None
+        answered.set()
+        assert process.wait(timeout=600) == 130
+        assert emulator.live_jobs() == []
+        assert f"job {emulator.jobs[0].id} CANCELLED" in errors.read_text()
+    assert "Traceback" not in errors.read_text()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Fault("timeout_before", call="cancel", seconds=600, until=threading.Event()),
+        Fault("status", call="cancel", status=503),
+        Fault("unknown_state", call="cancel", error="PAUSED"),
+    ],
+    ids=lambda rule: rule.what,
+)
+def test_a_cancel_that_is_not_confirmed_ends_and_names_the_job(tmp_path, rule):
+    rules = [rule, Fault("unknown_state", call="status", error="PAUSED")]
+    with cancelling(tmp_path, rules, "--cancel-within", "1.5") as (emulator, process, errors):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=600) == 130
+        (job,) = emulator.jobs
+        assert f"submit_job.py cancel {job.id} --endpoint ep1" in errors.read_text()
+        assert "may go on" in errors.read_text()
+        if rule.until:
+            rule.until.set()
+    assert "Traceback" not in errors.read_text()
+
+
+def test_who_leaves_before_the_submission_is_answered_is_told_that_a_job_may_run(tmp_path):
+    answered = threading.Event()
+    errors = tmp_path / "stderr"
+    with service(Fault("slow", call="run", seconds=600, until=answered), seconds=3600) as emulator:
+        line, keywords = command(emulator, "fold", "--sequence", "MKV")
+        with errors.open("w") as stream:
+            process = subprocess.Popen(line, stderr=stream, cwd=tmp_path, **keywords)
+        until(lambda: emulator.jobs)
+
+        def left():
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+
+        until(left)
+        answered.set()
+        assert process.returncode == 130
+    assert "a job may be at work" in errors.read_text()
+    assert "Traceback" not in errors.read_text()
 
 
 def test_a_presigned_result_is_fetched_without_the_key(tmp_path):
