@@ -164,7 +164,18 @@ REFUSED = {
     "colon at the end": Refused(f">a\n{CRN}:\n", "no_sequence", "take the ':' away", 2),
     "colon at the start": Refused(f">a\n:{CRN}\n", "no_sequence", "Chain 1 is empty", 1),
     "65 chains": Refused(f">a\n{':'.join(['A'] * 65)}\n", "too_many_chains", "There are 65 chains", 1),
-    "NUL": Refused(f"{GOOD}>a\nMQ\0IF\n", "binary", "NUL bytes", 4, 0),
+    "NUL": Refused(f"{GOOD}>a\nMQ\nMQ\0IF\n>b\n{CRN}\n", "nul", "NUL byte is in the sequence", 5, 2, taken=2),
+    "NUL in a header": Refused(f"{GOOD}>a\0b\n{UBQ}\n>b\n{CRN}\n", "nul", "in the header", 3, 2, taken=2),
+    "NUL at the end": Refused(f"{GOOD}>a\n{UBQ}\n\0\0\n", "nul", "copy it again", 5, 2, taken=1),
+    "NUL over the end of a record": Refused(
+        f"{GOOD}>a\nMQ\0\0\0QI\n", "nul", "may be missing", 4, 2, taken=1
+    ),
+    "NUL in the first header": Refused(f">a\0b\n{UBQ}\n{GOOD}", "binary", "NUL bytes", 1, 0),
+    "NUL before the first header": Refused(f"MQI\nM\0Q\n{GOOD}", "binary", "NUL bytes", 2, 0),
+    "NUL in a gzip file": Refused(
+        gzip.compress(f"{GOOD}>a\nMQ\0IF\n".encode()), "nul", "NUL byte", 4, 2, "a.fa.gz", 1
+    ),
+    "samplesheet, NUL": Refused(f"id,sequence\na,{UBQ}\0\n", "binary", "NUL bytes", 2, 0, "s.csv"),
     "binary": Refused(bytes(range(256)) * 9, "binary", "it is binary or UTF-16", 1, 0),
     "UTF-16 with mark": Refused(GOOD.encode("utf-16"), "encoding", "UTF-16", 1, 0),
     "UTF-16 without mark": Refused(GOOD.encode("utf-16-le"), "binary", "UTF-16", 1, 0),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
-from snakefold.molecules.lines import MAX_LINE, BadFile
+from snakefold.molecules.lines import MAX_LINE, BadFile, binary
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, make_target, refuse
 
@@ -76,8 +76,11 @@ def read_blocks(lines: Iterable[str], first_line: int = 1) -> Iterator[Block]:
 def read_fasta(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Refusal]:
     """Targets and refusals of a FASTA file, in order. The id is the header's first word.
 
+    Args:
+        lines: of `read_lines` with `nul`: a NUL byte refuses its record.
+
     Raises:
-        BadFile: no record at all.
+        BadFile: no record at all, or a NUL byte before the first one: a binary file.
     """
     number = 0
     for block in read_blocks(lines):
@@ -109,6 +112,9 @@ def _target(path: Path, number: int, block: Block, limits: Limits) -> Target | R
 
 
 def _text_without_header(path: Path, block: Block) -> Refusal:
+    nul = next((at for at, line in enumerate(block.body, block.line + 1) if "\0" in line), 0)
+    if nul:
+        raise binary(nul)
     problem = BadSequence(
         "no_header", "There is text before the first '>'.", "Put '>name' above every sequence."
     )

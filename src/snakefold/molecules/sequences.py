@@ -15,6 +15,8 @@ import unicodedata
 #: AlphaFold's `HHBLITS_AA_TO_ID`, for the letters that are no single standard amino acid.
 REPLACED = {"B": "D", "J": "X", "O": "X", "U": "C", "Z": "E"}
 MAX_CHAINS = 64
+#: NUL bytes stand where a copy broke off, or a disk was full.
+NUL_ADVICE = "The file is damaged here, and more may be missing: copy it again, or correct the record."
 
 _STANDARD = re.compile(r"[ACDEFGHIKLMNPQRSTVWXY]+")
 _UNEXPECTED = re.compile(r"[^A-Za-z:*\s]", re.ASCII)
@@ -125,6 +127,8 @@ def _unexpected(letter: str, position: int) -> BadSequence:
             "Take gaps out; an alignment needs a file name ending in .a3m.",
             position,
         )
+    if letter == "\0":
+        return BadSequence("nul", "A NUL byte is in the sequence.", NUL_ADVICE, position)
     if letter == "/":
         return BadSequence("letter", "'/' is in the sequence.", "':' separates chains, not '/'.", position)
     if "\udc80" <= letter <= "\udcff":

@@ -10,7 +10,7 @@ from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import safe_id, shown
 from snakefold.kernel.recipes import sequence_key
 from snakefold.molecules.lines import BadFile, undecodable
-from snakefold.molecules.sequences import BadSequence, clean_chains
+from snakefold.molecules.sequences import NUL_ADVICE, BadSequence, clean_chains
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ def make_target(
     """
     try:
         check_encoding(place.header)
+        _check_nul(place.header)
         chains, note = clean_chains(text)
         limits.check(sum(map(len, chains)))
     except BadSequence as problem:
@@ -125,6 +126,11 @@ def make_target(
         line=place.line,
         note=note,
     )
+
+
+def _check_nul(header: str) -> None:
+    if "\0" in header:
+        raise BadSequence("nul", "A NUL byte is in the header.", NUL_ADVICE)
 
 
 def check_encoding(text: str) -> None:

@@ -24,7 +24,7 @@ from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown, unique_ids
 from snakefold.molecules.a3m import msa_text, read_a3m
 from snakefold.molecules.fasta import read_fasta
-from snakefold.molecules.lines import BadFile, read_lines
+from snakefold.molecules.lines import BadFile, binary, read_lines
 from snakefold.molecules.samplesheet import read_samplesheet
 from snakefold.molecules.target import Limits, Target, refuse_file
 
@@ -120,15 +120,19 @@ def _read_file(path: Path, limits: Limits) -> list[Target | Refusal]:
 def _records_of(path: Path, limits: Limits) -> Iterator[Target | Refusal]:
     if not str(path).isprintable():
         raise BadFile("file_name", "The file's name has characters that cannot be shown.", "Rename it.")
-    lines = read_lines(path, nul=_suffix(path) == ".a3m")
+    # In an A3M a NUL byte closes an alignment; in a FASTA it spoils one record, as a byte that is no UTF-8.
+    reader = _READERS.get(_suffix(path))
+    lines = read_lines(path, nul=reader is not read_samplesheet)
     leading = []
-    for line in lines:
+    for number, line in enumerate(lines, 1):
+        if "\0" in line and reader is not read_a3m:
+            raise binary(number)
         leading.append(line)
         if line.strip():
             break
     else:
         raise BadFile("empty", "The file is empty.", "Add sequences.")
-    reader = _READERS.get(_suffix(path)) or _reader_for(leading[-1])
+    reader = reader or _reader_for(leading[-1])
     return reader(path, chain(leading, lines), limits)
 
 
