@@ -1,1 +1,1 @@
-"""Readers of what a user may hand in; `snakefold.molecules.targets` is their public face."""
+"""Molecules as people describe them: entities, assemblies, and readers of what other programs take."""

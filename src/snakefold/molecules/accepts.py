@@ -1,0 +1,141 @@
+"""What of an assembly an engine does not take, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from snakefold.kernel.names import shown
+from snakefold.molecules.entities import (
+    CALLED,
+    NO_ALIGNMENT,
+    Assembly,
+    Bond,
+    Entity,
+    Kind,
+    Pocket,
+)
+
+_PLURAL = {Kind.PROTEIN: "proteins", Kind.DNA: "DNA", Kind.RNA: "RNA", Kind.LIGAND: "ligands"}
+#: Things that are named one by one.
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Accepts:
+    """What an engine takes besides plain proteins."""
+
+    kinds: frozenset[Kind] = frozenset({Kind.PROTEIN})
+    modifications: bool = False
+    cyclic: bool = False
+    alignments: bool = False
+    constraints: bool = False
+    affinity: bool = False
+
+
+#: Chains of plain protein, and nothing else.
+PROTEINS = Accepts()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why an assembly is not predicted, and what to do."""
+
+    message: str
+    advice: str
+
+
+def why_not(
+    assembly: Assembly,
+    engine: str | None,
+    accepts: Accepts = PROTEINS,
+    others: Mapping[str, Accepts] | None = None,
+) -> Verdict | None:
+    """Why `engine` cannot predict an assembly; None if it can.
+
+    Args:
+        engine: its name; None: no engine is asked, and proteins alone are taken.
+        accepts: what it takes.
+        others: what other engines that are installed take, by name.
+    """
+    kinds = _other_kinds(assembly, accepts)
+    features = _features(assembly, accepts)
+    if not kinds and not features:
+        return None
+    things = [*kinds, *(thing for thing, _ in features)]
+    named = ", ".join(things[:_SHOWN]) + (f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else "")
+    only = f"{_listed([_PLURAL[kind] for kind in Kind if kind in accepts.kinds])} only"
+    if engine is None:
+        return Verdict(f"{named}: {only} are taken here.", _advice(assembly, None))
+    lacks = _listed(sorted({lacking for _, lacking in features}))
+    does = f"folds {only}" if kinds else f"takes no {lacks}"
+    able = [name for name, theirs in (others or {}).items() if why_not(assembly, name, theirs) is None]
+    which = (
+        f"engines that take {'it' if len(things) == 1 else 'them'}: {', '.join(able) or 'none is installed'}"
+    )
+    return Verdict(f"{named}: engine {engine} {does}; {which}.", _advice(assembly, able[0] if able else None))
+
+
+def _advice(assembly: Assembly, able: str | None) -> str:
+    if able is not None:
+        return f"Set engine: {able}."
+    if all(_but_for_alignments(entity) for entity in assembly.entities):
+        return "Give the proteins alone: one alignment as an A3M file, none with msa.tool: single_sequence."
+    if any(entity.kind is Kind.PROTEIN for entity in assembly.entities):
+        return "To fold the protein alone, give it in a record of its own."
+    return "Leave the record out."
+
+
+def _but_for_alignments(entity: Entity) -> bool:
+    return entity.model_copy(update={"msa": None, "paired_msa": None}).plain
+
+
+def _other_kinds(assembly: Assembly, accepts: Accepts) -> list[str]:
+    wanted = [entity for entity in assembly.entities if entity.kind not in accepts.kinds]
+    return list(dict.fromkeys(_name(entity) for entity in wanted))
+
+
+def _name(entity: Entity) -> str:
+    if entity.kind is Kind.LIGAND:
+        return f"ligand {'-'.join(entity.ccd) or shown(entity.smiles, 40)}"
+    unit = "residues" if entity.kind is Kind.PROTEIN else "nucleotides"
+    return f"{CALLED[entity.kind]} of {len(entity.sequence)} {unit}"
+
+
+def _features(assembly: Assembly, accepts: Accepts) -> list[tuple[str, str]]:
+    """What the engine does not take of the entities, each with what it is a case of."""
+    found: list[tuple[str, str]] = []
+    names = {id(entity): name for name, entity in reversed(list(assembly.chains()))}
+    for entity in assembly.entities:
+        where = f"{CALLED[entity.kind]} {names[id(entity)]}"
+        if not accepts.modifications:
+            found += [
+                (f"modification {each.ccd} at residue {each.position} of {where}", "modifications")
+                for each in entity.modifications
+            ]
+        if entity.cyclic and not accepts.cyclic:
+            found.append((f"{where}, which is cyclic", "cyclic chains"))
+        if not accepts.alignments and (entity.msa or entity.paired_msa):
+            none = {entity.msa or NO_ALIGNMENT, entity.paired_msa or NO_ALIGNMENT} == {NO_ALIGNMENT}
+            found.append((f"{where} {'without an' if none else 'with its own'} alignment", _OWN_ALIGNMENTS))
+    if not accepts.constraints:
+        found += [(_constraint(each), "constraints") for each in assembly.constraints]
+    if assembly.affinity is not None and not accepts.affinity:
+        found.append((f"affinity of ligand {assembly.affinity}", "affinity"))
+    return found
+
+
+_OWN_ALIGNMENTS = "alignments from such a file"
+
+
+def _constraint(constraint: object) -> str:
+    if isinstance(constraint, Bond):
+        first, second = (f"{atom.chain}:{atom.residue}:{atom.atom}" for atom in constraint.atoms)
+        return f"bond {first} to {second}"
+    if isinstance(constraint, Pocket):
+        return f"pocket of {constraint.binder}"
+    return "contact"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,404 @@
+"""What is predicted: entities (proteins, DNA, RNA, ligands) and the assembly that they make.
+
+An assembly is the input of every engine that predicts structures. Its key names what is predicted, not how
+somebody wrote it down: names of chains, copies counted or listed, the order of modifications and constraints
+have no meaning. The order of chains has one, as it always had for complexes of proteins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import string
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+
+from snakefold.kernel.contracts import Model
+from snakefold.kernel.names import shown
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.wording import count
+from snakefold.molecules import smiles
+from snakefold.molecules.sequences import to_standard
+
+#: Chains of an assembly, ligands and ions counted.
+MAX_CHAINS = 512
+#: Å, as Boltz documents it.
+DISTANCES, DISTANCE = (4.0, 20.0), 6.0
+#: An alignment that is none: the chain is predicted from its sequence alone.
+NO_ALIGNMENT = "empty"
+
+_CHAIN = re.compile(r"[A-Za-z0-9]{1,5}", re.ASCII)
+_CCD = re.compile(r"[A-Z0-9]{1,5}", re.ASCII)
+_ATOM = re.compile(r"[A-Za-z0-9'\"*_+-]{1,8}", re.ASCII)
+_ALIGNMENT = re.compile(r"empty|sha256:[0-9a-f]{64}|file:[^\x00-\x1f]{1,1000}")
+
+
+class Kind(StrEnum):
+    """What an entity is."""
+
+    PROTEIN = "protein"
+    DNA = "dna"
+    RNA = "rna"
+    LIGAND = "ligand"
+
+
+#: As they are written in a sentence.
+CALLED = {Kind.PROTEIN: "protein", Kind.DNA: "DNA", Kind.RNA: "RNA", Kind.LIGAND: "ligand"}
+LETTERS = {Kind.PROTEIN: "ACDEFGHIKLMNPQRSTVWXY", Kind.DNA: "ACGTN", Kind.RNA: "ACGUN"}
+
+
+def _chain_id(text: str) -> str:
+    if not _CHAIN.fullmatch(text):
+        raise ValueError(f"{shown(text, 20)!r} is no chain id: one to five letters or digits, for example A.")
+    return text
+
+
+def _ccd_code(text: str) -> str:
+    code = text.strip().upper()
+    if not _CCD.fullmatch(code):
+        raise ValueError(
+            f"{shown(text, 20)!r} is no code of the Chemical Component Dictionary: one to five letters or "
+            "digits, for example ATP."
+        )
+    return code
+
+
+def _atom_name(text: str) -> str:
+    if not _ATOM.fullmatch(text):
+        raise ValueError(f"{shown(text, 20)!r} is no name of an atom, for example CA.")
+    return text
+
+
+def _alignment(text: str) -> str:
+    if not _ALIGNMENT.fullmatch(text):
+        raise ValueError(f"{shown(text, 40)!r} is no alignment: empty, sha256:<digest> or file:<path>.")
+    return text
+
+
+ChainId = Annotated[str, AfterValidator(_chain_id)]
+Ccd = Annotated[str, AfterValidator(_ccd_code)]
+AtomName = Annotated[str, AfterValidator(_atom_name)]
+#: `empty`, `sha256:<digest of the A3M>`, or `file:<path>` until somebody has read the file.
+Alignment = Annotated[str, AfterValidator(_alignment)]
+
+
+class Modification(Model):
+    """A residue that is not the standard one: its position (1-based) and the CCD code of what it is."""
+
+    position: int = Field(ge=1)
+    ccd: Ccd
+
+
+class Entity(Model):
+    """One kind of molecule in an assembly, with its copies.
+
+    Polymers have a `sequence`, in capitals; of a protein B, J, O, U and Z are replaced as AlphaFold does.
+    Ligands have CCD codes (several: one molecule of several components) or a SMILES, as it was written.
+
+    Attributes:
+        chains: an id for each copy; empty: `Assembly.chains` names them.
+        msa, paired_msa: an alignment that the entity brings; None: one is searched, if the engine wants it.
+    """
+
+    kind: Kind
+    sequence: str = ""
+    ccd: tuple[Ccd, ...] = ()
+    smiles: str = ""
+    chains: tuple[ChainId, ...] = ()
+    copies: int = 1
+    modifications: tuple[Modification, ...] = ()
+    cyclic: bool = False
+    msa: Alignment | None = None
+    paired_msa: Alignment | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count(cls, given: Any) -> Any:
+        """Ids say how many copies there are."""
+        if isinstance(given, Mapping) and given.get("chains") and "copies" not in given:
+            return {**given, "copies": len(given["chains"])}
+        return given
+
+    @field_validator("sequence")
+    @classmethod
+    def _capitals(cls, text: str) -> str:
+        return "".join(text.split()).upper() if text.isascii() else text
+
+    @field_validator("modifications")
+    @classmethod
+    def _in_order(cls, given: tuple[Modification, ...]) -> tuple[Modification, ...]:
+        return tuple(sorted(given, key=lambda each: each.position))
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not 1 <= self.copies <= MAX_CHAINS:
+            raise ValueError(f"{self.copies} copies: at least 1 and at most {MAX_CHAINS} are possible.")
+        if self.chains and len(self.chains) != self.copies:
+            raise ValueError(f"{count(len(self.chains), 'chain id')} for {self.copies} copies.")
+        if self.kind is Kind.LIGAND:
+            self._check_ligand()
+        else:
+            self._check_polymer(LETTERS[self.kind])
+        return self
+
+    def _check_ligand(self) -> None:
+        if bool(self.ccd) == bool(self.smiles):
+            raise ValueError("A ligand has a CCD code or a SMILES, one of the two.")
+        if self.sequence or self.modifications or self.cyclic or self.msa or self.paired_msa:
+            raise ValueError("A ligand has no sequence, modifications, alignment, and is not marked cyclic.")
+        if self.smiles and (wrong := smiles.problem(self.smiles)):
+            raise ValueError(f"The SMILES {shown(self.smiles, 60)!r} cannot be read: {wrong}.")
+
+    def _check_polymer(self, letters: str) -> None:
+        called = CALLED[self.kind]
+        if self.ccd or self.smiles:
+            raise ValueError(f"{called} has a sequence, no CCD code or SMILES; those are a ligand's.")
+        if not self.sequence:
+            raise ValueError(f"The sequence of {called} is empty.")
+        if self.kind is Kind.PROTEIN:
+            # The model is frozen for others, not for its own check.
+            object.__setattr__(self, "sequence", to_standard(self.sequence))
+        for place, letter in enumerate(self.sequence, 1):
+            if letter not in letters:
+                raise ValueError(f"{letter!r} at position {place} is no letter of {called} ({letters}).")
+        positions = [each.position for each in self.modifications]
+        if beyond := [each for each in positions if each > len(self.sequence)]:
+            raise ValueError(
+                f"A modification is at position {beyond[0]}, and {called} has {len(self.sequence)} residues."
+            )
+        if len(set(positions)) < len(positions):
+            twice = next(each for each in positions if positions.count(each) > 1)
+            raise ValueError(f"Two modifications are at position {twice}.")
+        if self.msa and self.kind is Kind.DNA:
+            raise ValueError("DNA has no alignment.")
+        if self.paired_msa and self.kind is not Kind.PROTEIN:
+            raise ValueError(f"{called} has no alignment to pair.")
+
+    @property
+    def plain(self) -> bool:
+        """A protein of which nothing is said but its sequence."""
+        return self.kind is Kind.PROTEIN and not (
+            self.modifications or self.cyclic or self.msa or self.paired_msa
+        )
+
+    @property
+    def length(self) -> int:
+        """Residues of a polymer, components of a ligand."""
+        return len(self.sequence) if self.sequence else max(1, len(self.ccd))
+
+
+class Atom(Model):
+    """An atom by name: of a residue (1-based) of a polymer, or of a component of a ligand."""
+
+    chain: ChainId
+    residue: int = Field(1, ge=1)
+    atom: AtomName
+
+
+class Token(Model):
+    """A residue (1-based) of a polymer, or an atom of a ligand by its name."""
+
+    chain: ChainId
+    residue: int | None = Field(None, ge=1)
+    atom: AtomName | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.residue is None) == (self.atom is None):
+            raise ValueError(f"Chain {self.chain}: a residue of a polymer or an atom of a ligand is needed.")
+        return self
+
+
+class Bond(Model):
+    """A covalent bond between two atoms."""
+
+    kind: Literal["bond"]
+    atoms: tuple[Atom, Atom]
+
+    @field_validator("atoms")
+    @classmethod
+    def _sides(cls, given: tuple[Atom, Atom]) -> tuple[Atom, Atom]:
+        if given[0] == given[1]:
+            raise ValueError("A bond is between two atoms, and these are one.")
+        return given
+
+
+def _distance(value: float) -> float:
+    low, high = DISTANCES
+    if not low <= value <= high:
+        raise ValueError(f"max_distance {value:g} Å: between {low:g} and {high:g} Å are possible.")
+    return value
+
+
+Distance = Annotated[float, AfterValidator(_distance)]
+
+
+class Pocket(Model):
+    """The residues or atoms that a chain binds to, at most `max_distance` Å from it."""
+
+    kind: Literal["pocket"]
+    binder: ChainId
+    contacts: tuple[Token, ...] = Field(min_length=1)
+    max_distance: Distance = DISTANCE
+    force: bool = False
+
+
+class Contact(Model):
+    """Two residues or atoms that are at most `max_distance` Å apart."""
+
+    kind: Literal["contact"]
+    tokens: tuple[Token, Token]
+    max_distance: Distance = DISTANCE
+    force: bool = False
+
+
+Constraint = Annotated[Bond | Pocket | Contact, Field(discriminator="kind")]
+
+
+class Assembly(Model):
+    """Molecules that are predicted together.
+
+    `affinity` is the chain of the ligand whose affinity is wanted.
+    """
+
+    entities: tuple[Entity, ...] = Field(min_length=1)
+    constraints: tuple[Constraint, ...] = ()
+    affinity: ChainId | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        copies = sum(entity.copies for entity in self.entities)
+        if copies > MAX_CHAINS:
+            raise ValueError(f"There are {copies} chains; at most {MAX_CHAINS} are possible.")
+        given = [chain for entity in self.entities for chain in entity.chains]
+        if len(set(given)) < len(given):
+            twice = next(chain for chain in given if given.count(chain) > 1)
+            raise ValueError(f"The chain id {twice} is given twice.")
+        chains = dict(self.chains())
+        for constraint in self.constraints:
+            for place in _places(constraint):
+                _check_place(place, chains, constraint)
+        if self.affinity is not None:
+            binder = _known(self.affinity, chains, "affinity")
+            if binder.kind is not Kind.LIGAND:
+                raise ValueError(f"Affinity is asked of chain {self.affinity}, which is no ligand.")
+            if all(entity.kind is not Kind.PROTEIN for entity in self.entities):
+                raise ValueError("Affinity is asked for, and there is no protein.")
+        return self
+
+    def chains(self) -> Iterator[tuple[str, Entity]]:
+        """Every copy in order, with its id: the one given, or the next letters that nobody has."""
+        taken = {chain for entity in self.entities for chain in entity.chains}
+        free = (name for name in _letters() if name not in taken)
+        for entity in self.entities:
+            for number in range(entity.copies):
+                yield (entity.chains[number] if entity.chains else next(free)), entity
+
+    @property
+    def plain_chains(self) -> tuple[str, ...] | None:
+        """Sequences of an assembly that is proteins and nothing else; None of another."""
+        if self.constraints or self.affinity is not None or not all(each.plain for each in self.entities):
+            return None
+        return tuple(entity.sequence for _, entity in self.chains())
+
+    def canonical(self) -> dict[str, Any]:
+        """The same for all ways to write the assembly down: chains by number, constraints in order.
+
+        Raises:
+            ValueError: an alignment is named by its path; only its content means something.
+        """
+        chains = list(self.chains())
+        for _, entity in chains:
+            for alignment in (entity.msa, entity.paired_msa):
+                if alignment is not None and alignment.startswith("file:"):
+                    raise ValueError(f"The alignment {alignment.removeprefix('file:')} has not been read.")
+        number = {name: index for index, (name, _) in enumerate(chains)}
+        constraints = {_text(_numbered(constraint, number)) for constraint in self.constraints}
+        return {
+            "chains": [
+                entity.model_dump(mode="json", exclude={"chains", "copies"}, exclude_defaults=True)
+                for _, entity in chains
+            ],
+            "constraints": [json.loads(text) for text in sorted(constraints)],
+            "affinity": None if self.affinity is None else number[self.affinity],
+        }
+
+    @property
+    def key(self) -> str:
+        """sha256 of what is predicted; of plain proteins that of their sequences, as stores have it.
+
+        Raises:
+            ValueError: see `canonical`.
+        """
+        plain = self.plain_chains
+        if plain is not None:
+            return sequence_key(plain)
+        return hashlib.sha256(_text(self.canonical()).encode()).hexdigest()
+
+
+def said(error: ValidationError) -> str:
+    """The first thing that is wrong with an entity or an assembly, as a sentence."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return message
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {message}." if where else f"{message}."
+
+
+def _letters() -> Iterator[str]:
+    """A, B, …, Z, AA, AB, …"""
+    for first in ("", *string.ascii_uppercase):
+        for second in string.ascii_uppercase:
+            yield first + second
+
+
+def _places(constraint: Bond | Pocket | Contact) -> tuple[Atom | Token, ...]:
+    if isinstance(constraint, Bond):
+        return constraint.atoms
+    return constraint.contacts if isinstance(constraint, Pocket) else constraint.tokens
+
+
+def _known(chain: str, chains: Mapping[str, Entity], where: str) -> Entity:
+    if chain not in chains:
+        raise ValueError(f"{where}: there is no chain {chain}; there are {shown(', '.join(chains), 60)}.")
+    return chains[chain]
+
+
+def _check_place(
+    place: Atom | Token, chains: Mapping[str, Entity], constraint: Bond | Pocket | Contact
+) -> None:
+    if isinstance(constraint, Pocket):
+        _known(constraint.binder, chains, "pocket")
+    entity = _known(place.chain, chains, constraint.kind)
+    ligand = entity.kind is Kind.LIGAND
+    if isinstance(place, Token) and (place.atom is not None) != ligand:
+        wanted = "an atom of the ligand by its name" if ligand else "a residue by its number"
+        raise ValueError(f"{constraint.kind}: chain {place.chain} needs {wanted}.")
+    if isinstance(place, Atom) and entity.smiles:
+        raise ValueError(
+            f"{constraint.kind}: ligand {place.chain} is a SMILES, whose atoms have no names: give its CCD."
+        )
+    if place.residue is not None and place.residue > entity.length:
+        raise ValueError(
+            f"{constraint.kind}: residue {place.residue} of chain {place.chain}, which has {entity.length}."
+        )
+
+
+def _numbered(constraint: Bond | Pocket | Contact, number: Mapping[str, int]) -> dict[str, Any]:
+    """A constraint with numbers for names, and what has no order sorted."""
+    content = constraint.model_dump(mode="json", exclude_none=True)
+    for name in {"atoms", "tokens", "contacts"} & set(content):
+        places = {_text({**place, "chain": number[place["chain"]]}) for place in content[name]}
+        content[name] = [json.loads(text) for text in sorted(places)]
+    if isinstance(constraint, Pocket):
+        content["binder"] = number[constraint.binder]
+    return content
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
