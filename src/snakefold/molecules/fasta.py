@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
-from snakefold.molecules.lines import MAX_LINE, BadFile, binary
+from snakefold.molecules.lines import MAX_LINE, BadFile
+from snakefold.molecules.molecules import Molecules, record_of, stem
+from snakefold.molecules.readers import labels
+from snakefold.molecules.readers.found import Unread
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, make_target, refuse
 
@@ -73,8 +77,10 @@ def read_blocks(lines: Iterable[str], first_line: int = 1) -> Iterator[Block]:
         yield block
 
 
-def read_fasta(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Refusal]:
-    """Targets and refusals of a FASTA file, in order. The id is the header's first word.
+def read_fasta(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Molecules | Refusal]:
+    """Records of a FASTA file, in order. The id is the header's first word.
+
+    A file whose first header says what its record is, as Boltz's and Chai's do, is one complex.
 
     Args:
         lines: of `read_lines` with `nul`: a NUL byte refuses its record.
@@ -83,11 +89,18 @@ def read_fasta(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Tar
         BadFile: no record at all, or a NUL byte before the first one: a binary file.
     """
     number = 0
-    for block in read_blocks(lines):
+    blocks = read_blocks(lines)
+    for block in blocks:
         if block.header is None:
             yield _text_without_header(path, block)
             continue
         number += 1
+        if "|" in block.header and (label := labels.label_of(block.header)):
+            if number == 1:
+                yield _labelled(path, chain([block], blocks), block, limits)
+                return
+            yield refuse(Place(path, number, block.line, block.header), labels.stray(label))
+            continue
         yield _target(path, number, block, limits)
     if not number:
         raise no_records()
@@ -109,6 +122,16 @@ def _target(path: Path, number: int, block: Block, limits: Limits) -> Target | R
         return refuse(place, problem)
     words = header.split(maxsplit=1)
     return make_target(place, words[0] if words else "", text, limits, block.line_of)
+
+
+def _labelled(
+    path: Path, blocks: Iterable[Block], first: Block, limits: Limits
+) -> Target | Molecules | Refusal:
+    try:
+        found = labels.read(blocks, stem(path))
+    except BadFile as problem:
+        return record_of(path, Unread(first.header or "", 1, first.line, problem), limits)
+    return record_of(path, found, limits)
 
 
 def _text_without_header(path: Path, block: Block) -> Refusal:

@@ -47,15 +47,66 @@ def read_lines(path: Path, *, nul: bool = False) -> Iterator[str]:
                     raise binary(number)
                 yield line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadFile(
-            "damaged_gzip", f"The gzip file is damaged or cut short ({error}).", "Copy or download it again."
-        ) from error
+        raise _damaged(error) from error
     except OSError as error:
+        raise _unreadable(error) from error
+
+
+def read_text(path: Path, limit: int) -> str:
+    """A whole plain or gzip-compressed text file of at most `limit` bytes, in UTF-8, without its mark.
+
+    Raises:
+        BadFile: not readable, too large, binary, not UTF-8, or a damaged gzip file.
+    """
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
+            data = stream.read(limit + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(error) from error
+    except OSError as error:
+        raise _unreadable(error) from error
+    if len(data) > limit:
+        raise BadFile("too_large", f"The file has more than {limit >> 20} MB.", "Split it.")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _utf16()
+    if (place := data.find(b"\0")) >= 0:
+        raise binary(data.count(b"\n", 0, place) + 1)
+    text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    check_text(text)
+    return text
+
+
+def check_text(text: str) -> None:
+    """Raises BadFile if a text from here was not UTF-8."""
+    if (offset := undecodable(text)) is not None:
+        line = text.encode("utf-8", "surrogateescape").count(b"\n", 0, offset) + 1
         raise BadFile(
-            "unreadable",
-            f"The file cannot be read ({error.strerror or error}).",
-            "Check its permissions.",
-        ) from error
+            "encoding",
+            f"Byte {offset} of the text is not UTF-8.",
+            "Save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`.",
+            line,
+        )
+
+
+def _damaged(error: Exception) -> BadFile:
+    return BadFile(
+        "damaged_gzip", f"The gzip file is damaged or cut short ({error}).", "Copy or download it again."
+    )
+
+
+def _unreadable(error: OSError) -> BadFile:
+    return BadFile(
+        "unreadable",
+        f"The file cannot be read ({error.strerror or error}).",
+        "Check its permissions.",
+    )
+
+
+def _utf16() -> BadFile:
+    return BadFile("encoding", "The file is UTF-16 (bytes FF FE at the start).", "Save it as UTF-8 text.", 1)
 
 
 def binary(line: int) -> BadFile:
@@ -106,7 +157,5 @@ def _lines_of(raw: BinaryIO, size: int) -> Iterator[str]:
 
 def _without_mark(line: str) -> str:
     if line.startswith(("\udcff\udcfe", "\udcfe\udcff")):
-        raise BadFile(
-            "encoding", "The file is UTF-16 (bytes FF FE at the start).", "Save it as UTF-8 text.", 1
-        )
+        raise _utf16()
     return line.removeprefix("\ufeff")

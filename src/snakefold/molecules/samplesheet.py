@@ -11,6 +11,7 @@ from pathlib import Path
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown
 from snakefold.molecules.fasta import no_records, read_blocks
+from snakefold.molecules.foreign import recognised
 from snakefold.molecules.lines import BadFile, read_lines
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, check_encoding, make_target, refuse
@@ -18,6 +19,13 @@ from snakefold.molecules.target import Limits, Place, Target, check_encoding, ma
 _EXPECTED = "The first line must name the columns: `id,sequence` or `id,fasta`."
 #: Columns of ColabFold's sheets that change the result: passing over them would fold something else.
 _UNSUPPORTED = {"a3mpath", "templatepath"}
+#: Columns that say what is meant in another way than by a sequence, and what they hold.
+_OTHER = {
+    **dict.fromkeys(("smiles", "ligand", "ligands", "ccd", "inchi"), "ligands"),
+    **dict.fromkeys(("accession", "accessions", "uniprot", "uniprot_id", "entry"), "UniProt accessions"),
+    **dict.fromkeys(("pdb", "pdb_id", "pdbid"), "PDB codes"),
+    **dict.fromkeys(("dna", "rna"), "nucleic acids"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +116,23 @@ def _columns(header: Sequence[str], line: int) -> _Columns:
     # nf-core/proteinfold 1.0 called the id `sequence`.
     id_name = "sequence" if sorted(names) == ["fasta", "sequence"] else "id"
     content = [name for name in ("sequence", "fasta") if name in names and name != id_name]
+    if not content:
+        _refuse_other(names, header, line)
     if names.count(id_name) != 1 or len(content) != 1 or names.count(content[0]) != 1:
         raise BadFile("no_columns", f"The columns are {shown(','.join(header))!r}.", _EXPECTED, line)
     return _Columns(names.index(id_name), names.index(content[0]), content[0] == "fasta", len(names))
+
+
+def _refuse_other(names: Sequence[str], header: Sequence[str], line: int) -> None:
+    """Raises BadFile for a table without sequences that has something else in their place."""
+    if other := next((name for name in names if name in _OTHER), None):
+        message = f"The column {other!r} holds {_OTHER[other]}, and there is no column of sequences."
+        raise BadFile("no_columns", message, _EXPECTED, line)
+    for cell in header:
+        if (found := recognised(cell)) is not None:
+            raise BadFile(
+                found.code, found.message, f"{found.advice} No line names the columns. {_EXPECTED}", line
+            )
 
 
 def _target(place: Place, row: Sequence[str], columns: _Columns, limits: Limits) -> Target | Refusal:

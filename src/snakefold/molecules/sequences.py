@@ -3,7 +3,10 @@
 Accepted are the 20 standard amino acids and X (unknown), in upper or lower case. As AlphaFold maps them in
 its MSAs (`residue_constants.HHBLITS_AA_TO_ID`), B becomes D, Z becomes E, U becomes C, J and O become X; each
 replacement is noted on the target. `*` at the end of a chain is dropped, blanks are dropped, `:` separates
-chains. Everything else refuses the record.
+chains. Everything else refuses the record: accessions, SMILES and the like by what they are.
+
+The letters of DNA (A, C, G, T) are amino acids, too. A longer sequence that has all four of them and hardly
+another is refused, since no protein is so; one with two or three of them (poly-GA, silk) is noted.
 """
 
 from __future__ import annotations
@@ -11,6 +14,9 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+
+from snakefold.molecules.foreign import recognised
+from snakefold.molecules.smiles import is_smiles
 
 #: AlphaFold's `HHBLITS_AA_TO_ID`, for the letters that are no single standard amino acid.
 REPLACED = {"B": "D", "J": "X", "O": "X", "U": "C", "Z": "E"}
@@ -24,7 +30,13 @@ _AMBIGUOUS = re.compile(f"[{''.join(REPLACED)}]")
 _BLANK = " \t\n\r\v\f"
 _TO_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase, _BLANK)
 _TO_STANDARD = str.maketrans(REPLACED)
-_NUCLEOTIDES = re.compile(r"[ACGNTU]{16,}")
+#: Nucleotides, and IUPAC's letters for several of them: most proteins soon have another letter.
+_NUCLEOTIDES = re.compile(r"[ABCDGHKMNRSTUVWY]{16,}")
+_ONE_NUCLEOTIDE = "ACGTUN"
+#: Share of letters for one nucleotide, and of U in RNA: selenocysteine, the amino acid U, is rare.
+_MOST, _RNA = 0.9, 0.125
+#: Said of a target, not of a record that is refused.
+_LIKE_DNA = "has only letters that DNA has, too"
 
 
 class BadSequence(Exception):
@@ -45,24 +57,26 @@ def clean_chains(text: str) -> tuple[tuple[str, ...], str]:
         BadSequence: no sequence, an empty chain, too many chains, or letters that are no amino acid.
     """
     if _STANDARD.fullmatch(text):
-        _refuse_meaningless(text, "The sequence", 0)
-        return (text,), ""
+        return (text,), _meaning(text, "The sequence", 0)
     if found := _UNEXPECTED.search(text):
-        raise _unexpected(found.group(), found.start())
+        raise _foreign(text) or _unexpected(found.group(), found.start())
+    if is_smiles(text.strip()) and (foreign := _foreign(text)):
+        raise foreign
     parts = text.split(":")
     if len(parts) > MAX_CHAINS:
         raise BadSequence(
             "too_many_chains", f"There are {len(parts)} chains.", f"At most {MAX_CHAINS} are accepted."
         )
-    chains, replaced, offset = [], "", 0
+    chains, replaced, offset, like_dna = [], "", 0, ""
     for number, part in enumerate(parts, 1):
         name = f"Chain {number}" if len(parts) > 1 else "The sequence"
-        letters = _letters(part, name, offset)
+        letters, note = _letters(part, name, offset)
+        like_dna = like_dna or note
         offset += len(part) + 1
         if _AMBIGUOUS.search(letters):
             replaced += letters
         chains.append(to_standard(letters))
-    return tuple(chains), replacement_note(replaced)
+    return tuple(chains), ", ".join(part for part in (replacement_note(replaced), like_dna) if part)
 
 
 def replacement_note(letters: str) -> str:
@@ -80,7 +94,8 @@ def to_standard(letters: str) -> str:
     return letters.translate(_TO_STANDARD) if _AMBIGUOUS.search(letters) else letters
 
 
-def _letters(part: str, name: str, offset: int) -> str:
+def _letters(part: str, name: str, offset: int) -> tuple[str, str]:
+    """Capital letters of a chain, and a note."""
     body = part.rstrip(_BLANK + "*")
     stop = body.find("*")
     if stop >= 0:
@@ -98,15 +113,12 @@ def _letters(part: str, name: str, offset: int) -> str:
             "Add the sequence, or take the ':' away." if name != "The sequence" else "Add the sequence.",
             offset - 1 if offset else None,
         )
-    _refuse_meaningless(letters, name, offset)
-    return letters
+    return letters, _meaning(letters, name, offset)
 
 
-def _refuse_meaningless(letters: str, name: str, offset: int) -> None:
-    if _NUCLEOTIDES.fullmatch(letters) and set("ACG") < set(letters) and set("TU") & set(letters):
-        raise BadSequence(
-            "nucleotides", f"{name} looks like DNA or RNA.", "Translate it to protein first.", offset or None
-        )
+def _meaning(letters: str, name: str, offset: int) -> str:
+    """A note on letters that may not be what they seem. Raises BadSequence where they surely are not."""
+    note = _LIKE_DNA if _NUCLEOTIDES.fullmatch(letters) and _like_dna(letters, name, offset) else ""
     if not letters.strip("XJO"):
         raise BadSequence(
             "all_unknown",
@@ -114,6 +126,28 @@ def _refuse_meaningless(letters: str, name: str, offset: int) -> None:
             "Give the amino acids.",
             offset or None,
         )
+    return note
+
+
+def _like_dna(letters: str, name: str, offset: int) -> bool:
+    """Whether letters, all of them IUPAC's of nucleotides, may be DNA. Raises BadSequence if they must be."""
+    counts = {letter: letters.count(letter) for letter in _ONE_NUCLEOTIDE}
+    share = sum(counts.values()) / len(letters)
+    every = all(counts[letter] for letter in "ACG") and (counts["T"] or counts["U"])
+    if (every and share >= _MOST) or (share == 1 and counts["U"] >= _RNA * len(letters)):
+        raise BadSequence(
+            "nucleotides",
+            f"{name} looks like DNA or RNA.",
+            "Translate it to protein first.",
+            offset or None,
+        )
+    return share == 1 and sum(count > 0 for letter, count in counts.items() if letter != "N") > 1
+
+
+def _foreign(text: str) -> BadSequence | None:
+    """What a text is that is no sequence, if it is known; at its first line."""
+    found = recognised(text)
+    return None if found is None else BadSequence(found.code, found.message, found.advice, 0)
 
 
 def _unexpected(letter: str, position: int) -> BadSequence:

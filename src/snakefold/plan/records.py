@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from snakefold.config import Config, inputs_of
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import InputError, Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
+from snakefold.molecules.accepts import PROTEINS, why_not
+from snakefold.molecules.molecules import Judge
 from snakefold.molecules.targets import Target, read_records
 from snakefold.plan.groups import Groups
 
@@ -63,7 +66,12 @@ def read_input(config: Config, check: Check | None = None) -> Records:
     Raises:
         InputError: nothing can be folded, or `on_invalid: stop` and something is refused.
     """
-    rows = read_records(inputs_of(config), min_length=config.min_length, max_length=config.max_length)
+    rows = read_records(
+        inputs_of(config),
+        min_length=config.min_length,
+        max_length=config.max_length,
+        judge=assembly_check(config),
+    )
     if check is not None:
         rows = [_checked(row, check) for row in rows]
     kinds = Groups(config, {row.engine for row in rows if isinstance(row, Target) and row.engine})
@@ -103,6 +111,14 @@ def read_input(config: Config, check: Check | None = None) -> Records:
         computed=computed,
         kinds=kinds,
     )
+
+
+def assembly_check(config: Config) -> Judge:
+    """Says why the engine cannot predict an assembly that is more than proteins.
+
+    Every engine here folds chains of protein; what else one takes, and the others, would be asked here.
+    """
+    return partial(why_not, engine=config.engine, accepts=PROTEINS)
 
 
 def refuse(records: Records, errors: Mapping[int, TargetError], *, stop: bool) -> tuple[Records, list[int]]:

@@ -1,0 +1,134 @@
+"""Files of other programs as records: plain proteins are targets, all else is for the engine to take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from snakefold.kernel.errors import Refusal
+from snakefold.molecules.accepts import Verdict
+from snakefold.molecules.entities import Assembly
+from snakefold.molecules.foreign import recognised
+from snakefold.molecules.lines import BadFile, check_text, read_lines, read_text
+from snakefold.molecules.readers import alphafold3, boltz
+from snakefold.molecules.readers.document import MAX_JSON, MAX_YAML
+from snakefold.molecules.readers.found import Found, Unread
+from snakefold.molecules.sequences import BadSequence
+from snakefold.molecules.target import Limits, Place, Target, make_target, refuse
+
+#: Says why an assembly is not predicted; None if it can be.
+Judge = Callable[[Assembly], Verdict | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Molecules:
+    """A record that is more than proteins: whether it can be predicted is for the engine to say."""
+
+    place: Place
+    assembly: Assembly
+    note: str = ""
+
+
+#: Said of what an engine takes, as long as a plan has targets of proteins only.
+_NO_WAY = Verdict("A run cannot plan this yet: it plans proteins only.", "Leave the record out.")
+
+
+def judged(record: Molecules, judge: Judge) -> Refusal:
+    """The refusal of a record, in the words of whoever judges."""
+    verdict = judge(record.assembly) or _NO_WAY
+    return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice))
+
+
+def record_of(path: Path, found: Found | Unread, limits: Limits) -> Target | Molecules | Refusal:
+    """A reader's find as a record: the target that FASTA would give for it, if it is plain protein."""
+    place = Place(path, found.record, found.line, found.name)
+    if isinstance(found, Unread):
+        return refuse(place, found.problem, found.problem.line or None)
+    chains = found.assembly.plain_chains
+    if chains is None:
+        return Molecules(place, found.assembly, found.note)
+    target = make_target(place, found.name, ":".join(chains), limits)
+    if isinstance(target, Refusal):
+        return target
+    return replace(target, note="; ".join(part for part in (target.note, found.note) if part))
+
+
+def read_json(path: Path, limits: Limits) -> Iterator[Target | Molecules | Refusal]:
+    """Records of an AlphaFold 3 or AlphaFold Server JSON.
+
+    Raises:
+        BadFile: it is none.
+    """
+    for found in alphafold3.read(read_text(path, MAX_JSON), stem(path)):
+        yield record_of(path, found, limits)
+
+
+def read_yaml(path: Path, limits: Limits) -> Iterator[Target | Molecules | Refusal]:
+    """The record of a Boltz YAML.
+
+    Raises:
+        BadFile: it is none.
+    """
+    text = read_text(path, MAX_YAML)
+    try:
+        found: Found | Unread = boltz.read(text, stem(path))
+    except BadFile as problem:
+        if problem.code in {"yaml", "unknown_kind"}:
+            raise
+        found = Unread(stem(path), 1, problem.line or 1, problem)
+    yield record_of(path, found, limits)
+
+
+def read_names(path: Path, lines: Iterable[str], _: Limits) -> Iterator[Refusal]:
+    """A refusal for every line of a list of accessions, PDB codes or SMILES."""
+    number = 0
+    for line, text in enumerate(lines, 1):
+        if not text.strip() or text.startswith("#"):
+            continue
+        number += 1
+        place = Place(path, number, line, text.strip())
+        try:
+            check_text(text)
+        except BadFile as problem:
+            yield refuse(place, problem)
+            continue
+        found = recognised(text) or recognised(text.split()[0])
+        if found is None:
+            nothing = BadSequence("no_sequence", "This is neither a sequence nor a name.", "Give FASTA.")
+            yield refuse(place, nothing)
+        else:
+            yield refuse(place, BadSequence(found.code, found.message, found.advice))
+
+
+def stem(path: Path) -> str:
+    """A file's name without its endings."""
+    name = path.name
+    if name.lower().endswith(".gz"):
+        name = name[:-3]
+    return Path(name).stem
+
+
+_HAS_SEQUENCES = {
+    ".json": re.compile(r'"sequences"\s*:'),
+    ".yaml": re.compile(r"^['\"]?sequences['\"]?\s*:", re.MULTILINE),
+}
+_HAS_SEQUENCES[".yml"] = _HAS_SEQUENCES[".yaml"]
+#: Characters of a file that are looked at: sequences are among the first keys.
+_LOOKED_AT = 1 << 16
+
+
+def looks_like_input(path: Path, suffix: str) -> bool:
+    """Whether a JSON or YAML that lies in a folder of inputs is one of them: other programs use them, too."""
+    seen = 0
+    begin = []
+    try:
+        for line in read_lines(path):
+            begin.append(line)
+            seen += len(line)
+            if seen > _LOOKED_AT:
+                break
+    except BadFile:
+        pass  # an endless line is no reason: what came before it counts
+    return _HAS_SEQUENCES[suffix].search("\n".join(begin)) is not None

@@ -1,0 +1,151 @@
+"""Boltz's YAML: one assembly a file, called as the file is.
+
+Boltz itself passes over unknown keys, bad letters, a chain id given twice and places that do not exist; here
+each of them is named.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snakefold.molecules.entities import (
+    DISTANCE,
+    NO_ALIGNMENT,
+    Assembly,
+    Atom,
+    Bond,
+    Contact,
+    Entity,
+    Kind,
+    Modification,
+    Pocket,
+    Token,
+)
+from snakefold.molecules.lines import BadFile
+from snakefold.molecules.readers.common import protein
+from snakefold.molecules.readers.document import Fields, Table, make, parse_yaml
+from snakefold.molecules.readers.found import Found
+
+_EXPECTED = "Expected is Boltz's YAML: 'version: 1' and 'sequences', a list of protein, dna, rna or ligand."
+
+
+def read(text: str, stem: str) -> Found:
+    """The assembly of a YAML, called `stem`.
+
+    Raises:
+        BadFile: the text is no YAML, no input of Boltz, or something in it is wrong.
+    """
+    value = parse_yaml(text)
+    if not isinstance(value, Table) or "sequences" not in value:
+        raise BadFile("unknown_kind", "This YAML is no input of Boltz: it has no 'sequences'.", _EXPECTED)
+    fields = Fields(value, "the YAML", 1)
+    if fields.integer("version", 1) != 1:
+        raise fields.problem("version", "another version than 1 is not known.", "Known is 1.")
+    notes: list[str] = []
+    entities = [_entity(each, notes) for each in fields.tables("sequences", "entry")]
+    constraints = [_constraint(each) for each in fields.tables("constraints", "constraint")]
+    affinity = [_affinity(each) for each in fields.tables("properties", "property")]
+    if len(affinity) > 1:
+        raise fields.problem("affinity", "affinity is asked for more than once.", "Keep one.")
+    if fields.list("templates", []):
+        raise fields.problem("templates", "templates of its own are not read yet.", "Take them out.")
+    fields.done()
+    assembly = make(
+        Assembly,
+        "",
+        fields.line,
+        entities=entities,
+        constraints=constraints,
+        affinity=affinity[0] if affinity else None,
+    )
+    return Found(stem, assembly, 1, fields.line, "; ".join(note for note in notes if note))
+
+
+def _entity(each: Fields, notes: list[str]) -> Entity:
+    key, content = each.only()
+    if key.lower() not in list(Kind):
+        raise each.problem("unknown_key", f"{key!r} is no entity.", f"Known are {', '.join(Kind)}.")
+    kind = Kind(key.lower())
+    fields = Fields(content, key, each.line)
+    ids = fields.texts("id")
+    fields.where = f"{key} {ids[0]}"
+    values: dict[str, Any] = {"kind": kind, "chains": ids}
+    if kind is Kind.LIGAND:
+        values |= {"ccd": fields.texts("ccd", []), "smiles": fields.text("smiles", "").strip()}
+    else:
+        values |= _polymer(kind, fields, notes)
+    fields.done()
+    return fields.make(Entity, **values)
+
+
+def _polymer(kind: Kind, fields: Fields, notes: list[str]) -> dict[str, Any]:
+    sequence = fields.text("sequence")
+    if kind is Kind.PROTEIN:
+        sequence, note = protein(sequence, fields.where, fields.line)
+        notes.append(note)
+    modifications = []
+    for each in fields.tables("modifications", "modification"):
+        values = {"position": each.integer("position"), "ccd": each.text("ccd")}
+        each.done()
+        modifications.append(each.make(Modification, **values))
+    return {
+        "sequence": sequence,
+        "modifications": modifications,
+        "cyclic": fields.flag("cyclic", False),
+        "msa": alignment(fields.text("msa", None)) if kind is Kind.PROTEIN else None,
+    }
+
+
+def alignment(text: str | None) -> str | None:
+    """What Boltz's `msa` names: `empty`, a file, or (None) an alignment that is searched."""
+    if not text:
+        return None
+    return NO_ALIGNMENT if text == NO_ALIGNMENT else f"file:{text}"
+
+
+def _constraint(each: Fields) -> Bond | Pocket | Contact:
+    key, content = each.only()
+    fields = Fields(content, f"{each.where} ({key})", each.line)
+    if key == "bond":
+        ends = [_atom(fields.list(name), fields) for name in ("atom1", "atom2")]
+        fields.done()
+        return fields.make(Bond, kind="bond", atoms=ends)
+    if key == "pocket":
+        values: dict[str, Any] = {"binder": fields.text("binder")}
+        values["contacts"] = [_token(place, fields) for place in fields.list("contacts")]
+    elif key == "contact":
+        values = {"tokens": [_token(fields.list(name), fields) for name in ("token1", "token2")]}
+    else:
+        raise each.problem("unknown_key", f"{key!r} is no constraint.", "Known are bond, pocket, contact.")
+    values |= {
+        "max_distance": fields.number("max_distance", DISTANCE),
+        "force": fields.flag("force", False),
+    }
+    fields.done()
+    if key == "pocket":
+        return fields.make(Pocket, kind=key, **values)
+    return fields.make(Contact, kind=key, **values)
+
+
+def _atom(place: list[Any], fields: Fields) -> Atom:
+    if len(place) != 3:
+        raise fields.problem("bond", "an atom is not [chain, residue, atom].", "Correct it.")
+    chain, residue, atom = place
+    return fields.make(Atom, chain=chain, residue=residue, atom=atom)
+
+
+def _token(place: Any, fields: Fields) -> Token:
+    if not isinstance(place, list) or len(place) != 2:
+        raise fields.problem("contact", "a place is not [chain, residue] or [chain, atom].", "Correct it.")
+    chain, which = place
+    return fields.make(Token, chain=chain, **{"atom" if isinstance(which, str) else "residue": which})
+
+
+def _affinity(each: Fields) -> str:
+    key, content = each.only()
+    if key != "affinity":
+        raise each.problem("unknown_key", f"{key!r} is no property.", "Known is affinity.")
+    fields = Fields(content, f"{each.where} (affinity)", each.line)
+    binder: str = fields.text("binder")
+    fields.done()
+    return binder
