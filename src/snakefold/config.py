@@ -115,7 +115,7 @@ class Settings(Model):
 
     input: str | list[str] = Field(
         "resources/demo/proteins.fasta",
-        description="FASTA, CSV or A3M files (plain or .gz), or folders of them.",
+        description="FASTA, CSV, A3M, AlphaFold 3 JSON or Boltz YAML files (plain or .gz), or folders.",
     )
     results: ArgumentPath = Field("results", description="Folder for everything a run writes.")
     store: str = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -77,6 +78,44 @@ def test_inputs_and_settings_count_whatever_their_times(run: Run) -> None:
     run.folder, arguments[1] = here, "dir"
     again = plan(dry=True)
     assert re.search(r"^plan +1$", again, re.MULTILINE), again
+
+
+def test_a_folder_of_many_programs_inputs_is_planned(run: Run) -> None:
+    """Proteins alone are targets, of whichever program the file is; all else is refused as what it is."""
+    mixed = run.folder / "mixed"
+    mixed.mkdir()
+    dimer = {"protein": {"id": ["A", "B"], "sequence": VILLIN}}
+    job = {"name": "dimer", "modelSeeds": [1], "dialect": "alphafold3", "version": 1}
+    (mixed / "a.json").write_text(json.dumps({**job, "sequences": [dimer]}))
+    (mixed / "b.yaml").write_text(
+        f"version: 1\nsequences:\n- protein: {{id: A, sequence: {VILLIN}}}\n- ligand: {{id: B, ccd: ATP}}\n"
+    )
+    (mixed / "c.fasta").write_text(f">one\n{TRP_ZIPPER}\n>two\nP12345\n")
+    (mixed / "d.fasta").write_text(f">A|protein|\n{VILLIN}\n>B|protein|\n{VILLIN}\n")
+    (mixed / "e.csv").write_text("id,sequence\naspirin,CC(=O)Oc1ccccc1C(=O)O\n")
+    (mixed / "config.yaml").write_text("input: x\n")
+    process = run.call("plan", "mixed", *FAST)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "6 records: 2 targets (96 residues), 1 duplicate, 3 refused" in process.stdout
+    with (run.results / "quote" / "targets.tsv").open(newline="", encoding="utf-8") as stream:
+        rows = {row["id"]: row for row in csv.DictReader(stream, delimiter="\t")}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "dimer": "to_do",
+        "b": "refused",
+        "one": "to_do",
+        "two": "refused",
+        "d": "duplicate_of",
+        "aspirin": "refused",
+    }
+    refusals = json.loads((run.results / "quote" / "refusals.json").read_text())
+    assert [(each["file"], each["line"], each["code"]) for each in refusals] == [
+        ("mixed/b.yaml", 1, "molecules"),
+        ("mixed/c.fasta", 4, "accession"),
+        ("mixed/e.csv", 2, "smiles"),
+    ]
+    assert refusals[0]["message"] == (
+        "ligand ATP: engine alphafold2 folds proteins only; engines that take it: none is installed."
+    )
 
 
 def test_one_run_of_a_folder_of_results(run: Run) -> None:

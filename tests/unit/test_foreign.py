@@ -502,6 +502,15 @@ def test_every_line_of_a_list_is_a_record(tmp_path: Path) -> None:
     ]
 
 
+def test_a_sheet_names_files_of_proteins(tmp_path: Path) -> None:
+    write(tmp_path, "a.fasta", f">A|protein\n{UBQ}\n>B|protein\n{UBQ}\n")
+    write(tmp_path, "b.fasta", f">A|protein\n{UBQ}\n>B|ccd\nATP\n")
+    targets, (refusal,) = read(write(tmp_path, "s.csv", "id,fasta\na,a.fasta\nb,b.fasta\n"), high=HIGH)
+    assert [target.chains for target in targets] == [(UBQ, UBQ)]
+    assert (refusal.code, refusal.line) == ("label", 3)
+    assert "'b.fasta': The header 'B|ccd' says 'ccd' in the manner of Boltz" in refusal.message
+
+
 def test_a_folder_has_inputs_and_other_json(tmp_path: Path) -> None:
     """Settings, package files and results lie in the same folders."""
     write(tmp_path, "a.json", af3(protein()))

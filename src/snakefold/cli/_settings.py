@@ -25,7 +25,11 @@ _SNAKEMAKE_MAJOR = 9
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose settings, as `snakefold run` has them."""
-    parser.add_argument("input", nargs="*", help="FASTA, CSV or A3M files, or folders; none: the demo set")
+    parser.add_argument(
+        "input",
+        nargs="*",
+        help="FASTA, CSV, A3M, AlphaFold 3 JSON or Boltz YAML files, or folders; none: the demo set",
+    )
     parser.add_argument("--configfile", type=Path, help="YAML file of settings (config/README.md lists them)")
     parser.add_argument(
         "--set",

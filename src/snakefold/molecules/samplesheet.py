@@ -13,6 +13,7 @@ from snakefold.kernel.names import shown
 from snakefold.molecules.fasta import no_records, read_blocks
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.lines import BadFile, read_lines
+from snakefold.molecules.readers.labels import label_of
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, check_encoding, make_target, refuse
 
@@ -175,4 +176,13 @@ def _text_of_fasta(folder: Path, cell: str) -> str:
     blocks = list(read_blocks(read_lines(path)))
     if not blocks or blocks[0].header is None:
         raise no_records()
+    for block in blocks:
+        label = label_of(block.header or "")
+        if label is not None and label.what != "protein":
+            raise BadFile(
+                "label",
+                f"The header {shown(block.header or '', 40)!r} says '{label.what}' in the manner of "
+                f"{label.program}, and a sheet names files of proteins.",
+                "Give the file as an input of its own.",
+            )
     return ":".join(block.text for block in blocks)
