@@ -17,9 +17,10 @@ from sequence_files import CRN, UBQ, read, write
 
 from snakefold.config import load_config
 from snakefold.kernel.errors import Refusal
+from snakefold.molecules import records
 from snakefold.molecules.entities import Kind
 from snakefold.molecules.foreign import recognised
-from snakefold.molecules.readers import alphafold3, boltz
+from snakefold.molecules.readers import alphafold3, boltz, document
 from snakefold.molecules.readers.document import parse_json
 from snakefold.molecules.readers.found import Found
 from snakefold.molecules.sequences import BadSequence, clean_chains
@@ -424,6 +425,9 @@ REFUSED = {
         "take '|' and what it marks out of the headers",
         1025,
     ),
+    "FASTA, a name like a label": Refused(
+        f">DNA|binding protein\n{UBQ}\n", "b.fasta", "molecules", "take '|' and what it marks out", 1
+    ),
     "FASTA, chain twice": Refused(
         f">A|protein\n{UBQ}\n>A|protein\n{UBQ}\n", "b.fasta", "molecules", "id A is given twice", 1
     ),
@@ -464,6 +468,9 @@ REFUSED = {
     "sheet, RefSeq": Refused("id,sequence\na,NP_001243.1\n", "s.csv", "accession", "a RefSeq accession", 2),
     "sheet, SMILES": Refused("id,sequence\na,C[C@@H](N)C(=O)O\n", "s.csv", "smiles", "is a SMILES", 2),
     "sheet of SMILES": Refused("id,smiles\na,CCO\n", "s.csv", "no_columns", "'smiles' holds ligands", 1, 0),
+    "sheet of proteins and ligands": Refused(
+        f"id,sequence,SMILES\na,{UBQ},CCO\n", "s.csv", "no_columns", "to fold the proteins alone", 1, 0
+    ),
     "sheet of accessions": Refused(
         "Entry,Organism\nP12345,x\n", "s.csv", "no_columns", "'entry' holds UniProt accessions", 1, 0
     ),
@@ -502,6 +509,20 @@ def test_every_line_of_a_list_is_a_record(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_read_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MAX_NAMES", 2)
+    monkeypatch.setattr(document, "MAX_OBJECTS", 2)
+    names = write(tmp_path, "l.txt", "P12345\n" * 3)
+    objects = write(tmp_path, "a.json", '[{},\n{},\n{"sequences": []}]')
+    packed = write(tmp_path, "b.json.gz", gzip.compress(b" " * (65 << 20)))
+    _, refusals = read([names, objects, packed])
+    assert [(each.code, each.line) for each in refusals] == [
+        ("too_many_records", 3),
+        ("too_many_records", 3),
+        ("too_large", 0),
+    ]
+
+
 def test_a_sheet_names_files_of_proteins(tmp_path: Path) -> None:
     write(tmp_path, "a.fasta", f">A|protein\n{UBQ}\n>B|protein\n{UBQ}\n")
     write(tmp_path, "b.fasta", f">A|protein\n{UBQ}\n>B|ccd\nATP\n")
@@ -532,11 +553,11 @@ def test_a_folder_has_inputs_and_other_json(tmp_path: Path) -> None:
 def test_a_plan_names_its_engine(tmp_path: Path) -> None:
     path = write(tmp_path, "a.json", server(*({"name": n, "sequences": [chain()]} for n in "ab")))
     other = write(tmp_path, "b.yaml", yaml_of("ligand: {id: L, ccd: ATP}"))
-    records = read_input(load_config({"input": [str(path), str(other)]}), None)
-    assert [type(row) for row in records.rows] == [Target, Target, Refusal]
-    assert len(records.targets) == 1
-    assert list(records.ids()) == ["a", "b", "b-2"]
-    assert str(records.refusals[0]) == (
+    planned = read_input(load_config({"input": [str(path), str(other)]}), None)
+    assert [type(row) for row in planned.rows] == [Target, Target, Refusal]
+    assert len(planned.targets) == 1
+    assert list(planned.ids()) == ["a", "b", "b-2"]
+    assert str(planned.refusals[0]) == (
         f"{other}:1 (record 1: 'b'): ligand ATP: engine alphafold2 folds proteins only; "
         "engines that take it: none is installed. To fold the protein alone, give it in a record of its own."
     )
@@ -631,9 +652,9 @@ def test_no_tree_makes_anything_else(tree: Any, as_yaml: bool) -> None:
     text = yaml.safe_dump(tree) if as_yaml else json.dumps(tree)
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder), "x.yaml" if as_yaml else "x.json", text)
-        records = read_records([path], min_length=1, max_length=1000)
-    assert records
-    for refusal in records:
+        found = read_records([path], min_length=1, max_length=1000)
+    assert found
+    for refusal in found:
         if isinstance(refusal, Refusal):
             assert refusal.code
             assert refusal.message

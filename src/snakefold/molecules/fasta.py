@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
-from snakefold.molecules.lines import MAX_LINE, BadFile
-from snakefold.molecules.molecules import Molecules, record_of, stem
+from snakefold.molecules.lines import BadFile, MAX_LINE, binary
 from snakefold.molecules.readers import labels
 from snakefold.molecules.readers.found import Unread
+from snakefold.molecules.records import Molecules, record_of, stem
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, make_target, refuse
 

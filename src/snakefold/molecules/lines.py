@@ -69,7 +69,11 @@ def read_text(path: Path, limit: int) -> str:
     except OSError as error:
         raise _unreadable(error) from error
     if len(data) > limit:
-        raise BadFile("too_large", f"The file has more than {limit >> 20} MB.", "Split it.")
+        raise BadFile(
+            "too_large",
+            f"The file has more than {limit >> 20} MB.",
+            "Split it, or take out what it need not have.",
+        )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise _utf16()
     if (place := data.find(b"\0")) >= 0:

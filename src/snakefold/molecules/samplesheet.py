@@ -20,12 +20,16 @@ from snakefold.molecules.target import Limits, Place, Target, check_encoding, ma
 _EXPECTED = "The first line must name the columns: `id,sequence` or `id,fasta`."
 #: Columns of ColabFold's sheets that change the result: passing over them would fold something else.
 _UNSUPPORTED = {"a3mpath", "templatepath"}
-#: Columns that say what is meant in another way than by a sequence, and what they hold.
-_OTHER = {
+#: Columns of what would be predicted with the protein, and what they hold.
+_BESIDE = {
     **dict.fromkeys(("smiles", "ligand", "ligands", "ccd", "inchi"), "ligands"),
+    **dict.fromkeys(("dna", "rna"), "nucleic acids"),
+}
+#: Columns that say in another way than by a sequence what is meant.
+_OTHER = {
+    **_BESIDE,
     **dict.fromkeys(("accession", "accessions", "uniprot", "uniprot_id", "entry"), "UniProt accessions"),
     **dict.fromkeys(("pdb", "pdb_id", "pdbid"), "PDB codes"),
-    **dict.fromkeys(("dna", "rna"), "nucleic acids"),
 }
 
 
@@ -119,6 +123,13 @@ def _columns(header: Sequence[str], line: int) -> _Columns:
     content = [name for name in ("sequence", "fasta") if name in names and name != id_name]
     if not content:
         _refuse_other(names, header, line)
+    if beside := next((name for name in names if name in _BESIDE), None):
+        raise BadFile(
+            "no_columns",
+            f"The column {beside!r} holds {_BESIDE[beside]}, and a sheet is read for proteins.",
+            "Take the column out to fold the proteins alone.",
+            line,
+        )
     if names.count(id_name) != 1 or len(content) != 1 or names.count(content[0]) != 1:
         raise BadFile("no_columns", f"The columns are {shown(','.join(header))!r}.", _EXPECTED, line)
     return _Columns(names.index(id_name), names.index(content[0]), content[0] == "fasta", len(names))

@@ -31,7 +31,7 @@ from snakefold.molecules.entities import Assembly
 from snakefold.molecules.fasta import read_fasta
 from snakefold.molecules.foreign import file_kind, recognised
 from snakefold.molecules.lines import BadFile, binary, read_lines
-from snakefold.molecules.molecules import (
+from snakefold.molecules.records import (
     Judge,
     Molecules,
     judged,

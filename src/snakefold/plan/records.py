@@ -15,7 +15,7 @@ from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import InputError, Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
 from snakefold.molecules.accepts import PROTEINS, why_not
-from snakefold.molecules.molecules import Judge
+from snakefold.molecules.records import Judge
 from snakefold.molecules.targets import Target, read_records
 from snakefold.plan.groups import Groups
 

@@ -20,6 +20,8 @@ from snakefold.molecules.lines import BadFile
 
 #: Bytes. A JSON may hold alignments; YAML has none, and its parser takes seconds for a megabyte.
 MAX_JSON, MAX_YAML = 1 << 26, 1 << 20
+#: Objects of a JSON; each takes some hundred bytes of memory, and two of the text.
+MAX_OBJECTS = 1_000_000
 
 _M = TypeVar("_M", bound=Model)
 
@@ -66,7 +68,7 @@ class _Decoder(json.JSONDecoder):
 
     def __init__(self) -> None:
         super().__init__(parse_constant=_no_number)
-        self._place, self._line = 0, 1
+        self._place, self._line, self._objects = 0, 1, 0
         self.parse_object = self._object
         self.scan_once = py_make_scanner(self)
 
@@ -74,6 +76,9 @@ class _Decoder(json.JSONDecoder):
         text, start = place
         self._line += text.count("\n", self._place, start)
         self._place = start
+        self._objects += 1
+        if self._objects > MAX_OBJECTS:
+            raise BadFile("too_many_records", f"More than {MAX_OBJECTS} objects.", "Split it.", self._line)
         table = Table(self._line)
 
         def collect(pairs: list[tuple[str, Any]]) -> Table:

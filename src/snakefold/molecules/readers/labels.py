@@ -92,12 +92,20 @@ def read(blocks: Iterable[Block], stem: str) -> Found:
                 _SEVERAL,
                 block.line,
             )
-        entities.append(_entity(label, block, notes))
+        try:
+            entities.append(_entity(label, block, notes))
+        except BadFile as problem:
+            raise _doubted(problem) from problem
     try:
         assembly = make(Assembly, "", line, entities=entities)
     except BadFile as problem:
-        raise BadFile(problem.code, problem.message, f"{problem.advice} {_SEVERAL}", line) from problem
+        raise _doubted(problem) from problem
     return Found(stem, assembly, 1, line, "; ".join(note for note in notes if note))
+
+
+def _doubted(problem: BadFile) -> BadFile:
+    """What is wrong, and that the header may mean something else."""
+    return BadFile(problem.code, problem.message, f"{problem.advice} {_SEVERAL}", problem.line)
 
 
 def _entity(label: Label, block: Block, notes: list[str]) -> Entity:

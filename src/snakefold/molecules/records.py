@@ -18,6 +18,9 @@ from snakefold.molecules.readers.found import Found, Unread
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, make_target, refuse
 
+#: Lines of a list of names: each is a refusal.
+MAX_NAMES = 100_000
+
 #: Says why an assembly is not predicted; None if it can be.
 Judge = Callable[[Assembly], Verdict | None]
 
@@ -82,12 +85,18 @@ def read_yaml(path: Path, limits: Limits) -> Iterator[Target | Molecules | Refus
 
 
 def read_names(path: Path, lines: Iterable[str], _: Limits) -> Iterator[Refusal]:
-    """A refusal for every line of a list of accessions, PDB codes or SMILES."""
+    """A refusal for every line of a list of accessions, PDB codes or SMILES.
+
+    Raises:
+        BadFile: there are too many.
+    """
     number = 0
     for line, text in enumerate(lines, 1):
         if not text.strip() or text.startswith("#"):
             continue
         number += 1
+        if number > MAX_NAMES:
+            raise BadFile("too_many_records", f"More than {MAX_NAMES} lines.", "Give sequences.", line)
         place = Place(path, number, line, text.strip())
         try:
             check_text(text)
