@@ -66,6 +66,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "' ' at character 3 is no atom",
     ),
     "no chain id": (lambda: protein(chains=("A_long",)), "'A_long' is no chain id"),
+    "ids that are none": (lambda: protein(chains=5), "chains: Input should be a valid tuple"),
     "ids and copies": (lambda: protein(chains=("A", "B"), copies=3), "2 chain ids for 3 copies"),
     "no copies": (lambda: protein(copies=0), "0 copies: at least 1"),
     "a modification past the end": (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
+import random
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -660,6 +663,83 @@ def test_no_tree_makes_anything_else(tree: Any, as_yaml: bool) -> None:
             assert refusal.message
             assert refusal.advice
             assert str(refusal).isprintable()
+
+
+FULL: list[Any] = [
+    json.loads(
+        af3(
+            protein(
+                ["A", "B"],
+                modifications=[{"ptmType": "SEP", "ptmPosition": 2}],
+                unpairedMsa="x",
+                pairedMsa="",
+            ),
+            {"rna": {"id": "R", "sequence": "ACGU"}},
+            ATP,
+            {"ligand": {"id": "S", "smiles": "CCO"}},
+            bondedAtomPairs=[[["A", 1, "N"], ["L", 1, "PA"]]],
+        )
+    ),
+    json.loads(
+        server({"name": "j", "sequences": [chain(count=2, glycans=[]), {"ion": {"ion": "MG", "count": 2}}]})
+    ),
+    yaml.safe_load(
+        yaml_of(
+            "ligand: {id: L, ccd: ATP}",
+            "ligand: {id: M, smiles: CCO}",
+            more="constraints:\n"
+            "- bond: {atom1: [A, 1, N], atom2: [L, 1, PA]}\n"
+            "- pocket: {binder: L, contacts: [[A, 1], [A, 2]], max_distance: 5, force: true}\n"
+            "- contact: {token1: [A, 1], token2: [M, C1]}\n"
+            "properties: [{affinity: {binder: L}}]\n",
+        )
+    ),
+]
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    2.5,
+    float("inf"),
+    "",
+    "\x00",
+    "é",
+    "L" * 200,
+    [],
+    {},
+    {"a": 1},
+    10**30,
+    "2024-01-01",
+    ["A", 1],
+]
+
+
+def places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container and key below a tree."""
+    for key in list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ():
+        yield tree, key
+        yield from places(tree[key])
+
+
+@given(st.sampled_from(FULL), st.randoms(use_true_random=False), st.sampled_from(ODD), st.booleans())
+def test_one_wrong_thing_is_a_refusal(whole: Any, dice: random.Random, odd: Any, cut: bool) -> None:
+    tree = copy.deepcopy(whole)
+    container, key = dice.choice(list(places(tree)))
+    if cut:
+        del container[key]
+    else:
+        container[key] = odd
+    with tempfile.TemporaryDirectory() as folder:
+        of_boltz = whole is FULL[2]
+        text = yaml.safe_dump(tree) if of_boltz else json.dumps(tree)
+        (record, *_) = read_records(
+            [write(Path(folder), "x.yaml" if of_boltz else "x.json", text)], min_length=1, max_length=1000
+        )
+    if isinstance(record, Refusal):
+        assert record.message
+        assert record.advice
+        assert str(record).isprintable()
 
 
 @given(st.one_of(st.text(max_size=40), st.text('{}[]",:\n 0truefalsnl', max_size=40)))

@@ -119,9 +119,10 @@ class Entity(Model):
     @classmethod
     def _count(cls, given: Any) -> Any:
         """Ids say how many copies there are."""
-        if isinstance(given, Mapping) and given.get("chains") and "copies" not in given:
-            return {**given, "copies": len(given["chains"])}
-        return given
+        if not isinstance(given, Mapping) or "copies" in given:
+            return given
+        chains = given.get("chains")
+        return {**given, "copies": len(chains)} if chains and isinstance(chains, list | tuple) else given
 
     @field_validator("sequence")
     @classmethod

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from snakefold.kernel.names import shown
 from snakefold.molecules.entities import NO_ALIGNMENT, Assembly, Atom, Bond, Entity, Kind, Modification
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.readers.common import left_to_settings, protein
@@ -120,7 +121,7 @@ def _kind_of(each: Fields, known: dict[str, Kind]) -> tuple[Kind, Fields, str]:
 def _entity(each: Fields, notes: _Notes) -> Entity:
     kind, fields, key = _kind_of(each, _OWN)
     ids = fields.texts("id")
-    fields.where = f"{key} {ids[0]}"
+    fields.where = f"{key} {shown(ids[0], 20)}"
     fields.ignore("description")
     values: dict[str, Any] = {"kind": kind, "chains": ids}
     if kind is Kind.LIGAND:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from snakefold.kernel.names import shown
 from snakefold.molecules.entities import (
     DISTANCE,
     NO_ALIGNMENT,
@@ -68,7 +69,7 @@ def _entity(each: Fields, notes: list[str]) -> Entity:
     kind = Kind(key.lower())
     fields = Fields(content, key, each.line)
     ids = fields.texts("id")
-    fields.where = f"{key} {ids[0]}"
+    fields.where = f"{key} {shown(ids[0], 20)}"
     values: dict[str, Any] = {"kind": kind, "chains": ids}
     if kind is Kind.LIGAND:
         values |= {"ccd": fields.texts("ccd", []), "smiles": fields.text("smiles", "").strip()}
