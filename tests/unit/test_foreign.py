@@ -344,6 +344,12 @@ REFUSED = {
     "Boltz, id too long": Refused(
         BOLTZ.replace("id: A", "id: chainA"), "b.yaml", "molecules", "no chain id", 4
     ),
+    "Boltz, id of escape codes": Refused(
+        BOLTZ.replace("id: A", 'id: "\\e[2J"'), "b.yaml", "molecules", "is no chain id", 4
+    ),
+    "AF3, id of escape codes": Refused(
+        af3(protein(ids="\x1b[2J")), "a.json", "molecules", "is no chain id", 8
+    ),
     "Boltz, id twice": Refused(
         yaml_of("ligand: {id: A, ccd: ATP}"), "b.yaml", "molecules", "The chain id A is given twice", 1
     ),
@@ -499,6 +505,7 @@ def test_all_else_is_refused_by_name(case: Refused, tmp_path: Path) -> None:
     assert (refusal.code, refusal.line, refusal.record) == (case.code, case.line, case.record)
     assert refusal.file == str(path)
     assert refusal.advice
+    assert str(refusal).isprintable()
     assert len(targets) == case.taken
 
 
