@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
-from snakefold.molecules.lines import BadFile, MAX_LINE, binary
+from snakefold.molecules.lines import MAX_LINE, BadFile, binary
 from snakefold.molecules.readers import labels
 from snakefold.molecules.readers.found import Unread
 from snakefold.molecules.records import Molecules, record_of, stem

@@ -1,1 +1,0 @@
-"""Readers of what a user may hand in; `snakefold.molecules.targets` is their public face."""
