@@ -16,6 +16,7 @@ import pytest
 from Bio.PDB.MMCIFParser import MMCIFParser
 from Bio.PDB.PDBParser import PDBParser
 
+from tests.attempts import gave_up
 from tests.e2e.conftest import TRP_ZIPPER, UBIQUITIN, VILLIN, Run
 
 pytestmark = pytest.mark.slow
@@ -200,14 +201,44 @@ def test_killed_run_goes_on_where_it_was(run: Run) -> None:
 
 
 def test_failed_target_does_not_stop_the_others(run: Run) -> None:
-    (run.folder / "set.fasta").write_text(f">bare\n{VILLIN}\n")
+    (run.folder / "set.fasta").write_text(f">deadly\n{VILLIN}\n")
     (run.folder / "own.a3m").write_text(f">own\n{TRP_ZIPPER}\n>row\n{TRP_ZIPPER[:-1]}-\n")
-    process = run.call("run", "set.fasta", "own.a3m", *FAST, "--set", "msa.tool=precomputed")
+    arguments = ["run", "set.fasta", "own.a3m", *FAST, "--set", "msa.tool=single_sequence"]
+    process = run.call(*arguments, "--", "--until", "plan")
+    assert process.returncode == 0, process.stdout + process.stderr
+    gave_up(run.results, "deadly")
+    process = run.call(*arguments)
     assert process.returncode == 1, process.stdout + process.stderr
     assert [row["id"] for row in rows(run.results / "metrics.tsv")] == ["own"]
     (failure,) = rows(run.results / "failures.tsv")
-    assert (failure["id"], failure["reason"]) == ("bare", "msa_failed")
+    assert (failure["id"], failure["reason"]) == ("deadly", "lost")
     assert (run.results / "report" / "index.html").is_file()
+
+
+def test_target_without_an_alignment_is_never_dispatched(run: Run) -> None:
+    (run.folder / "set.fasta").write_text(f">bare\n{VILLIN}\n")
+    (run.folder / "own.a3m").write_text(f">own\n{TRP_ZIPPER}\n>row\n{TRP_ZIPPER[:-1]}-\n")
+    arguments = ["run", "set.fasta", "own.a3m", *FAST, "--set", "msa.tool=precomputed"]
+    process = run.call(*arguments)
+    output = process.stdout + process.stderr
+    assert process.returncode == 0, output
+    assert "1 target folded, 0 failed, 1 record refused" in output
+    (failure,) = rows(run.results / "failures.tsv")
+    assert (failure["id"], failure["state"], failure["reason"]) == ("bare", "refused", "invalid_input")
+    assert failure["source"] == "set.fasta:1"
+    assert "bare" in (run.results / "report" / "index.html").read_text()
+    (batch,) = (run.results / "predictions").iterdir()
+    assert "1 target, 1 to predict" in (run.results / "logs/predict" / f"{batch.name[:-8]}.log").read_text()
+    again = run.call(*arguments)
+    output = again.stdout + again.stderr
+    assert again.returncode == 0, output
+    assert not any(f"Rule: {rule}" in output for rule in ("plan", "msa", "request", "predict")), output
+    # Without own.a3m, nothing is left that could be folded.
+    alone = run.call("run", "set.fasta", *FAST, "--set", "msa.tool=precomputed")
+    output = alone.stdout + alone.stderr
+    assert alone.returncode != 0
+    assert "set.fasta:1 (record 1: 'bare'): The record brings no alignment" in output
+    assert not any(f"Rule: {rule}" in output for rule in ("msa", "request", "predict")), output
 
 
 def test_bad_settings_and_inputs_start_nothing(run: Run) -> None:

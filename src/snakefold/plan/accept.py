@@ -1,4 +1,4 @@
-"""Which records can be computed: the memory of the GPUs on offer."""
+"""Which records can be computed: what has an alignment, and what a GPU on offer can hold."""
 
 from __future__ import annotations
 
@@ -7,12 +7,44 @@ from pathlib import Path
 
 from snakefold.config import Config
 from snakefold.kernel.errors import Reason, TargetError
+from snakefold.molecules.targets import Target
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.cost.model import load_model
 from snakefold.plan.groups import Groups
 
-#: Asked of a target to compute, by its size and group; raises TargetError.
-Fits = Callable[[int, int], None]
+#: Asked of a target to compute, with its size and group; raises TargetError.
+Fits = Callable[[Target, int, int], None]
+
+
+def to_do_check(config: Config, kinds: Groups) -> Fits:
+    """The check of targets to compute; what is there already needs neither an alignment nor a GPU."""
+    checks = (alignment_check(config, kinds), memory_check(config, kinds))
+
+    def check(target: Target, size: int, group: int) -> None:
+        for each in checks:
+            each(target, size, group)
+
+    return check
+
+
+def alignment_check(config: Config, kinds: Groups) -> Fits:
+    """The check of targets to compute, which raises TargetError for one that no alignment is found for.
+
+    With precomputed alignments nothing is searched: such a target fails only after its GPU has started.
+    """
+    needed = [config.msa.tool == "precomputed" and kind.needs.alignment for kind in kinds]
+
+    def check(target: Target, size: int, group: int) -> None:
+        del size
+        if needed[group] and target.msa is None:
+            raise TargetError(
+                Reason.INVALID_INPUT,
+                "The record brings no alignment. With msa.tool precomputed, each target must be an A3M file.",
+                "Give an .a3m file in its place (of a complex in ColabFold's form: docs/running.md), "
+                "or set msa.tool to jackhmmer, hhblits, mmseqs or single_sequence.",
+            )
+
+    return check
 
 
 def memory_check(config: Config, kinds: Groups) -> Fits:
@@ -25,7 +57,8 @@ def memory_check(config: Config, kinds: Groups) -> Fits:
     works = kinds.works(rehearsals=False)
     longest = [max((model.max_length(gpu, work), gpu.name) for gpu in classes) for work in works]
 
-    def check(size: int, group: int) -> None:
+    def check(target: Target, size: int, group: int) -> None:
+        del target
         most, name = longest[group]
         if size > most:
             needed = float(model.memory_gb(size, works[group]))

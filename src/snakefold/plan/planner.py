@@ -81,7 +81,8 @@ def draft_plan(
         name: says what results of these targets are called; raises if something they need is missing.
         store: where finished targets and alignments are looked up; None looks nothing up.
         check: raises TargetError for a target that is not wanted, besides what its engine refuses.
-        fits: makes the check whether a GPU on offer can hold a target; asked of what must be computed.
+        fits: makes the check whether a target can be computed (it gets an alignment, a GPU on offer holds it);
+            asked of what must be computed.
         limits: keep to the budget and the deadline.
         executor: what jobs go to; batches fit what it can carry. None: no limit.
 
@@ -156,11 +157,11 @@ def draft_plan(
 
 
 def _that_fit(records: Records, present: Present, fits: Fits, *, stop: bool) -> tuple[Records, Present]:
-    """Without the targets to compute that no GPU holds: what is there already needs none."""
+    """Without the targets that would have to be computed and cannot be."""
     errors = {}
     for index in present.to_do().tolist():
         try:
-            fits(int(records.lengths[index]), int(records.groups[index]))
+            fits(records.targets[index], int(records.lengths[index]), int(records.groups[index]))
         except TargetError as error:
             errors[index] = error
     if not errors:

@@ -15,7 +15,7 @@ from snakefold.kernel.store import open_store, write_atomically
 from snakefold.msa import search, templates
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.settings import MsaSettings
-from snakefold.plan.accept import memory_check
+from snakefold.plan.accept import to_do_check
 from snakefold.plan.assignment.assign import InfeasibleError
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.demo import hold_to_purpose
@@ -132,7 +132,7 @@ def _draft(
             config,
             name=name,
             store=open_store(config.store),
-            fits=memory_check,
+            fits=to_do_check,
             limits=limits,
             executor=executor,
             log=log,

@@ -90,7 +90,10 @@ def gather_inputs(
 def read_inputs(
     request: FoldRequest, files: Mapping[str, bytes]
 ) -> tuple[dict[str, TargetMsas], dict[str, str]]:
-    """MSAs by result key, and for targets whose MSA failed the message by result key."""
+    """MSAs by result key, and for targets whose MSA failed the message by result key.
+
+    Nothing fails for want of an alignment that the engine does not read.
+    """
     msas: dict[str, TargetMsas] = {}
     failed: dict[str, str] = {}
     engine = engines.get(request.engine)
