@@ -2,11 +2,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from snakefold.kernel.clocks import bring_to_now
 from snakefold.plan.configure import hand_on
 from snakefold.plan.contents import contents_of, name_of
 from snakefold.kernel.errors import ConfigError
-from snakefold.plan.lock import hold_results
 from snakemake_interface_executor_plugins.utils import format_cli_value
 
 # Steps call programs with these paths, which know of no prefix; files would be looked for where none are made.

@@ -1,15 +1,47 @@
-# What a run does when it starts and when it ends in failure.
+# What a run does when it starts and when it ends.
 import os
 import subprocess
 from pathlib import Path
 
 from snakefold.run import retries
+from snakefold.kernel.clocks import bring_to_now
 from snakefold.plan.executors import announce, describe
 from snakefold.clusters.job_errors import seldom
+from snakefold.plan.lock import hold_results
 from snakemake.logging import logger
 
 if workflow.is_main_process:
     retries.honour(Path(RESULTS), seldom(logger.error))
+
+
+WATCHES = []
+
+
+def start_run():
+    """Hold the results, tell steps and screen what they need, and leave nothing of a killed run at work."""
+    executor = workflow.executor_plugin.name
+    hold_results(Path(RESULTS))
+    bring_to_now(Path(RESULTS))
+    tell_the_plan_of(workflow)
+    if executor not in ("local", "runpod"):
+        refuse_what_jobs_would_not_get()
+    if executor == "slurm":
+        cancel_jobs_of_a_killed_run()
+    retries.forget_all(Path(RESULTS))
+    WATCHES.append(tell_of_jobs(workflow.scheduler._executor))
+
+
+def end_well():
+    """How it went. A run that was asked for a part (--until) has no summary."""
+    end_watches()
+    if Path(SUMMARY).is_file():
+        print(Path(SUMMARY).read_text())
+
+
+def end_in_failure():
+    """What is there gets its report."""
+    end_watches()
+    report_the_rest(workflow.dag, workflow.scheduler)
 
 
 def tell_the_plan_of(workflow):
@@ -44,9 +76,6 @@ def tell_of_jobs(executor):
         logger.info,
         logger.warning,
     )
-
-
-WATCHES = []
 
 
 def end_watches():
