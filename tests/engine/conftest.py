@@ -16,7 +16,8 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
-from snakefold.engines.alphafold2 import rehearsal
+from snakefold.engines.alphafold2 import rehearsal, weights_whole
+from tests.engine.toys import TOY_PARAMETERS
 
 BLOCKS = 2
 HERE = Path(__file__).parent
@@ -41,6 +42,16 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for marker in ("download_finished.txt", "download_complexes_multimer_v3_finished.txt"):
         (params / marker).touch()
     return folder
+
+
+@pytest.fixture
+def toy_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A network that has two arrays; the models whose shapes were asked for."""
+    asked: list[str] = []
+    monkeypatch.setattr(
+        weights_whole, "expected_shapes", lambda name, _: asked.append(name) or TOY_PARAMETERS
+    )
+    return asked
 
 
 @pytest.fixture(scope="session")

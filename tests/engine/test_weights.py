@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snakefold.engines.alphafold2 import parameters, rehearsal, weights, weights_archive, weights_whole
+from snakefold.engines.alphafold2 import parameters, rehearsal, weights, weights_whole
 from snakefold.engines.alphafold2.settings import RehearsalSettings
 from snakefold.kernel.errors import WeightsMissingError
+from tests.engine.toys import TOY_PARAMETERS as TOY
 
 ONE = ["model_3_ptm"]
 
@@ -25,18 +26,6 @@ def no_parameters_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(weights_whole, "_known", set())
-
-
-#: As small as parameters can be.
-TOY = {parameters._COUNTED: (48, 3), "alphafold//weights": (3,)}
-
-
-@pytest.fixture
-def toy_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A network that has two arrays; the models whose shapes were asked for."""
-    asked: list[str] = []
-    monkeypatch.setattr(weights_whole, "expected_shapes", lambda name, _: asked.append(name) or TOY)
-    return asked
 
 
 def official_looking(folder: Path, name: str = ONE[0]) -> Path:
@@ -237,7 +226,7 @@ def test_a_file_is_read_through_once(
 ) -> None:
     """By this process and, remembered in the user's cache folder, by those that come after it."""
     read: list[Path] = []
-    real = weights_archive.zip_problem
+    real = weights_whole.zip_problem
     monkeypatch.setattr(weights_whole, "zip_problem", lambda path: read.append(path) or real(path))
     path = official_looking(tmp_path)
 

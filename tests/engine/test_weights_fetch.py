@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,9 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snakefold.cli import main
+from snakefold.engines.alphafold2.models import all_models
+from snakefold.engines.alphafold2.parameters import rehearsal_mark
 from snakefold.engines.alphafold2.weights import fetch
 from snakefold.kernel.download import DownloadError, Expected, download
 from snakefold.kernel.errors import WeightsMissingError
+from tests.engine.toys import TOY_PARAMETERS
+
+pytestmark = pytest.mark.usefixtures("toy_network")
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -182,9 +190,23 @@ def test_only_http_addresses_are_taken(tmp_path: Path) -> None:
         get("file:///etc/passwd", tmp_path / "file")
 
 
-def npz() -> bytes:
+def npz(fill: float = 0) -> bytes:
+    """A file that is whole for the toy network."""
     stream = io.BytesIO()
-    np.savez(stream, **{"alphafold//weights": np.arange(1000.0)})
+    arrays = {key: np.full(shape, fill, np.float32) for key, shape in TOY_PARAMETERS.items()}
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def flipped(whole: bytes) -> bytes:
+    return whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
+
+
+def random_npz(blocks: int = 48) -> bytes:
+    """The same with the mark of random parameters."""
+    stream = io.BytesIO(npz())
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.comment = rehearsal_mark({"blocks": blocks, "seed": 0, "drawing": 2})
     return stream.getvalue()
 
 
@@ -213,7 +235,7 @@ def test_fetch_unpacks_only_the_models_wanted(server: tuple[str, Behaviour], tmp
         "params_model_1.npz",
         "params_model_2.npz",
     ]
-    assert np.load(files[0])["alphafold//weights"].shape == (1000,)
+    assert np.load(files[0])["alphafold//weights"].shape == (3,)
     assert any("100%" in line for line in lines)
     does.status = 404
     assert fetch(tmp_path / "w", url, ["model_1"]) == files[:1]
@@ -226,16 +248,129 @@ def test_fetch_names_a_model_that_the_archive_lacks(server: tuple[str, Behaviour
         fetch(tmp_path, url, ["model_1", "model_2"])
 
 
-def test_fetch_refuses_a_damaged_model(server: tuple[str, Behaviour], tmp_path: Path) -> None:
+BAD_MEMBERS = {
+    "flipped": (flipped(npz()), "the file is damaged"),
+    "another": (npz()[:-40], "the file is damaged|cannot be read"),
+    "random": (random_npz(), "random parameters"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_MEMBERS)
+@pytest.mark.parametrize("before", [b"", npz()[:-30]], ids=["absent", "damaged"])
+def test_fetch_refuses_a_member_that_is_not_whole(
+    server: tuple[str, Behaviour], tmp_path: Path, bad: str, before: bytes
+) -> None:
+    """Nor does such a member replace what is there."""
     url, does = server
-    whole = npz()
-    does.content = tar({"params_model_1.npz": whole[:500] + bytes([whole[500] ^ 1]) + whole[501:]})
-    with pytest.raises(WeightsMissingError, match=r"params_model_1\.npz is damaged"):
+    content, message = BAD_MEMBERS[bad]
+    does.content = tar({"params_model_1.npz": content})
+    path = tmp_path / "params" / "params_model_1.npz"
+    if before:
+        path.parent.mkdir()
+        path.write_bytes(before)
+    with pytest.raises(WeightsMissingError, match=rf"params_model_1\.npz: .*({message})"):
         fetch(tmp_path, url, ["model_1"])
-    assert not (tmp_path / "params" / "params_model_1.npz").exists()
+    assert [item for item in tmp_path.rglob("*") if item.is_file()] == ([path] if before else [])
+    assert not before or path.read_bytes() == before
 
 
 def test_fetch_refuses_what_is_no_archive(server: tuple[str, Behaviour], tmp_path: Path) -> None:
     url, _ = server
     with pytest.raises(WeightsMissingError, match="cannot be unpacked"):
         fetch(tmp_path, url, ["model_1"])
+
+
+DAMAGE = {
+    "flipped": flipped,
+    "cut": lambda whole: whole[:-30],
+    "empty": lambda _: b"",
+    "another file": lambda _: b"<html>404</html>",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_fetch_replaces_what_is_damaged_and_nothing_else(
+    server: tuple[str, Behaviour], tmp_path: Path, damage: str
+) -> None:
+    url, does = server
+    does.content = tar({f"params_model_{number}.npz": npz(fill=number) for number in (1, 2, 3)})
+    whole, damaged, missing = (tmp_path / "params" / f"params_model_{number}.npz" for number in (1, 2, 3))
+    whole.parent.mkdir()
+    whole.write_bytes(npz(fill=7))  # not the server's, but whole
+    damaged.write_bytes(DAMAGE[damage](npz(fill=2)))
+    before = whole.stat()
+    names = ["model_1", "model_2", "model_3"]
+    lines: list[str] = []
+    assert fetch(tmp_path, url, names, lines.append) == [whole, damaged, missing]
+    assert (whole.stat().st_ino, whole.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert (damaged.read_bytes(), missing.read_bytes()) == (npz(fill=2), npz(fill=3))
+    assert sorted(tmp_path.rglob("*")) == [whole.parent, whole, damaged, missing]
+    (said,) = [line for line in lines if "It is fetched again" in line]
+    assert said.startswith(f"{damaged}: the file ")
+    # Once all are whole, the server is not asked.
+    asked = len(does.asked)
+    assert fetch(tmp_path, url, names) == [whole, damaged, missing]
+    assert len(does.asked) == asked == 1
+
+
+def test_a_damaged_file_stays_until_there_is_a_whole_one(
+    server: tuple[str, Behaviour], tmp_path: Path
+) -> None:
+    url, does = server
+    path = tmp_path / "params" / "params_model_1.npz"
+    path.parent.mkdir()
+    path.write_bytes(flipped(npz()))
+    does.content = tar({"params_model_2.npz": npz()})
+    with pytest.raises(WeightsMissingError, match=r"lacks params_model_1\.npz"):
+        fetch(tmp_path, url, ["model_1"])
+    does.status = 404
+    with pytest.raises(DownloadError):
+        fetch(tmp_path, f"{url}.other", ["model_1"])
+    assert path.read_bytes() == flipped(npz())
+
+
+@pytest.mark.parametrize("kind", ["whole", "flipped", "cut", "cut mark"])
+def test_official_parameters_never_join_random_ones(
+    server: tuple[str, Behaviour], tmp_path: Path, kind: str
+) -> None:
+    url, does = server
+    content = random_npz()
+    changed = {"flipped": flipped(content), "cut": content[:-200], "cut mark": content[:-20]}
+    path = tmp_path / "params" / "params_model_1.npz"
+    path.parent.mkdir()
+    (path.parent / "REHEARSAL.txt").touch()
+    path.write_bytes(changed.get(kind, content))
+    before = path.read_bytes()
+    for names in (["model_1"], ["model_2"], None):
+        with pytest.raises(WeightsMissingError, match=r"params_model_1\.npz: random .*another folder"):
+            fetch(tmp_path, url, names)
+    assert does.asked == []
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root opens everything")
+def test_what_may_not_be_read_is_not_replaced(server: tuple[str, Behaviour], tmp_path: Path) -> None:
+    url, does = server
+    path = tmp_path / "params" / "params_model_1.npz"
+    path.parent.mkdir()
+    path.write_bytes(npz())
+    path.chmod(0)
+    with pytest.raises(WeightsMissingError, match="cannot be opened"):
+        fetch(tmp_path, url, ["model_1"])
+    assert does.asked == []
+
+
+def test_the_command_says_what_it_replaces(
+    server: tuple[str, Behaviour], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, does = server
+    does.content = tar({f"params_{name}.npz": npz() for name in all_models()})
+    command = ["weights", "fetch", str(tmp_path), "--mirror", url]
+    assert main(command) == 0
+    path = tmp_path / "params" / "params_model_3_ptm.npz"
+    path.write_bytes(flipped(path.read_bytes()))
+    assert main(["weights", "check", str(tmp_path)]) == 1
+    capsys.readouterr()
+    assert main(command) == 0
+    assert f"{path}: the file is damaged" in capsys.readouterr().out
+    assert main(["weights", "check", str(tmp_path)]) == 0

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from snakefold.engines.alphafold2 import parameters
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.recipes import sequence_key
+
+#: As small as parameters can be: shapes of the arrays.
+TOY_PARAMETERS = {parameters._COUNTED: (48, 3), "alphafold//weights": (3,)}
 
 
 def toy_a3m(sequence: str, rows: int) -> str:

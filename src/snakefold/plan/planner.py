@@ -81,8 +81,8 @@ def draft_plan(
         name: says what results of these targets are called; raises if something they need is missing.
         store: where finished targets and alignments are looked up; None looks nothing up.
         check: raises TargetError for a target that is not wanted, besides what its engine refuses.
-        fits: makes the check whether a target can be computed (it gets an alignment, a GPU on offer holds it);
-            asked of what must be computed.
+        fits: makes the check whether a target can be computed (it gets an alignment, a GPU on offer holds
+            it); asked of what must be computed.
         limits: keep to the budget and the deadline.
         executor: what jobs go to; batches fit what it can carry. None: no limit.
 

@@ -105,8 +105,7 @@ def _loaded(path: Path, _version: tuple[int, int, int], drop: bool) -> Any:
             }
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError) as error:
         raise WeightsMissingError(
-            f"{path}: the file is damaged ({shown(str(error))}). Remove it and get official parameters with: "
-            "snakefold weights fetch."
+            f"{path}: the file is damaged ({shown(str(error))}). Replace it with: snakefold weights fetch."
         ) from error
     return jax.device_put(utils.flat_params_to_haiku(flat, fuse=True, to_jnp=False))
 

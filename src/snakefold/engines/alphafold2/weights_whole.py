@@ -25,7 +25,6 @@ from snakefold.engines.alphafold2.parameters import (
     parameters_file,
     read_rehearsal_mark,
 )
-from snakefold.engines.alphafold2.weights_archive import zip_problem
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.kernel.names import shown
 from snakefold.kernel.store import write_atomically
@@ -33,7 +32,7 @@ from snakefold.kernel.store import write_atomically
 #: Raised when more is checked, so that files are looked at again.
 _VERSION = 1
 _DTYPE = "float32"
-_GET = "Remove it and get official parameters with: snakefold weights fetch."
+_GET = "Replace it with: snakefold weights fetch."
 
 #: Arrays of a file: shape and type by name.
 _Arrays = dict[str, tuple[tuple[int, ...], str]]
@@ -73,6 +72,17 @@ def problem(path: Path, name: str, *, drawn_shapes: bool = True) -> str:
         return "" if random and not drawn_shapes else _difference(arrays, name, random=random)
     except (WeightsMissingError, zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError) as error:
         return f"the file cannot be read ({shown(str(error))})"
+
+
+def zip_problem(path: Path) -> str:
+    """What is wrong with an npz as a zip file: every array read and compared with its checksum; or
+    nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        return str(error)
+    return f"{bad} does not match its checksum" if bad else ""
 
 
 def _difference(arrays: _Arrays, name: str, *, random: bool) -> str:
