@@ -61,7 +61,7 @@ faults: .venv/dev.stamp
 
 # ARGUMENTS, for example: --endpoint fold='COMMAND' --faults FILE; make emulator ARGUMENTS=--help
 emulator: .venv/dev.stamp
-	$(BIN)/python -m tests.emulator $(ARGUMENTS)
+	$(BIN)/snakefold emulator $(ARGUMENTS)
 
 docs: .venv/dev.stamp
 	$(BIN)/snakefold config table > config/README.md

@@ -36,9 +36,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins/snakemake-executor-plugin-runpod/tests")]
 
 from running import command, environment, prepare, result, said, start  # noqa: E402
-from tests.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers  # noqa: E402
-from tests.emulator.faults import CALL_FAULTS, ENDPOINT_FAULTS, JOB_FAULTS  # noqa: E402
 from workers import SmallWorker, service_of  # noqa: E402
+
+from snakefold.clusters.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers  # noqa: E402
+from snakefold.clusters.emulator.faults import CALL_FAULTS, ENDPOINT_FAULTS, JOB_FAULTS  # noqa: E402
 
 #: What a kind of fault needs besides its name, so that it strikes within a run of seconds.
 _GIVEN: dict[str, dict[str, Any]] = {

@@ -2,8 +2,8 @@
 
     python benchmarks/runpod_executor.py --out benchmarks/runpod_executor.json
 
-Snakemake runs in a process of its own, whose CPU seconds are counted; the emulated service (tests/emulator)
-with its documented rate limits runs in this one. Both share the machine.
+Snakemake runs in a process of its own, whose CPU seconds are counted; the emulated service
+(snakefold.clusters.emulator) with its documented rate limits runs in this one. Both share the machine.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins/snakemake-executor-plugin-runpod/tests")]
 
 from running import command, environment, prepare, said, start  # noqa: E402
-from tests.emulator import EmulatorThread, Scaling, StubWorkers  # noqa: E402
 from workers import SmallWorker  # noqa: E402
+
+from snakefold.clusters.emulator import EmulatorThread, Scaling, StubWorkers  # noqa: E402
 
 
 def cpu_seconds(folder: Path, arguments: list[str]) -> tuple[float, float, int]:

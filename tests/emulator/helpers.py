@@ -10,12 +10,12 @@ from typing import Any
 
 import aiohttp
 
-from .auth import API_KEY
-from .clock import ManualClock
-from .scaling import Scaling
-from .service import Emulator
-from .stubs import StubWorkers
-from .worker import Backend
+from snakefold.clusters.emulator.auth import API_KEY
+from snakefold.clusters.emulator.clock import ManualClock
+from snakefold.clusters.emulator.scaling import Scaling
+from snakefold.clusters.emulator.service import Emulator
+from snakefold.clusters.emulator.stubs import StubWorkers
+from snakefold.clusters.emulator.worker import Backend
 
 
 def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

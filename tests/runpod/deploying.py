@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from snakefold.cli import main
-from tests.emulator import EmulatorThread, Scaling
+from snakefold.clusters.emulator import EmulatorThread, Scaling
 
 from .helpers import environment_of
 
@@ -68,7 +68,7 @@ class Place:
 
     def writes(self):
         """What the account holds, to see that nothing was changed."""
-        return repr((self.account.templates, self.account._endpoint_records(), self.account.volumes))
+        return repr((self.account.templates, self.account.endpoint_records(), self.account.volumes))
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ import io
 import tarfile
 from collections.abc import Mapping
 
+from snakefold.clusters.emulator import EmulatorThread
 from snakefold.clusters.runpod import Session
-from tests.emulator import EmulatorThread
 
 
 def session_of(service: EmulatorThread, **settings) -> Session:

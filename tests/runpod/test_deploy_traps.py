@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from snakefold.clusters.emulator import READ_ONLY_KEY, Fault, Faults, ManualClock
 from snakefold.clusters.runpod import RejectedError, UnavailableError
 from snakefold.clusters.runpod.deploy import api
 from snakefold.clusters.runpod.deploy.desired import image_cuda
 from snakefold.kernel.paths import house
-from tests.emulator import READ_ONLY_KEY, Fault, Faults, ManualClock
 
 from .deploying import SECRET, account
 from .helpers import session_of

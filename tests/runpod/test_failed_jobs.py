@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.emulator import EmulatorThread, StubWorkers
+from snakefold.clusters.emulator import EmulatorThread, StubWorkers
 
 from .helpers import part_of, tar_of
 from .test_profile import CHEAP, HOUSE, Place

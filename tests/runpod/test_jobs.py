@@ -9,6 +9,15 @@ import socket
 
 import pytest
 
+from snakefold.clusters.emulator import (
+    NO_ACCESS_KEY,
+    EmulatorThread,
+    Fault,
+    Faults,
+    ManualClock,
+    Scaling,
+    StubWorkers,
+)
 from snakefold.clusters.runpod import (
     AccessError,
     JobError,
@@ -24,7 +33,6 @@ from snakefold.clusters.runpod import (
     submit_job,
     wait_for_job_completion,
 )
-from tests.emulator import NO_ACCESS_KEY, EmulatorThread, Fault, Faults, ManualClock, Scaling, StubWorkers
 
 from .helpers import session_of
 

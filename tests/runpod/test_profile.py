@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from snakefold.cli import main
-from tests.emulator import EmulatorThread, ProcessWorkers, StubWorkers
+from snakefold.clusters.emulator import EmulatorThread, ProcessWorkers, StubWorkers
 
 from .helpers import environment_of
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from snakefold.clusters.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
 from snakefold.clusters.runpod import wait_for_job_completion
-from tests.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
 
 from .helpers import environment_of, part_of, tar_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.emulator import NO_ACCESS_KEY, EmulatorThread, ManualClock, Scaling, StubWorkers
 
+from snakefold.clusters.emulator import NO_ACCESS_KEY, EmulatorThread, ManualClock, Scaling, StubWorkers
 from snakefold.clusters.runpod.billing import RunpodFigure, runpod_figure
 from snakefold.plan.quote import Range
 from snakefold.run.bill import bill_text

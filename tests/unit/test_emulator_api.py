@@ -6,9 +6,17 @@ import asyncio
 
 import pytest
 from aiohttp import web
-from tests.emulator import API_KEY, NO_ACCESS_KEY, READ_ONLY_KEY, Scaling, Scope, State, StubWorkers
-from tests.emulator.__main__ import main
 from tests.emulator.helpers import asynchronous, eventually, on_manual_clock, running
+
+from snakefold.clusters.emulator import (
+    API_KEY,
+    NO_ACCESS_KEY,
+    READ_ONLY_KEY,
+    Scaling,
+    Scope,
+    State,
+    StubWorkers,
+)
 
 
 @asynchronous
@@ -278,11 +286,3 @@ async def test_a_worker_is_refreshed_after_a_job_that_asks_for_it():
             assert (await client.status(job))[1]["output"] == {"n": 1}
         first, second, third = (job.worker for job in service.jobs)
         assert first == second != third
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--endpoint", "fold"], ["--faults", "nowhere.yaml"], ["--endpoint", "a=stub:x"]]
-)
-def test_the_program_says_what_it_cannot_do(arguments, capsys):
-    assert main(["--port", "0", *arguments]) == 2
-    assert capsys.readouterr().err.startswith("emulator: ")

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.emulator import Job, ManualClock, Policy, Scaling, State, StubWorkers
-from tests.emulator.endpoint import Endpoint
-from tests.emulator.scaling import Load, billed_seconds, workers_to_start
+
+from snakefold.clusters.emulator import Job, ManualClock, Policy, Scaling, State, StubWorkers
+from snakefold.clusters.emulator.endpoint import Endpoint
+from snakefold.clusters.emulator.scaling import Load, billed_seconds, workers_to_start
 
 ALLOWED = {
     State.IN_QUEUE: {State.IN_PROGRESS, State.CANCELLED, State.TIMED_OUT, State.FAILED},

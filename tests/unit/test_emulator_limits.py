@@ -6,9 +6,10 @@ import asyncio
 import json
 
 import pytest
-from tests.emulator import ManualClock, Scaling, StubWorkers
 from tests.emulator.helpers import asynchronous, eventually, on_manual_clock
-from tests.emulator.limits import DOCUMENTED, Limiter, TooManyRequests
+
+from snakefold.clusters.emulator import ManualClock, Scaling, StubWorkers
+from snakefold.clusters.emulator.limits import DOCUMENTED, Limiter, TooManyRequests
 
 
 @pytest.mark.parametrize(("operation", "megabytes"), [("run", 10), ("runsync?wait=1000", 20)])

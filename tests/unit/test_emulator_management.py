@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from tests.emulator import (
+from tests.emulator.helpers import asynchronous, running
+
+from snakefold.clusters.emulator import (
     NO_ACCESS_KEY,
     READ_ONLY_KEY,
     Emulator,
@@ -16,7 +18,7 @@ from tests.emulator import (
     api,
     workers,
 )
-from tests.emulator.helpers import asynchronous, running
+from snakefold.clusters.emulator.management import Management
 
 TEMPLATE = {
     "name": "fold",
@@ -254,7 +256,7 @@ async def test_the_log_of_a_worker_says_that_its_answer_was_dropped():
 def test_the_documentation_names_every_call():
     page = (Path(__file__).resolve().parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
     application = web.Application()
-    Emulator().account.routes(application.router)
+    Management(Emulator().account).routes(application.router)
     paths = {resource.canonical.removeprefix("/management/v2") for resource in application.router.resources()}
     assert "/account/secrets" in paths
     for path in {path.removesuffix("/{id}") for path in paths}:

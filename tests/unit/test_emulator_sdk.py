@@ -16,12 +16,23 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.emulator import API_KEY, Clock, EmulatorThread, Fault, ProcessWorkers, Scaling, State, StubWorkers
+
+from snakefold.clusters.emulator import (
+    API_KEY,
+    Clock,
+    EmulatorThread,
+    Fault,
+    ProcessWorkers,
+    Scaling,
+    State,
+    StubWorkers,
+)
 
 runpod = pytest.importorskip("runpod", reason="needs runpod: pip install -e .[worker]")
 
 ROOT = Path(__file__).parents[2]
 HANDLER = ROOT / "tests" / "emulator" / "small_handler.py"
+SNAKEFOLD = Path(sys.executable).with_name("snakefold")
 
 
 @pytest.fixture
@@ -242,7 +253,7 @@ def test_generators_stream_and_results_are_sent_again(sdk):
 @pytest.mark.slow
 def test_nothing_survives_a_killed_emulator(tmp_path):
     """SIGKILL leaves no time to clean up: the workers' keepers see the pipe close."""
-    command = [sys.executable, "-u", "-m", "tests.emulator", "--port", "0", "--workers-min", "1"]
+    command = [SNAKEFOLD, "emulator", "--port", "0", "--workers-min", "1"]
     emulator = subprocess.Popen(
         [*command, "--endpoint", f"fold={sys.executable} -u {HANDLER}"],
         cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, text=True,

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from snakefold.clusters.emulator import EmulatorThread, ProcessWorkers, Scaling, State
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, FoldResponse
 from snakefold.kernel.store import Entry, open_store
-from tests.emulator import EmulatorThread, ProcessWorkers, Scaling, State
 from tests.engine.toys import make_target
 from tests.worker.conftest import SEQUENCES, data_of, envelope, fold_request, processes_of, told
 

@@ -1,4 +1,4 @@
-"""Runs from the repository's root, whose tests/emulator stands in for RunPod."""
+"""Runs from the repository's root, whose `snakefold.clusters.emulator` stands in for RunPod."""
 
 from __future__ import annotations
 

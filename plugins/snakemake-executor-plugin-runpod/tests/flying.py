@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.emulator import Clock, EmulatorThread, Fault, Faults, Scaling, StubWorkers
 from workers import SmallWorker, expected
 
+from snakefold.clusters.emulator import Clock, EmulatorThread, Fault, Faults, Scaling, StubWorkers
 from snakemake_executor_plugin_runpod.engine import Engine
 from snakemake_executor_plugin_runpod.errors import RunpodError
 from snakemake_executor_plugin_runpod.ledger import Ledger

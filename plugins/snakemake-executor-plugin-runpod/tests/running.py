@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.emulator import API_KEY
+from snakefold.clusters.emulator import API_KEY
 
 SNAKEFILE = """
 N = int(config["jobs"])

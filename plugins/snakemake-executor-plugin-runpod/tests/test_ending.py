@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from flying import flying, wait
-from tests.emulator import Fault, Scaling
 from workers import SmallWorker
 
+from snakefold.clusters.emulator import Fault, Scaling
 from snakemake_executor_plugin_runpod.ending import Left, allowed, how_to_end
 from snakemake_executor_plugin_runpod.errors import UnavailableError
 from snakemake_executor_plugin_runpod.interrupts import BURST, Interrupts

@@ -9,9 +9,9 @@ from typing import Any
 
 from flying import flying, wait
 from running import command, environment, prepare, result, run
-from tests.emulator import Fault
 from workers import service_of
 
+from snakefold.clusters.emulator import Fault
 from snakemake_executor_plugin_runpod.errors import NO_SERVICE
 from snakemake_executor_plugin_runpod.here import Processes
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from flying import flying, wait
-from tests.emulator import NO_ACCESS_KEY, READ_ONLY_KEY, Clock, Fault, Scaling
-from tests.emulator.jobs import State
 from workers import SmallWorker, service_of
 
+from snakefold.clusters.emulator import NO_ACCESS_KEY, READ_ONLY_KEY, Clock, Fault, Scaling
+from snakefold.clusters.emulator.jobs import State
 from snakemake_executor_plugin_runpod import ledger
 from snakemake_executor_plugin_runpod.client import Client
 

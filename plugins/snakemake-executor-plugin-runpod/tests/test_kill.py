@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from flying import wait
 from running import command, environment, prepare, result, run, said, start
-from tests.emulator import EmulatorThread, Fault
 from workers import SmallWorker, service_of
+
+from snakefold.clusters.emulator import EmulatorThread, Fault
 
 SLOW = """
 rule slow:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from flying import flying, wait
-from tests.emulator import Scaling
+
+from snakefold.clusters.emulator import Scaling
 
 
 def test_hundreds_of_jobs_looked_at_as_often_as_may_be_get_no_429(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from flying import Flying, flying, wait
-from tests.emulator import Clock, Fault
 from workers import SmallWorker
 
+from snakefold.clusters.emulator import Clock, Fault
 from snakemake_executor_plugin_runpod import carrier, queue
 from snakemake_executor_plugin_runpod.executor import retry_text
 from snakemake_executor_plugin_runpod.flight import Flight

@@ -10,8 +10,9 @@ from typing import Any
 import jsonschema
 from flying import flying, wait
 from running import environment, run
-from tests.emulator import EmulatorThread, StubWorkers
 from workers import SmallWorker
+
+from snakefold.clusters.emulator import EmulatorThread, StubWorkers
 
 HERE = Path(__file__).resolve().parents[1]
 

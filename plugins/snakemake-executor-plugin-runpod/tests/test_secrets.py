@@ -8,9 +8,10 @@ from pathlib import Path
 
 from flying import wait
 from running import command, environment, prepare, said, start
-from tests.emulator import Fault, Scope
 from tests.servers.seaweedfs import WRITER, SeaweedFS
 from workers import service_of
+
+from snakefold.clusters.emulator import Fault, Scope
 
 KEY = "rpa_1F2E3D4C5B6A79881F2E3D4C5B6A7988"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from running import command, environment, prepare, run
 from snakemake_interface_common.exceptions import WorkflowError
-from tests.emulator import NO_ACCESS_KEY, EmulatorThread, StubWorkers
 
+from snakefold.clusters.emulator import NO_ACCESS_KEY, EmulatorThread, StubWorkers
 from snakemake_executor_plugin_runpod.settings import ExecutorSettings, configure, read_endpoints
 
 

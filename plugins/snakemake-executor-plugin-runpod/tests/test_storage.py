@@ -15,10 +15,10 @@ import pytest
 from flying import Flying, flying, wait
 from running import command, environment, prepare, run
 from stored import BIG, keys_in, storage_of
-from tests.emulator import Fault
 from tests.servers.seaweedfs import READER, WRITER, SeaweedFS, serving
 from workers import SmallWorker, expected, service_of
 
+from snakefold.clusters.emulator import Fault
 from snakemake_executor_plugin_runpod.errors import JobError, UnavailableError
 from snakemake_executor_plugin_runpod.storage import Storage
 from snakemake_executor_plugin_runpod.trip import Trip

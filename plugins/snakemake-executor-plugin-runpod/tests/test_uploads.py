@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from flying import flying, wait
 from stored import keys_in, storage_of
-from tests.emulator import Fault
 from tests.servers.seaweedfs import SeaweedFS
 from workers import expected, service_of
 
+from snakefold.clusters.emulator import Fault
 from snakemake_executor_plugin_runpod.storage import Storage
 from snakemake_executor_plugin_runpod.trip import Trip
 

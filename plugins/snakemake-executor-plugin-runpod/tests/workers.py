@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
+from snakefold.clusters.emulator import EmulatorThread, Fault, Faults, Scaling, StubWorkers
 
 
 class SmallWorker:

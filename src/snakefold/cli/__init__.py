@@ -17,6 +17,7 @@ from snakefold.cli import (
     contracts,
     db,
     deploy,
+    emulator,
     exports,
     plan,
     profiles,
@@ -101,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     db.add(commands)
     reuse.add(commands)
     deploy.add(commands)
+    emulator.add(commands)
     profiles.add(commands)
     contracts.add(commands)
     return top

@@ -1,1 +1,1 @@
-"""Where jobs run: what SLURM, Kubernetes and RunPod say of them."""
+"""Where jobs run besides this machine, and what stands in for such a place."""

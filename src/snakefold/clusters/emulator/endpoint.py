@@ -10,13 +10,13 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from . import inject
-from .clock import Clock, Timer, resolve
-from .faults import Faults
-from .jobs import Attempt, Job, JobTable, Policy, State
-from .limits import PAYLOAD, Limiter
-from .scaling import Load, Scaling, WorkerState, workers_to_start
-from .worker import Backend, Worker
+from snakefold.clusters.emulator import inject
+from snakefold.clusters.emulator.clock import Clock, Timer, resolve
+from snakefold.clusters.emulator.faults import Faults
+from snakefold.clusters.emulator.jobs import Attempt, Job, JobTable, Policy, State
+from snakefold.clusters.emulator.limits import PAYLOAD, Limiter
+from snakefold.clusters.emulator.scaling import Load, Scaling, WorkerState, workers_to_start
+from snakefold.clusters.emulator.worker import Backend, Worker
 
 STOP_GRACE = 5.0
 CRASH_BACKOFF = 30.0
@@ -63,7 +63,7 @@ class Endpoint:
         self.capacity: int | None = None
         self.crash_loop = False
         self.closed = False
-        self.on_final: Callable[[Endpoint, Job], None] = lambda endpoint, job: None
+        self.on_final: Callable[[Endpoint, Job], None] = lambda *_: None
         self._live: dict[str, Worker] = {}
         self._throttled: list[Worker] = []
         self._asking: dict[str, tuple[int, Callable[[list[Job]], None]]] = {}
@@ -179,9 +179,6 @@ class Endpoint:
 
     def withdraw(self, worker: Worker) -> None:
         self._asking.pop(worker.id, None)
-
-    def placed(self, worker: Worker) -> None:
-        worker.started = self.clock.now()
 
     def ready(self, worker: Worker) -> None:
         if worker.starting and not worker.stopping:
@@ -304,7 +301,7 @@ class Endpoint:
     def _place(self, worker: Worker) -> None:
         if worker.gone or worker.stopping or self.closed:
             return
-        self.placed(worker)
+        worker.started = self.clock.now()
         if self.crash_loop:
             self.clock.call_later(
                 self.scaling.start_seconds, lambda: self.crashed(worker, "exited with code 1 while starting")

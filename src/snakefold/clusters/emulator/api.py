@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from .clock import resolve
-from .endpoint import Endpoint
-from .jobs import Job, Policy, State
-from .limits import PAYLOAD
-from .operations import Operations, answer, problem
-
-if TYPE_CHECKING:
-    from .service import Emulator
+from snakefold.clusters.emulator.clock import resolve
+from snakefold.clusters.emulator.endpoint import Endpoint
+from snakefold.clusters.emulator.jobs import Job, Policy, State
+from snakefold.clusters.emulator.limits import PAYLOAD
+from snakefold.clusters.emulator.operations import Operations, answer, problem
 
 OPERATIONS = Operations()
 MAX_WAIT_MS = 300_000
@@ -46,7 +43,7 @@ async def _submit(endpoint: Endpoint, request: web.Request, operation: str) -> J
 
 
 @OPERATIONS.add("run", "POST")
-async def run(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
+async def run(endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     job = await _submit(endpoint, request, "run")
     if isinstance(job, web.Response):
         return job
@@ -54,7 +51,7 @@ async def run(service: Emulator, endpoint: Endpoint, request: web.Request, _: st
 
 
 @OPERATIONS.add("runsync", "POST")
-async def runsync(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
+async def runsync(endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     try:
         wait = int(request.query.get("wait", 90_000))
     except ValueError:
@@ -65,26 +62,26 @@ async def runsync(service: Emulator, endpoint: Endpoint, request: web.Request, _
     if isinstance(job, web.Response):
         return job
     ended = endpoint.watch(job)
-    timer = service.clock.call_later(wait / 1000, lambda: resolve(ended, None))
+    timer = endpoint.clock.call_later(wait / 1000, lambda: resolve(ended, None))
     await ended
     timer.cancel()
-    return _view(service, job)
+    return _view(endpoint, job)
 
 
-def _view(service: Emulator, job: Job) -> web.Response:
+def _view(endpoint: Endpoint, job: Job) -> web.Response:
     if job.deleted:
         return problem(404, "job not found")
-    return answer(job.view(service.clock.now()))
+    return answer(job.view(endpoint.clock.now()))
 
 
 @OPERATIONS.add("status", "GET", of_job=True)
-async def status(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
+async def status(endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
     job = endpoint.jobs.get(job_id)
-    return problem(404, "job not found") if job is None else _view(service, job)
+    return problem(404, "job not found") if job is None else _view(endpoint, job)
 
 
 @OPERATIONS.add("stream", "GET", of_job=True)
-async def stream(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
+async def stream(endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
     job = endpoint.jobs.get(job_id)
     if job is None:
         return problem(404, "job not found")
@@ -93,7 +90,7 @@ async def stream(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: 
 
 
 @OPERATIONS.add("cancel", "POST", of_job=True)
-async def cancel(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
+async def cancel(endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
     job = endpoint.jobs.get(job_id)
     if job is None:
         return problem(404, "job not found")
@@ -102,7 +99,7 @@ async def cancel(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: 
 
 
 @OPERATIONS.add("retry", "POST", of_job=True)
-async def retry(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
+async def retry(endpoint: Endpoint, _: web.Request, job_id: str) -> web.Response:
     job = endpoint.jobs.get(job_id)
     if job is None:
         return problem(404, "job not found")
@@ -112,10 +109,10 @@ async def retry(service: Emulator, endpoint: Endpoint, _: web.Request, job_id: s
 
 
 @OPERATIONS.add("purge-queue", "POST")
-async def purge_queue(service: Emulator, endpoint: Endpoint, *_: Any) -> web.Response:
+async def purge_queue(endpoint: Endpoint, *_: Any) -> web.Response:
     return answer({"removed": endpoint.jobs.purge(), "status": "completed"})
 
 
 @OPERATIONS.add("health", "GET")
-async def health(service: Emulator, endpoint: Endpoint, *_: Any) -> web.Response:
+async def health(endpoint: Endpoint, *_: Any) -> web.Response:
     return answer(endpoint.health())

@@ -8,8 +8,8 @@ import urllib.parse
 
 import aiohttp
 
-from .clock import Clock
-from .jobs import Job
+from snakefold.clusters.emulator.clock import Clock
+from snakefold.clusters.emulator.jobs import Job
 
 TRIES, DELAY, TIMEOUT = 3, 10.0, 10.0
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from .clock import resolve
-from .endpoint import Endpoint, TooLarge
-from .jobs import Job
-from .operations import Operations, answer, problem
-from .processes import ProcessWorkers
-from .worker import Worker
-
-if TYPE_CHECKING:
-    from .service import Emulator
+from snakefold.clusters.emulator.clock import resolve
+from snakefold.clusters.emulator.endpoint import Endpoint, TooLarge
+from snakefold.clusters.emulator.jobs import Job
+from snakefold.clusters.emulator.operations import Operations, answer, problem
+from snakefold.clusters.emulator.processes import ProcessWorkers
+from snakefold.clusters.emulator.worker import Worker
 
 OPERATIONS = Operations()
 POLL_SECONDS = 10.0
@@ -40,7 +37,7 @@ def _work(job: Job) -> dict[str, Any]:
 
 @OPERATIONS.add("job-take", "GET")
 @OPERATIONS.add("job-take-batch", "GET")
-async def job_take(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
+async def job_take(endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     """Hold the call until there is work, ten seconds at most; 204 without."""
     worker = _worker(endpoint, request)
     batch = request.match_info["operation"] == "job-take-batch"
@@ -65,7 +62,7 @@ async def job_take(service: Emulator, endpoint: Endpoint, request: web.Request, 
 
 
 @OPERATIONS.add("job-done", "POST", of_job=True)
-async def job_done(service: Emulator, endpoint: Endpoint, request: web.Request, job_id: str) -> web.Response:
+async def job_done(endpoint: Endpoint, request: web.Request, job_id: str) -> web.Response:
     data = await request.read()
     try:
         body = json.loads(data)
@@ -83,9 +80,7 @@ async def job_done(service: Emulator, endpoint: Endpoint, request: web.Request, 
 
 
 @OPERATIONS.add("job-stream", "POST", of_job=True)
-async def job_stream(
-    service: Emulator, endpoint: Endpoint, request: web.Request, job_id: str
-) -> web.Response:
+async def job_stream(endpoint: Endpoint, request: web.Request, job_id: str) -> web.Response:
     job = endpoint.jobs.get(job_id)
     if job is None:
         return problem(404, "job not found")
@@ -94,15 +89,16 @@ async def job_stream(
 
 
 @OPERATIONS.add("job-stop", "GET")
-async def job_stop(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
+async def job_stop(endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     worker = _worker(endpoint, request)
-    assert isinstance(endpoint.backend, ProcessWorkers)
+    if not isinstance(endpoint.backend, ProcessWorkers):  # stubs are told without being asked
+        raise web.HTTPNotFound(text="no such worker")
     stop = await endpoint.backend.jobs_to_stop(worker, POLL_SECONDS)
     return answer({"jobsToStop": stop}) if stop else web.Response(status=204)
 
 
 @OPERATIONS.add("ping", "GET")
-async def ping(service: Emulator, endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
+async def ping(endpoint: Endpoint, request: web.Request, _: str) -> web.Response:
     worker = _worker(endpoint, request)
     running = set(request.query.get("job_id", "").split(","))
     for job_id, job in list(worker.busy.items()):

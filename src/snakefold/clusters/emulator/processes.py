@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import subprocess
@@ -12,9 +13,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .endpoint import Endpoint
-from .jobs import Job
-from .worker import Worker
+from snakefold.clusters.emulator.endpoint import Endpoint
+from snakefold.clusters.emulator.jobs import Job
+from snakefold.clusters.emulator.worker import Worker
 
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
 _CONTAINER = Path(__file__).with_name("container.py")
@@ -46,12 +47,16 @@ class ProcessWorkers:
         self.ping_seconds = ping_seconds
         self.api = ""  # set by the service when it knows its port
         self.token = ""
-        self._own_folder = folder is None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="emulated-workers-"))
+        self._given_folder = folder
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         self._to_stop: dict[str, list[str]] = {}
         self._stop_waits: dict[str, asyncio.Event] = {}
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """Homes and logs of the workers; a temporary one is made when it is first asked for."""
+        return self._given_folder or Path(tempfile.mkdtemp(prefix="emulated-workers-"))
 
     def log(self, worker_id: str) -> str:
         """What a worker has printed."""
@@ -62,17 +67,18 @@ class ProcessWorkers:
         self._keep(self._run(endpoint, worker))
 
     def stop(self, endpoint: Endpoint, worker: Worker, *, kill: bool = False) -> None:
+        del endpoint
         self._stop_event(worker.id).set()
         process = self._processes.get(worker.id)
         if process is None or process.returncode is not None:
             return  # not started yet, or about to be reported by its watcher
         if kill:
-            assert process.stdin is not None
-            process.stdin.close()
+            _kill(process)
         else:
             process.terminate()
 
     def cancel(self, endpoint: Endpoint, worker: Worker, job: Job) -> None:
+        del endpoint
         self._to_stop.setdefault(worker.id, []).append(job.id)
         self._stop_event(worker.id).set()
 
@@ -90,10 +96,10 @@ class ProcessWorkers:
 
     async def close(self) -> None:
         for process in self._processes.values():
-            if process.returncode is None and process.stdin is not None:
-                process.stdin.close()
+            if process.returncode is None:
+                _kill(process)
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        if self._own_folder:
+        if self._given_folder is None and "folder" in vars(self):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     async def _run(self, endpoint: Endpoint, worker: Worker) -> None:
@@ -107,8 +113,7 @@ class ProcessWorkers:
             )  # fmt: skip
         self._processes[worker.id] = process
         if worker.stopping or endpoint.closed:
-            assert process.stdin is not None
-            process.stdin.close()
+            _kill(process)
         code = await process.wait()
         shutil.rmtree(home, ignore_errors=True)
         if worker.starting and not worker.stopping and not endpoint.closed:
@@ -144,3 +149,9 @@ class ProcessWorkers:
         task = asyncio.get_running_loop().create_task(work)
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """The keeper kills all it started when its input ends."""
+    if process.stdin is not None:
+        process.stdin.close()

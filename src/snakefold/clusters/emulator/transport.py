@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from .faults import Fault
+from snakefold.clusters.emulator.faults import Fault
 
 _HTML = """<html>
 <head><title>{status} {reason}</title></head>
@@ -32,17 +32,18 @@ async def answer_with_fault(
         if fault.what == "status_after":
             await answer()
         return html(fault.status)
+    if fault.what == "slow":
+        late = await answer()
+        await _wait(fault)
+        return late
     response = None if fault.what in _BEFORE else await answer()
     if fault.what.startswith("timeout"):
         await _wait(fault)
         return _reset(request)
     if fault.what.startswith("reset"):
         return _reset(request)
-    assert isinstance(response, web.Response)
-    body = response.body if isinstance(response.body, bytes) else b""
-    if fault.what == "slow":
-        await _wait(fault)
-        return response
+    given = response.body if isinstance(response, web.Response) else None
+    body = given if isinstance(given, bytes) else b""
     if fault.what == "empty":
         return web.Response(status=200)
     if fault.what == "malformed":

@@ -11,10 +11,9 @@ import dataclasses
 import enum
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from typing import Any
 
-from .clock import Clock, Timer
+from snakefold.clusters.emulator.clock import Clock, Timer
 
 RETENTION = {"run": 30 * 60.0, "runsync": 60.0}
 
@@ -145,8 +144,8 @@ class JobTable:
         self.records: dict[str, Job] = {}
         self.queue: collections.OrderedDict[str, Job] = collections.OrderedDict()
         self.retried = 0
-        self.changed: Callable[[Job, State | None], None] = lambda job, before: None
-        self.removed: Callable[[Job, str | None], None] = lambda job, worker: None
+        self.changed: Callable[[Job, State | None], None] = lambda *_: None
+        self.removed: Callable[[Job, str | None], None] = lambda *_: None
         self._prefix = prefix
         self._counts: collections.Counter[State] = collections.Counter()
 
@@ -170,7 +169,7 @@ class JobTable:
         *,
         webhook: str | None = None,
         s3_config: Any = None,
-        prepare: Callable[[Job], None] = lambda job: None,
+        prepare: Callable[[Job], None] = lambda _: None,
     ) -> Job:
         """Queue a job; `prepare` sees it before anything can happen to it."""
         policy = policy or Policy()
@@ -184,13 +183,6 @@ class JobTable:
         job.timers.append(self.clock.call_at(now + policy.ttl, lambda: self._expire(job)))
         self.changed(job, None)
         return job
-
-    def take(self, worker: str, most: int = 1) -> list[Job]:
-        """Hand the longest-waiting jobs to a worker."""
-        taken = list(islice(self.waiting(), most))
-        for job in taken:
-            self.start(job, worker)
-        return taken
 
     def start(self, job: Job, worker: str) -> Attempt:
         now = self.clock.now()

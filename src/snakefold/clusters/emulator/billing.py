@@ -12,11 +12,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .management_records import iso
-from .scaling import POOLS
+from snakefold.clusters.emulator.management_records import iso
+from snakefold.clusters.emulator.scaling import POOLS
 
 if TYPE_CHECKING:
-    from .endpoint import Endpoint
+    from snakefold.clusters.emulator.endpoint import Endpoint
 
 SIZES = ("hour", "day", "week", "month", "year")
 AMOUNTS = ("totalAmount", "gpuAmount", "cpuAmount", "diskAmount", "feeAmount")

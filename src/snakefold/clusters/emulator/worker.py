@@ -6,12 +6,12 @@ import asyncio
 import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
-from .clock import Timer
-from .jobs import Job
-from .scaling import WorkerState, billed_seconds
+from snakefold.clusters.emulator.clock import Timer
+from snakefold.clusters.emulator.jobs import Job
+from snakefold.clusters.emulator.scaling import WorkerState, billed_seconds
 
 if TYPE_CHECKING:
-    from .endpoint import Endpoint
+    from snakefold.clusters.emulator.endpoint import Endpoint
 
 
 @dataclasses.dataclass(eq=False)

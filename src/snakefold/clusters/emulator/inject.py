@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .faults import Fault
-from .jobs import Job, State
-from .worker import Worker
+from snakefold.clusters.emulator.faults import Fault
+from snakefold.clusters.emulator.jobs import Job, State
+from snakefold.clusters.emulator.worker import Worker
 
 if TYPE_CHECKING:
-    from .endpoint import Endpoint
+    from snakefold.clusters.emulator.endpoint import Endpoint
 
 
 def on_submit(endpoint: Endpoint, job: Job) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from .clock import Clock
+from snakefold.clusters.emulator.clock import Clock
 
 WINDOW = 10.0
 PAYLOAD = {"run": 10 * 2**20, "runsync": 20 * 2**20}

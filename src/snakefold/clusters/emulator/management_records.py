@@ -6,7 +6,7 @@ import datetime
 import secrets
 from typing import Any
 
-from .scaling import POOLS
+from snakefold.clusters.emulator.scaling import POOLS
 
 DATA_CENTERS = ("EU-RO-1", "EU-CZ-1", "US-KS-2", "US-TX-3", "CA-MTL-3")
 

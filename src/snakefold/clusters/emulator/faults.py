@@ -1,6 +1,6 @@
 """Faults by script or by seed: what goes wrong, with which call or job, and when.
 
-A rule names its fault, and the calls or jobs it is for. Rules are plain data, so a script can be a YAML file.
+A rule names its fault, and the calls or jobs it is for. `script` reads rules from a file.
 
 >>> Fault("reset_after", call="run", nth=2)          # the second /run is accepted, and its answer lost
 >>> Fault("failed", nth=(3, 5), error="CUDA error")  # the third and the fifth job fail
@@ -9,14 +9,14 @@ A rule names its fault, and the calls or jobs it is for. Rules are plain data, s
 
 from __future__ import annotations
 
-import base64
 import copy
 import dataclasses
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from snakefold.clusters.emulator import spoiled
 
 CALL_FAULTS = {
     "status": "answers `status` (502) with an HTML page; the call has no effect",
@@ -174,10 +174,9 @@ class Faults:
             return {key: value for key, value in body.items() if key != "output"}
         output = copy.deepcopy(body.get("output"))
         if "wrong_sha256" in faults:
-            output = _wrong_sha256(output)
+            output = spoiled.wrong_sha256(output)
         if "corrupt" in faults:
-            change = faults["corrupt"].change
-            output = change(output) if change is not None else _corrupted(output)
+            output = (faults["corrupt"].change or spoiled.corrupted)(output)
         return {**body, "output": output}
 
     def _hit(self, rule: Fault, found: Fault | None) -> Fault | None:
@@ -191,7 +190,7 @@ class Faults:
         return rule
 
     def _by_chance(self, kinds: Mapping[str, str], what: str) -> Fault | None:
-        draw = random.Random(f"{self.seed} {what}").random()
+        draw = random.Random(f"{self.seed} {what}").random()  # noqa: S311 (a fault is no secret)
         for name, rate in self.rates.items():
             if name not in kinds:
                 continue
@@ -199,59 +198,3 @@ class Faults:
                 return Fault(name)
             draw -= rate
         return None
-
-
-def _wrong_sha256(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: ("0" * 64 if "sha256" in str(key) and isinstance(inner, str) else _wrong_sha256(inner))
-            for key, inner in value.items()
-        }
-    return [_wrong_sha256(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _corrupted(output: Any) -> Any:
-    longest = max(_strings(output), key=len, default="")
-    if not longest:
-        return output
-    try:
-        data = bytearray(base64.b64decode(longest, validate=True))
-        data[len(data) // 2] ^= 0xFF
-        changed = base64.b64encode(data).decode()
-    except (ValueError, IndexError):
-        middle = len(longest) // 2
-        changed = longest[:middle] + chr(ord(longest[middle]) ^ 1) + longest[middle + 1 :]
-    return _replaced(output, longest, changed)
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for item in inner for text in _strings(item)]
-
-
-def _replaced(value: Any, old: str, new: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _replaced(inner, old, new) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_replaced(inner, old, new) for inner in value]
-    return new if value == old else value
-
-
-def read_faults(path: Path) -> Faults:
-    """A script: `{seed: 1, rates: {failed: 0.01}, rules: [{what: reset_after, nth: 2}]}`, YAML or JSON.
-
-    Raises:
-        ValueError: the file is no such script; the text says where.
-    """
-    import yaml
-
-    content = yaml.safe_load(path.read_text())
-    if not isinstance(content, dict) or not set(content) <= {"seed", "rates", "rules"}:
-        raise ValueError(f"{path}: expected a mapping with any of: seed, rates, rules")
-    try:
-        rules = [Fault(**rule) for rule in content.get("rules") or []]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    return Faults(rules, rates=content.get("rates"), seed=content.get("seed", 0))

@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from .endpoint import Endpoint, TooLarge
-from .jobs import Job
-from .worker import Worker
+from snakefold.clusters.emulator.endpoint import Endpoint, TooLarge
+from snakefold.clusters.emulator.jobs import Job
+from snakefold.clusters.emulator.worker import Worker
 
 if TYPE_CHECKING:
-    from .clock import Timer
+    from snakefold.clusters.emulator.clock import Timer
 
 _FOR_EVER = 10 * 365 * 86_400.0
 Work = Callable[[dict[str, Any]], Any]
@@ -56,6 +56,7 @@ class StubWorkers:
         self._starting[worker.id] = endpoint.clock.call_later(endpoint.scaling.start_seconds, ready)
 
     def stop(self, endpoint: Endpoint, worker: Worker, *, kill: bool = False) -> None:
+        del kill  # there is nothing that could refuse to end
         if worker.id in self._starting:
             self._starting.pop(worker.id).cancel()
         for (worker_id, _), task in list(self._tasks.items()):
@@ -64,6 +65,7 @@ class StubWorkers:
         endpoint.gone(worker, worker.reason)
 
     def cancel(self, endpoint: Endpoint, worker: Worker, job: Job) -> None:
+        del endpoint
         task = self._tasks.get((worker.id, job.id))
         if task is not None:
             task.cancel()
@@ -98,7 +100,7 @@ class StubWorkers:
         given = {"id": job.id, "input": job.input}
         seconds = self.seconds(given) if callable(self.seconds) else self.seconds
         await endpoint.clock.sleep(_FOR_EVER if job.endless else seconds)
-        result = await self._result(endpoint, job, given)
+        result = await self._result(job, given)
         try:
             body = json.dumps(result)
         except (TypeError, ValueError):
@@ -113,7 +115,7 @@ class StubWorkers:
     def _say(self, worker: Worker, job: Job, line: str) -> None:
         self._logs.setdefault(worker.id, []).append(f"{job.id} | {line}")
 
-    async def _result(self, endpoint: Endpoint, job: Job, given: dict[str, Any]) -> dict[str, Any]:
+    async def _result(self, job: Job, given: dict[str, Any]) -> dict[str, Any]:
         try:
             if inspect.isasyncgenfunction(self.work):
                 async for chunk in self.work(given):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .scaling import POOLS
+from snakefold.clusters.emulator.scaling import POOLS
 
 if TYPE_CHECKING:
-    from .endpoint import Endpoint
-    from .service import Emulator
+    from snakefold.clusters.emulator.endpoint import Endpoint
+    from snakefold.clusters.emulator.service import Emulator
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
 <title>Emulated RunPod service</title>

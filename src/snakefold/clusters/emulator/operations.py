@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from .endpoint import Endpoint
+from snakefold.clusters.emulator.endpoint import Endpoint
 
-if TYPE_CHECKING:
-    from .service import Emulator
-
-Perform = Callable[["Emulator", Endpoint, web.Request, str], Awaitable[web.Response]]
+Perform = Callable[[Endpoint, web.Request, str], Awaitable[web.Response]]
 
 
 @dataclass(frozen=True)
