@@ -1,3 +1,3 @@
 """Batch protein folding with AlphaFold2 as a Snakemake workflow."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

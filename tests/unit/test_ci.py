@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from snakefold import __version__
+
 HOUSE = Path(__file__).resolve().parents[2]
 JOBS: dict[str, Any] = yaml.safe_load((HOUSE / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
 #: Programs that the machines of a job bring, or that it installs before it calls them.
@@ -61,3 +63,13 @@ def test_targets_that_ci_run_makes_exist() -> None:
     assert {"check", "test"} <= set(targets)
     rules = re.findall(r"^([a-z-]+):", (HOUSE / "Makefile").read_text(), re.MULTILINE)
     assert set(targets) <= set(rules)
+
+
+def test_one_version_everywhere() -> None:
+    """The newest version that the changelog closes is the package's, and the one that is cited."""
+    newest = re.search(
+        r"^## \[(\d\S*)\] - \d{4}-\d\d-\d\d$", (HOUSE / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    assert newest is not None
+    assert newest[1] == __version__
+    assert yaml.safe_load((HOUSE / "CITATION.cff").read_text())["version"] == __version__
