@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib.util
 import shlex
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from snakefold.cli._command import Commands, command
 from snakefold.kernel.errors import MissingProgramError, SnakefoldError
 
 if TYPE_CHECKING:
-    from snakefold.clusters.emulator import Emulator, Faults, ProcessWorkers, StubWorkers
+    from snakefold.clusters.emulator import Faults, ProcessWorkers, StubWorkers
 
 INSTALL = "pip install 'snakefold[emulator]'"
 #: Smallest values that mean something.
@@ -60,6 +58,7 @@ def _emulator(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("aiohttp") is None:
         raise MissingProgramError(f"The emulator needs the package aiohttp. Install it with: {INSTALL}")
     from snakefold.clusters.emulator import Clock, Emulator
+    from snakefold.clusters.emulator.program import serve
 
     if options.list_faults:
         print(_faults_text())
@@ -68,7 +67,7 @@ def _emulator(options: argparse.Namespace) -> int:
     faults = _faults(options.faults)
     service = Emulator(_endpoints(options), clock=Clock(options.speed), faults=faults, port=options.port)
     try:
-        asyncio.run(_serve(service))
+        serve(service)
     except OSError as error:
         if service.root:  # it listened: whatever this is, it is not the port
             raise
@@ -163,33 +162,3 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"{text}: expected a number of seconds, as in stub:30")
     return seconds
-
-
-async def _serve(service: Emulator) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with service:
-        print(_table(service), flush=True)
-        await stop.wait()
-        print("stopping: workers are ended", file=sys.stderr, flush=True)
-    for name, endpoint in service.endpoints.items():
-        print(f"{name}: {len(endpoint.jobs.records)} jobs, {endpoint.billed_seconds()} s billed", flush=True)
-
-
-def _table(service: Emulator) -> str:
-    from snakefold.clusters.emulator import API_KEY, NO_ACCESS_KEY, READ_ONLY_KEY, ProcessWorkers
-
-    rows = [
-        ("page", f"{service.root}/"),
-        ("jobs API", f"{service.url}    (in place of https://api.runpod.ai/v2)"),
-        ("management API", f"{service.management_url}    (in place of https://api.runpod.io/v2)"),
-        ("API key", f"{API_KEY}    (read only: {READ_ONLY_KEY}; refused with 403: {NO_ACCESS_KEY})"),
-    ]
-    for name, endpoint in service.endpoints.items():
-        workers = endpoint.backend
-        what = shlex.join(workers.command) if isinstance(workers, ProcessWorkers) else "stub"
-        rows.append((f"endpoint {name}", f"{what}, {endpoint.scaling.workers_max} workers at most"))
-        if isinstance(workers, ProcessWorkers):
-            rows.append(("", f"logs in {workers.folder}"))
-    return "\n".join(f"{title:16} {text}" for title, text in rows)
