@@ -50,7 +50,7 @@ class Results:
         (folder / "plan" / "batches").mkdir(parents=True)
         (folder / "plan" / "batches" / f"{BATCH}.json").write_text(planned.model_dump_json())
         (folder / "plan" / "targets.tsv").write_text("id\n" + "".join(f"{name}\n" for name in SEQUENCES))
-        # As releases before 0.2 wrote it: what they left must go on.
+        # As releases before 0.3 wrote it: what they left must go on.
         (folder / "plan" / "batches.tsv").write_text(
             "batch\tengine\tgpu\tcomplexes\tbucket_edges\ttargets\tresidues\tshortest\tlongest\tchunks\t"
             "seconds\tdollars\tmemory_gb\truntime_seconds\n"

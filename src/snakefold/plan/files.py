@@ -167,7 +167,7 @@ def read_rows(folder: Path) -> list[BatchRow]:
 def planned_parameters(folder: Path, engine: str) -> str:
     """Folder of an engine's parameters that the plan in `folder` chose; empty if it brings its own."""
     chosen: Mapping[str, Any] = json.loads((folder / "weights.json").read_text(encoding="utf-8"))
-    # Plans of releases before 0.2 had one engine.
+    # Plans of releases before 0.3 had one engine.
     return str(chosen["folders"].get(engine, "") if "folders" in chosen else chosen["folder"])
 
 
@@ -178,7 +178,7 @@ def _typed_row(row: Mapping[str, str]) -> BatchRow:
     whole = {name: int(row[name]) for name in ("targets", "residues", "shortest", "longest")}
     return BatchRow(
         batch=row["batch"],
-        # Plans of releases before 0.2 have neither: there, the name told the kind.
+        # Plans of releases before 0.3 have neither: there, the name told the kind.
         kind=row.get("kind") or _KINDS.get(row["batch"][:1], Kind.PREDICT),
         engine=row["engine"],
         gpu=row["gpu"],

@@ -49,7 +49,7 @@ def _version(package: str) -> str | None:
 
 
 def predictions_of(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """`engine`, `group` and `recipe` of each kind of prediction; runs before 0.2 recorded it otherwise."""
+    """`engine`, `group` and `recipe` of each kind of prediction; runs before 0.3 recorded it otherwise."""
     recipe = provenance.get("recipe")
     if not isinstance(recipe, Mapping):
         return []
