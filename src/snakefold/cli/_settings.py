@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from platformdirs import site_config_path, user_config_path
 
+from snakefold import engines
 from snakefold.config import Config, load_config, read_settings
 from snakefold.kernel.errors import ConfigError, SnakefoldError, input_file_missing
 from snakefold.kernel.paths import house
@@ -46,6 +48,24 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default="default",
         help="how jobs are run: a folder of profiles/ or a path",
     )
+    shown = parser.format_help
+    # Made when it is asked for: the settings of all engines take longer than the rest of the command line.
+    setattr(parser, "format_help", lambda: f"{shown()}\n{_engine_settings()}")  # noqa: B010
+
+
+def _engine_settings() -> str:
+    """Settings of the engines that are installed, for the end of the help."""
+    from snakefold.plan.settings_docs import rows
+
+    lines = ["settings of the engines (config/README.md has the others):"]
+    for engine in engines.names():
+        for name, kind, default, text in rows(engines.get(engine).Settings, f"{engine}."):
+            told = f"{text} {kind.replace('`', '')}; default {default.replace('`', '')}".strip()
+            lines += [
+                f"  {name}",
+                *textwrap.wrap(told, 78, initial_indent=" " * 8, subsequent_indent=" " * 8),
+            ]
+    return "\n".join(lines) + "\n"
 
 
 def settings_of(options: argparse.Namespace) -> Config:

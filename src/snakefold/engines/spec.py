@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from snakefold.kernel.contracts import FoldRequest, Model, MsaMeta, RelaxSettings, TargetInput
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.molecules.accepts import PROTEINS, Accepts
 from snakefold.structures.prediction import Prediction
 
 Floats = NDArray[np.float64]
@@ -94,7 +95,12 @@ class Molecules(Protocol):
 
     @property
     def chains(self) -> Sequence[str]:
-        """Sequences of the protein chains, in order."""
+        """Sequences of the protein chains, in order; none of an assembly."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Residues of all polymer chains."""
         ...
 
 
@@ -196,7 +202,7 @@ class Engine(Protocol):
     Attributes:
         name: in settings, requests and results; the name of its entry point too.
         title: as a sentence calls it.
-        accepts: kinds of molecules that it takes: protein, dna, rna, ligand.
+        accepts: what it takes besides plain proteins (`molecules.accepts`).
         Settings: its section of the configuration, and `settings` of a request.
         groups: targets that share settings and programs; names, in order. No batch mixes two.
         columns: scores of its own in metrics.tsv: name → Column.
@@ -208,7 +214,7 @@ class Engine(Protocol):
 
     name: str
     title: str
-    accepts: frozenset[str]
+    accepts: Accepts
     Settings: type[Model]
     groups: tuple[str, ...]
     columns: Mapping[str, Column]
@@ -376,7 +382,7 @@ class Defaults:
 
     name = ""
     title = ""
-    accepts = frozenset({"protein"})
+    accepts = PROTEINS
     Settings: type[Model] = NoSettings
     groups: tuple[str, ...] = ("target",)
     columns: Mapping[str, Column] = {}
@@ -395,7 +401,7 @@ class Defaults:
 
     def size(self, target: Molecules) -> int:
         """Residues of all chains."""
-        return sum(map(len, target.chains))
+        return target.length
 
     def pads(self, group: str, settings: Any) -> bool:
         """Nothing is padded where nothing is compiled."""

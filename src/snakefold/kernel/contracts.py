@@ -81,13 +81,28 @@ class TargetInput(Model):
 
     id: TargetId
     key: Key
-    chains: list[Sequence] = Field(min_length=1, max_length=64)
+    chains: list[Sequence] = Field(max_length=64)
     msa_sha256: Key | None = None
+    assembly: dict[str, Any] | None = Field(
+        None,
+        description="What is more than chains of plain protein (`molecules.entities.Assembly`); then there "
+        "are no chains.",
+        exclude_if=lambda value: value is None,
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> TargetInput:
+        if bool(self.chains) == (self.assembly is not None):
+            raise ValueError("expected chains, or an assembly in their place")
+        return self
 
     @property
     def length(self) -> int:
         """Residues of all chains."""
-        return sum(map(len, self.chains))
+        if self.assembly is None:
+            return sum(map(len, self.chains))
+        entities = self.assembly.get("entities", [])
+        return sum(len(each.get("sequence", "")) * each.get("copies", 1) for each in entities)
 
     @property
     def result_key(self) -> str:

@@ -300,6 +300,11 @@ class Assembly(Model):
                 yield (entity.chains[number] if entity.chains else next(free)), entity
 
     @property
+    def residues(self) -> int:
+        """Residues of all polymer chains."""
+        return sum(len(entity.sequence) * entity.copies for entity in self.entities)
+
+    @property
     def plain_chains(self) -> tuple[str, ...] | None:
         """Sequences of an assembly that is proteins and nothing else; None of another."""
         if self.constraints or self.affinity is not None or not all(each.plain for each in self.entities):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
+from snakefold.kernel.names import safe_id, shown
 from snakefold.molecules.accepts import Verdict
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.foreign import recognised
@@ -34,14 +35,26 @@ class Molecules:
     note: str = ""
 
 
-#: Said of what an engine takes, as long as a plan has targets of proteins only.
-_NO_WAY = Verdict("A run cannot plan this yet: it plans proteins only.", "Leave the record out.")
-
-
-def judged(record: Molecules, judge: Judge) -> Refusal:
-    """The refusal of a record, in the words of whoever judges."""
-    verdict = judge(record.assembly) or _NO_WAY
-    return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice))
+def judged(record: Molecules, judge: Judge) -> Target | Refusal:
+    """A target, or the refusal of a record in the words of whoever judges."""
+    verdict = judge(record.assembly)
+    if verdict is not None:
+        return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice))
+    try:
+        record.assembly.canonical()
+    except ValueError as error:
+        return refuse(record.place, BadFile("molecules", str(error), "Give the alignment as an A3M file."))
+    place = record.place
+    return Target(
+        id=safe_id(place.header, f"record-{place.record}"),
+        header=place.header,
+        chains=(),
+        file=shown(str(place.file), None),
+        record=place.record,
+        line=place.line,
+        note=record.note,
+        assembly=record.assembly,
+    )
 
 
 def record_of(path: Path, found: Found | Unread, limits: Limits) -> Target | Molecules | Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
@@ -39,10 +39,13 @@ class _Columns:
     content: int
     is_path: bool
     count: int
+    engine: int | None
 
 
 def read_samplesheet(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Refusal]:
     """Targets and refusals of a samplesheet, in order; other columns are passed over.
+
+    The column `engine` names what folds a target, if it is not the configuration that says so.
 
     A FASTA path is relative to the sheet. A FASTA file with several records is a complex of them, as in
     nf-core/proteinfold.
@@ -60,7 +63,10 @@ def read_samplesheet(path: Path, lines: Iterable[str], limits: Limits) -> Iterat
     for line, row in rows:
         record += 1
         name = row[columns.name].strip() if columns.name < len(row) else ""
-        yield _target(Place(path, record, line, name), row, columns, limits)
+        found = _target(Place(path, record, line, name), row, columns, limits)
+        if columns.engine is not None and isinstance(found, Target):
+            found = replace(found, engine=row[columns.engine].strip())
+        yield found
     if not record:
         raise BadFile("no_records", "The table has no rows below its header.", "Add one row a target.")
 
@@ -132,7 +138,10 @@ def _columns(header: Sequence[str], line: int) -> _Columns:
         )
     if names.count(id_name) != 1 or len(content) != 1 or names.count(content[0]) != 1:
         raise BadFile("no_columns", f"The columns are {shown(','.join(header))!r}.", _EXPECTED, line)
-    return _Columns(names.index(id_name), names.index(content[0]), content[0] == "fasta", len(names))
+    if names.count("engine") > 1:
+        raise BadFile("no_columns", "The column 'engine' is there twice.", "Take one of them out.", line)
+    engine = names.index("engine") if "engine" in names else None
+    return _Columns(names.index(id_name), names.index(content[0]), content[0] == "fasta", len(names), engine)
 
 
 def _refuse_other(names: Sequence[str], header: Sequence[str], line: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import safe_id, shown
 from snakefold.kernel.recipes import sequence_key
+from snakefold.molecules.entities import Assembly
 from snakefold.molecules.lines import BadFile, undecodable
 from snakefold.molecules.sequences import NUL_ADVICE, BadSequence, clean_chains
 
@@ -26,6 +27,7 @@ class Target:
         msa_sha256: sha256 of that text.
         note: what was changed in the sequence, for the user to see; empty if nothing.
         engine: what folds it, if the input says so; empty: what the configuration says.
+        assembly: what it is, if it is more than chains of plain protein; `chains` are empty then.
     """
 
     id: str
@@ -38,16 +40,17 @@ class Target:
     msa_sha256: str | None = None
     note: str = ""
     engine: str = ""
+    assembly: Assembly | None = None
 
     @property
     def length(self) -> int:
         """Residues of all chains."""
-        return sum(map(len, self.chains))
+        return sum(map(len, self.chains)) if self.assembly is None else self.assembly.residues
 
     @property
     def key(self) -> str:
-        """sha256 of the sequences."""
-        return sequence_key(self.chains)
+        """sha256 of the sequences, or of the assembly."""
+        return sequence_key(self.chains) if self.assembly is None else self.assembly.key
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ from snakefold.config import Config
 from snakefold.engines.spec import Engine, Needs, Work
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import Reason, TargetError
+from snakefold.kernel.wording import listed
+from snakefold.molecules.accepts import why_not
+from snakefold.molecules.entities import Kind
 from snakefold.molecules.target import Target
 
 
@@ -43,6 +46,7 @@ class Groups:
         ]
         self._place = {(group.engine.name, group.name): number for number, group in enumerate(self.all)}
         self._settings = {engine.name: config.settings_of(engine.name) for engine in self.engines}
+        self.names = set(names)
         self._choice = {name: [engines.get(name)] for name in names}
         self._choice[""] = [engines.get(name) for name in config.wanted_engines]
 
@@ -71,6 +75,7 @@ class Groups:
             asked_input = told(target)
         for engine in asked:
             try:
+                _check_kinds(engine, target)
                 if check:
                     engine.check(asked_input, self._settings[engine.name])
             except TargetError as error:
@@ -98,6 +103,21 @@ def work_of(config: Config, engine: Engine, group: str, *, rehearsal: bool) -> W
         rows=(1, 1) if config.msa.tool == "single_sequence" else None,
         blocks=config.rehearsal.blocks if rehearsal else None,
     )
+
+
+def _check_kinds(engine: Engine, target: Target) -> None:
+    """Refuse molecules of a kind that the engine does not take at all. Raises TargetError."""
+    if target.assembly is not None:
+        verdict = why_not(target.assembly, engine.name, engine.accepts)
+        if verdict is not None:
+            raise TargetError(Reason.INVALID_INPUT, verdict.message, verdict.advice)
+    elif Kind.PROTEIN not in engine.accepts.kinds:
+        taken = listed(sorted(engine.accepts.kinds))
+        raise TargetError(
+            Reason.INVALID_INPUT,
+            f"This is a protein, and engine {engine.name} takes {taken} only.",
+            "Name another engine (engine, engines, or the column engine of a sample sheet).",
+        )
 
 
 def _refusal(refused: Sequence[tuple[Engine, TargetError]]) -> TargetError:

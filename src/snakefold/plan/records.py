@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold import engines
 from snakefold.config import Config, inputs_of
 from snakefold.kernel.contracts import TargetInput
-from snakefold.kernel.errors import InputError, Refusal, TargetError
+from snakefold.kernel.errors import InputError, Reason, Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
-from snakefold.molecules.accepts import PROTEINS, why_not
+from snakefold.molecules.accepts import Verdict, why_not
+from snakefold.molecules.entities import Assembly
 from snakefold.molecules.records import Judge
 from snakefold.molecules.targets import Target, read_records
 from snakefold.plan.groups import Groups
@@ -74,11 +75,14 @@ def read_input(config: Config, check: Check | None = None) -> Records:
     )
     if check is not None:
         rows = [_checked(row, check) for row in rows]
-    kinds = Groups(config, {row.engine for row in rows if isinstance(row, Target) and row.engine})
+    named = {row.engine for row in rows if isinstance(row, Target) and row.engine}
+    kinds = Groups(config, named & set(engines.names()))
     placed = [-1] * len(rows)
     for place, row in enumerate(rows):
         if isinstance(row, Target):
             try:
+                if row.engine and row.engine not in kinds.names:
+                    raise _of_no_engine(row)
                 placed[place] = kinds.of(row, target_input)
             except TargetError as error:
                 rows[place] = _refusal(row, error)
@@ -114,11 +118,24 @@ def read_input(config: Config, check: Check | None = None) -> Records:
 
 
 def assembly_check(config: Config) -> Judge:
-    """Says why the engine cannot predict an assembly that is more than proteins.
+    """Says why no engine of the run predicts an assembly that is more than proteins."""
+    installed = {name: engines.get(name).accepts for name in engines.names()}
+    wanted = config.wanted_engines
 
-    Every engine here folds chains of protein; what else one takes, and the others, would be asked here.
-    """
-    return partial(why_not, engine=config.engine, accepts=PROTEINS)
+    def judge(assembly: Assembly) -> Verdict | None:
+        verdicts = [why_not(assembly, name, installed[name], installed) for name in wanted]
+        return None if None in verdicts else verdicts[-1]
+
+    return judge
+
+
+def _of_no_engine(row: Target) -> TargetError:
+    known = ", ".join(engines.names())
+    return TargetError(
+        Reason.INVALID_INPUT,
+        f"The column engine says {shown(row.engine, 40)!r}, and no such engine is installed.",
+        f"Installed: {known}. An empty cell takes the configuration's.",
+    )
 
 
 def refuse(records: Records, errors: Mapping[int, TargetError], *, stop: bool) -> tuple[Records, list[int]]:
@@ -150,7 +167,16 @@ def refuse(records: Records, errors: Mapping[int, TargetError], *, stop: bool) -
 
 def target_input(target: Target) -> TargetInput:
     """A target in the form of the contracts."""
-    return TargetInput(id=target.id, key=target.key, chains=list(target.chains), msa_sha256=target.msa_sha256)
+    assembly = (
+        None if target.assembly is None else target.assembly.model_dump(mode="json", exclude_defaults=True)
+    )
+    return TargetInput(
+        id=target.id,
+        key=target.key,
+        chains=list(target.chains),
+        msa_sha256=target.msa_sha256,
+        assembly=assembly,
+    )
 
 
 def _checked(row: Target | Refusal, check: Check) -> Target | Refusal:

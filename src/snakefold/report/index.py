@@ -9,6 +9,7 @@ from typing import Any
 
 from snakefold.plan.files import State
 from snakefold.report.run import Run, description, shortened
+from snakefold.run.metrics import METRICS_COLUMNS, columns_for
 
 #: Ids that have a page. An id becomes a path and an address, and metrics.tsv may have been edited by hand.
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -47,6 +48,21 @@ def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]
         name: values for name, values in columns.items() if any(value not in (None, "") for value in values)
     }
     return {"id": [], "state": [], **kept}  # those two even if there is no row
+
+
+def own_columns(run: Run) -> list[dict[str, Any]]:
+    """Columns that only the run's engines have: name, meaning, digits, and whether it is a number."""
+    columns = columns_for(row["engine"] for row in run.metrics)
+    return [
+        {
+            "name": name,
+            "meaning": f"{column.meaning} ({column.unit})" if column.unit else column.meaning,
+            "digits": 0 if column.type is int else 3,
+            "number": column.type in (int, float),
+        }
+        for name, column in columns.items()
+        if name not in METRICS_COLUMNS
+    ]
 
 
 def _rows(run: Run, profiles: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import jinja2
 from snakefold.kernel.notes import MEANINGS
 from snakefold.report.comparison import Others, read_others
 from snakefold.report.embed import script_call
-from snakefold.report.index import index_columns, pages
+from snakefold.report.index import index_columns, own_columns, pages
 from snakefold.report.libraries import Library, copy_libraries
 from snakefold.report.origin import read_origin
 from snakefold.report.pages import Maker, write_pages
@@ -93,7 +93,7 @@ def _write(folder: Path, results: Path, run: Run, others: Sequence[Others]) -> N
     maker = Maker(results, data, others)
     profiles = write_pages(maker, pages(results, run), results / "report" / "data")
     meanings = {code: asdict(meaning) for code, meaning in MEANINGS.items()}
-    content = {"columns": index_columns(run, profiles), "meanings": meanings}
+    content = {"columns": index_columns(run, profiles), "own": own_columns(run), "meanings": meanings}
     (assets / "run.js").write_bytes(script_call("snakefold.start", content))
     beside = [name for name in _BESIDE if (results / name).is_file()]
     (folder / "index.html").write_text(_page(run, libraries, beside), encoding="utf-8")

@@ -27,6 +27,7 @@ _NINETIETH = 1.2816
 
 class _OneChain:
     chains = ("A",)
+    length = 1
 
 
 _ONE_CHAIN = _OneChain()

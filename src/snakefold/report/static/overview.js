@@ -66,7 +66,7 @@
     rows = snakefold.recordsOf(content.columns);
     snakefold.meanings = content.meanings;
     document.getElementById("controls").append(...colours.controls());
-    table = snakefold.drawTable(rows);
+    table = snakefold.drawTable(rows, content.own);
     filters = snakefold.drawFilters(document.getElementById("filters"), table, rows);
     table.onFilter(() => { if (drawn) drawPlots(); });
     if (rows.some((row) => row.mean_plddt !== undefined && row.mean_plddt !== null)) drawWhenSeen();

@@ -101,10 +101,20 @@
   snakefold.recordsOf = (columns) => columns.id.map((_, place) =>
     Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[place]])));
 
-  /** Draw the table of `rows`, and return what the rest of the page does with it. */
-  snakefold.drawTable = (rows) => {
+  /** The columns of every run, and before its state those that only its engines have. */
+  function columnsOf(own) {
+    const before = COLUMNS.findIndex((column) => column.name === "state");
+    const theirs = own.map((item) => (item.number
+      ? numeric(item.name, item.name, item.digits, item.meaning, 96)
+      : { title: item.name, name: item.name, hint: item.meaning, width: 120, type: "string", value: (row) => row[item.name],
+          show: (row) => row[item.name] && node("bdi", { class: "line" }, String(row[item.name])) }));
+    return [...COLUMNS.slice(0, before), ...theirs, ...COLUMNS.slice(before)];
+  }
+
+  /** Draw the table of `rows`, with columns of `own`, and return what the rest of the page does with it. */
+  snakefold.drawTable = (rows, own) => {
     const has = (column) => rows.some((row) => ![undefined, null, ""].includes(column.value(row)));
-    const columns = COLUMNS.filter((column) => column.name === "id" || has(column));
+    const columns = columnsOf(own).filter((column) => column.name === "id" || has(column));
     const element = document.getElementById("targets-table");
     element.append(
       node("caption", { class: "hidden" }, "Targets: one row for each record of the input"),

@@ -1,0 +1,155 @@
+"""The gate: an engine that no module of snakefold names goes from plan to report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SITE = Path(__file__).parent / "site"
+SNAKEFOLD = Path(sys.executable).parent / "snakefold"
+YAML = "version: 1\nsequences:\n  - ligand:\n      id: A\n      smiles: '{smiles}'\n"
+LIGANDS = {"ethanol": "CCO", "benzene": "c1ccccc1", "again": "CCO", "endless": "C" * 100}
+ZIPPER = "GSWTWENGKWTWKGSWTWENGKWTWK"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`snakefold` in an environment where the toy's distribution is installed."""
+    environment = {**os.environ, "PYTHONPATH": str(SITE)}
+    return subprocess.run(
+        [str(SNAKEFOLD), *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run of ligands, and of a protein, with the toy."""
+    folder = tmp_path_factory.mktemp("toy")
+    (folder / "in").mkdir()
+    for name, smiles in LIGANDS.items():
+        (folder / "in" / f"{name}.yaml").write_text(YAML.format(smiles=smiles))
+    (folder / "in" / "protein.fasta").write_text(f">protein\n{ZIPPER}\n")
+    return folder, call(folder, "run", "in", "--set", "engine=toy", "--set", "toy.weight=2.5")
+
+
+def test_the_run_ends_as_any_other(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, process = finished
+    said = process.stdout + process.stderr
+    assert process.returncode == 1, said
+    assert "3 targets folded, 1 failed, 1 record refused" in said
+    assert "REHEARSAL" not in said
+    (failed,) = [row for row in rows(folder / "results" / "failures.tsv") if row["state"] == "failed"]
+    assert (failed["id"], failed["message"]) == ("endless", "Too many atoms to count.")
+    (refused,) = [row for row in rows(folder / "results" / "failures.tsv") if row["state"] == "refused"]
+    assert "This is a protein, and engine toy takes ligand only." in refused["message"]
+
+
+def test_the_plan_is_the_toys_own(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, process = finished
+    plan = folder / "results" / "plan"
+    quote = json.loads((plan / "quote.json").read_text())
+    # 900 s each of its own; 3 GB of its own.
+    assert quote["hours"]["expected"] == pytest.approx(3 * 900 / 3600, rel=0.02)
+    batches = rows(plan / "batches.tsv")
+    assert {(row["engine"], row["group"], row["memory_gb"]) for row in batches} == {("toy", "ligand", "3.0")}
+    assert quote["chains"] == quote["chunks"] == 0
+    assert rows(plan / "chains.tsv") == []
+    assert not (folder / "results" / "msa").exists()
+    assert {row["engine"] for row in rows(plan / "targets.tsv") if row["state"] == "to_do"} == {"toy"}
+    assert "alignments" not in process.stdout.split("Quote")[1].split("disk")[0]
+
+
+def test_scores_are_in_the_metrics_and_on_the_page(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = finished
+    found = {row["id"]: row for row in rows(folder / "results" / "metrics.tsv")}
+    assert {name: row["toy_atoms"] for name, row in found.items()} == {
+        "ethanol": "3",
+        "benzene": "6",
+        "again": "3",
+    }
+    assert found["benzene"]["toy_score"] == "15"
+    assert {row["mean_plddt"] for row in found.values()} == {""}
+    assert (folder / "results" / "structures" / "benzene" / "toy.txt").read_text() == "counted\n"
+    page = (folder / "results" / "report" / "assets" / "run.js").read_text()
+    assert "toy_atoms" in page
+    assert "Heavy atoms of the ligand." in page
+
+
+def test_methods_tell_of_the_toy_and_of_nothing_else(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = finished
+    text = (folder / "results" / "methods.md").read_text()
+    assert "Atoms were counted with toyengine 1.0, run by snakefold" in text
+    for word in ("AlphaFold", "jackhmmer", "relaxed", "templates", "alignment", "pLDDT"):
+        assert word not in text
+
+
+def test_a_second_run_computes_nothing_and_another_setting_does(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = finished
+    planned = call(folder, "plan", "in", "--set", "engine=toy", "--set", "toy.weight=2.5", "--out", "again")
+    assert planned.returncode == 0, planned.stderr
+    states = {row["id"]: row["state"] for row in rows(folder / "again" / "targets.tsv")}
+    assert states == {
+        "again": "stored",
+        "benzene": "stored",
+        "ethanol": "duplicate_of",
+        "endless": "to_do",
+        "protein": "refused",
+    }
+    other = call(folder, "plan", "in", "--set", "engine=toy", "--set", "toy.weight=3", "--out", "other")
+    assert other.returncode == 0, other.stderr
+    assert {row["id"]: row["state"] for row in rows(folder / "other" / "targets.tsv")}["again"] == "to_do"
+
+
+def test_its_settings_are_settings(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = finished
+    assert "toy.weight" in call(folder, "run", "--help").stdout
+    assert "| `toy.weight` | " in call(folder, "config", "table").stdout
+    assert "What an atom counts." in call(folder, "config", "schema").stdout
+    wrong = call(folder, "plan", "in", "--set", "engine=toy", "--set", "toy.weight=heavy")
+    assert wrong.returncode == 2
+    assert "toy.weight" in wrong.stderr
+
+
+def test_one_run_holds_targets_of_several_engines(tmp_path: Path) -> None:
+    """Each goes to the first engine that takes it."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ethanol.yaml").write_text(YAML.format(smiles="CCO"))
+    (tmp_path / "in" / "protein.fasta").write_text(f">protein\n{ZIPPER}\n")
+    words = ["--set", "engines=[toy, alphafold2]", "--set", "weights=rehearsal"]
+    planned = call(tmp_path, "plan", "in", *words, "--out", "plan")
+    assert planned.returncode == 0, planned.stderr
+    assert {row["id"]: row["engine"] for row in rows(tmp_path / "plan" / "targets.tsv")} == {
+        "ethanol": "toy",
+        "protein": "alphafold2",
+    }
+    batches = {row["engine"]: row for row in rows(tmp_path / "plan" / "batches.tsv")}
+    assert set(batches) == {"toy", "alphafold2"}
+    assert batches["toy"]["chunks"] == ""
+    assert batches["alphafold2"]["chunks"] == "m0001"
+
+
+def test_a_ligand_is_told_who_would_take_it(tmp_path: Path) -> None:
+    (tmp_path / "ethanol.yaml").write_text(YAML.format(smiles="CCO"))
+    (tmp_path / "protein.fasta").write_text(f">protein\n{ZIPPER}\n")
+    words = ["ethanol.yaml", "protein.fasta", "--set", "weights=rehearsal"]
+    assert call(tmp_path, "plan", *words, "--out", "plan").returncode == 0
+    (refused,) = json.loads((tmp_path / "plan" / "refusals.json").read_text())
+    assert (
+        "ligand CCO: engine alphafold2 folds proteins only; engines that take it: toy" in refused["message"]
+    )
