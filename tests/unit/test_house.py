@@ -1,0 +1,51 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import snakefold
+from snakefold import engines
+
+PACKAGE = Path(snakefold.__file__).parent
+
+
+def comparisons(path: Path) -> Iterator[tuple[int, str]]:
+    """Texts that something is compared with, matched by `case`, or looked up by `.get`, with their lines."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Compare):
+            inside: list[ast.AST] = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            inside = [node.value]
+        else:
+            continue
+        for part in inside:
+            for each in ast.walk(part):
+                if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                    yield each.lineno, each.value
+
+
+def test_nobody_outside_engines_compares_the_name_of_one() -> None:
+    names = {*engines.names(), "reuse"}
+    files = [path for path in PACKAGE.rglob("*.py") if "engines" not in path.relative_to(PACKAGE).parts]
+    assert len(files) > 100
+    found = [
+        f"{path.relative_to(PACKAGE)}:{line}: {text}"
+        for path in files
+        for line, text in comparisons(path)
+        if text in names
+    ]
+    assert found == []
+
+
+def test_specs_of_engines_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from snakefold.config import load_config; load_config({})\n"
+        "print(sorted({'jax', 'torch', 'anarci', 'flash_abb', 'openmm', 'alphafold'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
