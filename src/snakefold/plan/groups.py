@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,25 +59,20 @@ class Groups:
     def __getitem__(self, number: int) -> Group:
         return self.all[number]
 
-    def of(self, target: Target, told: Callable[[Target], TargetInput], *, check: bool = True) -> int:
+    def of(self, target: Target, told: TargetInput) -> int:
         """Place of the group that a target belongs to: of the first engine that takes it.
 
         Args:
             told: the target in the form of the contracts, as engines check it.
-            check: ask engines whether they take it; without, the first that is wanted does.
 
         Raises:
             TargetError: no engine takes it. The text is that of the last that was asked.
         """
         refused: list[tuple[Engine, TargetError]] = []
-        asked = self._choice[target.engine]
-        if check:
-            asked_input = told(target)
-        for engine in asked:
+        for engine in self._choice[target.engine]:
             try:
                 _check_kinds(engine, target)
-                if check:
-                    engine.check(asked_input, self._settings[engine.name])
+                engine.check(told, self._settings[engine.name])
             except TargetError as error:
                 refused.append((engine, error))
                 continue

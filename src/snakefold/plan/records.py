@@ -83,7 +83,7 @@ def read_input(config: Config, check: Check | None = None) -> Records:
             try:
                 if row.engine and row.engine not in kinds.names:
                     raise _of_no_engine(row)
-                placed[place] = kinds.of(row, target_input)
+                placed[place] = kinds.of(row, _unchecked(row))
             except TargetError as error:
                 rows[place] = _refusal(row, error)
     targets: list[Target] = []
@@ -163,6 +163,20 @@ def refuse(records: Records, errors: Mapping[int, TargetError], *, stop: bool) -
         kinds=records.kinds,
     )
     return changed, kept
+
+
+def _unchecked(target: Target) -> TargetInput:
+    """`target_input` without the checks of the contract, which readers have made: there may be a million."""
+    assembly = None
+    if target.assembly is not None:
+        assembly = target.assembly.model_dump(mode="json", exclude_defaults=True)
+    return TargetInput.model_construct(
+        id=target.id,
+        key=target.key,
+        chains=list(target.chains),
+        msa_sha256=target.msa_sha256,
+        assembly=assembly,
+    )
 
 
 def target_input(target: Target) -> TargetInput:

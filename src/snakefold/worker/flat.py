@@ -162,7 +162,7 @@ def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> 
     pairing = any(len(set(target.chains)) > 1 for target in targets)
     preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
     kinds = Groups(config)
-    group = kinds.of(targets[0], target_input)
+    group = kinds.of(targets[0], target_input(targets[0]))
     kind = kinds[group]
     settings = config.settings_of(kind.engine.name, rehearsal=request.rehearsal)
     folder = find_parameters(kind.engine, settings, {kind.name}, context, rehearsal=request.rehearsal)
