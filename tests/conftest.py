@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +26,7 @@ _INSTALL = {
     "hhblits": "apt-get install hhsuite",
     "chromium": "apt-get install chromium",
     "flash_abb": "make antibody",
+    "libcifpp-data": "apt-get install libcifpp-data",
     "root": "run the tests as root",
     **dict.fromkeys(("slurmctld", "slurmd", "munged"), "apt-get install slurm-wlm munge"),
     **dict.fromkeys(("slurmdbd", "mariadbd"), "apt-get install slurmdbd mariadb-server"),
@@ -64,4 +66,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _is_there(name: str) -> bool:
     if name == "root":
         return os.geteuid() == 0
+    if name == "libcifpp-data":
+        return Path("/usr/share/libcifpp/mmcif_ma.dic").is_file()
     return bool(shutil.which(name) or importlib.util.find_spec(name.replace("-", "_")))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.kernel.contracts import Confidence, ModelScores
+from snakefold.structures import files as structures
 from snakefold.structures.confidence import pae_archive
 from tests.browser.make_results import atom_line, heavy_atom_names
 
@@ -79,8 +80,10 @@ def make_noisy(folder: Path) -> Path:
     models, matrices = [], []
     for rank in range(MODELS):
         plddt = np.clip(random.normal(80, 15, LENGTH), 20, 98.9).round(2)
-        (folder / f"ranked_{rank}.pdb").write_text(rough_pdb(sequence, plddt, random))
-        (folder / f"ranked_{rank}.cif").write_text("data_x\n")
+        pdb = rough_pdb(sequence, plddt, random)
+        (folder / f"ranked_{rank}.pdb").write_text(pdb)
+        cif = structures.read(pdb).make_mmcif_document().as_string()
+        (folder / f"ranked_{rank}.cif").write_text(cif)
         matrices.append(rough_pae(LENGTH, random))
         models.append(
             ModelScores(

@@ -187,7 +187,8 @@ def test_results_without_scores_show_what_they_have(results: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("confidence.json", "{}"), ("ranked_1.pdb", "ATOM"), ("msa.json", "[")]
+    ("name", "text"),
+    [("confidence.json", "{}"), ("ranked_1.cif", "data_x\n"), ("ranked_0.cif", "ATOM"), ("msa.json", "[")],
 )
 def test_a_damaged_file_is_named(results: Path, tmp_path: Path, name: str, text: str) -> None:
     folder = shutil.copytree(results / "structures" / "crambin", tmp_path / "crambin")

@@ -35,8 +35,8 @@ def _add_water(structure: gemmi.Structure) -> None:
     structure[0][0].add_residue(water)
 
 
-def _far(structure: gemmi.Structure) -> None:
-    structure[0][0][3][1].pos = gemmi.Position(float("nan"), 1e9, 0)
+def _nowhere(structure: gemmi.Structure) -> None:
+    structure[0][0][3][1].pos = gemmi.Position(float("nan"), 1, 0)
 
 
 def _without_ca(structure: gemmi.Structure) -> None:
@@ -63,7 +63,7 @@ def _gap(sequence: str) -> bytes:
         (_gap(PROTEIN), "gaps"),
         (_edited(_rename), "MSE"),
         (_edited(_add_water), "nothing else"),
-        (_edited(_far), "coordinates"),
+        (_edited(_nowhere), "coordinates"),
         (_edited(_without_ca), "backbone"),
         (make.cif([PROTEIN], 0.9), "scale"),
         (make.cif([PROTEIN], 120.0), "from 0 to 100"),

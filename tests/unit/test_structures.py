@@ -1,26 +1,22 @@
-"""Remarks, ModelCIF and CA atoms, read back with Biopython."""
+"""Remarks, what the PDB format holds, and CA atoms."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
+import gemmi
 import numpy as np
 import pytest
 from alphafold.common import protein, residue_constants
-from Bio.PDB.MMCIF2Dict import MMCIF2Dict
-from Bio.PDB.MMCIFParser import MMCIFParser
-from Bio.PDB.PDBParser import PDBParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.kernel.errors import Reason, SnakefoldError, TargetError
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.structures import files as structures
 
 REFERENCE = Path(__file__).parents[2] / "resources" / "demo" / "references" / "7CTH-HL.pdb"
 SOFTWARE = "alphafold2 2.3.20"
 KEY = "ab" * 32
-NAMES = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"]
 
 
 def model(*chains: str, seed: int = 0) -> tuple[str, np.ndarray]:
@@ -40,75 +36,10 @@ def model(*chains: str, seed: int = 0) -> tuple[str, np.ndarray]:
     return protein.to_pdb(made), plddt
 
 
-def to_mmcif(pdb: str, **more: bool) -> str:
-    return structures.to_mmcif(pdb, name="a1b2", rehearsal=more.get("rehearsal", False), software=SOFTWARE)
-
-
-def columns(cif: str) -> dict[str, list[str]]:
-    return {name: value for name, value in MMCIF2Dict(io.StringIO(cif)).items() if isinstance(value, list)}
-
-
-@pytest.mark.parametrize(
-    "text", [model("MKTAYIAKQR")[0], model("ACDEF", "GHIKL", "ACDEF")[0], REFERENCE.read_text()]
-)
-def test_mmcif_holds_every_atom_of_the_pdb_text(text: str) -> None:
-    def atoms(parsed: object) -> list[tuple[object, ...]]:
-        return [
-            (atom.get_full_id()[2:], atom.element, *np.round(atom.coord, 3).tolist(), round(atom.bfactor, 2))
-            for atom in parsed.get_atoms()
-        ]
-
-    ours = MMCIFParser(QUIET=True).get_structure("s", io.StringIO(to_mmcif(text)))
-    theirs = PDBParser(QUIET=True).get_structure("s", io.StringIO(text))
-    assert atoms(ours) == atoms(theirs)
-
-
-def test_identical_chains_are_one_entity() -> None:
-    found = columns(to_mmcif(model("ACDEF", "GHIKL", "ACDEF")[0]))
-    assert found["_entity.id"] == ["1", "2"]
-    assert found["_entity_poly.pdbx_seq_one_letter_code"] == ["ACDEF", "GHIKL"]
-    assert found["_entity_poly.pdbx_strand_id"] == ["A,C", "B"]
-    assert found["_entity_poly.type"] == ["polypeptide(L)"] * 2
-    assert dict(zip(found["_struct_asym.id"], found["_struct_asym.entity_id"], strict=True)) == {
-        "A": "1",
-        "B": "2",
-        "C": "1",
-    }
-    assert set(found["_atom_site.label_asym_id"]) == {"A", "B", "C"}
-    assert found["_atom_site.label_asym_id"] == found["_atom_site.auth_asym_id"]
-    assert found["_atom_site.label_seq_id"] == found["_atom_site.auth_seq_id"]
-    assert "." not in found["_chem_comp.type"]
-
-
-def test_plddt_is_a_quality_metric_local_and_global() -> None:
-    text, plddt = model("MKTAY", "IAKQRQ")
-    found = columns(to_mmcif(text))
-    assert [float(value) for value in found["_ma_qa_metric_local.metric_value"]] == pytest.approx(
-        plddt.tolist()
-    )
-    assert float(found["_ma_qa_metric_global.metric_value"][0]) == pytest.approx(plddt.mean(), abs=0.006)
-    assert found["_ma_qa_metric_local.label_asym_id"] == ["A"] * 5 + ["B"] * 6
-    assert found["_ma_qa_metric_local.label_seq_id"] == [*map(str, range(1, 6)), *map(str, range(1, 7))]
-    assert found["_ma_qa_metric.mode"] == ["global", "local"]
-    assert found["_ma_qa_metric.type"] == ["pLDDT", "pLDDT"]
-    assert found["_software.name"] + found["_software.version"] == SOFTWARE.split()
-
-
-def test_a_residue_without_atoms_stays_in_the_sequence() -> None:
-    found = columns(to_mmcif(model("MXTAY")[0]))
-    assert found["_entity_poly.pdbx_seq_one_letter_code"] == ["MXTAY"]
-    assert found["_entity_poly_seq.mon_id"] == ["MET", "UNK", "THR", "ALA", "TYR"]
-    assert found["_ma_qa_metric_local.label_seq_id"] == ["1", "3", "4", "5"]
-
-
-@pytest.mark.parametrize("rehearsal", [True, False])
-def test_rehearsal_is_said_in_both_files(rehearsal: bool) -> None:
-    text = structures.annotate(model("MKTAY")[0], rehearsal=rehearsal, key=KEY, engine=SOFTWARE)
-    assert ("REHEARSAL" in text) is rehearsal
-    cif = to_mmcif(text, rehearsal=rehearsal)
-    found = columns(cif)
-    assert ("REHEARSAL" in found["_struct.title"][0]) is rehearsal
-    assert ("REHEARSAL" in found["_ma_model_list.model_name"][0]) is rehearsal
+def test_rehearsal_is_said_in_the_remarks() -> None:
+    for rehearsal in (True, False):
+        text = structures.annotate(model("MKTAY")[0], rehearsal=rehearsal, key=KEY, engine=SOFTWARE)
+        assert ("REHEARSAL" in text) is rehearsal
 
 
 def test_remarks_leave_the_model_as_it_is_and_may_be_made_twice() -> None:
@@ -123,36 +54,53 @@ def test_remarks_leave_the_model_as_it_is_and_may_be_made_twice() -> None:
     assert "REHEARSAL" not in relabelled
 
 
-def test_all_chain_names_of_the_format_work() -> None:
-    found = columns(to_mmcif(model(*["AG"] * 62)[0]))
-    assert found["_struct_asym.id"] == NAMES
-    assert found["_entity.id"] == ["1"]
-
-
 @pytest.mark.parametrize(
-    ("chains", "what"),
+    ("chains", "longest", "atoms", "far", "held"),
     [
-        (["AG"] * 63, "63 chains"),
-        (["A" * 10_000], "10000 residues in a chain"),
-        (["A" * 4000, "G" * 4000], "8000 residues in all"),
+        (62, 9_999, 99_937, 0.0, True),
+        (63, 10, 100, 0.0, False),
+        (1, 10_000, 100, 0.0, False),
+        # The end of a chain has a number, too.
+        (1, 100, 99_998, 0.0, True),
+        (1, 100, 99_999, 0.0, False),
+        (1, 100, 10, 9_999.999, True),
+        (1, 100, 10, 10_000.0, False),
+        (1, 100, 10, -999.999, True),
+        (1, 100, 10, -1_000.0, False),
+        (1, 100, 10, float("nan"), False),
     ],
 )
-def test_what_the_pdb_format_cannot_hold_is_refused(chains: list[str], what: str) -> None:
-    with pytest.raises(TargetError, match=what) as error:
-        structures.check_pdb_limits(chains)
-    assert error.value.reason is Reason.INVALID_INPUT
+def test_what_the_pdb_format_holds(chains: int, longest: int, atoms: int, far: float, held: bool) -> None:
+    positions = np.zeros((atoms, 3))
+    positions[-1, 2] = far
+    assert structures.pdb_holds(chains, longest, positions) is held
 
 
-def test_what_the_pdb_format_holds_is_not_refused() -> None:
-    structures.check_pdb_limits(["A" * 100] * 62)
-    structures.check_pdb_limits(["W" * 7142])
+def test_a_structure_fits_by_its_names_numbers_and_atoms() -> None:
+    assert structures.fits_pdb(structures.read(model("MKTAY", "GG")[0]))
+    named = structures.read(model("MKTAY", "GG")[0])
+    named[0][1].name = "AA"
+    assert not structures.fits_pdb(named)
+    numbered = structures.read(model("MKTAY")[0])
+    numbered[0][0][4].seqid = gemmi.SeqId(10_000, " ")
+    assert not structures.fits_pdb(numbered)
+
+
+def test_a_model_is_read_from_pdb_or_from_mmcif_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "ranked_0.cif").touch()
+    assert structures.model_file(tmp_path, 0).name == "ranked_0.cif"
+    (tmp_path / "ranked_0.pdb").touch()
+    assert structures.model_file(tmp_path, 0).name == "ranked_0.pdb"
+    assert structures.model_name({"ranked_1.cif", "ranked_1.pdb"}, 1) == "ranked_1.pdb"
+    assert structures.model_name({"ranked_1.cif"}, 1) == "ranked_1.cif"
+    assert structures.model_name({"ranked_1.cif"}, 0) is None
 
 
 def test_numbers_that_outgrew_their_columns_are_found() -> None:
     lines = model("MKTAY")[0].splitlines()
     shifted = lines[3][:6] + "100000" + lines[3][11:]
     with pytest.raises(SnakefoldError, match="line 4: coordinates are not in columns 31 to 54"):
-        to_mmcif("\n".join([*lines[:3], shifted, *lines[4:]]))
+        structures.read("\n".join([*lines[:3], shifted, *lines[4:]]))
 
 
 @pytest.mark.parametrize("text", ["", "HEADER\n", "data_x\n_cell.length_a 1\n", "REMARK nothing\nEND\n"])
@@ -187,7 +135,8 @@ def test_ca_atoms_only_of_residues_first_location_only() -> None:
 
 def test_pdb_and_mmcif_give_the_same_ca_atoms() -> None:
     text = REFERENCE.read_text()
-    for ours, theirs in zip(structures.ca_traces(to_mmcif(text)), structures.ca_traces(text), strict=True):
+    cif = structures.read(text).make_mmcif_document().as_string()
+    for ours, theirs in zip(structures.ca_traces(cif), structures.ca_traces(text), strict=True):
         assert (ours.name, ours.sequence) == (theirs.name, theirs.sequence)
         assert ours.coordinates == pytest.approx(theirs.coordinates)
 

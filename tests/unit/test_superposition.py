@@ -72,7 +72,7 @@ def test_rmsd_is_that_of_the_best_rigid_motion_over_the_pairs() -> None:
     laid = ours @ found.rotation.T + found.translation
     distance = np.linalg.norm(laid[found.pairs[:, 0]] - theirs[found.pairs[:, 1]], axis=1)
     assert found.tm_score == pytest.approx((1 / (1 + (distance / d0) ** 2)).sum() / len(theirs), abs=0.01)
-    both = structures.read(found.pdb)
+    both = structures.read(found.text)
     assert [one.num for one in both] == [1, 2]
     atoms = np.array(
         [atom.pos.tolist() for chain in both[0] for residue in chain for atom in residue if atom.name == "CA"]
@@ -100,7 +100,7 @@ def test_other_chains_of_the_reference_do_not_count() -> None:
     found = superposition.superpose(moved(FV, (1, 2, 3), (0, 0, 0)), far + FV)
     assert found.chains == [("H", "H"), ("L", "L")]
     assert found.tm_score == pytest.approx(1, abs=1e-4)
-    assert {chain.name for chain in structures.read(found.pdb)[1]} == {"H", "L"}
+    assert {chain.name for chain in structures.read(found.text)[1]} == {"H", "L"}
 
 
 def test_identical_chains_are_tried_in_every_order() -> None:
@@ -146,7 +146,7 @@ def test_compare_writes_both_structures_and_the_scores(tmp_path: Path) -> None:
     assert "REHEARSAL" in written
     assert "7CTH-HL.pdb" in written
     assert sum(line.startswith("MODEL ") for line in written.splitlines()) == 2
-    assert superposition.compare(tmp_path, REFERENCES / "7CTH-HL.pdb").pdb == found.pdb
+    assert superposition.compare(tmp_path, REFERENCES / "7CTH-HL.pdb").text == found.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ranked_0.pdb", "superposed.pdb"]
 
 

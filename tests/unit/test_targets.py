@@ -163,7 +163,7 @@ REFUSED = {
     "empty chain": Refused(f">a\n{CRN}::{CRN}\n", "no_sequence", "Chain 2 is empty", 2),
     "colon at the end": Refused(f">a\n{CRN}:\n", "no_sequence", "take the ':' away", 2),
     "colon at the start": Refused(f">a\n:{CRN}\n", "no_sequence", "Chain 1 is empty", 1),
-    "65 chains": Refused(f">a\n{':'.join(['A'] * 65)}\n", "too_many_chains", "There are 65 chains", 1),
+    "1001 chains": Refused(f">a\n{':'.join(['A'] * 1001)}\n", "too_many_chains", "There are 1001 chains", 1),
     "NUL": Refused(f"{GOOD}>a\nMQ\nMQ\0IF\n>b\n{CRN}\n", "nul", "NUL byte is in the sequence", 5, 2, taken=2),
     "NUL in a header": Refused(f"{GOOD}>a\0b\n{UBQ}\n>b\n{CRN}\n", "nul", "in the header", 3, 2, taken=2),
     "NUL at the end": Refused(f"{GOOD}>a\n{UBQ}\n\0\0\n", "nul", "copy it again", 5, 2, taken=1),
@@ -258,7 +258,9 @@ REFUSED = {
         f"#40,6\t1\n>q\n{CRN}\n", "complex_header", "2 lengths and 1", 1, 0, "a.a3m"
     ),
     "A3M, no copies": Refused(f"#46\t0\n>q\n{CRN}\n", "complex_header", "none of them 0", 1, 0, "a.a3m"),
-    "A3M, a million copies": Refused(f"#46\t999\n>q\n{CRN}\n", "complex_header", "at most 64", 1, 0, "a.a3m"),
+    "A3M, a million copies": Refused(
+        f"#46,46\t999,999\n>q\n{CRN}\n", "complex_header", "at most 1000", 1, 0, "a.a3m"
+    ),
     "A3M, Latin-1": Refused(b">q\xe9\n" + CRN.encode(), "encoding", "Byte 2 of the text", 1, 1, "a.a3m"),
     "A3M, NUL in a row": Refused(f">q\n{CRN[:9]}\0{CRN[9:]}\n", "binary", "NUL bytes", 2, 0, "a.a3m"),
     "A3M, NUL in a header": Refused(f">q\0\n{CRN}\n", "binary", "NUL bytes", 1, 0, "a.a3m"),

@@ -32,6 +32,9 @@ MSA_LAYOUT = {
 #: In a batch's archive: the result keys (a JSON list) of what the store did not take; left out if none.
 UNSTORED = "unstored.json"
 
+#: Chains of a target at the most: a bound on mistakes of the input. No format sets it.
+MAX_CHAINS = 1_000
+
 Sequence = Annotated[str, Field(pattern=r"^[ACDEFGHIKLMNPQRSTVWXY]+$")]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 TargetId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -81,7 +84,7 @@ class TargetInput(Model):
 
     id: TargetId
     key: Key
-    chains: list[Sequence] = Field(max_length=64)
+    chains: list[Sequence] = Field(max_length=MAX_CHAINS)
     msa_sha256: Key | None = None
     assembly: dict[str, Any] | None = Field(
         None,

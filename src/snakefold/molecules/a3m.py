@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from snakefold.kernel.contracts import MAX_CHAINS
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import safe_id, shown
 from snakefold.molecules.fasta import Block, no_records, read_blocks
 from snakefold.molecules.lines import BadFile, read_lines
 from snakefold.molecules.nul import one_alignment
-from snakefold.molecules.sequences import MAX_CHAINS, BadSequence, clean_chains, replacement_note, to_standard
+from snakefold.molecules.sequences import BadSequence, clean_chains, replacement_note, to_standard
 from snakefold.molecules.target import Limits, Place, Target, check_encoding, refuse
 
 _COMPLEX = re.compile(r"#(\d{1,6}(?:,\d{1,6})*)\t(\d{1,3}(?:,\d{1,3})*)\s*", re.ASCII)

@@ -15,12 +15,12 @@ import re
 import string
 import unicodedata
 
+from snakefold.kernel.contracts import MAX_CHAINS
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.smiles import is_smiles
 
 #: AlphaFold's `HHBLITS_AA_TO_ID`, for the letters that are no single standard amino acid.
 REPLACED = {"B": "D", "J": "X", "O": "X", "U": "C", "Z": "E"}
-MAX_CHAINS = 64
 #: NUL bytes stand where a copy broke off, or a disk was full.
 NUL_ADVICE = "The file is damaged here, and more may be missing: copy it again, or correct the record."
 

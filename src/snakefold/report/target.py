@@ -27,7 +27,7 @@ _FILES = (
     "ranked_*.pdb",
     "ranked_*.cif",
     "unrelaxed_*.pdb",
-    "superposed.pdb",
+    "superposed.*",
     "pae.npz",
     "msa.a3m",
     "*.tsv",
@@ -54,7 +54,7 @@ def read_target(folder: Path) -> Target:
     found = _confidence(folder / "confidence.json")
     models = []
     for rank in range(len(found.models)):
-        path = folder / f"ranked_{rank}.pdb"
+        path = folder / f"ranked_{rank}.cif"
         try:
             models.append(read_atoms(text(path))[0])
         except SnakefoldError as error:
@@ -124,7 +124,7 @@ def _content(target: Target, link: str) -> dict[str, Any]:
         "coverage": _coverage_picture(folder / "msa.a3m", sequences),
         "alignments": _json(folder / "msa.json", []),
         "templates": _templates(folder / "templates.tsv"),
-        "reference": _reference(folder / superposition.FILE, best, packer),
+        "reference": _reference(folder, best, packer),
         "scores": others.model_dump(mode="json") if others else None,
         "timings": _timings(folder / "timings.json"),
         "files": _files(folder, link),
@@ -175,9 +175,10 @@ def _sequences(atoms: Atoms) -> list[str]:
     return chains
 
 
-def _reference(path: Path, best: Atoms, packer: Packer) -> dict[str, Any] | None:
+def _reference(folder: Path, best: Atoms, packer: Packer) -> dict[str, Any] | None:
     """The known structure, moved to where the page draws the best model, which the file has moved onto it."""
-    if not path.is_file():
+    path = next((path for name in superposition.FILES if (path := folder / name).is_file()), None)
+    if path is None:
         return None
     models = read_atoms(text(path))
     if len(models) != 2 or models[0].xyz.shape != best.xyz.shape:

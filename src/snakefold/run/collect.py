@@ -31,6 +31,7 @@ from snakefold.run.products import is_ours
 from snakefold.run.superseded import set_aside
 from snakefold.run.unfinished import Unfinished, why_unfinished
 from snakefold.structures import confidence, scores, superposition
+from snakefold.structures.files import model_name
 from snakefold.structures.scores.reference import reference_scores
 
 FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
@@ -153,7 +154,7 @@ def _collect_target(
 
     `trusted`: scores.json may be taken as it is.
     """
-    besides = {scores.FILE, *([superposition.FILE] if reference else [])}
+    besides = {scores.FILE, *(superposition.FILES if reference else ())}
     own = Confidence.model_validate_json(members["confidence.json"])
     pae = confidence.read_pae(members["pae.npz"]) if "pae.npz" in members else None
     known = None
@@ -162,9 +163,10 @@ def _collect_target(
     else:
         _write_folder(members, folder)
     if known is None:
-        there = itertools.takewhile(members.__contains__, (f"ranked_{n}.pdb" for n in range(len(own.models))))
-        pdbs = [members[name].decode(errors="replace") for name in there]
-        known = scores.score_target(own, pdbs, pae)
+        names = (model_name(members, rank) for rank in range(len(own.models)))
+        there = itertools.takewhile(lambda name: name is not None, names)
+        texts = [members[name].decode(errors="replace") for name in there if name is not None]
+        known = scores.score_target(own, texts, pae)
     known = _compared(known, folder, reference)
     said, path = (known.model_dump_json() + "\n").encode(), folder / scores.FILE
     if not (path.is_file() and path.read_bytes() == said):

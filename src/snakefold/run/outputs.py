@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from snakefold import engines
 from snakefold.engines.spec import ChainMsa, Result, TargetMsas
 from snakefold.kernel.contracts import FoldRequest, RelaxChoice, TargetInput
 from snakefold.kernel.notes import Code, note
-from snakefold.structures import confidence
+from snakefold.structures import confidence, mmcif
 from snakefold.structures import files as structures
 from snakefold.structures.prediction import Prediction
 
@@ -40,33 +41,11 @@ def target_files(
 ) -> dict[str, bytes]:
     """Files of a target, by name. Models of `result` are in rank order; `warnings`: what else befell it.
 
-    The unrelaxed text of a model is kept as `unrelaxed_<n>.pdb` where relaxation replaced it, as AlphaFold
-    keeps `unrelaxed_*` beside `relaxed_*`.
+    A model is there as mmCIF, and as PDB where that format holds it. The unrelaxed text of a model is kept as
+    `unrelaxed_<n>.pdb` where relaxation replaced it, as AlphaFold keeps `unrelaxed_*` beside `relaxed_*`.
     """
     predictions = list(result.predictions)
     files: dict[str, bytes] = dict(result.files)
-    for rank, prediction in enumerate(predictions):
-        relaxed = relaxation.pdbs.get(rank)
-        text = structures.annotate(
-            relaxed or prediction.pdb,
-            rehearsal=request.rehearsal,
-            key=target.key,
-            engine=software,
-            origin=prediction.origin,
-        )
-        files[f"ranked_{rank}.pdb"] = text.encode()
-        files[f"ranked_{rank}.cif"] = structures.to_mmcif(
-            text,
-            name=target.key[:12],
-            rehearsal=request.rehearsal,
-            software=software,
-            origin=prediction.origin,
-        ).encode()
-        if relaxed:
-            unrelaxed = structures.annotate(
-                prediction.pdb, rehearsal=request.rehearsal, key=target.key, engine=software
-            )
-            files[f"unrelaxed_{rank}.pdb"] = unrelaxed.encode()
     scores = confidence.confidence(
         engine=request.engine,
         rehearsal=request.rehearsal,
@@ -77,14 +56,41 @@ def target_files(
         warnings=[*warnings, *result.notes, *relaxation.warnings],
         scores=result.scores,
     )
+    searched = _different_chains(msas)
+    molecules = mmcif.proteins(target.chains)
+
+    def annotated(pdb: str, origin: str) -> str:
+        return structures.annotate(
+            pdb, rehearsal=request.rehearsal, key=target.key, engine=software, origin=origin
+        )
+
+    for rank, prediction in enumerate(predictions):
+        relaxed = relaxation.pdbs.get(rank)
+        model = prediction.atoms() if relaxed is None else structures.read(relaxed)
+        if text := relaxed or prediction.pdb:
+            files[f"ranked_{rank}.pdb"] = annotated(text, prediction.origin).encode()
+        engine, _, version = software.rpartition(" ")
+        making = mmcif.Making(
+            engine or software,
+            version if engine else "",
+            parameters=_parameters(request),
+            alignment=_alignment(msas, searched),
+            relaxer=("OpenMM", _version("openmm")) if relaxed else None,
+            origin=prediction.origin,
+            pae=None if prediction.pae is None else ("pae.npz", f"rank_{rank}"),
+            rehearsal=request.rehearsal,
+        )
+        files[f"ranked_{rank}.cif"] = mmcif.write(
+            model, molecules, scores.models[rank], making, name=target.key[:12]
+        ).encode()
+        if relaxed:
+            files[f"unrelaxed_{rank}.pdb"] = annotated(prediction.pdb, "").encode()
     files["confidence.json"] = scores.model_dump_json().encode()
     if predictions:
         mark = {"REHEARSAL": True} if request.rehearsal else {}
         files["ranking_debug.json"] = _json({**confidence.ranking_debug(predictions), **mark})
-    matrices = [prediction.pae for prediction in predictions if prediction.pae is not None]
-    if matrices:
-        files["pae.npz"] = confidence.pae_archive(matrices)
-    searched = _different_chains(msas)
+    if any(prediction.pae is not None for prediction in predictions):
+        files["pae.npz"] = confidence.pae_archive([prediction.pae for prediction in predictions])
     metas = [chain.meta for chain in searched if chain.meta is not None]
     if metas:
         seconds = {"msa": sum(sum(meta.seconds.values()) for meta in metas), **seconds}
@@ -104,6 +110,10 @@ def relax_ranked(predictions: list[Prediction], choice: RelaxChoice, relax: Rela
     done = Relaxation()
     start = time.monotonic()
     for rank, prediction in enumerate(predictions[:count]):
+        if not prediction.pdb:
+            said = "AlphaFold's protocol works with PDB text, which cannot hold the model"
+            done.warnings.append(note(Code.RELAX_FAILED, f"rank {rank} ({prediction.name}): {said}"))
+            continue
         try:
             done.pdbs[rank] = relax(prediction.pdb)
         except Exception as error:  # OpenMM raises its own and bare exceptions; the model itself is sound
@@ -121,6 +131,31 @@ def depth_and_neff(msas: TargetMsas) -> tuple[int | None, float | None]:
     # The chain with the fewest rows limits what the network can learn about a complex.
     shallowest = min(msas.chains, key=lambda chain: chain.depth)
     return shallowest.depth, shallowest.neff
+
+
+def _parameters(request: FoldRequest) -> dict[str, mmcif.Value]:
+    """The engine's settings, as a file of a model states them; which models ran is said by name."""
+    values = {name: value for name, value in request.settings.items() if name != "models"}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _alignment(msas: TargetMsas, searched: Sequence[ChainMsa]) -> str:
+    """How the alignments were made, as a sentence."""
+    if msas.own_a3m is not None:
+        return "The alignment came with the target."
+    made = {
+        f"{meta.tool}: {', '.join(used.name for used in meta.databases)}" if meta.databases else meta.tool
+        for meta in (chain.meta for chain in searched)
+        if meta is not None
+    }
+    return "; ".join(sorted(made))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _different_chains(msas: TargetMsas) -> list[ChainMsa]:

@@ -1,15 +1,13 @@
-"""Structure files: remarks in PDB text, ModelCIF written, CA atoms read from PDB or mmCIF.
+"""Structure files: what the PDB format holds, remarks in its text, CA atoms read from PDB or mmCIF.
 
-gemmi reads and writes the formats; added here is what a *predicted* structure needs: pLDDT as ModelCIF
-quality metrics (https://mmcif.wwpdb.org/dictionaries/mmcif_ma.dic), one entity for identical chains, and the
-word REHEARSAL where the parameters were random.
+gemmi reads the formats; `mmcif` writes models. A model is there as mmCIF, and as PDB where that holds it.
 """
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +16,16 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.kernel.errors import Reason, SnakefoldError, TargetError
+from snakefold.kernel.errors import SnakefoldError
 
 REHEARSAL_NOTE = "REHEARSAL: made with random parameters. The structure means nothing."
 
-#: PDB names a chain by one letter or digit, numbers residues in 4 columns and atoms in 5. Tryptophan, the
-#: largest residue, has 14 heavy atoms: with this many residues the atom numbers cannot overflow.
+#: PDB names a chain by one letter or digit, numbers residues in 4 columns and atoms, ends of chains included,
+#: in 5, and has 4 columns before a coordinate's decimal point.
 PDB_MAX_CHAINS = 62
 PDB_MAX_CHAIN_LENGTH = 9_999
-PDB_MAX_RESIDUES = 99_999 // 14
+PDB_MAX_ATOMS = 99_999
+_PDB_LOWEST, _PDB_HIGHEST = -999.9995, 9_999.9995
 
 #: REMARK 6 is free text in the PDB format.
 _REMARK = "REMARK   6 "
@@ -42,24 +41,77 @@ class ChainTrace:
     coordinates: NDArray[np.float64]
 
 
-def check_pdb_limits(chains: Sequence[str]) -> None:
-    """Refuse a target that the PDB format cannot hold, before anything is computed.
+def pdb_holds(chains: int, longest: int, positions: NDArray[Any]) -> bool:
+    """Whether the PDB format can hold a model.
 
-    Raises:
-        TargetError: more than 62 chains, a chain of more than 9,999 residues, or more than 7,142 in all.
+    Args:
+        chains: how many.
+        longest: the highest number of a residue.
+        positions: of all atoms, [N, 3] in Å.
     """
-    longest, total = max(map(len, chains)), sum(map(len, chains))
-    for found, limit, what in (
-        (len(chains), PDB_MAX_CHAINS, "chains"),
-        (longest, PDB_MAX_CHAIN_LENGTH, "residues in a chain"),
-        (total, PDB_MAX_RESIDUES, "residues in all"),
-    ):
-        if found > limit:
-            raise TargetError(
-                Reason.INVALID_INPUT,
-                f"{found} {what}: the PDB format, in which models are written, holds {limit}.",
-                "Split the target.",
-            )
+    return bool(
+        chains <= PDB_MAX_CHAINS
+        and longest <= PDB_MAX_CHAIN_LENGTH
+        and len(positions) + chains <= PDB_MAX_ATOMS
+        and np.all((positions > _PDB_LOWEST) & (positions < _PDB_HIGHEST))
+    )
+
+
+def fits_pdb(structure: gemmi.Structure) -> bool:
+    """Whether the PDB format can hold every model of a structure, its chain names included."""
+    numbers = [residue.seqid.num or 0 for model in structure for chain in model for residue in chain]
+    return all(len(chain.name) == 1 for model in structure for chain in model) and all(
+        pdb_holds(len(model), max(numbers, default=0), gemmi.FlatStructure(_alone(model)).pos)
+        for model in structure
+    )
+
+
+def build(
+    names: Sequence[str],
+    *,
+    chain: NDArray[Any],
+    number: NDArray[Any],
+    residue: Sequence[str],
+    atoms: Sequence[str],
+    mask: NDArray[np.bool_],
+    positions: NDArray[Any],
+    plddt: NDArray[Any],
+) -> gemmi.Structure:
+    """A structure of L residues from arrays.
+
+    Args:
+        names: of the chains.
+        chain, number, residue, plddt: of every residue [L]: index of its chain, number in it, name, 0 to 100.
+        atoms: names of the A atoms that a residue can have.
+        mask, positions: which it has [L, A], and where they are [L, A, 3], Å.
+    """
+    model = gemmi.Model(1)
+    for name in names:
+        model.add_chain(gemmi.Chain(name))
+    for place in np.flatnonzero(mask.any(axis=1)).tolist():
+        made = gemmi.Residue()
+        made.name, made.seqid, made.het_flag = residue[place], gemmi.SeqId(int(number[place]), " "), "A"
+        for which in np.flatnonzero(mask[place]).tolist():
+            atom = gemmi.Atom()
+            atom.name, atom.element = atoms[which], gemmi.Element(atoms[which][0])
+            atom.pos = gemmi.Position(*positions[place, which].tolist())
+            atom.occ, atom.b_iso = 1.0, float(plddt[place])
+            made.add_atom(atom)
+        model[int(chain[place])].add_residue(made)
+    structure = _alone(model)
+    structure.remove_empty_chains()
+    return structure
+
+
+def model_name(names: Container[str], rank: int) -> str | None:
+    """Which of a target's files has the model of a rank: PDB, or mmCIF where that cannot hold it."""
+    return next((name for name in (f"ranked_{rank}.pdb", f"ranked_{rank}.cif") if name in names), None)
+
+
+def model_file(folder: Path, rank: int) -> Path:
+    """Where a target's folder has the model of a rank: PDB, or mmCIF where that cannot hold it."""
+    pdb = folder / f"ranked_{rank}.pdb"
+    return pdb if pdb.is_file() else folder / f"ranked_{rank}.cif"
 
 
 def annotate(pdb: str, *, rehearsal: bool, key: str, engine: str, origin: str = "") -> str:
@@ -80,35 +132,6 @@ def remarks(notes: Sequence[str]) -> list[str]:
     width = 80 - len(_REMARK)
     wrapped = [textwrap.wrap(_ascii(note), width, break_on_hyphens=False) for note in notes]
     return [f"{_REMARK}{line}" for lines in wrapped for line in lines]
-
-
-def to_mmcif(pdb: str, *, name: str, rehearsal: bool, software: str, origin: str = "") -> str:
-    """ModelCIF text of a predicted model.
-
-    Args:
-        pdb: one model; residues numbered from 1 in each chain; pLDDT (0 to 100) in the B column. A number
-            that is left out is a residue without atoms (X): it stays in the sequence as UNK.
-        name: name of the data block.
-        rehearsal: the parameters were random.
-        software: name and version of the engine, separated by a space.
-        origin: where a model comes from that was not predicted here, as a sentence.
-
-    Raises:
-        SnakefoldError: the text holds no atoms, or numbers that ran out of their PDB columns.
-    """
-    structure = _read_pdb(pdb)
-    structure.name = re.sub(r"[^A-Za-z0-9_.-]", "_", name) or "model"
-    _describe_entities(structure)
-    groups = gemmi.MmcifOutputGroups(False)
-    groups.block_name = groups.entry = groups.atoms = groups.entity = groups.entity_poly = True
-    groups.group_pdb = True
-    groups.entity_poly_seq = groups.struct_asym = groups.chem_comp = groups.atom_type = groups.auth_all = True
-    document = structure.make_mmcif_document(groups)
-    block = document.sole_block()
-    for row in block.find("_chem_comp.", ["id", "type"]):
-        row[1] = gemmi.cif.quote("peptide linking" if row[0] == "GLY" else "L-peptide linking")
-    _add_model_categories(block, structure, rehearsal, software, origin)
-    return document.as_string(gemmi.cif.WriteOptions(gemmi.cif.Style.Pdbx))
 
 
 def ca_traces(text: str) -> list[ChainTrace]:
@@ -184,108 +207,10 @@ def _read_pdb(pdb: str) -> gemmi.Structure:
     return structure
 
 
-def _describe_entities(structure: gemmi.Structure) -> None:
-    """One entity per distinct sequence, chain names as asym ids, label_seq_id = number in the chain."""
-    entities: dict[tuple[str, ...], gemmi.Entity] = {}
-    for chain in structure[0]:
-        sequence = _full_sequence(chain)
-        for position, residue in enumerate(chain, 1):
-            residue.label_seq = residue.seqid.num if len(sequence) > len(chain) else position
-            residue.subchain = chain.name
-            residue.entity_type = gemmi.EntityType.Polymer
-        if sequence not in entities:
-            entity = gemmi.Entity(str(len(entities) + 1))
-            entity.entity_type = gemmi.EntityType.Polymer
-            entity.polymer_type = gemmi.PolymerType.PeptideL
-            entity.full_sequence = list(sequence)
-            entities[sequence] = entity
-        entities[sequence].subchains = [*entities[sequence].subchains, chain.name]
-    structure.entities = gemmi.EntityList(list(entities.values()))
-    for chain in structure[0]:
-        for residue in chain:
-            residue.entity_id = structure.get_entity_of(chain.whole()).name
-
-
-def _full_sequence(chain: gemmi.Chain) -> tuple[str, ...]:
-    numbers = [residue.seqid.num or 0 for residue in chain]
-    plain = all(residue.seqid.icode == " " for residue in chain) and numbers == sorted(set(numbers))
-    if not plain or numbers[0] < 1:
-        return tuple(residue.name for residue in chain)
-    names = dict(zip(numbers, (residue.name for residue in chain), strict=True))
-    return tuple(names.get(number, "UNK") for number in range(1, numbers[-1] + 1))
-
-
-def _add_model_categories(
-    block: gemmi.cif.Block, structure: gemmi.Structure, rehearsal: bool, software: str, origin: str
-) -> None:
-    engine, _, version = software.rpartition(" ")
-    title = REHEARSAL_NOTE if rehearsal else origin or f"Predicted by {software}"
-    names = [entity.name for entity in structure.entities]
-    chains = [(chain.name, chain[0].entity_id) for chain in structure[0]]
-    residues = [(chain.name, residue) for chain in structure[0] for residue in chain]
-    plddt = [_plddt(residue) for _, residue in residues]
-    categories: dict[str, dict[str, list[Any]]] = {
-        "_audit_conform.": {"dict_name": ["mmcif_ma.dic"], "dict_version": ["1.4.9"]},
-        "_struct.": {"entry_id": [structure.name], "title": [title]},
-        "_software.": {
-            "pdbx_ordinal": [1],
-            "name": [engine or software],
-            "classification": ["model building"],
-            "description": [origin or None],
-            "version": [version if engine else None],
-            "type": ["package"],
-        },
-        "_ma_software_group.": {"ordinal_id": [1], "group_id": [1], "software_id": [1]},
-        "_ma_data.": {
-            "id": [1, 2],
-            "name": ["Sequence", "Model"],
-            "content_type": ["target", "model coordinates"],
-        },
-        "_ma_target_entity.": {
-            "entity_id": names,
-            "data_id": [1] * len(names),
-            "origin": ["designed"] * len(names),
-        },
-        "_ma_target_entity_instance.": {
-            "asym_id": [name for name, _ in chains],
-            "entity_id": [entity for _, entity in chains],
-        },
-        "_ma_model_list.": {
-            "ordinal_id": [1],
-            "model_name": ["REHEARSAL model" if rehearsal else "Predicted model"],
-            "data_id": [2],
-            "model_type": ["Ab initio model"],
-        },
-        "_ma_qa_metric.": {
-            "id": [1, 2],
-            "name": ["pLDDT", "pLDDT"],
-            "type": ["pLDDT", "pLDDT"],
-            "mode": ["global", "local"],
-            "software_group_id": [1, 1],
-        },
-        "_ma_qa_metric_global.": {
-            "ordinal_id": [1],
-            "model_id": [1],
-            "metric_id": [1],
-            "metric_value": [f"{np.mean(plddt):.2f}"],
-        },
-        "_ma_qa_metric_local.": {
-            "ordinal_id": list(range(1, len(residues) + 1)),
-            "model_id": [1] * len(residues),
-            "label_asym_id": [name for name, _ in residues],
-            "label_seq_id": [residue.label_seq for _, residue in residues],
-            "label_comp_id": [residue.name for _, residue in residues],
-            "metric_id": [2] * len(residues),
-            "metric_value": [f"{value:.2f}" for value in plddt],
-        },
-    }
-    for category, columns in categories.items():
-        block.set_mmcif_category(category, columns)
-
-
-def _plddt(residue: gemmi.Residue) -> float:
-    atom = residue.find_atom("CA", "*")
-    return float(atom.b_iso if atom is not None else np.mean([item.b_iso for item in residue]))
+def _alone(model: gemmi.Model) -> gemmi.Structure:
+    structure = gemmi.Structure()
+    structure.add_model(model)
+    return structure
 
 
 def _ascii(text: str) -> str:

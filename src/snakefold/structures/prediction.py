@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import gemmi
 import numpy as np
 from numpy.typing import NDArray
+
+from snakefold.structures import files as structures
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,9 @@ class Prediction:
 
     Attributes:
         name: AlphaFold's name, for example `model_1_ptm_pred_0`.
-        pdb: PDB text; pLDDT in the B column; chains A, B, … in the target's order.
+        pdb: PDB text; pLDDT in the B column; chains A, B, … in the target's order, residues numbered from 1
+            in each. Empty where the format cannot hold the model.
+        structure: the same, where there is no PDB text; chains as `mmcif.chain_names` has them.
         plddt: float [L], 0 to 100.
         pae: float [L, L] in Å, row = aligned on, column = scored (AlphaFold's convention), or None.
         origin: where the model comes from, as a sentence, if it was not computed here.
@@ -36,3 +41,12 @@ class Prediction:
     compile_seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
     origin: str = ""
+    structure: gemmi.Structure | None = None
+
+    def atoms(self) -> gemmi.Structure:
+        """The model, whichever form it came in.
+
+        Raises:
+            SnakefoldError: there is neither form, or the text is no PDB.
+        """
+        return self.structure if self.structure is not None else structures.read(self.pdb)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.kernel.contracts import RelaxSettings
+from snakefold.structures.files import PDB_MAX_ATOMS
 
 #: AlphaFold's: kcal/mol, kcal/mol/Å².
 _TOLERANCE = 2.39
@@ -178,4 +179,6 @@ def _restored(pdb: str, model: Any, pieces: Any) -> str:
         if line.startswith("ATOM"):
             text += f"{line[27:60]}{plddt[index]:>6.2f}{line[66:]}"
         lines.append(text.ljust(80))
+    if len(lines) > PDB_MAX_ATOMS:
+        raise RelaxError(f"With hydrogens the model has {len(lines)} atoms, more than the PDB format holds.")
     return "\n".join([*lines, "END".ljust(80)]) + "\n"

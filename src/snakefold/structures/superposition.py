@@ -21,8 +21,8 @@ from snakefold.kernel.wording import count
 from snakefold.structures import files as structures
 from snakefold.structures.files import ChainTrace
 
-#: What `compare` writes into a target's folder.
-FILE = "superposed.pdb"
+#: What `compare` writes into a target's folder: PDB, or mmCIF where that cannot hold both structures.
+FILES = ("superposed.pdb", "superposed.cif")
 #: Chains that may correspond to each other in several ways are tried in at most so many; beyond, name them.
 _MAX_PAIRINGS = 720
 _MAX_ALIGNMENTS = 24
@@ -40,7 +40,8 @@ class Superposition:
         pairs: int [n, 2], indices of the aligned CA pairs (mobile, reference) in the order of `chains`.
         chains: chains laid over each other: (mobile, reference).
         rotation, translation: float64 [3, 3] and [3]; `x @ rotation.T + translation` moves x.
-        pdb: both structures in one text: MODEL 1 is the mobile one, moved; MODEL 2 the reference's chains.
+        text: both structures as PDB, or mmCIF where that cannot hold them: MODEL 1 is the mobile one, moved;
+            MODEL 2 the reference's chains.
     """
 
     tm_score: float
@@ -49,7 +50,7 @@ class Superposition:
     chains: list[ChainPair]
     rotation: NDArray[np.float64]
     translation: NDArray[np.float64]
-    pdb: str
+    text: str
 
 
 def superpose(mobile: str, reference: str, chains: Sequence[ChainPair] | None = None) -> Superposition:
@@ -76,32 +77,35 @@ def superpose(mobile: str, reference: str, chains: Sequence[ChainPair] | None = 
         chains=names,
         rotation=rotation,
         translation=translation,
-        pdb=_both(mobile, reference, [theirs for _, theirs in names], rotation, translation),
+        text=_both(mobile, reference, [theirs for _, theirs in names], rotation, translation),
     )
 
 
 def compare(folder: Path, reference: Path) -> Superposition:
-    """Lay a target's best model over a known structure, and write `FILE` into its folder.
+    """Lay a target's best model over a known structure, and write one of `FILES` into its folder.
 
     Raises:
         SnakefoldError: a file is missing or cannot be compared; the text names it.
     """
-    model = structures.read_file(folder / "ranked_0.pdb")
+    path = structures.model_file(folder, 0)
+    model = structures.read_file(path)
     known = structures.read_file(reference)
     try:
         found = superpose(model, known)
     except SnakefoldError as error:
-        raise SnakefoldError(
-            f"{reference}: cannot be compared with {folder / 'ranked_0.pdb'}: {error}"
-        ) from error
+        raise SnakefoldError(f"{reference}: cannot be compared with {path}: {error}") from error
     rehearsal = structures.REHEARSAL_NOTE in model
     notes = [structures.REHEARSAL_NOTE] if rehearsal else []
     notes.append(
         f"MODEL 1: predicted. MODEL 2: {reference.name}. "
         f"TM-score {found.tm_score:.4f}, RMSD {found.rmsd:.3f} A."
     )
-    remarks = "".join(f"{line}\n" for line in structures.remarks(notes))
-    write_atomically(folder / FILE, (remarks + found.pdb).encode())
+    pdb, cif = FILES
+    if found.text.startswith("data_"):
+        name, lines = cif, [f"# {note}" for note in notes]
+    else:
+        name, lines = pdb, structures.remarks(notes)
+    write_atomically(folder / name, ("".join(f"{line}\n" for line in lines) + found.text).encode())
     return found
 
 
@@ -191,7 +195,10 @@ def _both(
         known.add_chain(theirs[name].clone())
     merged.add_model(known)
     merged.setup_entities()
-    if any(len(chain.name) > 1 for chain in known):
+    if any(len(chain.name) > 1 for chain in known) and len(ours) <= structures.PDB_MAX_CHAINS:
         merged.shorten_chain_names()
+    if not structures.fits_pdb(merged):
+        merged.name = "superposed"
+        return merged.make_mmcif_document().as_string()
     options = gemmi.PdbWriteOptions(minimal=True, cryst1_record=False, end_record=True)
     return merged.make_pdb_string(options)

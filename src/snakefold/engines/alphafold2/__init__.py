@@ -18,7 +18,6 @@ from snakefold.engines.alphafold2.shapes import choose
 from snakefold.engines.spec import Defaults, Molecules, Needs, Parameters, TargetMsas, Told
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
-from snakefold.structures.files import check_pdb_limits
 
 if TYPE_CHECKING:
     from snakefold.engines.alphafold2.session import AlphaFold2Session
@@ -49,7 +48,6 @@ class AlphaFold2(Defaults):
     def check(self, target: TargetInput, settings: AlphaFold2Settings) -> None:
         """Refuse what cannot be folded whatever the settings. Raises TargetError(invalid_input)."""
         del settings
-        check_pdb_limits(target.chains)
         if target.length < _SHORTEST:
             raise TargetError(
                 Reason.INVALID_INPUT, f"{target.length} residue is no protein.", "Give a longer sequence."

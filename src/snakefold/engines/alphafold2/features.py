@@ -20,8 +20,11 @@ from snakefold.engines.alphafold2.shapes import MAX_TEMPLATES, MsaShape, multime
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import Reason, TargetError
+from snakefold.structures.mmcif import chain_names
 
 Features = dict[str, Any]
+#: ColabFold names the chains of an A3M by one letter or digit.
+_MOST_OWN_CHAINS = 62
 _TEMPLATE_FEATURES = (
     "template_aatype",
     "template_all_atom_masks",
@@ -95,13 +98,12 @@ def _multimer(
     target: TargetInput, msas: Sequence[ChainMsa], settings: AlphaFold2Settings, shape: MsaShape
 ) -> Features:
     """As alphafold.data.pipeline_multimer.DataPipeline.process; equal chains share their features."""
-    from alphafold.common import protein
     from alphafold.data import feature_processing, msa_pairing, pipeline_multimer
 
     heteromer = len(set(target.chains)) > 1
     by_sequence: dict[str, Features] = {}
     by_chain: dict[str, Features] = {}
-    for chain_id, sequence, msa in zip(protein.PDB_CHAIN_IDS, target.chains, msas, strict=False):
+    for chain_id, sequence, msa in zip(chain_names(len(msas)), target.chains, msas, strict=True):
         if sequence not in by_sequence:
             features = _chain(sequence, msa, settings)
             if heteromer:
@@ -170,6 +172,13 @@ def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: Msa
     """As colabfold.batch does with an A3M file."""
     from colabfold.batch import generate_input_feature, unserialize_msa
 
+    if len(target.chains) > _MOST_OWN_CHAINS:
+        raise TargetError(
+            Reason.INVALID_INPUT,
+            f"{len(target.chains)} chains in an A3M: ColabFold's code, which reads it, takes "
+            f"{_MOST_OWN_CHAINS}.",
+            "Give the sequences alone: alignments are searched, and more chains are taken.",
+        )
     try:
         unpaired, paired, sequences, copies, templates = unserialize_msa([a3m], target.chains[0])
         found = [sequence for sequence, count in zip(sequences, copies, strict=True) for _ in range(count)]

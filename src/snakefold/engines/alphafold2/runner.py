@@ -11,10 +11,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import gemmi
 import numpy as np
+from numpy.typing import NDArray
 
 from snakefold.engines.alphafold2.features import residue_order
 from snakefold.engines.alphafold2.settings import ModelPreset
+from snakefold.structures import files as structures
+from snakefold.structures.mmcif import chain_names
 
 Features = dict[str, Any]
 
@@ -77,9 +81,54 @@ def network_inputs(
 
 
 def to_protein(features: Features, result: Features, preset: ModelPreset, chains: Sequence[str]) -> Any:
-    """alphafold.common.protein.Protein of a result: padding cut off, chains A, B, … in the target's order."""
+    """alphafold.common.protein.Protein of a result: padding cut off, chains A, B, … in the target's order.
+
+    Raises:
+        ValueError: more than 62 chains.
+    """
     from alphafold.common import protein
 
+    picked, structure, b_factors = _model(features, result, preset, chains)
+    return protein.from_prediction(
+        features=picked,
+        result={"structure_module": structure},
+        b_factors=b_factors,
+        remove_leading_feature_dimension=False,
+    )
+
+
+def to_structure(
+    features: Features, result: Features, preset: ModelPreset, chains: Sequence[str]
+) -> gemmi.Structure:
+    """The same as gemmi has it, whatever its size; chains named by `mmcif.chain_names`."""
+    from alphafold.common import residue_constants
+
+    picked, structure, b_factors = _model(features, result, preset, chains)
+    kinds = [*(residue_constants.restype_1to3[letter] for letter in residue_constants.restypes), "UNK"]
+    return structures.build(
+        chain_names(len(chains)),
+        chain=picked["asym_id"],
+        number=picked["residue_index"] + 1,
+        residue=[kinds[kind] for kind in picked["aatype"]],
+        atoms=residue_constants.atom_types,
+        mask=structure["final_atom_mask"] >= 0.5,
+        positions=structure["final_atom_positions"],
+        plddt=b_factors.max(axis=1),
+    )
+
+
+def fits_pdb(result: Features, chains: Sequence[str]) -> bool:
+    """Whether the PDB format can hold a result."""
+    order = residue_order(chains)
+    there = result["structure_module"]["final_atom_mask"][order] >= 0.5
+    positions = result["structure_module"]["final_atom_positions"][order][there]
+    return structures.pdb_holds(len(chains), max(map(len, chains)), positions)
+
+
+def _model(
+    features: Features, result: Features, preset: ModelPreset, chains: Sequence[str]
+) -> tuple[Features, Features, NDArray[Any]]:
+    """Features, atoms and B factors [L, 37] of the target's residues, in its order."""
     order = residue_order(chains)
     structure = {
         name: result["structure_module"][name][order] for name in ("final_atom_mask", "final_atom_positions")
@@ -89,9 +138,4 @@ def to_protein(features: Features, result: Features, preset: ModelPreset, chains
         for name in ("aatype", "residue_index")
     }
     picked["asym_id"] = np.repeat(np.arange(len(chains)), [len(chain) for chain in chains])
-    return protein.from_prediction(
-        features=picked,
-        result={"structure_module": structure},
-        b_factors=result["plddt"][order][:, None] * structure["final_atom_mask"],
-        remove_leading_feature_dimension=False,
-    )
+    return picked, structure, result["plddt"][order][:, None] * structure["final_atom_mask"]

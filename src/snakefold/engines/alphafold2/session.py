@@ -13,7 +13,7 @@ import numpy as np
 
 from snakefold.engines.alphafold2 import compilation, features, parameters
 from snakefold.engines.alphafold2.models import configuration, model_name, preset_for, uses_templates
-from snakefold.engines.alphafold2.runner import network_inputs, new_runner, to_protein
+from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import shortfalls, unknown_residues
@@ -220,9 +220,12 @@ def _prediction(
     ranking = float(plddt.mean())
     if preset is ModelPreset.MULTIMER:
         ranking = 0.8 * (iptm or 0.0) + 0.2 * (ptm or 0.0)
+    model = inputs, result, preset, target.chains
+    fits = fits_pdb(result, target.chains)
     return Prediction(
         name=name,
-        pdb=protein.to_pdb(to_protein(inputs, result, preset, target.chains)),
+        pdb=protein.to_pdb(to_protein(*model)) if fits else "",
+        structure=None if fits else to_structure(*model),
         plddt=plddt,
         pae=None if pae is None else pae[np.ix_(order, order)].astype(np.float32),
         ptm=ptm,

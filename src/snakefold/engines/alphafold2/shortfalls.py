@@ -13,6 +13,7 @@ from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.notes import Code, note
+from snakefold.structures.mmcif import chain_names
 
 
 def shortfalls(
@@ -74,9 +75,7 @@ def _pairs(chain: ChainMsa) -> bool:
 
 def _named(target: TargetInput, chains: dict[str, ChainMsa]) -> Sequence[tuple[str, ChainMsa]]:
     """Different chains by their letters in the model (`A` or, of copies, `A+B`)."""
-    from alphafold.common import protein
-
     letters: dict[str, list[str]] = {}
-    for letter, sequence in zip(protein.PDB_CHAIN_IDS, target.chains, strict=False):
+    for letter, sequence in zip(chain_names(len(target.chains)), target.chains, strict=True):
         letters.setdefault(sequence, []).append(letter)
     return [("+".join(letters[sequence]), chain) for sequence, chain in chains.items()]

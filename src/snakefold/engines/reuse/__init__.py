@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakefold.engines.spec import Defaults, TargetMsas, Told, Work
-from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
-from snakefold.structures.files import check_pdb_limits
+from snakefold.kernel.contracts import FoldRequest, RelaxSettings
 
 if TYPE_CHECKING:
     from snakefold.engines.reuse.session import ReuseSession
@@ -30,11 +29,6 @@ class Reuse(Defaults):
     selectable = False
     #: Raised when the same file gives other results.
     version = "1"
-
-    def check(self, target: TargetInput, settings: Any) -> None:
-        """Refuse what the PDB format cannot hold. Raises TargetError(invalid_input)."""
-        del settings
-        check_pdb_limits(target.chains)
 
     def work(
         self, group: str, settings: Any, relax: RelaxSettings, *, blocks: int | None = None, rows: Any = None

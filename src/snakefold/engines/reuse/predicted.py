@@ -18,15 +18,12 @@ from numpy.typing import NDArray
 from snakefold.engines.reuse.found import UnusableError, expand
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.structures import files as structures
+from snakefold.structures.mmcif import chain_names
 
 _LETTERS = {
     gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA): letter for letter in "ACDEFGHIKLMNPQRSTVWY"
 }
-_CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _BACKBONE = ("N", "CA", "C")
-_PDB_ATOMS = 99_999
-#: What four columns before the decimal point hold, Å.
-_PDB_LOWEST, _PDB_HIGHEST = -999.0, 9_999.0
 #: How a PDB file says that its B column is pLDDT: AlphaFold DB's title, or a remark that names it.
 _PDB_SAYS_PLDDT = re.compile(
     r"^TITLE .*\bALPHAFOLD\b.*\bPREDICTION\b|^(?:TITLE|REMARK) .*\bpLDDT\b", re.MULTILINE | re.IGNORECASE
@@ -55,11 +52,11 @@ class Predicted:
     rehearsal: bool
     title: str = ""
 
-    def pdb(self) -> str:
-        """PDB text: chains A, B, …, residues numbered from 1 in each, pLDDT in the B column."""
+    def model(self) -> gemmi.Structure:
+        """Chains A, B, …, residues numbered from 1 in each, pLDDT as B factors."""
         model = gemmi.Model(1)
         values = iter(self.plddt)
-        for name, found in zip(_CHAIN_NAMES, self.structure[0], strict=False):
+        for name, found in zip(chain_names(len(self.chains)), self.structure[0], strict=True):
             chain = gemmi.Chain(name)
             for number, residue in enumerate(found, 1):
                 copy = residue.clone()
@@ -74,7 +71,14 @@ class Predicted:
         structure = gemmi.Structure()
         structure.add_model(model)
         structure.setup_entities()
-        return structure.make_pdb_string(gemmi.PdbWriteOptions(minimal=True, cryst1_record=False))
+        return structure
+
+    def pdb(self) -> str:
+        """PDB text of `model`; empty where the format cannot hold it."""
+        model = self.model()
+        if not structures.fits_pdb(model):
+            return ""
+        return model.make_pdb_string(gemmi.PdbWriteOptions(minimal=True, cryst1_record=False))
 
 
 def read_predicted(data: bytes) -> Predicted:
@@ -103,7 +107,8 @@ def read_predicted(data: bytes) -> Predicted:
     _check_is_predicted(structure, block, text)
     del structure[1:]
     structure.remove_alternative_conformations()
-    _check_fits_pdb(structure)
+    if not np.isfinite(gemmi.FlatStructure(structure).pos).all():
+        raise UnusableError("it has coordinates that are no numbers")
     if block is None or not structure.entities:
         structure.setup_entities()
     chains = tuple(_sequence(structure, chain) for chain in structure[0])
@@ -125,14 +130,6 @@ def _complete_sequences(structure: gemmi.Structure, block: gemmi.cif.Block) -> N
         letters = "".join(row.str(1).split())
         if entity is not None and not entity.full_sequence and letters:
             entity.full_sequence = gemmi.expand_one_letter_sequence(letters, gemmi.ResidueKind.AA)
-
-
-def _check_fits_pdb(structure: gemmi.Structure) -> None:
-    positions = gemmi.FlatStructure(structure).pos
-    if len(positions) > _PDB_ATOMS or len(structure[0]) > structures.PDB_MAX_CHAINS:
-        raise UnusableError("it is larger than the PDB format holds")
-    if not bool(np.all((positions > _PDB_LOWEST) & (positions < _PDB_HIGHEST))):
-        raise UnusableError("it has coordinates that the PDB format cannot hold")
 
 
 def _check_is_predicted(structure: gemmi.Structure, block: gemmi.cif.Block | None, text: str) -> None:

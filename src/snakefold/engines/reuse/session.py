@@ -48,11 +48,13 @@ class ReuseSession:
             raise _refusal(f"{name}: the bytes are not those that the plan found.")
         predicted = self._read(target, name, data)
         pae, warnings = _pae(files.get("pae"), target.length)
+        pdb = predicted.pdb()
         source = f"Taken from {name}, sha256 {sha256}"
         return [
             Prediction(
                 name="reused",
-                pdb=predicted.pdb(),
+                pdb=pdb,
+                structure=None if pdb else predicted.model(),
                 plddt=predicted.plddt,
                 pae=pae,
                 ranking_confidence=float(predicted.plddt.mean()),

@@ -28,13 +28,13 @@ class ModelPoints:
     cb: NDArray[np.float64]
 
 
-def model_points(pdb: str, chain_lengths: Sequence[int]) -> ModelPoints:
-    """Points of a model whose residues are numbered from 1 in each chain.
+def model_points(text: str, chain_lengths: Sequence[int]) -> ModelPoints:
+    """Points of a model (PDB or mmCIF) whose residues are numbered from 1 in each chain.
 
     Raises:
         SnakefoldError: chains or residue numbers are not those of the target.
     """
-    model = structures.read(pdb)[0]
+    model = structures.read(text)[0]
     if len(model) != len(chain_lengths):
         raise SnakefoldError(f"The model has {count(len(model), 'chain')}, the target {len(chain_lengths)}.")
     ends = np.cumsum(chain_lengths).tolist()

@@ -29,7 +29,7 @@ def reference_scores(folder: Path, reference: Path) -> ReferenceScores:
     found = superposition.compare(folder, reference)
     ours, theirs = (
         {trace.name: trace for trace in structures.ca_traces(structures.read_file(path))}
-        for path in (folder / "ranked_0.pdb", reference)
+        for path in (structures.model_file(folder, 0), reference)
     )
     placed = []
     for name, other in found.chains:

@@ -22,18 +22,18 @@ T = TypeVar("T")
 Pae = Mapping[int, NDArray[Any]]
 
 
-def score_target(confidence: Confidence, pdbs: Sequence[str], pae: Pae | None = None) -> TargetScores:
+def score_target(confidence: Confidence, texts: Sequence[str], pae: Pae | None = None) -> TargetScores:
     """Scores of a target from its own files; the reference is added by who knows one.
 
     Args:
-        pdbs: texts of `ranked_<n>.pdb`, best first.
+        texts: of the models, PDB or mmCIF, best first.
         pae: as `confidence.read_pae` returns it.
     """
     missing: dict[str, str] = {}
-    if len(pdbs) > MOST_MODELS:
-        missing["models"] = f"Only the best {MOST_MODELS} of {len(pdbs)} models are scored."
+    if len(texts) > MOST_MODELS:
+        missing["models"] = f"Only the best {MOST_MODELS} of {len(texts)} models are scored."
     points = _attempt(
-        lambda: [model_points(text, confidence.chain_lengths) for text in pdbs[:MOST_MODELS]],
+        lambda: [model_points(text, confidence.chain_lengths) for text in texts[:MOST_MODELS]],
         ("model_tm", "contacts") if len(confidence.chain_lengths) > 1 else ("model_tm",),
         missing,
     )

@@ -1,0 +1,359 @@
+"""Models as mmCIF with ModelCIF's categories (https://mmcif.wwpdb.org/dictionaries/mmcif_ma.dic).
+
+python-modelcif writes what is said of a model, gemmi its atoms: modelcif takes ten times as long for those.
+Equal models give equal bytes, whenever they are written.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import count, product
+from string import ascii_lowercase, ascii_uppercase, digits
+from typing import Any
+
+import gemmi
+import numpy as np
+
+from snakefold import __version__
+from snakefold.kernel.contracts import ModelScores
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.structures.files import REHEARSAL_NOTE
+
+#: The only revision of every model. A day that is today's would make equal results differ. Programs that take
+#: the file as a template leave out what was released after some date, and fail without one: this one is
+#: before all limits, and what ColabFold gives to templates that have none.
+RELEASED = datetime.date(1971, 1, 1)
+_RELEASED = "A fixed date, no release: equal models have equal bytes, and no limit on dates leaves them out."
+
+#: One letter in the PDB format's order, then two and more.
+_NAMES = ascii_uppercase + ascii_lowercase + digits
+
+Value = str | int | float | bool | list[int] | list[float]
+
+
+class Kind(StrEnum):
+    """What a chain is made of."""
+
+    PROTEIN = "protein"
+    DNA = "dna"
+    RNA = "rna"
+    LIGAND = "ligand"
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """One chain of a model: letters of a polymer (X, or N of nucleotides: unknown), or a ligand's CCD id."""
+
+    kind: Kind
+    sequence: str
+
+    def components(self) -> list[str]:
+        """CCD ids of the residues."""
+        match self.kind:
+            case Kind.PROTEIN:
+                return gemmi.expand_one_letter_sequence(self.sequence, gemmi.ResidueKind.AA)
+            case Kind.DNA:
+                return [f"D{letter}" for letter in self.sequence]
+            case Kind.RNA:
+                return list(self.sequence)
+        return [self.sequence]
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a model was made.
+
+    Attributes:
+        engine, version: what predicted it.
+        parameters: its settings for this model.
+        alignment: how its alignments were made, as a sentence; empty: there are none.
+        relaxer: name and version of what relaxed it; empty: it was not.
+        origin: where a model comes from that was not predicted here, as a sentence.
+        pae: name of the file beside it that has its PAE, and where in it; empty: there is none.
+        rehearsal: the parameters were random.
+    """
+
+    engine: str
+    version: str
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    alignment: str = ""
+    relaxer: tuple[str, str] | None = None
+    origin: str = ""
+    pae: tuple[str, str] | None = None
+    rehearsal: bool = False
+
+
+def proteins(chains: Sequence[str]) -> list[Molecule]:
+    """Protein chains by their sequences."""
+    return [Molecule(Kind.PROTEIN, chain) for chain in chains]
+
+
+def chain_names(number: int) -> list[str]:
+    """Names of so many chains, in order: A to Z, a to z, 0 to 9, then AA, AB …"""
+    return [name for name, _ in zip(_all_names(), range(number), strict=False)]
+
+
+def write(
+    structure: gemmi.Structure,
+    molecules: Sequence[Molecule],
+    scores: ModelScores,
+    making: Making,
+    *,
+    name: str,
+) -> str:
+    """mmCIF text of a predicted model.
+
+    Args:
+        structure: chains named as `chain_names` has them, residues numbered from 1 in each. A residue, or a
+            whole chain, may lack atoms.
+        molecules: what was predicted, in order.
+        scores: `plddt` has a value for every residue of `molecules`, with atoms or without.
+        name: of the data block.
+
+    Raises:
+        SnakefoldError: chains, residue numbers or residue names are not those of `molecules`.
+    """
+    names = dict(zip(chain_names(len(molecules)), molecules, strict=True))
+    entry = re.sub(r"[^A-Za-z0-9_-]", "_", name) or "model"
+    structure = structure.clone()
+    del structure[1:]
+    entities = {molecule: str(number) for number, molecule in enumerate(dict.fromkeys(molecules), 1)}
+    _label(structure, names, entities)
+    text = io.StringIO()
+    _write_description(text, structure, names, scores, making, entry=entry)
+    groups = gemmi.MmcifOutputGroups(False)
+    groups.atoms = groups.atom_type = groups.auth_all = groups.group_pdb = True
+    block = structure.make_mmcif_document(groups)
+    _, _, atoms = block.as_string(gemmi.cif.WriteOptions(gemmi.cif.Style.Pdbx)).partition("\n")
+    return text.getvalue() + atoms
+
+
+def _all_names() -> Iterator[str]:
+    for length in count(1):
+        yield from map("".join, product(_NAMES if length == 1 else ascii_uppercase, repeat=length))
+
+
+def _label(
+    structure: gemmi.Structure, names: Mapping[str, Molecule], entities: Mapping[Molecule, str]
+) -> None:
+    """Check the chains, and say of every residue where in which entity it is."""
+    found = {molecule: gemmi.Entity(number) for molecule, number in entities.items()}
+    for chain in structure[0]:
+        molecule = names.get(chain.name)
+        if molecule is None:
+            raise SnakefoldError(
+                f"The model has a chain {chain.name!r}. Expected: {', '.join(names)}, each once."
+            )
+        components = molecule.components()
+        is_polymer = molecule.kind is not Kind.LIGAND
+        kind = gemmi.EntityType.Polymer if is_polymer else gemmi.EntityType.NonPolymer
+        for residue in chain:
+            number = residue.seqid.num or 0
+            if not 1 <= number <= len(components) or residue.name != components[number - 1]:
+                raise SnakefoldError(
+                    f"Chain {chain.name}: residue {number} is {residue.name}, and the target has "
+                    f"{components[number - 1] if 1 <= number <= len(components) else 'no such residue'}."
+                )
+            residue.label_seq = number if is_polymer else None
+            residue.subchain, residue.entity_type = chain.name, kind
+            residue.het_flag = "A" if is_polymer else "H"
+            residue.entity_id = entities[molecule]
+        entity = found[molecule]
+        entity.entity_type = kind
+        entity.subchains = [*entity.subchains, chain.name]
+    structure.entities = gemmi.EntityList(list(found.values()))
+
+
+def _write_description(
+    text: io.StringIO,
+    structure: gemmi.Structure,
+    names: Mapping[str, Molecule],
+    scores: ModelScores,
+    making: Making,
+    *,
+    entry: str,
+) -> None:
+    """Every category but those of the atoms."""
+    import ihm
+    import modelcif
+    import modelcif.associated
+    import modelcif.dumper
+    import modelcif.model
+
+    title = REHEARSAL_NOTE if making.rehearsal else making.origin or f"Predicted by {making.engine}"
+    system = modelcif.System(title=_free(title), id=entry)
+    revision = ihm.Revision("Structure model", minor=0, major=1, date=RELEASED)
+    revision.details.append(ihm.RevisionDetails("author", "Initial release", _RELEASED))
+    system.revisions.append(revision)
+    copies: dict[Molecule, list[str]] = {}
+    for chain_name, molecule in names.items():
+        copies.setdefault(molecule, []).append(chain_name)
+    entities = {molecule: _entity(molecule, chains) for molecule, chains in copies.items()}
+    system.entities.extend(entities.values())
+    # A chain none of whose residues has atoms has no instance: programs look for its coordinates.
+    asyms = {
+        chain.name: modelcif.AsymUnit(entities[names[chain.name]], id=chain.name) for chain in structure[0]
+    }
+    ours = modelcif.Software(
+        "snakefold", "model building", "runs the engine and ranks its models", None, version=__version__
+    )
+    engine = modelcif.Software(
+        making.engine, "model building", _free(making.origin) or None, None, "package", making.version or None
+    )
+    model = (_taken() if making.origin else modelcif.model.AbInitioModel)(
+        modelcif.Assembly(asyms.values(), name="Model"),
+        name="REHEARSAL model" if making.rehearsal else "Predicted model",
+    )
+    _add_unmodelled(model, structure, asyms)
+    group = modelcif.SoftwareGroup([_with_parameters(engine, scores, making), ours])
+    model.qa_metrics.extend(_metrics(structure, names, asyms, scores, group))
+    system.model_groups.append(modelcif.model.ModelGroup([model], name="Model"))
+    system.protocols.append(_protocol(list(entities.values()), model, making, group, ours))
+    if making.pae is not None:
+        path, place = making.pae
+        pae = modelcif.associated.File(path, details=f"PAE in units of 0.125 A: array {place}")
+        pae.file_content = "QA metrics"
+        system.repositories.append(modelcif.associated.Repository(None, [pae]))
+    # The atoms are gemmi's, and checked above: here a model has none.
+    modelcif.dumper.write(text, [system], check=False)
+
+
+def _taken() -> type:
+    """How a model was made that was not predicted here, is not known here."""
+    import modelcif.model
+
+    class Taken(modelcif.model.Model):
+        """predicted elsewhere"""
+
+    return Taken
+
+
+def _entity(molecule: Molecule, chains: Sequence[str]) -> Any:
+    import ihm
+    import modelcif
+
+    match molecule.kind:
+        case Kind.PROTEIN:
+            known = dict(ihm.LPeptideAlphabet().items)
+            sequence = [known["UNK" if letter == "X" else letter] for letter in molecule.sequence]
+        case Kind.DNA:
+            unknown = ihm.DNAChemComp("DN", "DN", "N", "UNKNOWN 2'-DEOXYNUCLEOTIDE", "C5 H11 O6 P")
+            known = {**dict(ihm.DNAAlphabet().items), "DN": unknown}
+            sequence = [known[code] for code in molecule.components()]
+        case Kind.RNA:
+            unknown = ihm.RNAChemComp("N", "N", "N", "ANY 5'-MONOPHOSPHATE NUCLEOTIDE", "C5 H11 O7 P")
+            known = {**dict(ihm.RNAAlphabet().items), "N": unknown}
+            sequence = [known[code] for code in molecule.components()]
+        case Kind.LIGAND:
+            sequence = [ihm.NonPolymerChemComp(molecule.sequence)]
+    entity = modelcif.Entity(sequence, description=f"{molecule.kind} {', '.join(chains)}")
+    # A polymer of one residue is one as well.
+    entity._force_polymer = molecule.kind is not Kind.LIGAND
+    return entity
+
+
+def _add_unmodelled(model: Any, structure: gemmi.Structure, asyms: Mapping[str, Any]) -> None:
+    import modelcif.model
+
+    for chain in structure[0]:
+        asym = asyms[chain.name]
+        if not asym.entity.is_polymeric():
+            continue
+        there = np.zeros(len(asym.entity.sequence) + 2, bool)
+        there[[0, -1, *(residue.seqid.num or 0 for residue in chain)]] = True
+        edges = np.flatnonzero(np.diff(there))
+        for before, last in edges.reshape(-1, 2).tolist():
+            model.not_modeled_residue_ranges.append(
+                modelcif.model.NotModeledResidueRange(asym, before + 1, last)
+            )
+
+
+def _with_parameters(engine: Any, scores: ModelScores, making: Making) -> Any:
+    import modelcif
+
+    values: dict[str, Value] = {"model": scores.name, **making.parameters}
+    if not making.origin:
+        values |= {"seed": scores.seed, "recycles": scores.recycles}
+    return modelcif.SoftwareWithParameters(
+        engine,
+        [
+            modelcif.SoftwareParameter(name, value)
+            for name, value in values.items()
+            if value not in (None, [])
+        ],
+    )
+
+
+def _metrics(
+    structure: gemmi.Structure,
+    names: Mapping[str, Molecule],
+    asyms: Mapping[str, Any],
+    scores: ModelScores,
+    software: Any,
+) -> Iterator[Any]:
+    """Scores that the engine gives, none besides."""
+    from modelcif import qa_metric
+
+    class Ranking(qa_metric.MetricType):
+        """what the models of a target are ranked by, higher is better"""
+
+    def metric(name: str, text: str, mode: type, kind: type) -> Any:
+        return type(name, (mode, kind), {"name": name, "description": text, "software": software})
+
+    for name, text, kind, value in (
+        ("pLDDT", "Mean pLDDT of all residues", qa_metric.PLDDT, scores.mean_plddt),
+        ("ranking confidence", "What the engine ranks by", Ranking, scores.ranking_confidence),
+        ("pTM", "Predicted TM-score", qa_metric.PTM, scores.ptm),
+        ("ipTM", "Predicted TM-score of the interfaces", qa_metric.IpTM, scores.iptm),
+    ):
+        if value is not None:
+            yield metric(name, text, qa_metric.Global, kind)(f"{value:.6g}")
+    local = metric("pLDDT", "pLDDT of a residue", qa_metric.Local, qa_metric.PLDDT)
+    starts, start = {}, 0
+    for name, molecule in names.items():
+        starts[name] = start
+        start += len(molecule.components())
+    for chain in structure[0]:
+        asym, start = asyms[chain.name], starts[chain.name]
+        for residue in chain:
+            number = residue.seqid.num or 0
+            yield local(asym.residue(number), f"{scores.plddt[start + number - 1]:.2f}")
+
+
+def _protocol(targets: list[Any], model: Any, making: Making, engine: Any, ours: Any) -> Any:
+    import modelcif
+    from modelcif import data, protocol
+
+    steps = []
+    inputs = data.DataGroup(targets)
+    if making.origin:
+        steps.append(protocol.Step(inputs, model, "taken", _free(making.origin), engine))
+    else:
+        if making.alignment:
+            alignment = data.Data("Multiple sequence alignments", _free(making.alignment))
+            alignment.data_content_type = "coevolution MSA"
+            steps.append(
+                protocol.CoevolutionMSAStep(inputs, alignment, "alignment", _free(making.alignment), ours)
+            )
+            inputs = data.DataGroup([*targets, alignment])
+        steps.append(protocol.ModelingStep(inputs, model, "prediction", None, engine))
+        if making.relaxer is not None:
+            name, version = making.relaxer
+            relaxer = modelcif.Software(name, "refinement", "AMBER relaxation", None, version=version)
+            steps.append(protocol.ModelRefinementStep(model, model, "relaxation", None, relaxer))
+    steps.append(protocol.ModelSelectionStep(model, model, "ranking", None, ours))
+    found = protocol.Protocol()
+    found.steps.extend(steps)
+    return found
+
+
+def _free(text: str) -> str:
+    """Free text on one line, as modelcif writes it right: what it cannot quote, in a text field."""
+    plain = " ".join(text.split())
+    odd = re.search(r"[\"'\\]|[^ -~]", plain) or not plain[:1].isalnum()
+    return f"{plain}\n" if plain and odd else plain
