@@ -110,6 +110,16 @@ class KubernetesSettings(Model):
     )
 
 
+class OutputSettings(Model):
+    """What lies beside the structures besides what is always there."""
+
+    pae_json: bool = Field(
+        False,
+        description="PAE of every model as AlphaFold DB has it, pae_<n>.json, for ChimeraX and PAE viewers "
+        "(whole Å; pae.npz is finer and smaller).",
+    )
+
+
 class Settings(Model):
     """config/config.yaml, but for the sections of the engines."""
 
@@ -179,6 +189,8 @@ class Settings(Model):
     )
     slurm: SlurmSettings = SlurmSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
+    # Folders of results from before these settings have none: defaults that are written plan them again.
+    output: OutputSettings = Field(OutputSettings(), exclude_if=lambda value: value == OutputSettings())
     references: dict[str, SettingPath] = Field(
         {}, description="Known structures to compare with: target id → PDB or mmCIF file."
     )

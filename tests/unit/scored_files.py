@@ -171,7 +171,7 @@ def _collect(
     return results
 
 
-def recollect(results: Path, *, references: bool = True) -> None:
+def recollect(results: Path, *, references: bool = True, pae_json: bool = False) -> None:
     """Collect the batch (again), and merge its table into metrics and failures."""
     batch = "b0001-l0236"
     names = {"nanobody": MONOMER, "antibody": COMPLEX} if references else {}
@@ -181,6 +181,7 @@ def recollect(results: Path, *, references: bool = True) -> None:
         results / "structures",
         results / "tables" / f"{batch}.parquet",
         {target: str(REFERENCES / name) for target, name in names.items()},
+        pae_json=pae_json,
     )
     merge_tables(
         [results / "tables" / f"{batch}.parquet"],

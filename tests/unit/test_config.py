@@ -175,3 +175,11 @@ def test_a_store_of_the_version_before_is_not_lost(tmp_path: Path, monkeypatch: 
     assert load_config({"results": "out"}).store == "results/store"
     (tmp_path / "out" / "store" / entry).mkdir(parents=True)
     assert load_config({"results": "out"}).store == "out/store"
+
+
+def test_what_is_written_beside_structures_plans_no_older_run_again() -> None:
+    """Older results were made without the setting: its default is no part of what a run depends on."""
+    assert "output" not in load_config({}).model_dump(mode="json")
+    wanted = load_config({"output": {"pae_json": True}})
+    assert wanted.model_dump(mode="json")["output"] == {"pae_json": True}
+    assert load_config(wanted.model_dump(mode="json")) == wanted

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import scored_files
 
@@ -20,6 +21,7 @@ from snakefold.kernel import citations
 from snakefold.run import methods
 from snakefold.run.exports import target_dollars, write_exports
 from snakefold.run.metrics import METRICS_COLUMNS
+from snakefold.structures.confidence import read_pae
 from snakefold.structures.scores import Interface, ReferenceScores
 
 HOUSE = Path(__file__).parents[2]
@@ -273,3 +275,41 @@ def test_what_cannot_be_written_is_said_and_costs_nothing_else(tmp_path: Path) -
     (results / "bill.tsv").write_text("nonsense\n1\n")
     assert target_dollars(results, said.append) == {}
     assert said[1].startswith("bill.tsv: ")
+
+
+@pytest.mark.parametrize("rehearsal", [True, False])
+def test_pae_is_exported_as_alphafold_db_has_it(
+    tmp_path: Path, rehearsal: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = scored_files.make_run(tmp_path / "results", rehearsal=rehearsal, models=2)
+    assert main(["export", "pae", str(results)]) == 0
+    assert {path.name for path in (results / "pae").iterdir()} == {
+        f"{name}_pae_0.json" for name in ("nanobody", "copy", "antibody")
+    }
+    out = tmp_path / "other"
+    assert (
+        main(["export", "pae", str(results), "--out", str(out), "--target", "antibody", "--all-models"]) == 0
+    )
+    assert {path.name for path in out.iterdir()} == {"antibody_pae_0.json", "antibody_pae_1.json"}
+    stored = read_pae((results / "structures" / "antibody" / "pae.npz").read_bytes())
+    for rank, matrix in stored.items():
+        (entry,) = json.loads((out / f"antibody_pae_{rank}.json").read_text())
+        assert entry["max_predicted_aligned_error"] == 31.75
+        assert entry["predicted_aligned_error"] == np.rint(matrix.astype(float)).astype(int).tolist()
+        assert isinstance(entry["predicted_aligned_error"][0][0], int)
+        assert entry.get("REHEARSAL", False) is rehearsal
+    assert "2 files" in capsys.readouterr().out
+
+
+def test_an_export_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = scored_files.make_run(tmp_path / "results", models=1)
+    assert main(["export", "pae", str(tmp_path)]) == 2
+    assert main(["export", "pae", str(results), "--target", "nanobody", "nobody"]) == 2
+    (results / "structures" / "copy" / "pae.npz").unlink()
+    (results / "structures" / "nanobody" / "pae.npz").write_bytes(b"PK")
+    assert main(["export", "pae", str(results), "--target", "nanobody"]) == 2
+    said = capsys.readouterr().err
+    assert "structures: no such folder" in said and "no structure of nobody" in said
+    assert "nanobody: pae.npz or confidence.json is damaged" in said
+    assert main(["export", "pae", str(results), "--target", "copy"]) == 0
+    assert "no PAE: copy" in capsys.readouterr().out

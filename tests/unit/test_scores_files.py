@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from snakefold.run.metrics import METRICS_COLUMNS
 from snakefold.structures import scores
+from snakefold.structures.confidence import read_pae
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +217,21 @@ def test_scores_are_kept_and_only_the_reference_changes(tmp_path: Path) -> None:
     after = scores.read_scores(folder)
     assert after == before.model_copy(update={"reference": None})
     assert not (folder / "superposed.pdb").exists()
+
+
+def test_pae_lies_beside_the_structure_as_json_if_it_is_wanted(tmp_path: Path) -> None:
+    results = scored_files.make_run(tmp_path / "run", models=2)
+    folder = results / "structures" / "antibody"
+    assert not [*folder.glob("pae_*")]
+    scored_files.recollect(results, pae_json=True)
+    (entry,) = json.loads((folder / "pae_1.json").read_text())
+    stored = read_pae((folder / "pae.npz").read_bytes())[1]
+    assert np.abs(np.array(entry["predicted_aligned_error"]) - stored).max() <= 0.5
+    times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert {"pae_0.json", "pae_1.json", "scores.json", "superposed.pdb"} <= set(times)
+    scored_files.recollect(results, pae_json=True)
+    unchanged = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    # What is laid over a reference is laid anew each time.
+    assert {**unchanged, "superposed.pdb": 0} == {**times, "superposed.pdb": 0}
+    scored_files.recollect(results)
+    assert not [*folder.glob("pae_*")] and (folder / "ranked_0.cif").is_file()

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
+from snakefold.kernel.wording import count
 
 
 def add(commands: Commands) -> None:
@@ -23,6 +24,31 @@ def add(commands: Commands) -> None:
     )
     methods.add_argument("--bibtex", action="store_true", help="the sources of what the run used")
     methods.add_argument("--all", action="store_true", help="all sources, of whatever run, as Markdown")
+
+    top = commands.add_parser(
+        "export",
+        help="write results in the formats of other programs",
+        description="Write results in the formats of other programs. A format's own help: "
+        "snakefold export pae --help.",
+        epilog="Example: snakefold export pae results",
+    )
+    formats = top.add_subparsers(title="formats", metavar="FORMAT", required=True)
+    pae = command(
+        formats,
+        "pae",
+        _pae,
+        summary="write the PAE of models as AlphaFold DB has it (JSON, whole Å), for ChimeraX and viewers",
+        example="snakefold export pae results --target crambin --out pae",
+    )
+    pae.add_argument("results", type=Path, nargs="?", default=Path("results"), help="results folder of a run")
+    pae.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        help="folder for <id>_pae_<n>.json; if not given, pae in the results",
+    )
+    pae.add_argument("--target", nargs="+", metavar="ID", default=None, help="of these; if not given, of all")
+    pae.add_argument("--all-models", action="store_true", help="of every model, not of the best alone")
 
     command(
         commands,
@@ -47,6 +73,14 @@ def _methods(options: argparse.Namespace) -> None:
     except (OSError, ValueError) as error:
         raise SnakefoldError(f"{path}: cannot be read ({error}). Expected the results of a run.") from error
     print(methods.bibtex(provenance) if options.bibtex else methods.paragraph(provenance))
+
+
+def _pae(options: argparse.Namespace) -> None:
+    from snakefold.run.exports.pae import write_pae
+
+    out = options.out or options.results / "pae"
+    written, without = write_pae(options.results, out, options.target, every=options.all_models)
+    print(f"{out}: {count(written, 'file')}" + (f"; no PAE: {', '.join(without)}" if without else ""))
 
 
 def _columns(_options: argparse.Namespace) -> None:

@@ -297,6 +297,7 @@ def _collect(options: argparse.Namespace) -> None:
         gpus=Path(config.gpu.table) if config.gpu.table else None,
         store=lambda: open_store(config.store),
         known=None if made is None else made.targets,
+        pae_json=config.output.pae_json,
         log=_log,
     )
     done = sum(outcome.state == "done" for outcome in response.outcomes)

@@ -61,6 +61,7 @@ def collect_batch(
     gpus: Path | None = None,
     store: Callable[[], Store] | None = None,
     known: Mapping[str, str] | None = None,
+    pae_json: bool = False,
     log: Callable[[str], None] = print,
 ) -> FoldResponse:
     """Unpack a batch's archive into `structures/<id>/` and write its rows to `table` (Parquet).
@@ -74,6 +75,7 @@ def collect_batch(
         store: opens the store; what it did not take when it was computed is put there.
         known: fingerprints of the folders as they were made (`products.fingerprint`): scores in one that has
             changed since are computed again.
+        pae_json: the PAE of every model is written as AlphaFold DB has it, too.
     """
     files = archive.read(archive_path)
     response = read_response(files)
@@ -92,7 +94,11 @@ def collect_batch(
             members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
             reference = resource(references[name]) if references and name in references else None
             trusted = known is None or known.get(name) == products.fingerprint(structures / name)
-            row = _collect_target(structures / name, outcome, members, response, reference, trusted=trusted)
+            row = _collect_target(
+                *(structures / name, outcome, members, response, reference),
+                trusted=trusted,
+                pae_json=pae_json,
+            )
             # First: the report's index shortens what is long.
             notes = [*([] if outcome.stored else device), row["warnings"]]
             if outcome.unstored:
@@ -149,14 +155,16 @@ def _collect_target(
     reference: Path | None,
     *,
     trusted: bool = True,
+    pae_json: bool = False,
 ) -> dict[str, Any]:
     """Write a target's folder, scores.json included, and return its row of metrics.
 
     `trusted`: scores.json may be taken as it is.
     """
-    besides = {scores.FILE, *(superposition.FILES if reference else ())}
     own = Confidence.model_validate_json(members["confidence.json"])
     pae = confidence.read_pae(members["pae.npz"]) if "pae.npz" in members else None
+    jsons = {confidence.pae_json_name(rank): matrix for rank, matrix in (pae or {}).items() if pae_json}
+    besides = {scores.FILE, *(superposition.FILES if reference else ()), *jsons}
     known = None
     if _is_there(members, folder, besides):
         known = _scores_of(folder) if trusted else None
@@ -168,9 +176,9 @@ def _collect_target(
         texts = [members[name].decode(errors="replace") for name in there if name is not None]
         known = scores.score_target(own, texts, pae)
     known = _compared(known, folder, reference)
-    said, path = (known.model_dump_json() + "\n").encode(), folder / scores.FILE
-    if not (path.is_file() and path.read_bytes() == said):
-        write_atomically(path, said)
+    _keep(folder / scores.FILE, known.model_dump_json() + "\n")
+    for name, matrix in jsons.items():
+        _keep(folder / name, confidence.alphafold_db_pae(matrix, rehearsal=own.rehearsal))
     notes = [
         *metrics.warnings_of(own, members),
         *(known.missing[key] for key in ("reference",) if key in known.missing),
@@ -187,6 +195,13 @@ def _collect_target(
         "reused": not engines.computes(response.engine),
         "warnings": "; ".join(notes),
     }
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write a file, unless it says so already: its time would change."""
+    said = text.encode()
+    if not (path.is_file() and path.read_bytes() == said):
+        write_atomically(path, said)
 
 
 def _stored(

@@ -92,10 +92,20 @@ def read_pae(data: bytes) -> dict[int, NDArray[np.float32]]:
     return {number: dequantise_pae(found[number]) for number in sorted(found)}
 
 
-def alphafold_db_pae(pae: NDArray[Any]) -> str:
-    """PAE as the JSON text of an AlphaFold DB `predicted_aligned_error` file: whole Å, row = aligned on."""
+def pae_json_name(rank: int) -> str:
+    """Name of the file with `alphafold_db_pae` of a model."""
+    return f"pae_{rank}.json"
+
+
+def alphafold_db_pae(pae: NDArray[Any], *, rehearsal: bool = False) -> str:
+    """PAE as the JSON text of an AlphaFold DB `predicted_aligned_error` file: whole Å, row = aligned on.
+
+    A rehearsal says so under a key of its own, which readers of the format leave alone.
+    """
     matrix = np.rint(np.asarray(pae, dtype=np.float64)).astype(int).tolist()
-    entry = {"predicted_aligned_error": matrix, "max_predicted_aligned_error": PAE_MAX}
+    entry: dict[str, Any] = {"predicted_aligned_error": matrix, "max_predicted_aligned_error": PAE_MAX}
+    if rehearsal:
+        entry["REHEARSAL"] = True
     return json.dumps([entry], separators=(",", ":"))
 
 
