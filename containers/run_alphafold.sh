@@ -6,7 +6,7 @@ usage() {
   cat <<'TEXT'
 usage: run_alphafold.sh FASTA OUTDIR [options]
 
-Folds FASTA and writes OUTDIR/<target>/ranked_0.pdb, ranking_debug.json and the rest of AlphaFold's files.
+Folds FASTA and writes OUTDIR/<target>/ranked_0.pdb and .cif, ranking_debug.json and the rest of AlphaFold's files.
 Every record is a target; chains are separated by `:`, or, with --model_preset=multimer, are the records.
 
   --data_dir=DIR                       databases, and params/ with the model parameters
@@ -140,6 +140,9 @@ for archive in "$work"/archives/*.tar.gz; do
   target=$(basename "$archive" .tar.gz)
   mkdir -p "$outdir/$target"
   tar -xzf "$archive" -C "$outdir/$target"
-  printf '%s\n' "$outdir/$target/ranked_0.pdb"
+  # Where PDB cannot hold the model, there is mmCIF alone.
+  model=$outdir/$target/ranked_0.pdb
+  [ -f "$model" ] || model=$outdir/$target/ranked_0.cif
+  printf '%s\n' "$model"
 done
 [ "$code" = 0 ] || fail "not everything was folded: $outdir/response.json says what and why."

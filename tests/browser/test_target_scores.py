@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from Bio.PDB import PDBParser
+from Bio.PDB import MMCIFParser, PDBParser
 from Bio.SVDSuperimposer import SVDSuperimposer
 
 from snakefold.report import build
+from snakefold.structures import files as structures
 from tests.browser.conftest import Visit, eventually
 from tests.browser.make_results import make_results
 from tests.browser.target_page import PLDDT, coloured, grey, painted, pixels, plot, said, stored_pae
@@ -31,7 +32,9 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     second = shutil.copytree(first, tmp_path_factory.mktemp("second") / "results")
     model = second / "structures" / "crambin" / "ranked_0.pdb"
     lines = model.read_text().splitlines()
-    model.write_text("\n".join(_bent(line) if line.startswith("ATOM") else line for line in lines) + "\n")
+    bent = "\n".join(_bent(line) if line.startswith("ATOM") else line for line in lines) + "\n"
+    model.write_text(bent)
+    model.with_suffix(".cif").write_text(structures.read(bent).make_mmcif_document().as_string())
     scores = second / "structures" / "crambin" / "confidence.json"
     scores.write_text(scores.read_text().replace('"mean_plddt":', '"mean_plddt":1', 1))
     folder = first / "structures" / "crambin"
@@ -84,7 +87,8 @@ def cells(visit: Visit, table: str) -> list[list[str]]:
 
 
 def ca_atoms(path: Path) -> list[Any]:
-    model = PDBParser(QUIET=True).get_structure("x", str(path))[0]
+    parser = MMCIFParser if path.suffix == ".cif" else PDBParser
+    model = parser(QUIET=True).get_structure("x", str(path))[0]
     return [residue["CA"] for chain in model for residue in chain]
 
 
@@ -142,7 +146,7 @@ def test_other_results_are_shown_beside_and_over_this_run(second_visit: Visit, b
     assert ours[0] == "this run" and theirs[0].startswith("<img src=x") and "Boltz" in theirs[0]
     link = visit.page.locator("#target table.comparison a").get_attribute("href")
     other = (beside / "report" / link).resolve()
-    assert other.name == "ranked_0.pdb" and not other.is_relative_to(beside)
+    assert other.name == "ranked_0.cif" and not other.is_relative_to(beside)
     points = [
         np.array([atom.coord for atom in ca_atoms(path)])
         for path in (other, beside / "structures" / "crambin" / "ranked_0.pdb")

@@ -130,6 +130,32 @@ def write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, An
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
+_MODELS = (
+    "# ranked_<n>.cif",
+    "",
+    "mmCIF with the categories of ModelCIF (mmcif_ma.dic 1.4.9), valid by that dictionary; ranked_<n>.pdb",
+    "is the same for older programs, where the PDB format holds it (62 chains, residue 9,999, 99,999 atoms).",
+    "A store that is older has files with less in them, which are read as well.",
+    "",
+    "| category | what it has |",
+    "|---|---|",
+    "| `_entity`, `_entity_poly`, `_entity_poly_seq` | sequences of the target, X as UNK |",
+    "| `_ma_qa_metric_global` | mean pLDDT, what ranks the models, pTM and ipTM if the engine gives them |",
+    "| `_ma_qa_metric_local` | pLDDT of every residue that has atoms; it is in the B column, too |",
+    "| `_ma_entry_associated_files` | pae.npz, and which of its arrays is this model's |",
+    "| `_software`, `_ma_software_parameter` | names and versions; the engine's settings, "
+    "the model's name, seed and recycles |",
+    "| `_ma_protocol_step` | alignment with its tool and databases, prediction, relaxation, ranking |",
+    "| `_pdbx_audit_revision_history` | 1971-01-01: without a date AlphaFold and ColabFold take no template; "
+    "a fixed one keeps equal models equal |",
+    "| `_struct.title`, `_ma_model_list.model_name` | REHEARSAL, where parameters were random |",
+    "",
+    "`snakefold export pae` writes the PAE as AlphaFold DB has it; with `output.pae_json` it lies beside the",
+    'models as pae_<n>.json: `[{"predicted_aligned_error": [[…]], "max_predicted_aligned_error": 31.75}]` in',
+    "whole Å, row = aligned on. ChimeraX: `alphafold pae #1 file pae_0.json`.",
+)
+
+
 def columns_table() -> str:
     """docs/results.md."""
     kinds = {str: "text", bool: "true or false", int: "whole number", float: "number"}
@@ -177,6 +203,7 @@ def columns_table() -> str:
             for name, field in model.model_fields.items()
             if field.description
         ]
+    lines += ["", *_MODELS]
     return "\n".join(lines) + "\n"
 
 

@@ -21,7 +21,7 @@
       const change = other.model.mean_plddt - best.mean_plddt;
       const named = [tables.series(data.models.length + place), node("bdi", {}, other.label), ...(other.rehearsal ? [node("span", { class: "tag" }, "REHEARSAL")] : [])];
       return [node("span", {}, named), box, other.engine, other.model.name, number(other.model.mean_plddt, 1), `${change < 0 ? "−" : "+"}${number(Math.abs(change), 1)}`, ...scores(other.model),
-        other.msa_depth ?? "–", number(other.tm, 3), angstroms(other.rmsd, 2), node("a", { href: `${other.link}/ranked_0.pdb`, download: `${other.id}.pdb` }, "PDB")];
+        other.msa_depth ?? "–", number(other.tm, 3), angstroms(other.rmsd, 2), node("a", { href: `${other.link}/ranked_0.cif`, download: `${other.id}.cif` }, "mmCIF")];
     });
     const card = snakefold.card("Comparison", "Best models of the same sequences in other results, laid over this one.", tables.table(columns, [ours, ...rows], { class: "comparison" }));
     return { others, card };

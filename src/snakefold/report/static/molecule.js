@@ -54,27 +54,30 @@
     }));
   }
 
-  const right = (value, width) => String(value).padStart(width).slice(-width);
+  const ROW = ["group_PDB", "id", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id", "label_asym_id",
+    "label_entity_id", "label_seq_id", "pdbx_PDB_ins_code", "Cartn_x", "Cartn_y", "Cartn_z", "occupancy",
+    "B_iso_or_equiv", "auth_seq_id", "auth_asym_id", "pdbx_PDB_model_num"];
 
-  /** PDB text of molecules, a MODEL each; `values`: what the B column gets, a number a residue. */
-  snakefold.pdbText = async (molecules) => {
-    const lines = [];
+  const quoted = (text) => (/^[A-Za-z0-9]+$/.test(text) ? text : text.includes("'") ? `"${text}"` : `'${text}'`);
+
+  /** mmCIF text of molecules, a model each; `values`: what the B column gets, a number a residue.
+   *  All chains are one entity: Mol* would put those of one entity side by side, and residues go by their order. */
+  snakefold.cifText = async (molecules) => {
+    const lines = ["data_models", "_entry.id models", "loop_", "_entity.id", "_entity.type", "1 polymer", "loop_",
+      ...ROW.map((name) => `_atom_site.${name}`)];
+    let serial = 0;
     for (const [place, { molecule, kinds, values }] of molecules.entries()) {
-      lines.push(`MODEL     ${right(place + 1, 4)}`);
-      let serial = 0, before = null;
       (await residues(molecule, kinds)).forEach((residue, index) => {
-        if (before !== null && before !== residue.chain) lines.push("TER");
-        before = residue.chain;
+        const chain = quoted(residue.chain || " ");
         for (const { name, x, y, z } of residue.atoms) {
-          serial = (serial % 99999) + 1;
-          const atom = name.length < 4 ? ` ${name}`.padEnd(4) : name;
-          const [px, py, pz, b] = [x.toFixed(3), y.toFixed(3), z.toFixed(3), (values?.[index] ?? 0).toFixed(2)];
-          lines.push(`ATOM  ${right(serial, 5)} ${atom} ${right(residue.name, 3)} ${residue.chain || " "}${right(residue.number, 4)}    `
-            + `${right(px, 8)}${right(py, 8)}${right(pz, 8)}  1.00${right(b, 6)}          ${right(name.replace(/[^A-Za-z].*/, "")[0] ?? "C", 2)}`);
+          serial += 1;
+          const element = name.replace(/^[0-9]*/, "")[0] ?? "C";
+          lines.push(["ATOM", serial, element, quoted(name), ".", quoted(residue.name), chain, 1, index + 1, "?",
+            x.toFixed(3), y.toFixed(3), z.toFixed(3), "1.00", (values?.[index] ?? 0).toFixed(2), residue.number,
+            chain, place + 1].join(" "));
         }
       });
-      lines.push("TER", "ENDMDL");
     }
-    return [...lines, "END", ""].join("\n");
+    return [...lines, ""].join("\n");
   };
 })();

@@ -123,7 +123,7 @@
 
   async function show(place, view, call) {
     place.dataset.state = "loading";
-    const text = await snakefold.pdbText(view.items);
+    const text = await snakefold.cifText(view.items);
     if (call !== latest) return;
     if (!viewer || viewer.place !== place) {
       viewer?.dispose();
@@ -140,7 +140,7 @@
     viewer.drawn = [];
     await plugin.clear();
     const raw = await plugin.builders.data.rawData({ data: text, label: "models" });
-    const trajectory = await plugin.builders.structure.parseTrajectory(raw, "pdb");
+    const trajectory = await plugin.builders.structure.parseTrajectory(raw, "mmcif");
     for (let number = 0; number < view.items.length; number++) viewer.drawn.push(...await draw(trajectory, number, view.sidechains));
     if (call !== latest) return;
     // Before it is on the canvas, its extent is not known.

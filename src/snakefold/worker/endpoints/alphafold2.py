@@ -77,7 +77,7 @@ class FlatRequest(Model):
 
 
 class Archive(Result):
-    """A target's tar.gz: `ranked_0.pdb`, `ranking_debug.json` and the other files of the target."""
+    """A target's tar.gz: `ranked_0.cif`, `ranking_debug.json` and the other files of the target."""
 
     name: str = Field(description="A file name, `<id>.tar.gz`.")
     id: str = Field(description="The target's, from its FASTA header.")
