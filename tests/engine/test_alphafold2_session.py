@@ -14,6 +14,7 @@ from snakefold.engines.alphafold2 import ENGINE, parameters, rehearsal
 from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.engines.spec import ChainMsa, TargetMsas, settings_of
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
+from snakefold.structures.mmcif import chain_names
 from tests.engine.toys import chain_msas, make_request, make_target, templates_npz, toy_a3m
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHF", "GSHMFVKSHFSRQLEEMKTAYI", "MKTAYIAXQRQISFVKSHFSRQLE"]
@@ -217,12 +218,34 @@ def test_without_parameters_the_error_says_how_to_get_them(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("chains", "message"),
-    [(["A"] * 63, "62"), (["A" * 10_000], "9999"), (["X" * 20], "unknown"), (["M"], "no protein")],
+    [(["X" * 20], "unknown"), (["M"], "no protein")],
 )
 def test_what_no_settings_can_fold_is_refused_at_once(chains: list[str], message: str) -> None:
     with pytest.raises(TargetError, match=message) as caught:
         ENGINE.check(make_target("t", *chains), ENGINE.Settings())
     assert caught.value.reason is Reason.INVALID_INPUT
+
+
+@pytest.mark.parametrize("chains", [["AG"] * 63, ["A" * 10_000]])
+def test_nothing_is_refused_because_pdb_cannot_hold_it(chains: list[str]) -> None:
+    alphafold2.check(make_target("t", *chains))
+
+
+@pytest.mark.slow
+def test_63_chains_are_predicted(weights_folder: Path, compile_cache: Path) -> None:
+    target = make_target("t", *["AG"] * 40, *["MK"] * 23)
+    msas = chain_msas(target, 3)
+    session = alphafold2.start(
+        make_request([target]), {target.result_key: msas}, weights_folder, compile_cache
+    )
+    (found,) = session.predict(target, msas)
+    assert found.pdb == ""
+    model = found.atoms()[0]
+    assert [chain.name for chain in model] == chain_names(63)
+    assert [residue.name for residue in model["AA"]] == ["MET", "LYS"]
+    plddt = [residue[0].b_iso for chain in model for residue in chain]
+    assert plddt == pytest.approx(found.plddt.tolist(), rel=1e-6)
+    assert found.pae is not None and found.pae.shape == (126, 126)
 
 
 def test_the_models_without_templates_share_one_structure(weights_folder: Path) -> None:
