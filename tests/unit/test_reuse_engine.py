@@ -82,6 +82,35 @@ def take(folder: Path, collection: Path, *targets: list[str]) -> dict[str, dict[
     return fold(folder, inputs, *targets, recipe=batch_recipe(found))[1]
 
 
+def test_what_pdb_cannot_hold_is_taken_as_mmcif(tmp_path: Path) -> None:
+    """80 chains; and atoms a micrometre away."""
+    many, far = make.model([PROTEIN[:10]] * 10), make.model([PROTEIN])
+    for number in range(10, 80):
+        chain = many[0][0].clone()
+        chain.name = f"{number}x"
+        for residue in chain:
+            residue.subchain = chain.name
+        many[0].add_chain(chain)
+    entity = many.entities[0]
+    entity.subchains = [chain[0].subchain for chain in many[0]]
+    many.entities = gemmi.EntityList([entity])
+    for chain in many[0]:
+        for residue in chain:
+            residue.entity_id = entity.name
+    far[0][0][0][0].pos = gemmi.Position(10_000, 0, 0)
+    files = {"many.cif": make.cif([], structure=many), "far.cif": make.cif([], structure=far)}
+    targets = [[PROTEIN[:10]] * 80, [PROTEIN]]
+    found = take(tmp_path, make.folder(tmp_path / "c", files), *targets)
+    for chains in targets:
+        members = found[":".join(chains)]
+        assert "ranked_0.cif" in members and not any(name.endswith(".pdb") for name in members)
+        traces = structures.ca_traces(members["ranked_0.cif"].decode())
+        assert [trace.sequence for trace in traces] == chains
+    theirs = structures.ca_coordinates(files["many.cif"].decode())
+    ours = structures.ca_coordinates(found[":".join(targets[0])]["ranked_0.cif"].decode())
+    assert ours == pytest.approx(theirs)
+
+
 @pytest.mark.parametrize("ending", ["cif.gz", "pdb"])
 def test_result_says_where_it_is_from(tmp_path: Path, ending: str) -> None:
     name = f"AF-P12345-F1-model_v4.{ending}"
