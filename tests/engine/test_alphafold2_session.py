@@ -228,16 +228,14 @@ def test_what_no_settings_can_fold_is_refused_at_once(chains: list[str], message
 
 @pytest.mark.parametrize("chains", [["AG"] * 63, ["A" * 10_000]])
 def test_nothing_is_refused_because_pdb_cannot_hold_it(chains: list[str]) -> None:
-    alphafold2.check(make_target("t", *chains))
+    ENGINE.check(make_target("t", *chains), ENGINE.Settings())
 
 
 @pytest.mark.slow
 def test_63_chains_are_predicted(weights_folder: Path, compile_cache: Path) -> None:
     target = make_target("t", *["AG"] * 40, *["MK"] * 23)
     msas = chain_msas(target, 3)
-    session = alphafold2.start(
-        make_request([target]), {target.result_key: msas}, weights_folder, compile_cache
-    )
+    session = ENGINE.start(make_request([target]), {target.result_key: msas}, weights_folder, compile_cache)
     (found,) = session.predict(target, msas)
     assert found.pdb == ""
     model = found.atoms()[0]
