@@ -80,7 +80,7 @@ def test_scores_are_in_the_metrics_and_on_the_page(
         "again": "3",
     }
     assert found["benzene"]["toy_score"] == "15"
-    assert {row["mean_plddt"] for row in found.values()} == {""}
+    assert {row[name] for row in found.values() for name in ("mean_plddt", "length", "chains")} == {""}
     assert (folder / "results" / "structures" / "benzene" / "toy.txt").read_text() == "counted\n"
     page = (folder / "results" / "report" / "assets" / "run.js").read_text()
     assert "toy_atoms" in page

@@ -33,7 +33,7 @@
   }
 
   /** Cards of the notes on a target: what was less than asked, and the rest. */
-  snakefold.kernel.notes = (row, data) => {
+  snakefold.notes = (row, data) => {
     const texts = [...data.notes, ...ofTheRun(row, data.notes)];
     const less = (text) => Boolean(snakefold.meanings[CODE.exec(text)?.[1]]?.less);
     const jobs = row.history ? row.history.split("; ") : [];

@@ -120,7 +120,7 @@
     const view = snakefold.modelView(row, data, residues, known, () => call === latest);
     if (data.others.length) view.compare(await snakefold.comparison(data, residues, view));
     place.append(...[
-      ...snakefold.kernel.notes(row, data),
+      ...snakefold.notes(row, data),
       card("Models", null, view.table),
       ...view.cards,
       view.residueCard,
