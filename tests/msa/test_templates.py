@@ -18,6 +18,7 @@ from snakefold.kernel.errors import ConfigError, DatabaseMissingError, TargetErr
 from snakefold.msa import a3m, programs, templates
 from snakefold.msa.databases.presets import Preset
 from snakefold.msa.settings import MsaSettings
+from snakefold.msa.template_files import Templates
 
 ALONE = a3m.parse_a3m(f">{QUERY.key}\n{RELATIVE}\n")
 FAMILY = a3m.parse_a3m(f"{ALONE.to_a3m()}>d\n{CHAINS['D'][5:-5]}\n")
@@ -67,11 +68,9 @@ def settings(tool: str, date: str = "2100-01-01") -> MsaSettings:
     return MsaSettings(templates=tool, max_template_date=date, threads=2)
 
 
-def found(
-    preset: Preset, tool: str, work: Path, msa: a3m.Msa = ALONE, date: str = "2100-01-01"
-) -> templates.Templates:
+def found(preset: Preset, tool: str, work: Path, msa: a3m.Msa = ALONE, date: str = "2100-01-01") -> Templates:
     ((_, result),) = templates.search([(QUERY, msa)], preset, settings(tool, date), work=work, log=silent)
-    assert isinstance(result, templates.Templates)
+    assert isinstance(result, Templates)
     return result
 
 
@@ -154,7 +153,7 @@ def test_a_chain_like_nothing_else_has_no_templates(pdb_seqres: Preset, tmp_path
     ((_, result),) = templates.search(
         [(orphan, msa)], pdb_seqres, settings("hmmsearch", "1970-01-01"), work=tmp_path, log=silent
     )
-    assert isinstance(result, templates.Templates)
+    assert isinstance(result, Templates)
     assert (result.npz, list(result.names)) == (None, [])
     assert not list(tmp_path.iterdir())
 
@@ -168,7 +167,7 @@ def test_a_failing_chain_is_a_value_and_the_others_go_on(pdb_seqres: Preset, tmp
         )
     )
     assert isinstance(results[bad.key], TargetError)
-    assert isinstance(results[QUERY.key], templates.Templates)
+    assert isinstance(results[QUERY.key], Templates)
 
 
 def without_date(text: bytes) -> bytes:

@@ -17,8 +17,8 @@ from pydantic.json_schema import SkipJsonSchema
 from snakefold.kernel.errors import Reason
 
 #: Files of one chain: `chains/<chain key>/…` inside `inputs.tar.zst`. In the store templates are an entry of
-#: their own (`msa.templates`), the rest is the archive `msa/<recipe>/<chain key>`. A target that brings its
-#: own A3M has `targets/<result key>/msa.a3m` in `inputs.tar.zst`. A target of the engine `reuse` has its
+#: their own (`msa.template_files`), the rest is the archive `msa/<recipe>/<chain key>`. A target that brings
+#: its own A3M has `targets/<result key>/msa.a3m` in `inputs.tar.zst`. A target of the engine `reuse` has its
 #: structure there instead (`reuse.inputs`).
 MSA_LAYOUT = {
     "meta.json": "MsaMeta: tool, depth, Neff, databases, commands, seconds",
