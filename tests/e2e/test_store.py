@@ -14,6 +14,7 @@ import pytest
 
 from snakefold.kernel import archive
 from snakefold.kernel.paths import house
+from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import open_store
 from snakefold.plan.files import read_batch
 from snakefold.run.collect import read_response
@@ -234,3 +235,46 @@ def test_nobody_pays_for_a_rehearsal_unasked(shared: House) -> None:
     assert "ampere_24 would be paid for a rehearsal" in output
     assert "weights: rehearsal" in output
     assert not list(shared.results("unasked").glob("plan/*.tsv"))
+
+
+def test_lost_alignments_are_searched_by_rule_msa(shared: House) -> None:
+    """Deleted between two runs: one that was stored when the plan was made, and one that it had searched."""
+    sequences = {"stored": VILLIN, "lost": VILLIN[:-2], "kept": VILLIN[:-3]}
+    # Other recycles: the structure of `stored` is not taken from the store, but its alignment is.
+    settings = {"rehearsal__num_recycle": "2", "msa__chunk_size": "1"}
+    results, store = shared.results("lost"), open_store(shared.folder / "store")
+
+    def run(*words: str) -> Counter[str]:
+        process = shared.run("lost", sequences, *words, **settings)
+        check(process)
+        return jobs(process)
+
+    def chunks() -> dict[str, str]:
+        """The one sequence of each."""
+        read = {path.stem: json.loads(path.read_text()) for path in (results / "plan" / "chunks").iterdir()}
+        return {name: chain["sequence"] for name, chunk in read.items() for chain in chunk["chains"]}
+
+    # A run that ends when its alignments are searched.
+    run("--", "--until", "plan")
+    assert sorted(chunks().values()) == sorted(sequences[name] for name in ("lost", "kept"))
+    assert run("--", *(f"results/msa/{chunk}.json" for chunk in chunks()))["msa"] == 2
+    gone = {sequence_key([sequences[name]]) for name in ("stored", "lost")}
+    for listed in list(store.listing("msa")):
+        if listed.entry.key in gone:
+            store.remove(listed.entry)
+    process = shared.run("lost", sequences, "--dry-run", **settings)
+    assert (
+        "2 targets (lost, stored): alignment or templates no longer in the store; would be planned"
+        in process.stdout
+    )
+    done = run()
+    assert (done["plan"], done["msa"], done["request"], done["predict"]) == (1, 2, 1, 1)
+    assert shared.predicted("lost") == set(sequences)
+    assert sorted(chunks().values()) == sorted(sequences[name] for name in ("stored", "lost"))
+    for chunk in chunks():
+        log = results / "logs" / "msa" / f"{chunk}.log"
+        assert f"{chunk}: 1 chain, 0 in the store, 1 to align" in log.read_text()
+        assert (results / "benchmarks" / "msa" / f"{chunk}.tsv").is_file()
+    (log,) = (results / "logs" / "request").iterdir()
+    assert log.read_text() == "", "nothing was searched there"
+    assert run() == Counter()

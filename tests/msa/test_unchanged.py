@@ -21,7 +21,6 @@ from snakefold.msa.databases.presets import load_preset
 from snakefold.msa.planned import PlannedChunk, read_chunk
 from snakefold.plan.files import PlannedBatch, read_batch
 from snakefold.plan.run import plan_run
-from snakefold.run.requests import gather_inputs
 
 UBIQUITIN = chain("MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG")
 
@@ -117,16 +116,11 @@ def test_a_plan_of_an_older_release_is_held_to_its_names(house: House) -> None:
 
 
 def test_an_alignment_that_was_lost_is_not_searched_in_another_database(house: House) -> None:
-    """The step `request` searches what the store lost."""
     house.search()
     house.stored.remove(Entry("msa", house.chunk.recipe, UBIQUITIN.key))
     cut(house.database)
-
-    def search(chunk: PlannedChunk) -> Any:
-        return house.search(chunk)["failed"]
-
     with pytest.raises(ChangedError, match="Run again"):
-        gather_inputs(house.batch, {}, house.stored, search)
+        house.search()
     assert not list(house.stored.listing("msa"))
 
 

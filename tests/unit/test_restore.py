@@ -1,4 +1,4 @@
-"""Taking results from the store, searching again what it lost, and what a loss makes the next run do."""
+"""Taking results and alignments from the store, and what a loss makes this run and the next one do."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ import pytest
 from snakefold.config import load_config
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import TargetInput
-from snakefold.kernel.recipes import digest, sequence_key
+from snakefold.kernel.errors import LostError
+from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, Store, open_store
-from snakefold.msa import search
-from snakefold.msa.chunk import search_to_store
-from snakefold.msa.databases.presets import load_preset
-from snakefold.msa.planned import PlannedChunk
-from snakefold.msa.settings import MsaSettings
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.run.collect import collect_batch, read_response
 from snakefold.run.lost import note_lost
-from snakefold.run.requests import gather_inputs
+from snakefold.run.requests import gather_inputs, make_request, read_inputs, write_request
 from snakefold.run.restore import restore_batch
 
 FOLD = "0" * 16
-#: Of searches that find nothing but the query.
-MSA = digest(search.recipe(MsaSettings(tool="single_sequence"), load_preset("demo"), multimer=False))
+MSA = "1" * 16
 SEQUENCES = {"a": "ACDEFGHIKL", "b": "LKIHGFEDCA"}
 
 
@@ -129,29 +124,43 @@ def test_folders_that_are_as_they_should_be_are_left_alone(tmp_path: Path, store
     assert not (tmp_path / "structures" / "b" / "ranked_4.pdb").exists()
 
 
-def test_lost_alignments_are_searched_again_with_the_request(tmp_path: Path) -> None:
+def put_alignment(store: Store, sequence: str) -> Entry:
+    entry = Entry("msa", MSA, sequence_key([sequence]))
+    store.put(entry, archive.pack({"msa.a3m": f">q\n{sequence}\n".encode(), "raw/a.sto": b"of a program"}))
+    return entry
+
+
+def test_a_lost_alignment_fails_its_targets_and_no_others(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
-    config = load_config({"msa": {"tool": "single_sequence"}})
-    searched: list[str] = []
+    planned = batch(msas=True)
+    entries = {name: put_alignment(store, sequence) for name, sequence in SEQUENCES.items()}
+    files = gather_inputs(planned, {}, store)
+    assert set(files) == {f"chains/{entry.key}/msa.a3m" for entry in entries.values()}
+    damage(store, entries["a"])
+    files = gather_inputs(planned, {}, store)
+    msas, failed = read_inputs(make_request(planned, load_config({})), files)
+    assert list(msas) == [entries["b"].key]
+    assert {key: each.reason for key, each in failed.items()} == {entries["a"].key: "lost"}
+    # What the search step said of a chain is what is told of it.
+    store.remove(entries["b"])
+    files = gather_inputs(planned, {entries["b"].key: "no hit"}, store)
+    _, failed = read_inputs(make_request(planned, load_config({})), files)
+    assert {key: (each.reason, each.message) for key, each in failed.items()} == {
+        entries["a"].key: ("lost", "Its alignment or its templates are no longer in the store."),
+        entries["b"].key: ("msa_failed", "no hit"),
+    }
 
-    def search(chunk: PlannedChunk) -> dict[str, str]:
-        searched.extend(chain.sequence for chain in chunk.chains)
-        return dict(search_to_store(chunk, config.msa, store, tmp_path, print)["failed"])
 
-    gather_inputs(batch(msas=True), {}, store, search)
-    assert searched == list(SEQUENCES.values())
-    searched.clear()
-    damage(store, Entry("msa", MSA, sequence_key([SEQUENCES["a"]])))
-    files = gather_inputs(batch(msas=True), {}, store, search)
-    assert searched == [SEQUENCES["a"]]
-    for sequence in SEQUENCES.values():
-        assert sequence.encode() in files[f"chains/{sequence_key([sequence])}/msa.a3m"]
-    # What the search step said of a chain is not asked again.
-    key = sequence_key([SEQUENCES["b"]])
-    store.remove(Entry("msa", MSA, key))
-    files = gather_inputs(batch(msas=True), {key: "no hit"}, store, search)
-    assert json.loads(files[f"chains/{key}/failed.json"]) == {"message": "no hit"}
-    assert searched == [SEQUENCES["a"]]
+def test_a_batch_without_any_alignment_is_not_sent(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    planned, folder = batch(msas=True), tmp_path / "requests" / "s0001"
+    config = load_config({})
+    with pytest.raises(LostError, match=rf"msa/{MSA}/.* and those of 1 more\). Nothing was sent"):
+        write_request(planned, config, {}, store, folder)
+    assert not folder.exists()
+    # What failed for another reason is told with the batch, as ever.
+    write_request(planned, config, {sequence_key([SEQUENCES["a"]]): "no hit"}, store, folder)
+    assert {path.name for path in folder.iterdir()} == {"request.json", "inputs.tar.zst"}
 
 
 def test_only_what_was_lost_is_tried_again(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ import yaml
 from snakefold import cli
 from snakefold.cli import _step
 from snakefold.config import load_config, read_config
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import Reason, StoreError
 from snakefold.kernel.recipes import digest, sequence_key
 from snakefold.kernel.store import Entry
@@ -23,7 +25,7 @@ from snakefold.kernel.store.folder import FolderStore
 from snakefold.msa import search
 from snakefold.msa.databases.presets import load_preset
 from snakefold.msa.planned import PlannedChain, PlannedChunk
-from snakefold.plan.files import PlannedBatch
+from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.run.retries import read_final
 
 
@@ -172,3 +174,62 @@ class Away(FolderStore):
 
     def put(self, entry: Entry, data: bytes) -> None:
         raise StoreError("The server cannot be reached.")
+
+
+#: Runs `snakefold` with the arguments, then tells what of the searches was loaded.
+LOADED = """
+import sys
+from snakefold import cli
+code = cli.main(sys.argv[1:])
+print("loaded:", *(name for name in sys.modules if name.startswith("snakefold.msa.")))
+sys.exit(code)
+"""
+
+
+def batch_file(folder: Path, entry: Entry, sequence: str) -> Path:
+    target = TargetInput(id="a", key=entry.key, chains=[sequence])
+    planned = PlannedBatch(
+        batch="b0001-l0010",
+        engine="alphafold2",
+        recipe="0" * 16,
+        msa_recipes={entry.key: entry.recipe},
+        rehearsal=True,
+        chunks=["m0001"],
+        targets=[PlannedTarget(target=target)],
+    )
+    (folder / "b0001-l0010.json").write_text(planned.model_dump_json())
+    return folder / "b0001-l0010.json"
+
+
+def test_a_request_searches_nothing(tmp_path: Path) -> None:
+    """It runs on the machine that Snakemake runs on, which may be a login node: rule msa has the searches."""
+    chunk, entry = chunk_file(tmp_path)
+    config, msas = settings_file(tmp_path), tmp_path / "results" / "msa" / "m0001.json"
+    assert call("msa", chunk, "--config", config, "--out", msas) == 0
+    batch = batch_file(tmp_path, entry, "ACDEFGHIKL")
+    out = tmp_path / "results" / "requests" / "b0001-l0010" / "request.json"
+    words = ["request", batch, "--config", config, "--msas", msas, "--out", out]
+
+    def request() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", LOADED, *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    process = request()
+    assert process.returncode == 0, process.stderr
+    (loaded,) = (line for line in process.stdout.splitlines() if line.startswith("loaded:"))
+    assert set(loaded.split()[1:]) == {
+        f"snakefold.msa.{name}" for name in ("planned", "settings", "template_files")
+    }
+    files = archive.unpack(out.with_name("inputs.tar.zst").read_bytes())
+    assert f"chains/{entry.key}/msa.a3m" in files
+    # Nor when the store has lost the only alignment that the batch has.
+    for path in out.parent.iterdir():
+        path.unlink()
+    FolderStore(tmp_path / "store").remove(entry)
+    process = request()
+    assert process.returncode == 2
+    (line,) = process.stderr.splitlines()
+    assert entry.name in line and "Run again: rule msa searches them." in line
+    final = read_final(out)
+    assert final is not None and final.reason == Reason.LOST
+    assert not out.exists() and not list(FolderStore(tmp_path / "store").listing("msa"))

@@ -110,10 +110,15 @@ def inputs(*without: str) -> dict[str, bytes]:
     return files
 
 
-def run(tmp_path: Path, *without: str, relax: RelaxSettings = UNRELAXED) -> FoldResponse:
+def run(
+    tmp_path: Path,
+    *without: str,
+    relax: RelaxSettings = UNRELAXED,
+    files: dict[str, bytes] | None = None,
+) -> FoldResponse:
     return task.run_request(
         request().model_copy(update={"relax": relax}),
-        inputs(*without),
+        inputs(*without) if files is None else files,
         tmp_path / "out.tar.zst",
         store=open_store(tmp_path / "store"),
         weights=None,
@@ -174,6 +179,15 @@ def test_failed_msa_fails_its_target_only(tmp_path: Path, engine: LineEngine) ->
     response = run(tmp_path, "a")
     assert states(response) == {"a": "msa_failed", "b": "done", "c": "done"}
     assert response.outcomes[0].message == "the search died"
+    assert engine.predicted == ["b", "c"]
+
+
+def test_a_lost_alignment_is_told_as_lost(tmp_path: Path, engine: LineEngine) -> None:
+    files = inputs("a")
+    (name,) = (name for name in files if name.endswith("failed.json"))
+    files[name] = b'{"message": "gone", "reason": "lost"}'
+    (outcome, *_) = run(tmp_path, files=files).outcomes
+    assert (outcome.id, outcome.reason, outcome.message) == ("a", "lost", "gone")
     assert engine.predicted == ["b", "c"]
 
 

@@ -11,6 +11,7 @@ from snakefold.kernel.errors import ADVICE, Reason
 from snakefold.run.attempts import Attempt, note
 from snakefold.run.collect import merge_tables
 from snakefold.run.lost import note_lost
+from snakefold.run.retries import Final, note_final
 from snakefold.run.summary import summarise
 
 
@@ -59,6 +60,15 @@ def test_a_schedulers_reason_is_typed_and_has_its_advice(results: Path) -> None:
     assert (
         "failed  t1: timeout: Its batch b0001 was not finished: predict b0001: SLURM job 7: TIMEOUT." in text
     )
+
+
+def test_a_batch_that_was_not_sent_says_why(results: Path) -> None:
+    """Its request has found no alignment: rule request fails, and a worker is not started for nothing."""
+    request = results / "requests" / "b0001" / "request.json"
+    note_final(request, Final(Reason.LOST, "The alignments are gone."))
+    row = failures(results)["t1"]
+    assert (row["reason"], row["advice"]) == ("lost", ADVICE[Reason.LOST])
+    assert row["message"] == "Its batch b0001 was not finished: The alignments are gone."
 
 
 def test_the_next_run_computes_them_whatever_the_reason(results: Path) -> None:

@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry
+from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.worker.alignments import choose_databases
 from snakefold.worker.context import new_context
 from snakefold.worker.endpoints import FlatRequest
+from snakefold.worker.flat import _chunks
 from snakefold.worker.settings import read_settings
 from tests.worker.conftest import data_of, told
 
@@ -143,3 +148,40 @@ def test_databases_that_are_there_are_chosen(tmp_path: Path) -> None:
     templates = choose_databases(request, context, multimer=False)
     assert (templates.msa.templates, templates.msa.max_template_date) == ("hhsearch", "2021-11-01")
     assert templates.warnings == []
+
+
+def test_only_what_the_worker_lacks_is_searched(tmp_path: Path) -> None:
+    """A damaged entry is searched as one that is missing; chains for pairing are searched apart."""
+    context = new_context(read_settings({"SNAKEFOLD_STORE": str(tmp_path / "store")}))
+    chains = [SEQUENCE[:-end] for end in range(1, 6)]
+    keys = [sequence_key([chain]) for chain in chains]
+    _whole, without_templates, damaged, missing, paired = keys
+    msa, pairing, templates = "1" * 16, "2" * 16, "3" * 16
+    batch = PlannedBatch(
+        batch="flat",
+        engine="alphafold2",
+        recipe="0" * 16,
+        msa_recipes={**dict.fromkeys(keys, msa), paired: pairing},
+        paired=[paired],
+        templates=templates,
+        rehearsal=True,
+        chunks=[],
+        targets=[PlannedTarget(target=TargetInput(id="a", key="4" * 64, chains=chains))],
+    )
+    for key in keys:
+        context.store.put(Entry("msa", batch.msa_recipes[key], key), b"alignment")
+        context.store.put(Entry("templates", templates, key), b"templates")
+    assert list(_chunks(batch, context)) == []
+    context.store.remove(Entry("templates", templates, without_templates))
+    context.store.remove(Entry("msa", msa, missing))
+    context.store.remove(Entry("msa", pairing, paired))
+    for kind, recipe in (("msa", msa), ("templates", templates)):
+        path = tmp_path / "store" / Entry(kind, recipe, damaged).name
+        path.write_bytes(path.read_bytes()[:-1])
+    found = [
+        (chunk.recipe, chunk.pairing, [chain.key for chain in chunk.chains])
+        for chunk in _chunks(batch, context)
+    ]
+    assert found == [(msa, False, [without_templates, damaged, missing]), (pairing, True, [paired])]
+    assert not context.store.has(Entry("msa", msa, damaged))
+    assert not context.store.has(Entry("templates", templates, damaged))

@@ -151,11 +151,12 @@ def _configure(options: argparse.Namespace) -> None:
 
 def _request(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
+    from snakefold.kernel.errors import LostError, Reason
     from snakefold.kernel.store import open_store
-    from snakefold.msa.chunk import search_to_store
-    from snakefold.msa.planned import PlannedChunk, read_planned
+    from snakefold.msa.planned import read_planned
     from snakefold.plan.files import PlannedBatch
     from snakefold.run.requests import write_request
+    from snakefold.run.retries import Final, note_final
 
     config = read_config(options.config)
     batch = read_planned(PlannedBatch, options.batch)
@@ -164,13 +165,11 @@ def _request(options: argparse.Namespace) -> None:
         failed |= _failed(path)
     # Beside the chunks' summaries is what the store did not take of them.
     store = _kept(open_store(config.store), options.out.parents[2] / "msa")
-    with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
-
-        def search(chunk: PlannedChunk) -> dict[str, str]:
-            _log(f"{chunk.chunk}: {len(chunk.chains)} MSAs are no longer in the store: searched again")
-            return search_to_store(chunk, config.msa, store, Path(work), _log)["failed"]
-
-        write_request(batch, config, failed, store, options.out.parent, search=search)
+    try:
+        write_request(batch, config, failed, store, options.out.parent)
+    except LostError as error:
+        note_final(options.out, Final(Reason.LOST, str(error)))
+        raise
 
 
 def _kept(store: Store, folder: Path) -> KeptStore:

@@ -92,6 +92,10 @@ class StoreError(SnakefoldError):
     """The store cannot be read or written."""
 
 
+class LostError(SnakefoldError):
+    """What a job needs was in the store when the run was planned, and is there no more."""
+
+
 class DiskError(SnakefoldError):
     """Nothing can be written: the disk is full, a quota is used up, or the folder may only be read."""
 

@@ -10,7 +10,7 @@ from snakefold.kernel import archive
 from snakefold.kernel.errors import TargetError
 from snakefold.kernel.store import Entry, Store
 from snakefold.kernel.wording import count
-from snakefold.msa import a3m, search, templates
+from snakefold.msa import a3m, search, template_files, templates
 from snakefold.msa.agreement import watched
 from snakefold.msa.bundle import Log
 from snakefold.msa.databases import presets as databases
@@ -81,7 +81,7 @@ def search_to_store(
                 fail(key, found)
             else:
                 watch.check()
-                store.put(Entry("templates", chunk.templates, key), templates.pack(found))
+                store.put(Entry("templates", chunk.templates, key), template_files.pack(found))
                 with_templates.append(key)
     return {
         "chunk": chunk.chunk,
@@ -96,7 +96,7 @@ def search_to_store(
 def _queries(
     chains: Sequence[PlannedChain], recipe: str, store: Store
 ) -> Iterator[tuple[PlannedChain, a3m.Msa]]:
-    """What templates are searched with. A chain whose MSA was removed meanwhile is left to `request`."""
+    """What templates are searched with. A chain whose MSA was removed meanwhile is lost to `request`."""
     for chain in chains:
         entry = store.get(Entry("msa", recipe, chain.key))
         if entry is not None:

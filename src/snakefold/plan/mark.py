@@ -33,6 +33,11 @@ def drop_marks(plan: Path) -> None:
         mark.unlink(missing_ok=True)
 
 
+def is_marked(plan: Path) -> bool:
+    """Whether there is a plan that a run goes on with, if what the run depends on is what it was."""
+    return any((plan / FOLDER).glob("*"))
+
+
 def changed_files(plan: Path) -> list[str]:
     """Files of a plan that are not as they were made; empty, too, where no mark says so."""
     marks = list((plan / FOLDER).glob("*"))

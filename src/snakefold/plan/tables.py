@@ -27,7 +27,10 @@ _TABLES = ("targets.tsv", "batches.tsv", "chains.tsv")
 
 
 def write_plan(folder: Path, draft: Draft) -> None:
-    """Write the plan, the tables last, and remove what an earlier one had more of."""
+    """Write the plan, the tables last, and remove what an earlier one had more of.
+
+    Summaries of searches (`msa/<chunk>.json` beside the folder) that were made for an earlier plan go too.
+    """
     members: dict[str, set[str]] = {"batches": set(), "chunks": set()}
     duplicates = _duplicates(draft)
     for batch in draft.batches:
@@ -38,6 +41,8 @@ def write_plan(folder: Path, draft: Draft) -> None:
         members["chunks"].add(f"{chunk.name}.json")
         text = _planned_chunk(chunk, draft.recipes.searches).model_dump_json(indent=1)
         write_text(folder / "chunks" / f"{chunk.name}.json", text + "\n")
+        # The store lacks these now, whatever an earlier run did: the chunk may look as it did then.
+        (folder.parent / "msa" / f"{chunk.name}.json").unlink(missing_ok=True)
     for kind, names in members.items():
         remove_others(folder / kind, names)
     refusals = [asdict(refusal) for refusal in draft.records.refusals]

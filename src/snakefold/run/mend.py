@@ -1,15 +1,15 @@
 """At the start of a run: what an earlier one left that cannot stay as it is.
 
 What was deleted or damaged since is made again from the batch's archive, or from the store where the archive
-is gone too. Failures whose cause may be gone are planned, priced and computed again. Nothing here computes:
-files are removed, so that Snakemake makes them again, the plan too where notes (`lost.tsv`) ask for it.
+is gone too. Failures whose cause may be gone are planned, priced and computed again, and so are alignments
+that the store has lost. Nothing here computes: files are removed, so that Snakemake makes them again, the
+plan too where notes (`lost.tsv`) ask for it.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from snakefold.kernel import archive
 from snakefold.kernel.errors import RETRIED, Reason, SnakefoldError, StoreError
 from snakefold.kernel.wording import count
 from snakefold.plan.files import read_batch, read_rows
-from snakefold.plan.mark import changed_files, drop_marks
+from snakefold.plan.mark import changed_files, drop_marks, is_marked
 from snakefold.run import products, retries
 from snakefold.run.lost import note_again
 from snakefold.run.products import Made, archive_of, table_of
@@ -65,21 +65,23 @@ def mend(results: Path, store: str, log: Log, *, dry: bool = False) -> None:
     whole = products.report_is_whole(results)
     if not whole:
         log(f"{results}: tables, figures or pages of the report are missing or changed: made again.")
+    again = any(each.again or each.gone for each in found)
+    unaligned = [] if again else _unaligned(results, store, log, dry=dry)
     if dry:
         return
     for each in found:
         _prepare(results, each)
+    note_again(results, unaligned)
     if not whole or not all(table_of(results, batch).is_file() for batch in planned):
         # Snakemake makes a missing table again only on the way to a file that is missing as well. These two
         # are the least that leads there; the rest of the report stays until it is made anew.
         for name in ("summary.txt", "failures.tsv"):
             (results / name).unlink(missing_ok=True)
-    _search_again(results, planned)
     _forgive(results, found, store, log)
 
 
-def _planned(results: Path, log: Log, *, dry: bool) -> dict[str, list[str]]:
-    """Chunks by batch. Where the plan is not as it was made, it is made anew; then all that was collected."""
+def _planned(results: Path, log: Log, *, dry: bool) -> list[str]:
+    """Batches. Where the plan is not as it was made, it is made anew; then all that was collected."""
     plan = results / "plan"
     changed = changed_files(plan)
     if changed:
@@ -88,15 +90,14 @@ def _planned(results: Path, log: Log, *, dry: bool) -> dict[str, list[str]]:
         log(f"{plan / changed[0]}{more}: missing or changed since the plan was made; it {will} planned anew.")
     else:
         try:
-            return {row.batch: [each for each in row.chunks.split(",") if each] for row in read_rows(plan)}
+            return [row.batch for row in read_rows(plan)]
         except OSError:  # there is none yet, or no more
             pass
         except SnakefoldError as error:
             log(str(error))
     if not dry:
         drop_marks(plan)
-    chunks = [path.stem for path in (results / "msa").glob("*.json")]
-    return dict.fromkeys(products.batches(results), chunks)
+    return products.batches(results)
 
 
 def _look(results: Path, batch: str, made: Made) -> _Found:
@@ -150,19 +151,26 @@ def _prepare(results: Path, found: _Found) -> None:
         table_of(results, found.batch).unlink(missing_ok=True)
 
 
-def _search_again(results: Path, planned: Mapping[str, Iterable[str]]) -> None:
-    """Chunks in which a search failed are searched again, for batches that are not finished."""
-    waiting = [chunks for batch, chunks in planned.items() if not table_of(results, batch).is_file()]
-    for chunk in {chunk for chunks in waiting for chunk in chunks}:
-        path = results / "msa" / f"{chunk}.json"
-        try:
-            failed = json.loads(path.read_bytes())["failed"]
-        except OSError:
-            continue
-        except (ValueError, KeyError, TypeError):
-            failed = True
-        if failed:
-            path.unlink(missing_ok=True)
+def _unaligned(results: Path, location: str, log: Log, *, dry: bool) -> list[tuple[str, str, str]]:
+    """Targets whose alignments must be searched again, by id, batch and why: a new plan has them searched.
+
+    To have a chunk of this plan searched again would make Snakemake predict all its batches, finished ones
+    too. A plan that is made anew in any case looks into the store by itself.
+    """
+    if not is_marked(results / "plan") or changed_files(results / "plan"):
+        return []
+    from snakefold.kernel.store import open_store
+    from snakefold.run.alignments import unaligned
+
+    try:
+        found = list(unaligned(results, lambda: open_store(location)))
+    except (OSError, ValueError, SnakefoldError) as error:
+        log(f"{results}: alignments that may be lost were not looked for: {str(error)[:300]}")
+        return []
+    for why in dict.fromkeys(why for _, _, why in found):
+        names = [name for name, _, its in found if its == why]
+        log(f"{_named(names)}: {why}; {_will(names, dry)} planned again, and searched by rule msa.")
+    return found
 
 
 def _forgive(results: Path, found: Iterable[_Found], location: str, log: Log) -> None:

@@ -1,10 +1,13 @@
-"""A batch of the plan becomes a request: `request.json` and, beside it, the MSAs in `inputs.tar.zst`."""
+"""A batch of the plan becomes a request: `request.json` and, beside it, the MSAs in `inputs.tar.zst`.
+
+Nothing is searched here: this runs on the machine that Snakemake runs on.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from snakefold import engines
@@ -13,19 +16,18 @@ from snakefold.engines.reuse.inputs import reuse_inputs
 from snakefold.engines.spec import ChainMsa, TargetMsas, settings_of
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, MsaMeta, RelaxChoice
-from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.errors import LostError, Reason, SnakefoldError, TargetError
 from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.kernel.unchanged import changed
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.targets import msa_text
-from snakefold.msa import templates
-from snakefold.msa.planned import PlannedChain, PlannedChunk
-from snakefold.plan.files import PlannedBatch
+from snakefold.msa import template_files
+from snakefold.plan.files import PlannedBatch, PlannedTarget
 
-#: Searches a chunk, puts what it finds into the store, and returns what failed: message by key of the chain.
-Search = Callable[[PlannedChunk], Mapping[str, str]]
+#: What is said of a chain whose entries were there when the plan was made, or when they were searched.
+_LOST = "Its alignment or its templates are no longer in the store."
 
 
 def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
@@ -50,52 +52,61 @@ def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
     )
 
 
-def gather_inputs(
-    batch: PlannedBatch, failed: Mapping[str, str], store: Store, search: Search | None = None
-) -> dict[str, bytes]:
+def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) -> dict[str, bytes]:
     """Files of `inputs.tar.zst`: `chains/<chain key>/…` and `targets/<result key>/…`.
 
-    A chain without an MSA travels as `chains/<chain key>/failed.json`, so that only its targets fail.
+    A chain without an MSA travels as `chains/<chain key>/failed.json`, so that only its targets fail: with
+    `msa_failed`, or as `lost` where the store had its entries and has them no more.
 
     Args:
         failed: what the search said, by key of the chain.
-        search: searches a chunk of chains whose MSAs or templates the store has lost since the plan was made,
-            and says which failed; without it they fail.
     """
+    return _gather(batch, failed, store)[0]
+
+
+def _gather(
+    batch: PlannedBatch, failed: Mapping[str, str], store: Store
+) -> tuple[dict[str, bytes], set[str]]:
+    """The files, and the keys of the chains that the store has lost."""
     files: dict[str, bytes] = {}
-    chains: dict[str, str] = {}
+    chains: set[str] = set()
     for planned in batch.targets:
         if planned.found is not None:
             files |= reuse_inputs(planned.target.result_key, planned.found)
         elif planned.msa_path is not None:
             own = _own_a3m(Path(planned.msa_path), planned.target.msa_sha256)
             files[f"targets/{planned.target.result_key}/msa.a3m"] = own
-        elif batch.msa_recipes:
-            chains |= {sequence_key([chain]): chain for chain in planned.target.chains}
-    found = {key: _searched(batch, key, store) for key in chains if key not in failed}
-    lost = [key for key, known in found.items() if known is None]
-    if lost and search is not None:
-        for chunk in _chunks(batch, {key: chains[key] for key in lost}):
-            failed = {**failed, **search(chunk)}
-        found |= {key: _searched(batch, key, store) for key in lost if key not in failed}
-    for key in chains:
-        known = found.get(key)
-        if known is None:
-            message = failed.get(key, "The MSA is no longer in the store: run the msa step again.")
-            known = {"failed.json": json.dumps({"message": message}).encode()}
+        else:
+            chains |= chains_of(batch, planned)
+    lost = set()
+    for key in sorted(chains):
+        if key in failed:
+            known = _failed(failed[key], Reason.MSA_FAILED)
+        elif (entries := _searched(batch, key, store)) is not None:
+            known = entries
+        else:
+            lost.add(key)
+            known = _failed(_LOST, Reason.LOST)
         files |= {f"chains/{key}/{name}": content for name, content in known.items()}
-    return files
+    return files, lost
+
+
+def chains_of(batch: PlannedBatch, planned: PlannedTarget) -> set[str]:
+    """Keys of the chains whose alignments a target is predicted with: none if it brings its own."""
+    if not batch.msa_recipes or planned.found is not None or planned.msa_path is not None:
+        return set()
+    return {sequence_key([chain]) for chain in planned.target.chains}
 
 
 def read_inputs(
     request: FoldRequest, files: Mapping[str, bytes]
-) -> tuple[dict[str, TargetMsas], dict[str, str]]:
-    """MSAs by result key, and for targets whose MSA failed the message by result key.
+) -> tuple[dict[str, TargetMsas], dict[str, TargetError]]:
+    """MSAs by result key, and what befell those of the other targets by result key.
 
     Nothing fails for want of an alignment that the engine does not read.
     """
     msas: dict[str, TargetMsas] = {}
-    failed: dict[str, str] = {}
+    failed: dict[str, TargetError] = {}
     engine = engines.get(request.engine)
     settings = settings_of(engine, request)
     for target in request.targets:
@@ -113,25 +124,40 @@ def read_inputs(
             msas[target.result_key] = TargetMsas(
                 chains=[_chain_msa(files, sequence_key([chain])) for chain in target.chains]
             )
-        except _ChainFailedError as error:
-            failed[target.result_key] = str(error)
+        except TargetError as error:
+            failed[target.result_key] = error
     return msas, failed
 
 
 def write_request(
-    batch: PlannedBatch,
-    config: Config,
-    failed: Mapping[str, str],
-    store: Store,
-    folder: Path,
-    *,
-    search: Search | None = None,
+    batch: PlannedBatch, config: Config, failed: Mapping[str, str], store: Store, folder: Path
 ) -> None:
-    """Write `request.json` and `inputs.tar.zst` into `folder`; the arguments are those of `gather_inputs`."""
-    inputs = archive.pack(gather_inputs(batch, failed, store, search))
-    write_atomically(folder / "inputs.tar.zst", inputs)
+    """Write `request.json` and `inputs.tar.zst` into `folder`; the arguments are those of `gather_inputs`.
+
+    Raises:
+        LostError: the store has lost alignments of every target. No job is started, and paid, for nothing.
+    """
+    files, lost = _gather(batch, failed, store)
+    if lost and all(lost & chains_of(batch, planned) for planned in batch.targets):
+        raise LostError(
+            f"{batch.batch}: the store {store.location} has lost the alignments or templates of all its "
+            f"targets ({_told(batch, lost)}). Nothing was sent or paid. Run again: rule msa searches them."
+        )
+    write_atomically(folder / "inputs.tar.zst", archive.pack(files))
     request = make_request(batch, config)
     write_atomically(folder / "request.json", request.model_dump_json(indent=1).encode())
+
+
+def _told(batch: PlannedBatch, lost: Collection[str]) -> str:
+    """The first entry that is missing, as a place below the store's."""
+    key = min(lost)
+    templates = f" or {Entry('templates', batch.templates, key).name}" if batch.templates else ""
+    more = f" and those of {len(lost) - 1} more" if len(lost) > 1 else ""
+    return f"{Entry('msa', batch.msa_recipes[key], key).name}{templates}{more}"
+
+
+def _failed(message: str, reason: Reason) -> dict[str, bytes]:
+    return {"failed.json": json.dumps({"message": message, "reason": reason}).encode()}
 
 
 def _searched(batch: PlannedBatch, key: str, store: Store) -> dict[str, bytes] | None:
@@ -143,32 +169,17 @@ def _searched(batch: PlannedBatch, key: str, store: Store) -> dict[str, bytes] |
     if batch.templates is None:
         return files
     found = store.get(Entry("templates", batch.templates, key))
-    return None if found is None else templates.join(files, templates.unpack(found))
-
-
-def _chunks(batch: PlannedBatch, chains: Mapping[str, str]) -> Iterator[PlannedChunk]:
-    """Chains (by key) of a batch, as they are searched: those for pairing apart from the others."""
-    for pairing in (False, True):
-        wanted = [key for key in chains if (key in batch.paired) == pairing]
-        if wanted:
-            yield PlannedChunk(
-                chunk=batch.batch,
-                recipe=batch.msa_recipes[wanted[0]],
-                templates=batch.templates,
-                pairing=pairing,
-                chains=[PlannedChain(key=key, sequence=chains[key]) for key in wanted],
-            )
-
-
-class _ChainFailedError(Exception):
-    """The search of one chain failed; the text is its message."""
+    return None if found is None else template_files.join(files, template_files.unpack(found))
 
 
 def _chain_msa(files: Mapping[str, bytes], key: str) -> ChainMsa:
     folder = f"chains/{key}"
     if f"{folder}/msa.a3m" not in files:
         failure = files.get(f"{folder}/failed.json", b'{"message": "The request holds no MSA for a chain."}')
-        raise _ChainFailedError(json.loads(failure)["message"])
+        told = json.loads(failure)
+        # Requests of releases before 0.3 name no reason.
+        reason = Reason(told.get("reason", Reason.MSA_FAILED))
+        raise TargetError(reason, told["message"])
     found = files.get(f"{folder}/meta.json")
     meta = MsaMeta.model_validate_json(found) if found is not None else None
     pairing = files.get(f"{folder}/pairing.a3m")

@@ -125,7 +125,7 @@ class _Batch:
     outcomes: dict[str, TargetOutcome] = field(default_factory=dict)
     to_do: list[TargetInput] = field(default_factory=list)
 
-    def look(self, msa_failures: Mapping[str, str]) -> None:
+    def look(self, msa_failures: Mapping[str, TargetError]) -> None:
         """Take what the store has, and find what is left to do."""
         for target in self.request.targets:
             key = target.result_key
@@ -134,7 +134,7 @@ class _Batch:
                 self.results[key] = stored
                 self.outcomes[key] = outcome_of(target, stored=True)
             elif key in msa_failures:
-                self.fail([target], TargetError(Reason.MSA_FAILED, msa_failures[key]))
+                self.fail([target], msa_failures[key])
             elif (lost := _given_up(self.request, target, self.store)) is not None:
                 self.fail([target], lost)
             else:

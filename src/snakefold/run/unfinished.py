@@ -31,7 +31,8 @@ def why_unfinished(results: Path, batch: str, chunks: Iterable[str] = ()) -> Unf
     Args:
         chunks: the alignments that it waits for.
     """
-    for output in (archive_of(results, batch), table_of(results, batch)):
+    request = results / "requests" / batch / "request.json"
+    for output in (archive_of(results, batch), table_of(results, batch), request):
         if final := read_final(output):
             return Unfinished(final.message, final.reason, final.advice or ADVICE[final.reason])
     if failure := last_failure(results, "predict", batch):

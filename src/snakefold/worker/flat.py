@@ -7,7 +7,7 @@ import io
 import tarfile
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from snakefold.kernel.contracts import FoldResponse
 from snakefold.kernel.envelope import Sink, Worker, digest_of
 from snakefold.kernel.errors import InputError, Reason, Refusal, TargetError
 from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry
 from snakefold.kernel.wording import count
 from snakefold.molecules.targets import Target, read_records
 from snakefold.msa.chunk import search_to_store
 from snakefold.msa.databases import presets as databases
-from snakefold.msa.planned import PlannedChunk
+from snakefold.msa.planned import PlannedChain, PlannedChunk
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.plan.groups import Groups
 from snakefold.plan.records import target_input
@@ -186,16 +187,36 @@ def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> 
         chunks=[],
         targets=[PlannedTarget(target=target_input(target)) for target in unique],
     )
+    failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
-
-        def search(chunk: PlannedChunk) -> Mapping[str, str]:
-            summary = search_to_store(chunk, config.msa, context.store, Path(work), context.log)
-            failed: Mapping[str, str] = summary["failed"]
-            return failed
-
-        inputs = gather_inputs(batch, {}, context.store, search)
+        for chunk in _chunks(batch, context):
+            failed |= search_to_store(chunk, config.msa, context.store, Path(work), context.log)["failed"]
+    inputs = gather_inputs(batch, failed, context.store)
     response, data = run(make_request(batch, config), inputs, context)
     return _Group(targets, searched, response, archive.unpack(data))
+
+
+def _chunks(batch: PlannedBatch, context: Context) -> Iterator[PlannedChunk]:
+    """Chains of a batch of which the store lacks something, or has it damaged; those for pairing apart."""
+    chains = {sequence_key([chain]): chain for each in batch.targets for chain in each.target.chains}
+
+    def lacks(key: str) -> bool:
+        entries = [Entry("msa", batch.msa_recipes[key], key)]
+        if batch.templates:
+            entries.append(Entry("templates", batch.templates, key))
+        return {context.store.check(entry) for entry in entries} != {True}
+
+    lacking = [key for key in chains if lacks(key)]
+    for pairing in (False, True):
+        wanted = [key for key in lacking if (key in batch.paired) == pairing]
+        if wanted:
+            yield PlannedChunk(
+                chunk=batch.batch,
+                recipe=batch.msa_recipes[wanted[0]],
+                templates=batch.templates,
+                pairing=pairing,
+                chains=[PlannedChain(key=key, sequence=chains[key]) for key in wanted],
+            )
 
 
 def _configuration(request: FlatRequest, searched: Searched, context: Context, *, multimer: bool) -> Config:
