@@ -1,9 +1,13 @@
 """What the start of a run costs that goes on with finished results: all is looked at, nothing is wrong.
 
     python benchmarks/begin.py --targets 20000 --out benchmarks/begin.json
+    python benchmarks/begin.py --targets 100000 --waiting
 
 Makes a folder of finished targets (11 small files each), in batches of 100, and times `mend` on it: CPU
 seconds and peak memory of a process of its own. The files are in the cache of the file system.
+
+With `--waiting` nothing is predicted: every batch waits for its request, and the store has all alignments,
+which are looked for.
 """
 
 from __future__ import annotations
@@ -21,6 +25,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry
+from snakefold.kernel.store.folder import FolderStore
+from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.plan.mark import write_mark
 from snakefold.run import products
 from snakefold.run.mend import mend
@@ -63,6 +72,40 @@ def make(results: Path, targets: int, size: int) -> None:
     products.note_report(results)
 
 
+def make_waiting(results: Path, targets: int, size: int) -> None:
+    """Batches of chains that were stored when the plan was made: no request is there yet."""
+    store, recipe = FolderStore(results / "store"), "1" * 16
+    (results / "plan" / "batches").mkdir(parents=True)
+    rows = []
+    for first in range(0, targets, size):
+        batch = f"b{first // size + 1:04d}-l0350"
+        members = [
+            TargetInput(id=f"t{number:06d}", key=sequence_key([sequence]), chains=[sequence])
+            for number in range(first, min(first + size, targets))
+            for sequence in [
+                "M" * 340 + f"{number:010d}".translate(str.maketrans("0123456789", "ACDEFGHIKL"))
+            ]
+        ]
+        for member in members:
+            store.put(Entry("msa", recipe, member.key), b"x")
+        planned = PlannedBatch(
+            batch=batch,
+            engine="alphafold2",
+            recipe="0" * 16,
+            msa_recipes={member.key: recipe for member in members},
+            rehearsal=True,
+            chunks=[],
+            targets=[PlannedTarget(target=member) for member in members],
+        )
+        (results / "plan" / "batches" / f"{batch}.json").write_text(planned.model_dump_json(indent=1))
+        rows.append(
+            f"{batch}\tpredict\talphafold2\tmonomer\tlocal\t350\t{len(members)}\t1\t1\t1\t\t1\t0\t1\t900\n"
+        )
+    (results / "plan" / "batches.tsv").write_text(HEADER + "".join(rows))
+    (results / "plan" / "chains.tsv").write_text("key\tlength\tmissing\tchunk\tbatch\n")
+    write_mark(results / "plan" / "contents" / "0123456789abcdef", results / "plan")
+
+
 def look(results: Path) -> None:
     """Time `mend`, and print what it took."""
     said: list[str] = []
@@ -81,6 +124,7 @@ def main() -> None:
     )
     parser.add_argument("--targets", type=int, default=20_000)
     parser.add_argument("--batch", type=int, default=100, help="targets of a batch")
+    parser.add_argument("--waiting", action="store_true", help="nothing is predicted yet")
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     parser.add_argument("--look", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -88,7 +132,7 @@ def main() -> None:
         look(options.look)
         return
     with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), options.targets, options.batch)
+        (make_waiting if options.waiting else make)(Path(folder), options.targets, options.batch)
         command = [sys.executable, __file__, "--look", folder]
         told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
