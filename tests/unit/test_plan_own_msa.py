@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,26 @@ from snakefold.plan.accept import to_do_check
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import read_batch, read_rows
 from snakefold.plan.planner import make_plan
+from snakefold.plan.recipes import Recipes
 from snakefold.run.requests import gather_inputs, make_request, read_inputs
 
 PRECOMPUTED = {"msa": {"tool": "precomputed"}}
 SET = f">ubq\n{UBQ}\n>pair\n{CRN}:{UBQ}\n>crn\n{CRN}\n>again\n{UBQ}\n"
 
 
-def plan(folder: Path, text: str = SET, own: str = "", store: Store | None = None, **values: Any) -> Draft:
+def plan(
+    folder: Path,
+    text: str = SET,
+    own: str = "",
+    store: Store | None = None,
+    recipes: Recipes = RECIPES,
+    **values: Any,
+) -> Draft:
     paths = [write(folder, "set.fasta", text)]
     if own:
         paths.append(write(folder, "own.a3m", own))
     config = load_config({"input": [str(path) for path in paths], **PRECOMPUTED, **values})
-    return make_plan(config, folder / "plan", name=lambda _: RECIPES, store=store, fits=to_do_check)
+    return make_plan(config, folder / "plan", name=lambda _: recipes, store=store, fits=to_do_check)
 
 
 def planned_ids(folder: Path) -> set[str]:
@@ -86,7 +95,8 @@ def test_other_tools_find_one(tmp_path: Path, tool: str) -> None:
 def test_an_engine_that_reads_none_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is one searched, nor does a target fail later because none was found."""
     monkeypatch.setattr(domains, "roles", lambda chains: ["heavy"] * len(chains))
-    made = plan(tmp_path, f">crn\n{CRN}\n", engine="flashabb", msa={"tool": "jackhmmer"})
+    one = replace(RECIPES, folds=[RECIPE], rehearsals=[False])
+    made = plan(tmp_path, f">crn\n{CRN}\n", recipes=one, engine="flashabb", msa={"tool": "jackhmmer"})
     assert made.counts()["refused"] == 0
     assert made.chunks == []
     (row,) = read_rows(tmp_path / "plan")
