@@ -20,6 +20,7 @@ from snakefold.kernel.paths import house
 from snakefold.msa.databases import upload
 from tests.data import site as faults
 from tests.data.site import Site
+from tests.engine.toys import TOY_PARAMETERS
 from tests.servers.seaweedfs import READER, WRITER, Keys, SeaweedFS, serving
 
 SCRIPT = house() / "containers" / "download_models.sh"
@@ -32,7 +33,7 @@ def archive() -> bytes:
     with tarfile.open(fileobj=stream, mode="w") as members:
         for number, name in enumerate(all_models()):
             content = io.BytesIO()
-            np.savez(content, **{"alphafold//weights": np.full(2000, float(number))})
+            np.savez(content, **{key: np.full(shape, float(number)) for key, shape in TOY_PARAMETERS.items()})
             member = tarfile.TarInfo(f"./params_{name}.npz")
             member.size = len(content.getvalue())
             members.addfile(member, io.BytesIO(content.getvalue()))

@@ -10,12 +10,11 @@ import pytest
 from alphafold.common import protein
 
 from snakefold.engines.alphafold2 import features, runner, shapes
-from snakefold.engines.spec import ChainMsa, Prediction, TargetMsas
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
+from snakefold.engines.spec import ChainMsa, Result, TargetMsas
 from snakefold.kernel.contracts import (
-    AlphaFold2Settings,
     FoldRequest,
     FoldResponse,
-    ModelPreset,
     RelaxChoice,
     TargetInput,
     TargetOutcome,
@@ -27,6 +26,7 @@ from snakefold.run import collect
 from snakefold.run.outputs import relax_ranked, target_files
 from snakefold.structures import confidence, mmcif, superposition
 from snakefold.structures import files as structures
+from snakefold.structures.prediction import Prediction
 
 CHAINS = ["MKTAYIAK"] * 40 + ["GSHMWW"] * 30
 
@@ -111,7 +111,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         request,
         target,
         TargetMsas(chains=[ChainMsa(f">q\n{chain}\n") for chain in CHAINS]),
-        predictions=predictions,
+        result=Result(predictions=predictions),
         relaxation=relaxation,
         seconds={},
         software="alphafold2 2.3.20",

@@ -24,6 +24,7 @@ from snakefold.worker.endpoints import (
     read_input,
 )
 from snakefold.worker.endpoints.flags import ALLOWED, read_flags
+from snakefold.worker.fold import checked_request
 from tests.worker.conftest import envelope, fold_request
 
 _JSON = st.recursive(
@@ -110,11 +111,23 @@ def test_what_is_wrong_is_named(wrong: object, expected: str) -> None:
 
 def test_a_wrong_key_deep_in_the_batch_is_named() -> None:
     body = fold_request().model_dump(mode="json")
-    body["alphafold2"]["num_recycles"] = 3
+    checked_request(body)
+    body["settings"]["num_recycles"] = 3
+    said = "request: settings of alphafold2: unknown key 'num_recycles'; did you mean 'num_recycle'"
+    with pytest.raises(InvalidInput, match=said):
+        checked_request(body)
     with pytest.raises(
-        InvalidInput, match="alphafold2: unknown key 'num_recycles'; did you mean 'num_recycle'"
+        InvalidInput, match="request: engine: this worker has no 'rosetta'; it has alphafold2"
     ):
-        checked(FoldRequest, body)
+        checked_request({**body, "engine": "rosetta"})
+
+
+def test_a_request_of_version_1_is_taken_by_a_worker() -> None:
+    """Clients that have run against earlier releases go on unchanged."""
+    body = fold_request().model_dump(mode="json")
+    old = {**body, "version": 1, "alphafold2": body.pop("settings"), "flashabb": {"num_seeds": 1}}
+    del old["settings"]
+    assert checked_request(old) == fold_request()
 
 
 @pytest.mark.parametrize(

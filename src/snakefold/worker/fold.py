@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from snakefold import engines
 from snakefold.engines.agreement import check_agreement
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, FoldResponse
@@ -24,6 +25,27 @@ _RESPONSE = "response.json"
 _ROWS, _ROW, _LEAST = 200_000, 200, 16 << 20
 
 
+def checked_request(body: Mapping[str, object]) -> FoldRequest:
+    """A request whose engine is here, and takes its settings.
+
+    Raises:
+        InvalidInput: it is none; the text names what is wrong.
+    """
+    try:
+        request = checked(FoldRequest, body)
+    except InvalidInput as error:
+        raise InvalidInput(f"request: {error}") from error
+    engine = engines.find(request.engine)
+    if engine is None:
+        known = ", ".join(engines.names())
+        raise InvalidInput(f"request: engine: this worker has no {request.engine!r}; it has {known}.")
+    try:
+        checked(engine.Settings, request.settings)
+    except InvalidInput as error:
+        raise InvalidInput(f"request: settings of {engine.name}: {error}") from error
+    return request
+
+
 def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeResponse, bool]:
     """Fold the batch, and whether a target ran out of memory.
 
@@ -31,10 +53,7 @@ def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeRespons
         InvalidInput: the request is no FoldRequest, or its files are not what it says they are.
     """
     started = time.monotonic()
-    try:
-        request = checked(FoldRequest, envelope.request)
-    except InvalidInput as error:
-        raise InvalidInput(f"request: {error}") from error
+    request = checked_request(envelope.request)
     if len(envelope.files) > 1:
         raise InvalidInput(
             f"files: expected one, the archive of the MSAs; found {', '.join(envelope.files)}."
