@@ -24,6 +24,7 @@ from tests.engine.toys import TOY_PARAMETERS
 from tests.servers.seaweedfs import READER, WRITER, Keys, SeaweedFS, serving
 
 SCRIPT = house() / "containers" / "download_models.sh"
+HERE = Path(__file__).parent
 NAME = "alphafold_params_2022-12-06.tar"
 
 
@@ -33,7 +34,10 @@ def archive() -> bytes:
     with tarfile.open(fileobj=stream, mode="w") as members:
         for number, name in enumerate(all_models()):
             content = io.BytesIO()
-            np.savez(content, **{key: np.full(shape, float(number)) for key, shape in TOY_PARAMETERS.items()})
+            np.savez(
+                content,
+                **{key: np.full(shape, float(number), np.float32) for key, shape in TOY_PARAMETERS.items()},
+            )
             member = tarfile.TarInfo(f"./params_{name}.npz")
             member.size = len(content.getvalue())
             members.addfile(member, io.BytesIO(content.getvalue()))
@@ -48,6 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 
 def run(home: Path, *arguments: str, keys: Keys | None = None) -> subprocess.CompletedProcess[str]:
     environment = {
+        "PYTHONPATH": f"{HERE / 'small_parameters'}{os.pathsep}{HERE.parents[1]}",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
         "NO_PROXY": "127.0.0.1",
