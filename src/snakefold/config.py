@@ -30,33 +30,35 @@ from snakefold.msa.settings import MsaSettings
 class BatchSettings(Model):
     """How targets are cut into jobs."""
 
-    max_targets: int = Field(100, ge=1, description="Targets of one prediction job at the most.")
+    max_targets: int = Field(100, ge=1, description="Maximum targets per prediction job.")
     max_residues: int = Field(
         50_000,
         ge=1,
-        description="Residues of one prediction job at the most (a longer target runs alone).",
+        description="Maximum residues per prediction job. A longer target runs alone.",
     )
     bucket_edges: list[Annotated[int, Field(ge=1)]] | None = Field(
         None,
-        description="Lengths that monomers are padded to; empty chooses them from the lengths of the set.",
+        description="Padded lengths of monomers. Empty: chosen from the lengths in the set.",
     )
 
 
 class PredictSettings(Model):
     """One prediction job, as the scheduler sees it."""
 
-    threads: int = Field(2, ge=1, description="CPU threads of one prediction job.")
+    threads: int = Field(2, ge=1, description="CPU threads per prediction job.")
     mem_mb: int = Field(
         4000,
         ge=500,
-        description="Main memory of one prediction job, MB, besides what the network takes where a CPU "
-        "predicts; each retry has as much more.",
+        description="Main memory per prediction job, MB. If a CPU predicts, the network's memory is added. "
+        "Each retry adds the same amount again.",
     )
     gpu: int = Field(
-        1, ge=0, description="GPUs of one prediction job; profiles/default runs one such job at a time."
+        1, ge=0, description="GPUs per prediction job; profiles/default runs one such job at a time."
     )
     retries: int = Field(
-        2, ge=0, description="How often a prediction job that died is started again; it goes on where it was."
+        2,
+        ge=0,
+        description="Maximum retries of a prediction job. A retry resumes at the first unfinished target.",
     )
 
 
@@ -66,35 +68,36 @@ class GpuSettings(Model):
     classes: list[str] = Field(
         ["local"],
         min_length=1,
-        description="GPU classes that predictions may run on: entries of resources/gpus.yaml; `local` is "
-        "this machine.",
+        description="GPU classes for predictions: entries of resources/gpus.yaml. `local` is this machine.",
     )
     workers: Annotated[int, Field(ge=1)] | dict[str, Annotated[int, Field(ge=1)]] = Field(
-        1, description="Workers at the most, of every class or by class; together they never exceed these."
+        1, description="Maximum workers: one limit that applies to each class, or one limit per class."
     )
     table: SettingPath | None = Field(
-        None, description="Another table of GPU classes, in the format of resources/gpus.yaml."
+        None, description="Your own table of GPU classes, in the format of resources/gpus.yaml."
     )
 
 
 class SlurmGpus(Model):
     """GPUs of one class on a SLURM cluster."""
 
-    partition: str | None = Field(None, description="Partition; empty: that of the CPU jobs.")
+    partition: str | None = Field(None, description="Partition. Empty: the partition of the CPU jobs.")
     model: str | None = Field(
-        None, pattern=r"^[a-zA-Z0-9_.]+$", description="Type in the nodes' Gres, asked for as --gpus MODEL:1."
+        None, pattern=r"^[a-zA-Z0-9_.]+$", description="GPU type in the nodes' Gres: sbatch --gpus MODEL:1."
     )
-    constraint: str | None = Field(None, description="Features of the nodes: sbatch --constraint.")
+    constraint: str | None = Field(None, description="Node features: sbatch --constraint.")
 
 
 class SlurmSettings(Model):
     """What jobs ask a SLURM cluster for (profiles/slurm)."""
 
-    account: str | None = Field(None, description="Account that SLURM books jobs to; empty: your default.")
-    partition: str | None = Field(None, description="Partition of the CPU jobs; empty: the default one.")
+    account: str | None = Field(None, description="SLURM account. Empty: your default account.")
+    partition: str | None = Field(
+        None, description="Partition of the CPU jobs. Empty: the default partition."
+    )
     gpus: dict[str, SlurmGpus] = Field(
         {},
-        description="By GPU class: partition, model (type in the nodes' Gres), constraint: some or all.",
+        description="Per GPU class: any of partition, model (GPU type in the nodes' Gres) and constraint.",
     )
 
 
@@ -103,10 +106,10 @@ class KubernetesSettings(Model):
 
     machine_type: str | None = Field(
         None,
-        description="Nodes of the CPU jobs by their label node.kubernetes.io/instance-type; empty: any node.",
+        description="Node label node.kubernetes.io/instance-type of the CPU jobs. Empty: any node.",
     )
     gpus: dict[str, str] = Field(
-        {}, description="By GPU class: that label of the nodes that have such a GPU, such as g5.2xlarge."
+        {}, description="Per GPU class: the same label of nodes with this GPU, for example g5.2xlarge."
     )
 
 
@@ -131,51 +134,53 @@ class Settings(Model):
     store: str = Field(
         "",
         description="Results by content: a folder, or s3://bucket/prefix?endpoint_url=…&region=… "
-        "(docs/store.md); share it between runs to compute nothing twice. Empty: the folder `store` in "
+        "(docs/store.md). Runs that share a store compute nothing twice. Empty: the folder `store` in "
         "`results`.",
     )
     publish: str | None = Field(
         None,
-        description="Where structures, report and tables are sent at the end, also if targets failed: "
-        "s3://bucket/prefix?endpoint_url=…&region=… (docs/s3.md), a prefix for each run; empty: nowhere.",
+        description="Bucket for structures, report and tables, sent at the end of the run even if targets "
+        "failed: s3://bucket/prefix?endpoint_url=…&region=… (docs/s3.md). Use one prefix per run. Empty: "
+        "nothing is sent.",
     )
     on_invalid: Literal["skip", "stop"] = Field(
-        "skip", description="A bad record: skip folds the rest and lists it; stop starts nothing."
+        "skip",
+        description="If a record is invalid: skip lists it and folds the others; stop starts nothing.",
     )
-    min_length: int = Field(16, ge=1, description="Shortest target that is accepted, residues.")
-    max_length: int = Field(5000, ge=1, description="Longest target that is accepted, residues.")
+    min_length: int = Field(16, ge=1, description="Minimum length of a target, residues.")
+    max_length: int = Field(5000, ge=1, description="Maximum length of a target, residues.")
     reuse: list[SettingPath] = Field(
         [],
-        description="Folders or archives of PDB and mmCIF files that a target is looked up in by its exact "
-        "sequence before anything is computed; what is taken is labelled as such.",
+        description="Folders or tar archives of predicted structures (PDB, mmCIF). A target whose exact "
+        "sequence is there is taken from there, labelled, and not predicted (docs/reuse.md).",
     )
     objective: Literal["cost", "time"] = Field(
         "cost",
-        description="cost: the cheapest plan that meets the deadline; time: the fastest within budget.",
+        description="cost: the cheapest plan that meets the deadline; time: the fastest plan within budget.",
     )
     budget: float | None = Field(
-        None, gt=0, description="Dollars: nothing starts if the quote is above it; empty sets no limit."
+        None, gt=0, description="Dollars. Nothing starts if the quote is higher. Empty: no limit."
     )
     deadline: float | None = Field(
-        None, gt=0, description="Hours from the start of the run to its end; empty sets no limit."
+        None, gt=0, description="Hours from the start of the run to its end. Empty: no limit."
     )
     calibration: SettingPath | None = Field(
         None,
-        description="File written by `snakefold calibrate`; empty takes the user's own if there is one, else "
-        "the published figures.",
+        description="File written by `snakefold calibrate`. Empty: your own calibration if there is one, "
+        "otherwise the published figures.",
     )
-    engine: str = Field("alphafold2", description="What predicts: a name of `snakefold engines list`.")
+    engine: str = Field("alphafold2", description="Engine that predicts: the name of an installed engine.")
     engines: list[str] = Field(
         [],
-        description="Several engines in place of one: each target goes to the first of them that takes it. A "
-        "sample sheet may name a target's engine itself (column engine). Empty: `engine`.",
+        description="Several engines: each target goes to the first engine that accepts it. A sample sheet "
+        "may name the engine of a target (column engine). Empty: `engine`.",
         # Folders of results from before this setting have none: a default that is written plans them again.
         exclude_if=lambda value: not value,
     )
     weights: ArgumentPath = Field(
         "auto",
-        description="Folder that holds params/params_*.npz; auto looks in $SNAKEFOLD_WEIGHTS and the user's "
-        "data folder, and draws rehearsal parameters where there are none; rehearsal always draws them.",
+        description="Folder that contains params/params_*.npz. auto: $SNAKEFOLD_WEIGHTS, then your data "
+        "folder; random (rehearsal) parameters if neither has any. rehearsal: always random parameters.",
     )
     rehearsal: RehearsalSettings = RehearsalSettings()
     batch: BatchSettings = BatchSettings()
@@ -184,8 +189,8 @@ class Settings(Model):
     predict: PredictSettings = PredictSettings()
     container: str | None = Field(
         None,
-        description="Image with snakefold that every step runs in where Snakemake is told to use one "
-        "(--software-deployment-method apptainer): docker://… or a .sif file.",
+        description="Container image with snakefold for every step: docker://… or a .sif file. Snakemake "
+        "uses it with --software-deployment-method apptainer.",
     )
     slurm: SlurmSettings = SlurmSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()

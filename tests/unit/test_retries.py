@@ -102,7 +102,9 @@ def test_a_full_disk_ends_a_run_and_is_said(tmp_path: Path, small_disk: Path) ->
 def test_what_cannot_be_written_is_named(small_disk: Path) -> None:
     check_writable(small_disk / "new")
     assert not list((small_disk / "new").iterdir())
-    with pytest.raises(DiskError, match=r"new: the disk is full \(1\.0 MB are free\)\. Make room") as found:
+    with pytest.raises(
+        DiskError, match=r"new: the disk is full \(1\.0 MB are free\)\. Free disk space"
+    ) as found:
         check_writable(small_disk / "new", 2_000_000)
     assert found.value.reason == Reason.NO_SPACE
     assert not list((small_disk / "new").iterdir())
@@ -114,7 +116,7 @@ def test_what_cannot_be_written_is_named(small_disk: Path) -> None:
 
 def test_notes_are_forgotten(tmp_path: Path) -> None:
     outputs = [tmp_path / "predictions" / "b.tar.zst", tmp_path / "requests" / "b" / "request.json"]
-    final = Final(Reason.NO_SPACE, "Full.", "Make room.")
+    final = Final(Reason.NO_SPACE, "Full.", "Free disk space.")
     for output in outputs:
         assert read_final(output) is None
         note_final(output, final)

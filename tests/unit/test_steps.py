@@ -115,11 +115,11 @@ def test_a_full_disk_and_a_closed_folder_are_one_line_each(
     (small_disk / "ballast").write_bytes(bytes(1 << 20))
     assert call(*words) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"snakefold: {small_disk}: the disk is full (0.0 MB are free). Make room")
+    assert line.startswith(f"snakefold: {small_disk}: the disk is full (0.0 MB are free). Free disk space")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     assert call(*words) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"snakefold: {small_disk}: the file system may only be read. Correct its perm")
+    assert line.startswith(f"snakefold: {small_disk}: the file system may only be read. Correct the perm")
     assert call("report", small_disk) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 

@@ -30,7 +30,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         nargs="*",
-        help="FASTA, CSV, A3M, AlphaFold 3 JSON or Boltz YAML files, or folders; none: the demo set",
+        help="FASTA, CSV, A3M, AlphaFold 3 JSON or Boltz YAML files, or folders; without any, the demo set",
     )
     parser.add_argument("--configfile", type=Path, help="YAML file of settings (config/README.md lists them)")
     parser.add_argument(
@@ -38,7 +38,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="one setting; the value is read as YAML",
+        help="set one setting; the value is read as YAML",
     )
     parser.add_argument(
         "--profile",
@@ -46,7 +46,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         dest="profile",
         metavar="PROFILE",
         default="default",
-        help="how jobs are run: a folder of profiles/ or a path",
+        help="profile that says how jobs run: the name of a folder in profiles/, or a path",
     )
     shown = parser.format_help
     # Made when it is asked for: the settings of all engines take longer than the rest of the command line.

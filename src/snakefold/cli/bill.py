@@ -14,7 +14,7 @@ def add(commands: Commands) -> None:
         commands,
         "bill",
         _bill,
-        summary="write bill.tsv and bill.json of a run: seconds and dollars of every batch and target",
+        summary="write bill.tsv and bill.json of a run: seconds and dollars per batch and target",
         example="snakefold bill results",
     )
     parser.add_argument("results", type=Path, help="results folder of a run")

@@ -14,7 +14,7 @@ def add(commands: Commands) -> None:
         commands,
         "calibrate",
         _calibrate,
-        summary="fit the cost model to what finished runs took",
+        summary="fit the cost model to the times of finished runs",
         example="snakefold calibrate results other/results --plot calibration.svg",
     )
     parser.add_argument("results", type=Path, nargs="+", help="results folders of finished runs")
@@ -22,14 +22,14 @@ def add(commands: Commands) -> None:
         "--out",
         type=Path,
         default=None,
-        help="calibration file; classes that these runs did not use stay in it as they are; "
-        "the user's own, which every run reads, if not given",
+        help="calibration file to write; entries of classes that these runs did not use are kept; "
+        "if not given, your own file, which every run reads",
     )
     parser.add_argument(
-        "--table", type=Path, default=None, help="table of GPU classes; that of snakefold if not given"
+        "--table", type=Path, default=None, help="table of GPU classes; if not given, resources/gpus.yaml"
     )
     parser.add_argument(
-        "--plot", type=Path, default=None, help="picture of predicted against measured (.svg, .png)"
+        "--plot", type=Path, default=None, help="plot predicted against measured times (.svg, .png)"
     )
 
 

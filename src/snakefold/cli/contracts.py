@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
         commands,
         "contracts",
         _contracts,
-        summary="print the JSON Schema of the endpoints' requests, or bring their documentation up to date",
+        summary="print the JSON Schema of the endpoints' requests, or update their documentation",
         example="snakefold contracts schema > endpoints.schema.json",
     )
     parser.add_argument("form", choices=["schema", "docs"])
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         "file",
         nargs="?",
         type=Path,
-        help="docs: Markdown file whose tables are made anew (docs/endpoints.md)",
+        help="docs: Markdown file whose tables are updated (docs/endpoints.md)",
     )
 
 

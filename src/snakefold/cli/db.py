@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     top = commands.add_parser(
         "db",
         help="list, fetch or check sequence and structure databases",
-        description="List, fetch or check sequence and structure databases. An action's own help: "
+        description="List, fetch or check sequence and structure databases. Help on an action: "
         "snakefold db fetch --help.",
         epilog="Example: snakefold db list reduced_dbs --root /data/alphafold",
     )
@@ -27,46 +27,47 @@ def add(commands: Commands) -> None:
         actions,
         "list",
         _list,
-        summary="show presets and their databases: sizes, what is there, licence, the publisher's address",
+        summary="show presets and their databases: size, present or not, licence, publisher's address",
         example="snakefold db list reduced_dbs --root /data/alphafold",
     )
-    listing.add_argument("preset", nargs="?", default=None, help="one preset; all if not given")
+    listing.add_argument("preset", nargs="?", default=None, help="one preset; if not given, all")
     fetch = command(
         actions,
         "fetch",
         _fetch,
-        summary="download the databases of a preset, verify and unpack them. What is there is not fetched "
-        "again; a fetch that was stopped goes on where it was",
+        summary="download, verify and unpack the databases of a preset. Complete files are not fetched "
+        "again; an interrupted fetch resumes",
         example="snakefold db fetch reduced_dbs --root /data/alphafold --only uniref90 small_bfd",
     )
     fetch.add_argument("preset", help="entry of resources/databases.yaml")
     fetch.add_argument(
-        "--mirror", metavar="PREFIX", default=None, help="take PREFIX/host/path in place of https://host/path"
+        "--mirror", metavar="PREFIX", default=None, help="fetch PREFIX/host/path instead of https://host/path"
     )
     fetch.add_argument(
-        "--index", action="store_true", help="make an index of MMseqs2 databases (hours, much memory)"
+        "--index", action="store_true", help="build an index of MMseqs2 databases (hours, much memory)"
     )
-    fetch.add_argument("--threads", type=int, default=4, help="threads of the index")
+    fetch.add_argument("--threads", type=int, default=4, help="threads for building the index")
+    fetch.add_argument("--no-checksums", action="store_true", help="do not fetch the publishers' MD5 lists")
+    fetch.add_argument("--force", action="store_true", help="start even if the disk has too little space")
     fetch.add_argument(
-        "--no-checksums", action="store_true", help="do not ask publishers for their lists of MD5s"
-    )
-    fetch.add_argument("--force", action="store_true", help="start although the disk has too little room")
-    fetch.add_argument(
-        "--dry-run", "-n", action="store_true", help="only say what would be fetched, and its sizes"
+        "--dry-run", "-n", action="store_true", help="only show what would be fetched, with sizes"
     )
     doctor = command(
         actions,
         "doctor",
         _doctor,
         summary="find missing, truncated, half-written and wrongly indexed databases, and run one search "
-        "with a known answer for every tool; the exit code is 1 if there is a fault",
+        "with a known answer per tool; the exit code is 1 if there is a fault",
         example="snakefold db doctor reduced_dbs --root /data/alphafold",
     )
     doctor.add_argument("preset", nargs="?", default="demo", help="entry of resources/databases.yaml")
-    doctor.add_argument("--no-search", action="store_true", help="only look at files")
+    doctor.add_argument("--no-search", action="store_true", help="check files only")
     for each in (listing, fetch, doctor):
         each.add_argument(
-            "--root", type=Path, default=None, help="folder of the databases; if not given, the preset's"
+            "--root",
+            type=Path,
+            default=None,
+            help="folder of the databases; if not given, the preset's folder",
         )
     for each in (fetch, doctor):
         each.add_argument(

@@ -27,9 +27,9 @@ def add(commands: Commands) -> None:
     """Add the command and its actions."""
     top = commands.add_parser(
         "deploy",
-        help="make, change, look at or delete endpoints on RunPod",
-        description="Make, change, look at or delete endpoints on RunPod. The key to the account is "
-        "$RUNPOD_API_KEY. An action's own help: snakefold deploy apply --help.",
+        help="create, change, inspect or delete endpoints on RunPod",
+        description="Create, change, inspect or delete endpoints on RunPod. The API key is "
+        "$RUNPOD_API_KEY. Help on an action: snakefold deploy apply --help.",
         epilog="Example: snakefold deploy plan --image docker.io/me/snakefold:1",
     )
     actions = top.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
         actions,
         "plan",
         _plan,
-        summary="show what apply would do, and what stands in its way; nothing is changed",
+        summary="show what apply would change, and what prevents it; nothing is changed",
         example="snakefold deploy plan --check && echo nothing to do",
     )
     plan.add_argument("--check", action="store_true", help="exit with 1 if anything would be changed")
@@ -45,14 +45,14 @@ def add(commands: Commands) -> None:
         actions,
         "apply",
         _apply,
-        summary="create and change what the file asks for; safe to repeat",
+        summary="create and change endpoints as the file says; safe to repeat",
         example="snakefold deploy apply --image docker.io/me/snakefold:1 --yes",
     )
     status = command(
         actions,
         "status",
         _status,
-        summary="show workers and jobs of what was deployed",
+        summary="show workers and jobs of the deployed endpoints",
         example="snakefold deploy status",
     )
     destroy = command(
@@ -70,13 +70,13 @@ def add(commands: Commands) -> None:
             "--file",
             type=Path,
             default=None,
-            help="what to deploy (profiles/runpod/endpoints.yaml); ids are noted beside it",
+            help="description of the endpoints (profiles/runpod/endpoints.yaml); ids are written beside it",
         )
     for action in (plan, apply):
-        action.add_argument("--image", default=None, help="image of the workers, in place of the file's")
+        action.add_argument("--image", default=None, help="image of the workers, instead of the file's")
     for action in (apply, destroy):
         action.add_argument("--yes", action="store_true", help="do not ask")
-        action.add_argument("--force", action="store_true", help="delete endpoints that have jobs, too")
+        action.add_argument("--force", action="store_true", help="also delete endpoints that have jobs")
 
 
 def _plan(options: argparse.Namespace) -> int:

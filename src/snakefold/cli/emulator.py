@@ -27,31 +27,31 @@ def add(commands: Commands) -> None:
         commands,
         "emulator",
         _emulator,
-        summary="stand in for RunPod Serverless on this machine, free of charge; Ctrl-C ends it",
+        summary="emulate RunPod Serverless on this machine, free of charge; Ctrl-C stops it",
         example="snakefold emulator --endpoint fold=stub:30 --speed 60 --faults faults.yaml",
     )
-    parser.add_argument("--port", type=int, default=8123, help="on 127.0.0.1; 0: any free one")
+    parser.add_argument("--port", type=int, default=8123, help="port on 127.0.0.1; 0: any free port")
     parser.add_argument(
         "--endpoint",
         action="append",
         metavar="ID=WORKERS",
-        help="its workers: stub, stub:SECONDS, or a command that ends in runpod.serverless.start; once for "
-        "each endpoint; fold=stub if not given",
+        help="an endpoint and its workers: stub, stub:SECONDS, or a command that ends in "
+        "runpod.serverless.start; give it once per endpoint; if not given, fold=stub",
     )
-    parser.add_argument("--workers-max", type=int, default=3, help="workers of an endpoint at once")
-    parser.add_argument("--workers-min", type=int, default=0, help="workers that are always up")
+    parser.add_argument("--workers-max", type=int, default=3, help="maximum workers per endpoint")
+    parser.add_argument("--workers-min", type=int, default=0, help="workers per endpoint that are always on")
     parser.add_argument(
-        "--idle-timeout", type=float, default=5.0, metavar="SECONDS", help="of a worker without jobs"
-    )
-    parser.add_argument(
-        "--queue-delay", type=float, default=4.0, metavar="SECONDS", help="wait that adds a worker"
+        "--idle-timeout", type=float, default=5.0, metavar="SECONDS", help="time before an idle worker stops"
     )
     parser.add_argument(
-        "--start", type=float, default=1.0, metavar="SECONDS", help="billed start of a stub worker"
+        "--queue-delay", type=float, default=4.0, metavar="SECONDS", help="waiting time that starts a worker"
     )
-    parser.add_argument("--speed", type=float, default=1.0, help="of the clock, as a multiple of the wall's")
+    parser.add_argument(
+        "--start", type=float, default=1.0, metavar="SECONDS", help="billed start time of a stub worker"
+    )
+    parser.add_argument("--speed", type=float, default=1.0, help="clock speed, as a multiple of real time")
     parser.add_argument("--faults", type=Path, metavar="FILE", help="script of faults, YAML or JSON")
-    parser.add_argument("--list-faults", action="store_true", help="print what a script may hold, and end")
+    parser.add_argument("--list-faults", action="store_true", help="list the faults of a script, and exit")
 
 
 def _emulator(options: argparse.Namespace) -> int:

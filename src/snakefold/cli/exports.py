@@ -16,14 +16,14 @@ def add(commands: Commands) -> None:
         commands,
         "methods",
         _methods,
-        summary="print a methods paragraph of a run, or its sources as BibTeX",
+        summary="print the methods paragraph of a run, or its references as BibTeX",
         example="snakefold methods results --bibtex > run.bib",
     )
     methods.add_argument(
         "results", type=Path, nargs="?", default=Path("results"), help="results folder of a run"
     )
-    methods.add_argument("--bibtex", action="store_true", help="the sources of what the run used")
-    methods.add_argument("--all", action="store_true", help="all sources, of whatever run, as Markdown")
+    methods.add_argument("--bibtex", action="store_true", help="print the run's references as BibTeX")
+    methods.add_argument("--all", action="store_true", help="print all references, not of a run, as Markdown")
 
     top = commands.add_parser(
         "export",
@@ -54,7 +54,7 @@ def add(commands: Commands) -> None:
         commands,
         "columns",
         _columns,
-        summary="print what the columns of metrics.tsv and metrics.parquet mean",
+        summary="print the meaning of the columns of metrics.tsv and metrics.parquet",
         example="snakefold columns > docs/results.md",
     )
 

@@ -16,22 +16,22 @@ def add(commands: Commands) -> None:
         commands,
         "plan",
         _plan,
-        summary="say what a run would do, take and cost; nothing is started",
+        summary="show what a run would compute, take and cost; nothing is started",
         example="snakefold plan proteins.fasta --set gpu.classes=[ampere_80] --set gpu.workers=4",
     )
     add_settings(parser)
     parser.add_argument(
         "--config",
         type=Path,
-        help="config.yaml of a run: makes the run's plan in --out (what the workflow's plan step does)",
+        help="config.yaml of a run: write its plan to --out, as the workflow's plan step does",
     )
     parser.add_argument(
-        "--out", type=Path, help="folder for the plan and its quote; <results>/quote if not given"
+        "--out", type=Path, help="folder for the plan and its quote; if not given, <results>/quote"
     )
     parser.add_argument(
         "--mark",
         type=Path,
-        help="file that says, by its name, what the plan in --out was made of; others beside it are removed",
+        help="file whose name identifies the inputs of the plan in --out; other files beside it are removed",
     )
 
 

@@ -27,11 +27,17 @@ def add(commands: Commands) -> None:
         summary="link profiles of the checkout into Snakemake's configuration folder",
         example="snakefold profiles install runpod && snakemake --profile runpod",
     )
-    install.add_argument("names", nargs="*", metavar="NAME", help="profiles; none installs all but default")
     install.add_argument(
-        "--copy", action="store_true", help="copy: yours to change, and blind to a later `snakefold deploy`"
+        "names", nargs="*", metavar="NAME", help="profiles; if none is given, all but default"
     )
-    install.add_argument("--folder", type=Path, default=None, help="another folder than Snakemake's own")
+    install.add_argument(
+        "--copy",
+        action="store_true",
+        help="copy the profiles so that you can change them; a copy does not see a later `snakefold deploy`",
+    )
+    install.add_argument(
+        "--folder", type=Path, default=None, help="folder to install into; if not given, Snakemake's"
+    )
 
 
 def _install(options: argparse.Namespace) -> int:

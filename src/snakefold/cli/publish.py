@@ -16,16 +16,16 @@ def add(commands: Commands) -> None:
         commands,
         "publish",
         _publish,
-        summary="send structures, report and tables of a run to a bucket, as far as they are new or changed",
+        summary="send new and changed structures, report and tables of a run to a bucket",
         example="snakefold publish results 's3://lab/results/first?endpoint_url=https://s3.example.org'",
     )
     parser.add_argument("results", type=Path, help="results folder of a run")
     parser.add_argument(
         "location",
-        help="s3://bucket/prefix?endpoint_url=…&region=…, a prefix for each run; keys as boto3 finds them",
+        help="s3://bucket/prefix?endpoint_url=…&region=…; use one prefix per run; boto3 finds the keys",
     )
     parser.add_argument(
-        "--out", type=Path, default=None, help="file for what was published, written when all of it is there"
+        "--out", type=Path, default=None, help="list of published files, written when all have arrived"
     )
 
 

@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     )
     report.add_argument("results", type=Path, nargs="?", help="results folder of a run")
     report.add_argument(
-        "--from", dest="given", type=Path, metavar="RESULTS", help="the same: where it is read from"
+        "--from", dest="given", type=Path, metavar="RESULTS", help="the same as RESULTS without an option"
     )
     report.add_argument(
         "--compare",
@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
         commands,
         "summary",
         _summary,
-        summary="say how a run ended; the exit code is 1 if a target failed",
+        summary="summarise a finished run; the exit code is 1 if a target failed",
         example="snakefold summary results",
     )
     summary.add_argument("results", type=Path, help="results folder of a run")

@@ -15,13 +15,13 @@ def add(commands: Commands) -> None:
         commands,
         "reuse",
         _reuse,
-        summary="index a collection of structures that runs take from (the setting `reuse`)",
+        summary="index a collection of structures for the setting `reuse`",
         example="snakefold reuse UP000000625_83333_ECOLI_v4.tar --list",
     )
     reuse.add_argument("collections", nargs="+", metavar="COLLECTION", help="a folder or a .tar")
-    reuse.add_argument("--list", action="store_true", help="say of every file that cannot be taken why")
+    reuse.add_argument("--list", action="store_true", help="list every file that cannot be used, and why")
     reuse.add_argument(
-        "--cache", type=Path, default=None, help="folder of the indices; in the user's cache if not given"
+        "--cache", type=Path, default=None, help="folder of the indexes; if not given, in your cache folder"
     )
 
 

@@ -33,8 +33,8 @@ def add(commands: Commands) -> None:
         example="snakefold run proteins.fasta --set msa.tool=mmseqs --set results=out -- --cores 8",
     )
     add_settings(parser)
-    parser.add_argument("--cores", default=None, help="cores to use; the profile's number if not given")
-    parser.add_argument("--dry-run", "-n", action="store_true", help="show what would be done")
+    parser.add_argument("--cores", default=None, help="cores to use; if not given, the profile's number")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="show the jobs; start none")
     parser.usage = "%(prog)s [OPTIONS] [INPUT ...] [-- OPTIONS OF SNAKEMAKE]"
 
 

@@ -42,46 +42,48 @@ def add(commands: Commands) -> None:
         commands,
         "simulate",
         _simulate,
-        summary="play a run through in simulated time: hours, dollars, idle seconds and a picture",
+        summary="simulate a run: hours, dollars, idle seconds and a Gantt chart",
         example="snakefold simulate proteins.fasta --workers 20 --gpu ada_24,ampere_80 --cores 32 "
         "--gantt run.svg",
     )
     add_settings(parser)
-    work = parser.add_argument_group("what is folded, if no sequences are given")
-    work.add_argument("--plan", type=Path, help="plan/ folder of a run: what it still has to do")
+    work = parser.add_argument_group("targets, if no sequences are given")
+    work.add_argument("--plan", type=Path, help="plan/ folder of a run: simulate its unfinished work")
     work.add_argument(
         "--lengths",
         choices=_MADE_UP,
-        help="made-up monomers with lengths of this distribution, as far as they fit a GPU",
+        help="synthetic monomers with this length distribution, cut at the longest that fits a GPU",
     )
-    work.add_argument("--number", type=int, default=10_000, help="how many, with --lengths")
-    where = parser.add_argument_group("what it is folded on")
-    where.add_argument("--gpu", help="GPU classes, separated by commas; the setting gpu.classes if not given")
+    work.add_argument("--number", type=int, default=10_000, help="number of synthetic monomers")
+    where = parser.add_argument_group("machines")
+    where.add_argument(
+        "--gpu", help="GPU classes, separated by commas; if not given, the setting gpu.classes"
+    )
     where.add_argument(
         "--workers",
-        help="workers of each class, or ada_24=20,ampere_80=2; the setting gpu.workers if not given",
+        help="workers of each class, or ada_24=20,ampere_80=2; if not given, the setting gpu.workers",
     )
-    where.add_argument("--cores", type=int, default=32, help="cores that make the alignments")
-    where.add_argument("--start", type=float, help="seconds of a cold start; the cost model's if not given")
-    where.add_argument("--idle-timeout", type=float, default=10.0, help="seconds an idle worker is kept")
-    where.add_argument("--queue-delay", type=float, default=4.0, help="seconds a job waits for a new worker")
-    where.add_argument("--in-flight", type=float, default=3.0, help="jobs submitted at a time, per worker")
-    where.add_argument("--timeout", type=float, help="seconds after which a job is ended; none if not given")
+    where.add_argument("--cores", type=int, default=32, help="CPU cores for the alignments")
+    where.add_argument("--start", type=float, help="seconds of a cold start; if not given, the cost model's")
+    where.add_argument("--idle-timeout", type=float, default=10.0, help="seconds before an idle worker stops")
+    where.add_argument("--queue-delay", type=float, default=4.0, help="waiting seconds that start a worker")
+    where.add_argument("--in-flight", type=float, default=3.0, help="maximum submitted jobs per worker")
+    where.add_argument(
+        "--timeout", type=float, help="seconds after which a job is stopped; if not given, never"
+    )
     where.add_argument("--preemptions", type=float, default=0.0, help="preemptions per worker and hour")
     where.add_argument("--failures", type=float, default=0.0, help="share of jobs that die, 0 to 1")
-    what = parser.add_argument_group("what is simulated")
-    what.add_argument("--seed", type=int, default=0, help="of everything that is left to chance")
-    what.add_argument(
-        "--jitter", type=float, default=0.05, help="how much jobs of one kind differ (log-normal)"
-    )
+    what = parser.add_argument_group("simulation")
+    what.add_argument("--seed", type=int, default=0, help="random seed")
+    what.add_argument("--jitter", type=float, default=0.05, help="spread of equal jobs (log-normal sigma)")
     what.add_argument(
         "--runs",
         type=int,
         default=1,
-        help="more than 1: also runs in which the cost model is off, for a range",
+        help="with more than 1, the other runs vary the cost model and give a range",
     )
-    what.add_argument("--gantt", type=Path, metavar="FILE.svg", help="picture of the run")
-    what.add_argument("--json", type=Path, metavar="FILE", help="everything in numbers")
+    what.add_argument("--gantt", type=Path, metavar="FILE.svg", help="write a Gantt chart")
+    what.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
 
 
 def _simulate(options: argparse.Namespace) -> None:

@@ -16,16 +16,16 @@ def add(commands: Commands) -> None:
         commands,
         "status",
         _status,
-        summary="show how a run stands; the exit code is 1 if targets failed or it ended before its end",
+        summary="show the progress of a run; the exit code is 1 if targets failed or the run broke off",
         example="snakefold status results --once",
     )
     status.add_argument(
         "results", type=Path, nargs="?", default=Path("results"), help="results folder of a run"
     )
     status.add_argument(
-        "--once", action="store_true", help="print one line and end, as without a terminal; for logs"
+        "--once", action="store_true", help="print one line and exit; the default without a terminal"
     )
-    status.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="time between looks")
+    status.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="time between updates")
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -28,30 +28,30 @@ def add(commands: Commands) -> None:
     )
     msa.add_argument("chunk", type=Path, help="chunk file of the plan")
     _config(msa)
-    msa.add_argument("--threads", type=int, default=None, help="threads; the setting's number if not given")
+    msa.add_argument("--threads", type=int, default=None, help="threads; if not given, msa.threads")
     msa.add_argument("--out", type=Path, required=True, help="summary of the chunk (JSON)")
 
     configure = command(
         commands,
         "configure",
         _configure,
-        summary="write the settings of a run where its steps read them (a step of the workflow)",
+        summary="write the settings of a run to the file that its steps read (a step of the workflow)",
         example="snakefold configure results/settings/0123456789abcdef.yaml --config results/config.yaml",
     )
-    configure.add_argument("settings", type=Path, help="file named by what the run depends on")
+    configure.add_argument("settings", type=Path, help="settings file, named by a digest of the run's inputs")
     _config(configure)
 
     request = command(
         commands,
         "request",
         noting(_request),
-        summary="make the request of a batch, with its MSAs beside it",
+        summary="write the request of a batch, and its MSAs beside it",
         example="snakefold request results/plan/batches/b0001.json --config results/config.yaml "
         "--msas results/msa/m0001.json --out results/requests/b0001/request.json",
     )
     request.add_argument("batch", type=Path, help="batch file of the plan")
     _config(request)
-    request.add_argument("--msas", type=Path, nargs="*", default=[], help="summaries of the chunks it needs")
+    request.add_argument("--msas", type=Path, nargs="*", default=[], help="summaries of the batch's chunks")
     request.add_argument(
         "--out", type=Path, required=True, help="request.json; inputs.tar.zst goes beside it"
     )
@@ -60,28 +60,31 @@ def add(commands: Commands) -> None:
         commands,
         "task",
         noting(_task),
-        summary="do what a request asks: a batch of the plan, or anything the endpoints take",
+        summary="run a request: a batch of the plan, or any request that the endpoints accept",
         example="snakefold task request.json --inputs inputs.tar.zst --store store "
         "--weights ~/alphafold --out b1.tar.zst",
     )
     task.add_argument("request", type=Path, help="request.json (docs/endpoints.md)")
     task.add_argument(
-        "--inputs", type=Path, default=None, help="a batch's inputs.tar.zst; the one beside it if not given"
+        "--inputs",
+        type=Path,
+        default=None,
+        help="inputs.tar.zst of a batch; if not given, beside the request",
     )
     task.add_argument(
         "--store",
         default=None,
-        help="store that finished targets go to: a folder, or s3://bucket/prefix; if not given, as a worker",
+        help="store for finished targets: a folder, or s3://bucket/prefix; if not given, the worker's store",
     )
     task.add_argument(
-        "--weights", default=None, help="folder with params/, or `none`; if not given, as a worker"
+        "--weights", default=None, help="folder with params/, or `none`; if not given, the worker's folder"
     )
     task.add_argument(
         "--cache",
         type=Path,
         default=None,
-        help="folder of compiled programs; if not given, the store's compiled/, or the user's cache folder "
-        "if the store is on S3",
+        help="folder of compiled programs; if not given, compiled/ in the store, or your cache folder if the "
+        "store is on S3",
     )
     task.add_argument("--out", type=Path, required=True, help="archive of the results")
 
@@ -89,7 +92,7 @@ def add(commands: Commands) -> None:
         commands,
         "restore",
         noting(_restore),
-        summary="take the results of a batch from the store",
+        summary="copy the results of a batch from the store",
         example="snakefold restore results/plan/batches/s0001.json --config results/config.yaml "
         "--out s0001.tar.zst",
     )
@@ -108,10 +111,8 @@ def add(commands: Commands) -> None:
     collect.add_argument("archive", type=Path, help="archive made by `snakefold task`")
     _config(collect)
     collect.add_argument("--batch", type=Path, required=True, help="batch file of the plan")
-    collect.add_argument(
-        "--structures", type=Path, required=True, help="folder that gets a folder per target"
-    )
-    collect.add_argument("--table", type=Path, required=True, help="Parquet file of the batch's rows")
+    collect.add_argument("--structures", type=Path, required=True, help="folder for the targets' folders")
+    collect.add_argument("--table", type=Path, required=True, help="Parquet file for the batch's rows")
 
 
 def _config(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
     top = commands.add_parser(
         "store",
         help="count, check, clean up or move stored results",
-        description="Count, check, clean up or move stored results. An action's own help: snakefold store gc "
+        description="Count, check, clean up or move stored results. Help on an action: snakefold store gc "
         "--help.",
         epilog="Example: snakefold store stats --store results/store",
     )
@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
             "verify",
             _verify,
             summary="read every entry and check its sha256; the exit code is 1 if one is damaged. Damaged "
-            "entries are moved to damaged/ and computed again when they are needed",
+            "entries are moved to damaged/ and computed again when needed",
             example="snakefold store verify --store s3://bucket/prefix",
         )
     )
@@ -52,15 +52,15 @@ def add(commands: Commands) -> None:
         actions,
         "gc",
         _gc,
-        summary="remove entries that were not used for long (in a folder: last read or written; on S3, which "
-        "keeps no last use: last written), damaged entries, and what killed writers left",
+        summary="remove old entries (in a folder, by last use; on S3, by last write), damaged entries, and "
+        "files that killed writers left",
         example="snakefold store gc --keep 30d --dry-run",
     )
     _location(gc)
     gc.add_argument(
-        "--keep", type=_seconds, required=True, help="how long an unused entry stays: 30d, 12h, 6w"
+        "--keep", type=_seconds, required=True, help="keep entries used within this time: 30d, 12h, 6w"
     )
-    gc.add_argument("--dry-run", "-n", action="store_true", help="only say what would be removed")
+    gc.add_argument("--dry-run", "-n", action="store_true", help="only show what would be removed")
     export = command(
         actions,
         "export",
@@ -76,7 +76,7 @@ def add(commands: Commands) -> None:
         actions,
         "import",
         _import,
-        summary="take what the store does not have from a file made by export, once all of it is checked",
+        summary="check a file made by export, then import the entries that the store lacks",
         example="snakefold store import msas.tar --store results/store",
     )
     _location(take)
@@ -88,7 +88,7 @@ def _location(parser: argparse.ArgumentParser) -> None:
         "--store",
         metavar="LOCATION",
         default=None,
-        help=f"folder, or s3://bucket/prefix?endpoint_url=…; if not given, that of {_RUN}, or results/store",
+        help=f"folder, or s3://bucket/prefix?endpoint_url=…; if not given, from {_RUN}, or results/store",
     )
 
 

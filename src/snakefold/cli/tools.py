@@ -16,15 +16,15 @@ def add(commands: Commands) -> None:
         commands,
         "weights",
         _weights,
-        summary="fetch, check or rehearse model parameters",
+        summary="fetch or check model parameters, or draw random ones",
         example="snakefold weights fetch ~/alphafold",
     )
     weights.add_argument("action", choices=["fetch", "check", "rehearsal"])
-    weights.add_argument("folder", type=Path, help="folder that holds (or gets) params/")
-    weights.add_argument("--mirror", default=None, help="address to fetch the official tar from instead")
-    weights.add_argument("--blocks", type=int, default=48, help="rehearsal: Evoformer blocks to draw")
+    weights.add_argument("folder", type=Path, help="folder with params/; fetch and rehearsal create it")
+    weights.add_argument("--mirror", default=None, help="another address of the official tar")
+    weights.add_argument("--blocks", type=int, default=48, help="rehearsal: number of Evoformer blocks")
     weights.add_argument(
-        "--models", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="rehearsal: which of the five models"
+        "--models", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="rehearsal: models, of the five"
     )
 
     settings = command(
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
         commands,
         "path",
         _path,
-        summary="print where the workflow (for snakemake --snakefile) or another part of it lies",
+        summary="print the path of the workflow (for snakemake --snakefile) or of another part",
         example="snakefold path workflow",
     )
     places.add_argument("part", choices=sorted(_PARTS))

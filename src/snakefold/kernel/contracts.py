@@ -70,10 +70,12 @@ class RelaxSettings(Model):
     models_to_relax: RelaxChoice = Field(RelaxChoice.BEST, description="none, best or all.")
     use_gpu_relax: bool | Literal["auto"] = Field(
         "auto",
-        description="Relax on the GPU (true) or the CPU (false); auto: on the GPU where OpenMM finds one "
+        description="Relax on the GPU (true) or on the CPU (false). auto: on the GPU if OpenMM finds one "
         "through CUDA.",
     )
-    max_iterations: int = Field(0, ge=0, description="OpenMM minimiser steps; 0 until it converges.")
+    max_iterations: int = Field(
+        0, ge=0, description="Maximum steps of OpenMM's minimiser. 0: until it converges."
+    )
 
 
 class TargetInput(Model):
@@ -130,19 +132,17 @@ class FoldRequest(Model):
 
     version: Literal[2] = 2
     batch: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Its name.")
-    engine: str = Field(
-        pattern=r"^[a-z][a-z0-9_]{0,31}$", description="What predicts: a name of `engines list`."
-    )
-    settings: dict[str, Any] = Field({}, description="Of the engine: its section of the configuration.")
+    engine: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="Name of the engine that predicts.")
+    settings: dict[str, Any] = Field({}, description="Settings of the engine: its section of config.yaml.")
     relax: RelaxSettings = RelaxSettings()
     recipe: str = Field(pattern=r"^[0-9a-f]{16}$", description="Names the results in the store.")
     engine_recipe: dict[str, Any] = Field(
         {},
-        description="The engine's part of what `recipe` names: version, settings, fingerprints of the "
-        "parameters. A worker that has others refuses; empty: nothing is compared.",
+        description="The engine's part of the recipe: version, settings, fingerprints of the parameters. A "
+        "worker with other values refuses the request. Empty: nothing is compared.",
     )
     rehearsal: bool = Field(False, description="The parameters are random.")
-    bucket_edges: BucketEdges = Field([], description="Sizes that targets are padded to.")
+    bucket_edges: BucketEdges = Field([], description="Padded sizes of targets, ascending.")
     targets: list[TargetInput] = Field(min_length=1, description="id, key (sha256 of the chains), chains.")
 
     @model_validator(mode="before")
@@ -191,7 +191,7 @@ class DatabaseUse(Model):
     """One database as the MSA step used it."""
 
     name: str
-    rows: int = Field(description="Rows the search found, the query's own not counted.")
+    rows: int = Field(description="Rows that the search found, without the query.")
     kept: int = Field(description="Rows kept after the database's limit.")
     fingerprint: str = ""
 
@@ -204,12 +204,13 @@ class MsaMeta(Model):
     tool: str
     depth: int = Field(description="Rows of msa.a3m, query included.")
     first_depth: int = Field(
-        1, description="The first of them, which are the first database's: templates are searched with these."
+        1, description="Rows of the first database, which come first: templates are searched with these."
     )
     neff: float = Field(description="Effective rows: sum of 1/(neighbours at 80 % identity).")
     databases: list[DatabaseUse] = []
     commands: list[str] = Field(
-        [], description="Command lines that ran, or (jackhmmer, a library here) give the same rows."
+        [],
+        description="Command lines that ran; for jackhmmer (a library here), that give the same rows.",
     )
     templates: int = 0
     seconds: dict[str, float] = {}
@@ -243,7 +244,7 @@ class Confidence(Model):
     neff: float | None = None
     scores: dict[str, float | int | str | bool] = Field(
         {},
-        description="Scores of the target besides, by the engine's own columns.",
+        description="Scores of the target, by the engine's own columns.",
         exclude_if=lambda value: not value,
     )
     warnings: list[str] = []

@@ -93,8 +93,8 @@ def download(
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and error.errno in FULL_DISK:
                 raise DownloadError(
-                    f"{part}: no room for more than {_size(part)} bytes ({error.strerror}). Make room and "
-                    "run the command again to go on."
+                    f"{part}: no room for more than {_size(part)} bytes ({error.strerror}). Free disk "
+                    "space and run the command again."
                 ) from error
             if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410):
                 raise DownloadError(f"{url}: {error}. Check the address, or name a mirror.") from error

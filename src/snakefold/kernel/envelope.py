@@ -81,7 +81,7 @@ class Sink(Model):
 
     model_config = exactly_one("inline", "url", "path")
 
-    inline: Literal[True] | None = Field(None, description="Into the response, if it is small enough.")
+    inline: Literal[True] | None = Field(None, description="In the response, if it is small enough.")
     url: Url | None = Field(None, description="Presigned PUT, https.", repr=False)
     path: VolumePath | None = Field(None, description="Relative path on the network volume.")
 
@@ -101,10 +101,10 @@ class Result(Model):
 
     size: int = Field(description="Bytes.")
     sha256: str = Field(description="Of the bytes, hexadecimal.")
-    base64: str | None = Field(None, description="The bytes, if they are inline.")
-    text: str | None = Field(None, description="In place of base64 where the bytes are a text.")
-    stored: Literal[True] | None = Field(None, description="The bytes went elsewhere.")
-    path: str | None = Field(None, description="Where on the network volume.")
+    base64: str | None = Field(None, description="The bytes, if inline.")
+    text: str | None = Field(None, description="The bytes as text, instead of base64.")
+    stored: Literal[True] | None = Field(None, description="The bytes are elsewhere: see path, url, store.")
+    path: str | None = Field(None, description="Path on the network volume.")
     url: str | None = Field(None, description="Presigned GET in the results bucket, for a day.")
     store: str | None = Field(None, description="Entry of the worker's store.")
 
@@ -112,12 +112,12 @@ class Result(Model):
 class Envelope(Model):
     """A request with its files."""
 
-    version: Literal[1] = Field(description="Of the envelope.")
+    version: Literal[1] = Field(description="Version of the envelope.")
     digest: Key = Field(description="sha256 of canonical JSON of the request and its files; returned as is.")
     request: dict[str, Any] = Field(description="A FoldRequest (request.json of a batch).")
     files: dict[Name, Part] = Field({}, description="Other inputs: `inputs`, the archive of the MSAs.")
     results: dict[Name, Sink] = Field(
-        min_length=1, max_length=1, description="The output that gets the batch's archive, whatever its name."
+        min_length=1, max_length=1, description="Output for the batch's archive, under any name."
     )
 
 
@@ -131,17 +131,17 @@ class Worker(Model):
 class Response(Model):
     """What every endpoint answers, besides what its own contract adds."""
 
-    version: Literal[1] = Field(1, description="Of the answer.")
-    digest: str = Field("", description="The request's, or the worker's own where the request has none.")
-    seconds: dict[str, float] = Field({}, description="By part; `total` is all of them.")
+    version: Literal[1] = Field(1, description="Version of the answer.")
+    digest: str = Field("", description="Digest of the request; made by the worker if it has none.")
+    seconds: dict[str, float] = Field({}, description="Seconds by part, and in `total`.")
     log: str = Field("", description="Last lines, without secrets.")
-    worker: Worker = Field(Worker(), description="Who computed.")
+    worker: Worker = Field(Worker(), description="The worker that computed.")
 
 
 class EnvelopeResponse(Response):
     """Answer to an envelope."""
 
-    results: dict[str, Result] = Field(description="Under the names of the request's `results`.")
+    results: dict[str, Result] = Field(description="Results by the names in the request's `results`.")
 
 
 def digest_of(request: object, files: dict[str, str] | None = None) -> str:

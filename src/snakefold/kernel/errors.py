@@ -36,17 +36,17 @@ class Reason(StrEnum):
 #: What to do where a failure itself does not say.
 ADVICE: dict[Reason, str] = {
     Reason.INVALID_INPUT: "Correct the record.",
-    Reason.OUT_OF_MEMORY: "Use a larger GPU class (gpu.classes), or give the job more (predict.mem_mb).",
-    Reason.TIMEOUT: "Look whether the worker hangs; batch.max_targets makes smaller batches.",
-    Reason.LOST: "Run again: what is lost is computed again.",
-    Reason.SUBMISSION_REFUSED: "Put right what the scheduler names, in site.yaml, and run again.",
+    Reason.OUT_OF_MEMORY: "Use a larger GPU class (gpu.classes), or more main memory (predict.mem_mb).",
+    Reason.TIMEOUT: "Check whether the worker hangs, or set batch.max_targets for smaller batches.",
+    Reason.LOST: "Run again: lost targets are computed again.",
+    Reason.SUBMISSION_REFUSED: "Correct in site.yaml what the scheduler names, and run again.",
     Reason.DATABASE_MISSING: "Fetch the databases: snakefold db fetch.",
     Reason.WEIGHTS_MISSING: "Fetch the parameters: snakefold weights fetch.",
-    Reason.MSA_FAILED: "See the logs in results/logs/msa, put right what they name, and run again.",
+    Reason.MSA_FAILED: "Correct what the logs in results/logs/msa name, and run again.",
     Reason.BUDGET: "Raise the budget, or fold fewer targets.",
-    Reason.NO_SPACE: "Make room, or write the results elsewhere, and run again.",
-    Reason.NOT_WRITABLE: "Correct its permissions, or write the results elsewhere, and run again.",
-    Reason.INTERNAL: "See results/logs/predict, and report it with the log: no later run tries it by itself.",
+    Reason.NO_SPACE: "Free disk space, or write the results elsewhere, and run again.",
+    Reason.NOT_WRITABLE: "Correct the permissions, or write the results elsewhere, and run again.",
+    Reason.INTERNAL: "Report it with its log in results/logs/predict. Later runs do not retry it.",
 }
 
 #: Failures whose cause may be gone with the next run, which plans, prices and computes them again; and why.

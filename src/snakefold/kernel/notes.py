@@ -40,64 +40,66 @@ class Meaning:
 
 MEANINGS: dict[Code, Meaning] = {
     Code.TRUNCATED_MSA: Meaning(
-        "A database had more rows than are kept of it; the first ones were kept, as AlphaFold does.",
-        "The limits are AlphaFold's; a preset of your own may have others (docs/databases.md).",
+        "The search found more rows than the database's limit; the first rows were kept, as in AlphaFold.",
+        "The limits are AlphaFold's. A preset of your own may have others (docs/databases.md).",
     ),
     Code.LIMITED_MSA: Meaning(
-        "The MSA has more rows than the network reads; each pass draws some of them by chance.",
-        "Raise or clear alphafold2.max_msa_clusters and max_extra_msa where they are set (a rehearsal has "
-        "its own); 512 and 5,120 rows, for complexes 508 and 2,048, are AlphaFold's limits.",
+        "The MSA has more rows than the network reads; each pass samples rows at random.",
+        "If alphafold2.max_msa_clusters or max_extra_msa is set, raise or clear it (a rehearsal has its own "
+        "settings). AlphaFold's limits are 512 and 5,120 rows, for complexes 508 and 2,048.",
     ),
     Code.SINGLE_SEQUENCE: Meaning(
-        "The network had the sequence alone: no other like it was found.",
-        "Search more databases (msa.db_preset), or bring an A3M. An orphan or a designed protein has none.",
+        "The network had a single sequence: no homolog was found.",
+        "Search more databases (msa.db_preset), or bring an A3M. Orphan and designed proteins have no "
+        "homologs.",
     ),
     Code.UNPAIRED_MSA: Meaning(
-        "Chains of a complex have no rows to be paired by species: their contacts are guessed without.",
-        "Search a preset with a database for pairing (uniprot), or bring a paired A3M.",
+        "No rows could be paired by species between the chains: contacts are predicted without pairing.",
+        "Use a preset with a database for pairing (uniprot), or bring a paired A3M.",
     ),
     Code.NO_TEMPLATES: Meaning(
-        "Templates were asked for, and a chain has none.",
-        "None was found before msa.max_template_date; for an A3M of your own none is searched.",
+        "Templates were requested, but a chain has none.",
+        "No template was found before msa.max_template_date. For an A3M of your own none is searched.",
     ),
     Code.DROPPED_TEMPLATE: Meaning(
-        "A template was found and could not be used.",
-        "Bring the mmCIF files up to date with the database that is searched (snakefold db fetch).",
+        "A template was found but could not be used.",
+        "Update the mmCIF files to the release of the template database (snakefold db fetch).",
     ),
     Code.RELAX_FAILED: Meaning(
-        "The model is as the network gave it: relaxation failed.",
-        "See the detail; relax.models_to_relax: none goes without. The fold itself is the same.",
+        "Relaxation failed: the model is unrelaxed.",
+        "See the detail. relax.models_to_relax: none skips relaxation. The fold itself is the same.",
     ),
     Code.RELAX_ON_CPU: Meaning(
-        "Relaxed on the CPU though a GPU predicted: OpenMM found none through CUDA.",
-        "The result is sound, but took longer: install OpenMM for the machine's CUDA version.",
+        "Relaxed on the CPU although a GPU predicted: OpenMM found no GPU through CUDA.",
+        "The result is valid but took longer. Install OpenMM for the machine's CUDA version.",
     ),
     Code.PREDICTED_ON_CPU: Meaning(
-        "Predicted on a CPU though a GPU was planned.",
-        "The result is sound, but took longer. Look whether the worker sees its GPU, or fell back to here.",
+        "Predicted on a CPU although a GPU was planned.",
+        "The result is valid but took longer. Check whether the worker sees its GPU, or whether the job ran "
+        "on this machine.",
     ),
     Code.RETRIED: Meaning(
-        "Earlier processes died while they worked on the target.",
-        "Most often memory ran out: give the job more (predict.mem_mb), or a larger GPU class.",
+        "Earlier processes died while they computed this target.",
+        "Usually memory ran out: raise predict.mem_mb, or use a larger GPU class.",
     ),
     Code.UNKNOWN_RESIDUES: Meaning(
-        "Residues X have no atoms in the model, as AlphaFold leaves them out.",
-        "Give the residues, if they are known.",
+        "Residues X have no atoms in the model, as in AlphaFold.",
+        "Replace X by the residues, if they are known.",
         less=False,
     ),
     Code.SHALLOW_MSA: Meaning(
-        "So few rows seldom make a good model.",
-        "Search more databases (msa.db_preset), and look at pLDDT and PAE with care.",
+        "The MSA is shallow: models from so few rows are rarely good.",
+        "Search more databases (msa.db_preset), and check pLDDT and PAE.",
         less=False,
     ),
     Code.LOW_PLDDT: Meaning(
-        "The model is not confident of most residues.",
-        "It may be disordered, or its MSA too shallow; the coordinates mean little.",
+        "Most residues have low confidence.",
+        "The protein may be disordered, or its MSA too shallow. Do not interpret the coordinates.",
         less=False,
     ),
     Code.NOT_STORED: Meaning(
-        "The result is here and not in the store, which took nothing when it was computed.",
-        "Run again once the store is back: the result is put there, and nothing is computed.",
+        "The result is in the results folder but not in the store: the store was unavailable.",
+        "Run again when the store is available: the result is copied there, nothing is computed.",
         less=False,
     ),
 }

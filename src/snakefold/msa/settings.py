@@ -16,30 +16,35 @@ MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_seque
 class MsaSettings(Model):
     """How the multiple sequence alignments are made."""
 
-    tool: MsaTool = Field("jackhmmer", description="Search program, or where the MSAs come from.")
+    tool: MsaTool = Field(
+        "jackhmmer",
+        description="Search program. precomputed: the input brings the MSAs; single_sequence: no MSAs.",
+    )
     mmseqs_recipe: Literal["colabfold", "simple"] = Field(
         "colabfold",
-        description="colabfold: its profile search and filters; simple: one plain search.",
+        description="colabfold: ColabFold's profile search and filters; simple: one plain search.",
     )
     db_preset: str = Field("demo", description="Databases: an entry of resources/databases.yaml.")
     db_root: SettingPath | None = Field(
-        None, description="Folder that holds the preset's files; empty takes the preset's own."
+        None, description="Folder with the preset's files. Empty: the folder that the preset names."
     )
     allow_demo_database: bool = Field(
         False,
         # Folders of results from before this setting have none: a default that is written plans them again.
         exclude_if=lambda value: not value,
-        description="Search proteins other than the demo set in the demo database also where jobs leave this "
-        "machine: to try things out.",
+        description="Allow your own proteins with the demo database when jobs leave this machine. For tests "
+        "only: the demo database has few sequences.",
     )
-    chunk_size: int = Field(64, ge=1, description="Chains searched by one MSA job at the most.")
+    chunk_size: int = Field(64, ge=1, description="Maximum chains per MSA job.")
     chunk_cpu_hours: float = Field(
         8.0,
         gt=0,
-        description="Expected CPU hours of one MSA job at the most; a chain that needs more goes alone.",
+        description="Maximum expected CPU hours per MSA job. A chain that needs more runs alone.",
     )
-    threads: int = Field(2, ge=1, description="Threads of one MSA job.")
-    mem_mb: int = Field(4000, ge=500, description="Memory of one MSA job, MB; each retry has as much more.")
+    threads: int = Field(2, ge=1, description="Threads per MSA job.")
+    mem_mb: int = Field(
+        4000, ge=500, description="Memory per MSA job, MB. Each retry adds the same amount again."
+    )
     templates: Literal["none", "hhsearch", "hmmsearch"] = Field(
         "none", description="Template search: hhsearch on pdb70, hmmsearch on pdb_seqres."
     )
@@ -50,7 +55,7 @@ class MsaSettings(Model):
     )
     keep_raw: bool = Field(False, description="Keep each database's own alignment beside the merged MSA.")
     retries: int = Field(
-        1, ge=0, description="How often an MSA job that died is started again; what is in the store stays."
+        1, ge=0, description="Maximum retries of an MSA job. Chains already in the store are kept."
     )
 
     @field_validator("max_template_date", mode="before")

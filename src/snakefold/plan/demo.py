@@ -13,8 +13,8 @@ from snakefold.plan.executors import Executor
 
 #: What a run says that folds a real input with it.
 NOTE = (
-    "msa.db_preset is demo: alignments are searched in a few thousand sequences that come with snakefold, "
-    "find next to nothing, and the structures are much worse than AlphaFold's"
+    "msa.db_preset is demo: a few thousand sequences that come with snakefold. Searches find almost no "
+    "homologs, and structures are much worse than AlphaFold's"
 )
 _PRESET = "demo"
 _NO_SEARCH = ("precomputed", "single_sequence")
@@ -35,7 +35,7 @@ def hold_to_purpose(config: Config, executor: Executor) -> list[str]:
         raise ConfigError(
             f"{NOTE}. With executor {executor.name} nothing is started. Set msa.db_preset (reduced_dbs, "
             "full_dbs, colabfold; `snakefold db list`) and msa.db_root, or msa.tool: single_sequence or "
-            "precomputed; to try things out, msa.allow_demo_database: true."
+            "precomputed. For a test, set msa.allow_demo_database: true."
         )
     return [f"{NOTE}. Set msa.db_preset and msa.db_root (docs/databases.md)."]
 

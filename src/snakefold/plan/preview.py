@@ -67,7 +67,7 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
             databases.check(preset, config.msa, pairing=pairing)
         except DatabaseMissingError as error:
             first = str(error).splitlines()[0]
-            warnings.append(f"The store was not consulted, for databases are missing here. {first[:-1]}.")
+            warnings.append(f"The store was not consulted: databases are missing here. {first[:-1]}.")
             return nothing
         if found is not None:
             return _named(config, preset, found, records, pairing=pairing)
@@ -112,8 +112,8 @@ def _parameters(config: Config, records: Records, warnings: list[str]) -> dict[s
         return found
     if config.weights != "rehearsal":
         warnings.append(
-            "No model parameters are here, and results were not looked up in the store. This is the price "
-            "with the official ones; started now, `snakefold run` would be a REHEARSAL "
+            "No model parameters are here, so results were not looked up in the store. This is the price "
+            "with official parameters. Started now, `snakefold run` would be a REHEARSAL "
             "(--set weights=rehearsal gives its price)."
         )
     return None

@@ -32,7 +32,7 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting of `config/config.yaml`. Set one on the command line with",
+        "All settings of `config/config.yaml`. Set one on the command line with",
         "`snakemake --config msa='{tool: mmseqs}'` or `snakefold run my.fasta --set msa.tool=mmseqs`.",
         "A wrong name or value stops the run before anything starts.",
         "",

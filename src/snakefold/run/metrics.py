@@ -27,7 +27,7 @@ METRICS_COLUMNS: dict[str, Column] = {
     "id": Column(str, "", "Name of the target, unique in the run and safe as a file name."),
     "key": Column(str, "", "sha256 of the sequences joined by ':'."),
     "state": Column(str, "", "done: a structure exists. Others are in failures.tsv."),
-    "engine": Column(str, "", "What predicted the structure."),
+    "engine": Column(str, "", "Engine that predicted the structure."),
     "rehearsal": Column(bool, "", "Random parameters were used: the structure means nothing."),
     "length": Column(int, "residues", "Residues of all chains."),
     "chains": Column(int, "", "Number of chains."),
@@ -36,35 +36,39 @@ METRICS_COLUMNS: dict[str, Column] = {
     "fraction_confident": Column(float, "0 to 1", "Share of residues with pLDDT from 70 to below 90."),
     "fraction_low": Column(float, "0 to 1", "Share of residues with pLDDT from 50 to below 70."),
     "fraction_very_low": Column(float, "0 to 1", "Share of residues with pLDDT below 50."),
-    "ptm": Column(float, "0 to 1", "Predicted TM-score; empty where the model gives none."),
+    "ptm": Column(float, "0 to 1", "Predicted TM-score; empty if the model predicts none."),
     "iptm": Column(float, "0 to 1", "Predicted interface TM-score; empty for one chain."),
     "mean_pae": Column(float, "Å", "Mean predicted aligned error over all pairs of residues."),
     "max_pae": Column(float, "Å", "Largest predicted aligned error."),
     "interface_pae": Column(float, "Å", "Mean PAE over pairs in different chains; empty for one chain."),
     "interface": Column(
-        str, "", "The two chains (A-B) with the highest ipSAE, whose scores follow; empty for one chain."
+        str,
+        "",
+        "Chain pair (A-B) with the highest ipSAE; its scores follow. Empty for one chain.",
     ),
-    "interface_contacts": Column(int, "", "Residue pairs of these chains with CB atoms within 8 Å."),
-    "interface_ipsae": Column(float, "0 to 1", "Their ipSAE (Dunbrack 2025; PAE below 10 Å)."),
-    "interface_pdockq2": Column(float, "0 to 1", "Their pDockQ2 (Zhu et al. 2023)."),
+    "interface_contacts": Column(int, "", "Residue pairs of this chain pair with CB atoms within 8 Å."),
+    "interface_ipsae": Column(float, "0 to 1", "ipSAE of this chain pair (Dunbrack 2025; PAE below 10 Å)."),
+    "interface_pdockq2": Column(float, "0 to 1", "pDockQ2 of this chain pair (Zhu et al. 2023)."),
     "model_tm": Column(
-        float, "0 to 1", "Mean TM-score of the best model against the others; empty for one model."
+        float, "0 to 1", "Mean TM-score between the best model and the others; empty for one model."
     ),
     "msa_depth": Column(
-        int, "rows", "Rows of the MSA, query included; of the shallowest chain in a complex."
+        int, "rows", "Rows of the MSA, query included; in a complex, of the chain with the fewest rows."
     ),
     "neff": Column(float, "rows", "Effective rows of that MSA (80 % identity)."),
     "model": Column(str, "", "Name of the best model."),
-    "recycles": Column(int, "", "Recycles that ran for it."),
+    "recycles": Column(int, "", "Recycles of the best model."),
     "seconds": Column(float, "s", "Seconds spent on the target in this run; 0 if it came from the store."),
-    "dollars": Column(float, "$", "Its share of what its batch was billed; empty where there is no bill."),
+    "dollars": Column(float, "$", "The target's share of its batch's bill; empty without a bill."),
     "relaxed": Column(bool, "", "The best model was relaxed."),
     "stored": Column(bool, "", "Taken from the store: nothing was computed."),
-    "reused": Column(bool, "", "Taken from a collection of the user's own: nothing was predicted."),
-    "reference_tm_score": Column(float, "0 to 1", "TM-score against the reference, by its length."),
+    "reused": Column(bool, "", "Taken from your own collection (reuse): nothing was predicted."),
+    "reference_tm_score": Column(
+        float, "0 to 1", "TM-score against the reference, normalised by the reference's length."
+    ),
     "reference_lddt": Column(float, "0 to 1", "lDDT of the CA atoms against the reference."),
     "reference_rmsd": Column(float, "Å", "CA RMSD over the residue pairs that TM-align aligned."),
-    "warnings": Column(str, "", "Notes on the structure, below, joined by '; '."),
+    "warnings": Column(str, "", "Notes on the structure (see below), joined by '; '."),
 }
 
 
@@ -162,10 +166,11 @@ def columns_table() -> str:
     lines = [
         "# metrics.tsv and metrics.parquet",
         "",
-        "`results/metrics.tsv` has a row for every structure, in the order of the input. Scores: the best",
-        "model's; an empty cell is a value that does not exist. `results/metrics.parquet` has it in types",
-        "(string, bool, int64, float64; null where empty), and with each field its meaning and unit.",
-        "All models and interfaces are in scores.json, below. Made by `snakefold columns > docs/results.md`.",
+        "`results/metrics.tsv` has one row per structure, in the order of the input. Scores are those of the",
+        "best model; an empty cell means that the value does not exist. `results/metrics.parquet` has the",
+        "same columns with types (string, bool, int64, float64; null for empty), meanings and units.",
+        "scores.json (below) has all models and interfaces. An engine may add columns of its own.",
+        "This file is made by `snakefold columns > docs/results.md`.",
         "",
         "| column | type | unit | meaning |",
         "|---|---|---|---|",
@@ -176,9 +181,10 @@ def columns_table() -> str:
         "",
         "## Notes",
         "",
-        "`warnings` are texts `<code>: <detail>`. The first table: a target was computed with less than was",
-        "asked, or not at the first attempt. A model that fails fails its target: never are there fewer",
-        "models than were asked for. Texts without a code: what a search said, what was taken from where.",
+        "`warnings` are texts `<code>: <detail>`. Codes of the first table: the target was computed with",
+        "less than you requested, or not at the first attempt. If one model fails, the target fails: it",
+        "never has fewer models than requested. Texts without a code come from a search, or name the",
+        "origin of a structure that was not predicted.",
     ]
     for less in (True, False):
         lines += ["", "| code | meaning | what to do |", "|---|---|---|"]
@@ -189,8 +195,8 @@ def columns_table() -> str:
         "",
         "# scores.json",
         "",
-        "Beside the models in `structures/<id>/`, computed when a target is collected. A score that cannot",
-        "be computed is null, and `missing` says why.",
+        "In `structures/<id>/`, computed when the target is collected. A score that cannot be computed is",
+        "null, and `missing` says why.",
     ]
     for title, model in (("", TargetScores), ("interfaces", Interface), ("reference", ReferenceScores)):
         lines += [

@@ -55,7 +55,7 @@ def _what_next(failed: list[dict[str, str]], metrics: list[dict[str, str]]) -> l
     unstored = sum(f"{Code.NOT_STORED}:" in (row.get("warnings") or "") for row in metrics)
     if unstored:
         results = count(unstored, "result")
-        lines.append(f"{results} not in the store, which took nothing: the same command puts them there.")
+        lines.append(f"{results} not in the store, which was unavailable: the same command adds them.")
     return lines
 
 

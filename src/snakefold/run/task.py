@@ -282,7 +282,7 @@ def _given_up(request: FoldRequest, target: TargetInput, store: Store) -> Target
     return TargetError(
         Reason.LOST,
         f"The process died {count} times while it worked on this target.",
-        "Look for out-of-memory kills and give the job more memory (predict.mem_mb); the next run tries it.",
+        "Check for out-of-memory kills and raise predict.mem_mb; the next run tries it again.",
     )
 
 

@@ -11,34 +11,34 @@ from snakefold.kernel.errors import SnakefoldError
 
 #: Name, default and meaning of every variable (docs/endpoints.md is made from it).
 VARIABLES: dict[str, tuple[str, str]] = {
-    "RUNPOD_VOLUME_PATH": ("/runpod-volume", "Where the network volume is mounted."),
+    "RUNPOD_VOLUME_PATH": ("/runpod-volume", "Mount point of the network volume."),
     "SNAKEFOLD_STORE": (
         "`store` on the volume, or the user's cache folder",
         "Store of finished targets and responses: a folder, or s3://bucket/prefix?endpoint_url=…&region=….",
     ),
     "SNAKEFOLD_WEIGHTS": (
         "`weights` on the volume, or the user's data folder",
-        "Folder that holds params/params_*.npz.",
+        "Folder that contains params/params_*.npz.",
     ),
     "SNAKEFOLD_REHEARSAL_BLOCKS": ("2", "Evoformer blocks of the random parameters that a rehearsal draws."),
     "SNAKEFOLD_DB_ROOT": (
         "`databases` on the volume, or the preset's own",
         "Databases of the flat form's db_preset.",
     ),
-    "MMSEQS_DB_ROOT": ("", "First folder that MMseqs2 databases are looked for in."),
+    "MMSEQS_DB_ROOT": ("", "First folder to search for MMseqs2 databases."),
     "SNAKEFOLD_RESULTS": (
         "",
         "s3://bucket/prefix?… for results too large to be inline; the answer has a presigned GET.",
     ),
     "SNAKEFOLD_TRANSFER_HOSTS": (
         "",
-        "Hosts (host or host:port, comma-separated) that presigned addresses may name although they are "
-        "private or not https: your own S3. It does not hold for fasta_url.",
+        "Hosts (host or host:port, comma-separated) allowed in presigned addresses even if they are private "
+        "or not https, for an S3 server of your own. Not applied to fasta_url.",
     ),
-    "SNAKEFOLD_JOB_TIMEOUT": ("", "Seconds after which a job is stopped with the reason timeout."),
+    "SNAKEFOLD_JOB_TIMEOUT": ("", "Seconds after which a job is stopped (reason timeout)."),
     "SNAKEFOLD_PROGRESS_SECONDS": (
         "15",
-        "Seconds between reports of progress: `{progress: {done, of}}` is the job's output meanwhile.",
+        "Seconds between progress reports: until it ends, the job's output is `{progress: {done, of}}`.",
     ),
     "SNAKEFOLD_THREADS": ("all cores", "CPU threads of a search."),
 }

@@ -36,32 +36,32 @@ class AlphaFold2Settings(Model):
         ModelPreset.AUTO,
         description="monomer, monomer_ptm, multimer, or auto (by number of chains).",
     )
-    models: Models = Field(default=[1, 2, 3, 4, 5], min_length=1, description="Which of the five models run.")
-    num_recycle: int = Field(3, ge=0, le=48, description="Passes through the network after the first.")
+    models: Models = Field(default=[1, 2, 3, 4, 5], min_length=1, description="Models to run, of the five.")
+    num_recycle: int = Field(3, ge=0, le=48, description="Recycles: passes after the first.")
     recycle_early_stop_tolerance: float = Field(
         0.0,
         ge=0,
-        description="Stop recycling once CA distances change by less than this (Å); 0 never.",
+        description="Stop recycling when CA distances change by less than this, Å. 0: never stop early.",
     )
-    num_seeds: int = Field(1, ge=1, le=100, description="Predictions per model, each with its own seed.")
+    num_seeds: int = Field(1, ge=1, le=100, description="Seeds per model: one prediction per seed.")
     random_seed: int = Field(0, ge=0, le=2**31 - 1, description="First seed.")
     max_msa_clusters: int | None = Field(
         None,
         ge=1,
         le=512,
-        description="Rows of the clustered MSA; empty: what the deepest MSA of one padded length needs, "
-        "at most the preset's own (monomer 512, multimer 508).",
+        description="Rows of the clustered MSA. Empty: as many as the deepest MSA of the same padded length "
+        "needs, up to the preset's limit (monomer 512, multimer 508).",
     )
     max_extra_msa: int | None = Field(
         None,
         ge=1,
         le=8192,
-        description="Rows of the extra MSA; empty: what the deepest MSA of one padded length needs, "
-        "at most the preset's own (monomer 5120, multimer 2048).",
+        description="Rows of the extra MSA. Empty: as many as the deepest MSA of the same padded length "
+        "needs, up to the preset's limit (monomer 5120, multimer 2048).",
     )
-    use_templates: bool = Field(False, description="Give the model the templates found by the MSA step.")
+    use_templates: bool = Field(False, description="Use the templates that the MSA step found.")
     precision: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="Arithmetic inside the network; float32 is for comparisons."
+        "bfloat16", description="Precision of the network; float32 is for comparisons."
     )
 
 
@@ -71,11 +71,15 @@ class RehearsalSettings(Model):
     Random parameters teach nothing about proteins, so by default as little as possible is computed with them.
     """
 
-    blocks: int = Field(2, ge=1, le=48, description="Evoformer blocks drawn; official parameters have 48.")
-    models: Models = Field([1, 2], min_length=1, description="Which of the five models run in a rehearsal.")
+    blocks: int = Field(
+        2, ge=1, le=48, description="Evoformer blocks with random parameters; the official network has 48."
+    )
+    models: Models = Field([1, 2], min_length=1, description="Models to run in a rehearsal, of the five.")
     num_recycle: int = Field(1, ge=0, le=48, description="Recycles in a rehearsal.")
     max_msa_clusters: int = Field(32, ge=1, le=512, description="Rows of the clustered MSA in a rehearsal.")
     max_extra_msa: int = Field(64, ge=1, le=8192, description="Rows of the extra MSA in a rehearsal.")
     relax_max_iterations: int = Field(
-        20, ge=0, description="Minimiser steps in a rehearsal; random atoms overlap and would never converge."
+        20,
+        ge=0,
+        description="Maximum minimiser steps in a rehearsal. Random structures overlap and do not converge.",
     )

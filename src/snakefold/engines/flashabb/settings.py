@@ -12,4 +12,4 @@ from snakefold.kernel.contracts import Model
 class FlashAbbSettings(Model):
     """Settings of the engine `flashabb` (flash-abb; antibody Fv and nanobodies)."""
 
-    num_seeds: Literal[1] = Field(1, description="The network is deterministic: one prediction a target.")
+    num_seeds: Literal[1] = Field(1, description="Always 1: the network is deterministic.")

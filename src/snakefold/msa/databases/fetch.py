@@ -118,8 +118,8 @@ def _full_disk_named(entry: Entry) -> Iterator[None]:
         if error.errno not in FULL_DISK:
             raise
         raise space.NoRoomError(
-            f"{entry.staging}: no room to unpack {entry.database.name} ({error.strerror}). Make room and run "
-            "the command again to go on."
+            f"{entry.staging}: no room to unpack {entry.database.name} ({error.strerror}). Free disk space "
+            "and run the command again."
         ) from error
 
 

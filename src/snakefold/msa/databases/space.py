@@ -77,7 +77,7 @@ def check(root: Path, listed: Sequence[Need]) -> None:
         lines = "".join(f"\n  {need}" for need in listed)
         raise NoRoomError(
             f"{root}: {free / _GB:,.1f} GB are free, {needed / _GB:,.1f} GB are needed at the fullest moment:"
-            f"{lines}\nMake room, choose another --root, or fetch fewer databases with --only. --force "
+            f"{lines}\nFree disk space, choose another --root, or fetch fewer databases with --only. --force "
             "starts all the same."
         )
 

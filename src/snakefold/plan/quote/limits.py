@@ -65,7 +65,7 @@ def check_limits(quote: Quote, config: Config, targets: Iterable[Priced] = ()) -
         if quote.dollars.high > config.budget:
             warnings.append(
                 f"The run is expected to stay within the budget of {money(config.budget)}, but may not: "
-                f"{spread(quote.dollars, money)}. What would pass it is then not submitted."
+                f"{spread(quote.dollars, money)}. Jobs that would exceed it are not submitted."
             )
     if config.deadline is not None:
         if quote.wall_hours.expected > config.deadline:
@@ -126,7 +126,7 @@ def _over_budget(quote: Quote, budget: float, targets: Iterable[Priced]) -> str:
     over = quote.dollars.expected - budget
     lines = [
         f"budget: {money(budget)}, but the quote is {spread(quote.dollars, money)}: {money(over)} too much. "
-        "Nothing has been started, nothing has been spent. What would make it fit:",
+        "Nothing has been started, nothing has been spent. One of these would make it fit:",
         f"  budget: {rounded_up(quote.dollars.expected)} or more",
     ]
     if quote.cheaper:
@@ -138,7 +138,9 @@ def _over_budget(quote: Quote, budget: float, targets: Iterable[Priced]) -> str:
                 f"  the {number} cheapest of the {len(rows)} targets to predict: about {money(cost)}"
             )
         dearest = heapq.nlargest(5, rows, key=lambda row: row.dollars)
-        lines.append("  the most expensive are " + _named(dearest, [money(row.dollars) for row in dearest]))
+        lines.append(
+            "  the most expensive targets are " + _named(dearest, [money(row.dollars) for row in dearest])
+        )
     return "\n".join(lines)
 
 
@@ -148,7 +150,7 @@ def _too_late(quote: Quote, deadline: float, targets: Iterable[Priced]) -> str:
     lines = [
         f"deadline: {hours(deadline)}, but the run would take {spread(quote.wall_hours, hours)}: "
         f"{hours(late)} too long. Nothing has been started, nothing has been spent. "
-        "What would make it fit:",
+        "One of these would make it fit:",
         f"  deadline: {rounded_up(quote.wall_hours.expected)} or more",
     ]
     if quote.faster:
@@ -161,7 +163,7 @@ def _too_late(quote: Quote, deadline: float, targets: Iterable[Priced]) -> str:
     if rows:
         longest = heapq.nlargest(5, rows, key=lambda row: row.seconds)
         lines.append(
-            "  those that take longest are " + _named(longest, [seconds(row.seconds) for row in longest])
+            "  the slowest targets are " + _named(longest, [seconds(row.seconds) for row in longest])
         )
     return "\n".join(lines)
 

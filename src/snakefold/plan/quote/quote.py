@@ -203,5 +203,5 @@ def _disk_warnings(disk: Disk, config: Config) -> list[str]:
         return []
     return [
         f"{gigabytes(disk.total.expected)} will be written, {gigabytes(disk.free)} are free at "
-        f"{config.results}. Make room, or set `results` and `store` to a larger disk."
+        f"{config.results}. Free disk space, or set `results` and `store` to a larger disk."
     ]

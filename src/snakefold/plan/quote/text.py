@@ -10,7 +10,7 @@ _STATES = {
     "to_do": "to predict",
     "stored": "in the store: nothing to compute",
     "reused": "taken from your own collection",
-    "duplicate_of": "the same as another: computed once",
+    "duplicate_of": "duplicates: computed once",
     "refused": "refused: refusals.json says why",
 }
 
@@ -51,7 +51,7 @@ def quote_text(quote: Quote) -> str:
     rows.append(
         (
             "wall time",
-            f"{spread(quote.wall_hours, hours)} at best; `snakefold simulate` plays it through",
+            f"{spread(quote.wall_hours, hours)} at best; `snakefold simulate` adds queues and failures",
         )
     )
     disk = quote.disk

@@ -17,14 +17,14 @@ FILE = "scores.json"
 class Interface(Model):
     """Scores of a pair of chains in one model; one that cannot be computed is None (`missing` says why)."""
 
-    rank: int = Field(description="Rank of the model, 0 the best.")
-    chain_a: str = Field(description="Chain, named as in the model's files.")
-    chain_b: str = Field(description="The other chain, later in the target.")
+    rank: int = Field(description="Rank of the model; 0 is the best.")
+    chain_a: str = Field(description="First chain, named as in the model's files.")
+    chain_b: str = Field(description="Second chain, named as in the model's files.")
     contacts: int | None = Field(
         None, description="Residue pairs whose CB atoms (CA of glycine) are within 8 Å."
     )
     iptm: float | None = Field(
-        None, description="The engine's ipTM; only where the target has two chains is it that of a pair."
+        None, description="The engine's ipTM. It is of the whole target: of this pair only with two chains."
     )
     iptm_pae: float | None = Field(
         None,
@@ -39,12 +39,12 @@ class ReferenceScores(Model):
     """The best model against a known structure."""
 
     file: str = Field(description="Name of the reference's file.")
-    tm: float | None = Field(None, description="TM-score by the reference's length (TM-align).")
+    tm: float | None = Field(None, description="TM-score normalised by the reference's length (TM-align).")
     lddt: float | None = Field(None, description="lDDT of the CA atoms, 0 to 1.")
     rmsd: float | None = Field(None, description="CA RMSD over the pairs that TM-align aligned, Å.")
     aligned: int | None = Field(None, description="Residues that TM-align aligned.")
     length: int | None = Field(None, description="Residues of the reference's chains that were used.")
-    chains: list[tuple[str, str]] = Field([], description="Chains laid over each other: (model, reference).")
+    chains: list[tuple[str, str]] = Field([], description="Superposed chains: (model, reference).")
 
 
 class TargetScores(Model):
@@ -54,13 +54,11 @@ class TargetScores(Model):
     key: str = Field(description="sha256 of the sequences joined by ':'.")
     rehearsal: bool = Field(description="Random parameters were used: the scores mean nothing.")
     model_tm: list[list[float | None]] = Field(
-        [], description="TM-score of every pair of models, rank × rank, residue on residue; symmetric."
+        [], description="TM-score of every pair of models, rank × rank, by residue number; symmetric."
     )
-    interfaces: list[Interface] = Field(
-        [], description="Pairs of chains, model after model; none for a monomer."
-    )
+    interfaces: list[Interface] = Field([], description="Chain pairs, by model; empty for a monomer.")
     reference: ReferenceScores | None = Field(
-        None, description="The best model against the known structure, if the run has one."
+        None, description="The best model compared with the known structure, if there is one."
     )
     missing: dict[str, str] = Field(
         {},

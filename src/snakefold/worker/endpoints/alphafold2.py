@@ -44,27 +44,27 @@ class FlatRequest(Model):
     model_config = exactly_one("sequence", "fasta", "fasta_url")
 
     sequence: Text | None = Field(None, description="One target; `:` separates chains.")
-    fasta: Text | None = Field(None, description="FASTA text, a target a record; `:` separates chains.")
+    fasta: Text | None = Field(None, description="FASTA text, one target per record; `:` separates chains.")
     fasta_url: Annotated[Url, AfterValidator(_safe_address)] | None = Field(
         None, description="https address of a FASTA file (public, at most 8 MB).", repr=False
     )
     model_preset: ModelPreset = Field(ModelPreset.AUTO, description="AlphaFold's --model_preset, or auto.")
     db_preset: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")] | None = Field(
         None,
-        description="full_dbs, reduced_dbs, colabfold, demo, or single_sequence for no search; empty takes "
-        "the first of these that the worker has, and says which.",
+        description="full_dbs, reduced_dbs, colabfold, demo, or single_sequence (no search). Empty: the "
+        "first of these that the worker has; the answer says which.",
     )
     max_template_date: Date = Field(
         "2100-01-01",
-        description="Templates released after this date are not used; none are where the worker has no "
-        "template databases.",
+        description="Templates released after this date are not used. A worker without template databases "
+        "uses none.",
     )
-    alphafold_extra_flags: Flags = Field([], description="Flags of AlphaFold, from the allow-list below.")
+    alphafold_extra_flags: Flags = Field([], description="AlphaFold flags from the list below.")
     rehearsal: bool = Field(
         False, description="Random parameters: every step runs, and the structures mean nothing."
     )
     results: Sink | list[Sink] = Field(
-        Sink(inline=True), description="Where archives go: a sink, or one for each target in order."
+        Sink(inline=True), description="Where archives go: one sink, or one per target, in order."
     )
 
     @model_validator(mode="after")
@@ -80,15 +80,15 @@ class Archive(Result):
     """A target's tar.gz: `ranked_0.cif`, `ranking_debug.json` and the other files of the target."""
 
     name: str = Field(description="A file name, `<id>.tar.gz`.")
-    id: str = Field(description="The target's, from its FASTA header.")
+    id: str = Field(description="Id of the target, from its FASTA header.")
     rehearsal: bool = Field(description="Random parameters: the structure means nothing.")
 
 
 class FailedTarget(Model):
     """A target without a structure."""
 
-    id: str = Field(description="From its FASTA header.")
-    reason: Reason = Field(description="Typed.")
+    id: str = Field(description="Id of the target, from its FASTA header.")
+    reason: Reason = Field(description="Reason code.")
     message: str = Field(description="For people.")
     advice: str = Field("", description="What to do.")
 
@@ -96,9 +96,9 @@ class FailedTarget(Model):
 class FlatResponse(Response):
     """Answer to the flat form. `archive` if one target was asked for, `archives` if several were."""
 
-    archive: Archive | None = Field(None, description="If one target was asked for.")
-    archives: list[Archive] | None = Field(None, description="If several were, in order.")
+    archive: Archive | None = Field(None, description="The archive, if the request has one target.")
+    archives: list[Archive] | None = Field(None, description="Archives in order, if it has several.")
     failed: list[FailedTarget] = Field([], description="Targets without a structure.")
-    warnings: list[str] = Field([], description="What a person should know: databases left out, REHEARSAL.")
+    warnings: list[str] = Field([], description="Warnings, such as missing databases or REHEARSAL.")
     db_preset: str = Field("", description="Databases that were searched, or single_sequence.")
     rehearsal: bool = Field(False, description="Random parameters were used.")

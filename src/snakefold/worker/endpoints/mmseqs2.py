@@ -26,7 +26,7 @@ class SearchRequest(Model):
     target_db: DatabaseName = Field(description="Name of a database that the worker has.")
     threads: Threads | None = Field(None, description="CPU threads; empty takes all.")
     use_gpu: bool = Field(False, description="Search the padded database (`<name>_pad`) on the GPU.")
-    max_seqs: int = Field(300, ge=1, le=1_000_000, description="Hits of a query at the most.")
+    max_seqs: int = Field(300, ge=1, le=1_000_000, description="Maximum hits per query.")
     return_a3m: bool = Field(False, description="Return each query's alignment too.")
 
 
@@ -35,21 +35,21 @@ class BuildRequest(Model):
 
     task: Literal["build"] = Field(description="What to do.")
     target_fasta: Text = Field(description="FASTA text, a sequence a record.")
-    target_db: DatabaseName = Field(description="Its name.")
+    target_db: DatabaseName = Field(description="Name of the new database.")
     threads: Threads | None = Field(None, description="CPU threads; empty takes all.")
-    use_gpu: bool = Field(False, description="Make the padded copy that GPU searches need as well.")
+    use_gpu: bool = Field(False, description="Also make the padded copy that GPU searches need.")
 
 
 class SearchResponse(Response):
     """Answer to a search."""
 
     task: Literal["search"] = Field("search", description="What was done.")
-    columns: list[str] = Field(list(COLUMNS), description="Of the TSV.")
-    tsv: Result = Field(description="Hits, a row each, tab-separated, with a header line.")
-    a3m: dict[str, Result] | None = Field(None, description="Alignment by query, query first.")
-    queries: int = Field(0, description="How many were searched.")
+    columns: list[str] = Field(list(COLUMNS), description="Columns of the TSV.")
+    tsv: Result = Field(description="One row per hit, tab-separated, with a header line.")
+    a3m: dict[str, Result] | None = Field(None, description="Alignment of each query, query first.")
+    queries: int = Field(0, description="Number of queries searched.")
     hits: int = Field(0, description="Rows of the TSV.")
-    database: str = Field("", description="Where the database was found.")
+    database: str = Field("", description="Path of the database.")
     commands: list[str] = Field([], description="Command lines that ran, in order.")
 
 
@@ -57,9 +57,9 @@ class BuildResponse(Response):
     """Answer to a build."""
 
     task: Literal["build"] = Field("build", description="What was done.")
-    database: str = Field("", description="Where it is.")
-    built: bool = Field(description="False: it was there with the same content.")
-    sequences: int = Field(0, description="How many it holds.")
-    padded: bool = Field(False, description="The padded copy is there too.")
-    sha256: str = Field("", description="Of the FASTA text it was built from.")
+    database: str = Field("", description="Path of the database.")
+    built: bool = Field(description="False: it already existed with the same content.")
+    sequences: int = Field(0, description="Number of sequences.")
+    padded: bool = Field(False, description="The padded copy exists too.")
+    sha256: str = Field("", description="sha256 of the FASTA text.")
     commands: list[str] = Field([], description="Command lines that ran, in order.")
