@@ -19,7 +19,7 @@ FILES = dict(re.findall(r"^`(\S+)`:\n```\w*\n(.*?)^```$", PAGE, re.MULTILINE | r
 
 @pytest.fixture(scope="module")
 def distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page's files, and the metadata that pip would write: other tests must not see the engine installed."""
+    """The page's files, and the metadata that pip would write: no other test sees the engine."""
     folder = tmp_path_factory.mktemp("snakefold-straight")
     for name, text in FILES.items():
         path = folder / name
