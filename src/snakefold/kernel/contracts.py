@@ -130,20 +130,22 @@ class FoldRequest(Model):
     random, and ends up in every file made from the response. Requests of version 1 are read too.
     """
 
-    version: Literal[2] = 2
-    batch: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Its name.")
+    version: Literal[2] = Field(2, description="Version of the request.")
+    batch: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Name of the batch.")
     engine: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="Name of the engine that predicts.")
     settings: dict[str, Any] = Field({}, description="Settings of the engine: its section of config.yaml.")
-    relax: RelaxSettings = RelaxSettings()
-    recipe: str = Field(pattern=r"^[0-9a-f]{16}$", description="Names the results in the store.")
+    relax: RelaxSettings = Field(RelaxSettings(), description="Section relax of config.yaml.")
+    recipe: str = Field(pattern=r"^[0-9a-f]{16}$", description="Recipe that names the results in the store.")
     engine_recipe: dict[str, Any] = Field(
         {},
         description="The engine's part of the recipe: version, settings, fingerprints of the parameters. A "
         "worker with other values refuses the request. Empty: nothing is compared.",
     )
-    rehearsal: bool = Field(False, description="The parameters are random.")
+    rehearsal: bool = Field(False, description="True: the parameters are random.")
     bucket_edges: BucketEdges = Field([], description="Padded sizes of targets, ascending.")
-    targets: list[TargetInput] = Field(min_length=1, description="id, key (sha256 of the chains), chains.")
+    targets: list[TargetInput] = Field(
+        min_length=1, description="Targets: id, key (sha256 of the chains), chains."
+    )
 
     @model_validator(mode="before")
     @classmethod
