@@ -149,7 +149,7 @@ def test_second_run_has_nothing_to_do(finished: tuple[Run, subprocess.CompletedP
 def test_results_of_the_version_before_go_on(
     finished: tuple[Run, subprocess.CompletedProcess[str]],
 ) -> None:
-    """They had no names by content: they are planned once more, nothing is searched or predicted again."""
+    """They had no names by content: they are planned again, nothing is searched or predicted again."""
     run, _ = finished
     for folder in ("settings", "plan/contents", ".snakefold"):
         shutil.rmtree(run.results / folder)
@@ -164,7 +164,7 @@ def test_results_of_the_version_before_go_on(
     process = run.call("run", "in put.fasta", *FAST)
     output = process.stdout + process.stderr
     assert process.returncode == 0, output
-    assert "These results know their inputs by time only" in output
+    assert "These results identify their inputs by time" in output
     assert "Rule: restore" in output
     assert not any(f"Rule: {rule}" in output for rule in ("msa", "request", "predict"))
     assert {path: path.stat().st_mtime_ns for path in made} == before

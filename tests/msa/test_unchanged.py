@@ -98,7 +98,7 @@ def test_a_database_that_changed_after_the_plan_is_not_searched(
     assert f"{house.database.stat().st_size} bytes" in said
     assert f"not {size} bytes" in said
     assert "uniprot" not in said
-    assert "Run again: it is planned anew." in said
+    assert "Run again: a new plan is made." in said
     assert not out.exists()
     assert not list(house.stored.listing("msa"))
     # Planned anew, it is searched under another name.

@@ -353,7 +353,7 @@ def test_a_damaged_archive_is_a_warning_and_other_damage_an_error(run: Path) -> 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("bill", tmp_path) == 2
-    assert "is no results folder of a run" in capsys.readouterr().err
+    assert "not the results folder of a run" in capsys.readouterr().err
     assert close_bill(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 

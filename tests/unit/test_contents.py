@@ -149,7 +149,7 @@ def test_settings_are_written_under_one_name_only(config: Config, tmp_path: Path
     text: dict[str, Any] = yaml.safe_load(settings.read_text())
     assert load_config(text) == changed
     assert settings.read_bytes() == (tmp_path / "results" / "config.yaml").read_bytes()
-    assert said == ["Planned anew, for this changed since the last run: settings."]
+    assert said == ["Planned again, because this changed since the last run: settings."]
     assert table.exists()
 
 
@@ -165,7 +165,7 @@ def test_another_reference_makes_the_tables_again(config: Config, tmp_path: Path
 def test_results_of_the_version_before_are_told(config: Config, tmp_path: Path) -> None:
     (tmp_path / "results" / "plan" / "batches").mkdir(parents=True)
     (said,) = settle(config, contents_of(config))
-    assert "planned once more" in said
+    assert "planned again" in said
 
 
 def test_the_step_alone_says_how_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,10 +183,10 @@ def test_a_rehearsal_does_not_replace_the_users_calibration(
 def test_foreign_and_empty_folders_are_refused(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SnakefoldError, match="no results folder"):
+    with pytest.raises(SnakefoldError, match="not the results folder"):
         read_observations(tmp_path)
     assert main(["calibrate", str(tmp_path), "--out", str(tmp_path / "c.json")]) == 2
-    assert "no results folder" in capsys.readouterr().err
+    assert "not the results folder" in capsys.readouterr().err
     for path in [*(results / "predictions").iterdir(), *(results / "msa").iterdir()]:
         path.unlink()
     assert main(["calibrate", str(results), "--out", str(tmp_path / "c.json")]) == 2

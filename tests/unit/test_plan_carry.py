@@ -48,7 +48,7 @@ def test_a_real_set_fits_what_runpod_carries_without_storage(tmp_path: Path) -> 
     assert len(kept.batches) > len(free.batches)
     assert not free.notes
     (note,) = kept.notes
-    assert f"{len(kept.batches)} batches in place of {len(free.batches)}" in note
+    assert f"{len(kept.batches)} batches instead of {len(free.batches)}" in note
     assert "runpod-bucket" in note
     assert "runpod-volume and runpod-datacenter" in note
     members = sorted(index for batch in kept.batches for index in batch.members)

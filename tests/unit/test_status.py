@@ -229,10 +229,10 @@ def test_a_terminal_shows_a_run_until_it_ends(
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SnakefoldError, match="holds no run"):
+    with pytest.raises(SnakefoldError, match="not the results folder of a run"):
         Reader(tmp_path).read()
     assert main(["status", str(tmp_path)]) == 2
-    assert "Name the results folder" in capsys.readouterr().err
+    assert "Give one" in capsys.readouterr().err
 
 
 def test_a_plan_of_another_version_is_an_error(folder: Path) -> None:

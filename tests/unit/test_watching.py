@@ -296,7 +296,7 @@ def test_a_wait_that_nothing_ends_is_told_with_what_to_do(site: Site) -> None:
     site.scheduler.jobs = [Queued("1", RUNNING, "", 1.0), Queued("2", WAITING, "PartitionTimeLimit", 1.0)]
     site.watch.look()
     (said,) = site.said
-    assert "PartitionTimeLimit: this does not end by itself" in said and "site.yaml" in said
+    assert "PartitionTimeLimit: these jobs would wait for ever" in said and "site.yaml" in said
 
 
 def test_a_scheduler_that_does_not_answer_ends_nothing(site: Site) -> None:

@@ -90,7 +90,7 @@ def test_what_a_worker_needs_is_there(tmp_path: Path) -> None:
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("snakefold.worker.ready.shutil.disk_usage", lambda _: usage(10**9, 10**9, 3_000_000))
-    with pytest.raises(NotReadyError, match="has 3 MB free, and 500 MB are needed: make room"):
+    with pytest.raises(NotReadyError, match="has 3 MB free, and 500 MB are needed: free disk space"):
         check_ready(settings_of(tmp_path))
 
 

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"snakefold: {told}", file=sys.stderr)
         return told.exit_code
     except KeyboardInterrupt:
-        print("snakefold: interrupted. Start again to go on where it stopped.", file=sys.stderr)
+        print("snakefold: interrupted. Run the same command to resume.", file=sys.stderr)
         return 130
 
 

@@ -46,9 +46,9 @@ def _calibrate(options: argparse.Namespace) -> None:
     random = [folder for folder in options.results if is_rehearsal(folder)]
     if random and options.out is None:
         raise SnakefoldError(
-            f"{', '.join(map(str, random))}: a rehearsal, with small random networks. What it took says "
-            "nothing of a prediction, and would take the place of your own calibration. To look at it all "
-            "the same: --out FILE, which the setting `calibration` can name."
+            f"{', '.join(map(str, random))}: a rehearsal, with small random networks. Its times do not apply "
+            "to predictions, and would replace your own calibration. To fit them anyway, give --out FILE; "
+            "the setting `calibration` can name that file."
         )
     out = options.out or user_calibration()
     before = read_calibration(out) if out.is_file() else Calibration()

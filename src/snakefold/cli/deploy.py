@@ -93,7 +93,7 @@ def _apply(options: argparse.Namespace) -> int:
     session, changes, notes, lock = _compared(options)
     _show(changes, notes)
     if any(note.level == "error" for note in notes):
-        raise SnakefoldError("nothing was changed: put right what is marked `error` first.")
+        raise SnakefoldError("nothing was changed: correct what is marked `error` first.")
     if any(change.action != "keep" for change in changes):
         _agree(options, "Do this?")
     # Also where nothing differs: ids that were found by name are noted.

@@ -82,7 +82,7 @@ def _report(options: argparse.Namespace) -> None:
     if changed := changed_files(results / "plan"):
         raise SnakefoldError(
             f"{results / 'plan' / changed[0]}: missing or changed since the plan was made. Run again: it is "
-            "planned anew."
+            "planned again."
         )
     # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
     for name, write in (

@@ -135,7 +135,7 @@ def _why(word: str, code: int | None, pod: Pod, rule: str) -> tuple[Reason | Non
         reason = Reason.OUT_OF_MEMORY if "memory" in str(pod["status"].get("message")) else Reason.LOST
         return reason, "", f"The node ran short: raise {section}.mem_mb, or disk_mb in the profile."
     if word in _NODE_GONE:
-        return Reason.LOST, "", "Run again: what is in the store is not computed again."
+        return Reason.LOST, "", "Run again: stored results are not computed again."
     if code == _KILLED:
         text = f", exit code {code}: killed by signal 9, as a process is whose memory runs out"
         return Reason.LOST, text, f"If it happens again, raise {section}.mem_mb."

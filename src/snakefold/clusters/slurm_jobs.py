@@ -207,7 +207,7 @@ def _why(job: SlurmJob, rule: str) -> tuple[Reason | None, str, str]:
         had = f" (it had {job.memory})" if job.memory else ""
         return Reason.OUT_OF_MEMORY, f"{head}{had}.", too_large(rule)
     if job.state in {"NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED"}:
-        return Reason.LOST, f"{head}.", "Run again: what is in the store is not computed again."
+        return Reason.LOST, f"{head}.", "Run again: stored results are not computed again."
     if job.state == "CANCELLED":
         return Reason.LOST, f"{head}: by a person or the site, not by this run.", "Run again."
     if job.reason == "BadConstraints" or (job.state == "FAILED" and not job.started):

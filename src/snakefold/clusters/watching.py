@@ -283,8 +283,8 @@ class Watch:
             self._told_at = now
             endless = ", ".join(sorted(reasons & self._scheduler.endless))
             advice = (
-                f" {endless}: this does not end by itself. Stop the run, put right what its jobs ask for "
-                "(site.yaml of the profile), and start it again."
+                f" {endless}: these jobs would wait for ever. Stop the run, correct the resources that they "
+                "request (site.yaml of the profile), and start it again."
             )
             self._say(f"{waiting_text(self._scheduler.name, waiting, now)}.{advice if endless else ''}")
 

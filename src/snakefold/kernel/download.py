@@ -101,7 +101,7 @@ def download(
             failures = 0 if _size(part) > before else failures + 1
             if failures >= _ATTEMPTS:
                 raise DownloadError(
-                    f"{url}: broke off at {_size(part)} bytes ({error}). Run the command again to go on."
+                    f"{url}: broke off at {_size(part)} bytes ({error}). Run the command again to resume."
                 ) from error
             time.sleep(pause * 2**failures)
     _verify(url, part, expected, remote)

@@ -76,7 +76,7 @@ def have_home() -> None:
         usable = False
     if not usable:
         raise SnakefoldError(
-            f"{home}: is not yours, and you have no home folder. Set HOME to a folder of yours."
+            f"{home}: is not yours, and you have no home folder. Set HOME to a folder that you can write."
         )
     os.environ["HOME"] = str(home)
 

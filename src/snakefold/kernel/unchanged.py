@@ -17,7 +17,7 @@ from snakefold.kernel.errors import SnakefoldError
 #: Differences that a message lists.
 SHOWN = 3
 _MOST = 200
-ADVICE = "Run again: it is planned anew."
+ADVICE = "Run again: a new plan is made."
 
 
 class ChangedError(SnakefoldError):

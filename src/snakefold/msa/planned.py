@@ -58,7 +58,7 @@ def read_planned(kind: type[Planned], path: Path) -> Planned:
         raise SnakefoldError(
             f"{path}: is no {kind.__name__.removeprefix('Planned').lower()} of a plan "
             f"({shown(f'{where}: ' * bool(where) + first['msg'])}). Remove "
-            f"{path.parent.parent / 'batches.tsv'} and run again: it is planned anew."
+            f"{path.parent.parent / 'batches.tsv'} and run again: a new plan is made."
         ) from error
 
 

@@ -64,9 +64,9 @@ def memory_check(config: Config, kinds: Groups) -> Fits:
             needed = float(model.memory_gb(size, works[group]))
             raise TargetError(
                 Reason.OUT_OF_MEMORY,
-                f"{size} residues need about {needed:.0f} GB of GPU memory, and the largest class "
-                f"on offer, {name}, holds {most} residues.",
-                "Offer a class with more memory (gpu.classes), or leave the target out.",
+                f"{size} residues need about {needed:.0f} GB of GPU memory. At most {most} residues fit into "
+                f"{name}, the largest of gpu.classes.",
+                "Add a class with more memory to gpu.classes, or leave the target out.",
             )
 
     return check

@@ -91,7 +91,7 @@ def fit_batches(
     if len(found) == len(batches):
         return found, []
     return found, [
-        f"{len(found)} batches in place of {len(batches)}: without storage a job on {executor.name} carries "
+        f"{len(found)} batches instead of {len(batches)}: without storage a job on {executor.name} carries "
         f"{_mb(most_in)} of inputs and {_mb(most_out)} of results. Larger batches cost less: set "
         f"{executor.more} in the profile (docs/runpod.md)."
     ]
@@ -144,7 +144,7 @@ def _too_large(indices: Sequence[int], loads: Loads, records: Records, executor:
         f"{len(indices)} of the targets to predict are too large for requests to {executor.name}: without "
         f"storage a job carries {_mb(executor.inputs or 0)} of inputs and {_mb(executor.results or 0)} of "
         f"results. Nothing has been started, nothing has been spent. Set {executor.more} in the profile "
-        f"(docs/runpod.md), or leave these targets out. Expected at the most:\n{shown}{more}"
+        f"(docs/runpod.md), or leave these targets out. Maximum expected sizes:\n{shown}{more}"
     )
 
 

@@ -80,10 +80,10 @@ def _read(kept: Path) -> dict[str, str]:
 def _said(before: dict[str, str], contents: dict[str, str], *, planned: bool) -> list[str]:
     if before:
         changed = ", ".join(name for name, digest in contents.items() if before.get(name) != digest)
-        return [f"Planned anew, for this changed since the last run: {changed}."] if changed else []
+        return [f"Planned again, because this changed since the last run: {changed}."] if changed else []
     if planned:
         return [
-            "These results know their inputs by time only. Now they are named by content, and planned once "
-            "more; what is in the store is not computed again."
+            "These results identify their inputs by time. They are planned again, with inputs identified by "
+            "content; stored results are not computed again."
         ]
     return []

@@ -160,7 +160,7 @@ def read_rows(folder: Path) -> list[BatchRow]:
             return [_typed_row(row) for row in csv.DictReader(stream, delimiter="\t")]
     except (KeyError, TypeError, ValueError) as error:
         raise SnakefoldError(
-            f"{path}: is damaged, or of another version ({shown(str(error))}). Run again: it is planned anew."
+            f"{path}: is damaged, or of another version ({shown(str(error))}). Run again: a new plan is made."
         ) from error
 
 

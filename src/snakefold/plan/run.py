@@ -236,9 +236,9 @@ def _refuse_paid_rehearsal(config: Config, parameters: Mapping[str, Parameters])
     if paid := _paid(config):
         raise WeightsMissingError(
             f"weights: {config.weights}: no model parameters were found here, and {', '.join(paid)} would be "
-            "paid for a rehearsal, whose structures mean nothing. Get the official ones "
-            "(`snakefold weights fetch FOLDER`) and set weights: FOLDER, or set weights: rehearsal to "
-            "rehearse on rented GPUs."
+            "paid for a rehearsal, whose structures mean nothing. Fetch the official parameters "
+            "(`snakefold weights fetch FOLDER`) and set weights: FOLDER, or set weights: rehearsal for a "
+            "rehearsal on rented GPUs."
         )
 
 

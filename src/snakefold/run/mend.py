@@ -87,7 +87,9 @@ def _planned(results: Path, log: Log, *, dry: bool) -> list[str]:
     if changed:
         more = f" and {len(changed) - 1} more" if changed[1:] else ""
         will = "would be" if dry else "is"
-        log(f"{plan / changed[0]}{more}: missing or changed since the plan was made; it {will} planned anew.")
+        log(
+            f"{plan / changed[0]}{more}: missing or changed since the plan was made; it {will} planned again."
+        )
     else:
         try:
             return [row.batch for row in read_rows(plan)]
@@ -198,7 +200,7 @@ def _tell(found: Iterable[_Found], log: Log, *, dry: bool) -> None:
     if changed:
         log(
             f"{_named(changed)}: structure or table missing or changed; {_will(changed, dry)} made again "
-            "from what is there."
+            "from the archive or the store."
         )
     if again:
         reasons = ", ".join(

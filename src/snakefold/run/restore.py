@@ -29,7 +29,7 @@ def restore_batch(batch: PlannedBatch, store: Store, out: Path, log: Callable[[s
                 Reason.LOST,
                 "The result was in the store when the run was planned; since then it was removed, or its "
                 "checksum is wrong and it was moved aside.",
-                "Run again: it is planned anew and computed.",
+                "Run again: the target is planned and computed again.",
             )
             log(f"{batch.batch}: {target.id}: {error}")
             outcomes.append(outcome_of(target, error))

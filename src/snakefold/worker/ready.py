@@ -87,7 +87,7 @@ def _cannot_write(folder: Path) -> str:
             "machine that mounts it, or name another folder."
         )
     if free < _LEAST_FREE:
-        return f"has {free / 1e6:.0f} MB free, and {_LEAST_FREE / 1e6:.0f} MB are needed: make room."
+        return f"has {free / 1e6:.0f} MB free, and {_LEAST_FREE / 1e6:.0f} MB are needed: free disk space."
     return ""
 
 

@@ -174,7 +174,7 @@ def wait_for_job_completion(
         left = timeout - (session.clock() - started)
         if left <= 0:
             raise NotFinishedError(
-                f"Job {job} is {state or 'in no known state'} after {timeout:g} s. It goes on: wait for it "
+                f"Job {job} is {state or 'in no known state'} after {timeout:g} s. It continues: wait for it "
                 "with a longer timeout, or cancel it. If it never leaves IN_QUEUE, the endpoint has no "
                 "workers (workersMax is 0 after a week without requests: snakefold deploy status)."
             )
@@ -195,8 +195,8 @@ def output_of(status: JobStatus) -> Any:
         raise _failure(status)
     if status.output is None:
         raise ResultError(
-            f"Job {status.id} is COMPLETED and has no output: a result over RunPod's 10 MB is dropped, and "
-            "so may be one that the service lost. Submit it again; what is finished is not computed again."
+            f"Job {status.id} is COMPLETED and has no output: RunPod drops results over 10 MB, or lost this "
+            "result. Submit the job again; finished targets are not computed again."
         )
     return status.output
 

@@ -16,7 +16,7 @@ _WRONG_KEYS = f"The server does not accept the keys. Correct {_KEYS}."
 _EXPIRED = "The session's keys have expired. Get new ones."
 _FORBIDDEN = "The keys may not do this. Give them list, read, write and delete on the prefix."
 _REGION = "The bucket is in another region. Put region=… into the location."
-_BUSY = "The server is too busy or not well. Try again later; a run goes on where it stopped."
+_BUSY = "The server is overloaded or has an error. Try again later; a run resumes."
 
 _BY_CODE = {
     "NoSuchBucket": "There is no such bucket. Create it, or correct the location.",

@@ -136,7 +136,7 @@ def _get(
         except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
             local.connection = None
             problem = error
-    raise DownloadError(f"{base}{path}: {problem}. Run the command again to go on, or name a --mirror.")
+    raise DownloadError(f"{base}{path}: {problem}. Run the command again to resume, or name a --mirror.")
 
 
 def _ask(local: threading.local, base: str, path: str, timeout: float) -> tuple[int, bytes]:

@@ -193,7 +193,7 @@ def _old_prices(classes: Iterable[ClassQuote], today: date) -> list[str]:
         elif (days := (today - item.priced_on).days) > _OLD_PRICE_DAYS:
             texts.append(
                 f"The price of {item.gpu} is {days} days old ({item.priced_on}): check it, "
-                "and put the present one into a table of your own (gpu.table)."
+                "and write the current price into your own table (gpu.table)."
             )
     return texts
 

@@ -93,7 +93,7 @@ def write_bill(results: Path, service: ServiceFigure | None = None) -> Bill:
         SnakefoldError: the folder holds no run, or its quote, or a record of an executor, is damaged.
     """
     if not (results / "config.yaml").is_file():
-        raise SnakefoldError(f"{results}: is no results folder of a run (config.yaml is not there).")
+        raise SnakefoldError(f"{results}: not the results folder of a run (config.yaml is missing).")
     executions, warnings = _executions(results)
     write_lines(results / "bill.tsv", _all_lines(results, executions, run=THIS))
     lines = read_lines(results / "bill.tsv")  # sums are of what the file says

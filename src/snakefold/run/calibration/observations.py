@@ -114,7 +114,7 @@ def read_observations(results: Path) -> Observations:
     missing = [path for path in (config_file, batches) if not path.is_file()]
     if missing:
         raise SnakefoldError(
-            f"{results}: is no results folder of a run ({missing[0]} is not there). "
+            f"{results}: not the results folder of a run ({missing[0]} is not there). "
             "Give the folder that the setting `results` names, usually `results`."
         )
     config = read_config(config_file)

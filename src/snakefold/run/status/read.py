@@ -92,7 +92,7 @@ class Reader:
             if folder.alive:
                 return Status(self.results, "planning")
             raise SnakefoldError(
-                f"{self.results}: holds no run (config.yaml is not there). Name the results folder of one."
+                f"{self.results}: not the results folder of a run (config.yaml is missing). Give one."
             )
         config, plan = read_config(config_file), self.results / "plan"
         if not (plan / "batches.tsv").is_file():
