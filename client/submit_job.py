@@ -324,8 +324,8 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("fasta", help="FASTA file, `-` for standard input")
     search.add_argument("--target-db", required=True, help="name of a database that the endpoint has")
     search.add_argument("--gpu", action="store_true", help="search the padded database on the GPU")
-    search.add_argument("--max-seqs", type=int, default=300, help="hits of a query at the most (300)")
-    search.add_argument("--a3m", action="store_true", help="return each query's alignment, too")
+    search.add_argument("--max-seqs", type=int, default=300, help="maximum hits per query (300)")
+    search.add_argument("--a3m", action="store_true", help="also return each query's alignment")
     search.add_argument("--threads", type=int, help="CPU threads of the worker (all)")
     search.set_defaults(request=_search_request)
 
@@ -346,24 +346,34 @@ def _command(
     parser.set_defaults(perform=perform)
     parser.add_argument("--endpoint", default=os.environ.get(_ENDPOINT), help=f"endpoint id (${_ENDPOINT})")
     parser.add_argument(
-        "--patience", type=float, default=300, metavar="S", help="how long failing calls are repeated (300)"
+        "--patience", type=float, default=300, metavar="S", help="retry failing calls for so long (300)"
     )
     if job:
-        parser.add_argument("job", help="id that was printed when it was submitted")
+        parser.add_argument("job", help="job id, printed at submission")
     if name in ("status", "cancel"):
         return parser
     parser.add_argument("--out", type=Path, default=Path("runpod-result"), help="folder (runpod-result)")
     parser.add_argument(
-        "--timeout", type=float, default=jobs.TIMEOUT, metavar="S", help="wait so long (1800)"
+        "--timeout", type=float, default=jobs.TIMEOUT, metavar="S", help="maximum waiting time (1800)"
     )
-    parser.add_argument("--poll-interval", type=float, default=jobs.POLL_INTERVAL, metavar="S", help="(5)")
-    parser.add_argument("--no-unpack", action="store_true", help="keep archives as they are")
+    parser.add_argument(
+        "--poll-interval",
+        type=float,
+        default=jobs.POLL_INTERVAL,
+        metavar="S",
+        help="time between status calls (5)",
+    )
+    parser.add_argument("--no-unpack", action="store_true", help="do not unpack archives")
     parser.add_argument("--max-gb", type=float, default=8, help="largest archive, unpacked (8)")
     if not job:
-        parser.add_argument("--no-wait", action="store_true", help="print the job's id and leave")
+        parser.add_argument("--no-wait", action="store_true", help="print the job's id and exit")
         parser.add_argument("--keep", action="store_true", help="Ctrl-C leaves the job running")
         parser.add_argument(
-            "--cancel-within", type=float, default=30, metavar="S", help="how long Ctrl-C may take (30)"
+            "--cancel-within",
+            type=float,
+            default=30,
+            metavar="S",
+            help="maximum time for cancelling after Ctrl-C (30)",
         )
         parser.add_argument(
             "--submit-once",
@@ -371,7 +381,7 @@ def _command(
             help="if the answer to the submission is lost, stop: the job may have been accepted",
         )
         parser.add_argument(
-            "--execution-timeout", type=float, metavar="S", help="the job may run so long (the endpoint's)"
+            "--execution-timeout", type=float, metavar="S", help="maximum time of the job (the endpoint's)"
         )
     return parser
 

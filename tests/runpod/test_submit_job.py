@@ -311,8 +311,8 @@ def test_help_has_examples_and_the_defaults():
     assert "submit_job.py fold proteins.fasta --out folded" in said[0]
     assert "RUNPOD_API_KEY" in said[0]
     assert "RUNPOD_ENDPOINT_ID" in said[1]
-    assert re.search(r"--timeout S\s+wait so long \(1800\)", said[1])
-    assert re.search(r"--poll-interval S\s+\(5\)", said[1])
+    assert re.search(r"--timeout S\s+maximum waiting time \(1800\)", said[1])
+    assert re.search(r"--poll-interval S\s+time between status calls \(5\)", said[1])
     defaults = inspect.signature(wait_for_job_completion).parameters
     assert (defaults["poll_interval"].default, defaults["timeout"].default) == (5.0, 1800.0)
 
