@@ -10,6 +10,7 @@ from snakefold.config import Config
 from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.paths import house, resource
 from snakefold.plan.executors import Executor
+from snakefold.plan.groups import Groups
 
 #: What a run says that folds a real input with it.
 NOTE = (
@@ -29,6 +30,8 @@ def hold_to_purpose(config: Config, executor: Executor) -> list[str]:
     Raises:
         ConfigError: jobs leave this machine, and nobody asked for this database.
     """
+    if not any(kind.needs.alignment for kind in Groups(config)):
+        return []
     if not searches_demo(config.msa.model_dump(), config.inputs):
         return []
     if executor.elsewhere and not config.msa.allow_demo_database:

@@ -13,7 +13,7 @@ class Recipes:
 
     Attributes:
         folds: predictions, by group (`groups.Groups`).
-        msa, paired_msa: MSAs, and MSAs with rows for pairing.
+        msa, paired_msa: MSAs, and MSAs with rows for pairing; empty if no engine of the run reads any.
         templates: templates of chains, whether their MSAs have rows for pairing or not; None if none are
             searched.
         rehearsals: by group, whether predictions are made with random parameters.

@@ -208,7 +208,11 @@ def named(made_with: Mapping[str, Any], kinds: Groups, parameters: Mapping[str, 
     searches = {each: made_with[each] for each in ("msa", "paired_msa", "templates") if each in made_with}
     return Recipes(
         folds=[recipes.digest(recipe) for recipe in made_with["folds"]],
-        **{each: recipes.digest(recipe) for each, recipe in searches.items()},
+        **{
+            "msa": "",
+            "paired_msa": "",
+            **{each: recipes.digest(recipe) for each, recipe in searches.items()},
+        },
         rehearsals=[_rehearsal(parameters, kind) for kind in kinds],
         engines=[recipe.get("engine", {}) for recipe in made_with["folds"]],
         searches={recipes.digest(recipe): recipe for recipe in searches.values()},
@@ -262,7 +266,8 @@ def recipes_of(
     Args:
         present: groups that have a target.
     """
-    searches = recipes_of_searches(config.msa, preset, pairing=pairing)
+    aligned = any(kinds[number].needs.alignment for number in present)
+    searches = recipes_of_searches(config.msa, preset, pairing=pairing) if aligned else {}
 
     def fold(kind: Group) -> dict[str, Any]:
         found = parameters.get(kind.engine.name, Parameters())
@@ -271,7 +276,9 @@ def recipes_of(
         needs = kind.needs
         return {
             "layout": _LAYOUT,
-            "relax": relax.model_dump(mode="json", exclude={"use_gpu_relax"}),
+            "relax": relax.model_dump(mode="json", exclude={"use_gpu_relax"})
+            if kind.engine.relaxes
+            else None,
             "rehearsal": found.rehearsal,
             "msa": searches["paired_msa" if needs.pairing else "msa"] if needs.alignment else UNALIGNED,
             "templates": searches.get("templates") if needs.templates else None,

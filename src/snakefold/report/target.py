@@ -19,6 +19,7 @@ from snakefold.report.coverage import coverage
 from snakefold.report.embed import packed, script_call
 from snakefold.report.overlay import overlay
 from snakefold.run import metrics
+from snakefold.run.metrics import columns_for
 from snakefold.structures import confidence, scores, superposition
 
 #: Hits of the databases that are listed on the page; hits.tsv has all.
@@ -126,10 +127,22 @@ def _content(target: Target, link: str) -> dict[str, Any]:
         "templates": _templates(folder / "templates.tsv"),
         "reference": _reference(folder, best, packer),
         "scores": others.model_dump(mode="json") if others else None,
+        "own": _own_scores(found),
         "timings": _timings(folder / "timings.json"),
         "files": _files(folder, link),
         "kinds": packer.kinds,
     }
+
+
+def _own_scores(found: Confidence) -> list[list[str]]:
+    """Scores that only the engine has: name, value, meaning."""
+    columns = columns_for([found.engine])
+    rows = []
+    for name, value in found.scores.items():
+        column = columns.get(name)
+        meaning = "" if column is None else f"{column.meaning} {f'({column.unit})' if column.unit else ''}"
+        rows.append([name, f"{value:.5g}" if isinstance(value, float) else str(value), meaning.strip()])
+    return rows
 
 
 def _laid(atoms: Atoms, best: Atoms) -> Atoms:

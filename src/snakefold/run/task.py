@@ -21,7 +21,14 @@ from snakefold import engines
 from snakefold.engines.agreement import agreed
 from snakefold.engines.spec import Session, TargetMsas, as_result, settings_of
 from snakefold.kernel import archive
-from snakefold.kernel.contracts import UNSTORED, FoldRequest, FoldResponse, TargetInput, TargetOutcome
+from snakefold.kernel.contracts import (
+    UNSTORED,
+    FoldRequest,
+    FoldResponse,
+    RelaxChoice,
+    TargetInput,
+    TargetOutcome,
+)
 from snakefold.kernel.errors import (
     DiskError,
     Reason,
@@ -226,7 +233,7 @@ def _fold(
         predicted = time.monotonic()
         relaxation = relax_ranked(
             predictions,
-            request.relax.models_to_relax,
+            request.relax.models_to_relax if engine.relaxes else RelaxChoice.NONE,
             lambda pdb: relax.relax(pdb, request.relax).pdb,
         )
         seconds = {

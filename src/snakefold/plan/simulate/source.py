@@ -164,7 +164,9 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
     )
     order = np.concatenate([np.asarray(batch.members, dtype=np.int64) for batch in batches])
     ordered = lengths[order]
-    sizes = np.array(chunk_sizes(prices.chain_seconds(ordered, config.msa, pairing=False), config.msa))
+    sizes = np.zeros(0, dtype=np.int64)
+    if kind.needs.alignment:
+        sizes = np.array(chunk_sizes(prices.chain_seconds(ordered, config.msa, pairing=False), config.msa))
     ends = np.cumsum(sizes)
     jobs, at = [], 0
     for batch in batches:
@@ -177,7 +179,7 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
                 ordered[at:end],
                 bucket_edges=batch.bucket_edges,
                 kind=prices.kind,
-                searches=tuple(range(first, last + 1)),
+                searches=tuple(range(first, last + 1)) if len(sizes) else (),
             )
         )
         at = end

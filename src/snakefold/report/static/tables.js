@@ -103,5 +103,8 @@
 
   const link = (file) => node("a", { href: file.link, download: file.name, target: "_blank", rel: "noopener" }, file.name);
 
-  snakefold.tables = { table, models, modelScores, interfaces, alignments, templates, seconds, pairs, series, link, size };
+  /** Scores that only the engine has: name, value, meaning. */
+  const own = (rows) => table([["Score"], ["Value", true], ["Meaning"]], rows);
+
+  snakefold.tables = { own, table, models, modelScores, interfaces, alignments, templates, seconds, pairs, series, link, size };
 })();

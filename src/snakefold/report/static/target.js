@@ -126,6 +126,7 @@
       view.residueCard,
       card("pLDDT", data.others.length ? "The chosen model is drawn bold, other results in their colours." : "The chosen model is drawn bold.", view.plddt),
       ...more(data, residues, view),
+      data.own.length > 0 && card(`Scores of ${data.engine}`, null, snakefold.tables.own(data.own)),
       reference(row, data),
       view.comparisonCard,
       ...alignment(data, residues, drawn),
