@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import os
 import secrets
 import shutil
@@ -16,7 +15,7 @@ import pandas as pd
 
 from snakefold import engines
 from snakefold.kernel import archive
-from snakefold.kernel.contracts import UNSTORED, Confidence, FoldResponse, TargetOutcome
+from snakefold.kernel.contracts import Confidence, FoldResponse, TargetOutcome
 from snakefold.kernel.errors import ADVICE, ConfigError, SnakefoldError, StoreError
 from snakefold.kernel.notes import Code, note
 from snakefold.kernel.paths import resource
@@ -29,26 +28,13 @@ from snakefold.plan.files import PlannedBatch, State
 from snakefold.run import metrics, products
 from snakefold.run.products import is_ours
 from snakefold.run.superseded import set_aside
+from snakefold.run.task import read_response
 from snakefold.run.unfinished import Unfinished, why_unfinished
 from snakefold.structures import confidence, scores, superposition
 from snakefold.structures.files import model_name
 from snakefold.structures.scores.reference import reference_scores
 
 FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
-
-
-def read_response(files: Mapping[str, bytes]) -> FoldResponse:
-    """The response inside a batch's archive."""
-    if "response.json" not in files:
-        raise SnakefoldError("The archive holds no response.json: it was not made by `snakefold task`.")
-    response = FoldResponse.model_validate_json(files["response.json"])
-    unstored = set(json.loads(files.get(UNSTORED, b"[]")))
-    if not unstored:
-        return response
-    outcomes = [
-        each.model_copy(update={"unstored": each.result_key in unstored}) for each in response.outcomes
-    ]
-    return response.model_copy(update={"outcomes": outcomes})
 
 
 def collect_batch(

@@ -349,3 +349,17 @@ def pack_response(response: FoldResponse, results: Mapping[str, bytes]) -> bytes
     if unstored := [outcome.result_key for outcome in response.outcomes if outcome.unstored]:
         files[UNSTORED] = json.dumps(unstored).encode()
     return archive.pack({"response.json": response.model_dump_json(indent=1).encode(), **files}, level=1)
+
+
+def read_response(files: Mapping[str, bytes]) -> FoldResponse:
+    """The response inside a batch's archive."""
+    if "response.json" not in files:
+        raise SnakefoldError("The archive holds no response.json: it was not made by `snakefold task`.")
+    response = FoldResponse.model_validate_json(files["response.json"])
+    unstored = set(json.loads(files.get(UNSTORED, b"[]")))
+    if not unstored:
+        return response
+    outcomes = [
+        each.model_copy(update={"unstored": each.result_key in unstored}) for each in response.outcomes
+    ]
+    return response.model_copy(update={"outcomes": outcomes})

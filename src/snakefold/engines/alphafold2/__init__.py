@@ -43,7 +43,10 @@ class AlphaFold2(Defaults):
     @property
     def version(self) -> str:
         """That of the network's code."""
-        return importlib.metadata.version("alphafold-colabfold")
+        try:
+            return importlib.metadata.version("alphafold-colabfold")
+        except importlib.metadata.PackageNotFoundError:  # as in an environment of another engine
+            return "not installed"
 
     def check(self, target: TargetInput, settings: AlphaFold2Settings) -> None:
         """Refuse what cannot be folded whatever the settings. Raises TargetError(invalid_input)."""

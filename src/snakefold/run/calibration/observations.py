@@ -23,7 +23,7 @@ from snakefold.msa.databases.presets import only
 from snakefold.msa.planned import read_chunk
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.msa import database_sizes
-from snakefold.run.collect import read_response
+from snakefold.run.task import read_response
 
 #: Class of what ran on this machine without being told where.
 LOCAL = "local"
