@@ -18,6 +18,7 @@ from snakefold.cli import (
     db,
     deploy,
     emulator,
+    engines,
     exports,
     plan,
     profiles,
@@ -100,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     store.add(commands)
     publish.add(commands)
     db.add(commands)
+    engines.add(commands)
     reuse.add(commands)
     deploy.add(commands)
     emulator.add(commands)

@@ -200,6 +200,7 @@ def _task(options: argparse.Namespace) -> int:
         return int(perform_into(given, options.out, store=options.store, weights=options.weights) > 0)
     request = checked(FoldRequest, given)
     inputs: Path = options.inputs or options.request.with_name("inputs.tar.zst")
+    _enter(request.engine, options)
     if not inputs.is_file():
         raise SnakefoldError(f"{inputs}: no such file. Name the batch's inputs with --inputs.")
     with alone(options.out, _log) as waited:
@@ -219,11 +220,21 @@ def _task(options: argparse.Namespace) -> int:
     return 0
 
 
+def _enter(name: str, options: argparse.Namespace) -> None:
+    """Go on in the engine's own environment, if it has one."""
+    from snakefold import engines
+    from snakefold.engines.environments import enter
+
+    given = {name: getattr(options, name) for name in ("inputs", "store", "weights", "cache", "out")}
+    words = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    enter(engines.get(name), ["task", str(options.request), *words])
+
+
 def _is_answered(request: FoldRequest, out: Path) -> bool:
     """Whether an archive has every target of the request."""
     from snakefold.kernel import archive
     from snakefold.kernel.errors import SnakefoldError
-    from snakefold.run.collect import read_response
+    from snakefold.run.task import read_response
 
     try:
         response = read_response(archive.read(out))

@@ -53,6 +53,7 @@ _PARTS = {
     "profiles": "profiles",
     "resources": "resources",
     "containers": "containers",
+    "envs": "envs",
 }
 
 

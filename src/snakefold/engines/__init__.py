@@ -26,19 +26,29 @@ def get(name: str) -> Engine:
     Raises:
         SnakefoldError: no such engine is installed, or it follows another protocol.
     """
-    point = _points().get(name)
-    if point is None:
+    entry = point(name)
+    engine = entry.load()
+    if not isinstance(engine, Engine):
+        raise SnakefoldError(
+            f"engine {name}: {entry.value} does not follow the protocol of snakefold.engines.spec. Install a "
+            "version of it that is made for this release of snakefold."
+        )
+    return engine
+
+
+def point(name: str) -> EntryPoint:
+    """The entry point of an engine, which knows the distribution that brings it.
+
+    Raises:
+        SnakefoldError: no such engine is installed.
+    """
+    found = _points().get(name)
+    if found is None:
         raise SnakefoldError(
             f"engine {name}: is not installed. Installed: {', '.join(sorted(_points()))}. Install the "
             "distribution that brings it into the environment of snakefold."
         )
-    engine = point.load()
-    if not isinstance(engine, Engine):
-        raise SnakefoldError(
-            f"engine {name}: {point.value} does not follow the protocol of snakefold.engines.spec. Install a "
-            "version of it that is made for this release of snakefold."
-        )
-    return engine
+    return found
 
 
 def find(name: str) -> Engine | None:

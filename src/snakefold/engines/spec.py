@@ -7,6 +7,7 @@ heavy, so that a run can be planned and priced where the engine itself is not in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,55 @@ class Column:
     type: type
     unit: str
     meaning: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment of an engine's own: `snakefold engines install` makes it, `snakefold task` starts it.
+
+    Attributes:
+        python: version of its interpreter, as 3.11; snakefold itself runs there, so 3.11 at least.
+        lock: requirements with hashes, among them those of envs/base.in; travels with the engine.
+    """
+
+    python: str
+    lock: Path
+
+    def version(self, package: str) -> str:
+        """The version that the lock has of a distribution, the same wherever a run is planned.
+
+        Raises:
+            SnakefoldError: the lock cannot be read, or does not have exactly one.
+        """
+        versions = locked(self.lock).get(canonical(package), [])
+        if len(versions) != 1:
+            found = f"has {', '.join(versions)} of it" if versions else "lacks it"
+            raise SnakefoldError(f"{self.lock}: expected one version of {package}; it {found}. Lock again.")
+        return versions[0]
+
+
+def canonical(package: str) -> str:
+    """The name of a distribution, of all spellings that mean the same."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def locked(lock: Path) -> dict[str, list[str]]:
+    """Versions by distribution in a lock.
+
+    Raises:
+        SnakefoldError: it cannot be read.
+    """
+    try:
+        text = lock.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SnakefoldError(
+            f"{lock}: the lock of an engine's environment cannot be read ({error}). Install the distribution "
+            "that brings the engine again."
+        ) from error
+    versions: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", text, re.MULTILINE):
+        versions.setdefault(canonical(name), []).append(version)
+    return versions
 
 
 @dataclass(frozen=True)
@@ -210,6 +260,8 @@ class Engine(Protocol):
         selectable: may be named by a configuration; what it gives was computed, not taken from somewhere.
         relaxes: its models are relaxed by the setting `relax`.
         licence: address of the licence of its parameters; empty: none is known.
+        environment: what it runs in; None: snakefold's own interpreter. With one, `version` and `recipe` must
+            not depend on what the interpreter that asks has installed: see `Environment.version`.
     """
 
     name: str
@@ -222,6 +274,7 @@ class Engine(Protocol):
     selectable: bool
     relaxes: bool
     licence: str
+    environment: Environment | None
 
     @property
     def version(self) -> str:
@@ -390,6 +443,7 @@ class Defaults:
     selectable = True
     relaxes = False
     licence = ""
+    environment: Environment | None = None
 
     def check(self, target: TargetInput, settings: Any) -> None:
         """Takes everything that it accepts."""

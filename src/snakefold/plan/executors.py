@@ -18,6 +18,8 @@ from snakefold.kernel.envelope import INLINE_INPUTS, INLINE_RESULTS
 VARIABLE = "SNAKEFOLD_EXECUTOR"
 #: Executors, and kinds of dry run, that leave everything on this machine.
 _HERE = frozenset({"", "local", "dryrun", "touch"})
+#: Executors whose jobs are processes with this machine's disks; the others start images.
+_SHARING = _HERE | {"slurm", "cluster-generic", "cluster-sync", "lsf", "drmaa"}
 _MORE = "runpod-bucket (S3), or runpod-volume and runpod-datacenter"
 
 
@@ -40,6 +42,11 @@ class Executor:
     def elsewhere(self) -> bool:
         """Whether jobs run on other machines."""
         return self.name not in _HERE
+
+    @property
+    def shares_disks(self) -> bool:
+        """Whether what is installed on this machine is there for a job."""
+        return self.name in _SHARING
 
 
 def describe(name: str, settings: Mapping[str, Any]) -> Executor:

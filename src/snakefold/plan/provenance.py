@@ -12,6 +12,7 @@ from typing import Any
 
 from snakefold import __version__
 from snakefold.config import Config
+from snakefold.engines.environments import packages
 from snakefold.kernel.store import write_atomically
 from snakefold.plan.groups import Groups
 
@@ -26,12 +27,13 @@ def write_provenance(path: Path, config: Config, kinds: Groups, recipe: Mapping[
     predictions = [
         {"engine": kind.engine.name, "group": kind.name, "recipe": fold} for kind, fold in folds if fold
     ]
-    used = dict.fromkeys(package for engine in kinds.engines for package in engine.packages)
+    used = {name: found for engine in kinds.engines for name, found in packages(engine).items()}
+    shared = {name: found for name in _SHARED if (found := _version(name)) and name not in used}
     content = {
         "snakefold": __version__,
         "command": os.environ.get(COMMAND, ""),
         "python": platform.python_version(),
-        "packages": {name: found for name in (*used, *_SHARED) if (found := _version(name))},
+        "packages": {**used, **shared},
         "settings": config.model_dump(mode="json"),
         "recipe": {
             "predictions": predictions,

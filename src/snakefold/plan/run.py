@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.config import Config
+from snakefold.engines import environments
 from snakefold.engines.spec import Parameters
 from snakefold.kernel import recipes
 from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
@@ -21,7 +22,7 @@ from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.draft import Draft
 from snakefold.plan.executors import Executor, announced
-from snakefold.plan.groups import Group, Groups
+from snakefold.plan.groups import Group, Groups, work_of
 from snakefold.plan.planner import draft_plan
 from snakefold.plan.provenance import write_provenance
 from snakefold.plan.quote.limits import check_limits
@@ -50,7 +51,7 @@ def plan_run(config: Config, folder: Path, log: Log, executor: Executor | None =
 
     Raises:
         ConfigError, DatabaseMissingError, WeightsMissingError, InputError, InfeasibleError, CarryError,
-        BudgetError, DeadlineError:
+        BudgetError, DeadlineError, SnakefoldError (an engine's environment is not installed):
             before anything is computed or paid; `folder` then holds nothing that passes for a plan.
     """
     try:
@@ -72,6 +73,8 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
         pairing = pairs(records)
         if aligns(records):
             databases.check(preset, config.msa, pairing=pairing)
+        if executor.shares_disks:
+            find_environments(config, records)
         parameters.update(find_parameters(config, records, draw=True))
         _refuse_paid_rehearsal(config, parameters)
         made_with.update(
@@ -176,6 +179,24 @@ def pairs(records: Records) -> bool:
         len(set(target.chains)) > 1 and target.msa is None and needs[group].pairing
         for target, group in zip(records.targets, records.groups.tolist(), strict=True)
     )
+
+
+def find_environments(config: Config, records: Records) -> None:
+    """See that the environment of each engine that has targets is installed, and has what the run needs.
+
+    Raises:
+        SnakefoldError: one is missing, or relaxes no models, which the engine says it would; what to do.
+    """
+    for kind in (records.kinds[group] for group in sorted(present(records))):
+        environments.require(kind.engine)
+        if not work_of(config, kind.engine, kind.name, rehearsal=False).relaxed:
+            continue
+        if absent := environments.absent(kind.engine, environments.RELAXATION):
+            raise SnakefoldError(
+                f"relax.models_to_relax: {config.relax.models_to_relax}: the environment of the engine "
+                f"{kind.engine.name} lacks {', '.join(absent)}. Set relax.models_to_relax: none, or install "
+                "a release of the engine whose lock has them."
+            )
 
 
 def find_parameters(config: Config, records: Records, *, draw: bool) -> dict[str, Parameters]:
