@@ -50,7 +50,8 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/snakefmt --check workflow
-	$(BIN)/snakemake --lint --quiet all
+	@# Its linter wants to know what every rule runs in: snakefold's own environment, or the image that is set.
+	$(BIN)/snakemake --lint --quiet all --config container=docker://snakefold
 	$(BIN)/shellcheck .ci/run containers/*.sh
 	$(BIN)/hadolint containers/Docker.base containers/Docker
 	$(BIN)/snakefold config table | diff - config/README.md
@@ -71,6 +72,7 @@ docs: .venv/dev.stamp
 # Needs uv. Lock files carry hashes and no addresses.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
+TOY := tests/engines/own_environment
 lock:
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in -o requirements/run.lock
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \
@@ -79,4 +81,5 @@ lock:
 		-o requirements/worker.lock
 	$(LOCK) pyproject.toml --extra worker --extra kubernetes --extra gpu requirements/build.in -c requirements/run.lock \
 		-o requirements/worker-gpu.lock
+	$(LOCK) $(TOY)/environment.in -c requirements/run.lock -o $(TOY)/src/snakefold_own_environment/environment.lock
 	$(PYTHON) requirements/lock_antibody.py

@@ -55,7 +55,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.endpoint = self.endpoint or self.server.endpoint
-        for part in ("workflow", "config", "envs", "profiles"):
+        for part in ("workflow", "config", "profiles"):
             shutil.copytree(house() / part, self.folder / part)
         # Snakemake asks git which files jobs elsewhere need.
         for words in (("init", "--quiet"), ("add", ".")):

@@ -9,8 +9,6 @@ rule msa:
     benchmark:
         f"{RESULTS}/benchmarks/msa/{{chunk}}.tsv"
     retries: SETTINGS.msa.retries
-    conda:
-        "../../envs/msa.yaml"
     threads: SETTINGS.msa.threads
     resources:
         mem_mb=msa_memory_of,

@@ -11,8 +11,6 @@ rule configure:
         config=local(f"{RESULTS}/config.yaml"),
     log:
         local(f"{RESULTS}/logs/configure.log"),
-    conda:
-        "../../envs/predict.yaml"
     shell:
         "snakefold configure {output.settings:q} --config {output.config:q} 2>&1 | tee {log:q}"
 
@@ -36,8 +34,6 @@ checkpoint plan:
         local(f"{RESULTS}/logs/plan.log"),
     benchmark:
         local(f"{RESULTS}/benchmarks/plan.tsv")
-    conda:
-        "../../envs/predict.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output.batches),
     shell:

@@ -12,8 +12,6 @@ rule request:
         inputs=local(f"{RESULTS}/requests/{{batch}}/inputs.tar.zst"),
     log:
         local(f"{RESULTS}/logs/request/{{batch}}.log"),
-    conda:
-        "../../envs/msa.yaml"
     shell:
         "snakefold request {input.batch:q} --config {input.config:q} --msas {input.msas:q}"
         " --out {output.request:q} > {log:q} 2>&1"
@@ -32,8 +30,6 @@ rule predict:
     wildcard_constraints:
         batch=PREDICTED,
     retries: SETTINGS.predict.retries
-    conda:
-        "../../envs/predict.yaml"
     threads: SETTINGS.predict.threads
     resources:
         mem_mb=memory_of,

@@ -20,8 +20,6 @@ rule publish:
         local(PUBLISHED),
     log:
         local(f"{RESULTS}/logs/publish.log"),
-    conda:
-        "../../envs/report.yaml"
     params:
         results=lambda wildcards, input: os.path.dirname(input.metrics),
         location=SETTINGS.publish,

@@ -14,8 +14,6 @@ rule collect:
         table=local(f"{RESULTS}/tables/{{batch}}.parquet"),
     log:
         local(f"{RESULTS}/logs/collect/{{batch}}.log"),
-    conda:
-        "../../envs/report.yaml"
     params:
         structures=f"{RESULTS}/structures",
     shell:
@@ -71,8 +69,6 @@ rule report:
         local(f"{RESULTS}/logs/report.log"),
     benchmark:
         local(f"{RESULTS}/benchmarks/report.tsv")
-    conda:
-        "../../envs/report.yaml"
     params:
         results=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
@@ -90,8 +86,6 @@ rule summary:
         local(SUMMARY),
     log:
         local(f"{RESULTS}/logs/summary.log"),
-    conda:
-        "../../envs/report.yaml"
     params:
         results=lambda wildcards, input: os.path.dirname(input.metrics),
     shell:

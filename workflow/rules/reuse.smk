@@ -14,8 +14,6 @@ rule restore:
         local(f"{RESULTS}/logs/restore/{{batch}}.log"),
     wildcard_constraints:
         batch="s[0-9]+",
-    conda:
-        "../../envs/predict.yaml"
     shell:
         "snakefold restore {input.batch:q} --config {input.config:q} --out {output.archive:q} > {log:q} 2>&1"
 
@@ -30,8 +28,6 @@ rule reuse:
         local(f"{RESULTS}/logs/reuse/{{batch}}.log"),
     wildcard_constraints:
         batch="r[0-9]+",
-    conda:
-        "../../envs/predict.yaml"
     params:
         store=SETTINGS.store,
     shell:

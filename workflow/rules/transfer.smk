@@ -14,8 +14,6 @@ rule send:
         local(f"{RESULTS}/logs/send/{{file}}.log"),
     wildcard_constraints:
         file=r"config\.yaml|plan/chunks/[^/]+\.json|requests/[^/]+/[^/]+",
-    conda:
-        "../../envs/predict.yaml"
     shell:
         "cp {input:q} {output:q} 2> {log:q}"
 
@@ -30,8 +28,6 @@ rule receive_msa:
         benchmark=local(f"{RESULTS}/benchmarks/msa/{{chunk}}.tsv"),
     log:
         local(f"{RESULTS}/logs/receive_msa/{{chunk}}.log"),
-    conda:
-        "../../envs/predict.yaml"
     shell:
         "cp {input.benchmark:q} {output.benchmark:q} 2> {log:q} && cp {input.summary:q} {output.summary:q} 2>> {log:q}"
 
@@ -47,7 +43,5 @@ rule receive_prediction:
         local(f"{RESULTS}/logs/receive_prediction/{{batch}}.log"),
     wildcard_constraints:
         batch=PREDICTED,
-    conda:
-        "../../envs/predict.yaml"
     shell:
         "cp {input.benchmark:q} {output.benchmark:q} 2> {log:q} && cp {input.archive:q} {output.archive:q} 2>> {log:q}"

@@ -92,8 +92,7 @@ def resource(path: str | Path) -> Path:
 def put_programs_on_path() -> None:
     """Let child processes find the programs beside this interpreter, its environment activated or not.
 
-    A conda environment that Snakemake activates for a rule comes before them. Whatever the locale, they read
-    and write UTF-8: names of files go into files, and come back.
+    Whatever the locale, they read and write UTF-8: names of files go into files, and come back.
     """
     os.environ["PYTHONUTF8"] = "1"
     folder = str(Path(sys.executable).parent)
