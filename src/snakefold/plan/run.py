@@ -293,7 +293,7 @@ def recipes_of(
     def fold(kind: Group) -> dict[str, Any]:
         found = parameters.get(kind.engine.name, Parameters())
         settings = config.settings_of(kind.engine.name, rehearsal=found.rehearsal)
-        relax = config.relax_of(rehearsal=found.rehearsal)
+        relax = config.relax_of(rehearsal=found.rehearsal).model_dump(mode="json", exclude={"use_gpu_relax"})
         needs = kind.needs
         return {
             "layout": _LAYOUT,
