@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snakefold.kernel.contracts import Confidence, DatabaseUse, ModelScores, MsaMeta
-from snakefold.run.metrics import METRICS_COLUMNS, scores_row, warnings_of, write_metrics, write_tsv
+from snakefold.run.metrics import METRICS_COLUMNS, scores_row, warnings_of, write_metrics
 from snakefold.structures.scores import Interface, TargetScores
 
 
@@ -72,11 +72,6 @@ def test_the_best_interface_is_that_of_the_best_model() -> None:
     nothing = scores_row(TargetScores(key="k", rehearsal=False))
     assert set(nothing) == set(row) <= set(METRICS_COLUMNS)
     assert set(nothing.values()) == {None}
-
-
-def test_cells_are_one_line_each(tmp_path: Path) -> None:
-    write_tsv(tmp_path / "t.tsv", ["a", "b", "c", "d"], [{"a": "x\ty\n z", "b": float("nan"), "c": 1 / 3}])
-    assert (tmp_path / "t.tsv").read_text() == "a\tb\tc\td\nx y z\t\t0.333333\t\n"
 
 
 def test_a_run_without_a_structure_has_an_empty_table_of_the_same_columns(tmp_path: Path) -> None:

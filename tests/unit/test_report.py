@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.browser.make_results import CRN, GB1, make_results
 
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.plan.files import State, TargetRow
 from snakefold.report import build
 from snakefold.report.coverage import MAX_COLUMNS, MAX_ROWS, coverage
 from snakefold.report.embed import packed, script_call, script_json
@@ -120,7 +121,8 @@ def test_a_wrong_value_is_named(results: Path, tmp_path: Path) -> None:
     cells[lines[0].split("\t").index("mean_plddt")] = "high"
     (tmp_path / "metrics.tsv").write_text("\n".join([lines[0], "\t".join(cells)]) + "\n")
     with pytest.raises(
-        SnakefoldError, match=r"target 'ubiquitin', column mean_plddt: expected float, found 'high'"
+        SnakefoldError,
+        match=r"line 2 \('ubiquitin'\), column mean_plddt: expected a finite number, found 'high'",
     ):
         read_run(tmp_path)
 
@@ -131,10 +133,13 @@ def test_without_metrics_it_says_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_header_is_shown_without_its_id_and_shortened() -> None:
-    assert description({"id": "a", "header": "a protein of b"}) == "protein of b"
-    assert description({"id": "a", "header": "abc"}) == "abc"
-    assert description({}) == ""
-    assert len(description({"id": "a", "header": "a " + "x" * 10_000})) == MAX_SHOWN + 1
+    def record(header: str) -> TargetRow:
+        return TargetRow("a", State.TO_DO, header=header)
+
+    assert description(record("a protein of b")) == "protein of b"
+    assert description(record("abc")) == "abc"
+    assert description(None) == ""
+    assert len(description(record("a " + "x" * 10_000))) == MAX_SHOWN + 1
 
 
 def test_building_twice_gives_the_same_report_and_leaves_nothing_else(results: Path) -> None:

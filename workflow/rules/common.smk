@@ -1,9 +1,10 @@
-import csv
 import functools
 import os
+from pathlib import Path
 
 from snakefold.config import inputs_of, load_config
 from snakefold.kernel.paths import have_home, put_programs_on_path
+from snakefold.plan.files import read_rows
 
 have_home()
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
@@ -22,8 +23,7 @@ PREDICTED = "[bc][0-9]+-l[0-9]+"
 @functools.cache
 def read_batches(path, changed):
     """Rows of batches.tsv by batch; `changed` (its time) makes a new plan be read anew."""
-    with open(path, newline="", encoding="utf-8") as stream:
-        return {row["batch"]: row for row in csv.DictReader(stream, delimiter="\t")}
+    return {row.batch: row for row in read_rows(Path(path).parent)}
 
 
 def planned_batches():
@@ -34,5 +34,5 @@ def planned_batches():
 
 def chunks_of(wildcards):
     """MSA summaries that a batch waits for."""
-    chunks = planned_batches()[wildcards.batch]["chunks"].split(",")
+    chunks = planned_batches()[wildcards.batch].chunks.split(",")
     return [local(f"{RESULTS}/msa/{chunk}.json") for chunk in chunks if chunk]

@@ -26,5 +26,5 @@ def weights_option(wildcards):
     """Where the parameters are that the plan chose; elsewhere, a job looks for them as a worker does."""
     if ELSEWHERE:
         return []
-    engine = planned_batches()[wildcards.batch]["engine"]
+    engine = planned_batches()[wildcards.batch].engine
     return ["--weights", planned_parameters(Path(PLAN), engine) or "none"]

@@ -77,7 +77,7 @@ def _list(options: argparse.Namespace) -> None:
     rows: list[tuple[str, ...]] = [("engine", "version", "takes", "groups", "installed")]
     for name in engines.names():
         engine = engines.get(name)
-        takes, groups = ", ".join(sorted(engine.accepts)), ", ".join(engine.groups)
+        takes, groups = ", ".join(sorted(engine.accepts.kinds)), ", ".join(engine.groups)
         rows.append((name, str(engine.version), takes, groups, _where(_place(engine))))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold.kernel import recipes
+from snakefold.kernel import recipes, tables
 from snakefold.kernel.contracts import DatabaseUse, MsaMeta
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.msa import a3m, hhblits, jackhmmer, mmseqs
@@ -158,13 +156,14 @@ def _files(
 
 
 def _table(chain: PlannedChain, raws: Sequence[RawMsa]) -> bytes:
-    text = io.StringIO()
-    table = csv.writer(text, delimiter="\t", lineterminator="\n")
-    table.writerow(["query", "target", "evalue", "pident", "alnlen", "database"])
-    for raw in raws:
-        for hit in raw.hits:
-            table.writerow([chain.key, hit.target, f"{hit.evalue:.3g}", hit.pident, hit.alnlen, raw.database])
-    return text.getvalue().encode()
+    cells = (
+        [chain.key, hit.target, f"{hit.evalue:.3g}", hit.pident, hit.alnlen, raw.database]
+        for raw in raws
+        for hit in raw.hits
+    )
+    return "".join(
+        tables.lines(["query", "target", "evalue", "pident", "alnlen", "database"], cells)
+    ).encode()
 
 
 def _brings_none(chain: PlannedChain) -> TargetError:

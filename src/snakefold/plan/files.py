@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
 from snakefold.engines.reuse.found import Found
+from snakefold.kernel import tables
 from snakefold.kernel.contracts import BucketEdges, Key, Model, TargetId, TargetInput
-from snakefold.kernel.errors import SnakefoldError
-from snakefold.kernel.names import shown
+
+Row = TypeVar("Row")
+
+#: What to do about a damaged table of the plan.
+PLANNED_ANEW = "Run again: it is planned anew."
 
 
 class State(StrEnum):
@@ -92,9 +95,9 @@ class BatchRow:
     """
 
     batch: str
-    kind: str
+    kind: str = field(default="", kw_only=True)
     engine: str
-    group: str
+    group: str = field(default="", kw_only=True)
     gpu: str
     bucket_edges: str
     targets: int
@@ -111,6 +114,15 @@ class BatchRow:
     def edges(self) -> list[int]:
         """The bucket edges as numbers."""
         return [int(edge) for edge in self.bucket_edges.split(",") if edge]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a row of targets.tsv, what tells where its result is."""
+
+    id: str
+    batch: str = ""
+    key: str = ""
 
 
 class PlannedTarget(Model):
@@ -153,15 +165,23 @@ def read_batch(folder: Path, batch: str) -> PlannedBatch:
 
 
 def read_rows(folder: Path) -> list[BatchRow]:
-    """Read batches.tsv of the plan in `folder`."""
-    path = folder / "batches.tsv"
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [_typed_row(row) for row in csv.DictReader(stream, delimiter="\t")]
-    except (KeyError, TypeError, ValueError) as error:
-        raise SnakefoldError(
-            f"{path}: is damaged, or of another version ({shown(str(error))}). Run again: a new plan is made."
-        ) from error
+    """Read batches.tsv of the plan in `folder`.
+
+    Raises:
+        SnakefoldError, OSError: see `tables.rows`.
+    """
+    rows = tables.read(folder / "batches.tsv", BatchRow, advice=PLANNED_ANEW)
+    # Plans of releases before 0.3 have no kind: there, the name told it.
+    return [row if row.kind else replace(row, kind=_KINDS.get(row.batch[:1], Kind.PREDICT)) for row in rows]
+
+
+def read_targets(folder: Path, row: type[Row]) -> Iterator[Row]:
+    """Rows of targets.tsv of the plan in `folder`: `TargetRow`, or a dataclass with some of its fields.
+
+    Raises:
+        SnakefoldError, OSError: see `tables.rows`.
+    """
+    return tables.rows(folder / "targets.tsv", row, advice=PLANNED_ANEW)
 
 
 def planned_parameters(folder: Path, engine: str) -> str:
@@ -172,22 +192,3 @@ def planned_parameters(folder: Path, engine: str) -> str:
 
 
 _KINDS = {"s": Kind.RESTORE, "r": Kind.REUSE}
-
-
-def _typed_row(row: Mapping[str, str]) -> BatchRow:
-    whole = {name: int(row[name]) for name in ("targets", "residues", "shortest", "longest")}
-    return BatchRow(
-        batch=row["batch"],
-        # Plans of releases before 0.3 have neither: there, the name told the kind.
-        kind=row.get("kind") or _KINDS.get(row["batch"][:1], Kind.PREDICT),
-        engine=row["engine"],
-        gpu=row["gpu"],
-        group=row.get("group", ""),
-        bucket_edges=row["bucket_edges"],
-        **whole,
-        chunks=row["chunks"],
-        seconds=float(row["seconds"]),
-        dollars=float(row["dollars"]),
-        memory_gb=float(row["memory_gb"]),
-        runtime_seconds=int(row["runtime_seconds"]),
-    )

@@ -297,9 +297,7 @@ def recipes_of(
         needs = kind.needs
         return {
             "layout": _LAYOUT,
-            "relax": relax.model_dump(mode="json", exclude={"use_gpu_relax"})
-            if kind.engine.relaxes
-            else None,
+            "relax": relax if kind.engine.relaxes else None,
             "rehearsal": found.rehearsal,
             "msa": searches["paired_msa" if needs.pairing else "msa"] if needs.alignment else UNALIGNED,
             "templates": searches.get("templates") if needs.templates else None,

@@ -5,16 +5,15 @@ Then nothing that was made from it looks out of date.
 
 from __future__ import annotations
 
-import csv
 import filecmp
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+from snakefold.kernel import tables
 
 
 def write_text(path: Path, text: str) -> None:
@@ -34,12 +33,9 @@ def flush() -> None:
 
 def write_table(path: Path, kind: type[Any], rows: Iterable[Any]) -> None:
     """Write rows of the dataclass `kind`, one after the other, as a table with tabs."""
-    names = [field.name for field in fields(kind)]
     with _part_of(path) as part:
         with part.open("w", encoding="utf-8", newline="") as stream:
-            table = csv.writer(stream, delimiter="\t", lineterminator="\n")
-            table.writerow(names)
-            table.writerows(map(attrgetter(*names), rows))
+            stream.writelines(tables.row_lines(kind, rows))
             stream.flush()
             os.fsync(stream.fileno())
         if not (path.is_file() and filecmp.cmp(part, path, shallow=False)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from snakefold.report import pae
 from snakefold.report.coordinates import Packer
 from snakefold.report.overlay import overlay, rmsd
 from snakefold.report.target import Target, model_content, read_target
+from snakefold.run.metrics import read_structures
 
 #: What a label may be long.
 _MAX_LABEL = 60
@@ -115,12 +115,10 @@ def _name(folder: Path) -> str:
 def _keys(results: Path) -> dict[str, str]:
     path = results / "metrics.tsv"
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-            found: dict[str, str] = {}
-            for row in rows:
-                found.setdefault(row["key"], Path(row["id"]).name)
-    except (OSError, UnicodeDecodeError, KeyError) as error:
+        found: dict[str, str] = {}
+        for row in read_structures(results):
+            found.setdefault(row.key, Path(row.id).name)
+    except (OSError, SnakefoldError) as error:
         raise SnakefoldError(
             f"{path}: cannot be read ({error}). Expected the results folder of a finished run."
         ) from error

@@ -95,14 +95,13 @@ def _done(run: Run, row: Mapping[str, Any], profiles: Mapping[str, str]) -> dict
 
 
 def _failed(run: Run, name: str, row: Mapping[str, str]) -> dict[str, Any]:
-    planned = run.planned.get(name, {})
+    planned = run.planned.get(name)
     refused = row["state"] == State.REFUSED
-    length = planned.get("length") or ""
     cost = run.costs.targets.get(name)
     return {
         "id": name,
         "state": "refused" if refused else "failed",
-        "length": int(length) if length.isdecimal() else None,
+        "length": planned.length if planned else None,
         "seconds": _short(cost[0]) if cost else None,
         "dollars": _short(cost[1]) if cost else None,
         "open": 0,
@@ -114,10 +113,10 @@ def _failed(run: Run, name: str, row: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _planned(run: Run, name: str) -> dict[str, str]:
-    planned = run.planned.get(name, {})
+    planned = run.planned.get(name)
     return {
         "header": shortened(description(planned), _MAX_TEXT),
-        "note": shortened(planned.get("note", ""), _MAX_TEXT),
+        "note": shortened(planned.note if planned else "", _MAX_TEXT),
         "duplicate_of": run.duplicate_of(name),
     }
 

@@ -107,7 +107,7 @@ def _page(run: Run, libraries: list[Library], beside: Sequence[str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    duplicates = {name: item["duplicate_of"] for name, item in run.planned.items() if item["duplicate_of"]}
+    duplicates = {name: item.duplicate_of for name, item in run.planned.items() if item.duplicate_of}
     return environment.get_template("index.html").render(
         run=run,
         summary=run.summary(),

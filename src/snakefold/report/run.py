@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from snakefold.engines.spec import Column
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.plan.files import State
+from snakefold.plan.files import State, TargetRow, read_targets
 from snakefold.report.costs import Costs, read_costs
 from snakefold.report.steps import Step, read_steps
-from snakefold.run.metrics import columns_for
+from snakefold.run.failures import read_failures
+from snakefold.run.metrics import read_metrics
 
 #: Headers and messages are shown up to this many characters; the plan has them whole.
 MAX_SHOWN = 600
@@ -30,7 +28,7 @@ class Run:
     metrics: list[dict[str, Any]]
     failed: list[dict[str, str]]
     refused: list[dict[str, str]]
-    planned: dict[str, dict[str, str]]
+    planned: dict[str, TargetRow]
     provenance: Mapping[str, Any]
     costs: Costs
     steps: list[Step]
@@ -42,12 +40,12 @@ class Run:
 
     def duplicate_of(self, target: str) -> str:
         """Id of the target that was computed for this one, or an empty text."""
-        return self.planned.get(target, {}).get("duplicate_of", "")
+        return self.planned[target].duplicate_of if target in self.planned else ""
 
     def summary(self) -> dict[str, Any]:
         """Figures for the head of the page."""
         plddt = [row["mean_plddt"] for row in self.metrics if row.get("mean_plddt") is not None]
-        duplicates = sum(item["state"] == State.DUPLICATE_OF for item in self.planned.values())
+        duplicates = sum(item.state == State.DUPLICATE_OF for item in self.planned.values())
         unique = [row for row in self.metrics if not self.duplicate_of(row["id"])]
         return {
             "folded": len(self.metrics),
@@ -75,16 +73,16 @@ def read_run(results: Path) -> Run:
     metrics = results / "metrics.tsv"
     if not metrics.is_file():
         raise SnakefoldError(f"{metrics}: not found. Expected the results folder of a finished run.")
-    failures = _table(results / "failures.tsv")
-    rows = _table(metrics)
-    columns = columns_for(row.get("engine") or "" for row in rows)
     plan = results / "plan"
-    planned = {row["id"]: row for row in _table(plan / "targets.tsv", quoted=True) if row.get("id")}
-    for row in failures:
-        row["header"] = description(planned.get(row["id"], {}))
+    has_plan = (plan / "targets.tsv").is_file()
+    planned = {row.id: row for row in read_targets(plan, TargetRow)} if has_plan else {}
+    failures = [
+        {**asdict(row), "header": description(planned.get(row.id))}
+        for row in (read_failures(results) if (results / "failures.tsv").is_file() else [])
+    ]
     refused = [row for row in failures if row["state"] == State.REFUSED]
     return Run(
-        metrics=[_typed(metrics, row, columns) for row in rows],
+        metrics=read_metrics(results),
         failed=[_shown(row) for row in failures if row["state"] != State.REFUSED],
         refused=[_shown(row) for row in _with_advice(refused, _json(plan / "refusals.json", []))],
         planned=planned,
@@ -94,9 +92,9 @@ def read_run(results: Path) -> Run:
     )
 
 
-def description(planned: Mapping[str, str]) -> str:
-    """What a record's header says besides its id."""
-    name, header = planned.get("id", ""), planned.get("header", "")
+def description(planned: TargetRow | None) -> str:
+    """What a record's header says besides its id; nothing of one that no plan has."""
+    name, header = (planned.id, planned.header) if planned else ("", "")
     return shortened(header.removeprefix(name).strip() if header.split()[:1] == [name] else header)
 
 
@@ -116,17 +114,7 @@ def _with_advice(refused: list[dict[str, str]], refusals: list[dict[str, Any]]) 
 
 
 def _shown(row: Mapping[str, str]) -> dict[str, str]:
-    return {name: shortened(value or "") for name, value in row.items() if name}
-
-
-def _table(path: Path, quoted: bool = False) -> list[dict[str, str]]:
-    """Rows of a table; the plan's are quoted as CSV is, those of the results are plain."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        if quoted:
-            return list(csv.DictReader(stream, delimiter="\t"))
-        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return {name: shortened(value) for name, value in row.items()}
 
 
 def _json(path: Path, otherwise: Any) -> Any:
@@ -136,32 +124,3 @@ def _json(path: Path, otherwise: Any) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SnakefoldError(f"{path}: is no JSON ({error}). Delete it and run again.") from error
-
-
-def _typed(path: Path, row: Mapping[str, str], columns: Mapping[str, Column]) -> dict[str, Any]:
-    typed: dict[str, Any] = {}
-    for name, column in columns.items():
-        text = row.get(name) or ""
-        try:
-            typed[name] = _value(column.type, text)
-        except ValueError as error:
-            raise SnakefoldError(
-                f"{path}: target {row.get('id')!r}, column {name}: expected {column.type.__name__}, "
-                f"found {text!r:.60}. Delete the file and run again."
-            ) from error
-    return typed
-
-
-def _value(kind: type, text: str) -> Any:
-    if kind is str:
-        return text
-    if not text:
-        return None
-    if kind is bool:
-        if text not in ("True", "False"):
-            raise ValueError(text)
-        return text == "True"
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return int(number) if kind is int else number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence, ModelScores
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import pae
@@ -22,8 +22,10 @@ from snakefold.run import metrics
 from snakefold.run.metrics import columns_for
 from snakefold.structures import confidence, scores, superposition
 
+_AGAIN = "Delete the folder and run again."
 #: Hits of the databases that are listed on the page; hits.tsv has all.
 _MAX_TEMPLATES = 20
+_TEMPLATES = ("chain", "template", "identity", "coverage", "sum_probs")
 _FILES = (
     "ranked_*.pdb",
     "ranked_*.cif",
@@ -220,8 +222,7 @@ def _coverage_picture(path: Path, chains: list[str]) -> dict[str, Any] | None:
 def _templates(path: Path) -> list[dict[str, str]] | None:
     if not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))[:_MAX_TEMPLATES]
+    return tables.read_columns(path, dict.fromkeys(_TEMPLATES, str), advice=_AGAIN)[:_MAX_TEMPLATES]
 
 
 def _json(path: Path, otherwise: Any) -> Any:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from snakefold import engines
-from snakefold.kernel import archive
+from snakefold.kernel import archive, tables
 from snakefold.kernel.contracts import Confidence, FoldResponse, TargetOutcome
-from snakefold.kernel.errors import ADVICE, ConfigError, SnakefoldError, StoreError
+from snakefold.kernel.errors import ADVICE, ConfigError, Reason, SnakefoldError, StoreError
 from snakefold.kernel.notes import Code, note
 from snakefold.kernel.paths import resource
 from snakefold.kernel.store import Entry, Store, write_atomically
@@ -24,8 +24,9 @@ from snakefold.kernel.store.folder import FolderStore
 from snakefold.kernel.store.kept import FOLDER
 from snakefold.msa.planned import read_planned
 from snakefold.plan.cost.gpus import load_classes
-from snakefold.plan.files import PlannedBatch, State
+from snakefold.plan.files import PLANNED_ANEW, PlannedBatch, State, TargetRow, read_targets
 from snakefold.run import metrics, products
+from snakefold.run.failures import FailureRow, write_failures
 from snakefold.run.products import is_ours
 from snakefold.run.superseded import set_aside
 from snakefold.run.task import read_response
@@ -34,7 +35,14 @@ from snakefold.structures import confidence, scores, superposition
 from snakefold.structures.files import model_name
 from snakefold.structures.scores.reference import reference_scores
 
-FAILURE_COLUMNS = ("id", "key", "state", "reason", "message", "advice", "source")
+#: What a batch's table tells of a failure.
+_FAILURE = ("id", "key", "state", "reason", "message", "advice")
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    batch: str
+    chunks: str = ""
 
 
 def collect_batch(
@@ -114,22 +122,24 @@ def merge_tables(
     """
     frames = [frame for frame in (pd.read_parquet(path) for path in tables) if not frame.empty]
     rows = {row["id"]: row for frame in frames for row in frame.to_dict("records")}
-    with targets_tsv.open(newline="", encoding="utf-8") as stream:
-        planned = list(csv.DictReader(stream, delimiter="\t"))
-    done = [rows[item["id"]] for item in planned if rows.get(item["id"], {}).get("state") == "done"]
+    planned = list(read_targets(targets_tsv.parent, TargetRow))
+    done = [rows[item.id] for item in planned if rows.get(item.id, {}).get("state") == "done"]
     chunks = _chunks(targets_tsv.with_name("batches.tsv"))
-    failed = []
+    failed: list[FailureRow] = []
     for item in planned:
-        if item["state"] == State.REFUSED:
-            failed.append({**item, "message": item["reason"], "reason": "invalid_input", "advice": ""})
-        elif rows.get(item["id"], {}).get("state") != "done":
-            row = rows.get(item["id"]) or _lost(item, metrics_tsv.parent, chunks)
-            failed.append({**row, "source": item["source"]})
+        if item.state == State.REFUSED:
+            reason, message = str(Reason.INVALID_INPUT), item.reason
+            failed.append(FailureRow(item.id, item.key, item.state, reason, message, source=item.source))
+        elif item.id not in rows:
+            failed.append(_lost(item, metrics_tsv.parent, chunks))
+        elif rows[item.id]["state"] != "done":
+            known = {name: rows[item.id][name] or "" for name in _FAILURE}
+            failed.append(FailureRow(**known, source=item.source))
     for row in done:
         row["dollars"] = (dollars or {}).get(row["id"])
     metrics.write_metrics(done, metrics_tsv, metrics_tsv.with_suffix(".parquet"))
-    metrics.write_tsv(failures, FAILURE_COLUMNS, failed)
-    refused = sum(item["state"] == State.REFUSED for item in planned)
+    write_failures(failures, failed)
+    refused = sum(item.state == State.REFUSED for item in planned)
     return len(done), len(failed) - refused, refused
 
 
@@ -268,18 +278,17 @@ def _chunks(batches_tsv: Path) -> dict[str, list[str]]:
     """Chunks that each batch waits for."""
     if not batches_tsv.is_file():
         return {}
-    with batches_tsv.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream, delimiter="\t")
-        return {row["batch"]: list(filter(None, row["chunks"].split(","))) for row in rows}
+    rows = tables.rows(batches_tsv, _Waiting, advice=PLANNED_ANEW)
+    return {row.batch: list(filter(None, row.chunks.split(","))) for row in rows}
 
 
-def _lost(item: Mapping[str, str], results: Path, chunks: Mapping[str, list[str]]) -> dict[str, Any]:
-    batch, why = item["batch"], Unfinished()
+def _lost(item: TargetRow, results: Path, chunks: Mapping[str, list[str]]) -> FailureRow:
+    batch, why = item.batch, Unfinished()
     message = "The batch's table has no row for this target."
     if not (results / "tables" / f"{batch}.parquet").is_file():
         why = why_unfinished(results, batch, chunks.get(batch, ()))
         message = f"Its batch {batch} was not finished{why.message and f': {why.message}'}"
-    return {**item, "state": "failed", "reason": str(why.reason), "message": message, "advice": why.advice}
+    return FailureRow(item.id, item.key, "failed", str(why.reason), message, why.advice, item.source)
 
 
 def _is_there(members: Mapping[str, bytes], folder: Path, besides: set[str]) -> bool:

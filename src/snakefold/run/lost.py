@@ -6,12 +6,13 @@ was made of a batch is gone, its archive included, or a failure's cause may be (
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from snakefold.kernel.store import write_atomically
+from snakefold.plan.files import Place, read_targets
 from snakefold.plan.mark import drop_marks
+from snakefold.run.failures import read_failures
 from snakefold.run.products import forget_batch, table_of
 
 #: A line for every such target: id, batch, why.
@@ -26,23 +27,18 @@ def note_lost(results: Path) -> list[str]:
     """
     if not (results / "failures.tsv").is_file() or not (results / "plan" / "targets.tsv").is_file():
         return []
-    with (results / "failures.tsv").open(newline="", encoding="utf-8") as stream:
-        failures = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        failed = [row for row in failures if row["state"] == "failed"]
+    failed = [row for row in read_failures(results) if row.state == "failed"]
     if not failed:
         return []
-    with (results / "plan" / "targets.tsv").open(newline="", encoding="utf-8") as stream:
-        batch_of = {row["id"]: row["batch"] for row in csv.DictReader(stream, delimiter="\t")}
+    batch_of = {row.id: row.batch for row in read_targets(results / "plan", Place)}
     # What has a table is decided on at the start of the next run, as all other failures are.
     unfinished = [
-        row
-        for row in failed
-        if row["id"] in batch_of and not table_of(results, batch_of[row["id"]]).is_file()
+        row for row in failed if row.id in batch_of and not table_of(results, batch_of[row.id]).is_file()
     ]
-    note_again(results, ((row["id"], batch_of[row["id"]], row["message"]) for row in unfinished))
-    for batch in {batch_of[row["id"]] for row in unfinished}:
+    note_again(results, ((row.id, batch_of[row.id], row.message) for row in unfinished))
+    for batch in {batch_of[row.id] for row in unfinished}:
         forget_batch(results, batch)
-    return [row["id"] for row in unfinished]
+    return [row.id for row in unfinished]
 
 
 def note_again(results: Path, targets: Iterable[tuple[str, str, str]]) -> None:

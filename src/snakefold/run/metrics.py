@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from snakefold import engines
 from snakefold.engines.spec import Column
+from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence
 from snakefold.kernel.notes import MEANINGS, Code, note
-from snakefold.kernel.store import write_atomically
 from snakefold.kernel.store.atomic import replacing
 from snakefold.structures.scores.types import Interface, ReferenceScores, TargetScores
 
@@ -72,6 +73,17 @@ METRICS_COLUMNS: dict[str, Column] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class StructureRow:
+    """Columns of metrics.tsv that mean the same for every engine, and which results of any release have."""
+
+    id: str
+    key: str = ""
+    engine: str = ""
+    rehearsal: bool = False
+    warnings: str = ""
+
+
 def columns_for(names: Iterable[str]) -> dict[str, Column]:
     """The columns of a run whose structures these engines made: those of every run, and the engines' own."""
     own = [engine.columns for name in dict.fromkeys(names) if (engine := engines.find(name)) is not None]
@@ -123,15 +135,30 @@ def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]
 def write_metrics(rows: Sequence[Mapping[str, Any]], tsv: Path, parquet: Path) -> None:
     """Write rows as metrics.tsv and, typed, as metrics.parquet; a column that a row lacks is empty."""
     columns = columns_for(str(row["engine"]) for row in rows)
-    write_tsv(tsv, columns, rows)
+    cells = ([row.get(name) for name in columns] for row in rows)
+    tables.write(tsv, tables.lines(list(columns), cells, floats=".6g"))
     _write_parquet(columns, rows, parquet)
 
 
-def write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as text without quotes: a cell is one line without tabs; None and NaN are empty."""
-    lines = ["\t".join(columns := list(columns))]
-    lines += ["\t".join(_cell(row.get(column)) for column in columns) for row in rows]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+def read_structures(results: Path) -> list[StructureRow]:
+    """Read what every step knows of metrics.tsv in a results folder.
+
+    Raises:
+        SnakefoldError, OSError: see `tables.rows`.
+    """
+    return tables.read(results / "metrics.tsv", StructureRow)
+
+
+def read_metrics(results: Path) -> list[dict[str, Any]]:
+    """Read metrics.tsv of a results folder: values of the types of `columns_for`, None where empty.
+
+    Raises:
+        SnakefoldError, OSError: see `tables.rows`.
+    """
+    columns = columns_for(row.engine for row in read_structures(results))
+    return tables.read_columns(
+        results / "metrics.tsv", {name: column.type for name, column in columns.items()}
+    )
 
 
 _MODELS = (
@@ -235,10 +262,3 @@ def _is_empty(value: Any) -> bool:
 def _typed(value: Any, kind: type) -> Any:
     """A table of a batch has a column of whole numbers as floats if one is missing."""
     return None if _is_empty(value) else kind(value)
-
-
-def _cell(value: Any) -> str:
-    if _is_empty(value):
-        return ""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split())

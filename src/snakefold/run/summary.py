@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from snakefold.kernel.errors import RETRIED
 from snakefold.kernel.notes import Code
 from snakefold.kernel.wording import count
+from snakefold.run.failures import FailureRow, read_failures
+from snakefold.run.metrics import StructureRow, read_structures
 from snakefold.run.superseded import FOLDER, TABLE, count_aside
 
 
@@ -17,19 +18,18 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
     Args:
         called: what the text calls the folder, if it is not for a reader on this machine.
     """
-    metrics = _rows(results / "metrics.tsv")
-    failures = _rows(results / "failures.tsv")
-    if metrics is None or failures is None:
+    if not all((results / name).is_file() for name in ("metrics.tsv", "failures.tsv")):
         return f"{results}: there is no metrics.tsv or failures.tsv: its report was not made.", 1
-    refused = [row for row in failures if row["state"] == "refused"]
-    failed = [row for row in failures if row["state"] != "refused"]
+    metrics, failures = read_structures(results), read_failures(results)
+    refused = [row for row in failures if row.state == "refused"]
+    failed = [row for row in failures if row.state != "refused"]
     lines = []
-    if any(row["rehearsal"] == "True" for row in metrics):
+    if any(row.rehearsal for row in metrics):
         lines.append("REHEARSAL: made with random parameters. The structures mean nothing.")
     folded, kept_out = count(len(metrics), "target"), count(len(refused), "record")
     lines.append(f"{folded} folded, {len(failed)} failed, {kept_out} refused.")
-    lines += [f"  refused {row['source']} {row['id']}: {row['message']}" for row in refused[:10]]
-    lines += [f"  failed  {row['id']}: {row['reason']}: {row['message']}" for row in failed[:10]]
+    lines += [f"  refused {row.source} {row.id}: {row.message}" for row in refused[:10]]
+    lines += [f"  failed  {row.id}: {row.reason}: {row.message}" for row in failed[:10]]
     more = max(0, len(refused) - 10) + max(0, len(failed) - 10)
     if more:
         lines.append(f"  … and {more} more: {(results if called is None else called) / 'failures.tsv'}")
@@ -44,15 +44,15 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
     return "\n".join(lines), len(failed)
 
 
-def _what_next(failed: list[dict[str, str]], metrics: list[dict[str, str]]) -> list[str]:
+def _what_next(failed: list[FailureRow], metrics: list[StructureRow]) -> list[str]:
     """What the same command would do once more; nothing is advised that would not help."""
     lines = []
-    again = sum(row["reason"] in set(RETRIED) for row in failed)
+    again = sum(row.reason in set(RETRIED) for row in failed)
     if again == len(failed) > 0:
         lines.append("The same command tries them again.")
     elif again:
         lines.append(f"The same command tries {again} of them again; the others would fail again.")
-    unstored = sum(f"{Code.NOT_STORED}:" in (row.get("warnings") or "") for row in metrics)
+    unstored = sum(f"{Code.NOT_STORED}:" in row.warnings for row in metrics)
     if unstored:
         results = count(unstored, "result")
         lines.append(f"{results} not in the store, which was unavailable: the same command adds them.")
@@ -64,10 +64,3 @@ def _bill(path: Path) -> list[str]:
     from snakefold.run.bill import Bill, bill_line
 
     return [bill_line(Bill.model_validate_json(path.read_bytes()))] if path.is_file() else []
-
-
-def _rows(path: Path) -> list[dict[str, str]] | None:
-    if not path.is_file():
-        return None
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import filecmp
 import json
 import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from snakefold.kernel import tables
+from snakefold.kernel.errors import SnakefoldError
+from snakefold.plan.files import Place, read_targets
+from snakefold.run.failures import read_failures
+from snakefold.run.metrics import read_structures
 from snakefold.run.products import table_of
 
 #: Beside `structures/`: where such folders go, and the table of them.
 FOLDER, TABLE = "superseded", "superseded.tsv"
-_COLUMNS = ("id", "folder", "why", "when")
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
+
+
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    id: str
+    folder: str
+    why: str = ""
+    when: str = ""
 
 
 def set_aside(structures: Path, name: str, why: str) -> Path | None:
@@ -38,19 +49,20 @@ def set_aside(structures: Path, name: str, why: str) -> Path | None:
             return target
         number += 1
     folder.replace(target)
-    _note(structures.parent / TABLE, (name, f"{FOLDER}/{target.name}", why))
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    _note(structures.parent / TABLE, _Aside(name, f"{FOLDER}/{target.name}", why, when))
     return target
 
 
 def set_aside_after(results: Path) -> list[str]:
     """Move the folders of all targets that have no structure once the tables of a run are made; their ids."""
-    planned = _rows(results / "plan" / "targets.tsv", csv.QUOTE_MINIMAL)
-    batch_of = {row["id"]: row["batch"] for row in planned}
-    failed = [row["id"] for row in _rows(results / "failures.tsv", csv.QUOTE_NONE)]
+    planned = list(read_targets(results / "plan", Place))
+    batch_of = {row.id: row.batch for row in planned}
+    failed = [row.id for row in read_failures(results)]
     return set_others_aside(
         results,
-        {row["id"]: row["key"] for row in planned if row["key"]},
-        done=(row["id"] for row in _rows(results / "metrics.tsv", csv.QUOTE_NONE)),
+        {row.id: row.key for row in planned if row.key},
+        done=(row.id for row in read_structures(results)),
         failed=(name for name in failed if table_of(results, batch_of.get(name, "")).is_file()),
     )
 
@@ -91,19 +103,13 @@ def set_others_aside(
 
 def count_aside(results: Path) -> int:
     """Number of folders that were moved aside, are still there, and have no structure in their place."""
-    if not (results / TABLE).is_file():
+    try:
+        rows = tables.read(results / TABLE, _Aside)
+    except (FileNotFoundError, SnakefoldError):  # lines are appended: a full disk may have cut one short
         return 0
-    rows = _rows(results / TABLE, csv.QUOTE_NONE)
     return sum(
-        (results / row["folder"]).is_dir() and not (results / "structures" / row["id"]).is_dir()
-        for row in rows
-        if row.get("folder")
+        (results / row.folder).is_dir() and not (results / "structures" / row.id).is_dir() for row in rows
     )
-
-
-def _rows(path: Path, quoting: Any) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t", quoting=quoting))
 
 
 def _key(folder: Path) -> str:
@@ -121,12 +127,7 @@ def _is_same(folder: Path, other: Path) -> bool:
     return not different and not unread
 
 
-def _note(table: Path, row: Iterable[str]) -> None:
-    if not table.exists():
-        _append(table, "\t".join(_COLUMNS))
-    _append(table, "\t".join([*row, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())]))
-
-
-def _append(table: Path, line: str) -> None:
+def _note(table: Path, row: _Aside) -> None:
+    head, line = tables.row_lines(_Aside, [row])
     with table.open("a", encoding="utf-8") as stream:
-        stream.write(f"{line}\n")
+        stream.write(line if stream.tell() else head + line)

@@ -9,6 +9,7 @@ import numpy as np
 
 from snakefold.engines.alphafold2.shapes import MAX_TEMPLATES
 from snakefold.engines.spec import ChainMsa
+from snakefold.kernel import tables
 
 COLUMNS = ("chain", "template", "identity", "coverage", "sum_probs")
 
@@ -24,12 +25,12 @@ def template_table(chains: Sequence[ChainMsa]) -> bytes | None:
         chains: The target's different chains, in order.
     """
     rows = [
-        "\t".join([str(number), *row])
+        [number, *row]
         for number, chain in enumerate(chains, 1)
         if chain.templates is not None
         for row in _rows(_query(chain.a3m), chain.templates)
     ]
-    return "\n".join(["\t".join(COLUMNS), *rows, ""]).encode() if rows else None
+    return "".join(tables.lines(COLUMNS, rows)).encode() if rows else None
 
 
 def _rows(query: str, data: bytes) -> list[list[str]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold.kernel import tables
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.msa.databases.presets import Part, only
 from snakefold.msa.planned import read_chunk
@@ -22,7 +22,7 @@ from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assignment.assign import Demand, Limits, assign
 from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import coarsened, cut_batches
-from snakefold.plan.files import State, read_rows
+from snakefold.plan.files import ChainRow, State, TargetRow, read_rows, read_targets
 from snakefold.plan.groups import Groups
 from snakefold.plan.join import measure_with
 from snakefold.plan.simulate.cluster import Cluster
@@ -46,16 +46,16 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
         rows = read_rows(folder)
         lengths: dict[str, list[int]] = defaultdict(list)
         several = False
-        for row in _rows(folder / "targets.tsv"):
-            if row["state"] == State.TO_DO:
-                lengths[row["batch"]].append(int(row["length"]))
-                several |= int(row["chains"]) > 1
+        for target in read_targets(folder, TargetRow):
+            if target.state == State.TO_DO:
+                lengths[target.batch].append(target.length or 0)
+                several |= (target.chains or 1) > 1
         chains: dict[str, list[int]] = defaultdict(list)
         missing: dict[str, list[Any]] = {}
-        for row in _rows(folder / "chains.tsv"):
-            chains[row["chunk"]].append(int(row["length"]))
-            missing[row["chunk"]] = row["missing"].split(",")
-    except (OSError, ValueError, KeyError) as error:
+        for chain in tables.rows(folder / "chains.tsv", ChainRow):
+            chains[chain.chunk].append(chain.length)
+            missing[chain.chunk] = chain.missing.split(",")
+    except (OSError, SnakefoldError) as error:
         raise SnakefoldError(
             f"{folder}: cannot be read as a plan ({error}). Give the plan/ folder of a run's results."
         ) from error
@@ -193,8 +193,3 @@ def _searches(
     lengths = np.array([length for chunk in chunks for length in chunk], dtype=np.int64)
     settings = only(prices.config.msa, *missing)
     return prices.searches(lengths, np.array([len(chunk) for chunk in chunks]), settings, pairing=pairing)
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        yield from csv.DictReader(stream, delimiter="\t")

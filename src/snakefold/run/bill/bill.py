@@ -23,7 +23,8 @@ from snakefold.kernel.wording import count
 from snakefold.plan.quote.model import Quote, Range
 from snakefold.plan.quote.offers import rentable
 from snakefold.run.attempts import forget
-from snakefold.run.bill.execution import Execution, benchmark_seconds, read_execution, read_record
+from snakefold.run.benchmarks import last_job
+from snakefold.run.bill.execution import Execution, read_execution, read_record
 from snakefold.run.bill.lines import EXECUTOR, LOST, Line, lines_of, lines_of_lost, read_lines, write_lines
 
 THIS, EARLIER = "this", "earlier"
@@ -273,4 +274,4 @@ def _alignment_hours(results: Path) -> float:
     """CPU hours of the plan's alignments that ran in this folder, by Snakemake's benchmark files."""
     chunks = (path.stem for path in (results / "plan" / "chunks").glob("*.json"))
     files = (results / "benchmarks" / "msa" / f"{chunk}.tsv" for chunk in chunks)
-    return sum(benchmark_seconds(path, "cpu_time") or 0.0 for path in files) / 3600
+    return sum(last_job(path).cpu or 0.0 for path in files) / 3600

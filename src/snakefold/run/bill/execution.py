@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from snakefold.kernel.contracts import FoldResponse
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.run.benchmarks import last_job
 
 _RESPONSE = "response.json"
 _MOST_BYTES = 1 << 28
@@ -76,23 +76,13 @@ def read_execution(results: Path, batch: str) -> Execution:
         response=response,
         digest=hashlib.sha256(data).hexdigest()[:12],
         record=read_record(results / "executions" / f"{batch}.json"),
-        wall=benchmark_seconds(results / "benchmarks" / "predict" / f"{batch}.tsv"),
+        wall=last_job(results / "benchmarks" / "predict" / f"{batch}.tsv").wall,
         timings={
             outcome.id: _timings(results / "structures" / outcome.id / "timings.json")
             for outcome in response.outcomes
             if outcome.state == "done" and not outcome.stored
         },
     )
-
-
-def benchmark_seconds(path: Path, column: str = "s") -> float | None:
-    """A column of the last row of one of Snakemake's benchmark files; None where there is no number."""
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-        return max(0.0, float(rows[-1][column]))
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return None
 
 
 def _response_bytes(path: Path) -> bytes:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from operator import attrgetter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakefold import engines
+from snakefold.kernel import tables
 from snakefold.kernel.contracts import TargetOutcome
-from snakefold.kernel.errors import SnakefoldError
-from snakefold.kernel.store import write_atomically
 from snakefold.run.bill.execution import Execution, ExecutionRecord
 
 #: Where the seconds that are paid for come from.
@@ -216,29 +213,9 @@ def read_lines(path: Path) -> list[Line]:
     Raises:
         SnakefoldError: it is something else.
     """
-    if not path.is_file():
-        return []
-    kinds = {item.name: _KINDS[str(item.type)] for item in fields(Line)}
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        try:
-            return [Line(**{name: kinds[name](row[name]) for name in kinds}) for row in rows]
-        except (KeyError, ValueError, TypeError) as error:
-            raise SnakefoldError(
-                f"{path}: is no bill ({error!r} in line {rows.line_num}). Remove it, or put it right."
-            ) from error
+    return tables.read(path, Line, advice="Remove it, or put it right.") if path.is_file() else []
 
 
 def write_lines(path: Path, lines: Iterable[Line]) -> None:
     """Write a bill.tsv."""
-    names = [item.name for item in fields(Line)]
-    values = attrgetter(*names)
-    rows = ["\t".join(map(_cell, values(line))) for line in lines]
-    write_atomically(path, ("\n".join(["\t".join(names), *rows]) + "\n").encode())
-
-
-_KINDS = {"str": str, "float": float, "int": int}
-
-
-def _cell(value: object) -> str:
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
+    tables.write(path, tables.row_lines(Line, lines, floats=".9g"))

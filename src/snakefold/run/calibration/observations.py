@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from snakefold import engines
 from snakefold.config import Config, read_config
 from snakefold.engines.spec import Work, settings_of
-from snakefold.kernel import archive
+from snakefold.kernel import archive, tables
 from snakefold.kernel.contracts import FoldRequest, TargetInput, TargetOutcome
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.padding import padded_length
@@ -23,6 +22,8 @@ from snakefold.msa.databases.presets import only
 from snakefold.msa.planned import read_chunk
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.msa import database_sizes
+from snakefold.plan.files import PLANNED_ANEW
+from snakefold.run.benchmarks import last_job
 from snakefold.run.task import read_response
 
 #: Class of what ran on this machine without being told where.
@@ -104,6 +105,12 @@ class Observations:
         return bool(self.targets or self.chunks)
 
 
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    batch: str
+    gpu: str = ""
+
+
 def read_observations(results: Path) -> Observations:
     """Observations of one run.
 
@@ -119,8 +126,7 @@ def read_observations(results: Path) -> Observations:
         )
     config = read_config(config_file)
     found = Observations()
-    with batches.open(newline="", encoding="utf-8") as stream:
-        planned = {row["batch"]: row.get("gpu") or LOCAL for row in csv.DictReader(stream, delimiter="\t")}
+    planned = {row.batch: row.gpu or LOCAL for row in tables.rows(batches, _Planned, advice=PLANNED_ANEW)}
     # A later plan lists no batch whose targets are in the store; its archive is still there.
     for path in sorted((results / "predictions").glob("*.tar.zst")):
         name = path.name.removesuffix(".tar.zst")
@@ -239,8 +245,8 @@ def _whole(
 ) -> BatchSeconds:
     """The process of a batch of which every target was computed."""
     first = targets[0]
-    benchmark = _benchmark(results / "benchmarks" / "predict" / f"{first.batch}.tsv")
-    wall = max(benchmark.get("s", total), total)
+    took = last_job(results / "benchmarks" / "predict" / f"{first.batch}.tsv")
+    wall = max(took.wall or 0.0, total)
     # The first target also pays for imports and for small programs: that is loading, however late it comes.
     late = max(first.features - median(target.features for target in targets), 0.0)
     return BatchSeconds(
@@ -251,7 +257,7 @@ def _whole(
         shapes=len({target.padded_length for target in targets}),
         load=max(wall - sum(outcome.seconds for outcome in outcomes) + late, 0.0),
         wall=wall,
-        cpu=benchmark.get("cpu_time"),
+        cpu=took.cpu if took.wall is not None else None,
     )
 
 
@@ -291,9 +297,9 @@ def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSec
     if templates and templates != searched:
         return  # what the templates took is not known apart
     settings = settings if templates else only(settings, "msa")
-    benchmark = _benchmark(results / "benchmarks" / "msa" / f"{name}.tsv")
+    took = last_job(results / "benchmarks" / "msa" / f"{name}.tsv")
     lengths = [len(chain.sequence) for chain in chunk.chains if chain.key in searched]
-    if lengths and benchmark:
+    if lengths and took.wall is not None:
         yield ChunkSeconds(
             chunk=name,
             settings=settings,
@@ -301,22 +307,6 @@ def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSec
             chains=len(lengths),
             residues=sum(lengths),
             database_bytes=database_sizes(settings, pairing=chunk.pairing),
-            wall=benchmark["s"],
-            cpu=benchmark.get("cpu_time", benchmark["s"]),
+            wall=took.wall,
+            cpu=took.wall if took.cpu is None else took.cpu,
         )
-
-
-def _benchmark(path: Path) -> dict[str, float]:
-    """The last row of a Snakemake benchmark file; empty if there is none."""
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except OSError:
-        return {}
-    numbers = {}
-    for name, text in (rows[-1] if rows else {}).items():
-        try:
-            numbers[name] = float(text)
-        except (TypeError, ValueError):  # NA, or a time of day
-            continue
-    return numbers if "s" in numbers else {}

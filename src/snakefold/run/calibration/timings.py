@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from snakefold.kernel.store import write_atomically
+from snakefold.kernel import tables
 from snakefold.run.calibration.observations import (
     BatchSeconds,
     ChunkSeconds,
@@ -28,16 +28,10 @@ def write_timings(results: Path) -> Observations:
     ]
     rows += [_row(item, kind="batch", name=item.batch, engine=item.work.engine) for item in found.batches]
     rows += [_row(item, kind="chunk", name=item.chunk, engine=item.settings.tool) for item in found.chunks]
-    lines = ["\t".join(columns), *("\t".join(_cell(row.get(name)) for name in columns) for row in rows)]
-    write_atomically(results / "timings.tsv", ("\n".join(lines) + "\n").encode())
+    cells = ([row.get(name) for name in columns] for row in rows)
+    tables.write(results / "timings.tsv", tables.lines(columns, cells, floats=".3f"))
     return found
 
 
 def _row(item: TargetSeconds | BatchSeconds | ChunkSeconds, **named: object) -> dict[str, object]:
     return {each.name: getattr(item, each.name) for each in fields(item)} | named
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -8,7 +8,6 @@ the profile asks. Structures are one entity, whatever their number: metrics.tsv 
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import json
 import shutil
@@ -25,6 +24,8 @@ from snakefold.kernel.store import write_atomically
 from snakefold.kernel.wording import count, listed
 from snakefold.plan.provenance import predictions_of
 from snakefold.run import methods
+from snakefold.run.failures import read_failures
+from snakefold.run.metrics import read_structures
 
 FILE = "ro-crate-metadata.json"
 Entity = dict[str, Any]
@@ -83,8 +84,8 @@ def write_crate(results: Path) -> Path:
 
 
 def _graph(results: Path, provenance: Mapping[str, Any], found: Mapping[str, list[str]]) -> list[Entity]:
-    done, failed = _rows(results / "metrics.tsv"), _rows(results / "failures.tsv")
-    rehearsal = any(row["rehearsal"] == "True" for row in done)
+    done, failed = read_structures(results), read_failures(results)
+    rehearsal = any(row.rehearsal for row in done)
     inputs, databases = _inputs(results), _databases(provenance)
     parameters = _parameters(provenance, rehearsal)
     software = _software(provenance)
@@ -279,8 +280,3 @@ def _moment(seconds: float) -> str:
 
 def _refs(entities: Iterable[Entity]) -> list[Entity]:
     return [{"@id": entity["@id"]} for entity in entities]
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

@@ -5,7 +5,6 @@ MultiQC finds the files by their names (`*_mqc.json`) wherever it searches.
 
 from __future__ import annotations
 
-import csv
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.kernel.store import write_atomically
-from snakefold.run.metrics import METRICS_COLUMNS
+from snakefold.run.failures import FailureRow, read_failures
+from snakefold.run.metrics import METRICS_COLUMNS, read_metrics
 from snakefold.structures.confidence import PLDDT_BANDS
 
 #: Column → title, greatest value (None: MultiQC takes the data's), decimals, shown at first.
@@ -44,9 +44,9 @@ def write_multiqc(results: Path) -> None:
     Raises:
         OSError: metrics.tsv or failures.tsv is missing.
     """
-    rows, failures = _table(results / "metrics.tsv"), _table(results / "failures.tsv")
+    rows, failures = read_metrics(results), read_failures(results)
     note = "REHEARSAL: random parameters, the structures mean nothing. "
-    rehearsal = note if any(row["rehearsal"] == "True" for row in rows) else ""
+    rehearsal = note if any(row["rehearsal"] for row in rows) else ""
     sections = {
         "general": _general(rows, rehearsal),
         "plddt": _bands(rows, rehearsal),
@@ -60,9 +60,9 @@ def write_multiqc(results: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _general(rows: Sequence[Mapping[str, str]], rehearsal: str) -> dict[str, Any]:
+def _general(rows: Sequence[Mapping[str, Any]], rehearsal: str) -> dict[str, Any]:
     """Columns that some target has, in MultiQC's table of all tools."""
-    shown = {name: look for name, look in _GENERAL.items() if any(row.get(name) for row in rows)}
+    shown = {name: look for name, look in _GENERAL.items() if any(row[name] is not None for row in rows)}
     headers = {
         name: {
             "title": title,
@@ -75,7 +75,7 @@ def _general(rows: Sequence[Mapping[str, str]], rehearsal: str) -> dict[str, Any
         }
         for name, (title, most, decimals, visible) in shown.items()
     }
-    data = {row["id"]: {name: float(row[name]) for name in shown if row[name]} for row in rows}
+    data = {row["id"]: {name: float(row[name]) for name in shown if row[name] is not None} for row in rows}
     # MultiQC takes the headers of this type as a list.
     return {
         "id": "snakefold_general",
@@ -85,10 +85,9 @@ def _general(rows: Sequence[Mapping[str, str]], rehearsal: str) -> dict[str, Any
     }
 
 
-def _bands(rows: Sequence[Mapping[str, str]], rehearsal: str) -> dict[str, Any]:
+def _bands(rows: Sequence[Mapping[str, Any]], rehearsal: str) -> dict[str, Any]:
     data = {
-        row["id"]: {band: round(100 * float(row[f"fraction_{band}"]), 2) for band in PLDDT_BANDS}
-        for row in rows
+        row["id"]: {band: round(100 * row[f"fraction_{band}"], 2) for band in PLDDT_BANDS} for row in rows
     }
     return {
         "id": "snakefold_plddt",
@@ -111,10 +110,12 @@ def _bands(rows: Sequence[Mapping[str, str]], rehearsal: str) -> dict[str, Any]:
     }
 
 
-def _failures(rows: Iterable[Mapping[str, str]], rehearsal: str) -> dict[str, Any]:
+def _failures(rows: Iterable[FailureRow], rehearsal: str) -> dict[str, Any]:
     """Text comes from the input: MultiQC would show it as HTML."""
     data = {
-        row["id"]: {name: html.escape(row[name][:300]) for name in ("state", "reason", "message", "advice")}
+        row.id: {
+            name: html.escape(getattr(row, name)[:300]) for name in ("state", "reason", "message", "advice")
+        }
         for row in rows
     }
     return {
@@ -130,8 +131,3 @@ def _failures(rows: Iterable[Mapping[str, str]], rehearsal: str) -> dict[str, An
         },
         "data": data,
     }
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

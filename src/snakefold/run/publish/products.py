@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.run.metrics import read_structures
 from snakefold.run.summary import summarise
 
 #: Below the results folder; a folder ends with a slash. Not here: what the store has (msa/, requests/,
@@ -76,7 +76,7 @@ def published_files(results: Path, left_out: LeftOut) -> Iterator[File]:
             f"{results}: {', '.join(missing)} not found (links do not count). Expected the results of a "
             f"finished run; `snakefold report {results}` makes them from what there is."
         )
-    targets = _targets(results / "metrics.tsv")
+    targets = {row.id for row in read_structures(results)}
     for product in PRODUCTS:
         if _is_link(results, product):
             left_out(product, _LINK)
@@ -135,8 +135,3 @@ def _below(
             yield from _below(results, below, left_out)
         else:
             yield from _file(below, Path(entry.path), left_out)
-
-
-def _targets(metrics: Path) -> set[str]:
-    with metrics.open(newline="", encoding="utf-8") as stream:
-        return {row["id"] for row in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)}

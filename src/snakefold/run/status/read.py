@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from snakefold.config import Config, read_config
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.plan.files import BatchRow, Kind, State, read_rows
-from snakefold.run.bill.execution import ExecutionRecord, benchmark_seconds, read_record
+from snakefold.plan.files import BatchRow, Kind, State, read_rows, read_targets
+from snakefold.run.benchmarks import last_job
+from snakefold.run.bill.execution import ExecutionRecord, read_record
+from snakefold.run.failures import read_failures
 from snakefold.run.queued import RUNNING, WAITING, Queue, Queued, read_ledger, read_queue
 from snakefold.run.status.folder import RunFolder, read_run_folder
 
@@ -98,7 +100,7 @@ class Reader:
         if not (plan / "batches.tsv").is_file():
             return Status(self.results, _state(folder, "planning"), errors=folder.errors)
         try:
-            batches, states = read_rows(plan), _states(plan / "targets.tsv")
+            batches, states = read_rows(plan), Counter(row.state for row in read_targets(plan, _State))
             outcomes = self._outcomes(batches)
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise SnakefoldError(
@@ -113,7 +115,7 @@ class Reader:
         reported = all(step.done == step.total for step in steps if step.name == "report")
         finished = (self.results / "metrics.tsv").is_file() and reported
         if finished and not folder.alive:  # targets of jobs that failed for good are in no table of a batch
-            outcomes["failed"] = _failures(self.results / "failures.tsv")
+            outcomes["failed"] = _failures(self.results)
         whole = finished and all(step.done == step.total for step in steps)
         state = _state(folder, "running", finished=finished, whole=whole and not outcomes["failed"])
         alive = state == "running"
@@ -213,7 +215,7 @@ class Reader:
         planned = measured = left = 0.0
         archives = self.results.resolve() / "predictions"
         for row in batches:
-            took = benchmark_seconds(self.results / "benchmarks" / "predict" / f"{row.batch}.tsv", "s")
+            took = last_job(self.results / "benchmarks" / "predict" / f"{row.batch}.tsv").wall
             path = archives / f"{row.batch}.tar.zst"
             if not path.exists() or path in folder.unfinished:
                 left += row.seconds
@@ -229,9 +231,7 @@ class Reader:
     def _alignments_left(self, batches: list[BatchRow]) -> float:
         """Chunks that are left by the mean of those that are done, one after the other; 0 if none is done."""
         chunks = {chunk for row in batches for chunk in row.chunks.split(",") if chunk}
-        took = [
-            benchmark_seconds(self.results / "benchmarks" / "msa" / f"{chunk}.tsv", "s") for chunk in chunks
-        ]
+        took = [last_job(self.results / "benchmarks" / "msa" / f"{chunk}.tsv").wall for chunk in chunks]
         known = [seconds for seconds in took if seconds is not None]
         return (len(chunks) - len(known)) * sum(known) / len(known) if known else 0.0
 
@@ -245,21 +245,16 @@ def _state(folder: RunFolder, while_alive: str, *, finished: bool = False, whole
     return "stopped"
 
 
-def _failures(path: Path) -> int:
+def _failures(results: Path) -> int:
     """Targets in failures.tsv that were not refused."""
-    if not path.is_file():
+    if not (results / "failures.tsv").is_file():
         return 0
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return sum(row["state"] != State.REFUSED for row in rows)
+    return sum(row.state != State.REFUSED for row in read_failures(results))
 
 
-def _states(path: Path) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream, delimiter="\t"):
-            counts[row["state"]] = counts.get(row["state"], 0) + 1
-    return counts
+@dataclass(frozen=True, slots=True)
+class _State:
+    state: State
 
 
 def _counted(path: Path) -> dict[str, int]:
