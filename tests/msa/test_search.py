@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from snakefold.kernel import recipes
-from snakefold.kernel.contracts import MSA_LAYOUT, MsaMeta
+from snakefold.kernel.contracts import MsaMeta
 from snakefold.kernel.errors import DatabaseMissingError, Reason, TargetError
 from snakefold.msa import a3m, jackhmmer, search
 from snakefold.msa.bundle import RawMsa
@@ -53,7 +53,8 @@ def run(
 def files(found: dict[str, dict[str, bytes] | TargetError], sequence: str) -> dict[str, bytes]:
     result = found[chain(sequence).key]
     assert not isinstance(result, TargetError), result
-    assert all(name in MSA_LAYOUT or name.startswith("raw/") for name in result)
+    known = {"meta.json", "msa.a3m", "pairing.a3m", "hits.tsv"}
+    assert all(name in known or name.startswith("raw/") for name in result)
     return result
 
 

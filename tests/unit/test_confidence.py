@@ -256,8 +256,3 @@ def test_confidence_json_is_read_back_unchanged() -> None:
     made = scores(["ACDE"], [prediction("m", 50.126, pae=np.ones((4, 4)))], rehearsal=True)
     assert Confidence.model_validate_json(made.model_dump_json()) == made
     assert made.models[0].plddt == [50.13] * 4
-
-
-def test_alphafold_db_pae_is_that_formats_json() -> None:
-    entries = json.loads(confidence.alphafold_db_pae(np.array([[0.25, 7.5], [8.6, 0.0]])))
-    assert entries == [{"predicted_aligned_error": [[0, 8], [9, 0]], "max_predicted_aligned_error": 31.75}]

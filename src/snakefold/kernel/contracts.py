@@ -1,7 +1,22 @@
 """Requests and responses: one contract for the command line, a SLURM job, an endpoint and HTTP.
 
 A fold request names a batch of targets, the engine and every setting the result depends on. MSAs travel
-beside it in `inputs.tar.zst` (layout: `MSA_LAYOUT`), so that the request stays small and readable.
+beside it in `inputs.tar.zst`, so that the request stays small and readable.
+
+Files of one chain, `chains/<chain key>/…` inside `inputs.tar.zst`:
+
+| file | content |
+|---|---|
+| `meta.json` | `MsaMeta`: tool, depth, Neff, databases, commands, seconds |
+| `msa.a3m` | what the engine reads: query first, AlphaFold's database order, duplicate rows dropped |
+| `pairing.a3m` | optional: rows with UniProt species names, paired across the chains of a complex |
+| `hits.tsv` | query, target, evalue, pident, alnlen, database: one row a hit |
+| `templates.npz` | optional: AlphaFold's template_* feature arrays |
+| `raw/<database>.<a3m or sto>` | optional: what the search tool wrote |
+
+In the store templates are an entry of their own (`msa.templates`), the rest is the archive
+`msa/<recipe>/<chain key>`. A target that brings its own A3M has `targets/<result key>/msa.a3m` in
+`inputs.tar.zst`. A target of the engine `reuse` has its structure there instead (`reuse.inputs`).
 """
 
 from __future__ import annotations
@@ -15,19 +30,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic.json_schema import SkipJsonSchema
 
 from snakefold.kernel.errors import Reason
-
-#: Files of one chain: `chains/<chain key>/…` inside `inputs.tar.zst`. In the store templates are an entry of
-#: their own (`msa.template_files`), the rest is the archive `msa/<recipe>/<chain key>`. A target that brings
-#: its own A3M has `targets/<result key>/msa.a3m` in `inputs.tar.zst`. A target of the engine `reuse` has its
-#: structure there instead (`reuse.inputs`).
-MSA_LAYOUT = {
-    "meta.json": "MsaMeta: tool, depth, Neff, databases, commands, seconds",
-    "msa.a3m": "what the engine reads: query first, AlphaFold's database order, duplicate rows dropped",
-    "pairing.a3m": "optional: rows with UniProt species names, paired across the chains of a complex",
-    "hits.tsv": "query, target, evalue, pident, alnlen, database: one row a hit",
-    "templates.npz": "optional: AlphaFold's template_* feature arrays",
-    "raw/<database>.<a3m|sto>": "optional: what the search tool wrote",
-}
 
 #: In a batch's archive: the result keys (a JSON list) of what the store did not take; left out if none.
 UNSTORED = "unstored.json"

@@ -21,7 +21,6 @@ _GAP = ord("-")
 #: Insertions and the column after them. The cell at the end of a row has no column; a second one is empty.
 _CELL = re.compile(r"([a-z]*)([A-Z-]|$)")
 _BLANKS = re.compile("[ \t]+")
-_BLANKS = re.compile("[ \t]+")
 _NEIGHBOUR_IDENTITY = 0.8
 #: Rows compared at once: their bit planes stay in a core's cache.
 _NEFF_BLOCK = 4096
@@ -57,15 +56,6 @@ class Msa:
         """ASCII codes of the rows without insertions, [rows, query length]."""
         text = "".join(row.translate(_DROP_INSERTIONS) for row in self.rows)
         return np.frombuffer(text.encode("ascii"), np.uint8).reshape(len(self), -1)
-
-    def deletions(self) -> NDArray[np.int32]:
-        """AlphaFold's deletion matrix, [rows, query length]: insertions right before each column."""
-        counts = np.zeros((len(self), len(self.query)), np.int32)
-        for number, row in enumerate(self.rows):
-            codes = np.frombuffer(row.encode("ascii"), np.uint8)
-            columns = np.flatnonzero((codes < ord("a")) | (codes > ord("z")))
-            counts[number] = np.diff(columns, prepend=-1) - 1
-        return counts
 
     def to_a3m(self) -> str:
         """A3M text."""

@@ -45,7 +45,7 @@ def search_chunk(
     log: Log,
     multimer: bool = True,
 ) -> Iterator[tuple[str, dict[str, bytes] | TargetError]]:
-    """Search all chains, and give key and files (`contracts.MSA_LAYOUT`, without templates) of one after the
+    """Search all chains, and give key and files (as in `contracts`, without templates) of one after the
     other.
 
     Args:

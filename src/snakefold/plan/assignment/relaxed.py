@@ -125,7 +125,6 @@ def _master(
         rows.add(mine, seconds[mine], (end, -workers), (late, -workers), (tail + gpu, workers - 1))
     if terms.budget is not None:
         rows.add(columns, terms.prices[gpus] * seconds, (over, -1.0), limit=terms.budget)
-    floor = np.zeros(classes)
     timed = terms.deadline is not None or objective == "time"
     for column, (bar, gpu) in enumerate(pairs) if timed else ():
         if bar.tail(gpu) > terms.tail:
