@@ -7,18 +7,18 @@ every entry's file; those that are not on the disk yet are fetched side by side,
 from __future__ import annotations
 
 import gzip
-import http.client
 import json
 import re
 import threading
-import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import httpx
+
+from snakefold.kernel import web
 from snakefold.kernel.download import DownloadError
 from snakefold.kernel.store.atomic import write_atomically
 
@@ -74,18 +74,18 @@ def fetch(
     present = {path.stem for path in folder.glob("*.cif")}
     missing = sorted(set(entries) - present)
     done, gone = len(entries) - len(missing), []
-    local, stopped = threading.local(), threading.Event()
+    stopped = threading.Event()
 
     def get(entry: str) -> bool:
         if stopped.is_set():
             return True
-        data = _get(local, base, entries[entry], timeout, partial(_wait, stopped, pause))
+        data = _get(client, base + entries[entry], partial(_wait, stopped, pause))
         if data is None:
             return False
         write_atomically(folder / f"{entry}.cif", data)
         return True
 
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with web.client(timeout) as client, ThreadPoolExecutor(CONNECTIONS) as pool:
         try:
             for entry, future in _in_order(pool, get, missing):
                 if not future.result():
@@ -118,45 +118,20 @@ def _wait(stopped: threading.Event, pause: float, attempt: int) -> None:
         raise DownloadError("stopped")
 
 
-def _get(
-    local: threading.local, base: str, path: str, timeout: float, wait: Callable[[int], None]
-) -> bytes | None:
+def _get(client: httpx.Client, url: str, wait: Callable[[int], None]) -> bytes | None:
     """Decompressed content of one file; None if the server has it no more."""
     problem: object = ""
     for attempt in range(_ATTEMPTS):
         if attempt:
             wait(attempt)
         try:
-            status, body = _ask(local, base, path, timeout)
-            if status == http.HTTPStatus.NOT_FOUND:
+            with client.stream("GET", url) as answer:
+                body = b"".join(answer.iter_raw())
+            if answer.status_code == httpx.codes.NOT_FOUND:
                 return None
-            if status == http.HTTPStatus.OK:
+            if answer.status_code == httpx.codes.OK:
                 return gzip.decompress(body)
-            problem = f"status {status}"
-        except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
-            local.connection = None
+            problem = f"status {answer.status_code}"
+        except (OSError, EOFError, zlib.error, httpx.TransportError) as error:
             problem = error
-    raise DownloadError(f"{base}{path}: {problem}. Run the command again to resume, or name a --mirror.")
-
-
-def _ask(local: threading.local, base: str, path: str, timeout: float) -> tuple[int, bytes]:
-    parts = urlsplit(base)
-    connection = getattr(local, "connection", None)
-    proxy = _proxy(parts.scheme, parts.hostname or "")
-    if connection is None:
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = local.connection = kind(proxy or parts.netloc, timeout=timeout)
-        if proxy and parts.scheme == "https":
-            connection.set_tunnel(parts.hostname or "", parts.port)
-    through = f"http://{parts.netloc}" if proxy and parts.scheme == "http" else ""
-    connection.request("GET", f"{through}{parts.path}{path}")
-    answer = connection.getresponse()
-    return answer.status, answer.read()
-
-
-def _proxy(scheme: str, host: str) -> str | None:
-    """Host and port of the proxy that the environment names (https_proxy, no_proxy), if any."""
-    address = urllib.request.getproxies().get(scheme)
-    if address is None or urllib.request.proxy_bypass(host):
-        return None
-    return urlsplit(address if "://" in address else f"http://{address}").netloc.rpartition("@")[2]
+    raise DownloadError(f"{url}: {problem}. Run the command again to resume, or name a --mirror.")
