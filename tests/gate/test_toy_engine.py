@@ -48,6 +48,7 @@ def test_the_run_ends_as_any_other(finished: tuple[Path, subprocess.CompletedPro
     assert process.returncode == 1, said
     assert "3 targets folded, 1 failed, 1 record refused" in said
     assert "REHEARSAL" not in said
+    assert "Warning" not in said
     (failed,) = [row for row in rows(folder / "results" / "failures.tsv") if row["state"] == "failed"]
     assert (failed["id"], failed["message"]) == ("endless", "Too many atoms to count.")
     (refused,) = [row for row in rows(folder / "results" / "failures.tsv") if row["state"] == "refused"]
@@ -66,7 +67,9 @@ def test_the_plan_is_the_toys_own(finished: tuple[Path, subprocess.CompletedProc
     assert rows(plan / "chains.tsv") == []
     assert not (folder / "results" / "msa").exists()
     assert {row["engine"] for row in rows(plan / "targets.tsv") if row["state"] == "to_do"} == {"toy"}
-    assert "alignments" not in process.stdout.split("Quote")[1].split("disk")[0]
+    told = process.stdout.split("Quote")[1].split("disk")[0]
+    assert "3 by toy" in told
+    assert "alignments" not in told
 
 
 def test_scores_are_in_the_metrics_and_on_the_page(
@@ -138,6 +141,9 @@ def test_one_run_holds_targets_of_several_engines(tmp_path: Path) -> None:
         "ethanol": "toy",
         "protein": "alphafold2",
     }
+    assert (
+        "1 by toy and 1 by alphafold2" in planned.stdout or "1 by alphafold2 and 1 by toy" in planned.stdout
+    )
     batches = {row["engine"]: row for row in rows(tmp_path / "plan" / "batches.tsv")}
     assert set(batches) == {"toy", "alphafold2"}
     assert batches["toy"]["chunks"] == ""

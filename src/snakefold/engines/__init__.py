@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from snakefold.engines.spec import Engine
+from snakefold.engines.spec import VIEWS, Engine
 from snakefold.kernel.errors import SnakefoldError
 
 GROUP = "snakefold.engines"
@@ -68,6 +68,12 @@ def aligns(name: str) -> bool:
     if engine is None:
         return True
     return any(engine.needs(group, engine.Settings()).alignment for group in engine.groups)
+
+
+def views(name: str) -> tuple[str, ...]:
+    """What a target's page shows of an engine's results; all there is, if it is not installed."""
+    engine = find(name)
+    return VIEWS if engine is None else engine.views
 
 
 def names() -> list[str]:

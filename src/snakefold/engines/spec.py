@@ -54,6 +54,10 @@ class TargetMsas:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
+#: Cards of a target's page that not every engine fills: pLDDT along the chain, PAE, alignment with searches.
+VIEWS = ("plddt", "pae", "alignment")
+
+
 # ---- what an engine declares -----------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Column:
@@ -256,6 +260,7 @@ class Engine(Protocol):
         Settings: its section of the configuration, and `settings` of a request.
         groups: targets that share settings and programs; names, in order. No batch mixes two.
         columns: scores of its own in metrics.tsv: name → Column.
+        views: what a target's page shows, of `VIEWS`.
         packages: distributions whose versions are recorded with a run.
         selectable: may be named by a configuration; what it gives was computed, not taken from somewhere.
         relaxes: its models are relaxed by the setting `relax`.
@@ -270,6 +275,7 @@ class Engine(Protocol):
     Settings: type[Model]
     groups: tuple[str, ...]
     columns: Mapping[str, Column]
+    views: tuple[str, ...]
     packages: tuple[str, ...]
     selectable: bool
     relaxes: bool
@@ -439,6 +445,7 @@ class Defaults:
     Settings: type[Model] = NoSettings
     groups: tuple[str, ...] = ("target",)
     columns: Mapping[str, Column] = {}
+    views: tuple[str, ...] = ("plddt", "pae")
     packages: tuple[str, ...] = ()
     selectable = True
     relaxes = False
@@ -454,8 +461,8 @@ class Defaults:
         return self.groups[0]
 
     def size(self, target: Molecules) -> int:
-        """Residues of all chains."""
-        return target.length
+        """Residues of all chains, at least 1."""
+        return max(1, target.length)
 
     def pads(self, group: str, settings: Any) -> bool:
         """Nothing is padded where nothing is compiled."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from snakefold import engines
 from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence, ModelScores
 from snakefold.kernel.errors import SnakefoldError
@@ -130,6 +131,7 @@ def _content(target: Target, link: str) -> dict[str, Any]:
         "reference": _reference(folder, best, packer),
         "scores": others.model_dump(mode="json") if others else None,
         "own": _own_scores(found),
+        "views": list(engines.views(found.engine)),
         "timings": _timings(folder / "timings.json"),
         "files": _files(folder, link),
         "kinds": packer.kinds,

@@ -86,6 +86,7 @@ class Toy(Defaults):
     Settings = ToySettings
     groups = ("ligand",)
     packages = ("toyengine",)
+    views = ()
     columns: Mapping[str, Column] = {
         "toy_atoms": Column(int, "atoms", "Heavy atoms of the ligand."),
         "toy_score": Column(float, "", "Its weight by the toy."),

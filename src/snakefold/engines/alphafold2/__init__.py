@@ -15,7 +15,7 @@ from snakefold.engines.alphafold2 import cost, methods
 from snakefold.engines.alphafold2.models import needed_models, preset_for
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset, RehearsalSettings
 from snakefold.engines.alphafold2.shapes import choose
-from snakefold.engines.spec import Defaults, Molecules, Needs, Parameters, TargetMsas, Told
+from snakefold.engines.spec import VIEWS, Defaults, Molecules, Needs, Parameters, TargetMsas, Told
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
 
@@ -36,6 +36,7 @@ class AlphaFold2(Defaults):
     title = "AlphaFold2"
     Settings = AlphaFold2Settings
     groups = (MONOMER, COMPLEX)
+    views = VIEWS
     relaxes = True
     licence = "https://creativecommons.org/licenses/by/4.0/"
     packages = ("alphafold-colabfold", "colabfold", "jax")

@@ -81,6 +81,7 @@ class FlashAbb(Defaults):
     title = "flash-abb"
     Settings = FlashAbbSettings
     groups = ("antibody",)
+    views = ("plddt",)
     relaxes = True
     packages = ("flash-abb", "torch", "anarci")
 

@@ -88,6 +88,7 @@ class Quote(Model):
     version: Literal[1] = 1
     rehearsal: bool
     targets: dict[str, int] = Field(description="Records by state, as in targets.tsv.")
+    engines: dict[str, int] = Field({}, description="Targets to predict, by engine.")
     batches: int
     chains: int = Field(description="Chains to align.")
     chunks: int

@@ -96,6 +96,7 @@ def make_quote(
     return Quote(
         rehearsal=rehearsal,
         targets=dict(counts),
+        engines=_by_engine(jobs),
         batches=len(jobs),
         chains=sum(search.chains for search in searches),
         chunks=len(searches),
@@ -121,6 +122,14 @@ def _works(config: Config, batches: Iterable[BatchRow], rehearsal: bool) -> dict
         (engine, group): work_of(config, engines.get(engine), group, rehearsal=rehearsal)
         for engine, group in {(row.engine, row.group) for row in batches if row.gpu}
     }
+
+
+def _by_engine(jobs: Iterable[Job]) -> dict[str, int]:
+    """Targets to predict, by engine."""
+    found: dict[str, int] = {}
+    for item in jobs:
+        found[item.row.engine] = found.get(item.row.engine, 0) + item.row.targets
+    return found
 
 
 def _cheaper(
@@ -161,7 +170,7 @@ def _class_quote(
         dollars_per_second=gpu.dollars_per_second,
         priced_on=gpu.priced_on,
         memory_gb=max(item.row.memory_gb for item in own),
-        rests_on=model.basis(gpu, own[0].work.engine),
+        rests_on="; ".join(dict.fromkeys(model.basis(gpu, item.work.engine) for item in own)),
     )
 
 

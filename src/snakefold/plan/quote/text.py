@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snakefold.kernel.wording import count
+from snakefold.kernel.wording import count, listed
 from snakefold.plan.quote.model import Quote
 from snakefold.plan.quote.units import gigabytes, hours, money, spread
 
@@ -26,6 +26,8 @@ def quote_text(quote: Quote) -> str:
         for state, number in quote.targets.items()
         if number or state == "to_do"
     ]
+    if quote.engines:
+        rows.append(("engines", listed([f"{number:,} by {name}" for name, number in quote.engines.items()])))
     if quote.chains:
         rows.append(
             (

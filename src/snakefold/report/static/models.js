@@ -201,7 +201,7 @@
     const hasPae = data.models.some((model) => model.pae) || data.others.some((other) => other.model.pae);
     ofWhich.append(...data.models.map((model, rank) => node("option", { value: String(rank) }, `rank ${rank}`)));
     const lead = `Dark: the relative position of two residues is trusted.${residues.chains.length > 1 ? " Lines part the chains." : ""} Drag to select residues.`;
-    const shown = snakefold.card("Structure", hasPae ? null : data.engine === "reuse" ? "There is no aligned error beside the file." : "This engine predicts no aligned error.", controls, frame, legend);
+    const shown = snakefold.card("Structure", hasPae ? null : data.views.includes("pae") ? "There is no predicted aligned error." : "This engine predicts no aligned error.", controls, frame, legend);
     view.cards = hasPae ? [node("div", { class: "pair" }, shown, snakefold.card("Predicted aligned error", lead, node("p", { class: "controls screen" }, labelled("Of", ofWhich)), pae, paeNote))] : [shown];
     view.residueCard = snakefold.card("Residue", null, ...bar.parts);
     view.residueCard.classList.add("screen");

@@ -68,7 +68,8 @@
   }
 
   function alignment(data, residues, drawn) {
-    const { coverage } = data, { tables } = snakefold, taken = data.engine === "reuse";
+    if (!data.views.includes("alignment")) return [];
+    const { coverage } = data, { tables } = snakefold;
     const parts = [];
     if (coverage?.depth === 1) {
       parts.push(card("MSA coverage", "The query is the only row."));
@@ -79,7 +80,7 @@
       const thinned = coverage.rows < coverage.depth ? ` ${coverage.rows} of ${coverage.depth} rows drawn.` : "";
       parts.push(card("MSA coverage", `Rows by identity to the target; the line counts rows with a residue.${thinned}`, rows, identities));
     } else {
-      parts.push(card("MSA coverage", taken ? "The structure was taken as it is: nothing was aligned." : "There is no alignment that fits this target."));
+      parts.push(card("MSA coverage", "There is no alignment that fits this target."));
     }
     const searched = data.alignments.length ? card("Searches", null, tables.alignments(data)) : null;
     const count = data.alignments.reduce((sum, chain) => sum + (chain.templates ?? 0), 0);
@@ -124,7 +125,7 @@
       card("Models", null, view.table),
       ...view.cards,
       view.residueCard,
-      card("pLDDT", data.others.length ? "The chosen model is drawn bold, other results in their colours." : "The chosen model is drawn bold.", view.plddt),
+      data.views.includes("plddt") && card("pLDDT", data.others.length ? "The chosen model is drawn bold, other results in their colours." : "The chosen model is drawn bold.", view.plddt),
       ...more(data, residues, view),
       data.own.length > 0 && card(`Scores of ${data.engine}`, null, snakefold.tables.own(data.own)),
       reference(row, data),

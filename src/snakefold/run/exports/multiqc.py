@@ -87,7 +87,9 @@ def _general(rows: Sequence[Mapping[str, Any]], rehearsal: str) -> dict[str, Any
 
 def _bands(rows: Sequence[Mapping[str, Any]], rehearsal: str) -> dict[str, Any]:
     data = {
-        row["id"]: {band: round(100 * row[f"fraction_{band}"], 2) for band in PLDDT_BANDS} for row in rows
+        row["id"]: {band: round(100 * row[f"fraction_{band}"], 2) for band in PLDDT_BANDS}
+        for row in rows
+        if row["mean_plddt"] is not None
     }
     return {
         "id": "snakefold_plddt",
