@@ -49,3 +49,22 @@ def test_specs_of_engines_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_starts_without_what_a_command_may_not_need() -> None:
+    """A run of 100,000 targets starts it ten thousand times."""
+    code = (
+        "import sys; import snakefold.cli; snakefold.cli.parser()\n"
+        "print(sorted({'numpy', 'pandas', 'pydantic', 'gemmi', 'jinja2', 'boto3'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_configuration_is_read_without_arrays() -> None:
+    code = (
+        "import sys; from snakefold.config import load_config; load_config({})\n"
+        "print(sorted({'numpy', 'pandas', 'gemmi'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

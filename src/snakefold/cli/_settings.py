@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import yaml
 from platformdirs import site_config_path, user_config_path
 
-from snakefold import engines
-from snakefold.config import Config, load_config, read_settings
 from snakefold.kernel.errors import ConfigError, SnakefoldError, input_file_missing
 from snakefold.kernel.paths import house
-from snakefold.plan.executors import Executor, of_profile
+
+if TYPE_CHECKING:
+    from snakefold.config import Config
+    from snakefold.plan.executors import Executor
 
 _PROFILE_FILE = re.compile(r"(?:profile|config)(?:\.v(\d+)\+)?\.yaml")
 _SNAKEMAKE_MAJOR = 9
@@ -55,6 +56,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _engine_settings() -> str:
     """Settings of the engines that are installed, for the end of the help."""
+    from snakefold import engines
     from snakefold.plan.settings_docs import rows
 
     lines = ["settings of the engines (config/README.md has the others):"]
@@ -77,6 +79,8 @@ def settings_of(options: argparse.Namespace) -> Config:
     Raises:
         ConfigError: a file cannot be read, or a setting is wrong.
     """
+    from snakefold.config import load_config, read_settings
+
     values = read_settings(house() / "config" / "config.yaml")
     _update(values, settings_given(options))
     files = map(str, configfiles(options))
@@ -91,6 +95,8 @@ def settings_given(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: a file cannot be read.
         SnakefoldError: an option is malformed, or an input is not there.
     """
+    from snakefold.config import Config, read_settings
+
     values: dict[str, Any] = {}
     for path in configfiles(options):
         _update(values, read_settings(path))
@@ -143,6 +149,8 @@ def _setting(item: str) -> dict[str, Any]:
 
 def _is_text(section: str, leaf: str) -> bool:
     """Whether a setting holds a text and nothing else."""
+    from snakefold.config import Config
+
     field = Config.model_fields.get(section)
     if leaf and field is not None:
         field = getattr(field.annotation, "model_fields", {}).get(leaf)
@@ -154,13 +162,19 @@ def _is_text(section: str, leaf: str) -> bool:
     return all(kind in (str, type(None)) or getattr(kind, "__origin__", None) is str for kind in kinds)
 
 
+def _this_machine() -> Executor:
+    from snakefold.plan.executors import Executor
+
+    return Executor()
+
+
 @dataclass(frozen=True)
 class _Profile:
     """What a profile says: its `configfile:`, as `name=value` its `config:`, and its executor."""
 
     configfiles: tuple[Path, ...] = ()
     config: tuple[str, ...] = ()
-    executor: Executor = field(default_factory=Executor)
+    executor: Executor = field(default_factory=_this_machine)
 
 
 def _profile(name: str) -> _Profile:
@@ -180,6 +194,9 @@ def _profile(name: str) -> _Profile:
 
 
 def _read_profile(path: Path) -> _Profile:
+    from snakefold.config import read_settings
+    from snakefold.plan.executors import of_profile
+
     entries = read_settings(path)
     files = entries.get("configfile", entries.get("configfiles")) or []
     if not isinstance(files, list):

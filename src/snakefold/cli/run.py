@@ -17,10 +17,6 @@ from snakefold.cli._settings import add_settings, settings_given, settings_of
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.paths import house
 from snakefold.kernel.store import write_atomically
-from snakefold.plan.contents import OWN
-from snakefold.plan.lock import hold_results
-from snakefold.plan.provenance import COMMAND
-from snakefold.run.retries import check_writable
 
 
 def add(commands: Commands) -> None:
@@ -80,6 +76,8 @@ def _configfile(values: dict[str, Any], results: str, *, dry_run: bool) -> str:
         return f"/proc/self/fd/{handle}"
     # Runs of other results may be started here at the same time.
     name = hashlib.sha256(os.path.realpath(results).encode()).hexdigest()[:12]
+    from snakefold.plan.contents import OWN
+
     path = Path(OWN) / f"settings-{name}.yaml"
     write_settings(path, values)
     return str(path)
@@ -102,6 +100,9 @@ def prepare(options: argparse.Namespace) -> list[str]:
     values = settings_given(options)
     results = settings_of(options).results
     if not options.dry_run:
+        from snakefold.plan.lock import hold_results
+        from snakefold.run.retries import check_writable
+
         hold_results(Path(results))
         check_writable(Path(results))
     configfile = _configfile(values, results, dry_run=options.dry_run) if values else None
@@ -110,6 +111,8 @@ def prepare(options: argparse.Namespace) -> list[str]:
 
 def _run(options: argparse.Namespace) -> int:
     arguments = prepare(options)
+    from snakefold.plan.provenance import COMMAND
+
     os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
     # The process becomes Snakemake: signals and the exit code are its own.
     os.execv(arguments[0], arguments)

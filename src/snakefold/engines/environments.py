@@ -38,6 +38,7 @@ MARKER = "snakefold.json"
 #: What snakefold itself imports on the way to a result, by distribution: envs/base.in.
 BASE = {
     "gemmi": "gemmi",
+    "modelcif": "modelcif",
     "numpy": "numpy",
     "platformdirs": "platformdirs",
     "pydantic": "pydantic",

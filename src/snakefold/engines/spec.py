@@ -11,10 +11,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from snakefold.kernel.contracts import FoldRequest, Model, MsaMeta, RelaxSettings, TargetInput
@@ -22,7 +20,13 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.accepts import PROTEINS, Accepts
 from snakefold.structures.prediction import Prediction
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:  # every command of snakefold reads the specs of all engines, and most need no arrays
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+else:
+    Floats = ArrayLike = Any
 
 
 # ---- what travels to an engine -------------------------------------------------------------------------

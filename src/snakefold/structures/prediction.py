@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gemmi
-import numpy as np
-from numpy.typing import NDArray
-
-from snakefold.structures import files as structures
+if TYPE_CHECKING:
+    import gemmi
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -49,4 +48,6 @@ class Prediction:
         Raises:
             SnakefoldError: there is neither form, or the text is no PDB.
         """
+        from snakefold.structures import files as structures
+
         return self.structure if self.structure is not None else structures.read(self.pdb)

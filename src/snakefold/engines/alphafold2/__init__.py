@@ -11,15 +11,21 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakefold.engines.alphafold2 import cost, methods
+from snakefold.engines.alphafold2 import methods
 from snakefold.engines.alphafold2.models import needed_models, preset_for
-from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset, RehearsalSettings
+from snakefold.engines.alphafold2.settings import (
+    OFFICIAL_BLOCKS,
+    AlphaFold2Settings,
+    ModelPreset,
+    RehearsalSettings,
+)
 from snakefold.engines.alphafold2.shapes import choose
 from snakefold.engines.spec import VIEWS, Defaults, Molecules, Needs, Parameters, TargetMsas, Told
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
 
 if TYPE_CHECKING:
+    from snakefold.engines.alphafold2.cost import AlphaFold2Work
     from snakefold.engines.alphafold2.session import AlphaFold2Session
 
 __all__ = ["ENGINE", "AlphaFold2", "needed_models"]
@@ -83,9 +89,11 @@ class AlphaFold2(Defaults):
         *,
         blocks: int | None = None,
         rows: tuple[int, int] | None = None,
-    ) -> cost.AlphaFold2Work:
+    ) -> AlphaFold2Work:
         """What a prediction takes; `rows` of the clustered and of the extra MSA."""
         multimer = _preset(group, settings) is ModelPreset.MULTIMER
+        from snakefold.engines.alphafold2 import cost
+
         return cost.work(settings, relax, multimer=multimer, blocks=blocks, rows=rows)
 
     def alignment_rows(
@@ -108,7 +116,7 @@ class AlphaFold2(Defaults):
         groups: Collection[str],
         *,
         draw: AlphaFold2Settings | None = None,
-        blocks: int = cost.OFFICIAL_BLOCKS,
+        blocks: int = OFFICIAL_BLOCKS,
         whole: bool = True,
         cache: Path | None = None,
     ) -> Parameters | None:

@@ -15,13 +15,11 @@ from numpy.typing import ArrayLike
 
 from snakefold.engines.alphafold2 import network
 from snakefold.engines.alphafold2.network import Floats
-from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MONOMER_ROWS, MULTIMER_ROWS
 from snakefold.engines.sizes import SMALL_FILES, model_bytes, relaxed_models
 from snakefold.kernel.contracts import RelaxSettings
 
-#: Evoformer blocks of the official parameters.
-OFFICIAL_BLOCKS = network.TABLE_BLOCKS
 #: AlphaFold-Multimer's network against the monomer's of the same size: measured on a CPU, taken for GPUs too.
 _MULTIMER_NETWORK, _MULTIMER_COMPILE = 1.4, 1.7
 #: float32 on a GPU against bfloat16. An estimate.

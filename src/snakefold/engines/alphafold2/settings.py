@@ -20,6 +20,10 @@ def _without_repeats(models: list[int]) -> list[int]:
 Models = Annotated[list[Annotated[int, Field(ge=1, le=5)]], AfterValidator(_without_repeats)]
 
 
+#: Evoformer blocks of the official parameters.
+OFFICIAL_BLOCKS = 48
+
+
 class ModelPreset(StrEnum):
     """AlphaFold's `--model_preset`; `auto` takes `monomer_ptm` for one chain and `multimer` for more."""
 

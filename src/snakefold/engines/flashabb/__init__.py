@@ -10,68 +10,21 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from snakefold.engines.flashabb import domains
 from snakefold.engines.flashabb.settings import FlashAbbSettings
-from snakefold.engines.sizes import SMALL_FILES, model_bytes, relaxed_models
-from snakefold.engines.spec import Defaults, Floats, Parameters, TargetMsas, Told
+from snakefold.engines.spec import Defaults, Parameters, TargetMsas, Told
 from snakefold.kernel import recipes
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import MissingProgramError, WeightsMissingError
 
 if TYPE_CHECKING:
+    from snakefold.engines.flashabb.cost import FlashAbbWork
     from snakefold.engines.flashabb.session import FlashAbbSession
 
 __all__ = ["ENGINE", "FlashAbb"]
-
-#: Seconds of an Fv: 1.2 on two CPU cores; on a GPU an estimate. Seconds to load: 4.5, plus the imports.
-_SECONDS, _LOAD = {"cpu": 1.2, "gpu": 0.2}, 6.0
-_FEATURES, _FEATURES_RESIDUE = 0.3, 0.001
-_MEMORY_GB = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class FlashAbbWork:
-    """See `snakefold.engines.spec.Work`: whatever the size, for all targets are about as large."""
-
-    engine: str = "flashabb"
-    relaxed: int = 0
-    gpu_relax: bool = True
-
-    def network_seconds(self, sizes: ArrayLike, device: str, speed: float) -> Floats:
-        """Seconds of one model."""
-        del speed
-        return np.full(np.shape(sizes), _SECONDS[device])
-
-    def features_seconds(self, sizes: ArrayLike, device: str) -> Floats:
-        """Seconds to write the output."""
-        del device
-        return np.asarray(_FEATURES + _FEATURES_RESIDUE * np.asarray(sizes, dtype=float), dtype=np.float64)
-
-    def compile_seconds(self, sizes: ArrayLike, device: str, *, cached: bool = False) -> Floats:
-        """Nothing is compiled."""
-        del device, cached
-        return np.zeros(np.shape(sizes))
-
-    def load_seconds(self, device: str) -> float:
-        """Imports and parameters."""
-        del device
-        return _LOAD
-
-    def memory_gb(self, sizes: ArrayLike) -> Floats:
-        """GB."""
-        return np.full(np.shape(sizes), _MEMORY_GB)
-
-    def result_bytes(self, sizes: ArrayLike) -> tuple[Floats, Floats]:
-        """One model; no PAE."""
-        text = model_bytes(sizes, 1, self.relaxed) + SMALL_FILES
-        return text, np.zeros(np.shape(sizes))
 
 
 class FlashAbb(Defaults):
@@ -139,6 +92,9 @@ class FlashAbb(Defaults):
         rows: Any = None,
     ) -> FlashAbbWork:
         """One model, which is relaxed or not."""
+        from snakefold.engines.flashabb.cost import FlashAbbWork
+        from snakefold.engines.sizes import relaxed_models
+
         del group, settings, blocks, rows
         return FlashAbbWork(relaxed=relaxed_models(relax, 1), gpu_relax=relax.use_gpu_relax is not False)
 

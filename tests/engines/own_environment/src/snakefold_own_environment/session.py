@@ -14,9 +14,13 @@ from snakefold.engines.spec import Result, TargetMsas
 from snakefold.kernel.contracts import TargetInput
 from snakefold.structures.prediction import Prediction
 
+#: Of the residues that the tests have.
+_NAMES = {"A": "ALA", "F": "PHE", "G": "GLY", "H": "HIS", "I": "ILE", "K": "LYS", "L": "LEU", "M": "MET"}
+_NAMES |= {"Q": "GLN", "R": "ARG", "S": "SER", "T": "THR", "V": "VAL", "Y": "TYR"}
+
 
 class LineSession:
-    """Alanines in a line, and who drew them."""
+    """Residues in a line, and who drew them."""
 
     device = "cpu"
 
@@ -25,10 +29,12 @@ class LineSession:
 
     def predict(self, target: TargetInput, msas: TargetMsas) -> Result:
         lines = [
-            f"ATOM  {number:5d}  CA  ALA A{number:4d}    {3.8 * number:8.3f}   0.000   0.000  1.00 50.00"
-            for number in range(1, target.length + 1)
+            f"ATOM  {number:5d}  CA  {_NAMES[letter]} A{number:4d}    {3.8 * number:8.3f}"
+            for number, letter in enumerate("".join(target.chains), 1)
         ]
-        pdb = "\n".join([*(f"{line}           C  " for line in lines), "TER", "END", ""])
+        pdb = "\n".join(
+            [*(f"{line}   0.000   0.000  1.00 50.00           C  " for line in lines), "TER", "END", ""]
+        )
         drawn_by = {"prefix": sys.prefix, "cwd": str(Path.cwd()), "pid": os.getpid(), "path": sys.path}
         return Result(
             predictions=[Prediction("line", pdb, np.full(target.length, 50.0), 50.0)],
