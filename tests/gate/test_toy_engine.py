@@ -124,6 +124,7 @@ def test_its_settings_are_settings(finished: tuple[Path, subprocess.CompletedPro
     assert "toy.weight" in call(folder, "run", "--help").stdout
     assert "| `toy.weight` | " in call(folder, "config", "table").stdout
     assert "What an atom counts." in call(folder, "config", "schema").stdout
+    assert "(`engine: toy`) adds:" in call(folder, "columns").stdout
     wrong = call(folder, "plan", "in", "--set", "engine=toy", "--set", "toy.weight=heavy")
     assert wrong.returncode == 2
     assert "toy.weight" in wrong.stderr

@@ -39,7 +39,7 @@ def test_one_that_must_be_computed_is_refused_with_what_it_needs(tmp_path: Path)
     assert (first.header, second.header) == ("long", "again")
     assert first.code == str(Reason.OUT_OF_MEMORY)
     assert "2000 residues need about" in first.message
-    assert "ampere_16, holds 1299 residues" in first.message
+    assert "At most 1299 residues fit into ampere_16" in first.message
     assert "gpu.classes" in first.advice
 
 

@@ -107,3 +107,17 @@ def test_an_engine_that_reads_none_needs_none(tmp_path: Path, monkeypatch: pytes
     msas, failed = read_inputs(make_request(batch, config), inputs)
     assert failed == {}
     assert set(msas) == {batch.targets[0].target.result_key}
+
+
+def test_an_engine_that_reads_none_says_that_yours_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changes no result is not part of its key: the same chain is not computed twice."""
+    monkeypatch.setattr(domains, "roles", lambda chains: ["heavy"] * len(chains))
+    one = replace(RECIPES, folds=[RECIPE], rehearsals=[False])
+    own = f">own\n{CRN}\n>row\n{CRN[:-1]}-\n"
+    made = plan(tmp_path, f">crn\n{CRN}\n", own, recipes=one, engine="flashabb", msa={"tool": "jackhmmer"})
+    assert made.counts() == {"to_do": 1, "stored": 0, "reused": 0, "duplicate_of": 1, "refused": 0}
+    notes = {row["id"]: row["note"] for row in table(tmp_path / "plan" / "targets.tsv")}
+    assert "reads no alignment: that of the file is ignored." in notes["own"]
+    assert notes["crn"] == ""

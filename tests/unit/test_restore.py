@@ -15,9 +15,9 @@ from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, Store, open_store
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.run.collect import collect_batch, read_response
-from snakefold.run.lost import note_lost
 from snakefold.run.requests import gather_inputs, make_request, read_inputs, write_request
 from snakefold.run.restore import restore_batch
+from snakefold.run.unfinished import note_lost
 
 FOLD = "0" * 16
 MSA = "1" * 16

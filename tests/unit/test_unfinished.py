@@ -10,9 +10,9 @@ import pytest
 from snakefold.kernel.errors import ADVICE, Reason
 from snakefold.run.attempts import Attempt, note
 from snakefold.run.collect import merge_tables
-from snakefold.run.lost import note_lost
 from snakefold.run.retries import Final, note_final
 from snakefold.run.summary import summarise
+from snakefold.run.unfinished import note_lost
 
 
 @pytest.fixture

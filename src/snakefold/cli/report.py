@@ -113,8 +113,8 @@ def _report(options: argparse.Namespace) -> None:
 
 def _summary(options: argparse.Namespace) -> int:
     from snakefold.kernel.store import write_atomically
-    from snakefold.run.lost import note_lost
     from snakefold.run.summary import summarise
+    from snakefold.run.unfinished import note_lost
 
     for name in ("metrics.tsv", "failures.tsv"):
         _expect(options.results / name)

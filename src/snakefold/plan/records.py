@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from snakefold import engines
 from snakefold.config import Config, inputs_of
+from snakefold.engines.spec import Engine
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import InputError, Reason, Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
@@ -84,6 +85,8 @@ def read_input(config: Config, check: Check | None = None) -> Records:
                 if row.engine and row.engine not in kinds.names:
                     raise _of_no_engine(row)
                 placed[place] = kinds.of(row, _unchecked(row))
+                if row.msa is not None and not kinds[placed[place]].needs.alignment:
+                    rows[place] = _without_alignment(row, kinds[placed[place]].engine)
             except TargetError as error:
                 rows[place] = _refusal(row, error)
     targets: list[Target] = []
@@ -136,6 +139,12 @@ def _of_no_engine(row: Target) -> TargetError:
         f"The column engine says {shown(row.engine, 40)!r}, and no such engine is installed.",
         f"Installed: {known}. An empty cell takes the configuration's.",
     )
+
+
+def _without_alignment(row: Target, engine: Engine) -> Target:
+    """A target whose engine reads no alignment: what changes no result is not part of its key."""
+    note = f"{engine.title} reads no alignment: that of the file is ignored."
+    return replace(row, msa=None, msa_sha256=None, note="; ".join(filter(None, (row.note, note))))
 
 
 def refuse(records: Records, errors: Mapping[int, TargetError], *, stop: bool) -> tuple[Records, list[int]]:

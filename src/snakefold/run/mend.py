@@ -19,8 +19,8 @@ from snakefold.kernel.wording import count
 from snakefold.plan.files import read_batch, read_rows
 from snakefold.plan.mark import changed_files, drop_marks, is_marked
 from snakefold.run import products, retries
-from snakefold.run.lost import note_again
 from snakefold.run.products import Made, archive_of, table_of
+from snakefold.run.unfinished import note_again
 
 Log = Callable[[str], None]
 _NAMED = 5

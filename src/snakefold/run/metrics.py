@@ -187,9 +187,16 @@ _MODELS = (
 )
 
 
-def columns_table() -> str:
-    """docs/results.md."""
+def _columns_rows(columns: Mapping[str, Column]) -> list[str]:
     kinds = {str: "text", bool: "true or false", int: "whole number", float: "number"}
+    return [
+        f"| `{name}` | {kinds[column.type]} | {column.unit} | {column.meaning} |"
+        for name, column in columns.items()
+    ]
+
+
+def columns_table() -> str:
+    """docs/results.md, and the columns of the engines that are installed."""
     lines = [
         "# metrics.tsv and metrics.parquet",
         "",
@@ -202,8 +209,15 @@ def columns_table() -> str:
         "| column | type | unit | meaning |",
         "|---|---|---|---|",
     ]
-    for name, column in METRICS_COLUMNS.items():
-        lines.append(f"| `{name}` | {kinds[column.type]} | {column.unit} | {column.meaning} |")
+    lines += _columns_rows(METRICS_COLUMNS)
+    for engine in map(engines.get, engines.names()):
+        if engine.columns:
+            lines += ["", f"{engine.title} (`engine: {engine.name}`) adds:", ""]
+            lines += [
+                "| column | type | unit | meaning |",
+                "|---|---|---|---|",
+                *_columns_rows(engine.columns),
+            ]
     lines += [
         "",
         "## Notes",

@@ -1,4 +1,9 @@
-"""Batches whose jobs failed for good: why, as far as a scheduler and their logs say."""
+"""Batches that a run did not finish: why, as far as a scheduler and logs say, and notes for the next plan.
+
+A note takes the plan's mark away, without which it is made anew. Three kinds of targets are noted: the job of
+their batch failed for good, so that it has no table (`note_lost`, at a run's end); what was made of the batch
+is gone, its archive included, or a failure's cause may be (`mend`, at a run's start).
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snakefold.kernel.errors import ADVICE, Reason
+from snakefold.kernel.store import write_atomically
+from snakefold.plan.files import Place, read_targets
+from snakefold.plan.mark import drop_marks
 from snakefold.run.attempts import Attempt, last_failure, read
-from snakefold.run.products import archive_of, table_of
+from snakefold.run.failures import read_failures
+from snakefold.run.products import archive_of, forget_batch, table_of
 from snakefold.run.retries import read_final
 
+#: A line for every target noted: id, batch, why.
+NOTES = "lost.tsv"
 _STEPS = ("request", "predict", "collect", "restore", "reuse")
 _TAIL = 4096
 _MOST_CHARACTERS = 1000
@@ -49,6 +60,39 @@ def why_unfinished(results: Path, batch: str, chunks: Iterable[str] = ()) -> Unf
         return Unfinished()
     last = max(logs, key=lambda path: path.stat().st_mtime)
     return Unfinished(f"{last.parent.name}: {last_line(last) or 'its log is empty'}")
+
+
+def note_lost(results: Path) -> list[str]:
+    """Note the targets of batches that a run did not finish.
+
+    Returns:
+        Their ids.
+    """
+    if not (results / "failures.tsv").is_file() or not (results / "plan" / "targets.tsv").is_file():
+        return []
+    failed = [row for row in read_failures(results) if row.state == "failed"]
+    if not failed:
+        return []
+    batch_of = {row.id: row.batch for row in read_targets(results / "plan", Place)}
+    # What has a table is decided on at the start of the next run, as all other failures are.
+    unfinished = [
+        row for row in failed if row.id in batch_of and not table_of(results, batch_of[row.id]).is_file()
+    ]
+    note_again(results, ((row.id, batch_of[row.id], row.message) for row in unfinished))
+    for batch in {batch_of[row.id] for row in unfinished}:
+        forget_batch(results, batch)
+    return [row.id for row in unfinished]
+
+
+def note_again(results: Path, targets: Iterable[tuple[str, str, str]]) -> None:
+    """Let the next plan look anew; `targets`: id, batch and why."""
+    lines = ["\t".join(" ".join(part.split()) for part in target)[:500] + "\n" for target in targets]
+    if not lines:
+        return
+    notes = results / NOTES
+    text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
+    write_atomically(notes, (text + "".join(lines)).encode())
+    drop_marks(results / "plan")
 
 
 def last_line(path: Path) -> str:
