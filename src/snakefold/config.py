@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from snakefold import engines
 from snakefold.engines.alphafold2.settings import RehearsalSettings
@@ -25,6 +33,9 @@ from snakefold.kernel.setting_paths import (
 from snakefold.kernel.store.location import is_s3, parse_location
 from snakefold.kernel.wording import count
 from snakefold.msa.settings import MsaSettings
+
+#: Context of a validation of settings that computed something already.
+_RECORDED = "recorded"
 
 
 class BatchSettings(Model):
@@ -203,15 +214,15 @@ class Settings(Model):
 
     @field_validator("engine")
     @classmethod
-    def _known(cls, value: str) -> str:
-        return _known_engine(value)
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        return value if info.context == _RECORDED else _known_engine(value)
 
     @field_validator("engines")
     @classmethod
-    def _all_known(cls, value: list[str]) -> list[str]:
+    def _all_known(cls, value: list[str], info: ValidationInfo) -> list[str]:
         if len(set(value)) < len(value):
             raise ValueError("an engine is named twice")
-        return [_known_engine(name) for name in value]
+        return value if info.context == _RECORDED else [_known_engine(name) for name in value]
 
     @field_validator("input")
     @classmethod
@@ -324,14 +335,22 @@ def _without_nulls(values: Mapping[str, Any], model: type[BaseModel]) -> dict[st
     return kept
 
 
-def load_config(values: Mapping[str, Any], source: str = "the configuration") -> Config:
+def load_config(
+    values: Mapping[str, Any], source: str = "the configuration", *, recorded: bool = False
+) -> Config:
     """Check a configuration given as a mapping.
+
+    Args:
+        recorded: of a run that was made: its engines need not be installed any more. Nothing is computed with
+            it, and settings that this installation does not know are left out.
 
     Raises:
         ConfigError: names every wrong setting by its dotted path, what was found and what is expected.
     """
+    if recorded:
+        values = {name: value for name, value in values.items() if name in Config.model_fields}
     try:
-        config = Config.model_validate(values)
+        config = Config.model_validate(values, context=_RECORDED if recorded else None)
     except ValidationError as error:
         lines = [
             f"  {'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']}{_found(item['input'])}"
@@ -366,6 +385,12 @@ def inputs_of(config: Config) -> list[Path]:
 def read_config(path: Path) -> Config:
     """Read and check a YAML file."""
     return load_config(read_settings(path), str(path))
+
+
+def read_recorded(results: Path) -> Config:
+    """Read the settings of a run from its results folder, as `load_config(…, recorded=True)`."""
+    path = results / "config.yaml"
+    return load_config(read_settings(path), str(path), recorded=True)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

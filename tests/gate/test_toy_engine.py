@@ -25,7 +25,10 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """`snakefold` in an environment where the toy's distribution is installed."""
-    environment = {**os.environ, "PYTHONPATH": str(SITE)}
+    return call_in({**os.environ, "PYTHONPATH": str(SITE)}, folder, *words)
+
+
+def call_in(environment: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(SNAKEFOLD), *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -128,6 +131,20 @@ def test_its_settings_are_settings(finished: tuple[Path, subprocess.CompletedPro
     wrong = call(folder, "plan", "in", "--set", "engine=toy", "--set", "toy.weight=heavy")
     assert wrong.returncode == 2
     assert "toy.weight" in wrong.stderr
+
+
+def test_results_outlive_their_engine(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """What only reads a run reads it where the toy is not installed."""
+    folder, _ = finished
+    without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for words in (["status"], ["bill", "results"], ["methods"], ["summary"]):
+        found = call_in(without, folder, *words)
+        assert "not installed" not in found.stderr + found.stdout, words
+        assert "Traceback" not in found.stderr, words
+        assert found.returncode in (0, 1), (words, found.stderr)  # 1: a target failed
+    again = call_in(without, folder, "plan", "in", "--config", "results/config.yaml")
+    assert again.returncode == 2
+    assert "no such engine is installed" in again.stderr
 
 
 def test_one_run_holds_targets_of_several_engines(tmp_path: Path) -> None:

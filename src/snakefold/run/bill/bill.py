@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from snakefold.config import Config, read_config
+from snakefold.config import Config, read_recorded
 from snakefold.kernel.contracts import Model
 from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.kernel.store import write_atomically
@@ -209,7 +209,7 @@ def _planned(results: Path, batch: str) -> dict[str, Any]:
 
 def _prices(results: Path) -> dict[str, float]:
     """Dollars a second of every class: an earlier plan may have used others than this one may."""
-    config: Config = read_config(results / "config.yaml")
+    config: Config = read_recorded(results)
     table = Path(config.gpu.table) if config.gpu.table else None
     return {gpu.name: gpu.dollars_per_second for gpu in rentable(table)}
 

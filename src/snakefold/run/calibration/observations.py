@@ -12,7 +12,7 @@ from statistics import median
 from pydantic import ValidationError
 
 from snakefold import engines
-from snakefold.config import Config, read_config
+from snakefold.config import Config, read_recorded
 from snakefold.engines.spec import Work, settings_of
 from snakefold.kernel import archive, tables
 from snakefold.kernel.contracts import FoldRequest, TargetInput, TargetOutcome
@@ -124,7 +124,7 @@ def read_observations(results: Path) -> Observations:
             f"{results}: not the results folder of a run ({missing[0]} is not there). "
             "Give the folder that the setting `results` names, usually `results`."
         )
-    config = read_config(config_file)
+    config = read_recorded(results)
     found = Observations()
     planned = {row.batch: row.gpu or LOCAL for row in tables.rows(batches, _Planned, advice=PLANNED_ANEW)}
     # A later plan lists no batch whose targets are in the store; its archive is still there.
@@ -163,7 +163,8 @@ def _batch(
     if not (packed.is_file() and asked.is_file()):
         return [], None
     request = FoldRequest.model_validate_json(asked.read_text())
-    if not engines.computes(request.engine):
+    engine = engines.find(request.engine)
+    if engine is None or not engine.selectable:  # one that is not installed cannot say what it worked on
         return [], None
     files = archive.unpack(packed.read_bytes())
     response = read_response(files)

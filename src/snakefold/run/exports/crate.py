@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold import __version__, engines
-from snakefold.config import inputs_of, read_config
+from snakefold.config import inputs_of, read_recorded
 from snakefold.kernel import citations
 from snakefold.kernel.paths import house
 from snakefold.kernel.store import write_atomically
@@ -205,7 +205,7 @@ def _file(results: Path, name: str, media: str, text: str) -> Entity:
 def _inputs(results: Path) -> list[Entity]:
     """Sequences are no part of the results: a file is named by its content (RFC 6920), not by its place."""
     entities: list[Entity] = []
-    for number, path in enumerate(inputs_of(read_config(results / "config.yaml")), 1):
+    for number, path in enumerate(inputs_of(read_recorded(results)), 1):
         entity: Entity = {"@id": f"#input-{number}", "@type": "CreativeWork", "name": path.name}
         if path.is_file():
             with path.open("rb") as stream:

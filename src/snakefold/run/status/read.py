@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snakefold.config import Config, read_config
+from snakefold.config import Config, read_recorded
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.plan.files import BatchRow, Kind, State, read_rows, read_targets
 from snakefold.run.benchmarks import last_job
@@ -96,7 +96,7 @@ class Reader:
             raise SnakefoldError(
                 f"{self.results}: not the results folder of a run (config.yaml is missing). Give one."
             )
-        config, plan = read_config(config_file), self.results / "plan"
+        config, plan = read_recorded(self.results), self.results / "plan"
         if not (plan / "batches.tsv").is_file():
             return Status(self.results, _state(folder, "planning"), errors=folder.errors)
         try:
