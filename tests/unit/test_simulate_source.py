@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from snakefold import engines
 from snakefold.cli import main
 from snakefold.config import load_config
 from snakefold.kernel.errors import SnakefoldError
@@ -76,6 +77,108 @@ def test_a_plan_is_simulated_as_it_stands(fasta, tmp_path):
 def test_a_folder_without_a_plan_is_named(tmp_path):
     with pytest.raises(SnakefoldError, match="cannot be read as a plan"):
         source.from_plan(tmp_path, prices())
+
+
+#: A plan of a release before 0.3, without kinds, groups and engines of targets.
+OLD_BATCHES = """\
+batch	engine	gpu	complexes	bucket_edges	targets	residues	shortest	longest	chunks
+b0001-l0010	alphafold2	local	False	10	1	10	10	10	m0001
+c0002-l0020	alphafold2	local	True		1	20	20	20	
+"""
+OLD_TARGETS = """\
+id	state	reason	duplicate_of	length	chains	key	batch	bucket	seconds	dollars	source	note	header
+a	to_do			10	1		b0001-l0010	10	11.9	0.0	a.fasta:1		a
+pair	to_do			20	2		c0002-l0020		36.3	0.0	a.fasta:3		pair
+"""
+OLD_CHAINS = "key\tlength\tmissing\tchunk\tbatch\n" + f"{'0' * 64}\t10\tmsa\tm0001\tb0001-l0010\n"
+
+
+@pytest.fixture
+def old_plan(tmp_path: Path) -> Path:
+    """A monomer and a dimer, each in a batch on this machine."""
+    folder = tmp_path / "old" / "plan"
+    (folder / "batches").mkdir(parents=True)
+    (folder / "chunks").mkdir()
+    (folder / "batches.tsv").write_text(OLD_BATCHES)
+    (folder / "targets.tsv").write_text(OLD_TARGETS)
+    (folder / "chains.tsv").write_text(OLD_CHAINS)
+    (folder / "weights.json").write_text(json.dumps({"folder": "weights", "rehearsal": True}))
+    chunk = {"chunk": "m0001", "recipe": "1" * 16, "chains": [], "pairing": False}
+    (folder / "chunks" / "m0001.json").write_text(json.dumps(chunk))
+    for batch, chains in (("b0001-l0010", ["GSWTWENGKW"]), ("c0002-l0020", ["GSWTWENGKW", "ACDEFGHIKL"])):
+        target = {"id": batch[:1], "key": "0" * 64, "chains": chains, "msa_sha256": None}
+        values = {
+            "batch": batch,
+            "engine": "alphafold2",
+            "gpu": "local",
+            "recipe": "2" * 16,
+            "msa_recipes": {},
+            "rehearsal": True,
+            "chunks": [],
+            "targets": [{"target": target}],
+        }
+        (folder / "batches" / f"{batch}.json").write_text(json.dumps(values))
+    return folder
+
+
+def change(plan: Path, old: str, new: str) -> None:
+    path = plan / "batches.tsv"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_plan_of_an_older_release_is_simulated(old_plan, monkeypatch, capsys):
+    assert main(["simulate", "--plan", str(old_plan)]) == 0
+    assert "2 targets (30 residues) in 2 batches" in capsys.readouterr().out
+    # It has no groups: the engine tells them.
+    kinds, job = [], Prices.job
+    monkeypatch.setattr(
+        Prices, "job", lambda *args, **named: kinds.append(named["kind"]) or job(*args, **named)
+    )
+    config = load_config({})
+    classes = {gpu.name: gpu for gpu in load_classes(["local"])}
+    source.from_plan(old_plan, prices_of(config, CostModel(), classes, rehearsal=True))
+    assert kinds == [("alphafold2", "monomer"), ("alphafold2", "complex")]
+
+
+def test_a_damaged_batch_of_an_older_plan_is_named(old_plan, capsys):
+    (old_plan / "batches" / "b0001-l0010.json").write_text("{")
+    assert main(["simulate", "--plan", str(old_plan)]) == 2
+    assert "cannot be read as a plan" in capsys.readouterr().err
+
+
+def test_the_plan_names_its_engines(old_plan, capsys):
+    assert "flashabb" not in load_config({}).wanted_engines
+    group = engines.get("flashabb").groups[0]
+    change(old_plan, "complexes", "group")
+    change(old_plan, "alphafold2\tlocal\tFalse", "alphafold2\tlocal\tmonomer")
+    change(old_plan, "alphafold2\tlocal\tTrue", f"flashabb\tlocal\t{group}")
+    assert main(["simulate", "--plan", str(old_plan)]) == 0
+    assert "in 2 batches" in capsys.readouterr().out
+    change(old_plan, f"\t{group}", "\tcrystals")
+    assert main(["simulate", "--plan", str(old_plan)]) == 2
+    assert "group crystals of engine flashabb" in capsys.readouterr().err
+
+
+def test_an_engine_of_a_plan_that_is_not_installed_is_named(old_plan, capsys):
+    change(old_plan, "alphafold2", "nowhere")
+    assert main(["simulate", "--plan", str(old_plan)]) == 2
+    said = capsys.readouterr().err
+    assert "engine nowhere: is not installed" in said
+    assert said.count("\n") == 1
+
+
+def test_the_plan_names_its_gpu_classes(old_plan, capsys):
+    assert "ada_24" not in load_config({}).gpu.classes
+    change(old_plan, "\tlocal\t", "\tada_24\t")
+    assert main(["simulate", "--plan", str(old_plan)]) == 0
+    said = capsys.readouterr().out
+    assert "1 x ada_24;" in said
+    assert "local" not in said
+    change(old_plan, "\tada_24\t", "\tabacus\t")
+    assert main(["simulate", "--plan", str(old_plan)]) == 2
+    said = capsys.readouterr().err
+    assert "has no GPU class abacus" in said
+    assert said.count("\n") == 1
 
 
 def test_lengths_become_batches_of_a_plan():
@@ -161,11 +264,23 @@ def test_this_machine_is_simulated_without_dollars_or_starts(capsys):
     assert "starts $0.00, idle $0.00" in capsys.readouterr().out
 
 
+def test_without_targets_the_demo_set_is_simulated(capsys):
+    assert main(["simulate"]) == 0
+    assert "14 targets" in capsys.readouterr().out
+
+
+def test_the_help_says_what_becomes_of_a_plan(capsys):
+    with pytest.raises(SystemExit):
+        main(["simulate", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "simulate all its batches, finished or not" in said
+    assert "without any, the demo set" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Give one of"),
-        (["--lengths", "mixed", "--plan", "x"], "Give one of"),
+        (["--lengths", "mixed", "--plan", "x"], "Give only one of"),
         (["--plan", "nowhere"], "cannot be read as a plan"),
         (["--lengths", "mixed", "--number", "5", "--workers", "many"], "--workers many"),
         (["--lengths", "mixed", "--number", "5", "--workers", "0"], "--workers 0"),

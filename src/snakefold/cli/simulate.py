@@ -47,8 +47,10 @@ def add(commands: Commands) -> None:
         "--gantt run.svg",
     )
     add_settings(parser)
-    work = parser.add_argument_group("targets, if no sequences are given")
-    work.add_argument("--plan", type=Path, help="plan/ folder of a run: simulate its unfinished work")
+    work = parser.add_argument_group("targets, instead of sequences")
+    work.add_argument(
+        "--plan", type=Path, help="plan/ folder of a run: simulate all its batches, finished or not"
+    )
     work.add_argument(
         "--lengths",
         choices=_MADE_UP,
@@ -57,7 +59,8 @@ def add(commands: Commands) -> None:
     work.add_argument("--number", type=int, default=10_000, help="number of synthetic monomers")
     where = parser.add_argument_group("machines")
     where.add_argument(
-        "--gpu", help="GPU classes, separated by commas; if not given, the setting gpu.classes"
+        "--gpu",
+        help="GPU classes, separated by commas; if not given, the setting gpu.classes; a plan names its own",
     )
     where.add_argument(
         "--workers",
@@ -93,8 +96,8 @@ def _simulate(options: argparse.Namespace) -> None:
     from snakefold.plan.simulate.result import summarise
     from snakefold.plan.simulate.text import report
 
-    if sum(map(bool, (options.input, options.plan, options.lengths))) != 1:
-        raise SnakefoldError("Give one of: FASTA files, --plan FOLDER, or --lengths NAME --number N.")
+    if sum(map(bool, (options.input, options.plan, options.lengths))) > 1:
+        raise SnakefoldError("Give only one of: FASTA files, --plan FOLDER, or --lengths NAME --number N.")
     _check(options)
     config = _with_classes(settings_of(options), options)
     prices, workload, cluster = _prepare(config, options)
@@ -130,17 +133,19 @@ def _prepare(config: Config, options: argparse.Namespace) -> tuple[Prices, Workl
     from snakefold.plan.simulate.prices import prices_of
 
     table = Path(config.gpu.table) if config.gpu.table else None
-    classes = {gpu.name: gpu for gpu in load_classes(config.gpu.classes, table)}
+    # A plan may be of other settings than these: it names its engines and classes.
+    named, chosen = source.names_in(options.plan) if options.plan else ([], [])
+    classes = {gpu.name: gpu for gpu in load_classes(chosen or config.gpu.classes, table)}
     model = load_model(config.calibration)
     rehearsal = source.is_rehearsal(options.plan) if options.plan else False
-    prices = prices_of(config, model, classes, rehearsal=rehearsal)
+    prices = prices_of(config, model, classes, rehearsal=rehearsal, named=named)
     cluster = _cluster(prices, options)
     if options.plan:
         return prices, source.from_plan(options.plan, prices), cluster
-    if options.input:
-        return prices, source.from_sequences(prices), cluster
-    lengths = draw_lengths(options.lengths, options.number, seed=options.seed, longest=prices.longest)
-    return prices, source.from_lengths(lengths, prices, cluster), cluster
+    if options.lengths:
+        lengths = draw_lengths(options.lengths, options.number, seed=options.seed, longest=prices.longest)
+        return prices, source.from_lengths(lengths, prices, cluster), cluster
+    return prices, source.from_sequences(prices), cluster
 
 
 def _cluster(prices: Prices, options: argparse.Namespace) -> Cluster:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,10 +117,22 @@ class Prices:
 
 
 def prices_of(
-    config: Config, model: CostModel, classes: Mapping[str, GpuClass], *, rehearsal: bool
+    config: Config,
+    model: CostModel,
+    classes: Mapping[str, GpuClass],
+    *,
+    rehearsal: bool,
+    named: Iterable[str] = (),
 ) -> Prices:
-    """What a run with these settings takes."""
-    kinds = Groups(config)
+    """What a run with these settings takes.
+
+    Args:
+        named: engines that a plan names, besides those of the configuration.
+
+    Raises:
+        SnakefoldError: one of them is not installed.
+    """
+    kinds = Groups(config, named)
     works = {
         (kind.engine.name, kind.name): work for kind, work in zip(kinds, kinds.works(rehearsal), strict=True)
     }

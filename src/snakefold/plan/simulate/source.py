@@ -6,7 +6,8 @@ import json
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold import engines
 from snakefold.kernel import tables
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.msa.databases.presets import Part, only
-from snakefold.msa.planned import read_chunk
+from snakefold.msa.planned import read_chunk, read_planned
 from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assignment.assign import Demand, Limits, assign
 from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import coarsened, cut_batches
-from snakefold.plan.files import ChainRow, State, TargetRow, read_rows, read_targets
+from snakefold.plan.files import (
+    PLANNED_ANEW,
+    BatchRow,
+    ChainRow,
+    PlannedBatch,
+    State,
+    TargetRow,
+    read_rows,
+    read_targets,
+)
 from snakefold.plan.groups import Groups
 from snakefold.plan.join import measure_with
 from snakefold.plan.simulate.cluster import Cluster
@@ -36,13 +47,27 @@ def is_rehearsal(plan: Path) -> bool:
     return bool(json.loads(path.read_text())["rehearsal"]) if path.is_file() else False
 
 
-def from_plan(folder: Path, prices: Prices) -> Workload:
-    """What a plan still has to do: its batches on a GPU, and the searches that they wait for.
+def names_in(plan: Path) -> tuple[list[str], list[str]]:
+    """Engines and GPU classes of the batches that the plan in a folder predicts, in its order.
 
     Raises:
         SnakefoldError: the folder holds no plan.
     """
-    try:
+    with _unreadable_named(plan):
+        rows = [row for row in read_rows(plan) if row.gpu]
+    return list(dict.fromkeys(row.engine for row in rows)), list(dict.fromkeys(row.gpu for row in rows))
+
+
+def from_plan(folder: Path, prices: Prices) -> Workload:
+    """What a plan has to do, done or not: its batches on a GPU, and the searches that they wait for.
+
+    Args:
+        prices: with the engines and classes that the plan names (`names_in`).
+
+    Raises:
+        SnakefoldError: the folder holds no plan, or an engine has no such group.
+    """
+    with _unreadable_named(folder):
         rows = read_rows(folder)
         lengths: dict[str, list[int]] = defaultdict(list)
         several = False
@@ -55,10 +80,6 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
         for chain in tables.rows(folder / "chains.tsv", ChainRow):
             chains[chain.chunk].append(chain.length)
             missing[chain.chunk] = chain.missing.split(",")
-    except (OSError, SnakefoldError) as error:
-        raise SnakefoldError(
-            f"{folder}: cannot be read as a plan ({error}). Give the plan/ folder of a run's results."
-        ) from error
     # Only chains of complexes are searched for pairing rows as well: without any, no chunk file is read.
     paired = {chunk for chunk in chains if several and read_chunk(folder, chunk).pairing}
 
@@ -73,7 +94,7 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
             row.gpu,
             np.sort(np.array(lengths[row.batch])),
             bucket_edges=row.edges,
-            kind=(row.engine, row.group),
+            kind=_kind(folder, row, prices),
             searches=tuple(numbers[chunk] for chunk in row.chunks.split(",") if chunk in numbers),
         )
         for row in rows
@@ -185,6 +206,32 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
         at = end
     searches = prices.searches(ordered, sizes, config.msa, pairing=False)
     return Workload(jobs, searches, len(lengths), int(lengths.sum()), gpu_relax=prices.work.gpu_relax)
+
+
+@contextmanager
+def _unreadable_named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SnakefoldError) as error:
+        raise SnakefoldError(
+            f"{folder}: cannot be read as a plan ({error}). Give the plan/ folder of a run's results."
+        ) from error
+
+
+def _kind(folder: Path, row: BatchRow, prices: Prices) -> tuple[str, str]:
+    """Engine and group of a batch."""
+    group = row.group
+    if not group:
+        # Plans of releases before 0.3 have no group: the engine tells it of a target, for all are alike.
+        with _unreadable_named(folder):
+            target = read_planned(PlannedBatch, folder / "batches" / f"{row.batch}.json").targets[0].target
+        group = engines.get(row.engine).group(target, prices.config.settings_of(row.engine))
+    if (row.engine, group) not in prices.works:
+        raise SnakefoldError(
+            f"{folder}: batch {row.batch} is of group {group} of engine {row.engine}, which the installed "
+            f"version does not have. {PLANNED_ANEW}"
+        )
+    return row.engine, group
 
 
 def _searches(
