@@ -313,6 +313,8 @@ else:
 
 
 def _known_engine(name: str) -> str:
+    if name in engines.broken():
+        raise ValueError(engines.broken()[name])
     if name not in engines.names():
         raise ValueError(f"no such engine is installed; there are {', '.join(engines.names())}")
     return name

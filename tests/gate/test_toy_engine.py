@@ -133,6 +133,52 @@ def test_its_settings_are_settings(finished: tuple[Path, subprocess.CompletedPro
     assert "toy.weight" in wrong.stderr
 
 
+def test_what_is_stored_is_found_beside_what_cannot_be_looked_up(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """The random parameters of another engine are not drawn yet; that says nothing of the toy's results."""
+    folder, _ = finished
+    words = ["--set", "engines=[toy, alphafold2]", "--set", "toy.weight=2.5", "--set", "weights=rehearsal"]
+    planned = call(folder, "plan", "in", *words, "--out", "both")
+    assert planned.returncode == 0, planned.stderr
+    assert "Results of alphafold2 were not looked up in the store" in planned.stdout
+    found = {row["id"]: row for row in rows(folder / "both" / "targets.tsv")}
+    assert {name: row["state"] for name, row in found.items()} == {
+        "again": "stored",
+        "benzene": "stored",
+        "ethanol": "duplicate_of",
+        "endless": "to_do",
+        "protein": "to_do",
+    }
+    assert found["protein"]["reason"].startswith("results were not looked up in the store")
+
+
+@pytest.mark.parametrize(
+    ("value", "module", "said"),
+    [
+        ("nowhere:ENGINE", "", "cannot be loaded (ModuleNotFoundError: No module named 'nowhere')"),
+        ("other:ENGINE", "ENGINE = object()", "does not follow the protocol"),
+        ("other:ENGINE", "from toyengine import ENGINE", "calls itself 'toy'"),
+    ],
+)
+def test_a_broken_engine_breaks_nothing_else(tmp_path: Path, value: str, module: str, said: str) -> None:
+    site = tmp_path / "site" / "other-1.0.dist-info"
+    site.mkdir(parents=True)
+    (site / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (site / "entry_points.txt").write_text(f"[snakefold.engines]\nother = {value}\n")
+    (site.parent / "other.py").write_text(module)
+    (tmp_path / "protein.fasta").write_text(f">protein\n{ZIPPER}\n")
+    environment = {**os.environ, "PYTHONPATH": f"{site.parent}{os.pathsep}{SITE}"}
+    words = ["protein.fasta", "--set", "weights=rehearsal", "--out", "plan"]
+    assert call_in(environment, tmp_path, "plan", *words).returncode == 0
+    assert said in call_in(environment, tmp_path, "engines", "list").stdout
+    doctor = call_in(environment, tmp_path, "engines", "doctor")
+    assert (doctor.returncode, said in doctor.stdout) == (1, True)
+    named = call_in(environment, tmp_path, "plan", *words, "--set", "engine=other")
+    assert named.returncode == 2
+    assert said in named.stderr
+
+
 def test_results_outlive_their_engine(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     """What only reads a run reads it where the toy is not installed."""
     folder, _ = finished
@@ -177,3 +223,22 @@ def test_a_ligand_is_told_who_would_take_it(tmp_path: Path) -> None:
     assert (
         "ligand CCO: engine alphafold2 folds proteins only; engines that take it: toy" in refused["message"]
     )
+
+
+def test_a_record_that_no_engine_takes_whole_says_so(tmp_path: Path) -> None:
+    """Each of two engines takes a part of it, and neither takes it."""
+    (tmp_path / "complex.yaml").write_text(
+        YAML.format(smiles="CCO") + f"  - protein:\n      id: B\n      sequence: {ZIPPER}\n"
+    )
+    (tmp_path / "protein.fasta").write_text(f">protein\n{ZIPPER}\n")
+    words = [
+        "complex.yaml",
+        "protein.fasta",
+        "--set",
+        "weights=rehearsal",
+        "--set",
+        "engines=[toy, alphafold2]",
+    ]
+    assert call(tmp_path, "plan", *words, "--out", "plan").returncode == 0
+    (refused,) = json.loads((tmp_path / "plan" / "refusals.json").read_text())
+    assert "engines that take the whole record: none is installed" in refused["message"]

@@ -117,4 +117,12 @@ def test_a_request_of_version_1_is_read_as_one_of_version_2() -> None:
     assert read.version == 2
     # Version 2 knows no sections.
     with pytest.raises(ValueError, match="alphafold2"):
-        FoldRequest.model_validate({**given, **sections})
+        FoldRequest.model_validate({"version": 2, **given, **sections})
+    # Version 1 could be left out.
+    assert FoldRequest.model_validate({**given, **sections}) == read
+    # It had no key `settings`, and an engine had a name.
+    with pytest.raises(ValueError, match="version 1 has no key settings"):
+        FoldRequest.model_validate({"version": 1, **given, "settings": {}})
+    for engine in ({}, [1], None):
+        with pytest.raises(ValueError, match="engine"):
+            FoldRequest.model_validate({"version": 1, **given, "engine": engine})

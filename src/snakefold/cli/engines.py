@@ -79,6 +79,7 @@ def _list(options: argparse.Namespace) -> None:
         engine = engines.get(name)
         takes, groups = ", ".join(sorted(engine.accepts.kinds)), ", ".join(engine.groups)
         rows.append((name, str(engine.version), takes, groups, _where(_place(engine))))
+    rows += [(name, "", "", "", f"broken: {wrong}") for name, wrong in sorted(engines.broken().items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -111,6 +112,10 @@ def _doctor(options: argparse.Namespace) -> int:
     from snakefold import engines
 
     faults = 0
+    for wrong in engines.broken().values():
+        if not options.names:
+            faults += 1
+            _log(wrong)
     for name in options.names or engines.names():
         engine = engines.get(name)
         found = _faults(engine, asked=bool(options.names))

@@ -24,11 +24,24 @@ def get(name: str) -> Engine:
     """The engine called `name`. Its heavy libraries are imported when it starts, not here.
 
     Raises:
-        SnakefoldError: no such engine is installed, or it follows another protocol.
+        SnakefoldError: no such engine is installed, its module fails, or it follows another protocol.
     """
     entry = point(name)
-    engine = entry.load()
-    if not isinstance(engine, Engine):
+    try:
+        engine = entry.load()
+        follows = isinstance(engine, Engine)
+    except Exception as error:  # a module of somebody else's may raise anything
+        brought = f" {entry.dist.name}" if entry.dist else ""
+        raise SnakefoldError(
+            f"engine {name}: {entry.value} cannot be loaded ({type(error).__name__}: {error}). Install the "
+            f"distribution{brought}, which brings it, again, or uninstall it."
+        ) from error
+    if follows and engine.name != name:
+        raise SnakefoldError(
+            f"engine {name}: {entry.value} calls itself {engine.name!r}. An entry point is called as its "
+            "engine: install a version of it where both are the same."
+        )
+    if not follows:
         raise SnakefoldError(
             f"engine {name}: {entry.value} does not follow the protocol of snakefold.engines.spec. Install a "
             "version of it that is made for this release of snakefold."
@@ -52,8 +65,20 @@ def point(name: str) -> EntryPoint:
 
 
 def find(name: str) -> Engine | None:
-    """The engine called `name`; None where it is not installed, for results outlive their engine."""
-    return get(name) if name in _points() else None
+    """The engine called `name`; None where it is missing or broken, for results outlive their engine."""
+    return None if name not in _points() or name in broken() else get(name)
+
+
+@cache
+def broken() -> dict[str, str]:
+    """Engines that are installed and cannot be used: what is wrong, by name. No other engine suffers."""
+    wrong = {}
+    for name in _points():
+        try:
+            get(name)
+        except SnakefoldError as error:
+            wrong[name] = str(error)
+    return wrong
 
 
 def computes(name: str) -> bool:
@@ -78,10 +103,11 @@ def views(name: str) -> tuple[str, ...]:
 
 def names() -> list[str]:
     """Engines that a configuration may name, in alphabetical order."""
-    return [name for name in sorted(_points()) if get(name).selectable]
+    return [name for name in sorted(_points()) if (engine := find(name)) is not None and engine.selectable]
 
 
 def forget() -> None:
     """Look again for what is installed."""
     _points.cache_clear()
     get.cache_clear()
+    broken.cache_clear()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
-from snakefold.kernel.contracts import FoldRequest, Model, MsaMeta, RelaxSettings, TargetInput
+from snakefold.kernel.contracts import FoldRequest, Model, MsaMeta, RelaxChoice, RelaxSettings, TargetInput
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.accepts import PROTEINS, Accepts
 from snakefold.structures.prediction import Prediction
@@ -248,6 +248,11 @@ class Result:
 def as_result(given: Sequence[Prediction] | Result) -> Result:
     """What a session gave, in one form."""
     return given if isinstance(given, Result) else Result(predictions=given)
+
+
+def relaxation(engine: Engine, relax: RelaxSettings) -> RelaxSettings:
+    """The settings of relaxation, as far as they hold for an engine: some models are never relaxed."""
+    return relax if engine.relaxes else relax.model_copy(update={"models_to_relax": RelaxChoice.NONE})
 
 
 Said = Mapping[str, Any]

@@ -152,10 +152,17 @@ class FoldRequest(Model):
     @model_validator(mode="before")
     @classmethod
     def _of_version_1(cls, values: object) -> object:
-        if not isinstance(values, Mapping) or values.get("version") != 1:
+        if not isinstance(values, Mapping):
             return values
+        # Version 1 could leave its version out; its settings were in a section that is called as the engine.
+        oldest = "version" not in values and any(name in values for name in _SECTIONS)
+        if not oldest and values.get("version") != 1:
+            return values
+        if "settings" in values:
+            raise ValueError("version 1 has no key settings: its section is called as the engine")
         rest = {name: value for name, value in values.items() if name not in (*_SECTIONS, "version")}
-        return {**rest, "settings": values.get(values.get("engine"), {})}
+        engine = values.get("engine")
+        return {**rest, "settings": values.get(engine, {}) if isinstance(engine, str) else {}}
 
 
 class TargetOutcome(Model):

@@ -70,9 +70,11 @@ def why_not(
     lacks = _listed(sorted({lacking for _, lacking in features}))
     does = f"folds {only}" if kinds else f"takes no {lacks}"
     able = [name for name, theirs in (others or {}).items() if why_not(assembly, name, theirs) is None]
-    which = (
-        f"engines that take {'it' if len(things) == 1 else 'them'}: {', '.join(able) or 'none is installed'}"
-    )
+    it = "it" if len(things) == 1 else "them"
+    refused = {entity.kind for entity in assembly.entities} - set(accepts.kinds)
+    if refused and not able and any(refused <= set(theirs.kinds) for theirs in (others or {}).values()):
+        it = "the whole record"
+    which = f"engines that take {it}: {', '.join(able) or 'none is installed'}"
     return Verdict(f"{named}: engine {engine} {does}; {which}.", _advice(assembly, able[0] if able else None))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from snakefold import engines
 from snakefold.config import Config
-from snakefold.engines.spec import Engine, Needs, Work
+from snakefold.engines.spec import Engine, Needs, Work, relaxation
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.wording import listed
@@ -94,7 +94,7 @@ def work_of(config: Config, engine: Engine, group: str, *, rehearsal: bool) -> W
     return engine.work(
         group,
         settings,
-        config.relax_of(rehearsal=rehearsal),
+        relaxation(engine, config.relax_of(rehearsal=rehearsal)),
         rows=(1, 1) if config.msa.tool == "single_sequence" else None,
         blocks=config.rehearsal.blocks if rehearsal else None,
     )

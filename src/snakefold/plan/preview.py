@@ -11,12 +11,13 @@ from snakefold.config import Config
 from snakefold.engines.spec import Parameters
 from snakefold.kernel import recipes
 from snakefold.kernel.errors import DatabaseMissingError, WeightsMissingError
+from snakefold.kernel.wording import listed
 from snakefold.msa.databases import presets as databases
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.executors import Executor
 from snakefold.plan.groups import Group
 from snakefold.plan.quote.model import Quote
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.recipes import UNKNOWN, Recipes
 from snakefold.plan.records import Records
 from snakefold.plan.run import (
     Log,
@@ -30,9 +31,6 @@ from snakefold.plan.run import (
     recipes_of_searches,
 )
 from snakefold.plan.tables import write_plan
-
-#: Names results that nothing is known of: the store has none under this name.
-_UNKNOWN = "0" * 16
 
 
 def preview(config: Config, folder: Path, log: Log, executor: Executor | None = None) -> Quote:
@@ -57,63 +55,63 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
         preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
         kinds = records.kinds
         found = _parameters(config, records, warnings)
-        unknown = [_UNKNOWN] * len(kinds)
-        rehearsals = [_is_random(config, found, kind) for kind in kinds]
-        templates = None if config.msa.templates == "none" else _UNKNOWN
-        nothing = Recipes(unknown, _UNKNOWN, _UNKNOWN, rehearsals, templates=templates)
-        if not aligns(records):
-            return nothing if found is None else _named(config, preset, found, records, pairing=pairing)
-        try:
-            databases.check(preset, config.msa, pairing=pairing)
-        except DatabaseMissingError as error:
-            first = str(error).splitlines()[0]
-            warnings.append(f"The store was not consulted: databases are missing here. {first[:-1]}.")
-            return nothing
-        if found is not None:
-            return _named(config, preset, found, records, pairing=pairing)
-        searches = recipes_of_searches(config.msa, preset, pairing=pairing)
-        # Alignments depend on no parameters.
-        digests: dict[str, Any] = {name: recipes.digest(recipe) for name, recipe in searches.items()}
-        return replace(nothing, **digests)
+        searched = aligns(records)
+        if searched:
+            try:
+                databases.check(preset, config.msa, pairing=pairing)
+            except DatabaseMissingError as error:
+                first = str(error).splitlines()[0]
+                warnings.append(f"The store was not consulted: databases are missing here. {first[:-1]}.")
+                searched = False
+        known = {
+            number
+            for number in present(records)
+            if kinds[number].engine.name in found and (searched or not kinds[number].needs.alignment)
+        }
+        made = named(recipes_of(config, preset, found, kinds, known, pairing=pairing), kinds, found)
+        digests: dict[str, Any] = {}
+        if searched:  # alignments depend on no parameters
+            searches = recipes_of_searches(config.msa, preset, pairing=pairing)
+            digests = {name: recipes.digest(recipe) for name, recipe in searches.items()}
+        elif aligns(records):
+            templates = None if config.msa.templates == "none" else UNKNOWN
+            digests = {"msa": UNKNOWN, "paired_msa": UNKNOWN, "templates": templates}
+        folds = [made.folds[number] if number in known else UNKNOWN for number in range(len(kinds))]
+        return replace(
+            made, folds=folds, rehearsals=[_is_random(config, found, kind) for kind in kinds], **digests
+        )
 
     draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
     write_plan(folder, draft)
     return quote
 
 
-def _named(
-    config: Config,
-    preset: databases.Preset,
-    found: Mapping[str, Parameters],
-    records: Records,
-    *,
-    pairing: bool,
-) -> Recipes:
-    made_with = recipes_of(config, preset, found, records.kinds, present(records), pairing=pairing)
-    return named(made_with, records.kinds, found)
-
-
-def _is_random(config: Config, found: Mapping[str, Parameters] | None, kind: Group) -> bool:
+def _is_random(config: Config, found: Mapping[str, Parameters], kind: Group) -> bool:
     """Whether the run would be a rehearsal, where that is known or asked for."""
-    if found is not None and kind.engine.name in found:
-        return found[kind.engine.name].rehearsal
-    return config.weights == "rehearsal"
+    known = found.get(kind.engine.name)
+    return config.weights == "rehearsal" if known is None else known.rehearsal
 
 
-def _parameters(config: Config, records: Records, warnings: list[str]) -> dict[str, Parameters] | None:
-    """The parameters that a run would take, by engine; None if some are not here."""
+def _parameters(config: Config, records: Records, warnings: list[str]) -> Mapping[str, Parameters]:
+    """The parameters that a run would take, of the engines whose parameters are here."""
     try:
         found = find_parameters(config, records, draw=False)
     except WeightsMissingError as error:
         warnings.append(f"Results were not looked up in the store: {error}")
-        return None
-    wanted = {records.kinds[group].engine.name for group in present(records)}
-    if wanted <= set(found):
+        return {}
+    wanted = dict.fromkeys(records.kinds[group].engine.name for group in sorted(present(records)))
+    missing = [name for name in wanted if name not in found]
+    if not missing:
         return found
-    if config.weights != "rehearsal":
+    of_some = f" of {listed(missing)}" if found else ""
+    if config.weights == "rehearsal":
         warnings.append(
-            "No model parameters are here, so results were not looked up in the store. This is the price "
-            "with official parameters. Started now, `snakefold run` would be a REHEARSAL "
+            f"Results{of_some} were not looked up in the store: their random parameters are drawn by the run."
+        )
+    else:
+        warnings.append(
+            f"No model parameters{of_some} are here, so results were not looked up in the store. This is the "
+            "price with official parameters. Started now, `snakefold run` would be a REHEARSAL "
             "(--set weights=rehearsal gives its price)."
         )
-    return None
+    return found

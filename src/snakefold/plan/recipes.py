@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+#: Names results that nothing is known of: the store has none under this name.
+UNKNOWN = "0" * 16
+
 
 @dataclass(frozen=True, slots=True)
 class Recipes:

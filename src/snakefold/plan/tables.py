@@ -20,6 +20,7 @@ from snakefold.plan.batches import Batch
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import BatchRow, ChainRow, Kind, PlannedBatch, PlannedTarget, State, TargetRow
 from snakefold.plan.groups import Group
+from snakefold.plan.recipes import UNKNOWN
 from snakefold.plan.records import target_input
 from snakefold.plan.write import flush, remove_others, write_table, write_text
 
@@ -138,9 +139,12 @@ def _reason(draft: Draft, index: int) -> str:
             return f"result {recipe} is in the store"
         case State.REUSED:
             return shown(f"{draft.present.found[index].structure} has these sequences", None)
+    nothing = (
+        f"no result {recipe} in the store" if recipe != UNKNOWN else "results were not looked up in the store"
+    )
     lacking = draft.alignments.lacking(target)
     if not draft.records.kinds[group].needs.alignment:
-        return f"no result {recipe} in the store"
+        return nothing
     if target.msa is not None:
         alignment = "it brings its alignment"
     elif "msa" in lacking:
@@ -149,7 +153,7 @@ def _reason(draft: Draft, index: int) -> str:
         alignment = "its alignment is in the store, its templates are to be searched"
     else:
         alignment = "its alignment is in the store"
-    return f"no result {recipe} in the store; {alignment}"
+    return f"{nothing}; {alignment}"
 
 
 def _group(draft: Draft, batch: Batch) -> Group:

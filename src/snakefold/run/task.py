@@ -19,13 +19,12 @@ from pathlib import Path
 
 from snakefold import engines
 from snakefold.engines.agreement import agreed
-from snakefold.engines.spec import Session, TargetMsas, as_result, settings_of
+from snakefold.engines.spec import Session, TargetMsas, as_result, relaxation, settings_of
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import (
     UNSTORED,
     FoldRequest,
     FoldResponse,
-    RelaxChoice,
     TargetInput,
     TargetOutcome,
 )
@@ -231,16 +230,16 @@ def _fold(
         result = as_result(session.predict(target, msas))
         predictions = confidence.rank(result.predictions)
         predicted = time.monotonic()
-        relaxation = relax_ranked(
+        relaxed = relax_ranked(
             predictions,
-            request.relax.models_to_relax if engine.relaxes else RelaxChoice.NONE,
+            relaxation(engine, request.relax).models_to_relax,
             lambda pdb: relax.relax(pdb, request.relax).pdb,
         )
         seconds = {
             **{f"predict_{item.name}": item.seconds for item in predictions},
             "predict": predicted - start,
             "compile": sum(item.compile_seconds for item in predictions),
-            "relax": relaxation.seconds,
+            "relax": relaxed.seconds,
             "cpu": time.process_time() - start_cpu,
         }
         files = target_files(
@@ -248,10 +247,10 @@ def _fold(
             target,
             msas,
             result=replace(result, predictions=predictions),
-            relaxation=relaxation,
+            relaxation=relaxed,
             seconds=seconds,
             software=f"{request.engine} {engine.version}",
-            warnings=_befallen(request, relaxation, session.device, deaths),
+            warnings=_befallen(request, relaxed, session.device, deaths),
         )
     except TargetError as error:
         outcome = outcome_of(target, error)
@@ -269,7 +268,7 @@ def _fold(
     return outcome.model_copy(update={"seconds": round(time.monotonic() - start, 3)}), data
 
 
-def _befallen(request: FoldRequest, relaxation: Relaxation, device: str, deaths: int) -> list[str]:
+def _befallen(request: FoldRequest, relaxed: Relaxation, device: str, deaths: int) -> list[str]:
     """Notes on how a target was computed."""
     found = []
     if deaths:
@@ -277,7 +276,7 @@ def _befallen(request: FoldRequest, relaxation: Relaxation, device: str, deaths:
             note(Code.RETRIED, f"a process died on it {deaths} time{'s' if deaths > 1 else ''} before")
         )
     wanted = request.relax.use_gpu_relax is not False and device.lower() not in ("", "cpu")
-    if wanted and relaxation.pdbs and not relax.takes_gpu(request.relax):
+    if wanted and relaxed.pdbs and not relax.takes_gpu(request.relax):
         found.append(note(Code.RELAX_ON_CPU, f"OpenMM finds no GPU through CUDA; predicted on {device}"))
     return found
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from snakefold.engines.spec import Column, Defaults, Floats, Result, TargetMsas, Told
-from snakefold.kernel.contracts import FoldRequest, Model, RelaxSettings, TargetInput
+from snakefold.kernel.contracts import FoldRequest, Model, RelaxChoice, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.molecules.accepts import Accepts
 from snakefold.molecules.entities import Kind
@@ -95,6 +95,7 @@ class Toy(Defaults):
     def work(
         self, group: str, settings: Any, relax: RelaxSettings, *, blocks: int | None = None, rows: Any = None
     ) -> ToyWork:
+        assert relax.models_to_relax is RelaxChoice.NONE, "what it never relaxes is not priced"
         return ToyWork()
 
     def recipe(self, group: str, settings: ToySettings, weights: Path | None) -> dict[str, Any]:

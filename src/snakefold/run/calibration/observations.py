@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from snakefold import engines
 from snakefold.config import Config, read_recorded
-from snakefold.engines.spec import Work, settings_of
+from snakefold.engines.spec import Work, relaxation, settings_of
 from snakefold.kernel import archive, tables
 from snakefold.kernel.contracts import FoldRequest, TargetInput, TargetOutcome
 from snakefold.kernel.errors import SnakefoldError
@@ -276,7 +276,9 @@ def _works(request: FoldRequest, depths: Mapping[str, int], config: Config) -> d
         rows = engine.alignment_rows(request, targets, [depths[each.result_key] for each in targets])
         for target in targets:
             group = engine.group(target, settings)
-            works[target.result_key] = engine.work(group, settings, request.relax, blocks=blocks, rows=rows)
+            works[target.result_key] = engine.work(
+                group, settings, relaxation(engine, request.relax), blocks=blocks, rows=rows
+            )
     return works
 
 
