@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from snakefold import cli
+from snakefold import cli, engines
 from snakefold.cli.run import prepare, snakemake_command
 from snakefold.config import Config
 from snakefold.kernel.errors import SnakefoldError
@@ -78,6 +78,59 @@ def test_malformed_setting_is_named(setting: str, capsys: pytest.CaptureFixture[
 def test_missing_input_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "no/such.fasta"]) == 2
     assert "no/such.fasta: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["weights", "fetch", "FILE"],
+        ["weights", "rehearsal", "FILE"],
+        ["weights", "rehearsal", "FILE/x", "--blocks", "1"],
+    ],
+    ids=" ".join,
+)
+def test_a_file_where_a_folder_is_needed_is_named(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert cli.main([word.replace("FILE", str(file)) for word in command]) == 2
+    assert capsys.readouterr().err == (
+        f"snakefold: {file}: is a file, expected a folder. Give another one.\n"
+    )
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("snakefold.cli.tools._weights", fail)
+
+
+def test_a_folder_where_a_file_is_needed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As `os.replace` says it of a file that is written beside its place.
+    fail_with(monkeypatch, IsADirectoryError(21, "Is a directory", "part", None, str(tmp_path)))
+    assert cli.main(["weights", "fetch", str(tmp_path)]) == 2
+    assert f"{tmp_path}: is a folder, expected a file." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [FileExistsError, NotADirectoryError, IsADirectoryError, FileNotFoundError])
+def test_a_path_that_nobody_gave_is_a_defect(
+    kind: type[OSError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    fail_with(monkeypatch, kind(-1, "a defect", str(tmp_path / "file")))
+    with pytest.raises(kind):
+        cli.main(["weights", "fetch", str(tmp_path)])
+
+
+def test_engines_that_are_named_are_those_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    for action in ("install", "doctor"):
+        assert cli.main(["engines", action, "nosuch"]) == 2
+        said = capsys.readouterr().err
+        assert f"Installed: {', '.join(engines.names())}. " in said and "reuse" not in said
 
 
 def test_documented_settings_are_the_real_ones() -> None:

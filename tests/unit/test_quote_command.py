@@ -18,6 +18,7 @@ from snakefold.config import Config, load_config
 from snakefold.kernel.errors import ConfigError, SnakefoldError
 from snakefold.kernel.paths import house
 from snakefold.plan.quote import Quote
+from snakefold.plan.quote.text import quote_text
 
 FASTA = f">one\n{'MKTAYIAKQR' * 8}\n>two\n{'MKTAYIAKQR' * 30}\n>again\n{'MKTAYIAKQR' * 8}\n>bad\nMK1\n"
 
@@ -123,6 +124,7 @@ def test_price_first_without_databases_or_parameters(
     assert all(name.startswith("results/quote/") for name in written)
     quote = Quote.model_validate_json((folder / "results" / "quote" / "quote.json").read_bytes())
     assert quote.targets == {"to_do": 2, "stored": 0, "reused": 0, "duplicate_of": 1, "refused": 1}
+    assert " 1 duplicate: computed once" in quote_text(quote)
     assert quote.dollars.expected > 0
     assert quote.msa_cpu_hours.expected > 0
     with (folder / "results" / "quote" / "targets.tsv").open() as stream:

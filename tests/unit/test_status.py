@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import fcntl
 import io
 import json
 import os
@@ -22,6 +23,7 @@ import pytest
 
 from snakefold.cli import main
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.plan.lock import lock_file, note_log, noted_log
 from snakefold.run.queued import RUNNING, WAITING, Queue, Queued, write_queue
 from snakefold.run.status import Reader, Status, Step, line, screen
 from snakefold.run.status.folder import read_run_folder
@@ -275,8 +277,108 @@ def test_a_log_that_grows_elsewhere_is_a_sign_of_life(folder: Path) -> None:
     assert Reader(folder / "results").read().state == "running"
     os.utime(log, (time.time() - 600,) * 2)
     assert Reader(folder / "results").read().state == "stopped"
-    with log.open():  # plain Snakemake, here, in a job of hours that says nothing
+    # Plain Snakemake, here, in a job of hours that says nothing.
+    with log.open() as opened, subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=opened):
+        opened.close()
         assert Reader(folder / "results").read().state == "running"
+
+
+FAILED = """Select jobs to execute...
+Error in rule summary:
+    message: None
+    input: {0}/metrics.tsv
+    output: {0}/summary.txt
+    log: {0}/logs/summary.log (check log file(s) for error details)
+Complete log(s): x
+"""
+
+
+def write_log(folder: Path, stamp: str, text: str) -> Path:
+    log = folder / ".snakemake" / "log" / f"{stamp}.snakemake.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(text)
+    return log
+
+
+def hold(results: Path, log: Path | None = None) -> int:
+    """Hold results as another process would, and note the run's log."""
+    lock = lock_file(results)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    note_log(results, [str(log)] if log else [])
+    return handle
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_failures_are_of_the_results_that_a_log_names(folder: Path, absolute: bool) -> None:
+    (folder / "results2").mkdir()
+
+    def named(name: str) -> str:
+        return FAILED.format(folder / name if absolute else name)
+
+    write_log(folder, "2026-01-02T000000.000000", named("results2"))
+    assert read_run_folder(Path("results")).errors == ()
+    assert read_run_folder(Path("results2")).errors == ("summary",)
+    assert read_run_folder(folder / "results2").errors == ("summary",)
+    # An older log of these results counts, with a newer one of others beside it.
+    write_log(folder, "2026-01-01T000000.000000", named("results").replace("summary", "report"))
+    assert read_run_folder(Path("results")).errors == ("report",)
+    status = Reader(folder / "results").read()
+    assert (status.state, status.errors) == ("failed", ("report",))
+
+
+def test_failures_that_a_log_does_not_place_are_told_of_the_run_that_noted_it(folder: Path) -> None:
+    other = folder / "results2"
+    log = write_log(folder, "2026-01-02T000000.000000", "WorkflowError:\nComplete log(s): x\n")
+    os.close(hold(other, log))
+    assert read_run_folder(Path("results")).errors == ()
+    assert read_run_folder(other).errors == ("snakemake",)
+    # One that works elsewhere (--directory) is found by its note.
+    away = write_log(folder / "away", "2026-01-03T000000.000000", FAILED.format("../results"))
+    os.close(hold(folder / "results", away))
+    assert read_run_folder(Path("results")).errors == ("summary",)
+    # Without its log, nothing is known.
+    away.unlink()
+    assert read_run_folder(Path("results")).errors == ()
+
+
+def test_a_run_of_other_results_is_no_sign_of_life(folder: Path) -> None:
+    other = folder / "results2"
+    log = write_log(folder, "2026-01-02T000000.000000", "Select jobs to execute...\n")
+    handle = hold(other, log)
+    assert Reader(folder / "results").read().state == "stopped"
+    assert Reader(other).read().state == "planning"
+    with pytest.raises(SnakefoldError, match="not the results folder of a run"):
+        Reader(folder / "typo").read()
+    note_log(other, [])
+    lock_file(other).write_text("")
+    with log.open():  # it is not noted yet, but its process holds the other results
+        assert Reader(folder / "results").read().state == "stopped"
+    os.close(handle)
+
+
+def test_a_run_is_seen_before_it_has_a_log(folder: Path) -> None:
+    write_log(folder, "2026-01-01T000000.000000", FAILED.format("results"))
+    assert Reader(folder / "results").read().errors == ("summary",)
+    handle = hold(folder / "results")
+    status = Reader(folder / "results").read()
+    assert (status.state, status.errors) == ("running", ())
+    os.close(handle)
+    handle = hold(folder / "new")
+    assert Reader(folder / "new").read().state == "planning"
+    os.close(handle)
+
+
+def test_a_run_that_begins_forgets_the_log_of_the_last(folder: Path) -> None:
+    log = write_log(folder, "2026-01-01T000000.000000", FAILED.format("results"))
+    os.close(hold(folder / "results", log))
+    assert noted_log(lock_file(folder / "results")) == log
+    script = (
+        "import pathlib; from snakefold.plan.lock import hold_results; hold_results(pathlib.Path('results'))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert noted_log(lock_file(folder / "results")) is None
 
 
 def test_what_the_executor_recorded_is_told(folder: Path) -> None:

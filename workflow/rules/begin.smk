@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from snakefold.run import retries
-from snakefold.plan.lock import hold_results
+from snakefold.plan.lock import hold_results, note_log
 from snakefold.run.mend import mend
 
 
@@ -16,6 +16,7 @@ def begin():
     executor = workflow.executor_plugin.common_settings
     if not executor.dryrun_exec:
         hold_results(Path(RESULTS))
+        note_log(Path(RESULTS), workflow.logger_manager.get_logfile())
         retries.check_writable(Path(RESULTS))
     if not executor.touch_exec:
         mend(Path(RESULTS), SETTINGS.store, print, dry=executor.dryrun_exec)

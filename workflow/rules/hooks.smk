@@ -7,7 +7,7 @@ from snakefold.run import retries
 from snakefold.kernel.clocks import bring_to_now
 from snakefold.plan.executors import announce, describe
 from snakefold.clusters.job_errors import seldom
-from snakefold.plan.lock import hold_results
+from snakefold.plan.lock import hold_results, note_log
 from snakemake.logging import logger
 
 if workflow.is_main_process:
@@ -21,6 +21,7 @@ def start_run():
     """Hold the results, tell steps and screen what they need, and leave nothing of a killed run at work."""
     executor = workflow.executor_plugin.name
     hold_results(Path(RESULTS))
+    note_log(Path(RESULTS), workflow.logger_manager.get_logfile())
     bring_to_now(Path(RESULTS))
     tell_the_plan_of(workflow)
     if executor not in ("local", "runpod"):

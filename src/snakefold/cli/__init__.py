@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # Written bytes that find no room name no file.
         place = Path(error.filename).parent if error.filename else getattr(options, "results", None)
-        told = disk_error(error, place or Path.cwd())
+        told = disk_error(error, place or Path.cwd()) or _unusable(error, options)
         if told is None:
             raise
         print(f"snakefold: {told}", file=sys.stderr)
@@ -108,6 +108,26 @@ def parser() -> argparse.ArgumentParser:
     profiles.add(commands)
     contracts.add(commands)
     return top
+
+
+def _unusable(error: OSError, options: argparse.Namespace) -> SnakefoldError | None:
+    """What to tell of a path of the command line that is a file where a folder is needed, or the reverse.
+
+    None of a path that nobody gave: that is a defect of ours.
+    """
+    if not isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+        return None
+    failed = [Path(os.fsdecode(name)).absolute() for name in (error.filename, error.filename2) if name]
+    given = {Path(value).absolute() for value in vars(options).values() if isinstance(value, str | Path)}
+    if isinstance(error, IsADirectoryError):
+        what = "is a folder, expected a file"
+        found = [path for path in failed if path in given and path.is_dir()]
+    else:
+        what = "is a file, expected a folder"
+        leading = {path for each in given for path in (each, *each.parents)}
+        tried = [path for each in failed for path in (each, *each.parents)]
+        found = [path for path in tried if path in leading and path.exists() and not path.is_dir()]
+    return SnakefoldError(f"{found[0]}: {what}. Give another one.") if found else None
 
 
 def _read_names_as_utf8() -> None:

@@ -58,7 +58,7 @@ def point(name: str) -> EntryPoint:
     found = _points().get(name)
     if found is None:
         raise SnakefoldError(
-            f"engine {name}: is not installed. Installed: {', '.join(sorted(_points()))}. Install the "
+            f"engine {name}: is not installed. Installed: {', '.join(names())}. Install the "
             "distribution that brings it into the environment of snakefold."
         )
     return found

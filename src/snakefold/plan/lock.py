@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from snakefold.kernel.errors import SnakefoldError
@@ -51,8 +52,27 @@ def hold_results(results: Path) -> None:
             f"{results}: the folder of results cannot be written ({error.strerror or error}). Check its "
             "permissions and the file system, or set another one (results)."
         ) from error
+    os.truncate(handle, 0)  # the log that an earlier run noted
+    os.utime(handle)
     os.set_inheritable(handle, True)
     os.environ[_HELD] = str(handle)
+
+
+def note_log(results: Path, logs: Sequence[str]) -> None:
+    """Write down Snakemake's log of the run that holds `results`; others may lie beside it."""
+    if logs:
+        lock_file(results).write_text(
+            str(Path(logs[0]).absolute()), encoding="utf-8", errors="surrogateescape"
+        )
+
+
+def noted_log(lock: Path) -> Path | None:
+    """The log of the run that held a lock last; None if it noted none, as earlier versions did not."""
+    try:
+        text = lock.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
+    return Path(text) if text else None
 
 
 def _is_inherited(path: Path) -> bool:

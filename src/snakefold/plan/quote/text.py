@@ -10,7 +10,6 @@ _STATES = {
     "to_do": "to predict",
     "stored": "in the store: nothing to compute",
     "reused": "taken from your own collection",
-    "duplicate_of": "duplicates: computed once",
     "refused": "refused: refusals.json says why",
 }
 
@@ -22,7 +21,7 @@ def quote_text(quote: Quote) -> str:
         lines.append("REHEARSAL: random parameters. The structures will mean nothing.")
     lines.append("Quote" + ("" if quote.batches else ": nothing to predict"))
     rows = [
-        ("targets", f"{number:,} {_STATES.get(state, state)}")
+        ("targets", _targets(state, number))
         for state, number in quote.targets.items()
         if number or state == "to_do"
     ]
@@ -73,6 +72,12 @@ def quote_text(quote: Quote) -> str:
     lines += [f"  rests on: {text}" for text in quote.rests_on]
     lines += [f"  warning: {text}" for text in quote.warnings]
     return "\n".join(lines)
+
+
+def _targets(state: str, number: int) -> str:
+    if state == "duplicate_of":
+        return f"{count(number, 'duplicate')}: computed once"
+    return f"{number:,} {_STATES.get(state, state)}"
 
 
 def _alignments(quote: Quote) -> str:
