@@ -183,12 +183,12 @@ def test_results_outlive_their_engine(finished: tuple[Path, subprocess.Completed
     """What only reads a run reads it where the toy is not installed."""
     folder, _ = finished
     without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    for words in (["status"], ["bill", "results"], ["methods"], ["summary"]):
+    for words in (["status"], ["bill", "results"], ["methods"], ["summary", "results"]):
         found = call_in(without, folder, *words)
         assert "not installed" not in found.stderr + found.stdout, words
         assert "Traceback" not in found.stderr, words
         assert found.returncode in (0, 1), (words, found.stderr)  # 1: a target failed
-    again = call_in(without, folder, "plan", "in", "--config", "results/config.yaml")
+    again = call_in(without, folder, "plan", "--config", "results/config.yaml", "--out", "none")
     assert again.returncode == 2
     assert "no such engine is installed" in again.stderr
 

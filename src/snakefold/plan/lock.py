@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from snakefold.kernel.errors import SnakefoldError
@@ -61,9 +62,10 @@ def hold_results(results: Path) -> None:
 def note_log(results: Path, logs: Sequence[str]) -> None:
     """Write down Snakemake's log of the run that holds `results`; others may lie beside it."""
     if logs:
-        lock_file(results).write_text(
-            str(Path(logs[0]).absolute()), encoding="utf-8", errors="surrogateescape"
-        )
+        with suppress(OSError):  # a full disk is told of by whoever writes a result
+            lock_file(results).write_text(
+                str(Path(logs[0]).absolute()), encoding="utf-8", errors="surrogateescape"
+            )
 
 
 def noted_log(lock: Path) -> Path | None:

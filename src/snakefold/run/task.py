@@ -196,7 +196,7 @@ def _no_room(
     size = 0.0
     if engine.selectable:
         settings = settings_of(engine, request)
-        work = engine.work(engine.group(target, settings), settings, request.relax)
+        work = engine.work(engine.group(target, settings), settings, relaxation(engine, request.relax))
         size = float(packed_result_bytes(engine.size(target), work))
     place = out.absolute().parent
     place.mkdir(parents=True, exist_ok=True)
