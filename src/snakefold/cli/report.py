@@ -105,7 +105,7 @@ def _report(options: argparse.Namespace) -> None:
     for name in set_aside_after(results):
         _log(f"{name}: has no structure in this run; that of an earlier one is moved to {results}/superseded")
     write_exports(results, _log)
-    _log(f"{count(done, 'structure')}, {failed} failed, {refused} refused")
+    _log(f"{count(done, 'result')}, {failed} failed, {refused} refused")
     write_figures(results)
     _log(str(report.build(results, options.compare)))
     products.note_report(results)

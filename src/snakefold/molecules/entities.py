@@ -353,6 +353,8 @@ def said(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return message
     where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "too_short" and where:
+        return f"There are no {where}: at least one is expected."
     return f"{where}: {message}." if where else f"{message}."
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Names results that nothing is known of: the store has none under this name.
-UNKNOWN = "0" * 16
+UNKNOWN = "f" * 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,10 +98,11 @@ def target_rows(draft: Draft) -> Iterator[TargetRow]:
         first = draft.records.targets[index].id
         duplicate = index in seen
         seen.add(index)
+        same = "sequences" if row.assembly is None else "molecules"
         yield TargetRow(
             id=name,
             state=State.DUPLICATE_OF if duplicate else draft.state(index),
-            reason=f"same sequences as {first}" if duplicate else _reason(draft, index),
+            reason=f"same {same} as {first}" if duplicate else _reason(draft, index),
             duplicate_of=first if duplicate else "",
             length=row.length,
             chains=len(row.chains),

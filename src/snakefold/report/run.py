@@ -49,7 +49,7 @@ class Run:
         unique = [row for row in self.metrics if not self.duplicate_of(row["id"])]
         return {
             "folded": len(self.metrics),
-            "what": "structure" if any(row.get("model") for row in self.metrics) else "result",
+            "what": "structure" if all(row.get("model") for row in self.metrics) else "result",
             "failed": len(self.failed),
             "refused": len(self.refused),
             "duplicates": duplicates,
