@@ -130,8 +130,8 @@ class OutputSettings(Model):
     pae_json: bool = Field(
         False,
         description="PAE of every model as AlphaFold DB has it, pae_<n>.json, for ChimeraX and PAE viewers "
-        "(whole Å; pae.npz is finer and smaller). Folders that exist stay as they are: `snakefold export pae` "
-        "writes it of finished targets.",
+        "(whole Å; pae.npz is finer and smaller). Folders that exist stay as they are: "
+        "`snakefold export pae` writes it of finished targets.",
     )
 
 
