@@ -178,7 +178,7 @@ def test_entries_of_the_pdb_are_continued_and_obsolete_ones_left_out(site: Site,
     _, wanted = catalogue.entries("reduced_dbs", tmp_path)
     wanted = [entry for entry in wanted if entry.database.name == "pdb_mmcif"]
     how = Options(mirror=site.address, timeout=600, pause=0.001, force=True)
-    with pytest.raises(DownloadError, match=r"3abc\.cif\.gz: status 500.*go on"):
+    with pytest.raises(DownloadError, match=r"3abc\.cif\.gz: status 500.*resume"):
         fetch(tmp_path, wanted, how, Reporter())
     assert wanted[0].state == "unfinished"
     before = len(list((wanted[0].staging / "made/mmcif_files").glob("*.cif")))
