@@ -2,7 +2,7 @@
 """Send one job to a RunPod endpoint of this project, wait for it, and keep what it gives.
 
 Python 3.11 and this checkout are all it needs: nothing has to be installed. The work is done by
-snakefold.clusters.runpod (src/snakefold/runpod), which a program of yours can import in its place.
+snakefold.clusters.runpod (src/snakefold/clusters/runpod), which a program of yours can import in its place.
 """
 
 from __future__ import annotations

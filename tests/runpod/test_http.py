@@ -149,11 +149,11 @@ def test_a_download_is_redirected_without_the_key(tmp_path: Path) -> None:
     ("answer", "error", "told"),
     [
         (sends(b"", 302, Location="http://192.0.2.1/"), ResultError, "a redirection: only https"),
-        (sends(b"", 302, Location="file:///etc/passwd"), ResultError, "a redirection: only https"),
-        (sends(b"", 302, Location="/"), ResultError, "leads nowhere"),
+        (sends(b"", 302, Location="file:///etc/passwd"), ResultError, "HTTP 302"),
+        (sends(b"", 302, Location="/"), ResultError, "HTTP 302"),
         (sends(b"", 403), ResultError, "HTTP 403. Presigned addresses end"),
         (sends(b"", 500), UnavailableError, "HTTP 500"),
-        (sends(b"x" * 10, length=90), UnavailableError, "it was lost"),
+        (sends(b"x" * 10, length=90), UnavailableError, "was cut short"),
         (sends(b"x" * 101), ResultError, "more than 100 bytes"),
     ],
 )

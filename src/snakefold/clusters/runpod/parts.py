@@ -5,22 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import http.client
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
-
-import httpx
 
 from snakefold.clusters.runpod.errors import ResultError, UnavailableError
 from snakefold.clusters.runpod.session import Session, persist
-from snakefold.kernel import web
 
 _PLACES = ("base64", "text", "url", "path", "store")
 #: Keys under which workers send a bare text in place of a described part: base64, or an address.
 _BARE = ("archive", "archives", "archive_base64", "archive_url", "tar_gz", "tar_gz_base64", "presigned_url")
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -127,33 +128,43 @@ def _download(session: Session, part: Part, path: Path, most_bytes: int) -> None
     what = f"{part.name} from {urlsplit(part.value).hostname}"
     _check_address(part.value, what)
     try:
-        hooks = {"request": [_check_hop]}
-        with (
-            web.client(session.timeout, follow_redirects=True, event_hooks=hooks) as client,
-            client.stream("GET", part.value) as answer,
-        ):
-            if (status := answer.status_code) in (408, 425, 429) or status >= 500:
-                raise UnavailableError(f"{what}: HTTP {status}.")
-            if not answer.is_success:
-                raise ResultError(
-                    f"{what}: HTTP {status}. Presigned addresses end after a while; fetch the job's output "
-                    "again for a new one, or submit it again."
-                )
-            with path.open("wb") as stream:
-                for block in answer.iter_raw():
-                    if stream.tell() + len(block) > most_bytes:
-                        raise ResultError(f"{what}: more than {most_bytes} bytes (--max-gb).")
-                    stream.write(block)
-    except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
-        raise ResultError(f"{what}: its address leads nowhere ({type(error).__name__}).") from error
-    except httpx.TransportError as error:
-        raise UnavailableError(f"{what}: no connection, or it was lost ({type(error).__name__}).") from error
+        with _OPENER.open(part.value, timeout=session.timeout) as response, path.open("wb") as stream:
+            _copy(response, stream, most_bytes, what)
+            expected = response.headers.get("Content-Length")
+            if expected is not None and stream.tell() != int(expected):
+                raise UnavailableError(f"{what}: the download was cut short.")
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code in (408, 425, 429) or error.code >= 500:
+                raise UnavailableError(f"{what}: HTTP {error.code}.") from None
+            raise ResultError(
+                f"{what}: HTTP {error.code}. Presigned addresses end after a while; fetch the job's output "
+                "again for a new one, or submit it again."
+            ) from None
+    except http.client.HTTPException as error:
+        raise UnavailableError(f"{what}: the connection was lost ({type(error).__name__}).") from error
     except OSError as error:
+        if isinstance(error, urllib.error.URLError | ConnectionError | TimeoutError):
+            raise UnavailableError(f"{what}: no connection, or it was lost.") from error
         raise ResultError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
-def _check_hop(request: httpx.Request) -> None:
-    _check_address(str(request.url), "a redirection")
+def _copy(source: Any, stream: BinaryIO, most_bytes: int, what: str) -> None:
+    while block := source.read(_BLOCK):
+        if stream.tell() + len(block) > most_bytes:
+            raise ResultError(f"{what}: more than {most_bytes} bytes (--max-gb).")
+        stream.write(block)
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(  # noqa: PLR0917 (urllib's signature)
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        _check_address(newurl, "a redirection")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_SafeRedirects)
 
 
 def _check_address(url: str, what: str) -> None:

@@ -1,19 +1,21 @@
-"""Calls to RunPod's APIs over HTTP."""
+"""Calls to RunPod's APIs over HTTP, with nothing but the standard library."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
 import re
+import socket
 import ssl
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-
-import httpx
 
 from snakefold.clusters.runpod.errors import (
     AccessError,
@@ -22,7 +24,6 @@ from snakefold.clusters.runpod.errors import (
     RunpodError,
     UnavailableError,
 )
-from snakefold.kernel import web
 
 API_KEY = "RUNPOD_API_KEY"
 JOBS_URL = "https://api.runpod.ai/v2"
@@ -32,6 +33,7 @@ JOBS_VARIABLE, MANAGEMENT_VARIABLE = "RUNPOD_API_BASE_URL", "RUNPOD_MANAGEMENT_U
 
 _LONGEST_ANSWER = 64 << 20
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+_BEFORE_SENDING = (ConnectionRefusedError, socket.gaierror)
 
 T = TypeVar("T")
 
@@ -93,29 +95,27 @@ def call(session: Session, method: str, url: str, body: Any = None) -> Any:
         AccessError, NotFoundError, RejectedError, UnavailableError: by what is to be done about it.
     """
     data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-    # Redirections are not followed: the key goes to the configured address and nowhere else.
-    headers = {"Authorization": f"Bearer {session.api_key}"}
+    request = urllib.request.Request(url, data=data, method=method)  # noqa: S310 (checked by _address)
+    # Unredirected: the key goes to the configured address and nowhere else.
+    request.add_unredirected_header("Authorization", f"Bearer {session.api_key}")
+    request.add_header("User-Agent", "snakefold")
     if data is not None:
-        headers["Content-Type"] = "application/json"
+        request.add_header("Content-Type", "application/json")
     what = f"{method} {urlsplit(url).path}"
-    content = bytearray()
     try:
-        with (
-            web.client(session.timeout) as client,
-            client.stream(method, url, content=data, headers=headers) as answer,
-        ):
-            try:
-                for block in answer.iter_raw():
-                    content += block
-                    if len(content) > _LONGEST_ANSWER:
-                        raise RejectedError(f"{what}: the answer is larger than {_LONGEST_ANSWER >> 20} MB.")
-            except httpx.TransportError:
-                if answer.is_success:
-                    raise
-    except httpx.TransportError as error:
+        with _OPENER.open(request, timeout=session.timeout) as response:
+            content = response.read(_LONGEST_ANSWER + 1)
+            if (
+                response.length and len(content) <= _LONGEST_ANSWER
+            ):  # `read` says nothing of bytes that never came
+                raise UnavailableError(f"{what}: the connection was lost.", taken=True)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _problem(session, error, what) from None
+    except (OSError, http.client.HTTPException) as error:
         raise _no_answer(error, what) from error
-    if not answer.is_success:
-        raise _problem(session, answer, content, what)
+    if len(content) > _LONGEST_ANSWER:
+        raise RejectedError(f"{what}: the answer is larger than {_LONGEST_ANSWER >> 20} MB.")
     if not content.strip() and method == "DELETE":
         return None
     try:
@@ -144,6 +144,14 @@ def persist(session: Session, attempt: Callable[[], T], *, repeat_taken: bool = 
         number += 1
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
 def _address(url: str) -> str:
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")
@@ -154,8 +162,12 @@ def _address(url: str) -> str:
     return url.rstrip("/")
 
 
-def _problem(session: Session, answer: httpx.Response, content: bytes | bytearray, what: str) -> RunpodError:
-    status, wait = answer.status_code, _seconds(answer.headers.get("Retry-After"))
+def _problem(session: Session, error: urllib.error.HTTPError, what: str) -> RunpodError:
+    status = error.code
+    try:
+        content = error.read(65_536)
+    except (OSError, http.client.HTTPException):
+        content = b""
     text = f"{what}: HTTP {status}{_excerpt(content)}".replace(session.api_key, "***")
     if status in (401, 403):
         why = "is not a key that RunPod knows" if status == 401 else "has no permission for this"
@@ -166,27 +178,25 @@ def _problem(session: Session, answer: httpx.Response, content: bytes | bytearra
     if status == 404:
         return NotFoundError(f"{text}.")
     if status in (408, 425, 429):
-        return UnavailableError(f"{text}.", wait=wait)
+        return UnavailableError(f"{text}.", wait=_seconds(error.headers.get("Retry-After")))
     if status >= 500:
         # A gateway answers so before, and after, the service behind it has taken the call.
-        return UnavailableError(f"{text}.", taken=True, wait=wait)
+        return UnavailableError(f"{text}.", taken=True, wait=_seconds(error.headers.get("Retry-After")))
     return RejectedError(f"{text}.")
 
 
-def _no_answer(error: httpx.TransportError, what: str) -> RunpodError:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
-        cause = cause.__cause__ or cause.__context__
-    if cause is not None:
+def _no_answer(error: OSError | http.client.HTTPException, what: str) -> RunpodError:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
         return RejectedError(f"{what}: the server's certificate cannot be verified: {cause.verify_message}.")
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return UnavailableError(f"{what}: no connection: {error}.")
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(cause, TimeoutError):
         return UnavailableError(f"{what}: no answer in time.", taken=True)
-    return UnavailableError(f"{what}: the connection was lost ({type(error).__name__}).", taken=True)
+    if isinstance(cause, _BEFORE_SENDING):
+        return UnavailableError(f"{what}: no connection: {cause.strerror or cause}.")
+    return UnavailableError(f"{what}: the connection was lost ({type(cause).__name__}).", taken=True)
 
 
-def _excerpt(content: bytes | bytearray) -> str:
+def _excerpt(content: bytes) -> str:
     """What an error's body says, in one line, without its HTML."""
     text = content.decode("utf-8", "replace")
     try:
