@@ -228,7 +228,7 @@ def test_relaxation_on_a_cpu_beside_a_gpu_is_noted(
     device: str,
     noted: bool,
 ) -> None:
-    engine.device = device
+    engine.device, engine.relaxes = device, True
     monkeypatch.setattr(task.relax, "cuda_works", lambda: False)
     monkeypatch.setattr(task.relax, "relax", lambda pdb, _: Relaxed(pdb, 0, 0, 0, 0, 0))
     relaxed = RelaxSettings(models_to_relax=RelaxChoice.BEST, use_gpu_relax=choice)
