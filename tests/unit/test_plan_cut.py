@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from snakefold.engines.alphafold2.cost import A100_SECONDS, a100_seconds
 from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
-from snakefold.engines.alphafold2.network import A100_SECONDS, a100_seconds
 from snakefold.kernel.padding import padded_length, padded_lengths
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assignment.assign import Assignment, Bucket
-from snakefold.plan.assignment.types import Sizes
+from snakefold.plan.assignment.problem import Sizes
 from snakefold.plan.batches import FETCHED_RESIDUES, Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel

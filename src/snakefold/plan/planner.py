@@ -25,7 +25,7 @@ from snakefold.plan.alignments import (
     search_seconds,
 )
 from snakefold.plan.assignment.assign import Assignment, Demand, Limits, assign
-from snakefold.plan.assignment.types import Sizes
+from snakefold.plan.assignment.problem import Sizes
 from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.carry import Loads, fit_batches
 from snakefold.plan.cost.gpus import GpuClass, load_classes
@@ -35,10 +35,9 @@ from snakefold.plan.executors import Executor
 from snakefold.plan.files import Kind
 from snakefold.plan.groups import Groups
 from snakefold.plan.join import measure_with
-from snakefold.plan.present import Present, find_present
+from snakefold.plan.present import Present, Recipes, find_present
 from snakefold.plan.prices import price
-from snakefold.plan.quote.wall import worker_limits
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.quote.timing import worker_limits
 from snakefold.plan.records import Check, Records, read_input, refuse
 from snakefold.plan.tables import write_plan
 

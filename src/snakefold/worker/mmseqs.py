@@ -18,13 +18,13 @@ from snakefold.kernel.unchanged import Watch
 from snakefold.kernel.wording import count
 from snakefold.molecules.targets import Target, read_records
 from snakefold.msa import programs
-from snakefold.msa.damage import explained_mmseqs
+from snakefold.msa.databases.inside import explained_mmseqs
 from snakefold.msa.names import first_word, text_of
-from snakefold.worker.context import Context
 from snakefold.worker.endpoints.checked import InvalidInput
 from snakefold.worker.endpoints.mmseqs2 import COLUMNS, SearchRequest, SearchResponse
-from snakefold.worker.mmseqs_databases import beside, find, find_padded
+from snakefold.worker.mmseqs_build import beside, find, find_padded
 from snakefold.worker.responses import entry_for, remembered
+from snakefold.worker.tasks import Context
 
 #: A chain is at least this long, residues; the longest known protein has 35,213.
 _SHORTEST, _LONGEST = 2, 65_535
