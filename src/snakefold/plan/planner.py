@@ -25,7 +25,7 @@ from snakefold.plan.alignments import (
     search_seconds,
 )
 from snakefold.plan.assignment.assign import Assignment, Demand, Limits, assign
-from snakefold.plan.assignment.problem import Sizes
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.carry import Loads, fit_batches
 from snakefold.plan.cost.gpus import GpuClass, load_classes

@@ -23,7 +23,7 @@ from snakefold.msa.databases.presets import Part, only
 from snakefold.msa.planned import read_chunk, read_planned
 from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assignment.assign import Demand, Limits, assign
-from snakefold.plan.assignment.problem import Sizes
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import coarsened, cut_batches
 from snakefold.plan.files import (
     PLANNED_ANEW,
