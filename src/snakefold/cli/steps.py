@@ -190,6 +190,7 @@ def _task(options: argparse.Namespace) -> int:
     from snakefold.kernel.paths import compiled_programs
     from snakefold.kernel.store import open_store
     from snakefold.run import task
+    from snakefold.run.progress import ProgressFile
     from snakefold.worker.endpoints import checked
     from snakefold.worker.settings import read_settings
 
@@ -208,15 +209,20 @@ def _task(options: argparse.Namespace) -> int:
             _log(f"{request.batch}: the other process has finished it")
             return 0
         store = open_store(options.store or read_settings().store)
-        task.run_request(
-            request,
-            archive.read(inputs),
-            options.out,
-            store=store,
-            weights=_weights(options.weights, request, store),
-            cache=options.cache or compiled_programs(store),
-            log=_log,
-        )
+        shown = ProgressFile(options.out)
+        try:
+            task.run_request(
+                request,
+                archive.read(inputs),
+                options.out,
+                store=store,
+                weights=_weights(options.weights, request, store),
+                cache=options.cache or compiled_programs(store),
+                log=_log,
+                shown=shown,
+            )
+        finally:
+            shown.remove()
     return 0
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from snakefold import engines
 from snakefold.engines.agreement import agreed
 from snakefold.engines.spec import Session, TargetMsas, as_result, relaxation, settings_of
-from snakefold.kernel import archive
+from snakefold.kernel import archive, stages
 from snakefold.kernel.contracts import (
     UNSTORED,
     FoldRequest,
@@ -44,6 +44,7 @@ from snakefold.kernel.store.kept import FOLDER
 from snakefold.kernel.wording import count
 from snakefold.plan.cost.disk import packed_result_bytes
 from snakefold.run.outputs import Relaxation, relax_ranked, target_files
+from snakefold.run.progress import ProgressFile
 from snakefold.run.requests import read_inputs
 from snakefold.structures import confidence, relax
 
@@ -66,11 +67,15 @@ def run_request(
     cache: Path | None,
     log: Log,
     progress: Progress | None = None,
+    shown: ProgressFile | None = None,
 ) -> FoldResponse:
     """Fold every target of the request and write the batch's archive to `out`.
 
     The archive holds `response.json` and `targets/<result key>.tar.zst`. A target that fails is an outcome
     with a typed reason; only what concerns the whole machine is raised.
+
+    Args:
+        shown: is kept up to date with what is done and what is at work.
 
     Raises:
         StoreError: the store cannot be read, or took nothing before the first target was computed.
@@ -83,6 +88,8 @@ def run_request(
         raise StoreError(batch.store.away)
     msas, msa_failures = read_inputs(request, inputs)
     batch.look(msa_failures)
+    if shown is not None:
+        shown.begin(len(request.targets), batch.outcomes.values())
     log(f"{request.batch}: {count(len(request.targets), 'target')}, {len(batch.to_do)} to predict")
     seconds: dict[str, float] = {}
     device = ""
@@ -97,7 +104,8 @@ def run_request(
         except (SnakefoldError, TargetError) as error:
             batch.fail(batch.to_do, _as_target_error(error))
         else:
-            _fold_all(batch, msas, session, progress)
+            with stages.heard(shown.stage if shown is not None else None):
+                _fold_all(batch, msas, session, progress, shown)
             seconds, device = dict(session.seconds), session.device
     left = batch.store.hand_over()
     if left:
@@ -165,7 +173,11 @@ class _Batch:
 
 
 def _fold_all(
-    batch: _Batch, msas: Mapping[str, TargetMsas], session: Session, progress: Progress | None
+    batch: _Batch,
+    msas: Mapping[str, TargetMsas],
+    session: Session,
+    progress: Progress | None,
+    shown: ProgressFile | None,
 ) -> None:
     """Fold what is to do, as long as there is room for it."""
     request = batch.request
@@ -177,6 +189,8 @@ def _fold_all(
             batch.fail(batch.to_do[number - 1 :], TargetError(full.reason, str(full)))
             return
         key = target.result_key
+        if shown is not None:
+            shown.target(target.id, target.length)
         outcome, data = _fold(request, target, msas[key], session, batch.store, first=number == 1)
         batch.outcomes[key] = outcome
         if data is not None:
@@ -184,6 +198,8 @@ def _fold_all(
         batch.log(
             f"{request.batch}: {number}/{len(batch.to_do)} {target.id} ({target.length}): {_line(outcome)}"
         )
+        if shown is not None:
+            shown.finish(outcome)
         if progress is not None:
             progress(number, len(batch.to_do))
 
@@ -233,7 +249,7 @@ def _fold(
         relaxed = relax_ranked(
             predictions,
             relaxation(engine, request.relax).models_to_relax,
-            lambda pdb: relax.relax(pdb, request.relax).pdb,
+            lambda pdb: _relax(pdb, request),
         )
         seconds = {
             **{f"predict_{item.name}": item.seconds for item in predictions},
@@ -266,6 +282,11 @@ def _fold(
     finally:  # an interrupt is no crash: only a process that is killed leaves its attempt behind
         store.remove(attempt)  # which raises nothing over what may be on its way
     return outcome.model_copy(update={"seconds": round(time.monotonic() - start, 3)}), data
+
+
+def _relax(pdb: str, request: FoldRequest) -> str:
+    stages.say(stages.RELAXING)
+    return relax.relax(pdb, request.relax).pdb
 
 
 def _befallen(request: FoldRequest, relaxed: Relaxation, device: str, deaths: int) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from snakefold.kernel import stages
+
 
 @dataclass
 class Counts:
@@ -90,6 +92,8 @@ def _listen() -> None:
             _counts.from_cache += network and hit
             _counts.compiled += network and not hit
             hit = False
+            if network:
+                stages.say(stages.PREDICTING)
 
     jax.monitoring.register_event_listener(on_event)
     jax.monitoring.register_event_duration_secs_listener(on_duration)

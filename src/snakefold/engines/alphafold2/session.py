@@ -18,6 +18,7 @@ from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPrese
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import shortfalls, unknown_residues
 from snakefold.engines.spec import TargetMsas
+from snakefold.kernel import stages
 from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.padding import padded_length
@@ -45,6 +46,8 @@ class AlphaFold2Session:
         self._before = compilation.counts()
         self._shapes = self._choose_shapes(request, msas)
         self._runners: dict[tuple[ModelPreset, bool, MsaShape], Any] = {}
+        #: What has a program by now: runner and length.
+        self._compiled: set[tuple[ModelPreset, bool, MsaShape, int]] = set()
         self._parameters = {
             name: parameters.load(weights, name, templates=templates)
             for preset in {self._preset(target) for target in request.targets}
@@ -120,6 +123,9 @@ class AlphaFold2Session:
                     templates=templates,
                 )
             runner.params = self._parameters[name]
+            program = preset, templates, shape, self._length(target)
+            stages.say(stages.PREDICTING if program in self._compiled else stages.COMPILING)
+            self._compiled.add(program)
             compiling, started = compilation.counts().seconds, time.perf_counter()
             result, recycles = self._timed("predict", runner.predict, inputs[templates], random_seed=seed)
             seconds, compiling = time.perf_counter() - started, compilation.counts().seconds - compiling
