@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ def add(commands: Commands) -> None:
     status.add_argument(
         "--once", action="store_true", help="print one line and exit; the default without a terminal"
     )
+    status.add_argument("--json", action="store_true", help="print everything as one JSON object and exit")
     status.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="time between updates")
 
 
@@ -33,6 +35,9 @@ def _status(options: argparse.Namespace) -> int:
 
     reader = Reader(options.results)
     found = reader.read()
+    if options.json:
+        print(json.dumps(found.as_json(), indent=1))
+        return found.exit_code
     if options.once or not sys.stdout.isatty():
         print(line(found))
         return found.exit_code

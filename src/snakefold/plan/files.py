@@ -184,6 +184,15 @@ def read_targets(folder: Path, row: type[Row]) -> Iterator[Row]:
     return tables.rows(folder / "targets.tsv", row, advice=PLANNED_ANEW)
 
 
+def read_chains(folder: Path) -> list[ChainRow]:
+    """Read chains.tsv of the plan in `folder`.
+
+    Raises:
+        SnakefoldError, OSError: see `tables.rows`.
+    """
+    return tables.read(folder / "chains.tsv", ChainRow, advice=PLANNED_ANEW)
+
+
 def planned_parameters(folder: Path, engine: str) -> str:
     """Folder of an engine's parameters that the plan in `folder` chose; empty if it brings its own."""
     chosen: Mapping[str, Any] = json.loads((folder / "weights.json").read_text(encoding="utf-8"))

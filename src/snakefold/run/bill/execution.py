@@ -68,10 +68,7 @@ def read_execution(results: Path, batch: str) -> Execution:
         SnakefoldError: the batch's archive or its record cannot be read.
     """
     data = _response_bytes(results / "predictions" / f"{batch}.tar.zst")
-    try:
-        response = FoldResponse.model_validate_json(data)
-    except ValidationError as error:
-        raise SnakefoldError(f"{batch}: its archive's {_RESPONSE} is not one: {error}") from error
+    response = _response(data, batch)
     return Execution(
         response=response,
         digest=hashlib.sha256(data).hexdigest()[:12],
@@ -83,6 +80,22 @@ def read_execution(results: Path, batch: str) -> Execution:
             if outcome.state == "done" and not outcome.stored
         },
     )
+
+
+def read_answer(results: Path, batch: str) -> FoldResponse:
+    """The response of a batch alone, which says what became of its targets.
+
+    Raises:
+        SnakefoldError: the batch's archive cannot be read.
+    """
+    return _response(_response_bytes(results / "predictions" / f"{batch}.tar.zst"), batch)
+
+
+def _response(data: bytes, batch: str) -> FoldResponse:
+    try:
+        return FoldResponse.model_validate_json(data)
+    except ValidationError as error:
+        raise SnakefoldError(f"{batch}: its archive's {_RESPONSE} is not one: {error}") from error
 
 
 def _response_bytes(path: Path) -> bytes:

@@ -9,8 +9,8 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from snakefold.plan.lock import lock_file, noted_log
@@ -23,6 +23,7 @@ _QUIET_SECONDS = 120.0
 _ENDED = ("Complete log", "Nothing to be done")
 _FAILED = re.compile(r"^(?:Error in rule |Error in group |RuleException|WorkflowError)", re.MULTILINE)
 _RULE = re.compile(r"^Error in rule (\w+)", re.MULTILINE)
+_RETRY = re.compile(r"^Trying to restart job \d+", re.MULTILINE)
 _WRITES = re.compile(r"^    (?:output|log): (.+)$", re.MULTILINE)
 
 
@@ -36,7 +37,9 @@ class RunFolder:
         heard: when it last wrote its log.
         ended: the last run came to its end, well or badly; false for one that was killed.
         errors: rules of jobs that failed in the last run, once a failed attempt.
-        unfinished: outputs of jobs that are (or, if it is dead, were) running, as absolute paths.
+        retries: jobs that were started again in the last run.
+        unfinished: outputs of jobs that are (or, if it is dead, were) running, as absolute paths, with the
+            time when the job was started or submitted.
         place: the folder; None where no run was started.
     """
 
@@ -45,7 +48,8 @@ class RunFolder:
     heard: float | None = None
     ended: bool = False
     errors: tuple[str, ...] = ()
-    unfinished: frozenset[Path] = frozenset()
+    retries: int = 0
+    unfinished: Mapping[Path, float] = field(default_factory=dict)
     place: Path | None = None
 
 
@@ -101,7 +105,8 @@ def _read(log: Path, *, held: bool | None, whose: bool) -> RunFolder:
         heard=heard,
         ended=ended and whose,
         errors=(tuple(_RULE.findall(text)) or ("snakemake",) * bool(_FAILED.search(text))) if whose else (),
-        unfinished=frozenset(_unfinished(place)),
+        retries=len(_RETRY.findall(text)) if whose else 0,
+        unfinished=_unfinished(place),
         place=place,
     )
 
@@ -175,14 +180,15 @@ def _started(log: Path) -> float | None:
         return None
 
 
-def _unfinished(folder: Path) -> list[Path]:
+def _unfinished(folder: Path) -> dict[Path, float]:
     """Outputs of running jobs: Snakemake notes each in a file that its path in base64 names, in parts."""
-    root, found = folder / ".snakemake" / "incomplete", []
+    root, found = folder / ".snakemake" / "incomplete", {}
     for path in root.rglob("*"):
         if path.is_file():
             name = "".join(part.removeprefix("@") for part in path.relative_to(root).parts)
             try:
-                found.append((folder / base64.urlsafe_b64decode(name).decode()).resolve())
+                output = (folder / base64.urlsafe_b64decode(name).decode()).resolve()
+                found[output] = path.stat().st_mtime
             except (binascii.Error, UnicodeDecodeError, OSError):
                 continue
     return found

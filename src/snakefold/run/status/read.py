@@ -3,84 +3,49 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from snakefold.config import Config, read_recorded
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.plan.files import BatchRow, Kind, State, read_rows, read_targets
+from snakefold.plan.files import BatchRow, Kind, State
 from snakefold.run.benchmarks import last_job
-from snakefold.run.bill.execution import ExecutionRecord, read_record
+from snakefold.run.bill.execution import ExecutionRecord, read_answer, read_record
 from snakefold.run.failures import read_failures
-from snakefold.run.queued import RUNNING, WAITING, Queue, Queued, read_ledger, read_queue
+from snakefold.run.progress import Failure, Progress, read_progress
+from snakefold.run.queued import RUNNING, WAITING, Queue, read_ledger, read_queue
 from snakefold.run.status.folder import RunFolder, read_run_folder
+from snakefold.run.status.model import AtWork, Status, Step
+from snakefold.run.status.planned import Planned, read_planned
+from snakefold.run.status.time_left import Part, pace, seconds_left, with_alignments
 
+Read = TypeVar("Read")
 
-@dataclass
-class Step:
-    """Jobs of one rule; `queued`: those that wait in a scheduler, of those that have not started."""
-
-    name: str
-    total: int = 0
-    done: int = 0
-    running: int = 0
-    queued: int = 0
-
-    @property
-    def waiting(self) -> int:
-        """Jobs that have not started."""
-        return self.total - self.done - self.running
+#: Failed targets that are named; all are counted.
+_MOST_FAILURES = 20
 
 
 @dataclass(frozen=True)
-class Status:
-    """A run as it stands.
+class _Outcomes:
+    """Targets that are decided: how many, and some that failed."""
 
-    Attributes:
-        state: planning, running, finished, failed (ended, with failures), stopped (killed or interrupted).
-        targets: records that get a structure if all goes well; done, failed: those that are collected.
-        refused: records that were refused.
-        elapsed: seconds since the run started, while it lives.
-        silent: seconds since it last wrote its log, if it was stopped.
-        remaining: seconds that are left, by the plan and what batches have shown so far; None: unknown, as
-            while jobs wait in a scheduler and none runs.
-        busy: share of the workers' paid time in which they were not idle; None if nobody was paid.
-        dollars: what finished batches cost so far.
-        executor: whose queue the jobs of `waiting` are in, as the run saw it last, at `looked`.
-    """
-
-    results: Path
-    state: str
-    steps: list[Step] = field(default_factory=list)
-    targets: int = 0
     done: int = 0
     failed: int = 0
-    refused: int = 0
-    errors: tuple[str, ...] = ()
-    rehearsal: bool = False
-    elapsed: float | None = None
-    silent: float | None = None
-    remaining: float | None = None
-    busy: float | None = None
-    dollars: float | None = None
-    executor: str = ""
-    waiting: tuple[Queued, ...] = ()
-    looked: float | None = None
+    failures: tuple[Failure, ...] = ()
 
-    @property
-    def exit_code(self) -> int:
-        """0 while all is well, 1 if targets failed or the run ended before its end."""
-        return int(self.state in {"failed", "stopped"} or self.failed > 0)
+    def __add__(self, other: _Outcomes) -> _Outcomes:
+        failures = (self.failures + other.failures)[:_MOST_FAILURES]
+        return _Outcomes(self.done + other.done, self.failed + other.failed, failures)
 
 
 class Reader:
-    """Reads a results folder again and again; tables that have not changed are read once."""
+    """Reads a results folder again and again; files that have not changed are read once."""
 
     def __init__(self, results: Path) -> None:
         self.results = results
-        self._tables: dict[Path, tuple[int, dict[str, int]]] = {}
+        self._known: dict[Path, tuple[int, Any]] = {}
 
     def read(self) -> Status:
         """How the run stands now.
@@ -90,56 +55,86 @@ class Reader:
         """
         config_file = self.results / "config.yaml"
         folder = read_run_folder(self.results)
+        elapsed = time.time() - folder.started if folder.alive and folder.started else None
         if not config_file.is_file():
             if folder.alive:
-                return Status(self.results, "planning")
+                return Status(self.results, "planning", elapsed=elapsed, errors=folder.errors)
             raise SnakefoldError(
                 f"{self.results}: not the results folder of a run (config.yaml is missing). Give one."
             )
-        config, plan = read_recorded(self.results), self.results / "plan"
-        if not (plan / "batches.tsv").is_file():
-            return Status(self.results, _state(folder, "planning"), errors=folder.errors)
-        try:
-            batches, states = read_rows(plan), Counter(row.state for row in read_targets(plan, _State))
-            outcomes = self._outcomes(batches)
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise SnakefoldError(
-                f"{plan}: is not as this version writes a plan, or a table is damaged ({error!r}). Run again."
-            ) from error
+        config = self._once(config_file, lambda _: read_recorded(self.results))
+        table = self.results / "plan" / "batches.tsv"
+        if not table.is_file() or table.resolve() in folder.unfinished:
+            return Status(self.results, _state(folder, "planning"), elapsed=elapsed, errors=folder.errors)
+        plan, outcomes = self._planned(table)
         queue = self._queue(folder)
-        steps = self._steps(batches, config, folder, queue)
-        records = self._records(batches)
+        steps = self._steps(plan, config, folder, queue)
+        records = self._records(plan.batches)
         # Not every executor knows how long its workers were idle.
         watched = [record for record in records if "idle_seconds" in record.model_fields_set]
         paid = sum(record.billed_seconds for record in watched)
         reported = all(step.done == step.total for step in steps if step.name == "report")
         finished = (self.results / "metrics.tsv").is_file() and reported
         if finished and not folder.alive:  # targets of jobs that failed for good are in no table of a batch
-            outcomes["failed"] = _failures(self.results)
+            outcomes = replace(outcomes, **_failures(self.results))
         whole = finished and all(step.done == step.total for step in steps)
-        state = _state(folder, "running", finished=finished, whole=whole and not outcomes["failed"])
-        alive = state == "running"
+        state = _state(folder, "running", finished=finished, whole=whole and not outcomes.failed)
+        alive, quote = state == "running", plan.quote
+        at_work = self._progress(plan.batches, folder) if alive else {}
         return Status(
             results=self.results,
             state=state,
             steps=steps,
-            targets=sum(count for name, count in states.items() if name != State.REFUSED),
-            done=outcomes["done"],
-            failed=outcomes["failed"],
-            refused=states.get(State.REFUSED, 0),
+            chains=sum(plan.chains.values()),
+            aligned=sum(
+                number for chunk, number in plan.chains.items() if self._is_done(f"msa/{chunk}.json", folder)
+            ),
+            targets=sum(count for name, count in plan.states.items() if name != State.REFUSED),
+            done=outcomes.done,
+            failed=outcomes.failed,
+            refused=plan.states.get(State.REFUSED, 0),
+            failures=outcomes.failures,
+            at_work=tuple(_at_work(batch, found) for batch, found in at_work.items()),
             errors=folder.errors,
-            rehearsal=_rehearsal(plan / "weights.json"),
-            elapsed=time.time() - folder.started if alive and folder.started else None,
+            retries=folder.retries,
+            warnings=plan.warnings,
+            rehearsal=plan.rehearsal,
+            elapsed=elapsed if alive else None,
             silent=time.time() - folder.heard if state == "stopped" and folder.heard else None,
-            remaining=self._remaining(batches, config, folder, queue) if alive else None,
+            remaining=self._remaining(plan, config, folder, queue, at_work) if alive else None,
+            planned=quote.wall_hours.expected * 3600 if quote and quote.batches else None,
             busy=1 - sum(record.idle_seconds for record in watched) / paid if paid else None,
             dollars=sum(record.billed_seconds * record.dollars_per_second for record in records)
             if records
             else None,
+            quoted=quote.dollars.expected if quote else None,
             executor=queue.executor if queue else "",
             waiting=tuple(job for job in queue.jobs if job.state == WAITING) if queue else (),
             looked=queue.at if queue else None,
         )
+
+    def _planned(self, table: Path) -> tuple[Planned, _Outcomes]:
+        """The plan, and what became of its targets."""
+        plan = table.parent
+        try:
+            planned: Planned = self._once(table, lambda _: read_planned(plan))
+            return planned, self._outcomes(planned.batches)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise SnakefoldError(
+                f"{plan}: is not as this version writes a plan, or a table is damaged ({error!r}). Run again."
+            ) from error
+
+    def _once(self, path: Path, read: Callable[[Path], Read]) -> Read:
+        """What `read` makes of a file, read again only if the file was replaced.
+
+        Raises:
+            OSError: there is no such file.
+        """
+        changed = path.stat().st_mtime_ns
+        if self._known.get(path, (0, None))[0] != changed:
+            self._known[path] = changed, read(path)
+        found: Read = self._known[path][1]
+        return found
 
     def _queue(self, folder: RunFolder) -> Queue | None:
         """Jobs in a queue, if this run has one."""
@@ -151,18 +146,15 @@ class Reader:
             return queue
         return read_ledger(folder.place, started)
 
-    def _steps(
-        self, batches: list[BatchRow], config: Config, folder: RunFolder, queue: Queue | None
-    ) -> list[Step]:
-        chunks = sorted({chunk for row in batches for chunk in row.chunks.split(",") if chunk})
-        names = [row.batch for row in batches]
-        asked = [row.batch for row in batches if row.kind != Kind.RESTORE]
+    def _steps(self, plan: Planned, config: Config, folder: RunFolder, queue: Queue | None) -> list[Step]:
+        names = [row.batch for row in plan.batches]
+        asked = [row.batch for row in plan.batches if row.kind != Kind.RESTORE]
         steps = [
-            self._step("msa", [f"msa/{chunk}.json" for chunk in chunks], folder),
+            self._step("msa", [f"msa/{chunk}.json" for chunk in plan.chunks], folder),
             self._step("request", [f"requests/{name}/request.json" for name in asked], folder),
         ]
         for rule in Kind:
-            own = [f"predictions/{row.batch}.tar.zst" for row in batches if row.kind == rule]
+            own = [f"predictions/{row.batch}.tar.zst" for row in plan.batches if row.kind == rule]
             steps.append(self._step(rule, own, folder))
         steps.append(self._step("collect", [f"tables/{name}.parquet" for name in names], folder))
         steps.append(self._step("report", ["report/index.html"], folder))
@@ -176,64 +168,132 @@ class Reader:
         return [step for step in steps if step.total]
 
     def _step(self, name: str, outputs: list[str], folder: RunFolder) -> Step:
-        """Outputs that are whole: one that a job is writing, or left behind when it was killed, is not."""
-        paths = [self.results.resolve() / output for output in outputs]
-        unfinished = [path in folder.unfinished for path in paths]
-        done = sum(path.exists() and not open_ for path, open_ in zip(paths, unfinished, strict=True))
-        return Step(name, len(paths), done, sum(unfinished) if folder.alive else 0)
+        done = sum(self._is_done(output, folder) for output in outputs)
+        running = sum(self.results.resolve() / output in folder.unfinished for output in outputs)
+        return Step(name, len(outputs), done, running if folder.alive else 0)
 
-    def _outcomes(self, batches: Iterable[BatchRow]) -> dict[str, int]:
-        """Targets that are collected, by state."""
-        total = {"done": 0, "failed": 0}
+    def _is_done(self, output: str, folder: RunFolder) -> bool:
+        """Whether an output is whole: one that a job is writing, or left when it was killed, is not."""
+        path = self.results.resolve() / output
+        return path not in folder.unfinished and path.exists()
+
+    def _outcomes(self, batches: Iterable[BatchRow]) -> _Outcomes:
+        """Targets that are decided: by a batch's table, its archive, or what its job says so far."""
+        total = _Outcomes()
         for row in batches:
-            path = self.results / "tables" / f"{row.batch}.parquet"
+            archive = self.results / "predictions" / f"{row.batch}.tar.zst"
             try:
-                changed = path.stat().st_mtime_ns
+                total += self._once(self.results / "tables" / f"{row.batch}.parquet", _counted)
             except OSError:
-                continue
-            if self._tables.get(path, (0, {}))[0] != changed:
-                self._tables[path] = changed, _counted(path)
-            for state, count in self._tables[path][1].items():
-                total[state] = total.get(state, 0) + count
+                try:
+                    total += self._once(archive, _answered)
+                except OSError:
+                    total += _told(read_progress(archive))
         return total
 
     def _records(self, batches: Iterable[BatchRow]) -> list[ExecutionRecord]:
         paths = (self.results / "executions" / f"{row.batch}.json" for row in batches)
         return [record for record in map(_record, paths) if record is not None]
 
-    def _remaining(
-        self, batches: list[BatchRow], config: Config, folder: RunFolder, queue: Queue | None
-    ) -> float | None:
-        """Predictions that are left, by the plan's seconds, as wrong as those of finished batches were.
+    def _progress(self, batches: Iterable[BatchRow], folder: RunFolder) -> dict[str, Progress]:
+        """How far the jobs that run are, where they say so."""
+        running = {path.name.partition(".")[0] for path in folder.unfinished if path.suffix == ".zst"}
+        found = {
+            row.batch: read_progress(self.results / "predictions" / f"{row.batch}.tar.zst")
+            for row in batches
+            if row.batch in running
+        }
+        return {batch: progress for batch, progress in found.items() if progress is not None}
 
-        Alignments overlap with them: what is left of those counts where it is more. While jobs wait in a
-        queue, as many work at a time as work now; if none does, nobody knows.
+    def _remaining(
+        self,
+        plan: Planned,
+        config: Config,
+        folder: RunFolder,
+        queue: Queue | None,
+        at_work: Mapping[str, Progress],
+    ) -> float | None:
+        """What is left by the plan's seconds, as wrong as those of finished targets were.
+
+        While jobs wait in a queue, as many work at a time as work now; if none does, nobody knows.
         """
         waits = queue is not None and any(job.state == WAITING for job in queue.jobs)
         if queue is not None and waits and not any(job.state == RUNNING for job in queue.jobs):
             return None
-        planned = measured = left = 0.0
-        archives = self.results.resolve() / "predictions"
-        for row in batches:
-            took = last_job(self.results / "benchmarks" / "predict" / f"{row.batch}.tsv").wall
-            path = archives / f"{row.batch}.tar.zst"
-            if not path.exists() or path in folder.unfinished:
-                left += row.seconds
-            elif took is not None and row.seconds:
-                planned, measured = planned + row.seconds, measured + took
         workers = config.gpu.workers
         together = workers if isinstance(workers, int) else sum(workers.values())
         if queue is not None and queue.count("predict", WAITING):
             together = min(together, queue.count("predict", RUNNING))
-        predictions = left * (measured / planned if planned else 1.0) / max(1, together)
-        return max(predictions, self._alignments_left(batches))
+        parts = {row.batch: self._batch_part(row, folder, queue, at_work) for row in plan.batches}
+        chunks = self._chunk_parts(plan, folder, queue)
+        waiting = [
+            parts[row.batch].planned
+            for row in plan.batches
+            if any(chunk in chunks and chunks[chunk].done < 1 for chunk in row.chunks.split(","))
+        ]
+        corrected = pace(list(parts.values()))
+        left = with_alignments(
+            seconds_left(list(parts.values()), together),
+            seconds_left(list(chunks.values())),
+            min(waiting, default=0.0) * corrected,
+        )
+        unfinished = any(part.done < 1 for part in (*parts.values(), *chunks.values()))
+        return left if left > 0 or not unfinished else None
 
-    def _alignments_left(self, batches: list[BatchRow]) -> float:
-        """Chunks that are left by the mean of those that are done, one after the other; 0 if none is done."""
-        chunks = {chunk for row in batches for chunk in row.chunks.split(",") if chunk}
-        took = [last_job(self.results / "benchmarks" / "msa" / f"{chunk}.tsv").wall for chunk in chunks]
-        known = [seconds for seconds in took if seconds is not None]
-        return (len(chunks) - len(known)) * sum(known) / len(known) if known else 0.0
+    def _batch_part(
+        self, row: BatchRow, folder: RunFolder, queue: Queue | None, at_work: Mapping[str, Progress]
+    ) -> Part:
+        now, output = time.time(), f"predictions/{row.batch}.tar.zst"
+        if self._is_done(output, folder):
+            took = last_job(self.results / "benchmarks" / "predict" / f"{row.batch}.tsv").wall
+            return Part(row.seconds, 1.0, took)
+        progress = at_work.get(row.batch)
+        if progress is None:
+            # Jobs of a queue are unfinished from their submission on.
+            started = None if queue else folder.unfinished.get(self.results.resolve() / output)
+            return Part(row.seconds, running=max(0.0, now - started) if started else 0.0)
+        done = (progress.done + progress.failed) / max(1, progress.total)
+        # What an earlier process finished took nobody knows how long.
+        only = progress.computed == progress.done + progress.failed > 0
+        took = max(0.0, progress.decided - progress.started) if only else None
+        return Part(row.seconds, min(done, 0.99), took, max(0.0, now - progress.decided))
+
+    def _chunk_parts(self, plan: Planned, folder: RunFolder, queue: Queue | None) -> dict[str, Part]:
+        """Chunks, one after the other; without a quote as long as those that are done."""
+        now, chunks, parts = time.time(), plan.chunks, {}
+        took = {
+            chunk: last_job(self.results / "benchmarks" / "msa" / f"{chunk}.tsv").wall for chunk in chunks
+        }
+        known = [seconds for seconds in took.values() if seconds is not None]
+        mean = sum(known) / len(known) if known else 0.0
+        planned = plan.quote.msa_wall_hours.expected * 3600 if plan.quote else 0.0
+        each = planned / len(chunks) if chunks and planned else mean
+        for chunk in chunks:
+            output = f"msa/{chunk}.json"
+            started = None if queue else folder.unfinished.get(self.results.resolve() / output)
+            done = float(self._is_done(output, folder))
+            running = max(0.0, now - started) if started else 0.0
+            parts[chunk] = Part(each, done, took[chunk] if done else None, running)
+        return parts
+
+
+def _at_work(batch: str, progress: Progress) -> AtWork:
+    since = progress.since if progress.target else progress.decided
+    return AtWork(
+        batch=batch,
+        target=progress.target,
+        length=progress.length,
+        stage=progress.stage,
+        done=progress.done + progress.failed,
+        total=progress.total,
+        seconds=max(0.0, time.time() - since),
+    )
+
+
+def _told(progress: Progress | None) -> _Outcomes:
+    if progress is None:
+        return _Outcomes()
+    return _Outcomes(progress.done, progress.failed, progress.failures[:_MOST_FAILURES])
 
 
 def _state(folder: RunFolder, while_alive: str, *, finished: bool = False, whole: bool = False) -> str:
@@ -245,23 +305,39 @@ def _state(folder: RunFolder, while_alive: str, *, finished: bool = False, whole
     return "stopped"
 
 
-def _failures(results: Path) -> int:
-    """Targets in failures.tsv that were not refused."""
+def _failures(results: Path) -> dict[str, Any]:
+    """Targets in failures.tsv that were not refused, as `_Outcomes` has them."""
     if not (results / "failures.tsv").is_file():
-        return 0
-    return sum(row.state != State.REFUSED for row in read_failures(results))
+        return {"failed": 0, "failures": ()}
+    rows = [row for row in read_failures(results) if row.state != State.REFUSED]
+    named = tuple(Failure(row.id, row.reason, row.message) for row in rows[:_MOST_FAILURES])
+    return {"failed": len(rows), "failures": named}
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    state: State
+def _answered(archive: Path) -> _Outcomes:
+    try:
+        outcomes = read_answer(archive.parents[1], archive.name.partition(".")[0]).outcomes
+    except SnakefoldError:  # `collect` will say so
+        return _Outcomes()
+    failed = [each for each in outcomes if each.state != "done"]
+    failures = [Failure(each.id, str(each.reason or ""), each.message) for each in failed]
+    return _Outcomes(len(outcomes) - len(failed), len(failed), tuple(failures[:_MOST_FAILURES]))
 
 
-def _counted(path: Path) -> dict[str, int]:
+def _counted(path: Path) -> _Outcomes:
     from pyarrow import parquet
 
-    column = parquet.read_table(path, columns=["state"]).column("state").to_pylist()
-    return {state: column.count(state) for state in set(column)}
+    states = parquet.read_table(path, columns=["state"]).column("state").to_pylist()
+    failed = sum(state == "failed" for state in states)
+    failures: tuple[Failure, ...] = ()
+    if failed:
+        rows = parquet.read_table(path).to_pylist()
+        failures = tuple(
+            Failure(str(row.get("id", "")), str(row.get("reason") or ""), str(row.get("message") or ""))
+            for row in rows
+            if row["state"] == "failed"
+        )
+    return _Outcomes(states.count("done"), failed, failures[:_MOST_FAILURES])
 
 
 def _record(path: Path) -> ExecutionRecord | None:
@@ -269,12 +345,3 @@ def _record(path: Path) -> ExecutionRecord | None:
         return read_record(path)
     except SnakefoldError:  # the bill will say so
         return None
-
-
-def _rehearsal(path: Path) -> bool:
-    import json
-
-    try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["rehearsal"])
-    except (OSError, ValueError, KeyError):
-        return False

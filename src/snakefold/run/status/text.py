@@ -1,8 +1,9 @@
-"""A run's status in words: one line for a log, a panel for a terminal."""
+"""A run's status in words: one line for a log, a few lines of a terminal's width for a screen."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snakefold.kernel.wording import count
@@ -11,12 +12,21 @@ from snakefold.run.queued import waiting_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
-    from snakefold.run.status.read import Status
+    from snakefold.run.progress import Failure
+    from snakefold.run.status.model import AtWork, Status, Step
 
 #: A look at a queue that is no older is told without its age.
 _FRESH_SECONDS = 90.0
 _COLOURS = {"planning": "cyan", "running": "cyan", "finished": "green", "failed": "red", "stopped": "yellow"}
+#: Columns of the names of steps, and of their bars on a wide and a narrow terminal.
+_NAMES, _BAR, _SHORT_BAR = 11, 30, 16
+_WIDE = 100
+#: Lines for batches at work, failed targets and warnings; the rest is counted.
+_MOST_AT_WORK, _MOST_FAILURES, _MOST_WARNINGS = 4, 3, 2
+#: Steps that the screen names in other words, in its order; the others are shown while they are not done.
+_SHOWN = ("restore", "reuse", "publish")
 
 
 def line(status: Status) -> str:
@@ -28,34 +38,162 @@ def line(status: Status) -> str:
         for step in status.steps
         if step.running or step.done < step.total
     ]
-    parts = [f"{status.results}: {status.state}", *steps, *_targets(status), *_queue(status), *_rest(status)]
-    return "; ".join(["REHEARSAL", *parts] if status.rehearsal else parts)
+    parts = [
+        f"{status.results}: {status.state}",
+        *steps,
+        *_targets(status),
+        *(f"{_what(each)}" for each in status.at_work[:_MOST_AT_WORK]),
+        *_queue(status),
+        *_rest(status),
+    ]
+    return clean("; ".join(["REHEARSAL", *parts] if status.rehearsal else parts))
 
 
-def screen(status: Status) -> RenderableType:
-    """The same for a terminal of any width."""
-    from rich import box
-    from rich.console import Group
-    from rich.panel import Panel
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
+def screen(status: Status, notes: Sequence[str] = ()) -> RenderableType:
+    """`lines` for rich, at the width of its console."""
+    return _Screen(status, notes)
+
+
+class _Screen:
+    def __init__(self, status: Status, notes: Sequence[str]) -> None:
+        self._status, self._notes = status, notes
+
+    def __rich_console__(self, console: object, options: object) -> list[Text]:
+        width: int = options.max_width  # type: ignore[attr-defined]
+        return lines(self._status, width, self._notes)
+
+
+def lines(status: Status, width: int, notes: Sequence[str] = ()) -> list[Text]:
+    """The same for a terminal: a line each, none wider than `width` columns.
+
+    Args:
+        notes: further lines at the end.
+    """
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("step", no_wrap=True, min_width=8)
-    for name in ("done", "running", "waiting"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    table.add_column("", ratio=1)
-    for step in status.steps:
-        bar = ProgressBar(total=step.total, completed=step.done)
-        table.add_row(step.name, str(step.done), str(step.running), str(step.waiting), bar)
-    title = Text(f"{status.results} · {status.state}", style=f"bold {_COLOURS.get(status.state, '')}")
-    lines = [Text("; ".join(part)) for part in (_targets(status), _queue(status), _rest(status)) if part]
+    found = [
+        Text.assemble((str(status.results), "bold"), " · ", (status.state, _COLOURS.get(status.state, "")))
+    ]
     if status.rehearsal:
-        lines.insert(
-            0, Text("REHEARSAL: random parameters, the structures mean nothing.", style="bold magenta")
-        )
-    return Panel(Group(*lines, *([table] if status.steps else [])), title=title, title_align="left")
+        found.append(Text("REHEARSAL: random parameters, the structures mean nothing.", style="bold magenta"))
+    found += [_named("plan", _plan(status))]
+    if status.steps:
+        found += _counted(status, width)
+    for text in status.warnings[:_MOST_WARNINGS]:
+        found.append(_named("warning", Text(text), "yellow"))
+    found += [_named("", Text(part)) for part in _queue(status)]
+    if rest := _rest(status):
+        found.append(_named("time", Text(" · ".join(rest))))
+    report = Text.assemble(_report(status), (status.report.as_uri(), "dim"))
+    found.append(_named("report", report))
+    found += [Text(note) for note in notes]
+    return [_fitted(each, width) for each in found]
+
+
+def clean(text: str) -> str:
+    """Text of others on one line, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _fitted(text: Text, width: int) -> Text:
+    """On one line of `width` columns at most."""
+    if not text.plain.isprintable():
+        text.plain = clean(text.plain)  # letter by letter, so that styles stay where they are
+    text.truncate(max(1, width), overflow="ellipsis")
+    text.no_wrap = True
+    return text
+
+
+def _named(name: str, text: Text | str, style: str = "bold") -> Text:
+    from rich.text import Text
+
+    return Text.assemble((f"{name:<{_NAMES}} ", style), text)
+
+
+def _plan(status: Status) -> str:
+    if not status.steps:
+        return "at work" if status.state in {"planning", "running"} else "not finished"
+    parts = [count(status.targets, "target")]
+    if status.refused:
+        parts.append(f"{status.refused:,} refused")
+    if status.planned:
+        parts.append(f"about {seconds(status.planned)}")
+    if status.quoted:
+        parts.append(money(status.quoted))
+    return f"done: {', '.join(parts)}"
+
+
+def _counted(status: Status, width: int) -> list[Text]:
+    """Alignments and targets with bars, what is at work, what failed, and what else is not done."""
+    steps = {step.name: step for step in status.steps}
+    bar = _BAR if width >= _WIDE else _SHORT_BAR
+    found = []
+    if "msa" in steps:
+        msa = steps["msa"]
+        done, total = (status.aligned, status.chains) if status.chains else (msa.done, msa.total)
+        found.append(_bar("alignments", done, total, bar, _jobs(msa)))
+    decided = status.done + status.failed
+    at_work = list(status.at_work[:_MOST_AT_WORK])
+    jobs = _jobs(steps["predict"]) if "predict" in steps and not at_work else ""
+    found.append(_bar("fold", decided, status.targets, bar, _what(at_work[0]) if at_work else jobs))
+    if status.failed and found:
+        found[-1].append(f", {status.failed:,} failed", style="red")
+    place = " " * (_NAMES + 1 + bar + 2 + len(f"{decided:,}/{status.targets:,}") + 2)
+    found += [_text(place + _what(each)) for each in at_work[1:]]
+    more = len(status.at_work) - len(at_work)
+    found += [_text(f"{place}and {count(more, 'more batch', 'more batches')} at work")] * (more > 0)
+    found += [_named("failed", _failure(each), "red") for each in status.failures[-_MOST_FAILURES:]]
+    for name in _SHOWN:
+        if name in steps and steps[name].done < steps[name].total:
+            found.append(_bar(name, steps[name].done, steps[name].total, bar, ""))
+    return found
+
+
+def _report(status: Status) -> str:
+    """What is done once all targets are decided."""
+    steps = {step.name: step for step in status.steps}
+    if "report" not in steps or status.state != "running" or status.done + status.failed < status.targets:
+        return ""
+    collect = steps.get("collect")
+    left = collect is not None and collect.done < collect.total
+    return "structures are collected for " if left else "is made: "
+
+
+def _text(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(text)
+
+
+def _bar(name: str, done: int, total: int, width: int, what: str) -> Text:
+    from rich.text import Text
+
+    filled = width if done >= total else min(width - 1, round(width * done / total))
+    return _named(
+        name,
+        Text.assemble(
+            ("━" * filled, "green" if done >= total else "cyan"),
+            ("━" * (width - filled), "bright_black"),
+            f"  {done:,}/{total:,}",
+            f"  {what}" if what else "",
+        ),
+    )
+
+
+def _jobs(step: Step) -> str:
+    parts = [f"{step.running} running"] * (step.running > 0) + [f"{step.queued} queued"] * (step.queued > 0)
+    return ", ".join(parts)
+
+
+def _what(work: AtWork) -> str:
+    """`T1104 (117 residues) compiling, 45 s`."""
+    if not work.target:
+        return f"{work.batch}: {work.stage}, {seconds(work.seconds)}"
+    return f"{work.target} ({work.length} residues) {work.stage}, {seconds(work.seconds)}"
+
+
+def _failure(failure: Failure) -> str:
+    return ": ".join(filter(None, (failure.id, failure.reason, failure.message)))
 
 
 def _targets(status: Status) -> list[str]:
@@ -78,14 +216,19 @@ def _rest(status: Status) -> list[str]:
     parts = []
     if status.errors:
         parts.append(f"jobs that failed: {', '.join(dict.fromkeys(status.errors))}")
+    if status.retries:
+        parts.append(count(status.retries, "retry", "retries"))
     if status.silent is not None:
         parts.append(f"last sign of life {seconds(status.silent)} ago")
     if status.elapsed is not None:
         parts.append(f"{seconds(status.elapsed)} so far")
-    if status.remaining is not None:
+    if status.remaining is not None and not (status.remaining == 0 and status.state == "running"):
         parts.append(f"about {seconds(status.remaining)} left")
-    if status.dollars is not None:
-        parts.append(f"{money(status.dollars)} paid")
+    if status.late:
+        parts.append(f"longer than planned ({seconds(status.planned or 0)})")
+    if status.dollars or status.quoted:
+        paid = f"{money(status.dollars or 0)} paid"
+        parts.append(f"{paid} of {money(status.quoted)} quoted" if status.quoted else paid)
     if status.busy is not None:
         parts.append(f"workers busy {100 * status.busy:.0f} % of the time paid for")
     return parts
