@@ -437,10 +437,16 @@ def test_jobs_in_runpods_queue_are_not_told_as_running(folder: Path) -> None:
             reserved=1.0,
         )
         ledger.accepted(row, f"job-{number}", state)
+    ledger.at_work(2, "IN_PROGRESS", time.time() - 100, 0.0)
+    ledger.progress(2, 1, 3)
     status = Reader(folder / "results").read()
     assert "predict 0/2, 1 running, 1 queued" in line(status)
     assert re.search(r"1 job waits in RunPod, the first for \d+ s: 1 IN_QUEUE", line(status))
     assert [job.name for job in status.waiting] == ["b0001-l0070"]
+    assert [(work.batch, work.done, work.total) for work in status.at_work] == [("b0002-l0070", 1, 3)]
+    assert "b0002-l0070: 1 of 3 targets" in line(status)
+    assert status.dollars == pytest.approx(0.1, rel=0.5), "what runs has cost something by now"
+    assert status.done == 1
     ledger.close()
     # A run on this machine, later, in the same folder.
     os.utime(folder / ".snakemake" / "runpod" / "ledger.sqlite", (0, 0))

@@ -15,7 +15,7 @@ from snakemake_executor_plugin_runpod import ledger as states
 from snakemake_executor_plugin_runpod.errors import JobError
 from snakemake_executor_plugin_runpod.ledger import Ledger
 from snakemake_executor_plugin_runpod.limits import Bucket
-from snakemake_executor_plugin_runpod.outcome import bill, failure, write_log
+from snakemake_executor_plugin_runpod.outcome import bill, failure, progress_of, write_log
 from snakemake_executor_plugin_runpod.payload import Part, Task, describe, digest, read
 from snakemake_executor_plugin_runpod.policy import policy
 
@@ -192,6 +192,21 @@ def test_whatever_the_service_answers_becomes_an_error_or_a_bill(value: Any) -> 
     ):
         assert str(failure(answer))
         assert (bill(answer, 1.0, 2.0).billed or 0.0) >= 0.0
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        ({"progress": {"done": 3, "of": 8}}, (3, 8)),
+        ({"progress": {"done": 9, "of": 8}}, None),
+        ({"progress": {"done": "3", "of": 8}}, None),
+        ({"progress": 0.5}, None),
+        ("progress", None),
+        (None, None),
+    ],
+)
+def test_progress_is_what_a_worker_reports_until_its_end(output: Any, found: tuple[int, int] | None) -> None:
+    assert progress_of({"status": "IN_PROGRESS", "output": output}) == found
 
 
 def test_what_failed_stands_last_in_the_log(tmp_path: Path) -> None:

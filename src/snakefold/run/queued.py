@@ -27,7 +27,13 @@ _MOST_REASONS = 4
 
 @dataclass(frozen=True)
 class Queued:
-    """A job that waits or runs; `since` in seconds since 1970, None where nobody knows."""
+    """A job that waits or runs.
+
+    Attributes:
+        since: seconds since 1970; None where nobody knows.
+        done, total: targets of its batch, as its worker says; total is 0 if it says nothing.
+        dollars: what it has cost so far.
+    """
 
     id: str
     state: str
@@ -35,6 +41,9 @@ class Queued:
     since: float | None = None
     rule: str = ""
     name: str = ""
+    done: int = 0
+    total: int = 0
+    dollars: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,8 @@ def read_ledger(folder: Path, since: float) -> Queue | None:
     if max(written, default=0.0) < since:
         return None
     ask = (
-        "SELECT job, rule, outputs, state, submitted FROM submissions "
+        "SELECT job, rule, outputs, state, submitted, started, worked, dollars_per_second, done, total "
+        "FROM submissions LEFT JOIN progress USING (id) "
         "WHERE job IS NOT NULL AND state IN ('IN_QUEUE', 'IN_PROGRESS') AND changed >= ?"
     )
     try:
@@ -98,8 +108,11 @@ def read_ledger(folder: Path, since: float) -> Queue | None:
                 since=submitted,
                 rule=rule,
                 name=Path(json.loads(outputs)[0]).name.partition(".")[0],
+                done=done or 0,
+                total=total or 0,
+                dollars=rate * (worked + (max(0.0, time.time() - started) if started else 0.0)),
             )
-            for job, rule, outputs, state, submitted in rows
+            for job, rule, outputs, state, submitted, started, worked, rate, done, total in rows
         ]
     except (sqlite3.Error, ValueError, LookupError, TypeError):
         return None

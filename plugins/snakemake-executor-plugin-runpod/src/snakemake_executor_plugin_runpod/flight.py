@@ -28,6 +28,7 @@ class Flight:
         running_since: when its present execution began.
         looked: when its state was last seen.
         ending: it is being cancelled, as it has lived too long.
+        progress: what its worker says is done, and of how many.
     """
 
     submission: int
@@ -43,6 +44,7 @@ class Flight:
     running_since: float | None = None
     looked: float = 0.0
     ending: bool = False
+    progress: tuple[int, int] | None = None
 
     def due(self, interval: float) -> float:
         """When to look again: jobs that have run for long are looked at less often."""

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS submissions (
 );
 CREATE INDEX IF NOT EXISTS by_digest ON submissions (digest, outputs);
 CREATE INDEX IF NOT EXISTS by_state ON submissions (endpoint, state);
+CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY, done INTEGER NOT NULL, total INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS names (name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS accounts (id INTEGER PRIMARY KEY, opened REAL NOT NULL, closed REAL);
 """
@@ -197,6 +198,10 @@ class Ledger:
             "UPDATE submissions SET state = ?, changed = ? WHERE id = ? AND state = ?",
             (REFUSED, time.time(), row, PREPARED),
         )
+
+    def progress(self, row: int, done: int, total: int) -> None:
+        """How far the worker says a job is: for whoever shows the run."""
+        self._db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", (row, done, total))
 
     def ended(
         self,

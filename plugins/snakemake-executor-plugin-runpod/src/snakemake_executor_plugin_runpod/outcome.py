@@ -58,6 +58,16 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
+def progress_of(answer: Mapping[str, Any]) -> tuple[int, int] | None:
+    """What a worker says is done, and of how many: until a job ends, its output may have `progress`."""
+    output = answer.get("output")
+    told = output.get("progress") if isinstance(output, dict) else None
+    if not isinstance(told, dict):
+        return None
+    done, total = _number(told.get("done")), _number(told.get("of"))
+    return (int(done), int(total)) if done is not None and total is not None and done <= total else None
+
+
 def failure(answer: Mapping[str, Any]) -> JobError:
     """Why a job has ended without a result, of its typed reason where the worker gave one."""
     state = answer.get("status")

@@ -15,7 +15,7 @@ from .doubt import Doubts
 from .errors import AccessError, NotFoundError, RejectedError, RunpodError, UnavailableError
 from .flight import QUEUED, Flight
 from .ledger import Ledger, Row
-from .outcome import bill, seconds
+from .outcome import bill, progress_of, seconds
 from .places import Places
 from .policy import LONGEST
 
@@ -298,6 +298,9 @@ class Queue:
             began = flight.running_since
             started = None if began is None else time.time() - (now - began) - flight.head
             self._ledger.at_work(flight.submission, state, started, flight.worked)
+        if (told := progress_of(answer)) and told != flight.progress:
+            flight.progress = told
+            self._ledger.progress(flight.submission, *told)
         flight.looked = now
         if why := flight.overdue(now, self._overtime):
             flight.ending = True

@@ -32,7 +32,7 @@ class AtWork:
     """A batch that is computed now: its target (empty between two), what is done with it, and for how long.
 
     Attributes:
-        stage: a word of `kernel.stages`.
+        stage: a word of `kernel.stages`; empty where only the numbers are known.
         done, total: targets of the batch.
         seconds: since the target began; since the batch did, between two.
     """

@@ -81,6 +81,12 @@ class Reader:
         state = _state(folder, "running", finished=finished, whole=whole and not outcomes.failed)
         alive, quote = state == "running", plan.quote
         at_work = self._progress(plan.batches, folder) if alive else {}
+        # Workers of another disk tell their executor.
+        jobs = queue.jobs if queue else ()
+        reported_jobs = [job for job in jobs if job.state == RUNNING and job.total]
+        running = sum(job.dollars for job in jobs)
+        if alive:
+            outcomes += _Outcomes(sum(job.done for job in reported_jobs if job.name not in at_work))
         return Status(
             results=self.results,
             state=state,
@@ -94,7 +100,8 @@ class Reader:
             failed=outcomes.failed,
             refused=plan.states.get(State.REFUSED, 0),
             failures=outcomes.failures,
-            at_work=tuple(_at_work(batch, found) for batch, found in at_work.items()),
+            at_work=tuple(_at_work(batch, found) for batch, found in at_work.items())
+            or tuple(AtWork(job.name, done=job.done, total=job.total) for job in reported_jobs),
             errors=folder.errors,
             retries=folder.retries,
             warnings=plan.warnings,
@@ -104,8 +111,8 @@ class Reader:
             remaining=self._remaining(plan, config, folder, queue, at_work) if alive else None,
             planned=quote.wall_hours.expected * 3600 if quote and quote.batches else None,
             busy=1 - sum(record.idle_seconds for record in watched) / paid if paid else None,
-            dollars=sum(record.billed_seconds * record.dollars_per_second for record in records)
-            if records
+            dollars=sum(record.billed_seconds * record.dollars_per_second for record in records) + running
+            if records or running
             else None,
             quoted=quote.dollars.expected if quote else None,
             executor=queue.executor if queue else "",

@@ -187,6 +187,8 @@ def _jobs(step: Step) -> str:
 
 def _what(work: AtWork) -> str:
     """`T1104 (117 residues) compiling, 45 s`."""
+    if not work.stage:
+        return f"{work.batch}: {work.done:,} of {count(work.total, 'target')}"
     if not work.target:
         return f"{work.batch}: {work.stage}, {seconds(work.seconds)}"
     return f"{work.target} ({work.length} residues) {work.stage}, {seconds(work.seconds)}"
