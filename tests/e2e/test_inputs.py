@@ -47,7 +47,7 @@ def test_inputs_and_settings_count_whatever_their_times(run: Run) -> None:
     (files / "in's `b`.fasta").write_text(f">b\n{TRP_ZIPPER}\n")
     os.utime(files / "é.fasta", FUTURE)
     run.folder = here
-    arguments = ["run", "dir", f"--set=results={results}", *FAST]
+    arguments = ["run", "dir", f"--set=results={results}", *FAST, "--verbose"]
 
     def plan(*more: str, dry: bool = False) -> str:
         process = run.call(*arguments, *more, *(["-n"] if dry else []), *TIMES)

@@ -55,9 +55,9 @@ def test_ends_well_and_says_where_the_report_is(
     run, process = finished
     assert process.returncode == 0, process.stdout + process.stderr
     output = process.stdout + process.stderr
-    assert f"Report: {run.results}/report/index.html" in output
+    assert f"report:  {(run.results / 'report' / 'index.html').as_uri()}" in output
     assert "REHEARSAL" in output
-    assert "4 targets folded, 0 failed, 1 record refused" in output
+    assert "done:    4 targets\nfailed:  0 targets\nrefused: 1 record\n" in output
 
 
 def test_every_id_has_its_files(finished: tuple[Run, subprocess.CompletedProcess[str]]) -> None:
@@ -161,7 +161,7 @@ def test_results_of_the_version_before_go_on(
         if path.is_file()
     ]
     before = {path: path.stat().st_mtime_ns for path in made}
-    process = run.call("run", "in put.fasta", *FAST)
+    process = run.call("run", "in put.fasta", *FAST, "--verbose")
     output = process.stdout + process.stderr
     assert process.returncode == 0, output
     assert "These results identify their inputs by time" in output
@@ -218,11 +218,11 @@ def test_failed_target_does_not_stop_the_others(run: Run) -> None:
 def test_target_without_an_alignment_is_never_dispatched(run: Run) -> None:
     (run.folder / "set.fasta").write_text(f">bare\n{VILLIN}\n")
     (run.folder / "own.a3m").write_text(f">own\n{TRP_ZIPPER}\n>row\n{TRP_ZIPPER[:-1]}-\n")
-    arguments = ["run", "set.fasta", "own.a3m", *FAST, "--set", "msa.tool=precomputed"]
+    arguments = ["run", "set.fasta", "own.a3m", *FAST, "--set", "msa.tool=precomputed", "--verbose"]
     process = run.call(*arguments)
     output = process.stdout + process.stderr
     assert process.returncode == 0, output
-    assert "1 target folded, 0 failed, 1 record refused" in output
+    assert "done:    1 target\nfailed:  0 targets\nrefused: 1 record\n" in output
     (failure,) = rows(run.results / "failures.tsv")
     assert (failure["id"], failure["state"], failure["reason"]) == ("bare", "refused", "invalid_input")
     assert failure["source"] == "set.fasta:1"
@@ -234,7 +234,7 @@ def test_target_without_an_alignment_is_never_dispatched(run: Run) -> None:
     assert again.returncode == 0, output
     assert not any(f"Rule: {rule}" in output for rule in ("plan", "msa", "request", "predict")), output
     # Without own.a3m, nothing is left that could be folded.
-    alone = run.call("run", "set.fasta", *FAST, "--set", "msa.tool=precomputed")
+    alone = run.call("run", "set.fasta", *FAST, "--set", "msa.tool=precomputed", "--verbose")
     output = alone.stdout + alone.stderr
     assert alone.returncode != 0
     assert "set.fasta:1 (record 1: 'bare'): The record brings no alignment" in output

@@ -54,7 +54,8 @@ class House:
         }
         settings |= {key.replace("__", "."): value for key, value in values.items()}
         options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        return run.call("run", "set.fasta", *options, *words)
+        # What jobs ran is in Snakemake's words.
+        return run.call("run", "set.fasta", "--verbose", *options, *words)
 
     def results(self, name: str) -> Path:
         return self.folder / name / "results"

@@ -52,7 +52,8 @@ def test_the_wheel_folds_in_an_empty_folder(installed: Path, tmp_path: Path) -> 
     fast = ["rehearsal.models=[1]", "rehearsal.num_recycle=0", "rehearsal.blocks=1"]
     words = [word for setting in fast for word in ("--set", setting)]
     said = _call(installed, tmp_path, str(installed / "snakefold"), "run", "my.fasta", *words)
-    assert "2 targets folded, 0 failed" in said
+    assert "done:    2 targets\nfailed:  0 targets\n" in said
+    assert "Select jobs" not in said, "Snakemake found the logger plugin in the wheel"
     assert (tmp_path / "results" / "structures" / "villin" / "ranked_0.cif").is_file()
     assert (tmp_path / "results" / "report" / "index.html").is_file()
 

@@ -49,7 +49,8 @@ def test_the_run_ends_as_any_other(finished: tuple[Path, subprocess.CompletedPro
     folder, process = finished
     said = process.stdout + process.stderr
     assert process.returncode == 1, said
-    assert "3 targets folded, 1 failed, 1 record refused" in said
+    assert "done:    3 targets\nfailed:  1 target\n" in said
+    assert "refused: 1 record\n" in said
     assert "REHEARSAL" not in said
     assert "Warning" not in said
     (failed,) = [row for row in rows(folder / "results" / "failures.tsv") if row["state"] == "failed"]
@@ -59,7 +60,7 @@ def test_the_run_ends_as_any_other(finished: tuple[Path, subprocess.CompletedPro
 
 
 def test_the_plan_is_the_toys_own(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    folder, process = finished
+    folder, _ = finished
     plan = folder / "results" / "plan"
     quote = json.loads((plan / "quote.json").read_text())
     # 900 s each of its own; 3 GB of its own.
@@ -70,7 +71,7 @@ def test_the_plan_is_the_toys_own(finished: tuple[Path, subprocess.CompletedProc
     assert rows(plan / "chains.tsv") == []
     assert not (folder / "results" / "msa").exists()
     assert {row["engine"] for row in rows(plan / "targets.tsv") if row["state"] == "to_do"} == {"toy"}
-    told = process.stdout.split("Quote")[1].split("disk")[0]
+    told = (folder / "results" / "logs" / "plan.log").read_text().split("Quote")[1].split("disk")[0]
     assert "3 by toy" in told
     assert "alignments" not in told
 

@@ -140,7 +140,7 @@ def test_a_whole_run_on_what_was_deployed(tmp_path):
         service.emulator.account.workers_for = workers
         place = Place(service, tmp_path)
         place.snakemake("--profile", "runpod", "--config", *CHEAP)
-        assert "1 target folded, 0 failed" in (tmp_path / "results/summary.txt").read_text()
+        assert "done:    1 target\nfailed:  0 targets\n" in (tmp_path / "results/summary.txt").read_text()
         (job,) = service.jobs
         assert job.state == "COMPLETED"
         (row,) = [

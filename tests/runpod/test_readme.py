@@ -92,7 +92,7 @@ def test_the_section_on_runpod(tmp_path):
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "3 targets folded, 0 failed" in done.stdout + done.stderr
+        assert "done:    3 targets\nfailed:  0 targets\n" in done.stdout + done.stderr
     assert "REHEARSAL" in (tmp_path / "results" / "summary.txt").read_text()
     assert (tmp_path / "results" / "report" / "index.html").is_file()
     said = (tmp_path / "terminal").read_text()

@@ -141,7 +141,7 @@ def test_results_are_published(finished: Finished) -> None:
         "logs",
         "store",
     }
-    assert f"{len(TARGETS)} targets folded, 0 failed" in whole["summary.txt"].decode()
+    assert f"done:    {len(TARGETS)} targets\nfailed:  0 targets\n" in whole["summary.txt"].decode()
     assert WRITER.secret.encode() not in b"".join(whole.values())
 
 

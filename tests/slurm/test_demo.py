@@ -51,7 +51,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(accounted: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     site = make_site(accounted, tmp_path_factory.mktemp("user"), SETTINGS)
-    command = site.command("run", "--profile", "./slurm", "--", *POLLING)
+    command = site.command("run", "--verbose", "--profile", "./slurm", "--", *POLLING)
     seen = Story(site)
 
     def predictions(*states: str) -> dict[str, dict[str, str]]:
@@ -98,8 +98,8 @@ def story(accounted: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_ends_as_the_demo_does_everywhere(story: Story) -> None:
     # A refused record is no failure: it is told, and the code is that of a run which did all it could.
     assert story.returncode == 0, story.site.log
-    assert "15 targets folded, 0 failed, 1 record" in story.site.log
-    assert re.search(rf"refused \S*{DEMO}:32 {REFUSED}", story.site.log)
+    assert "done:    15 targets\nfailed:  0 targets\nrefused: 1 record\n" in story.site.log
+    assert re.search(rf"^ +\S*{DEMO}:32 {REFUSED}", story.site.log, re.MULTILINE)
     page = (story.site.results / "report" / "index.html").read_text()
     assert "<title>REHEARSAL" in page
     assert REFUSED in page

@@ -53,7 +53,7 @@ def story(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     gpus = {"ampere_80": {"partition": "nosuch", "model": "a100"}}
     site = make_site(slurm, folder, SETTINGS | {"slurm": SITE["slurm"] | {"gpus": gpus}})
     seen = Story(site)
-    command = site.command("run", "one.a3m", "--profile", "./slurm", "--", *POLLING)
+    command = site.command("run", "one.a3m", "--verbose", "--profile", "./slurm", "--", *POLLING)
     process = site.start(*command)
     try:
         seen.refused_code = process.wait(3600)

@@ -40,13 +40,15 @@ OTHERS = {
     "store/fold/x/ab/abc": b"",
     "structures/.a.1234.part": b"half",
     "structures/gone/ranked_0.pdb": b"a target of an earlier run\n",
-    "summary.txt": b"Report: /home/somebody/results/report/index.html\n",
+    "summary.txt": b"report:  file:///home/somebody/results/report/index.html\n",
     "tables/b0001.parquet": b"",
 }
 SUMMARY = b"""\
 REHEARSAL: made with random parameters. The structures mean nothing.
-2 targets folded, 0 failed, 0 records refused.
-Report: report/index.html
+done:    2 targets
+failed:  0 targets
+refused: 0 records
+report:  report/index.html
 """
 ALL = {**PRODUCTS, "summary.txt": SUMMARY}
 

@@ -57,16 +57,16 @@ def test_a_run_with_failures_is_published(server: SeaweedFS, s3_location: str, t
         run(QUICK, "--until", "plan", code=0)
         assert there(server, s3_location) == {}
         output = run("--xla_no_such_flag=1")
-        assert "What failed, and why" in output, output
+        assert "What failed, and why" in (results / "logs" / "run.log").read_text(), output
         whole = same_as_here()
         assert b"\nown\t" in whole["failures.tsv"], output
-        assert b"2 failed" in whole["summary.txt"]
+        assert b"failed:  2 targets\n" in whole["summary.txt"]
         assert "The same command tries them again." in output
         # What was lost is planned again; then one target fails, which ends the run after all else is done.
         gave_up(results, "deadly")
         output = run(QUICK)
         whole = same_as_here()
-        assert b"1 target folded, 1 failed" in whole["summary.txt"], output
+        assert b"done:    1 target\nfailed:  1 target\n" in whole["summary.txt"], output
         assert "structures/own/ranked_0.pdb" in whole
         assert (results / "published.txt").read_text().startswith(location)
         assert writes(proxy, s3_location)[-1] == MANIFEST

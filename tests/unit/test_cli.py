@@ -69,6 +69,23 @@ def test_options_after_two_dashes_go_to_snakemake() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ([], True),
+        (["--", "--logger-snakefold-interval", "5"], True),
+        (["--verbose"], False),
+        (["--dry-run"], False),
+        (["--", "--logger", "other"], False),
+    ],
+)
+def test_a_run_has_the_panel_unless_it_is_asked_for_something_else(words: list[str], shown: bool) -> None:
+    command = snakemake_command(options(*words), None)
+    assert ("snakefold" in command) == shown
+    if shown:  # the option takes all words up to the next one
+        assert command[command.index("--logger") + 2].startswith("--")
+
+
 @pytest.mark.parametrize("setting", ["tool", "=x", "msa.=x"])
 def test_malformed_setting_is_named(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--set", setting]) == 2

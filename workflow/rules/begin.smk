@@ -6,6 +6,7 @@ from pathlib import Path
 from snakefold.run import retries
 from snakefold.plan.lock import hold_results, note_log
 from snakefold.run.mend import mend
+from snakefold.run.progress import forget_progress
 
 
 @functools.cache
@@ -18,8 +19,17 @@ def begin():
         hold_results(Path(RESULTS))
         note_log(Path(RESULTS), workflow.logger_manager.get_logfile())
         retries.check_writable(Path(RESULTS))
+        forget_progress(Path(RESULTS))
+        show_run()
     if not executor.touch_exec:
         mend(Path(RESULTS), SETTINGS.store, print, dry=executor.dryrun_exec)
+
+
+def show_run():
+    """A logger plugin that shows runs (--logger snakefold) has the screen from now on."""
+    for handler in workflow.logger_manager.get_log_handlers():
+        if show := getattr(handler, "show", None):
+            show(Path(RESULTS))
 
 
 # Snakemake looks for what is missing among the inputs of its targets only: so the plan's name is one of them.

@@ -1,4 +1,4 @@
-"""`snakefold run`: starts Snakemake with the workflow, and does nothing else."""
+"""`snakefold run`: starts Snakemake with the workflow and its screen, and does nothing else."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ def add(commands: Commands) -> None:
     add_settings(parser)
     parser.add_argument("--cores", default=None, help="cores to use; if not given, the profile's number")
     parser.add_argument("--dry-run", "-n", action="store_true", help="show the jobs; start none")
+    parser.add_argument(
+        "--verbose", action="store_true", help="show Snakemake's own output in place of the panel"
+    )
     parser.usage = "%(prog)s [OPTIONS] [INPUT ...] [-- OPTIONS OF SNAKEMAKE]"
 
 
@@ -40,16 +44,19 @@ def snakemake_command(options: argparse.Namespace, configfile: str | None) -> li
     own = workflow / "profiles" / options.profile
     # A name is that of a profile of ours; ./slurm is a folder, whatever else has that name.
     profile = own if os.sep not in options.profile and own.is_dir() else Path(options.profile)
+    shown = not (options.dry_run or options.verbose or _has_logger(options.passed_on))
     command_line = [
         sys.executable,
         "-m",
-        "snakemake",
+        "snakefold.cli._start" if shown else "snakemake",
         "--snakefile",
         str(workflow / "workflow" / "Snakefile"),
     ]
     if configfile is not None:
         # What profiles say of settings is in the file; Snakemake would let it win over the command line.
         command_line += ["--configfile", configfile, "--config"]
+    if shown:
+        command_line += ["--logger", "snakefold"]  # takes several names: an option must follow
     command_line += ["--workflow-profile", str(profile)]
     command_line.append("--nolock")  # `hold_results` does it
     if options.cores:
@@ -57,6 +64,10 @@ def snakemake_command(options: argparse.Namespace, configfile: str | None) -> li
     if options.dry_run:
         command_line.append("--dry-run")
     return command_line + options.passed_on
+
+
+def _has_logger(words: Sequence[str]) -> bool:
+    return any(word == "--logger" or word.startswith("--logger=") for word in words)
 
 
 def write_settings(path: Path, values: dict[str, Any]) -> None:

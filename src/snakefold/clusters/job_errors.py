@@ -12,46 +12,57 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from snakefold.run.unfinished import last_line
+from snakefold.run.unfinished import last_error, last_line
 
 #: What the base class of all remote executors adds to every message.
 _TAIL = re.compile(r"\s*For further error details see the cluster/cloud log and the log files.*", re.DOTALL)
 _MOST_CHARACTERS = 1000
 #: What Snakemake says after Ctrl-C.
-_INTERRUPTED = "Terminating processes on user request"
+INTERRUPTED = "Terminating processes on user request"
 #: Entries of an error: it has been told; nobody but the log knows why.
 TOLD, UNEXPLAINED = "told", "unexplained"
+#: Steps before anything is computed: their errors are of settings and inputs, and are told as a whole.
+_FIRST_STEPS = {"configure", "plan"}
 #: The same words are told so often.
 _MOST_EQUAL = 3
 
 
 class JobErrors(logging.Handler):
-    """Tells of failed jobs."""
+    """Tells of failed jobs, on stderr.
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    Args:
+        say: takes the id of a job and what is told of it, in place of stderr.
+    """
+
+    def __init__(self, say: Callable[[int | None, str], None] | None = None) -> None:
         super().__init__(logging.INFO)
         self._interrupted = False
-        self._stream = stream
+        self._say = say
         self._told: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
         """A record of Snakemake's; anything but a failed job is left to its own handler."""
-        self._interrupted |= record.getMessage().startswith(_INTERRUPTED)
+        self._interrupted |= record.getMessage().startswith(INTERRUPTED)
         # What an interrupt ends has not failed.
         if self._interrupted:
             return
         if _is_job_error(record) and TOLD not in getattr(record, "aux", {}):
             try:
                 text = self._text(record)
-                if text:
-                    print(text, file=self._stream or sys.stderr, flush=True)
+                if text and self._say is not None:
+                    self._say(getattr(record, "jobid", None), text)
+                elif text:
+                    print(text, file=sys.stderr, flush=True)
             except Exception:
                 self.handleError(record)
 
     def _text(self, record: logging.LogRecord) -> str:
         logs = list(getattr(record, "log", ()))
+        if getattr(record, "rule_name", "") in _FIRST_STEPS and logs and (said := last_error(Path(logs[0]))):
+            # Nobody wants to open a log to see which setting is wrong.
+            return said
         where = f"\n  log: {logs[0]}" if logs else ""
         why = _why(record, logs)
         return _counted(self._told, why, f"Failed: {job_name(record)}: {why}{where}")

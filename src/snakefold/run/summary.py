@@ -1,4 +1,4 @@
-"""How a run ended, in a few lines for the terminal."""
+"""How a run ended: a table of a few lines, for the terminal and for summary.txt."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from snakefold.kernel.wording import count
 from snakefold.run.failures import FailureRow, read_failures
 from snakefold.run.metrics import StructureRow, read_structures
 from snakefold.run.superseded import FOLDER, TABLE, count_aside
+
+#: Failed targets, and refused records, that have a line; all others are counted.
+_NAMED = 10
 
 
 def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
@@ -26,22 +29,29 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
     lines = []
     if any(row.rehearsal for row in metrics):
         lines.append("REHEARSAL: made with random parameters. The structures mean nothing.")
-    folded, kept_out = count(len(metrics), "target"), count(len(refused), "record")
-    lines.append(f"{folded} folded, {len(failed)} failed, {kept_out} refused.")
-    lines += [f"  refused {row.source} {row.id}: {row.message}" for row in refused[:10]]
-    lines += [f"  failed  {row.id}: {row.reason}: {row.message}" for row in failed[:10]]
-    more = max(0, len(refused) - 10) + max(0, len(failed) - 10)
+    lines.append(_row("done", count(len(metrics), "target")))
+    lines.append(_row("failed", count(len(failed), "target")))
+    lines += [_row("", f"{row.id}: {row.reason}: {row.message}") for row in failed[:_NAMED]]
+    lines.append(_row("refused", count(len(refused), "record")))
+    lines += [_row("", f"{row.source} {row.id}: {row.message}") for row in refused[:_NAMED]]
+    more = max(0, len(refused) - _NAMED) + max(0, len(failed) - _NAMED)
     if more:
-        lines.append(f"  … and {more} more: {(results if called is None else called) / 'failures.tsv'}")
-    lines += _what_next(failed, metrics)
+        where = (results if called is None else called) / "failures.tsv"
+        lines.append(_row("", f"… and {more} more: {where}"))
+    lines += [_row("next", text) for text in _what_next(failed, metrics)]
     if aside := count_aside(results):
-        lines.append(
-            f"{count(aside, 'folder')} of earlier structures in {FOLDER}/: their targets have none ({TABLE})."
-        )
-    lines += _bill(results / "bill.json")
-    place = results.resolve() if called is None else called
-    lines.append(f"Report: {place / 'report' / 'index.html'}")
+        folders = f"{count(aside, 'folder')} of earlier structures in {FOLDER}/"
+        lines.append(_row("aside", f"{folders}: their targets have none ({TABLE})."))
+    lines += [_row("bill", text) for text in _bill(results / "bill.json")]
+    page = Path("report", "index.html")
+    lines.append(
+        _row("report", (results.resolve() / page).as_uri() if called is None else str(called / page))
+    )
     return "\n".join(lines), len(failed)
+
+
+def _row(name: str, text: str) -> str:
+    return f"{f'{name}:' if name else '':<9}{text}"
 
 
 def _what_next(failed: list[FailureRow], metrics: list[StructureRow]) -> list[str]:

@@ -95,18 +95,29 @@ def note_again(results: Path, targets: Iterable[tuple[str, str, str]]) -> None:
     drop_marks(results / "plan")
 
 
+def last_error(path: Path) -> str:
+    """The last error of ours in a log with its further lines; empty if there is none."""
+    lines = _tail(path)
+    starts = [number for number, line in enumerate(lines) if line.startswith("snakefold: ")]
+    return "\n".join(lines[starts[-1] :])[:_TAIL].rstrip() if starts else ""
+
+
 def last_line(path: Path) -> str:
     """The last error of ours in a log, or else its last line that holds anything; empty if there is none."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - _TAIL))
-            text = stream.read().decode(errors="replace")
-    except OSError:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in _tail(path) if line.strip()]
     # An error of ours may have further lines, and others may follow it.
     errors = [line for line in lines if line.startswith("snakefold: ")]
     return (errors or lines or [""])[-1][:_MOST_CHARACTERS]
+
+
+def _tail(path: Path) -> list[str]:
+    """Lines at the end of a log."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - _TAIL))
+            return stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def _of_scheduler(results: Path, rule: str, name: str, failure: Attempt) -> Unfinished:
