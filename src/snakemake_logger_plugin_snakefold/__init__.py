@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import snakemake
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
@@ -23,12 +24,20 @@ if TYPE_CHECKING:
 _HINTS = ("Exiting because a job execution failed",)
 #: Fails if a target has: the table of the run says so.
 _SUMMARY = "summary"
+#: Attribute of records (`extra`) that a person should see.
+FOR_SCREEN = "for_screen"
 
 
 def _is_error(record: logging.LogRecord) -> bool:
     """Whether a record tells of an error that is no job's."""
     of_job = str(getattr(record, "event", "")) in {"job_error", "group_error"}
     return record.levelno >= logging.ERROR and not of_job and not record.getMessage().startswith(_HINTS)
+
+
+def _is_notice(record: logging.LogRecord) -> bool:
+    """Whether a record is for the screen: the workflow says so, or an executor warns."""
+    own = Path(record.pathname).is_relative_to(Path(snakemake.__file__).parent)
+    return getattr(record, FOR_SCREEN, False) or (record.levelno == logging.WARNING and not own)
 
 
 @dataclass
@@ -147,6 +156,8 @@ class LogHandler(LogHandlerBase):
             self._screen.note("Stopping: jobs are ended. Finished targets are kept.")
         elif event == "job_finished":
             self._screen.settle(getattr(record, "job_id", None))
+        elif _is_notice(record):
+            self._screen.note(said)
         elif _is_error(record) and not self._interrupted:
             self._screen.fail(said, said)
 

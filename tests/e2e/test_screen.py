@@ -163,7 +163,7 @@ def test_ctrl_c_leaves_the_terminal_clean_and_says_how_to_resume(
     code, screen, _ = on_terminal(run, 80, fasta(run), *FAST, until=interrupt)
     assert code in codes, screen.text
     lines = [line for line in screen.text.splitlines() if line]
-    kept = "Stopped. 0 of 1 target done; they are kept."
+    kept = "Stopped. 0 of 1 target done, and kept."
     assert lines[0] in {kept, "Stopped. Finished targets are kept."}, screen.text
     assert lines[1].startswith("resume:  snakefold run set.fasta --set msa.tool=single_sequence")
     assert lines[-1] == "log:     results/logs/run.log"

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import snakemake
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -291,6 +292,16 @@ def test_a_failed_job_is_told_once_and_not_if_a_retry_is_done(results: Path) -> 
     assert "done:    0 targets" in told
 
 
+def test_what_an_executor_warns_of_is_told_and_what_snakemake_does_is_not(results: Path) -> None:
+    own = {"level": logging.WARNING, "msg": "Of Snakemake.", "pathname": snakemake.__file__}
+    theirs = {"level": logging.WARNING, "msg": "RunPod takes no job.", "pathname": "/x/executor.py"}
+    waits = {"level": logging.INFO, "msg": "1 job waits in SLURM.", "for_screen": True}
+    said = play(results.parent, SHOW, own, theirs, waits).stdout
+    assert "RunPod takes no job." in said and "1 job waits in SLURM." in said
+    assert "Of Snakemake." not in said
+    assert "Of Snakemake." in (results / "logs" / "run.log").read_text()
+
+
 def test_a_plan_that_fails_is_told_as_a_whole(results: Path) -> None:
     log = results / "logs" / "plan.log"
     log.write_text("Quote\nsnakefold: budget: the run costs $9.\nRaise it, or leave targets out.\n")
@@ -302,7 +313,7 @@ def test_an_interrupt_says_how_to_resume(results: Path) -> None:
     said = play(
         results.parent, SHOW, INTERRUPT, job_error(1, "predict", "SIGINT"), **{COMMAND: "snakefold run x.fa"}
     ).stdout
-    assert "Stopped. 0 of 2 targets done; they are kept.\nresume:  snakefold run x.fa\n" in said
+    assert "Stopped. 0 of 2 targets done, and kept.\nresume:  snakefold run x.fa\n" in said
     assert "Failed" not in said
 
 

@@ -58,7 +58,7 @@ def test_a_schedulers_reason_is_typed_and_has_its_advice(results: Path) -> None:
     text, failed = summarise(results)
     assert failed == 3
     assert (
-        "failed  t1: timeout: Its batch b0001 was not finished: predict b0001: SLURM job 7: TIMEOUT." in text
+        "         t1: timeout: Its batch b0001 was not finished: predict b0001: SLURM job 7: TIMEOUT." in text
     )
 
 

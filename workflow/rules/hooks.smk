@@ -1,4 +1,5 @@
 # What a run does when it starts and when it ends.
+import functools
 import os
 import subprocess
 from pathlib import Path
@@ -74,7 +75,7 @@ def tell_of_jobs(executor):
         Path(RESULTS),
         workflow.executor_plugin.name,
         executor,
-        logger.info,
+        functools.partial(logger.info, extra={"for_screen": True}),
         logger.warning,
     )
 

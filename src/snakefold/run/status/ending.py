@@ -47,7 +47,7 @@ def _interrupted(results: Path) -> list[str]:
     try:
         status = Reader(results).read()
         if status.steps:
-            kept = f"{status.done:,} of {count(status.targets, 'target')} done; they are kept."
+            kept = f"{status.done:,} of {count(status.targets, 'target')} done, and kept."
     except SnakefoldError:  # there was nothing yet
         pass
     return [f"Stopped. {kept}", f"resume:  {os.environ.get(COMMAND) or 'start the same command again'}"]

@@ -45,6 +45,7 @@ class Reader:
 
     def __init__(self, results: Path) -> None:
         self.results = results
+        self._place = results.resolve()
         self._known: dict[Path, tuple[int, Any]] = {}
 
     def read(self) -> Status:
@@ -143,6 +144,15 @@ class Reader:
         found: Read = self._known[path][1]
         return found
 
+    def _took(self, rule: str, name: str) -> float | None:
+        """Seconds of a job by Snakemake's clock."""
+        try:
+            return self._once(
+                self.results / "benchmarks" / rule / f"{name}.tsv", lambda path: last_job(path).wall
+            )
+        except OSError:
+            return None
+
     def _queue(self, folder: RunFolder) -> Queue | None:
         """Jobs in a queue, if this run has one."""
         if not folder.alive or folder.place is None:
@@ -176,12 +186,12 @@ class Reader:
 
     def _step(self, name: str, outputs: list[str], folder: RunFolder) -> Step:
         done = sum(self._is_done(output, folder) for output in outputs)
-        running = sum(self.results.resolve() / output in folder.unfinished for output in outputs)
+        running = sum(self._place / output in folder.unfinished for output in outputs)
         return Step(name, len(outputs), done, running if folder.alive else 0)
 
     def _is_done(self, output: str, folder: RunFolder) -> bool:
         """Whether an output is whole: one that a job is writing, or left when it was killed, is not."""
-        path = self.results.resolve() / output
+        path = self._place / output
         return path not in folder.unfinished and path.exists()
 
     def _outcomes(self, batches: Iterable[BatchRow]) -> _Outcomes:
@@ -252,12 +262,12 @@ class Reader:
     ) -> Part:
         now, output = time.time(), f"predictions/{row.batch}.tar.zst"
         if self._is_done(output, folder):
-            took = last_job(self.results / "benchmarks" / "predict" / f"{row.batch}.tsv").wall
+            took = self._took("predict", row.batch)
             return Part(row.seconds, 1.0, took)
         progress = at_work.get(row.batch)
         if progress is None:
             # Jobs of a queue are unfinished from their submission on.
-            started = None if queue else folder.unfinished.get(self.results.resolve() / output)
+            started = None if queue else folder.unfinished.get(self._place / output)
             return Part(row.seconds, running=max(0.0, now - started) if started else 0.0)
         done = (progress.done + progress.failed) / max(1, progress.total)
         # What an earlier process finished took nobody knows how long.
@@ -268,16 +278,14 @@ class Reader:
     def _chunk_parts(self, plan: Planned, folder: RunFolder, queue: Queue | None) -> dict[str, Part]:
         """Chunks, one after the other; without a quote as long as those that are done."""
         now, chunks, parts = time.time(), plan.chunks, {}
-        took = {
-            chunk: last_job(self.results / "benchmarks" / "msa" / f"{chunk}.tsv").wall for chunk in chunks
-        }
+        took = {chunk: self._took("msa", chunk) for chunk in chunks}
         known = [seconds for seconds in took.values() if seconds is not None]
         mean = sum(known) / len(known) if known else 0.0
         planned = plan.quote.msa_wall_hours.expected * 3600 if plan.quote else 0.0
         each = planned / len(chunks) if chunks and planned else mean
         for chunk in chunks:
             output = f"msa/{chunk}.json"
-            started = None if queue else folder.unfinished.get(self.results.resolve() / output)
+            started = None if queue else folder.unfinished.get(self._place / output)
             done = float(self._is_done(output, folder))
             running = max(0.0, now - started) if started else 0.0
             parts[chunk] = Part(each, done, took[chunk] if done else None, running)
