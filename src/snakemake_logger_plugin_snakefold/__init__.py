@@ -7,6 +7,7 @@ the files of the run, as `snakefold status` does.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -20,8 +21,11 @@ from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 if TYPE_CHECKING:
     from snakefold.run.status.live import LiveScreen, Redirection
 
-#: What Snakemake says after its errors have been told.
-_HINTS = ("Exiting because a job execution failed",)
+#: What Snakemake says besides of a job that failed, which is told in other words.
+_BESIDES = re.compile(
+    r"Exiting because a job execution failed|RuleException:\s+CalledProcessError"
+    r"|WorkflowError:\s+At least one job did not complete successfully"
+)
 #: Fails if a target has: the table of the run says so.
 _SUMMARY = "summary"
 #: Attribute of records (`extra`) that a person should see.
@@ -31,7 +35,7 @@ FOR_SCREEN = "for_screen"
 def _is_error(record: logging.LogRecord) -> bool:
     """Whether a record tells of an error that is no job's."""
     of_job = str(getattr(record, "event", "")) in {"job_error", "group_error"}
-    return record.levelno >= logging.ERROR and not of_job and not record.getMessage().startswith(_HINTS)
+    return record.levelno >= logging.ERROR and not of_job and not _BESIDES.match(record.getMessage())
 
 
 def _is_notice(record: logging.LogRecord) -> bool:

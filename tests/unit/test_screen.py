@@ -279,10 +279,17 @@ def test_what_comes_before_the_run_is_printed_if_there_is_none(results: Path) ->
 
 def test_a_failed_job_is_told_once_and_not_if_a_retry_is_done(results: Path) -> None:
     again = {"level": logging.INFO, "msg": "Finished.", "event": str(LogEvent.JOB_FINISHED), "job_id": 1}
-    hint = {"level": logging.ERROR, "msg": "Exiting because a job execution failed. Look above."}
-    done = play(results.parent, SHOW, job_error(2, "predict", "No GPU."), hint)
+    besides = (
+        "Exiting because a job execution failed. Look above.",
+        "RuleException:\nCalledProcessError in file x, line 1:\nCommand 'y' returned non-zero exit status 2.",
+        "WorkflowError:\nAt least one job did not complete successfully.",
+    )
+    more = [{"level": logging.ERROR, "msg": said, "event": str(LogEvent.ERROR)} for said in besides]
+    done = play(results.parent, SHOW, job_error(2, "predict", "No GPU."), *more)
     assert done.stdout.count("Failed: predict: No GPU.") == 1
-    assert "Exiting" not in done.stdout
+    assert not any(word in done.stdout for word in ("Exiting", "CalledProcessError", "WorkflowError"))
+    other = {"level": logging.ERROR, "msg": "WorkflowError:\nThe DAG has a cycle."}
+    assert "The DAG has a cycle." in play(results.parent, SHOW, other).stdout
     # A report of an earlier run tells nothing of this one.
     (results / "metrics.tsv").write_text("id\n")
     (results / "failures.tsv").write_text("id\tstate\n")

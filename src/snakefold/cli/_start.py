@@ -30,6 +30,7 @@ def main() -> None:
                 sys.stderr.write(_NOTICE.sub("", said.getvalue()))
 
         cli.parse_args = quietly
+        sys.argv[0] = "snakemake"  # what its messages call it
         cli.main()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -255,7 +255,7 @@ class Reader:
             min(waiting, default=0.0) * corrected,
         )
         unfinished = any(part.done < 1 for part in (*parts.values(), *chunks.values()))
-        return left if left > 0 or not unfinished else None
+        return left if left >= 1 or not unfinished else None
 
     def _batch_part(
         self, row: BatchRow, folder: RunFolder, queue: Queue | None, at_work: Mapping[str, Progress]
