@@ -31,6 +31,7 @@ from snakefold.cli import (
     steps,
     store,
     tools,
+    weights,
 )
 from snakefold.kernel.errors import SnakefoldError, disk_error
 from snakefold.kernel.paths import have_home
@@ -93,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     bill.add(commands)
     simulate.add(commands)
     calibrate.add(commands)
+    weights.add(commands)
     tools.add(commands)
     steps.add(commands)
     report.add(commands)

@@ -118,7 +118,7 @@ def _cache() -> Path:
 
 
 def _weights() -> Path:
-    from snakefold.engines.alphafold2.weights import default_folder
+    from snakefold.engines.weights_folder import default_folder
 
     return default_folder()
 
