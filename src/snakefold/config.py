@@ -191,8 +191,9 @@ class Settings(Model):
     )
     weights: ArgumentPath = Field(
         "auto",
-        description="Folder that contains params/params_*.npz. auto: $SNAKEFOLD_WEIGHTS, then your data "
-        "folder; random (rehearsal) parameters if neither has any. rehearsal: always random parameters.",
+        description="Folder of parameters: params/params_*.npz of AlphaFold2, flashabb/ of flash-abb. auto: "
+        "$SNAKEFOLD_WEIGHTS, then your data folder; random (rehearsal) parameters of AlphaFold2 if neither "
+        "has any. rehearsal: always random parameters.",
     )
     rehearsal: RehearsalSettings = RehearsalSettings()
     batch: BatchSettings = BatchSettings()

@@ -18,7 +18,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     ),
     "SNAKEFOLD_WEIGHTS": (
         "`weights` on the volume, or the user's data folder",
-        "Folder that contains params/params_*.npz.",
+        "Folder of parameters: params/params_*.npz of AlphaFold2, flashabb/ of flash-abb.",
     ),
     "SNAKEFOLD_REHEARSAL_BLOCKS": ("2", "Evoformer blocks of the random parameters that a rehearsal draws."),
     "SNAKEFOLD_DB_ROOT": (
