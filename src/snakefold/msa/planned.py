@@ -20,13 +20,20 @@ class PlannedChain(Model):
     sequence: Residues
 
 
+class PlannedComplex(Model):
+    """The different chains of a complex, in the order in which they are met, to pair. `key` is theirs."""
+
+    key: Key
+    chains: list[Residues] = Field(min_length=2)
+
+
 class PlannedChunk(Model):
     """`chunks/<chunk>.json`: chains searched by one MSA job, in the order of the batches that need them.
 
     What the store has by then under `recipe` (MSAs) and `templates` (None: not wanted) is not searched again.
     `pairing`: databases for pairing the chains of a complex are searched as well. `depends_on` says what the
     recipes were made of, by the kind of the store, so that a file that changed since can be named; plans of
-    older releases lack it.
+    older releases lack it. `complexes` are paired by an MSA server, under the recipe `pairs`.
     """
 
     chunk: str
@@ -35,6 +42,8 @@ class PlannedChunk(Model):
     pairing: bool = False
     depends_on: dict[str, dict[str, Any]] = Field(default_factory=dict)
     chains: list[PlannedChain]
+    pairs: str | None = Field(None, exclude_if=lambda value: value is None)
+    complexes: list[PlannedComplex] = Field(default_factory=list, exclude_if=lambda value: not value)
 
 
 Planned = TypeVar("Planned", bound=Model)
