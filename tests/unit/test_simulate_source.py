@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -293,3 +294,17 @@ def test_the_help_says_what_becomes_of_a_plan(capsys):
 def test_wrong_options_are_named(arguments, said, capsys):
     assert main(["simulate", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_an_msa_server_answers_one_query_after_the_other(fasta: Path) -> None:
+    asking = {"tool": "server", "chunk_size": 8, "server": {"url": "https://msa.lab.example"}}
+    asked = source.from_sequences(prices(input=str(fasta), msa=asking))
+    # 32 chains, one of which is in two complexes, and one complex of different chains.
+    assert asked.asked
+    assert float(asked.searches.sum()) == pytest.approx(150 * (32 + 1))
+    local = source.from_sequences(prices(input=str(fasta), msa={"chunk_size": 8}))
+    assert not local.asked
+    record = simulate(asked, cluster())
+    times = sorted(record.searches)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(times))
+    assert times[-1][1] - times[0][0] == pytest.approx(150 * 33)

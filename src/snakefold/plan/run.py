@@ -15,8 +15,11 @@ from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
 from snakefold.kernel.store import open_store, write_atomically
 from snakefold.msa import search, templates
 from snakefold.msa.databases import presets as databases
+from snakefold.msa.server import facts as server
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.accept import to_do_check
+from snakefold.plan.alignments import Chunk, is_complex
+from snakefold.plan.asked import leaving, may_ask
 from snakefold.plan.assignment.assign import InfeasibleError
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.demo import hold_to_purpose
@@ -111,17 +114,20 @@ def quoted_draft(
 
     Raises:
         CarryError: a target is too large for the executor; there is no quote then.
-        InfeasibleError, BudgetError, DeadlineError: the quote has been written and told all the same.
+        InfeasibleError, BudgetError, DeadlineError, ConfigError (an MSA server may not be asked): the quote
+            has been written and told all the same.
     """
     draft, too_much = _draft(config, name, log, executor)
     log(str(draft))
-    quote = _quote(draft, config, [*warnings, *draft.notes, *([str(too_much)] if too_much else [])])
+    said = [*warnings, *draft.notes, *leaving(draft, config), *([str(too_much)] if too_much else [])]
+    quote = _quote(draft, config, said)
     write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
     log(quote_text(quote))
     for warning in check_limits(quote, config, target_rows(draft)):
         log(f"warning: {warning}")
     if too_much:
         raise too_much
+    may_ask(draft, config)
     return draft, quote
 
 
@@ -153,13 +159,19 @@ def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:
     return make_quote(
         list(batch_rows(draft)),
         draft.counts(),
-        [Search(each.name, len(each.chains), each.residues, each.cpu_seconds) for each in draft.chunks],
+        [_search(each) for each in draft.chunks],
         config=config,
         classes=draft.classes,
         model=draft.model,
         rehearsal=draft.recipes.rehearsal,
         warnings=warnings,
     )
+
+
+def _search(chunk: Chunk) -> Search:
+    complexes = sum(map(is_complex, chunk.chains))
+    chains = len(chunk.chains) - complexes
+    return Search(chunk.name, chains, chunk.residues, chunk.cpu_seconds, complexes)
 
 
 def present(records: Records) -> set[int]:
@@ -226,7 +238,8 @@ def find_parameters(config: Config, records: Records, *, draw: bool) -> dict[str
 
 def named(made_with: Mapping[str, Any], kinds: Groups, parameters: Mapping[str, Parameters]) -> Recipes:
     """Digests of what `recipes_of` tells."""
-    searches = {each: made_with[each] for each in ("msa", "paired_msa", "templates") if each in made_with}
+    parts = ("msa", "paired_msa", "templates", "pairs")
+    searches = {each: made_with[each] for each in parts if each in made_with}
     return Recipes(
         folds=[recipes.digest(recipe) for recipe in made_with["folds"]],
         **{
@@ -295,6 +308,7 @@ def recipes_of(
         settings = config.settings_of(kind.engine.name, rehearsal=found.rehearsal)
         relax = config.relax_of(rehearsal=found.rehearsal).model_dump(mode="json", exclude={"use_gpu_relax"})
         needs = kind.needs
+        paired = {"pairs": searches["pairs"]} if needs.pairing and "pairs" in searches else {}
         return {
             "layout": _LAYOUT,
             "relax": relax if kind.engine.relaxes else None,
@@ -302,6 +316,7 @@ def recipes_of(
             "msa": searches["paired_msa" if needs.pairing else "msa"] if needs.alignment else UNALIGNED,
             "templates": searches.get("templates") if needs.templates else None,
             "engine": kind.engine.recipe(kind.name, settings, found.folder),
+            **paired,
         }
 
     folds = [fold(kind) if number in present else {} for number, kind in enumerate(kinds)]
@@ -311,7 +326,7 @@ def recipes_of(
 def recipes_of_searches(
     settings: MsaSettings, preset: databases.Preset, *, pairing: bool
 ) -> dict[str, dict[str, Any]]:
-    """What MSAs depend on, and templates if they are searched, by the names of `Recipes`."""
+    """What MSAs depend on, and templates and pairs if they are searched, by the names of `Recipes`."""
     msa = search.recipe(settings, preset, multimer=False)
     found = {
         "msa": msa,
@@ -319,4 +334,6 @@ def recipes_of_searches(
     }
     if settings.templates != "none":
         found["templates"] = templates.recipe(settings, preset, msa)
+    if settings.asks_server:
+        found["pairs"] = server.pairs_recipe(settings.server)
     return found

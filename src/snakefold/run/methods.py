@@ -17,6 +17,9 @@ from snakefold.structures.files import REHEARSAL_NOTE
 
 Recipe = Mapping[str, Any]
 
+#: What a search tool is cited by, unless its own name.
+_WORDS = {"jackhmmer": {"hmmer", "pyhmmer"}, "hhblits": {"hhsuite"}, "server": {"mmseqs"}}
+
 
 def paragraph(provenance: Mapping[str, Any]) -> str:
     """A methods paragraph, in plain text with sources as (Author year); `bibtex` has them in full.
@@ -56,7 +59,7 @@ def used(provenance: Mapping[str, Any]) -> set[str]:
     if found.searched:
         words |= {database["name"] for database in found.databases}
         for tool in found.msa.get("parameters", {}):
-            words |= {"jackhmmer": {"hmmer", "pyhmmer"}, "hhblits": {"hhsuite"}}.get(tool, {tool})
+            words |= _WORDS.get(tool, {tool})
     if found.templates:
         words |= {"templates", {"hmmsearch": "hmmer"}.get(found.templates["tool"], "hhsuite")}
     if found.relaxed:
@@ -174,7 +177,8 @@ def _alignments(found: _Used) -> list[str]:
             "precomputed": ["Alignments were given with the input."],
         }.get(tool, [])
     tools = [_tool(found, name, _mapping(values)) for name, values in found.msa["parameters"].items()]
-    searched = [_database(item) + found.cite(str(item.get("name"))) for item in found.databases]
+    named = [item for item in found.databases if item.get("name") != "server"]
+    searched = [_database(item) + found.cite(str(item.get("name"))) for item in named]
     where = f" in {listed(searched)}" if searched else ""
     made = [f"Multiple sequence alignments were made with {listed(tools)}{where}."]
     given = found.settings.get("input") or []
@@ -195,6 +199,11 @@ def _tool(found: _Used, name: str, values: Recipe) -> str:
     if name == "mmseqs":
         how = "ColabFold's profile search" if values.get("recipe") == "colabfold" else "a plain search"
         return f"MMseqs2 {values.get('version', '')} ({how}){found.cite('mmseqs')}"
+    if name == "server":
+        release = next((str(item["release"]) for item in found.databases if item.get("release")), "")
+        known = release or "the release that it had when it was asked"
+        how = f"mode {values.get('mode', '')}; databases: {known}"
+        return f"MMseqs2 by the MSA server {values.get('url', '')} ({how}){found.cite('mmseqs')}"
     return name
 
 

@@ -114,6 +114,7 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
         targets=sum(len(job.shapes) for job in jobs),
         residues=sum(map(sum, lengths.values())),
         gpu_relax=prices.work.gpu_relax,
+        asked=prices.config.msa.asks_server,
     )
 
 
@@ -129,11 +130,12 @@ def from_sequences(prices: Prices) -> Workload:
 
     # Nothing is looked up and nothing is kept, so that any names do.
     templates = None if prices.config.msa.templates == "none" else "3" * 16
+    pairs = "4" * 16 if prices.config.msa.asks_server else None
 
     def names(records: Records) -> Recipes:
         count = len(records.kinds)
         folds = [f"{number:016d}" for number in range(count)]
-        return Recipes(folds, "2" * 16, "2" * 16, [False] * count, templates=templates)
+        return Recipes(folds, "2" * 16, "2" * 16, [False] * count, templates=templates, pairs=pairs)
 
     with tempfile.TemporaryDirectory(prefix="snakefold-simulate-") as folder:
         make_plan(
@@ -205,7 +207,14 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
         )
         at = end
     searches = prices.searches(ordered, sizes, config.msa, pairing=False)
-    return Workload(jobs, searches, len(lengths), int(lengths.sum()), gpu_relax=prices.work.gpu_relax)
+    return Workload(
+        jobs,
+        searches,
+        len(lengths),
+        int(lengths.sum()),
+        gpu_relax=prices.work.gpu_relax,
+        asked=config.msa.asks_server,
+    )
 
 
 @contextmanager

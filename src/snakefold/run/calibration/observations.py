@@ -297,6 +297,8 @@ def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSec
         chunk = read_chunk(results / "plan", name)
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return  # of an earlier plan, or cut short: nothing to learn from it
+    if settings.asks_server:
+        return  # a server's seconds say nothing of this machine
     if templates and templates != searched:
         return  # what the templates took is not known apart
     settings = settings if templates else only(settings, "msa")
