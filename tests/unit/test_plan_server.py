@@ -17,8 +17,8 @@ from snakefold.kernel.errors import ConfigError, TargetError
 from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, Store, open_store
 from snakefold.msa.planned import read_chunk
+from snakefold.plan.executors import msa_minutes
 from snakefold.plan.files import PlannedBatch, read_batch, read_rows
-from snakefold.plan.limits import msa_minutes
 from snakefold.plan.preview import preview
 from snakefold.plan.quote.model import Quote
 from snakefold.plan.run import plan_run

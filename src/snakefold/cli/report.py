@@ -69,7 +69,7 @@ def _report(options: argparse.Namespace) -> None:
     from snakefold.report.figures import write_figures
     from snakefold.run import products
     from snakefold.run.bill import write_bill
-    from snakefold.run.calibration.timings import write_timings
+    from snakefold.run.calibration.observations import write_timings
     from snakefold.run.collect import merge_tables
     from snakefold.run.exports import target_dollars, write_exports
     from snakefold.run.superseded import set_aside_after

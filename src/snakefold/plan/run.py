@@ -27,12 +27,12 @@ from snakefold.plan.draft import Draft
 from snakefold.plan.executors import Executor, announced
 from snakefold.plan.groups import Group, Groups, work_of
 from snakefold.plan.planner import draft_plan
+from snakefold.plan.present import Recipes
 from snakefold.plan.provenance import write_provenance
 from snakefold.plan.quote.limits import check_limits
 from snakefold.plan.quote.model import Quote
 from snakefold.plan.quote.quote import Search, make_quote
 from snakefold.plan.quote.text import quote_text
-from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Records
 from snakefold.plan.tables import batch_rows, remove_tables, target_rows, write_plan
 

@@ -20,8 +20,8 @@ from snakefold.kernel.contracts import Model
 from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.kernel.store import write_atomically
 from snakefold.kernel.wording import count
+from snakefold.plan.quote.limits import rentable
 from snakefold.plan.quote.model import Quote, Range
-from snakefold.plan.quote.offers import rentable
 from snakefold.run.attempts import forget
 from snakefold.run.benchmarks import last_job
 from snakefold.run.bill.execution import Execution, read_execution, read_record
