@@ -153,20 +153,27 @@ def test_what_is_stored_is_found_beside_what_cannot_be_looked_up(
     assert found["protein"]["reason"].startswith("results were not looked up in the store")
 
 
+CALLED = "from toyengine import Toy\nENGINE = Toy()\nENGINE.name = {name!r}"
+
+
 @pytest.mark.parametrize(
-    ("value", "module", "said"),
+    ("name", "value", "module", "said"),
     [
-        ("nowhere:ENGINE", "", "cannot be loaded (ModuleNotFoundError: No module named 'nowhere')"),
-        ("other:ENGINE", "ENGINE = object()", "does not follow the protocol"),
-        ("other:ENGINE", "from toyengine import ENGINE", "calls itself 'toy'"),
+        ("other", "nowhere:ENGINE", "", "cannot be loaded (ModuleNotFoundError: No module named 'nowhere')"),
+        ("other", "other:ENGINE", "ENGINE = object()", "does not follow the protocol"),
+        ("other", "other:ENGINE", "from toyengine import ENGINE", "calls itself 'toy'"),
+        ("msa", "other:ENGINE", CALLED, "engine msa: other:ENGINE is called as a setting of snakefold"),
+        ("copy", "other:ENGINE", CALLED, "engine copy: other:ENGINE is called as a setting of snakefold"),
     ],
 )
-def test_a_broken_engine_breaks_nothing_else(tmp_path: Path, value: str, module: str, said: str) -> None:
+def test_a_broken_engine_breaks_nothing_else(
+    tmp_path: Path, name: str, value: str, module: str, said: str
+) -> None:
     site = tmp_path / "site" / "other-1.0.dist-info"
     site.mkdir(parents=True)
     (site / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (site / "entry_points.txt").write_text(f"[snakefold.engines]\nother = {value}\n")
-    (site.parent / "other.py").write_text(module)
+    (site / "entry_points.txt").write_text(f"[snakefold.engines]\n{name} = {value}\n")
+    (site.parent / "other.py").write_text(module.format(name=name))
     (tmp_path / "protein.fasta").write_text(f">protein\n{ZIPPER}\n")
     environment = {**os.environ, "PYTHONPATH": f"{site.parent}{os.pathsep}{SITE}"}
     words = ["protein.fasta", "--set", "weights=rehearsal", "--out", "plan"]
@@ -174,7 +181,7 @@ def test_a_broken_engine_breaks_nothing_else(tmp_path: Path, value: str, module:
     assert said in call_in(environment, tmp_path, "engines", "list").stdout
     doctor = call_in(environment, tmp_path, "engines", "doctor")
     assert (doctor.returncode, said in doctor.stdout) == (1, True)
-    named = call_in(environment, tmp_path, "plan", *words, "--set", "engine=other")
+    named = call_in(environment, tmp_path, "plan", *words, "--set", f"engine={name}")
     assert named.returncode == 2
     assert said in named.stderr
 
