@@ -16,16 +16,15 @@ from snakefold.msa.databases import presets as databases
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.executors import Executor
 from snakefold.plan.groups import Group
+from snakefold.plan.needed import find_parameters, present
 from snakefold.plan.quote.model import Quote
 from snakefold.plan.recipes import UNKNOWN, Recipes
 from snakefold.plan.records import Records
 from snakefold.plan.run import (
     Log,
     aligns,
-    find_parameters,
     named,
     pairs,
-    present,
     quoted_draft,
     recipes_of,
     recipes_of_searches,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from snakefold.config import Config
-from snakefold.engines import environments
 from snakefold.engines.spec import Parameters
 from snakefold.kernel import recipes
 from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
@@ -22,7 +22,8 @@ from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.draft import Draft
 from snakefold.plan.executors import Executor, announced
-from snakefold.plan.groups import Group, Groups, work_of
+from snakefold.plan.groups import Group, Groups
+from snakefold.plan.needed import find_environments, find_parameters, present
 from snakefold.plan.planner import draft_plan
 from snakefold.plan.provenance import write_provenance
 from snakefold.plan.quote.limits import check_limits
@@ -68,25 +69,33 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
         databases.check(preset, config.msa, pairing=False)
     parameters: dict[str, Parameters] = {}
     made_with: dict[str, Any] = {}
+    absent: dict[int, str] = {}
 
     def name(records: Records) -> Recipes:
         pairing = pairs(records)
         if aligns(records):
             databases.check(preset, config.msa, pairing=pairing)
+        absent.clear()
         if executor.shares_disks:
-            find_environments(config, records)
-        parameters.update(find_parameters(config, records, draw=True))
+            absent.update(find_environments(config, records))
+        without: dict[int, str] = {}
+        parameters.update(find_parameters(config, records, draw=True, absent=without))
+        absent.update(without)
         _refuse_paid_rehearsal(config, parameters)
-        made_with.update(
-            recipes_of(config, preset, parameters, records.kinds, present(records), pairing=pairing)
-        )
+        known = present(records) - set(without)
+        made_with.update(recipes_of(config, preset, parameters, records.kinds, known, pairing=pairing))
         return named(made_with, records.kinds, parameters)
 
-    draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
+    draft, quote = quoted_draft(
+        config, folder, name, log, warnings=warnings, executor=executor, absent=absent
+    )
     write_plan(folder, draft)
+    kinds = draft.records.kinds
+    _forget_refused(parameters, made_with, draft.records)
     rehearsal = any(found.rehearsal for found in parameters.values())
-    write_atomically(folder / "weights.json", (json.dumps(_told(parameters), indent=1) + "\n").encode())
-    write_provenance(folder.parent / "provenance.json", config, draft.records.kinds, made_with)
+    told = _told(parameters, {kinds[group].engine.name for group in absent})
+    write_atomically(folder / "weights.json", (json.dumps(told, indent=1) + "\n").encode())
+    write_provenance(folder.parent / "provenance.json", config, kinds, made_with)
     if rehearsal:
         log("REHEARSAL: no model parameters were found, random ones are used. The structures mean nothing.")
         log("`snakefold weights fetch FOLDER` gets the official ones; then set `weights: FOLDER`.")
@@ -101,6 +110,7 @@ def quoted_draft(
     *,
     warnings: Sequence[str] = (),
     executor: Executor | None = None,
+    absent: Mapping[int, str] | None = None,
 ) -> tuple[Draft, Quote]:
     """Draft a plan, write its quote into `folder`, tell it, and hold it against the limits.
 
@@ -108,12 +118,13 @@ def quoted_draft(
         name: says what results of these targets are called (`draft_plan`).
         warnings: filled by `name` with what the quote should say.
         executor: what jobs go to.
+        absent: filled by `name` with what engines lack that only records name (`accept.engine_check`).
 
     Raises:
         CarryError: a target is too large for the executor; there is no quote then.
         InfeasibleError, BudgetError, DeadlineError: the quote has been written and told all the same.
     """
-    draft, too_much = _draft(config, name, log, executor)
+    draft, too_much = _draft(config, name, log, executor, absent)
     log(str(draft))
     quote = _quote(draft, config, [*warnings, *draft.notes, *([str(too_much)] if too_much else [])])
     write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
@@ -126,7 +137,11 @@ def quoted_draft(
 
 
 def _draft(
-    config: Config, name: Callable[[Records], Recipes], log: Log, executor: Executor | None
+    config: Config,
+    name: Callable[[Records], Recipes],
+    log: Log,
+    executor: Executor | None,
+    absent: Mapping[int, str] | None,
 ) -> tuple[Draft, InfeasibleError | None]:
     """The plan within the limits; if there is none, one without them, to quote, and what is wrong."""
 
@@ -135,7 +150,7 @@ def _draft(
             config,
             name=name,
             store=open_store(config.store),
-            fits=to_do_check,
+            fits=partial(to_do_check, absent=absent),
             limits=limits,
             executor=executor,
             log=log,
@@ -162,11 +177,6 @@ def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:
     )
 
 
-def present(records: Records) -> set[int]:
-    """Groups that have a target."""
-    return set(records.groups.tolist())
-
-
 def aligns(records: Records) -> bool:
     """Whether some target needs alignments."""
     return any(records.kinds[group].needs.alignment for group in present(records))
@@ -181,47 +191,12 @@ def pairs(records: Records) -> bool:
     )
 
 
-def find_environments(config: Config, records: Records) -> None:
-    """See that the environment of each engine that has targets is installed, and has what the run needs.
-
-    Raises:
-        SnakefoldError: one is missing, or relaxes no models, which the engine says it would; what to do.
-    """
-    for kind in (records.kinds[group] for group in sorted(present(records))):
-        environments.require(kind.engine)
-        if not work_of(config, kind.engine, kind.name, rehearsal=False).relaxed:
-            continue
-        if absent := environments.absent(kind.engine, environments.RELAXATION):
-            raise SnakefoldError(
-                f"relax.models_to_relax: {config.relax.models_to_relax}: the environment of the engine "
-                f"{kind.engine.name} lacks {', '.join(absent)}. Set relax.models_to_relax: none, or install "
-                "a release of the engine whose lock has them."
-            )
-
-
-def find_parameters(config: Config, records: Records, *, draw: bool) -> dict[str, Parameters]:
-    """The parameters that the targets of each engine need, by its name.
-
-    Args:
-        draw: draw random ones where the setting allows it; without, an engine whose parameters are not here
-            is left out.
-
-    Raises:
-        WeightsMissingError: as `Engine.parameters`.
-    """
-    found = {}
-    for engine in records.kinds.engines:
-        groups = {
-            records.kinds[group].name for group in present(records) if records.kinds[group].engine is engine
-        }
-        if groups:
-            settings = config.settings_of(engine.name)
-            random = engine.rehearsed(settings, config.rehearsal) if draw else None
-            blocks = config.rehearsal.blocks
-            one = engine.parameters(config.weights, settings, groups, draw=random, blocks=blocks)
-            if one is not None:
-                found[engine.name] = one
-    return found
+def _forget_refused(parameters: dict[str, Parameters], made_with: dict[str, Any], records: Records) -> None:
+    """Leave out what only targets needed that are refused by now."""
+    left = present(records)
+    made_with["folds"] = [recipe if group in left else {} for group, recipe in enumerate(made_with["folds"])]
+    for name in set(parameters) - {records.kinds[group].engine.name for group in left}:
+        del parameters[name]
 
 
 def named(made_with: Mapping[str, Any], kinds: Groups, parameters: Mapping[str, Parameters]) -> Recipes:
@@ -245,11 +220,15 @@ def _rehearsal(parameters: Mapping[str, Parameters], kind: Group) -> bool:
     return found is not None and found.rehearsal
 
 
-def _told(parameters: Mapping[str, Parameters]) -> dict[str, Any]:
-    """weights.json: where the parameters of each engine are, and whether some are random."""
+def _told(parameters: Mapping[str, Parameters], absent: Collection[str]) -> dict[str, Any]:
+    """weights.json: where the parameters of each engine are, and whether some are random.
+
+    `absent`: engines that records were refused for, because something of them is not installed.
+    """
     return {
         "rehearsal": any(found.rehearsal for found in parameters.values()),
         "folders": {name: str(found.folder or "") for name, found in parameters.items()},
+        **({"absent": sorted(absent)} if absent else {}),
     }
 
 

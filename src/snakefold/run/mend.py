@@ -18,6 +18,7 @@ from snakefold.kernel.errors import RETRIED, Reason, SnakefoldError, StoreError
 from snakefold.kernel.wording import count
 from snakefold.plan.files import read_batch, read_rows
 from snakefold.plan.mark import changed_files, drop_marks, is_marked
+from snakefold.plan.needed import installed_since
 from snakefold.run import products, retries
 from snakefold.run.products import Made, archive_of, table_of
 from snakefold.run.unfinished import note_again
@@ -90,6 +91,9 @@ def _planned(results: Path, log: Log, *, dry: bool) -> list[str]:
         log(
             f"{plan / changed[0]}{more}: missing or changed since the plan was made; it {will} planned again."
         )
+    elif installed := installed_since(plan):
+        will = "would be" if dry else "is"
+        log(f"{', '.join(installed)}: installed since records were refused; the run {will} planned again.")
     else:
         try:
             return [row.batch for row in read_rows(plan)]
