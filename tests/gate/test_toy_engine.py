@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 SITE = Path(__file__).parent / "site"
 SNAKEFOLD = Path(sys.executable).parent / "snakefold"
@@ -195,9 +198,45 @@ def test_results_outlive_their_engine(finished: tuple[Path, subprocess.Completed
         assert "not installed" not in found.stderr + found.stdout, words
         assert "Traceback" not in found.stderr, words
         assert found.returncode in (0, 1), (words, found.stderr)  # 1: a target failed
+    assert (
+        "Predictions were made with toy (toyengine 1.0), run by" in call_in(without, folder, "methods").stdout
+    )
     again = call_in(without, folder, "plan", "--config", "results/config.yaml", "--out", "none")
     assert again.returncode == 2
     assert "no such engine is installed" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("lost", "meaning"), [((), True), (("engines",), True), (("engines", "metrics.parquet"), False)]
+)
+def test_its_columns_outlive_it(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    lost: Sequence[str],
+    meaning: bool,
+) -> None:
+    """A report that is made again has them as recorded; results of an earlier release record less."""
+    results = shutil.copytree(finished[0] / "results", tmp_path / "results")
+    before = (results / "metrics.tsv").read_text()
+    schema = parquet.read_schema(results / "metrics.parquet")
+    if "engines" in lost:
+        recorded = json.loads((results / "provenance.json").read_text())
+        del recorded["engines"]
+        (results / "provenance.json").write_text(json.dumps(recorded))
+    if "metrics.parquet" in lost:
+        (results / "metrics.parquet").unlink()
+    (results / "metrics.tsv").unlink()
+    without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    again = call_in(without, tmp_path, "report", "results")
+    assert again.returncode == 0, again.stderr
+    assert (results / "metrics.tsv").read_text() == before
+    written = parquet.read_schema(results / "metrics.parquet")
+    assert written.equals(schema, check_metadata=True) is meaning
+    assert written.names == schema.names
+    page = (results / "report" / "assets" / "run.js").read_text()
+    assert "toy_atoms" in page
+    assert ("Heavy atoms of the ligand." in page) is meaning
+    assert "toyengine 1.0" in (results / "methods.md").read_text()
 
 
 def test_one_run_holds_targets_of_several_engines(tmp_path: Path) -> None:
