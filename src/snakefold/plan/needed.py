@@ -6,7 +6,6 @@ these records are refused.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from snakefold import engines
@@ -14,6 +13,7 @@ from snakefold.config import Config
 from snakefold.engines import environments
 from snakefold.engines.spec import Parameters
 from snakefold.kernel.errors import MissingProgramError, SnakefoldError, WeightsMissingError
+from snakefold.plan.files import read_parameters
 from snakefold.plan.groups import Group, work_of
 from snakefold.plan.records import Records
 
@@ -102,11 +102,10 @@ def find_parameters(
 def installed_since(plan: Path) -> list[str]:
     """Engines that a plan refused records for and whose packages are here now; none of a damaged plan."""
     try:
-        noted = json.loads((plan / "weights.json").read_text(encoding="utf-8")).get("absent", [])
         return [
             engine.name
-            for name in noted
+            for name in read_parameters(plan).absent
             if (engine := engines.find(name)) is not None and not environments.place_of(engine).missing
         ]
-    except (OSError, ValueError, AttributeError, TypeError, SnakefoldError):
+    except SnakefoldError:
         return []

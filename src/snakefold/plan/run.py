@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.draft import Draft
 from snakefold.plan.executors import Executor, announced
+from snakefold.plan.files import WEIGHTS, PlannedParameters
 from snakefold.plan.groups import Group, Groups
 from snakefold.plan.needed import find_environments, find_parameters, present
 from snakefold.plan.planner import draft_plan
@@ -93,8 +93,12 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
     kinds = draft.records.kinds
     _forget_refused(parameters, made_with, draft.records)
     rehearsal = any(found.rehearsal for found in parameters.values())
-    told = _told(parameters, {kinds[group].engine.name for group in absent})
-    write_atomically(folder / "weights.json", (json.dumps(told, indent=1) + "\n").encode())
+    chosen = PlannedParameters(
+        rehearsal=rehearsal,
+        folders={name: str(found.folder or "") for name, found in parameters.items()},
+        absent=sorted({kinds[group].engine.name for group in absent}),
+    )
+    write_atomically(folder / WEIGHTS, (chosen.model_dump_json(indent=1) + "\n").encode())
     write_provenance(folder.parent / "provenance.json", config, kinds, made_with)
     if rehearsal:
         log("REHEARSAL: no model parameters were found, random ones are used. The structures mean nothing.")
@@ -218,18 +222,6 @@ def named(made_with: Mapping[str, Any], kinds: Groups, parameters: Mapping[str, 
 def _rehearsal(parameters: Mapping[str, Parameters], kind: Group) -> bool:
     found = parameters.get(kind.engine.name)
     return found is not None and found.rehearsal
-
-
-def _told(parameters: Mapping[str, Parameters], absent: Collection[str]) -> dict[str, Any]:
-    """weights.json: where the parameters of each engine are, and whether some are random.
-
-    `absent`: engines that records were refused for, because something of them is not installed.
-    """
-    return {
-        "rehearsal": any(found.rehearsal for found in parameters.values()),
-        "folders": {name: str(found.folder or "") for name, found in parameters.items()},
-        **({"absent": sorted(absent)} if absent else {}),
-    }
 
 
 def _refuse_paid_rehearsal(config: Config, parameters: Mapping[str, Parameters]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snakefold.kernel import archive
-from snakefold.kernel.errors import RETRIED, Reason, SnakefoldError, StoreError
+from snakefold.kernel.errors import RETRIED, Reason, SnakefoldError
 from snakefold.kernel.wording import count
 from snakefold.plan.files import read_batch, read_rows
 from snakefold.plan.mark import changed_files, drop_marks, is_marked
@@ -192,7 +192,7 @@ def _forgive(results: Path, found: Iterable[_Found], location: str, log: Log) ->
             planned = read_batch(results / "plan", each.batch)
             keys = [item.target.result_key for item in planned.targets if item.target.id in names]
             forgive(planned.recipe, keys, open_store(location), most=2)
-        except (OSError, ValueError, StoreError) as error:
+        except (OSError, ValueError, SnakefoldError) as error:
             log(f"{each.batch}: its targets may be given up again: {str(error)[:300]}")
 
 

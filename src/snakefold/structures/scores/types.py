@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from snakefold.kernel.contracts import Model
-from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.documents import read_document
 
 #: Name of the file in a target's folder.
 FILE = "scores.json"
@@ -84,9 +84,6 @@ def read_scores(folder: Path) -> TargetScores | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        return TargetScores.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise SnakefoldError(
-            f"{path}: not as expected ({error}). Delete the folder and run again."
-        ) from error
+    return read_document(
+        TargetScores, path, what="scores of a target", advice="Delete the folder and run again."
+    )
