@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -204,6 +204,37 @@ def test_results_outlive_their_engine(finished: tuple[Path, subprocess.Completed
     again = call_in(without, folder, "plan", "--config", "results/config.yaml", "--out", "none")
     assert again.returncode == 2
     assert "no such engine is installed" in again.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A results folder with room for a target, on a disk of its own."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.needs("root")
+def test_metrics_outlive_a_report_that_finds_no_room(tmp_path: Path, small_disk: Path) -> None:
+    """Snakemake deletes what a failed job made."""
+    (tmp_path / "ethanol.yaml").write_text(YAML.format(smiles="CCO"))
+    words = ["run", "ethanol.yaml", "--set", "engine=toy", "--set", "results=results"]
+    assert call(tmp_path, *words).returncode == 0
+    for name in ("metrics.tsv", "metrics.parquet", "failures.tsv", "summary.txt"):
+        (small_disk / name).unlink()
+    shutil.rmtree(small_disk / "report")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - (1 << 19)))
+    full = call(tmp_path, *words)
+    assert full.returncode != 0, full.stdout + full.stderr
+    assert not (small_disk / "report" / "index.html").exists()
+    assert [row["id"] for row in rows(small_disk / "metrics.tsv")] == ["ethanol"]
+    assert (small_disk / "failures.tsv").is_file()
+    ballast.unlink()
+    assert call(tmp_path, *words).returncode == 0
+    assert (small_disk / "report" / "index.html").is_file()
 
 
 @pytest.mark.parametrize(
