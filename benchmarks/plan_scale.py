@@ -108,7 +108,7 @@ def plan() -> None:
     from snakefold.kernel.store import open_store, write_atomically
     from snakefold.plan.contents import contents_of, name_of
     from snakefold.plan.planner import make_plan
-    from snakefold.plan.recipes import Recipes
+    from snakefold.plan.present import Recipes
 
     # As Snakemake has them, which reads config/config.yaml first.
     config = load_config(SETTINGS)

@@ -22,13 +22,12 @@ from snakefold.config import Config, load_config
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.cost.model import CostModel
 from snakefold.plan.simulate import source
-from snakefold.plan.simulate.cluster import Cluster, Pool
+from snakefold.plan.simulate.cluster import Cluster, Job, Pool, Workload
 from snakefold.plan.simulate.gantt import draw
-from snakefold.plan.simulate.lengths import draw_lengths
 from snakefold.plan.simulate.model import simulate
 from snakefold.plan.simulate.prices import Prices, prices_of
 from snakefold.plan.simulate.result import summarise
-from snakefold.plan.simulate.work import Job, Workload
+from snakefold.plan.simulate.source import draw_lengths
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"

@@ -24,8 +24,8 @@ from snakefold.kernel.notes import Code, note
 from snakefold.kernel.store import write_atomically
 from snakefold.plan.files import read_batch
 from snakefold.plan.groups import Groups
+from snakefold.plan.present import Recipes
 from snakefold.plan.provenance import write_provenance
-from snakefold.plan.recipes import Recipes
 from snakefold.plan.run import quoted_draft
 from snakefold.plan.tables import write_plan
 from snakefold.run.bill import write_bill

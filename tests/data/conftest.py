@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from snakefold.msa.databases import catalogue
-from snakefold.msa.databases.catalogue import Entry
+from snakefold.msa.databases import known
+from snakefold.msa.databases.known import Entry
 from tests.data.site import Site, serving
 
 # The makers of small databases are shared with tests/msa, which is no package.
@@ -57,7 +57,7 @@ def preset(folder: Path, *databases: dict[str, Any]) -> list[Entry]:
     wanted = {"tiny": {"description": "small", "root": "databases", "get": "nowhere", "databases": listed}}
     (folder / "databases.yaml").write_text(yaml.safe_dump(wanted))
     (folder / "downloads.yaml").write_text(yaml.safe_dump(downloads))
-    _, entries = catalogue.entries(
+    _, entries = known.entries(
         "tiny", folder / "root", listing=folder / "databases.yaml", downloads=folder / "downloads.yaml"
     )
     return entries

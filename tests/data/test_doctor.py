@@ -13,9 +13,9 @@ from snakefold import cli
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.paths import resource
 from snakefold.msa.databases import doctor, known, parts, record
-from snakefold.msa.databases.catalogue import Entry
 from snakefold.msa.databases.fetch import Options, fetch
 from snakefold.msa.databases.finding import Finding
+from snakefold.msa.databases.known import Entry
 from snakefold.msa.databases.progress import Reporter
 from tests.data.conftest import FASTA, preset
 from tests.data.site import Site

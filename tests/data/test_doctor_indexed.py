@@ -15,8 +15,8 @@ import hhsuite
 import pytest
 
 from snakefold.msa.databases import check_hhsuite, check_mmseqs, finding, known
-from snakefold.msa.databases.catalogue import Entry
 from snakefold.msa.databases.doctor import examine
+from snakefold.msa.databases.known import Entry
 from tests.data.conftest import preset
 
 URL = "https://publisher.example/pub/db.tar.gz"

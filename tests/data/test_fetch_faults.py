@@ -12,8 +12,8 @@ from snakefold.kernel.download import DownloadError
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.streams import DamagedArchiveError
 from snakefold.msa.databases import record
-from snakefold.msa.databases.catalogue import Entry
 from snakefold.msa.databases.fetch import Options, fetch
+from snakefold.msa.databases.known import Entry
 from snakefold.msa.databases.progress import Reporter
 from snakefold.msa.databases.space import NoRoomError
 from tests.data import site as faults

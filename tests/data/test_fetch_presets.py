@@ -17,7 +17,7 @@ from families import expandable_database, mmseqs
 
 from snakefold import cli
 from snakefold.kernel.download import DownloadError
-from snakefold.msa.databases import catalogue, pdb, record
+from snakefold.msa.databases import known, pdb, record
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.databases.fetch import Options, fetch
 from snakefold.msa.databases.progress import Reporter
@@ -65,7 +65,7 @@ def metalink(files: Mapping[str, bytes]) -> bytes:
 
 def publish(site: Site, preset: str) -> None:
     """A small file behind every address of `preset`."""
-    _, entries = catalogue.entries(preset, Path("unused"))
+    _, entries = known.entries(preset, Path("unused"))
     sums: dict[str, dict[str, bytes]] = {}
     for entry in entries:
         source = entry.source
@@ -106,7 +106,7 @@ def test_alphafolds_databases_arrive_where_a_run_looks_for_them(
     publish(site, preset)
     command = ["db", "fetch", preset, "--root", str(tmp_path), "--mirror", site.address, "--force"]
     assert cli.main(command) == 0
-    fetched, entries = catalogue.entries(preset, tmp_path)
+    fetched, entries = known.entries(preset, tmp_path)
     for tool, templates in (("jackhmmer", "hhsearch"), ("jackhmmer", "hmmsearch")):
         databases.check(fetched, MsaSettings.model_validate({"tool": tool, "templates": templates}))
     assert (tmp_path / "uniref90/uniref90.fasta").read_bytes() == FASTA
@@ -130,7 +130,7 @@ def test_the_record_has_the_identities_that_recipes_have(site: Site, tmp_path: P
     publish(site, "full_dbs")
     command = ["db", "fetch", "full_dbs", "--root", str(tmp_path), "--mirror", site.address, "--force"]
     assert cli.main(command) == 0
-    preset, entries = catalogue.entries("full_dbs", tmp_path)
+    preset, entries = known.entries("full_dbs", tmp_path)
     settings = MsaSettings.model_validate({"tool": "hhblits", "templates": "hmmsearch"})
     recorded = {entry.database.name: record.read(tmp_path)[entry.key].files for entry in entries}
     fingerprints = databases.fingerprint(preset, settings)
@@ -175,7 +175,7 @@ def test_entries_of_the_pdb_are_continued_and_obsolete_ones_left_out(site: Site,
     site.pages.pop(f"/files.wwpdb.org{path('9xyz')}")
     site.page("3abc.cif.gz").faults = [faults.status(500)] * 5
     site.page("4abc.cif.gz").faults = [faults.breaks_off(10), faults.status(503)]
-    _, wanted = catalogue.entries("reduced_dbs", tmp_path)
+    _, wanted = known.entries("reduced_dbs", tmp_path)
     wanted = [entry for entry in wanted if entry.database.name == "pdb_mmcif"]
     how = Options(mirror=site.address, timeout=600, pause=0.001, force=True)
     with pytest.raises(DownloadError, match=r"3abc\.cif\.gz: status 500.*resume"):
@@ -225,7 +225,7 @@ def test_colabfolds_databases_are_unpacked_made_and_indexed(
     site: Site, tmp_path: Path, colabfold_archive: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.put("https://opendata.mmseqs.org/colabfold/uniref30_2302.db.tar.gz", colabfold_archive)
-    _, entries = catalogue.entries("colabfold", tmp_path)
+    _, entries = known.entries("colabfold", tmp_path)
     uniprot = next(entry for entry in entries if entry.database.name == "uniprot")
     assert uniprot.source is not None
     assert uniprot.source.md5 is not None

@@ -30,7 +30,7 @@ NOISE = b">noise\n" + os.urandom(3 << 20).hex().upper().encode() + b"\n"
 _FETCH = """
 import resource, sys
 from pathlib import Path
-from snakefold.msa.databases import catalogue
+from snakefold.msa.databases import known
 from snakefold.msa.databases import record
 from snakefold.msa.databases.fetch import Options, fetch
 from snakefold.msa.databases.progress import Reporter
@@ -39,7 +39,7 @@ from snakefold.kernel.errors import SnakefoldError
 folder, mirror, largest = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 if largest:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-_, entries = catalogue.entries(
+_, entries = known.entries(
     "tiny", folder / "root", listing=folder / "databases.yaml", downloads=folder / "downloads.yaml"
 )
 try:

@@ -13,9 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snakefold.kernel.streams import DamagedArchiveError
-from snakefold.msa.databases.checksums import ChecksumError, parse_md5sums, parse_metalink, read_metalink
 from snakefold.msa.databases.pdb import listed
-from snakefold.msa.databases.unpack import join, unpack
+from snakefold.msa.databases.unpack import (
+    ChecksumError,
+    join,
+    parse_md5sums,
+    parse_metalink,
+    read_metalink,
+    unpack,
+)
 from tests.data.conftest import FASTA, tar
 
 FILES = {"a.ffdata": b"A" * 5000, "b.ffindex": FASTA[:3000], "empty": b""}

@@ -10,12 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from snakefold.clusters.emulator.auth import API_KEY
+from snakefold.clusters.emulator.account import API_KEY
 from snakefold.clusters.emulator.clock import ManualClock
-from snakefold.clusters.emulator.scaling import Scaling
 from snakefold.clusters.emulator.service import Emulator
 from snakefold.clusters.emulator.stubs import StubWorkers
-from snakefold.clusters.emulator.worker import Backend
+from snakefold.clusters.emulator.worker import Backend, Scaling
 
 
 def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

@@ -12,9 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.clusters.runpod.errors import RejectedError, ResultError, UnavailableError
 from snakefold.clusters.runpod.parts import Part, fetch
-from snakefold.clusters.runpod.session import Session, call, persist
+from snakefold.clusters.runpod.session import (
+    RejectedError,
+    ResultError,
+    Session,
+    UnavailableError,
+    call,
+    persist,
+)
 
 KEY = "rpa_secret"
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -20,7 +20,7 @@ from snakefold.clusters.slurm import cancel_left_behind
 from snakefold.config import load_config
 from snakefold.kernel.errors import ConfigError, SnakefoldError
 from snakefold.plan.cost.gpus import load_classes
-from snakefold.plan.limits import msa_minutes, predict_mb
+from snakefold.plan.executors import msa_minutes, predict_mb
 from tests.servers.slurm import Slurm, running
 from tests.slurm.conftest import (
     NODES,

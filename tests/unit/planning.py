@@ -12,7 +12,7 @@ from snakefold.config import load_config
 from snakefold.kernel.store import Store
 from snakefold.plan.draft import Draft
 from snakefold.plan.planner import make_plan
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.present import Recipes
 from snakefold.plan.records import Check
 
 RECIPE, COMPLEX_RECIPE, MSA_RECIPE, PAIRED_RECIPE = (digit * 16 for digit in "0123")

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from snakefold.config import Config, load_config
-from snakefold.kernel.clocks import bring_to_now
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.unchanged import bring_to_now
 from snakefold.plan.configure import configure, hand_on
 from snakefold.plan.contents import Digests, contents_of, name_of
 

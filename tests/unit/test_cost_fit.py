@@ -14,8 +14,7 @@ from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.calibration import Calibration, Fitted
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.cost.model import CostModel
-from snakefold.run.calibration.compared import plot, table
-from snakefold.run.calibration.fit import compare, fit, fit_part
+from snakefold.run.calibration.fit import compare, fit, fit_part, plot, table
 from snakefold.run.calibration.observations import BatchSeconds, ChunkSeconds, Observations, TargetSeconds
 
 CLASSES = {gpu.name: gpu for gpu in load_classes(["local", "ampere_80", "b200"])}

@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 
 from snakefold import engines
 from snakefold.config import Config, load_config
+from snakefold.engines.alphafold2.cost import A100_SECONDS
 from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
-from snakefold.engines.alphafold2.network import A100_SECONDS
 from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.paths import house
 from snakefold.plan.cost import msa
 from snakefold.plan.cost.calibration import Calibration, Fitted, read_calibration
-from snakefold.plan.cost.gpus import GpuClass, load_classes
-from snakefold.plan.cost.memory import UNLIMITED
+from snakefold.plan.cost.gpus import UNLIMITED, GpuClass, load_classes
 from snakefold.plan.cost.model import SPREAD, CostModel, load_model
 from snakefold.plan.groups import work_of
 

@@ -25,8 +25,7 @@ from snakefold.kernel.contracts import (
 from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.kernel.recipes import sequence_key
 from snakefold.plan.cost.calibration import read_calibration
-from snakefold.run.calibration.observations import read_observations
-from snakefold.run.calibration.timings import write_timings
+from snakefold.run.calibration.observations import read_observations, write_timings
 
 SEQUENCES = {
     "short": "MKTAYIAKQR" * 4,

@@ -11,8 +11,7 @@ import pytest
 from tests.emulator.helpers import asynchronous, eventually, on_manual_clock, running
 
 from snakefold.clusters.emulator import Clock, Fault, Faults, ManualClock, Scaling, State, StubWorkers
-from snakefold.clusters.emulator.faults import CALL_FAULTS
-from snakefold.clusters.emulator.script import read_faults
+from snakefold.clusters.emulator.faults import CALL_FAULTS, read_faults
 
 OUTPUT = {
     "archive": base64.b64encode(b"archive" * 20).decode(),

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from snakefold.clusters.emulator import Job, ManualClock, Policy, Scaling, State, StubWorkers
 from snakefold.clusters.emulator.endpoint import Endpoint
-from snakefold.clusters.emulator.scaling import Load, billed_seconds, workers_to_start
+from snakefold.clusters.emulator.worker import Load, billed_seconds, workers_to_start
 
 ALLOWED = {
     State.IN_QUEUE: {State.IN_PROGRESS, State.CANCELLED, State.TIMED_OUT, State.FAILED},

@@ -24,8 +24,8 @@ from snakefold.molecules import records
 from snakefold.molecules.entities import Kind
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.readers import alphafold3, boltz, document
+from snakefold.molecules.readers.common import Found
 from snakefold.molecules.readers.document import parse_json
-from snakefold.molecules.readers.found import Found
 from snakefold.molecules.sequences import BadSequence, clean_chains
 from snakefold.molecules.targets import Target, input_files, read_records
 from snakefold.plan.records import read_input

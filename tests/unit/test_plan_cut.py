@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from snakefold.engines.alphafold2.cost import A100_SECONDS, a100_seconds
 from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
-from snakefold.engines.alphafold2.network import A100_SECONDS, a100_seconds
 from snakefold.kernel.padding import padded_length, padded_lengths
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.alignments import chunk_sizes

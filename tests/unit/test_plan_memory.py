@@ -18,7 +18,7 @@ from snakefold.molecules.targets import Target
 from snakefold.plan.accept import memory_check
 from snakefold.plan.draft import Draft
 from snakefold.plan.planner import make_plan
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.present import Recipes
 from snakefold.plan.records import Records, read_input, refuse
 
 RECIPES = Recipes(["0" * 16, "1" * 16], "2" * 16, "3" * 16, [True, True])

@@ -20,7 +20,7 @@ from snakefold.plan.accept import to_do_check
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import read_batch, read_rows
 from snakefold.plan.planner import make_plan
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.present import Recipes
 from snakefold.run.requests import gather_inputs, make_request, read_inputs
 
 PRECOMPUTED = {"msa": {"tool": "precomputed"}}

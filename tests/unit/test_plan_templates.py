@@ -24,8 +24,8 @@ from snakefold.plan.cost.model import CostModel
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import read_batch
 from snakefold.plan.planner import make_plan
+from snakefold.plan.present import Recipes
 from snakefold.plan.preview import preview
-from snakefold.plan.recipes import Recipes
 from snakefold.plan.simulate.prices import prices_of
 from snakefold.plan.simulate.source import from_plan
 

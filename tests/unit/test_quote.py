@@ -27,8 +27,7 @@ from snakefold.plan.quote import (
     may_submit,
     quote_text,
 )
-from snakefold.plan.quote.jobs import job
-from snakefold.plan.quote.pipeline import Step, finish
+from snakefold.plan.quote.timing import Step, finish, job
 
 CLASSES = {gpu.name: gpu for gpu in load_classes(["local", "ampere_24", "ampere_80"])}
 TODAY = date(2026, 7, 1)

@@ -17,7 +17,7 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.plan.files import State, TargetRow
 from snakefold.report import build
 from snakefold.report.coverage import MAX_COLUMNS, MAX_ROWS, coverage
-from snakefold.report.embed import packed, script_call, script_json
+from snakefold.report.libraries import packed, script_call, script_json
 from snakefold.report.run import MAX_SHOWN, description, read_run
 
 

@@ -26,7 +26,7 @@ from snakefold.report.index import index_columns, pages
 from snakefold.report.origin import read_origin
 from snakefold.report.pages import MAX_POINTS, Maker, prepare, profile, write_pages
 from snakefold.report.run import read_run
-from snakefold.report.steps import read_steps
+from snakefold.run.benchmarks import read_steps
 
 CSS = Path(__file__).parents[2] / "src/snakefold/report/static/report.css"
 #: Machado, Oliveira and Fernandes 2009 (doi:10.1109/TVCG.2009.113), severity 1, on linear RGB.

@@ -22,8 +22,7 @@ from tests.browser.make_results import CRN, GB1, make_results
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import pae
 from snakefold.report.comparison import compared, read_others
-from snakefold.report.coordinates import STEP, read_atoms
-from snakefold.report.overlay import overlay, rmsd
+from snakefold.report.coordinates import STEP, overlay, read_atoms, rmsd
 from snakefold.report.target import read_target, target_scripts
 from snakefold.structures.confidence import quantise_pae
 

@@ -13,7 +13,7 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import open_store
 from snakefold.plan.files import PlannedBatch, read_batch
 from snakefold.plan.planner import make_plan
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.present import Recipes
 from snakefold.run.requests import gather_inputs, make_request, read_inputs
 
 RECIPES = Recipes(["0" * 16] * 2, "1" * 16, "1" * 16, [True, True])

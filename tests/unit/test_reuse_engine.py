@@ -25,7 +25,7 @@ from snakefold.kernel.store import open_store
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import read_batch
 from snakefold.plan.planner import make_plan
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.present import Recipes
 from snakefold.run import collect, requests, task
 from snakefold.structures import files as structures
 from snakefold.structures.confidence import pae_archive, read_pae

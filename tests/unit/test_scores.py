@@ -19,8 +19,8 @@ from snakefold.structures import files as structures
 from snakefold.structures import scores
 from snakefold.structures.confidence import dequantise_pae, quantise_pae
 from snakefold.structures.scores import interfaces
+from snakefold.structures.scores.interfaces import model_points
 from snakefold.structures.scores.models import pairwise_tm, tm_score
-from snakefold.structures.scores.points import model_points
 from snakefold.structures.scores.reference import lddt, residue_pairs
 from snakefold.structures.scores.target import MOST_MODELS
 

@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakefold.plan.simulate.cluster import Cluster, LocalSteps, Pool
+from snakefold.plan.simulate.cluster import Cluster, Job, LocalSteps, Pool, Workload
 from snakefold.plan.simulate.model import simulate
-from snakefold.plan.simulate.record import Record
-from snakefold.plan.simulate.result import Result, paid_seconds, summarise
-from snakefold.plan.simulate.work import Job, Workload
+from snakefold.plan.simulate.result import Record, Result, paid_seconds, summarise
 
 PRICE = 0.00031
 

@@ -17,13 +17,13 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.cost.model import CostModel
 from snakefold.plan.planner import make_plan
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.present import Recipes
 from snakefold.plan.simulate import source
 from snakefold.plan.simulate.cluster import Cluster, Pool
 from snakefold.plan.simulate.gantt import COLOURS, draw
-from snakefold.plan.simulate.lengths import DISTRIBUTIONS, draw_lengths
 from snakefold.plan.simulate.model import PARTS, simulate
 from snakefold.plan.simulate.prices import Prices, prices_of
+from snakefold.plan.simulate.source import DISTRIBUTIONS, draw_lengths
 
 CLASSES = ["ada_24", "ampere_80"]
 
@@ -237,7 +237,7 @@ def test_the_picture_has_a_line_for_every_worker_and_is_the_same_every_time():
 
 
 def test_a_picture_of_nothing_is_a_picture():
-    from snakefold.plan.simulate.record import Record
+    from snakefold.plan.simulate.result import Record
 
     ElementTree.fromstring(draw(Record(), cluster(), title="nothing"))  # noqa: S314 (our own)
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from snakefold.clusters.slurm_jobs import (
+from snakefold.clusters.slurm import (
     Slurm,
     SlurmJob,
     describe,
@@ -135,7 +135,7 @@ def test_all_runs_of_a_job_that_went_back_into_the_queue_count() -> None:
 
 def test_accounts_are_asked_where_the_controller_does_not_know_all(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"scontrol": SCONTROL[16], "sacct": REQUEUED}
-    monkeypatch.setattr("snakefold.clusters.slurm_jobs._said", lambda *command: said.get(command[0], ""))
+    monkeypatch.setattr("snakefold.clusters.slurm._said", lambda *command: said.get(command[0], ""))
     end = Slurm().ended("16", "predict")
     assert end is not None and end.seconds == 63.0
     said["sacct"] = ""

@@ -23,7 +23,7 @@ from snakefold.worker.endpoints import (
     docs,
     read_input,
 )
-from snakefold.worker.endpoints.flags import ALLOWED, read_flags
+from snakefold.worker.endpoints.alphafold2 import ALLOWED, read_flags
 from snakefold.worker.fold import checked_request
 from tests.worker.conftest import envelope, fold_request
 

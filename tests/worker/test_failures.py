@@ -25,10 +25,10 @@ from snakefold.kernel.errors import (
     WeightsMissingError,
 )
 from snakefold.worker import fold, jobs
-from snakefold.worker.context import new_context
 from snakefold.worker.endpoints import Envelope, InvalidInput
 from snakefold.worker.failures import JOB_REASONS, JobError, as_job_error, failure
 from snakefold.worker.settings import read_settings
+from snakefold.worker.tasks import new_context
 from tests.worker.conftest import envelope, fold_request, inline, told
 
 SECRET = "wJalrXUtnFEMI-made-up"  # noqa: S105

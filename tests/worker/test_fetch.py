@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.worker.addresses import is_public
-from snakefold.worker.fetch import Network, Refused, call, fetch
+from snakefold.worker.fetch import Network, Refused, call, fetch, is_public
 from tests.worker.public_web import HOST, PUBLIC, Net
 
 

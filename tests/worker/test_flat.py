@@ -15,11 +15,10 @@ from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry
 from snakefold.plan.files import PlannedBatch, PlannedTarget
-from snakefold.worker.alignments import choose_databases
-from snakefold.worker.context import new_context
 from snakefold.worker.endpoints import FlatRequest
-from snakefold.worker.flat import _chunks
+from snakefold.worker.flat import _chunks, choose_databases
 from snakefold.worker.settings import read_settings
+from snakefold.worker.tasks import new_context
 from tests.worker.conftest import data_of, told
 
 Worker = Callable[..., dict[str, Any]]

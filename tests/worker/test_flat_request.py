@@ -11,11 +11,11 @@ from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.kernel.contracts import RelaxChoice
 from snakefold.msa.settings import MsaSettings
 from snakefold.worker import flat
-from snakefold.worker.alignments import Searched
-from snakefold.worker.context import Context, new_context
 from snakefold.worker.endpoints import FlatRequest, InvalidInput
 from snakefold.worker.fetch import Refused
+from snakefold.worker.flat import Searched
 from snakefold.worker.settings import read_settings
+from snakefold.worker.tasks import Context, new_context
 from tests.worker.public_web import HOST, Net
 
 TWO = "MKTAYIAKQRQISFVKSHF:GSHMFVKSHFSRQLEEMKT"

@@ -20,9 +20,9 @@ from snakefold.kernel import archive
 from snakefold.kernel.errors import Reason
 from snakefold.kernel.store import Entry, open_store
 from snakefold.worker import jobs
+from snakefold.worker.channel import kill_session, members
 from snakefold.worker.child import Child
 from snakefold.worker.failures import JobError, failure
-from snakefold.worker.sessions import kill_session, members
 from tests.worker.conftest import data_of, envelope, fold_request, told
 
 Worker = Callable[..., dict[str, Any]]

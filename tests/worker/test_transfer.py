@@ -19,11 +19,10 @@ from snakefold.kernel.envelope import INLINE_LIMIT, Result
 from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.kernel.store import Entry, open_store
 from snakefold.worker.endpoints import InvalidInput, Part, Sink
-from snakefold.worker.failures import JobError
+from snakefold.worker.failures import JobError, without_secrets
 from snakefold.worker.fetch import Network, Refused
 from snakefold.worker.fold import _inputs, inputs_bytes
 from snakefold.worker.ready import NotReadyError, check_ready
-from snakefold.worker.redaction import without_secrets
 from snakefold.worker.settings import read_settings
 from snakefold.worker.transfer import Transfer, volume_path
 from tests.servers.seaweedfs import READER, WRITER, SeaweedFS, serving

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 from snakefold.run import retries
-from snakefold.kernel.clocks import bring_to_now
+from snakefold.kernel.unchanged import bring_to_now
 from snakefold.plan.executors import announce, describe
 from snakefold.clusters.job_errors import seldom
 from snakefold.plan.lock import hold_results, note_log

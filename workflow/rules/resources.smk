@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from snakefold.plan.cost.gpus import load_classes
-from snakefold.plan.limits import msa_minutes, predict_mb
+from snakefold.plan.executors import msa_minutes, predict_mb
 
 
 @planned

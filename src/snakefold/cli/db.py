@@ -10,7 +10,7 @@ from snakefold.cli._command import Commands, command
 from snakefold.kernel.wording import count
 
 if TYPE_CHECKING:
-    from snakefold.msa.databases.catalogue import Entry
+    from snakefold.msa.databases.known import Entry
 
 
 def add(commands: Commands) -> None:
@@ -76,13 +76,13 @@ def add(commands: Commands) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from snakefold.msa.databases import catalogue
+    from snakefold.msa.databases import known
 
     rows: list[tuple[str, ...]]
-    names = [options.preset] if options.preset else list(catalogue.presets())
+    names = [options.preset] if options.preset else list(known.presets())
     for name in names:
-        preset, entries = catalogue.entries(name, options.root)
-        print(f"{name}: {catalogue.presets().get(name, '')}\n  in {preset.root}")
+        preset, entries = known.entries(name, options.root)
+        print(f"{name}: {known.presets().get(name, '')}\n  in {preset.root}")
         rows = [("database", "read by", "download", "on disk", "state", "licence", "from")]
         rows += [_row(entry) for entry in entries]
         for row in rows:
@@ -108,11 +108,11 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from snakefold.msa.databases import catalogue, space
+    from snakefold.msa.databases import space
     from snakefold.msa.databases.fetch import Options, choose, fetch, to_do
     from snakefold.msa.databases.progress import Reporter
 
-    preset, entries = catalogue.entries(options.preset, options.root)
+    preset, entries = known.entries(options.preset, options.root)
     wanted = choose(entries, options.only)
     how = Options(
         mirror=options.mirror,
@@ -139,10 +139,10 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from snakefold.msa.databases import catalogue, doctor
+    from snakefold.msa.databases import doctor
     from snakefold.msa.databases.fetch import choose
 
-    _, entries = catalogue.entries(options.preset, options.root)
+    _, entries = known.entries(options.preset, options.root)
     faults = 0
     for finding in doctor.examine(choose(entries, options.only), search=not options.no_search):
         print(finding, flush=True)

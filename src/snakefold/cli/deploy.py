@@ -103,14 +103,14 @@ def _apply(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from snakefold.clusters.runpod.deploy import status, text
+    from snakefold.clusters.runpod.deploy import status
 
     session, wanted, lock = _opened(options, need_image=False)
     rows = status.rows(session, wanted, lock)
     if len(rows) == 1:
         print("nothing is deployed (snakefold deploy apply)")
         return 0
-    print(text.status_text(rows))
+    print(status.status_text(rows))
     return 0
 
 
@@ -165,7 +165,7 @@ def _executor(profile: Path) -> Executor:
 
 
 def _show(changes: Sequence[Change], notes: Sequence[Note]) -> None:
-    from snakefold.clusters.runpod.deploy.text import plan_text
+    from snakefold.clusters.runpod.deploy.status import plan_text
 
     print(plan_text(changes, notes))
 

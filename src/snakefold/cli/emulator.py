@@ -58,7 +58,7 @@ def _emulator(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("aiohttp") is None:
         raise MissingProgramError(f"The emulator needs the package aiohttp. Install it with: {INSTALL}")
     from snakefold.clusters.emulator import Clock, Emulator
-    from snakefold.clusters.emulator.program import serve
+    from snakefold.clusters.emulator.service import serve
 
     if options.list_faults:
         print(_faults_text())

@@ -96,7 +96,7 @@ def _write_tables(results: Path) -> None:
     from snakefold.kernel.errors import SnakefoldError
     from snakefold.plan.files import read_rows
     from snakefold.run.bill import write_bill
-    from snakefold.run.calibration.timings import write_timings
+    from snakefold.run.calibration.observations import write_timings
     from snakefold.run.collect import merge_tables
     from snakefold.run.exports import target_dollars
 

@@ -15,9 +15,8 @@ from snakefold.kernel.wording import count
 
 if TYPE_CHECKING:
     from snakefold.config import Config
-    from snakefold.plan.simulate.cluster import Cluster
+    from snakefold.plan.simulate.cluster import Cluster, Workload
     from snakefold.plan.simulate.prices import Prices
-    from snakefold.plan.simulate.work import Workload
 
 #: Smallest values that mean something.
 _LEAST = {
@@ -129,8 +128,8 @@ def _prepare(config: Config, options: argparse.Namespace) -> tuple[Prices, Workl
     from snakefold.plan.cost.gpus import load_classes
     from snakefold.plan.cost.model import load_model
     from snakefold.plan.simulate import source
-    from snakefold.plan.simulate.lengths import draw_lengths
     from snakefold.plan.simulate.prices import prices_of
+    from snakefold.plan.simulate.source import draw_lengths
 
     table = Path(config.gpu.table) if config.gpu.table else None
     # A plan may be of other settings than these: it names its engines and classes.
@@ -149,7 +148,7 @@ def _prepare(config: Config, options: argparse.Namespace) -> tuple[Prices, Workl
 
 
 def _cluster(prices: Prices, options: argparse.Namespace) -> Cluster:
-    from snakefold.plan.quote.wall import worker_limits
+    from snakefold.plan.quote.timing import worker_limits
     from snakefold.plan.simulate.cluster import Cluster, Pool
 
     config = prices.config

@@ -267,10 +267,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _weights(given: str | None, request: FoldRequest, store: Store) -> Path | None:
-    from snakefold.worker.context import Context
     from snakefold.worker.fetch import Network
-    from snakefold.worker.parameters import parameters_for
+    from snakefold.worker.fold import parameters_for
     from snakefold.worker.settings import read_settings
+    from snakefold.worker.tasks import Context
 
     if given is not None:
         return None if given == "none" else Path(given)

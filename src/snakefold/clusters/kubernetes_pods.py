@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from snakefold.kernel.errors import Reason
-from snakefold.plan.quote.units import seconds as duration
+from snakefold.plan.quote.model import seconds as duration
 from snakefold.run.attempts import COMPLETED, Ended
 from snakefold.run.queued import RUNNING, WAITING, Queued
 

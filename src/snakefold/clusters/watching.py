@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from snakefold.clusters import job_errors
 from snakefold.clusters.kubernetes_pods import Kubernetes
-from snakefold.clusters.slurm_jobs import Slurm
+from snakefold.clusters.slurm import Slurm
 from snakefold.kernel.errors import Reason
 from snakefold.run.attempts import COMPLETED, INTERRUPTED, Attempt, Ended, note, unsettled
 from snakefold.run.queued import (

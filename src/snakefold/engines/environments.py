@@ -47,7 +47,7 @@ BASE = {
 }
 #: What relaxation needs, which happens in the process of the engine.
 RELAXATION = ("alphafold-colabfold", "openmm", "pdbfixer")
-_OWN_MODULES = ("snakefold.run.task", "snakefold.worker.endpoints", "snakefold.worker.parameters")
+_OWN_MODULES = ("snakefold.run.task", "snakefold.worker.endpoints", "snakefold.worker.fold")
 _LEAST = (3, 11)
 _MAIN = "import sys; from snakefold.cli import main; sys.exit(main())"
 

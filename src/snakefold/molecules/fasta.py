@@ -10,7 +10,7 @@ from pathlib import Path
 from snakefold.kernel.errors import Refusal
 from snakefold.molecules.lines import MAX_LINE, BadFile, binary
 from snakefold.molecules.readers import labels
-from snakefold.molecules.readers.found import Unread
+from snakefold.molecules.readers.common import Unread
 from snakefold.molecules.records import Molecules, record_of, stem
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, make_target, refuse

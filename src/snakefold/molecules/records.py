@@ -14,8 +14,8 @@ from snakefold.molecules.entities import Assembly
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.lines import BadFile, check_text, read_lines, read_text
 from snakefold.molecules.readers import alphafold3, boltz
+from snakefold.molecules.readers.common import Found, Unread
 from snakefold.molecules.readers.document import MAX_JSON, MAX_YAML
-from snakefold.molecules.readers.found import Found, Unread
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, make_target, refuse
 

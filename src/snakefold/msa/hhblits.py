@@ -16,7 +16,7 @@ from typing import Any
 from snakefold.kernel.errors import DatabaseMissingError, Reason, TargetError
 from snakefold.msa import programs
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
-from snakefold.msa.damage import explained
+from snakefold.msa.databases.inside import explained
 from snakefold.msa.databases.presets import Database, Preset
 from snakefold.msa.names import text_of
 from snakefold.msa.planned import PlannedChain

@@ -19,7 +19,7 @@ from snakefold.kernel import streams
 from snakefold.kernel.errors import DatabaseMissingError
 from snakefold.msa import programs
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
-from snakefold.msa.damage import explained
+from snakefold.msa.databases.inside import explained
 from snakefold.msa.databases.presets import Database, Preset
 from snakefold.msa.names import first_word, text_of
 from snakefold.msa.planned import PlannedChain

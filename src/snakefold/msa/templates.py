@@ -25,8 +25,8 @@ from snakefold.kernel.names import shown
 from snakefold.kernel.wording import count
 from snakefold.msa import a3m, programs
 from snakefold.msa.bundle import Log
-from snakefold.msa.damage import explained
 from snakefold.msa.databases import presets as databases
+from snakefold.msa.databases.inside import explained
 from snakefold.msa.databases.presets import Database, Preset
 from snakefold.msa.names import text_of
 from snakefold.msa.planned import PlannedChain

@@ -17,8 +17,7 @@ from snakefold.molecules.targets import Target
 from snakefold.msa.databases.presets import Part, only
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.model import CostModel
-from snakefold.plan.present import known_keys
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.present import Recipes, known_keys
 from snakefold.plan.records import Records
 
 

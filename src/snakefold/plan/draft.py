@@ -16,9 +16,8 @@ from snakefold.plan.batches import Batch
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
 from snakefold.plan.files import State
-from snakefold.plan.present import Present
+from snakefold.plan.present import Present, Recipes
 from snakefold.plan.prices import Prices
-from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Records
 
 

@@ -1,19 +1,22 @@
-"""What a plan must know of the executor: whether jobs leave this machine, and how much one of them may carry.
-
-Only the main process of Snakemake knows its executor. It says so in an environment variable, which the plan
-step inherits: a setting would be part of what the plan depends on, and a bucket that somebody adds must not
-make a run plan again what it has computed.
-"""
+"""What a plan must know of the executor: where jobs run, how much one may carry, and what a scheduler holds it to."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from snakefold.config import Config
 from snakefold.kernel.envelope import INLINE_INPUTS, INLINE_RESULTS
+from snakefold.msa.planned import read_chunk
+from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.model import load_model
 
 VARIABLE = "SNAKEFOLD_EXECUTOR"
 #: Executors, and kinds of dry run, that leave everything on this machine.
@@ -84,3 +87,27 @@ def announced(environment: Mapping[str, str] = os.environ) -> Executor:
         return Executor(**json.loads(environment.get(VARIABLE) or "{}"))
     except (ValueError, TypeError):
         return Executor()
+
+
+#: Alignments may take so many times what the model says, and so many minutes. It rests on one machine's
+#: speed, and databases on a network's file system are read more slowly than the searches go.
+_PATIENCE, _GRACE_MINUTES = 4.0, 30
+
+
+def msa_minutes(plan: Path, chunk: str, config: Config, attempt: int = 1) -> int:
+    """Minutes after which an MSA job should have ended long ago."""
+    planned, model = read_chunk(plan, chunk), load_model(config.calibration)
+    lengths = np.array([len(chain.sequence) for chain in planned.chains])
+    seconds = float(model.msa_seconds(lengths, config.msa, pairing=planned.pairing).sum())
+    seconds += model.msa_chunk_seconds(config.msa, pairing=planned.pairing)
+    return attempt * math.ceil(_PATIENCE * seconds / config.msa.threads / 60 + _GRACE_MINUTES)
+
+
+def predict_mb(memory_gb: float, gpu: GpuClass, config: Config, attempt: int = 1) -> int:
+    """Main memory of a prediction job, MB.
+
+    Args:
+        memory_gb: what the network takes for the batch's largest target.
+    """
+    network = memory_gb * 1000 if gpu.device == "cpu" else 0.0
+    return attempt * (config.predict.mem_mb + math.ceil(network))

@@ -35,10 +35,9 @@ from snakefold.plan.executors import Executor
 from snakefold.plan.files import Kind
 from snakefold.plan.groups import Groups
 from snakefold.plan.join import measure_with
-from snakefold.plan.present import Present, find_present
+from snakefold.plan.present import Present, Recipes, find_present
 from snakefold.plan.prices import price
-from snakefold.plan.quote.wall import worker_limits
-from snakefold.plan.recipes import Recipes
+from snakefold.plan.quote.timing import worker_limits
 from snakefold.plan.records import Check, Records, read_input, refuse
 from snakefold.plan.tables import write_plan
 

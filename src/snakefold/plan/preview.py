@@ -17,8 +17,8 @@ from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.executors import Executor
 from snakefold.plan.groups import Group
 from snakefold.plan.needed import find_parameters, present
+from snakefold.plan.present import UNKNOWN, Recipes
 from snakefold.plan.quote.model import Quote
-from snakefold.plan.recipes import UNKNOWN, Recipes
 from snakefold.plan.records import Records
 from snakefold.plan.run import (
     Log,

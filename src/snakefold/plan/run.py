@@ -25,12 +25,12 @@ from snakefold.plan.files import WEIGHTS, PlannedParameters
 from snakefold.plan.groups import Group, Groups
 from snakefold.plan.needed import find_environments, find_parameters, present
 from snakefold.plan.planner import draft_plan
+from snakefold.plan.present import Recipes
 from snakefold.plan.provenance import write_provenance
 from snakefold.plan.quote.limits import check_limits
 from snakefold.plan.quote.model import Quote
 from snakefold.plan.quote.quote import Search, make_quote
 from snakefold.plan.quote.text import quote_text
-from snakefold.plan.recipes import Recipes
 from snakefold.plan.records import Records
 from snakefold.plan.tables import batch_rows, remove_tables, target_rows, write_plan
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
-from collections.abc import Iterator, Mapping
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from snakefold.engines.reuse import ENGINE as COLLECTION
 from snakefold.engines.reuse.inputs import batch_recipe
+from snakefold.kernel import tables
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown
 from snakefold.kernel.padding import padded_length
@@ -20,9 +25,53 @@ from snakefold.plan.batches import Batch
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import BatchRow, ChainRow, Kind, PlannedBatch, PlannedTarget, State, TargetRow
 from snakefold.plan.groups import Group
-from snakefold.plan.recipes import UNKNOWN
+from snakefold.plan.present import UNKNOWN
 from snakefold.plan.records import target_input
-from snakefold.plan.write import flush, remove_others, write_table, write_text
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file. It is on the disk for good only after `flush`: there may be many of them."""
+    data = text.encode()
+    if path.is_file() and path.read_bytes() == data:
+        return
+    with _part_of(path) as part:
+        part.write_bytes(data)
+        part.replace(path)
+
+
+def flush() -> None:
+    """Wait until what was written is on the disk: once for thousands of files, which costs less than each."""
+    os.sync()
+
+
+def write_table(path: Path, kind: type[Any], rows: Iterable[Any]) -> None:
+    """Write rows of the dataclass `kind`, one after the other, as a table with tabs."""
+    with _part_of(path) as part:
+        with part.open("w", encoding="utf-8", newline="") as stream:
+            stream.writelines(tables.row_lines(kind, rows))
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not (path.is_file() and filecmp.cmp(part, path, shallow=False)):
+            part.replace(path)
+
+
+def remove_others(folder: Path, names: set[str]) -> None:
+    """Remove what an earlier plan had more of."""
+    for path in folder.glob("*.json"):
+        if path.name not in names:
+            path.unlink()
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to first, so that a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
 
 _TABLES = ("targets.tsv", "batches.tsv", "chains.tsv")
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import pae
-from snakefold.report.coordinates import Packer
-from snakefold.report.overlay import overlay, rmsd
+from snakefold.report.coordinates import Packer, overlay, rmsd
 from snakefold.report.target import Target, model_content, read_target
 from snakefold.run.metrics import read_structures
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.report.embed import packed
+from snakefold.report.libraries import packed
 from snakefold.structures import files as structures
 
 #: Å; an atom is drawn at most half of it from its place, along each axis.
@@ -156,3 +156,50 @@ def _kind(atoms: Atoms, start: int, end: int) -> tuple[str, list[str], list[int]
     parents = [0] + [int(np.argmin(apart[at, :at])) for at in range(1, len(points))]
     names = [name.decode("ascii", "replace") for name in atoms.name[start:end]]
     return atoms.residue[start].decode("ascii", "replace"), names, parents
+
+
+Points = NDArray[np.float64]
+
+#: Å; points farther apart than this have little weight, so that rigid parts lie on each other.
+_SCALE = 4.0
+_ROUNDS = 25
+
+
+def overlay(mobile: Points, fixed: Points) -> tuple[Points, Points]:
+    """Rotation [3, 3] and translation [3]; `x @ rotation.T + translation` moves `mobile` onto `fixed`.
+
+    Repeated least squares (Kabsch 1976, doi:10.1107/S0567739476001873) with weights 1 / (1 + d²/d0²)², so
+    that a loop that points elsewhere does not pull the fold away. Points [L, 3] correspond one to one; pairs
+    with a NaN are left out.
+    """
+    there = ~np.isnan(mobile + fixed).any(axis=1)
+    mobile, fixed = mobile[there], fixed[there]
+    if len(mobile) < 3:
+        return np.eye(3), np.zeros(3)
+    weights = np.ones(len(mobile))
+    for _ in range(_ROUNDS):
+        rotation, translation = _fit(mobile, fixed, weights)
+        squared = ((mobile @ rotation.T + translation - fixed) ** 2).sum(axis=1)
+        before, weights = weights, 1 / (1 + squared / _SCALE**2) ** 2
+        if np.abs(weights - before).max() < 1e-4:
+            break
+    return rotation, translation
+
+
+def rmsd(mobile: Points, fixed: Points) -> float | None:
+    """Smallest root mean square distance of two sets of points over all of them, Å; None below 3 pairs."""
+    there = ~np.isnan(mobile + fixed).any(axis=1)
+    mobile, fixed = mobile[there], fixed[there]
+    if len(mobile) < 3:
+        return None
+    rotation, translation = _fit(mobile, fixed, np.ones(len(mobile)))
+    return float(np.sqrt(((mobile @ rotation.T + translation - fixed) ** 2).sum(axis=1).mean()))
+
+
+def _fit(mobile: Points, fixed: Points, weights: NDArray[np.float64]) -> tuple[Points, Points]:
+    share = weights / weights.sum()
+    start, goal = share @ mobile, share @ fixed
+    left, _, right = np.linalg.svd((fixed - goal).T @ ((mobile - start) * share[:, None]))
+    left[:, -1] *= np.sign(np.linalg.det(left @ right))
+    rotation = left @ right
+    return rotation, goal - rotation @ start

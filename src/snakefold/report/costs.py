@@ -10,8 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from snakefold.kernel.documents import read_document
-from snakefold.plan.quote.model import Quote, Range
-from snakefold.plan.quote.units import hours, money, seconds, spread
+from snakefold.plan.quote.model import Quote, Range, hours, money, seconds, spread
 from snakefold.run.bill.bill import THIS, Against, Bill
 from snakefold.run.bill.lines import LOST, Line, read_lines
 

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from snakefold.kernel.errors import SnakefoldError
+
+_ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+
+
+def script_json(value: Any) -> str:
+    """`value` as a JavaScript expression.
+
+    Raises:
+        ValueError: NaN or an infinity, which JSON does not have.
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)
+
+
+def script_call(function: str, *values: Any) -> bytes:
+    """A script file that hands `values` to a function of the page."""
+    return f"{function}({','.join(map(script_json, values))});\n".encode("ascii")
+
+
+def packed(data: bytes) -> str:
+    """Bytes as base64 of gzip; equal bytes give equal text."""
+    return base64.b64encode(gzip.compress(data, compresslevel=6, mtime=0)).decode("ascii")
+
 
 _EXPORT = re.compile(r"export\s*\{[^}]*?([\w$]+) as default\b[^}]*\};")
 

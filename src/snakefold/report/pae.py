@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.report.embed import packed
+from snakefold.report.libraries import packed
 from snakefold.structures import confidence
 
 #: Matrices above this size are averaged over square blocks for the picture.

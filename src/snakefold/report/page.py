@@ -18,9 +18,8 @@ import jinja2
 
 from snakefold.kernel.notes import MEANINGS
 from snakefold.report.comparison import Others, read_others
-from snakefold.report.embed import script_call
 from snakefold.report.index import index_columns, own_columns, pages
-from snakefold.report.libraries import Library, copy_libraries
+from snakefold.report.libraries import Library, copy_libraries, script_call
 from snakefold.report.origin import read_origin
 from snakefold.report.pages import Maker, write_pages
 from snakefold.report.run import Run, read_run

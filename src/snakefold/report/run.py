@@ -13,7 +13,7 @@ from snakefold.engines.spec import Column
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.plan.files import State, TargetRow, read_targets
 from snakefold.report.costs import Costs, read_costs
-from snakefold.report.steps import Step, read_steps
+from snakefold.run.benchmarks import Step, read_steps
 from snakefold.run.failures import read_failures
 from snakefold.run.metrics import columns_for, read_metrics
 

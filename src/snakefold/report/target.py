@@ -15,10 +15,9 @@ from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence, ModelScores
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import pae
-from snakefold.report.coordinates import Atoms, Packer, read_atoms
+from snakefold.report.coordinates import Atoms, Packer, overlay, read_atoms
 from snakefold.report.coverage import coverage
-from snakefold.report.embed import packed, script_call
-from snakefold.report.overlay import overlay
+from snakefold.report.libraries import packed, script_call
 from snakefold.run import metrics
 from snakefold.run.metrics import columns_for
 from snakefold.structures import confidence, scores, superposition

@@ -15,7 +15,7 @@ from snakefold.kernel.contracts import Confidence
 from snakefold.kernel.notes import MEANINGS, Code, note
 from snakefold.kernel.store.atomic import replacing
 from snakefold.run.engine_columns import engine_columns, is_empty, undocumented
-from snakefold.structures.scores.types import Interface, ReferenceScores, TargetScores
+from snakefold.structures.scores.target import Interface, ReferenceScores, TargetScores
 
 #: Fewer rows than this are said to be few: AlphaFold's accuracy falls off below some 30 (Jumper et al. 2021).
 SHALLOW_MSA = 30

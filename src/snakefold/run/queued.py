@@ -13,7 +13,7 @@ from pathlib import Path
 
 from snakefold.kernel.store import write_atomically
 from snakefold.kernel.wording import count
-from snakefold.plan.quote.units import seconds
+from snakefold.plan.quote.model import seconds
 
 WAITING, RUNNING = "waiting", "running"
 #: Whose jobs a cluster gets; all others run where Snakemake runs.

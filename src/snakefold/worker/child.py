@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from snakefold.kernel.errors import Reason
-from snakefold.worker.failures import JobError
-from snakefold.worker.messages import END_OF_LOG, receive, send
-from snakefold.worker.redaction import without_secrets
-from snakefold.worker.sessions import kill_session
+from snakefold.worker.channel import END_OF_LOG, kill_session, receive, send
+from snakefold.worker.failures import JobError, without_secrets
 
 _GRACE = 5.0
 _LOG_LINES = 60

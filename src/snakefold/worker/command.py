@@ -12,10 +12,9 @@ from typing import Any
 from snakefold.kernel import archive
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import write_atomically
-from snakefold.worker.context import new_context
 from snakefold.worker.failures import as_job_error
 from snakefold.worker.settings import read_settings
-from snakefold.worker.tasks import perform
+from snakefold.worker.tasks import new_context, perform
 
 
 def perform_into(given: object, out: Path, *, store: str | None, weights: str | None) -> int:

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.worker.failures import without_secrets
 from snakefold.worker.jobs import handler
 from snakefold.worker.ready import check_ready
-from snakefold.worker.redaction import without_secrets
 from snakefold.worker.settings import read_settings
 
 

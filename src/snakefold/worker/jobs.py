@@ -12,8 +12,7 @@ from typing import Any
 from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.worker.child import Child
 from snakefold.worker.endpoints import InvalidInput, read_input
-from snakefold.worker.failures import JobError, as_job_error, failure
-from snakefold.worker.redaction import without_secrets
+from snakefold.worker.failures import JobError, as_job_error, failure, without_secrets
 from snakefold.worker.settings import read_settings
 
 #: Targets that must be left for a report of progress: one that is sent close to the end can overtake the

@@ -13,11 +13,10 @@ from snakefold.kernel.envelope import digest_of
 from snakefold.kernel.errors import DatabaseMissingError
 from snakefold.kernel.store import write_atomically
 from snakefold.msa import programs
-from snakefold.worker.context import Context
 from snakefold.worker.endpoints.checked import InvalidInput
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, BuildResponse
-from snakefold.worker.mmseqs import Mmseqs, read_sequences, write_fasta
-from snakefold.worker.mmseqs_databases import PADDED, beside, writing
+from snakefold.worker.mmseqs import PADDED, Mmseqs, beside, read_sequences, write_fasta, writing
+from snakefold.worker.tasks import Context
 
 _LONGEST_WAIT = 6 * 3600.0
 

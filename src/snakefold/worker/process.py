@@ -18,16 +18,14 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from snakefold.worker.messages import END_OF_LOG, receive, send
-from snakefold.worker.sessions import kill_session
+from snakefold.worker.channel import END_OF_LOG, kill_session, receive, send
 
 
 def main(channel: socket.socket) -> None:
     """Answer messages until the other side hangs up."""
-    from snakefold.worker.context import new_context
     from snakefold.worker.failures import as_job_error
     from snakefold.worker.settings import read_settings
-    from snakefold.worker.tasks import perform
+    from snakefold.worker.tasks import new_context, perform
 
     while (message := receive(channel)) is not None:
         try:

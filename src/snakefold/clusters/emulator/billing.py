@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from snakefold.clusters.emulator.management_records import iso
-from snakefold.clusters.emulator.scaling import POOLS
+from snakefold.clusters.emulator.management_models import iso
+from snakefold.clusters.emulator.worker import POOLS
 
 if TYPE_CHECKING:
     from snakefold.clusters.emulator.endpoint import Endpoint

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from snakefold.clusters.emulator import inject
+from snakefold.clusters.emulator import transport
 from snakefold.clusters.emulator.clock import Clock, Timer, resolve
 from snakefold.clusters.emulator.faults import Faults
 from snakefold.clusters.emulator.jobs import Attempt, Job, JobTable, Policy, State
 from snakefold.clusters.emulator.limits import PAYLOAD, Limiter
-from snakefold.clusters.emulator.scaling import Load, Scaling, WorkerState, workers_to_start
-from snakefold.clusters.emulator.worker import Backend, Worker
+from snakefold.clusters.emulator.worker import Backend, Load, Scaling, Worker, WorkerState, workers_to_start
 
 STOP_GRACE = 5.0
 CRASH_BACKOFF = 30.0
@@ -93,7 +92,7 @@ class Endpoint:
             policy,
             webhook=webhook,
             s3_config=s3_config,
-            prepare=lambda job: inject.on_submit(self, job),
+            prepare=lambda job: transport.on_submit(self, job),
         )
 
     def done(self, worker_id: str, job_id: str, body: dict[str, Any], size: int) -> bool:
@@ -241,7 +240,7 @@ class Endpoint:
         worker.busy.update({job.id: job for job in jobs})
         for job in jobs:
             self.jobs.start(job, worker_id)
-            inject.on_take(self, worker, job)
+            transport.on_take(self, worker, job)
         give(jobs)
 
     def asking(self) -> list[str]:

@@ -9,14 +9,58 @@ A rule names its fault, and the calls or jobs it is for. `script` reads rules fr
 
 from __future__ import annotations
 
+import base64
 import copy
 import dataclasses
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from snakefold.clusters.emulator import spoiled
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+def wrong_sha256(value: Any) -> Any:
+    """Every sha256 in it replaced."""
+    if isinstance(value, dict):
+        return {
+            key: ("0" * 64 if "sha256" in str(key) and isinstance(inner, str) else wrong_sha256(inner))
+            for key, inner in value.items()
+        }
+    return [wrong_sha256(inner) for inner in value] if isinstance(value, list) else value
+
+
+def corrupted(output: Any) -> Any:
+    """A byte of its longest string changed; of what the string encodes, where that is base64."""
+    longest = max(_strings(output), key=len, default="")
+    if not longest:
+        return output
+    try:
+        data = bytearray(base64.b64decode(longest, validate=True))
+        data[len(data) // 2] ^= 0xFF
+        changed = base64.b64encode(data).decode()
+    except (ValueError, IndexError):
+        middle = len(longest) // 2
+        changed = longest[:middle] + chr(ord(longest[middle]) ^ 1) + longest[middle + 1 :]
+    return _replaced(output, longest, changed)
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for item in inner for text in _strings(item)]
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(inner, old, new) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, old, new) for inner in value]
+    return new if value == old else value
+
 
 CALL_FAULTS = {
     "status": "answers `status` (502) with an HTML page; the call has no effect",
@@ -174,9 +218,9 @@ class Faults:
             return {key: value for key, value in body.items() if key != "output"}
         output = copy.deepcopy(body.get("output"))
         if "wrong_sha256" in faults:
-            output = spoiled.wrong_sha256(output)
+            output = wrong_sha256(output)
         if "corrupt" in faults:
-            output = (faults["corrupt"].change or spoiled.corrupted)(output)
+            output = (faults["corrupt"].change or corrupted)(output)
         return {**body, "output": output}
 
     def _hit(self, rule: Fault, found: Fault | None) -> Fault | None:
@@ -198,3 +242,53 @@ class Faults:
                 return Fault(name)
             draw -= rate
         return None
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Rule(_Part):
+    """What of a `Fault` can be written down."""
+
+    what: str
+    call: str = "*"
+    endpoint: str = "*"
+    nth: int | list[int] | None = None
+    times: int | None = None
+    status: int = 502
+    seconds: float = 1.0
+    error: str = ""
+    at: float = 0.0
+
+
+class _Script(_Part):
+    rules: list[_Rule] = []
+    rates: dict[str, float] = {}
+    seed: int = 0
+
+
+def read_faults(path: Path) -> Faults:
+    """A script: `{seed: 1, rates: {failed: 0.01}, rules: [{what: reset_after, nth: 2}]}`, YAML or JSON.
+
+    Raises:
+        ValueError: the file is no such script; the text says where.
+        OSError: it cannot be read.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a mapping with any of: {', '.join(_Script.model_fields)}")  # noqa: TRY004
+    try:
+        # A key without a value is as good as none.
+        script = _Script.model_validate({key: value for key, value in content.items() if value is not None})
+        rules = [Fault(**rule.model_dump(exclude_unset=True)) for rule in script.rules]
+        return Faults(rules, rates=script.rates, seed=script.seed)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        raise ValueError(f"{path}: {'; '.join(wrong)}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from snakefold.clusters.emulator import api, workers
-from snakefold.clusters.emulator.auth import refusal
-from snakefold.clusters.emulator.calls import Call
+from snakefold.clusters.emulator.account import refusal
 from snakefold.clusters.emulator.limits import TooManyRequests
-from snakefold.clusters.emulator.operations import problem
+from snakefold.clusters.emulator.operations import Call, problem
 from snakefold.clusters.emulator.transport import answer_with_fault
 
 if TYPE_CHECKING:

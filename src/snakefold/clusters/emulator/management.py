@@ -10,10 +10,9 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from snakefold.clusters.emulator import management_models as models
-from snakefold.clusters.emulator.account import Account, Problem
-from snakefold.clusters.emulator.auth import refusal
+from snakefold.clusters.emulator.account import Account, Problem, refusal
 from snakefold.clusters.emulator.billing import billing, log_stream
-from snakefold.clusters.emulator.management_records import data_centers, gpus
+from snakefold.clusters.emulator.management_models import data_centers, gpus
 
 B = TypeVar("B", bound=models.Body)
 Perform = Callable[[web.Request], Awaitable[Any]]

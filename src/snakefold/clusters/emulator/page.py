@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from snakefold.clusters.emulator.scaling import POOLS
+from snakefold.clusters.emulator.worker import POOLS
 
 if TYPE_CHECKING:
     from snakefold.clusters.emulator.endpoint import Endpoint

@@ -5,27 +5,35 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
+import shlex
+import signal
 import socket
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
-from snakefold.clusters.emulator import calls, inject, page
-from snakefold.clusters.emulator.account import Account
-from snakefold.clusters.emulator.auth import API_KEY, DEFAULT_KEYS, Scope
-from snakefold.clusters.emulator.calls import Call
+from snakefold.clusters.emulator import operations, page, transport
+from snakefold.clusters.emulator.account import (
+    API_KEY,
+    DEFAULT_KEYS,
+    NO_ACCESS_KEY,
+    READ_ONLY_KEY,
+    Account,
+    Scope,
+)
 from snakefold.clusters.emulator.clock import Clock, ManualClock
 from snakefold.clusters.emulator.endpoint import Endpoint
 from snakefold.clusters.emulator.faults import Fault, Faults
 from snakefold.clusters.emulator.gateway import Gateway
 from snakefold.clusters.emulator.jobs import Job
 from snakefold.clusters.emulator.management import Management
+from snakefold.clusters.emulator.operations import Call
 from snakefold.clusters.emulator.processes import ProcessWorkers
-from snakefold.clusters.emulator.scaling import Scaling
 from snakefold.clusters.emulator.stubs import StubWorkers
 from snakefold.clusters.emulator.webhooks import Webhooks
-from snakefold.clusters.emulator.worker import Backend
+from snakefold.clusters.emulator.worker import Backend, Scaling
 
 
 class Emulator:
@@ -102,11 +110,11 @@ class Emulator:
 
     def busiest(self, operation: str, seconds: float = 10.0) -> int:
         """The most calls of an operation within any so many seconds of the clock."""
-        return calls.busiest(self.calls, operation, seconds)
+        return operations.busiest(self.calls, operation, seconds)
 
     def detection_delays(self) -> list[float]:
         """Seconds of the clock from each job's end to the first answered /status after it, sorted."""
-        return calls.detection_delays(self.calls, self.jobs)
+        return operations.detection_delays(self.calls, self.jobs)
 
     async def advance(self, seconds: float) -> None:
         """Move a ManualClock."""
@@ -167,4 +175,41 @@ class Emulator:
             return
         for endpoint in self.endpoints.values():
             if fault.endpoint in ("*", endpoint.id):
-                inject.apply(endpoint, fault)
+                transport.apply(endpoint, fault)
+
+
+def serve(service: Emulator) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        OSError: it cannot listen; `service.root` is empty then.
+    """
+    asyncio.run(_serve(service))
+
+
+async def _serve(service: Emulator) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with service:
+        print(_table(service), flush=True)
+        await stop.wait()
+        print("stopping: workers are ended", file=sys.stderr, flush=True)
+    for name, endpoint in service.endpoints.items():
+        print(f"{name}: {len(endpoint.jobs.records)} jobs, {endpoint.billed_seconds()} s billed", flush=True)
+
+
+def _table(service: Emulator) -> str:
+    rows = [
+        ("page", f"{service.root}/"),
+        ("jobs API", f"{service.url}    (in place of https://api.runpod.ai/v2)"),
+        ("management API", f"{service.management_url}    (in place of https://api.runpod.io/v2)"),
+        ("API key", f"{API_KEY}    (read only: {READ_ONLY_KEY}; refused with 403: {NO_ACCESS_KEY})"),
+    ]
+    for name, endpoint in service.endpoints.items():
+        workers = endpoint.backend
+        what = shlex.join(workers.command) if isinstance(workers, ProcessWorkers) else "stub"
+        rows.append((f"endpoint {name}", f"{what}, {endpoint.scaling.workers_max} workers at most"))
+        if isinstance(workers, ProcessWorkers):
+            rows.append(("", f"logs in {workers.folder}"))
+    return "\n".join(f"{title:16} {text}" for title, text in rows)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-from snakefold.clusters.emulator.calls import Call
 from snakefold.clusters.emulator.faults import Fault
 from snakefold.clusters.emulator.jobs import Job
+from snakefold.clusters.emulator.operations import Call
 from snakefold.clusters.emulator.service import Emulator
 
 T = TypeVar("T")

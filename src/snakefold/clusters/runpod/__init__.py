@@ -8,16 +8,6 @@
 >>> save_results(session, status.output, Path("folded"))       # doctest: +SKIP
 """
 
-from snakefold.clusters.runpod.errors import (
-    AccessError,
-    JobError,
-    NotFinishedError,
-    NotFoundError,
-    RejectedError,
-    ResultError,
-    RunpodError,
-    UnavailableError,
-)
 from snakefold.clusters.runpod.jobs import (
     JobStatus,
     cancel_job,
@@ -28,7 +18,18 @@ from snakefold.clusters.runpod.jobs import (
     wait_for_job_completion,
 )
 from snakefold.clusters.runpod.results import save_results
-from snakefold.clusters.runpod.session import Session, open_session
+from snakefold.clusters.runpod.session import (
+    AccessError,
+    JobError,
+    NotFinishedError,
+    NotFoundError,
+    RejectedError,
+    ResultError,
+    RunpodError,
+    Session,
+    UnavailableError,
+    open_session,
+)
 
 __all__ = [
     "AccessError",

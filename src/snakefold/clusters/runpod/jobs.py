@@ -9,15 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from snakefold.clusters.runpod.errors import (
+from snakefold.clusters.runpod.session import (
     JobError,
     NotFinishedError,
     NotFoundError,
     RejectedError,
     ResultError,
+    Session,
     UnavailableError,
+    call,
+    persist,
 )
-from snakefold.clusters.runpod.session import Session, call, persist
 
 FAILED_STATES = frozenset({"FAILED", "CANCELLED", "TIMED_OUT"})
 POLL_INTERVAL, TIMEOUT = 5.0, 1800.0

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from snakefold.clusters.runpod.errors import ResultError, UnavailableError
-from snakefold.clusters.runpod.session import Session, persist
+from snakefold.clusters.runpod.session import ResultError, Session, UnavailableError, persist
 
 _PLACES = ("base64", "text", "url", "path", "store")
 #: Keys under which workers send a bare text in place of a described part: base64, or an address.

@@ -7,9 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from snakefold.clusters.runpod.errors import ResultError, UnavailableError
 from snakefold.clusters.runpod.parts import Part, fetch, parts_of, safe_name
-from snakefold.clusters.runpod.session import Session
+from snakefold.clusters.runpod.session import ResultError, Session, UnavailableError
 from snakefold.clusters.runpod.unpack import MOST_BYTES, is_archive, unpack
 from snakefold.kernel.wording import count
 

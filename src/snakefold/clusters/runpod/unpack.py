@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from snakefold.clusters.runpod.errors import ResultError
+from snakefold.clusters.runpod.session import ResultError
 
 MOST_BYTES, MOST_FILES = 8 << 30, 100_000
 #: An archive of so many bytes unpacks to so many times as many at the most; small ones to this in any case.

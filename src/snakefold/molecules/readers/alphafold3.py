@@ -14,9 +14,8 @@ from typing import Any
 from snakefold.kernel.names import shown
 from snakefold.molecules.entities import NO_ALIGNMENT, Assembly, Atom, Bond, Entity, Kind, Modification
 from snakefold.molecules.lines import BadFile
-from snakefold.molecules.readers.common import left_to_settings, protein
+from snakefold.molecules.readers.common import Found, Unread, left_to_settings, protein
 from snakefold.molecules.readers.document import Fields, Table, make, parse_json
-from snakefold.molecules.readers.found import Found, Unread
 
 _EXPECTED = (
     "Expected is AlphaFold 3's JSON (name, modelSeeds, sequences, dialect, version) or AlphaFold Server's."

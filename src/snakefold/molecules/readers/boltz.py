@@ -23,9 +23,8 @@ from snakefold.molecules.entities import (
     Token,
 )
 from snakefold.molecules.lines import BadFile
-from snakefold.molecules.readers.common import protein
+from snakefold.molecules.readers.common import Found, protein
 from snakefold.molecules.readers.document import Fields, Table, make, parse_yaml
-from snakefold.molecules.readers.found import Found
 
 _EXPECTED = "Expected is Boltz's YAML: 'version: 1' and 'sequences', a list of protein, dna, rna or ligand."
 

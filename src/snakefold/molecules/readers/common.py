@@ -1,9 +1,40 @@
-"""What the readers of AlphaFold 3's JSON and Boltz's files share."""
+"""What the readers of other programs' input share, and what each gives: an assembly, or why there is none."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from snakefold.molecules.entities import Assembly
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.sequences import BadSequence, clean_chains
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing to predict.
+
+    Attributes:
+        name: what it is called, as found; not safe as a file name.
+        record, line: 1-based.
+        note: what was changed or is left to the settings, for the user to see.
+    """
+
+    name: str
+    assembly: Assembly
+    record: int
+    line: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A record that cannot be read; the line of the problem counts, and the record's if it has none."""
+
+    name: str
+    record: int
+    line: int
+    problem: BadFile
+
 
 #: Said of a target whose file says something that the settings of a run say here.
 _LEFT = "the settings say it, not the file"

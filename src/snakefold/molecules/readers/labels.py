@@ -14,9 +14,8 @@ from snakefold.kernel.names import shown
 from snakefold.molecules.entities import MAX_CHAINS, Assembly, Entity, Kind
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.readers.boltz import alignment
-from snakefold.molecules.readers.common import protein
+from snakefold.molecules.readers.common import Found, protein
 from snakefold.molecules.readers.document import make
-from snakefold.molecules.readers.found import Found
 from snakefold.molecules.sequences import BadSequence
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any, get_args
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.msa.databases import inside, known, record
-from snakefold.msa.databases.catalogue import Entry
 from snakefold.msa.databases.finding import Finding
+from snakefold.msa.databases.known import Entry
 from snakefold.msa.databases.presets import Tool
 
 #: A file this much smaller than its release is a part of it. Small ones are rounded too much to tell.

@@ -20,10 +20,10 @@ from snakefold.kernel.errors import ConfigError, SnakefoldError
 from snakefold.kernel.store.atomic import write_atomically
 from snakefold.kernel.streams import DamagedArchiveError
 from snakefold.kernel.wording import count
-from snakefold.msa.databases import checksums, mmseqs, pdb, record, space, unpack
-from snakefold.msa.databases.catalogue import Entry, Source, mirrored
-from snakefold.msa.databases.checksums import Published
+from snakefold.msa.databases import mmseqs, pdb, record, space, unpack
+from snakefold.msa.databases.known import Entry, Source, mirrored
 from snakefold.msa.databases.progress import Reporter
+from snakefold.msa.databases.unpack import Published
 
 _NO_INDEX_YET = "createindex takes hours and as much memory as it can get; searches run without an index too."
 
@@ -197,11 +197,11 @@ class _Fetch:
         if source.md5 is None or not self.options.checksums:
             return {}
         address = mirrored(source.md5, self.options.mirror)
-        version, files = checksums.read_metalink(address, self.options.timeout)
+        version, files = unpack.read_metalink(address, self.options.timeout)
         self.release = version or source.release
         for url in source.urls:
             if files.get(_name(url), Published()).md5 is None:
-                raise checksums.ChecksumError(
+                raise unpack.ChecksumError(
                     f"{address}: no MD5 of {_name(url)}. Leave checksums out with --no-checksums."
                 )
         return files

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from snakefold.kernel.download import remote_bytes
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.msa.databases.catalogue import Entry, mirrored
+from snakefold.msa.databases.known import Entry, mirrored
 
 _GB = 1e9
 

@@ -8,8 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from snakefold.plan.assignment.program import Key, Terms, solve
-from snakefold.plan.assignment.relaxed import Relaxed, relax
+from snakefold.plan.assignment.program import Key, Relaxed, Terms, relax, solve
 from snakefold.plan.assignment.result import assignment_of, buckets_of
 from snakefold.plan.assignment.tables import Table, all_bars, cheapest_bars, make_table
 from snakefold.plan.assignment.types import Assignment, Demand, Limits, Sizes

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from snakefold.engines.spec import Work
 from snakefold.kernel.contracts import Model
 from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.paths import house
@@ -50,3 +51,21 @@ def load_classes(names: Iterable[str], table: Path | None = None) -> list[GpuCla
             "Correct gpu.classes, or add the class to a table of your own (gpu.table)."
         )
     return [classes[name] for name in names]
+
+
+#: What is longer than any protein: the answer for a class of unknown memory.
+UNLIMITED = 10**9
+
+
+def max_length(gpu: GpuClass, work: Work) -> int:
+    """Largest (padded) size in residues that fits the class's memory; 0 if nothing does."""
+    if gpu.memory_gb is None:
+        return UNLIMITED
+    fits, too_much = 0, UNLIMITED + 1
+    while too_much - fits > 1:
+        middle = (fits + too_much) // 2
+        if float(work.memory_gb([middle])[0]) <= gpu.memory_gb:
+            fits = middle
+        else:
+            too_much = middle
+    return fits

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from snakefold.engines.spec import Work
 from snakefold.msa.settings import MsaSettings
-from snakefold.plan.cost import disk, memory, msa
+from snakefold.plan.cost import disk, gpus, msa
 from snakefold.plan.cost.calibration import (
     REFERENCE_LENGTH,
     SHORTEST_SCALED,
@@ -115,7 +115,7 @@ class CostModel:
 
     def max_length(self, gpu: GpuClass, work: Work) -> int:
         """Longest (padded) length that fits the class's memory."""
-        return memory.max_length(gpu, work)
+        return gpus.max_length(gpu, work)
 
     def msa_seconds(
         self,

@@ -16,12 +16,9 @@ from snakefold.plan.cost.model import CostModel
 from snakefold.plan.cost.msa import database_sizes
 from snakefold.plan.files import BatchRow
 from snakefold.plan.groups import work_of
-from snakefold.plan.quote import offers
-from snakefold.plan.quote.disk import needed
-from snakefold.plan.quote.jobs import Job, job, ranged
-from snakefold.plan.quote.model import ClassQuote, Disk, Offer, Quote, Range, total
-from snakefold.plan.quote.units import gigabytes
-from snakefold.plan.quote.wall import Wall, wall_time, worker_limits
+from snakefold.plan.quote import limits
+from snakefold.plan.quote.model import ClassQuote, Disk, Offer, Quote, Range, gigabytes, total
+from snakefold.plan.quote.timing import Job, Wall, job, needed, ranged, wall_time, worker_limits
 
 _OLD_PRICE_DAYS = 90
 
@@ -137,8 +134,8 @@ def _cheaper(
 ) -> Offer | None:
     if config.budget is None or dollars.expected <= config.budget:
         return None
-    table = offers.rentable(Path(config.gpu.table) if config.gpu.table else None)
-    return offers.cheaper(jobs, used, table, config.budget)
+    table = limits.rentable(Path(config.gpu.table) if config.gpu.table else None)
+    return limits.cheaper(jobs, used, table, config.budget)
 
 
 def _faster(
@@ -146,7 +143,7 @@ def _faster(
 ) -> Offer | None:
     if deadline is None or wall_hours(workers) <= deadline:
         return None
-    return offers.faster(wall_hours, workers, deadline)
+    return limits.faster(wall_hours, workers, deadline)
 
 
 def _class_quote(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from snakefold.kernel.wording import count, listed
-from snakefold.plan.quote.model import Quote
-from snakefold.plan.quote.units import gigabytes, hours, money, spread
+from snakefold.plan.quote.model import Quote, gigabytes, hours, money, spread
 
 _STATES = {
     "to_do": "to predict",

@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 
 from snakefold.plan.simulate.cluster import Cluster
-from snakefold.plan.simulate.record import Record
+from snakefold.plan.simulate.result import Record
 
 #: Okabe and Ito's colours, which people with any colour vision tell apart, and which differ in lightness.
 COLOURS = {

@@ -19,9 +19,8 @@ from typing import Any, cast
 import numpy as np
 import simpy
 
-from snakefold.plan.simulate.cluster import Cluster, Pool
-from snakefold.plan.simulate.record import Attempt, Life, Record
-from snakefold.plan.simulate.work import Job, Workload
+from snakefold.plan.simulate.cluster import Cluster, Job, Pool, Workload
+from snakefold.plan.simulate.result import Attempt, Life, Record
 
 Process = Generator[simpy.Event, Any, None]
 

@@ -18,8 +18,8 @@ from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
 from snakefold.plan.cost.msa import database_sizes
 from snakefold.plan.groups import Groups
+from snakefold.plan.simulate.cluster import Floats, Job
 from snakefold.plan.simulate.model import PARTS
-from snakefold.plan.simulate.work import Floats, Job
 
 #: Standard normal deviate of the 90th percentile: `CostModel.spread` gives the middle 80 %.
 _NINETIETH = 1.2816

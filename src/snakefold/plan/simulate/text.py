@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from snakefold.kernel.wording import count
-from snakefold.plan.quote.units import money, seconds
+from snakefold.plan.quote.model import money, seconds
 from snakefold.plan.simulate.cluster import Cluster
 from snakefold.plan.simulate.result import Result
 

@@ -21,8 +21,8 @@ from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.kernel.store import write_atomically
 from snakefold.kernel.wording import count
 from snakefold.msa.planned import plan_again
+from snakefold.plan.quote.limits import rentable
 from snakefold.plan.quote.model import Quote, Range
-from snakefold.plan.quote.offers import rentable
 from snakefold.run.attempts import forget
 from snakefold.run.benchmarks import last_job
 from snakefold.run.bill.execution import Execution, read_execution, read_record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snakefold.plan.quote.units import hours, money, spread
+from snakefold.plan.quote.model import hours, money, spread
 from snakefold.run.bill.bill import Against, Bill
 
 

@@ -9,9 +9,10 @@ figures, as if these had been measured once with an error of `_TRUST`: few obser
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,3 +188,53 @@ def _range(ratios: Floats) -> tuple[float, float]:
 
 def _log(seconds: Floats) -> Floats:
     return np.asarray(np.log(np.maximum(seconds, _SHORTEST_SECONDS)))
+
+
+_HEAD = ("class", "engine", "part", "n", "measured s", "predicted s", "median ratio", "10-90 %")
+
+
+def table(items: Iterable[Compared]) -> str:
+    """One row a part: how many observations, sums of seconds, and measured over predicted."""
+    rows = [_HEAD]
+    for item in items:
+        ratios = item.measured / item.predicted
+        low, middle, high = np.quantile(ratios, (0.1, 0.5, 0.9))
+        rows.append(
+            (
+                item.gpu or "any CPU",
+                item.engine,
+                item.part,
+                str(len(ratios)),
+                f"{item.measured.sum():.1f}",
+                f"{item.predicted.sum():.1f}",
+                f"{middle:.2f}",
+                f"{low:.2f}-{high:.2f}",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def plot(items: Sequence[Compared], path: Path, title: str) -> None:
+    """Measured over predicted seconds on logarithmic axes, a colour a part; the format is the suffix's."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 6), layout="constrained")
+    for item in items:
+        name = " ".join(filter(None, (item.gpu, item.engine, item.part)))
+        axes.loglog(item.predicted, item.measured, "o", alpha=0.7, label=f"{name} ({len(item.measured)})")
+    ends = np.array(
+        [min(min(x.predicted.min(), x.measured.min()) for x in items), max(x.measured.max() for x in items)]
+    )
+    axes.loglog(ends, ends, color="grey", linewidth=1)
+    axes.fill_between(ends, ends / 1.2, ends * 1.2, color="grey", alpha=0.15, label="within 20 %")
+    axes.set(xlabel="predicted, s", ylabel="measured, s", title=title)
+    axes.legend(fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    plt.close(figure)

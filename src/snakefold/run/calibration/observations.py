@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median
 
@@ -311,3 +311,25 @@ def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSec
             wall=took.wall,
             cpu=took.wall if took.cpu is None else took.cpu,
         )
+
+
+def write_timings(results: Path) -> Observations:
+    """Write `timings.tsv` into a results folder: a row for every target, batch and chunk computed."""
+    found = read_observations(results)
+    columns = (
+        "kind", "name", "batch", "gpu", "device", "engine", "length", "padded_length", "targets", "chains",
+        "residues", "network", "features", "compile", "relax", "load", "wall", "cpu",
+    )  # fmt: skip
+    rows: list[dict[str, object]] = [
+        _row(item, kind="target", name=item.target, engine=item.work.engine, wall=item.seconds)
+        for item in found.targets
+    ]
+    rows += [_row(item, kind="batch", name=item.batch, engine=item.work.engine) for item in found.batches]
+    rows += [_row(item, kind="chunk", name=item.chunk, engine=item.settings.tool) for item in found.chunks]
+    cells = ([row.get(name) for name in columns] for row in rows)
+    tables.write(results / "timings.tsv", tables.lines(columns, cells, floats=".3f"))
+    return found
+
+
+def _row(item: TargetSeconds | BatchSeconds | ChunkSeconds, **named: object) -> dict[str, object]:
+    return {each.name: getattr(item, each.name) for each in fields(item)} | named

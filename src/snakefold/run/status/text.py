@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from snakefold.kernel.wording import count
-from snakefold.plan.quote.units import money, seconds
+from snakefold.plan.quote.model import money, seconds
 from snakefold.run.queued import waiting_text
 
 if TYPE_CHECKING:

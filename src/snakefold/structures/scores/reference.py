@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from snakefold.structures import files as structures
 from snakefold.structures import superposition
-from snakefold.structures.scores.types import ReferenceScores
+from snakefold.structures.scores.target import ReferenceScores
 
 #: Pairs of the reference closer than this count, Å.
 INCLUSION_RADIUS = 15.0

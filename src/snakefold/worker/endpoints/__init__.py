@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from snakefold.kernel.envelope import Envelope, Part, Sink
 from snakefold.worker.endpoints.alphafold2 import FlatRequest
-from snakefold.worker.endpoints.checked import InvalidInput, checked
-from snakefold.worker.endpoints.dispatch import Request, read_input
+from snakefold.worker.endpoints.checked import InvalidInput, Request, checked, read_input
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, SearchRequest
 
 __all__ = [

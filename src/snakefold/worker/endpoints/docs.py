@@ -11,8 +11,7 @@ from pydantic import BaseModel
 from snakefold.kernel.contracts import FoldRequest
 from snakefold.kernel.envelope import Envelope, EnvelopeResponse, Part, Result, Sink, Worker
 from snakefold.plan import settings_docs
-from snakefold.worker.endpoints.alphafold2 import Archive, FailedTarget, FlatRequest, FlatResponse
-from snakefold.worker.endpoints.flags import ALLOWED
+from snakefold.worker.endpoints.alphafold2 import ALLOWED, Archive, FailedTarget, FlatRequest, FlatResponse
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, BuildResponse, SearchRequest, SearchResponse
 
 CONTRACTS: dict[str, type[BaseModel]] = {
