@@ -10,7 +10,7 @@ from snakefold.kernel import archive
 from snakefold.kernel.errors import TargetError
 from snakefold.kernel.store import Entry, Store
 from snakefold.kernel.wording import count
-from snakefold.msa import a3m, search, templates
+from snakefold.msa import a3m, search, template_files, templates
 from snakefold.msa.agreement import watched
 from snakefold.msa.bundle import Log
 from snakefold.msa.databases import presets as databases
@@ -81,7 +81,7 @@ def search_to_store(
                 fail(key, found)
             else:
                 watch.check()
-                store.put(Entry("templates", chunk.templates, key), templates.pack(found))
+                store.put(Entry("templates", chunk.templates, key), template_files.pack(found))
                 with_templates.append(key)
     return {
         "chunk": chunk.chunk,

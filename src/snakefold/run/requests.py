@@ -23,7 +23,7 @@ from snakefold.kernel.unchanged import changed
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.targets import msa_text
-from snakefold.msa import templates
+from snakefold.msa import template_files
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 
 #: What is said of a chain whose entries were there when the plan was made, or when they were searched.
@@ -169,7 +169,7 @@ def _searched(batch: PlannedBatch, key: str, store: Store) -> dict[str, bytes] |
     if batch.templates is None:
         return files
     found = store.get(Entry("templates", batch.templates, key))
-    return None if found is None else templates.join(files, templates.unpack(found))
+    return None if found is None else template_files.join(files, template_files.unpack(found))
 
 
 def _chain_msa(files: Mapping[str, bytes], key: str) -> ChainMsa:
