@@ -56,8 +56,8 @@ def test_one_path_or_several() -> None:
 
 
 WRONG = {
-    "unknown name": ("enginee: alphafold2", "enginee: Extra inputs"),
-    "unknown name inside": ("msa: {tol: x}", "msa.tol: Extra inputs"),
+    "unknown name": ("enginee: alphafold2", "enginee: no such setting. Did you mean engine"),
+    "unknown name inside": ("msa: {tol: x}", "msa.tol: no such setting. Did you mean msa.tool?"),
     "unknown value": (
         "engine: rosetta",
         "engine: Value error, no such engine is installed; there are alphafold2, flashabb",

@@ -25,6 +25,7 @@ from snakefold.plan.files import WEIGHTS, PlannedParameters
 from snakefold.plan.groups import Group, Groups
 from snakefold.plan.needed import find_environments, find_parameters, present
 from snakefold.plan.planner import draft_plan
+from snakefold.plan.preflight import check_databases, check_weights_folder
 from snakefold.plan.present import Recipes
 from snakefold.plan.provenance import write_provenance
 from snakefold.plan.quote.limits import check_limits
@@ -64,9 +65,8 @@ def plan_run(config: Config, folder: Path, log: Log, executor: Executor | None =
 
 def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quote:
     warnings = hold_to_purpose(config, executor)
-    preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
-    if any(kind.needs.alignment for kind in Groups(config)):
-        databases.check(preset, config.msa, pairing=False)
+    preset = check_databases(config)
+    check_weights_folder(config)
     parameters: dict[str, Parameters] = {}
     made_with: dict[str, Any] = {}
     absent: dict[int, str] = {}

@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from snakefold.kernel.contracts import Confidence, Model
-from snakefold.kernel.documents import read_document
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.structures.scores import interfaces
 from snakefold.structures.scores.interfaces import ModelPoints, model_points
 from snakefold.structures.scores.models import pairwise_tm
@@ -91,9 +91,12 @@ def read_scores(folder: Path) -> TargetScores | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    return read_document(
-        TargetScores, path, what="scores of a target", advice="Delete the folder and run again."
-    )
+    try:
+        return TargetScores.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise SnakefoldError(
+            f"{path}: not as expected ({error}). Delete the folder and run again."
+        ) from error
 
 
 #: So many models, best first, are scored: their pairs grow with the square.
