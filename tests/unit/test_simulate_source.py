@@ -144,7 +144,7 @@ def test_a_plan_of_an_older_release_is_simulated(old_plan, monkeypatch, capsys):
 def test_a_damaged_batch_of_an_older_plan_is_named(old_plan, capsys):
     (old_plan / "batches" / "b0001-l0010.json").write_text("{")
     assert main(["simulate", "--plan", str(old_plan)]) == 2
-    assert "cannot be read as a plan" in capsys.readouterr().err
+    assert "b0001-l0010.json: cannot be read as a batch of a plan" in capsys.readouterr().err
 
 
 def test_the_plan_names_its_engines(old_plan, capsys):

@@ -1,4 +1,4 @@
-"""What a plan must know of the executor: where jobs run, how much one may carry, and what a scheduler holds it to."""
+"""What a plan must know of the executor: where jobs run, what one may carry, what a scheduler holds it to."""
 
 from __future__ import annotations
 

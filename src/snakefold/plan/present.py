@@ -1,4 +1,4 @@
-"""What need not be computed: names of results in the store, what it has of them, and the user's own structures."""
+"""What need not be computed: names of results in the store, and what it and the user's collections have."""
 
 from __future__ import annotations
 

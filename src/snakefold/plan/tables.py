@@ -6,7 +6,8 @@ import filecmp
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,19 +30,36 @@ from snakefold.plan.present import UNKNOWN
 from snakefold.plan.records import target_input
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file. It is on the disk for good only after `flush`: there may be many of them."""
+def write_text(path: Path, text: str) -> bool:
+    """Write a small file, unless it is as it should be; whether it was written.
+
+    It is on the disk for good only after `flush`: there may be many of them.
+    """
     data = text.encode()
     if path.is_file() and path.read_bytes() == data:
-        return
+        return False
     with _part_of(path) as part:
         part.write_bytes(data)
         part.replace(path)
+    return True
 
 
-def flush() -> None:
-    """Wait until what was written is on the disk: once for thousands of files, which costs less than each."""
-    os.sync()
+def flush(paths: Collection[Path]) -> None:
+    """Wait until these files and their names are on the disk.
+
+    Several at once: a file system commits together what is waited for together.
+    """
+    with ThreadPoolExecutor(_FLUSHES) as pool:
+        for _ in pool.map(_flush_one, [*paths, *{path.parent for path in paths}]):
+            pass
+
+
+def _flush_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_table(path: Path, kind: type[Any], rows: Iterable[Any]) -> None:
@@ -73,6 +91,8 @@ def _part_of(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+#: Files that are waited for at the same time.
+_FLUSHES = 16
 _TABLES = ("targets.tsv", "batches.tsv", "chains.tsv")
 
 
@@ -82,22 +102,28 @@ def write_plan(folder: Path, draft: Draft) -> None:
     Summaries of searches (`msa/<chunk>.json` beside the folder) that were made for an earlier plan go too.
     """
     members: dict[str, set[str]] = {"batches": set(), "chunks": set()}
+    written: list[Path] = []
+
+    def write(path: Path, text: str) -> None:
+        if write_text(path, text):
+            written.append(path)
+
     duplicates = _duplicates(draft)
     for batch in draft.batches:
         members["batches"].add(f"{batch.name}.json")
         planned = _planned_batch(draft, batch, duplicates)
-        write_text(folder / "batches" / f"{batch.name}.json", planned.model_dump_json(indent=1) + "\n")
+        write(folder / "batches" / f"{batch.name}.json", planned.model_dump_json(indent=1) + "\n")
     for chunk in draft.chunks:
         members["chunks"].add(f"{chunk.name}.json")
         text = _planned_chunk(chunk, draft.recipes.searches).model_dump_json(indent=1)
-        write_text(folder / "chunks" / f"{chunk.name}.json", text + "\n")
+        write(folder / "chunks" / f"{chunk.name}.json", text + "\n")
         # The store lacks these now, whatever an earlier run did: the chunk may look as it did then.
         (folder.parent / "msa" / f"{chunk.name}.json").unlink(missing_ok=True)
     for kind, names in members.items():
         remove_others(folder / kind, names)
     refusals = [asdict(refusal) for refusal in draft.records.refusals]
-    write_text(folder / "refusals.json", json.dumps(refusals, indent=1, ensure_ascii=False) + "\n")
-    flush()
+    write(folder / "refusals.json", json.dumps(refusals, indent=1, ensure_ascii=False) + "\n")
+    flush(written)
     write_table(folder / "chains.tsv", ChainRow, chain_rows(draft))
     write_table(folder / "batches.tsv", BatchRow, batch_rows(draft))
     write_table(folder / "targets.tsv", TargetRow, target_rows(draft))

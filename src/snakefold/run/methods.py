@@ -12,7 +12,7 @@ from snakefold.engines.spec import Needs
 from snakefold.kernel import citations
 from snakefold.kernel.wording import listed
 from snakefold.plan.demo import NOTE, searches_demo
-from snakefold.plan.provenance import predictions_of
+from snakefold.plan.provenance import other_packages, packages_of, predictions_of
 from snakefold.structures.files import REHEARSAL_NOTE
 
 Recipe = Mapping[str, Any]
@@ -102,6 +102,7 @@ class _Used:
     """Parts of a provenance; empty where it has none."""
 
     def __init__(self, provenance: Mapping[str, Any]) -> None:
+        self.provenance = provenance
         self.version = str(provenance.get("snakefold", ""))
         self.packages = _mapping(provenance.get("packages"))
         self.settings = _mapping(provenance.get("settings"))
@@ -138,14 +139,34 @@ class _Used:
 def _predictions(found: _Used) -> list[str]:
     if not found.told:
         return [f"Structures were predicted in a run of {_Told(found, '').run}."]
-    sentences = []
+    sentences: list[str] = []
+    unnamed: list[_Told] = []
     for told in found.told:
         engine = engines.find(told.engine)
-        if engine is None:
-            sentences.append(f"Predictions were made with {told.engine}, run by {told.run}.")
-        else:
+        if engine is not None:
             sentences += engine.describe(told)
+        elif (packages := packages_of(found.provenance, told.engine)) is not None:
+            sentences.append(_made_with([told], packages))
+        else:
+            unnamed.append(told)
+    if unnamed:
+        known = [name for told in found.told for name in _packages(found, told.engine)]
+        sentences.append(_made_with(unnamed, other_packages(found.provenance, known)))
     return sentences
+
+
+def _made_with(told: Sequence[_Told], packages: Mapping[str, str]) -> str:
+    """What predicted, as far as results tell it without the engine."""
+    versions = listed([f"{name} {version}" for name, version in packages.items()])
+    names = listed([each.engine for each in told])
+    cited = told[0].cite(*(each.engine for each in told))
+    return f"Predictions were made with {names}{versions and f' ({versions})'}{cited}, run by {told[0].run}."
+
+
+def _packages(found: _Used, name: str) -> Sequence[str]:
+    """Names of an engine's packages, by the engine or by the record; none if neither is there."""
+    engine = engines.find(name)
+    return engine.packages if engine is not None else list(packages_of(found.provenance, name) or ())
 
 
 def _needs(told: _Told) -> list[Needs]:

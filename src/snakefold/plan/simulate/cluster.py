@@ -1,4 +1,4 @@
-"""The work of a simulated run and what it runs on: batches and searches; cores, workers and how they are billed."""
+"""The work of a simulated run and what it runs on: batches, searches, cores, workers and their bill."""
 
 from __future__ import annotations
 
