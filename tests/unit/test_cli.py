@@ -69,7 +69,25 @@ def test_options_after_two_dashes_go_to_snakemake() -> None:
     ]
 
 
-@pytest.mark.parametrize("setting", ["tool", "=x", "msa.=x"])
+def test_settings_of_sections_in_sections_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = [
+        "msa.server.url=https://msa.lab.example:8080",
+        "msa.server.databases=20261129",
+        "msa.server.max_queries=3",
+        # What has no sections takes the rest as one name.
+        "references.sp.P12.x=known.pdb",
+        "gpu.workers.ada_24=2",
+    ]
+    command = prepare(options(*(word for setting in settings for word in ("--set", setting))))
+    assert config_of(command) == {
+        "msa": {"server": {"url": "https://msa.lab.example:8080", "databases": "20261129", "max_queries": 3}},
+        "references": {"sp.P12.x": "known.pdb"},
+        "gpu": {"workers": {"ada_24": 2}},
+    }
+
+
+@pytest.mark.parametrize("setting", ["tool", "=x", "msa.=x", "msa.server.=x"])
 def test_malformed_setting_is_named(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--set", setting]) == 2
     assert f"--set {setting}: expected NAME=VALUE" in capsys.readouterr().err

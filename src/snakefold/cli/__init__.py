@@ -19,6 +19,7 @@ from snakefold.cli import (
     deploy,
     emulator,
     engines,
+    errors,
     exports,
     plan,
     profiles,
@@ -100,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     report.add(commands)
     status.add(commands)
     exports.add(commands)
+    errors.add(commands)
     store.add(commands)
     publish.add(commands)
     db.add(commands)

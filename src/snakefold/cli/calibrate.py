@@ -39,8 +39,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     from snakefold.plan.cost.calibration import Calibration, read_calibration, user_calibration
     from snakefold.plan.cost.gpus import load_classes
     from snakefold.plan.cost.model import CostModel
-    from snakefold.run.calibration import fit
-    from snakefold.run.calibration.fit import compare, fit
+    from snakefold.run.calibration.fit import compare, comparison_table, fit, plot_comparison
     from snakefold.run.calibration.observations import Observations, is_rehearsal, read_observations
 
     random = [folder for folder in options.results if is_rehearsal(folder)]
@@ -64,11 +63,11 @@ def _calibrate(options: argparse.Namespace) -> None:
     calibration = before.merged(fit(found, classes))
     items = compare(found, classes, CostModel(calibration))
     print("Published figures:")
-    print(fit.table(compare(found, classes, CostModel())))
+    print(comparison_table(compare(found, classes, CostModel())))
     print("\nCalibrated:")
-    print(fit.table(items))
+    print(comparison_table(items))
     write_atomically(out, (calibration.model_dump_json(indent=1) + "\n").encode())
     print(f"\nWritten to {out}.")
     if options.plot:
-        fit.plot(items, options.plot, "Cost model after calibration")
+        plot_comparison(items, options.plot, "Cost model after calibration")
         print(f"Picture: {options.plot}")

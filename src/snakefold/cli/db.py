@@ -108,7 +108,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from snakefold.msa.databases import space
+    from snakefold.msa.databases import known, space
     from snakefold.msa.databases.fetch import Options, choose, fetch, to_do
     from snakefold.msa.databases.progress import Reporter
 
@@ -139,7 +139,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from snakefold.msa.databases import doctor
+    from snakefold.msa.databases import doctor, known
     from snakefold.msa.databases.fetch import choose
 
     _, entries = known.entries(options.preset, options.root)

@@ -50,11 +50,14 @@ class ChainMsa:
 class TargetMsas:
     """MSAs of one target: one entry per chain of the target, in order, or the A3M that the target brought.
 
-    `files` are what else travels with the target, by name (`Engine.files`).
+    `paired`, if an MSA server paired a complex: an A3M of each different chain, in the order in which they
+    are met; rows with the same number belong together. It takes the place of the chains' own rows for
+    pairing. `files` are what else travels with the target, by name (`Engine.files`).
     """
 
     chains: Sequence[ChainMsa] = ()
     own_a3m: str | None = None
+    paired: Sequence[str] | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,19 +91,28 @@ def search(
     databases.check(preset, databases.only(settings, "templates"), pairing=False)
     work.mkdir(parents=True, exist_ok=True)
     sources = _sources(preset, settings, work)
-    featuriser = _featuriser(sources, settings)
+    found_in = searcher(sources, settings, work=work, log=log)
     for chain, msa in chains:
+        yield chain.key, found_in(chain, msa)
+
+
+def searcher(
+    sources: Sources, settings: MsaSettings, *, work: Path, log: Log
+) -> Callable[[PlannedChain, a3m.Msa], Templates | TargetError]:
+    """What finds templates of one chain after the other in the same databases."""
+    featuriser = _featuriser(sources, settings)
+
+    def found_in(chain: PlannedChain, msa: a3m.Msa) -> Templates | TargetError:
         scratch = Path(tempfile.mkdtemp(prefix="templates.", dir=work)).resolve()
         searching = _Searching(chain, scratch, settings, sources, log, [])
-        found: Templates | TargetError
         try:
-            found = searching.templates(msa, featuriser)
+            return searching.templates(msa, featuriser)
         except programs.ProgramError as error:
             told = explained(error, [sources.searched])
-            found = TargetError(Reason.MSA_FAILED, str(told), "Or set `msa.templates: none`.")
+            return TargetError(Reason.MSA_FAILED, str(told), "Or set `msa.templates: none`.")
         except (LookupError, ValueError, OSError) as error:
             # AlphaFold's parsers raise these for reports that are not as they expect.
-            found = TargetError(
+            return TargetError(
                 Reason.MSA_FAILED,
                 f"templates of {settings.templates} could not be read: {_told(error)}.",
                 f"Look at {sources.searched.path} and at the newest files in {sources.structures}, or set "
@@ -111,7 +120,8 @@ def search(
             )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        yield chain.key, found
+
+    return found_in
 
 
 def dump(features: Mapping[str, Any]) -> bytes:
@@ -139,7 +149,7 @@ def load(data: bytes) -> Features:
 
 
 @dataclass(frozen=True)
-class _Sources:
+class Sources:
     """Databases of a template search: what is searched, the mmCIF folder, the list of obsolete entries."""
 
     searched: Database
@@ -157,7 +167,7 @@ def _readable(obsolete: Path, work: Path) -> Path:
     return copy
 
 
-def _sources(preset: Preset, settings: MsaSettings, work: Path) -> _Sources:
+def _sources(preset: Preset, settings: MsaSettings, work: Path) -> Sources:
     if settings.templates == "none":
         raise ConfigError("msa.templates is none: no template search was asked for.")
     read = preset.select(settings.templates)
@@ -174,10 +184,10 @@ def _sources(preset: Preset, settings: MsaSettings, work: Path) -> _Sources:
     obsolete = next((each.path for each in read if each.format == "text"), None)
     if obsolete is not None:
         obsolete = _readable(obsolete, work)
-    return _Sources(searched, folder.path, obsolete)
+    return Sources(searched, folder.path, obsolete)
 
 
-def _featuriser(sources: _Sources, settings: MsaSettings) -> Any:
+def _featuriser(sources: Sources, settings: MsaSettings) -> Any:
     from alphafold.data import templates
 
     kinds = {"hhsearch": templates.HhsearchHitFeaturizer, "hmmsearch": templates.HmmsearchHitFeaturizer}
@@ -198,7 +208,7 @@ class _Searching:
     chain: PlannedChain
     scratch: Path
     settings: MsaSettings
-    sources: _Sources
+    sources: Sources
     log: Log
     ran: list[programs.Ran]
 

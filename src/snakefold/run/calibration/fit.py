@@ -193,7 +193,7 @@ def _log(seconds: Floats) -> Floats:
 _HEAD = ("class", "engine", "part", "n", "measured s", "predicted s", "median ratio", "10-90 %")
 
 
-def table(items: Iterable[Compared]) -> str:
+def comparison_table(items: Iterable[Compared]) -> str:
     """One row a part: how many observations, sums of seconds, and measured over predicted."""
     rows = [_HEAD]
     for item in items:
@@ -217,7 +217,7 @@ def table(items: Iterable[Compared]) -> str:
     )
 
 
-def plot(items: Sequence[Compared], path: Path, title: str) -> None:
+def plot_comparison(items: Sequence[Compared], path: Path, title: str) -> None:
     """Measured over predicted seconds on logarithmic axes, a colour a part; the format is the suffix's."""
     import matplotlib as mpl
 
