@@ -37,7 +37,7 @@ from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
 from snakefold.kernel.padding import padded_length
 from snakefold.kernel.paths import house
 from snakefold.plan.assignment.assign import Assignment, Demand, InfeasibleError, Limits, assign
-from snakefold.plan.assignment.problem import Sizes
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import cut_batches
 from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.cost.model import CostModel

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
 from snakefold.plan.assignment.assign import Assignment, Bucket, Demand, InfeasibleError, Limits, assign
 from snakefold.plan.assignment.infeasible import without_longest
-from snakefold.plan.assignment.problem import SECOND, SHARED_SECONDS, Sizes
+from snakefold.plan.assignment.problem import SECOND, SHARED_SECONDS
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import Batch, cut_batches
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel

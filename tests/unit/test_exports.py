@@ -166,7 +166,8 @@ def test_the_methods_say_that_real_proteins_were_searched_in_the_demo_database()
 
 
 @pytest.mark.parametrize(
-    ("page", "command"), [("results.md", ["columns"]), ("citations.md", ["methods", "--all"])]
+    ("page", "command"),
+    [("results.md", ["columns"]), ("citations.md", ["methods", "--all"]), ("errors.md", ["errors"])],
 )
 def test_pages_are_as_their_source(page: str, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 0

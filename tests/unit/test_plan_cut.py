@@ -21,7 +21,7 @@ from snakefold.kernel.padding import padded_length, padded_lengths
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assignment.assign import Assignment, Bucket
-from snakefold.plan.assignment.problem import Sizes
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import FETCHED_RESIDUES, Batch, coarsened, cut_batches, cut_fetched
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel

@@ -18,10 +18,10 @@ from snakefold.kernel.errors import DatabaseMissingError, InputError
 from snakefold.kernel.paths import house
 from snakefold.kernel.unchanged import ChangedError
 from snakefold.msa.programs import ProgramError
-from snakefold.worker import mmseqs, mmseqs_build
+from snakefold.worker import mmseqs
 from snakefold.worker.endpoints import BuildRequest, InvalidInput, SearchRequest
-from snakefold.worker.mmseqs import search
-from snakefold.worker.mmseqs_build import beside, build, find, is_ready, writing
+from snakefold.worker.mmseqs import beside, find, is_ready, search, writing
+from snakefold.worker.mmseqs_build import build
 from snakefold.worker.settings import read_settings
 from snakefold.worker.tasks import Context, new_context
 from tests.worker.conftest import data_of
@@ -141,8 +141,8 @@ def test_databases_are_found_in_order(swissprot: Path, tmp_path: Path) -> None:
 
 def test_the_gpu_searches_padded_databases_only(swissprot: Path, tmp_path: Path) -> None:
     roots = context_of(tmp_path, swissprot).settings.mmseqs_roots
-    assert mmseqs_build.find_padded("swissprot", roots) == swissprot / "swissprot_pad"
-    assert mmseqs_build.find_padded("swissprot_pad", roots) == swissprot / "swissprot_pad"
+    assert mmseqs.find_padded("swissprot", roots) == swissprot / "swissprot_pad"
+    assert mmseqs.find_padded("swissprot_pad", roots) == swissprot / "swissprot_pad"
     build(
         BuildRequest(task="build", target_db="plain", target_fasta=f">x\n{UBIQUITIN}"),
         context_of(tmp_path, swissprot),

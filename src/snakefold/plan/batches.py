@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.plan.assignment.assign import Assignment, Bucket
-from snakefold.plan.assignment.problem import Sizes
+from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.files import Kind
 from snakefold.plan.join import Measure, Piece, cut_bucket, join
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.engines.spec import Work
-from snakefold.plan.assignment.problem import Bucket, Sizes
+from snakefold.plan.assignment.types import Bucket, Sizes
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
 

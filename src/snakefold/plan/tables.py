@@ -6,7 +6,8 @@ import filecmp
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +20,8 @@ from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown
 from snakefold.kernel.padding import padded_length
 from snakefold.kernel.recipes import sequence_key
-from snakefold.msa.planned import PlannedChain, PlannedChunk
-from snakefold.plan.alignments import Chunk, chains_to_align
+from snakefold.msa.planned import PlannedChain, PlannedChunk, PlannedComplex
+from snakefold.plan.alignments import Chunk, is_complex, to_search
 from snakefold.plan.batches import Batch
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import BatchRow, ChainRow, Kind, PlannedBatch, PlannedTarget, State, TargetRow
@@ -29,19 +30,36 @@ from snakefold.plan.present import UNKNOWN
 from snakefold.plan.records import target_input
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file. It is on the disk for good only after `flush`: there may be many of them."""
+def write_text(path: Path, text: str) -> bool:
+    """Write a small file, unless it is as it should be; whether it was written.
+
+    It is on the disk for good only after `flush`: there may be many of them.
+    """
     data = text.encode()
     if path.is_file() and path.read_bytes() == data:
-        return
+        return False
     with _part_of(path) as part:
         part.write_bytes(data)
         part.replace(path)
+    return True
 
 
-def flush() -> None:
-    """Wait until what was written is on the disk: once for thousands of files, which costs less than each."""
-    os.sync()
+def flush(paths: Collection[Path]) -> None:
+    """Wait until these files and their names are on the disk.
+
+    Several at once: a file system commits together what is waited for together.
+    """
+    with ThreadPoolExecutor(_FLUSHES) as pool:
+        for _ in pool.map(_flush_one, [*paths, *{path.parent for path in paths}]):
+            pass
+
+
+def _flush_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_table(path: Path, kind: type[Any], rows: Iterable[Any]) -> None:
@@ -73,6 +91,8 @@ def _part_of(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+#: Files that are waited for at the same time.
+_FLUSHES = 16
 _TABLES = ("targets.tsv", "batches.tsv", "chains.tsv")
 
 
@@ -82,22 +102,28 @@ def write_plan(folder: Path, draft: Draft) -> None:
     Summaries of searches (`msa/<chunk>.json` beside the folder) that were made for an earlier plan go too.
     """
     members: dict[str, set[str]] = {"batches": set(), "chunks": set()}
+    written: list[Path] = []
+
+    def write(path: Path, text: str) -> None:
+        if write_text(path, text):
+            written.append(path)
+
     duplicates = _duplicates(draft)
     for batch in draft.batches:
         members["batches"].add(f"{batch.name}.json")
         planned = _planned_batch(draft, batch, duplicates)
-        write_text(folder / "batches" / f"{batch.name}.json", planned.model_dump_json(indent=1) + "\n")
+        write(folder / "batches" / f"{batch.name}.json", planned.model_dump_json(indent=1) + "\n")
     for chunk in draft.chunks:
         members["chunks"].add(f"{chunk.name}.json")
         text = _planned_chunk(chunk, draft.recipes.searches).model_dump_json(indent=1)
-        write_text(folder / "chunks" / f"{chunk.name}.json", text + "\n")
+        write(folder / "chunks" / f"{chunk.name}.json", text + "\n")
         # The store lacks these now, whatever an earlier run did: the chunk may look as it did then.
         (folder.parent / "msa" / f"{chunk.name}.json").unlink(missing_ok=True)
     for kind, names in members.items():
         remove_others(folder / kind, names)
     refusals = [asdict(refusal) for refusal in draft.records.refusals]
-    write_text(folder / "refusals.json", json.dumps(refusals, indent=1, ensure_ascii=False) + "\n")
-    flush()
+    write(folder / "refusals.json", json.dumps(refusals, indent=1, ensure_ascii=False) + "\n")
+    flush(written)
     write_table(folder / "chains.tsv", ChainRow, chain_rows(draft))
     write_table(folder / "batches.tsv", BatchRow, batch_rows(draft))
     write_table(folder / "targets.tsv", TargetRow, target_rows(draft))
@@ -175,9 +201,8 @@ def chain_rows(draft: Draft) -> Iterator[ChainRow]:
             if chain in draft.chunk_of and chain not in met:
                 met.add(chain)
                 chunk = draft.chunks[draft.chunk_of[chain]]
-                yield ChainRow(
-                    sequence_key([chain]), len(chain), ",".join(chunk.missing), chunk.name, batch.name
-                )
+                length = len(chain) - chain.count(":")
+                yield ChainRow(sequence_key([chain]), length, ",".join(chunk.missing), chunk.name, batch.name)
 
 
 def _reason(draft: Draft, index: int) -> str:
@@ -199,6 +224,8 @@ def _reason(draft: Draft, index: int) -> str:
         alignment = "it brings its alignment"
     elif "msa" in lacking:
         alignment = "to align"
+    elif "pairs" in lacking:
+        alignment = "its alignments are in the store, its chains are to be paired"
     elif lacking:
         alignment = "its alignment is in the store, its templates are to be searched"
     else:
@@ -235,9 +262,11 @@ def _is_rehearsal(draft: Draft, batch: Batch) -> bool:
 
 
 def _chains(draft: Draft, batch: Batch) -> Iterator[str]:
-    """Chains whose alignments the batch needs."""
-    if batch.gpu and _group(draft, batch).needs.alignment:
-        yield from chains_to_align(draft.records.targets[member] for member in batch.members)
+    """Chains whose alignments the batch needs, and complexes whose paired rows it needs."""
+    if batch.gpu:
+        needs = _group(draft, batch).needs
+        targets = ((draft.records.targets[member], needs) for member in batch.members)
+        yield from to_search(targets, draft.recipes)
 
 
 def _chunks(draft: Draft, batch: Batch) -> list[str]:
@@ -258,7 +287,9 @@ def _duplicates(draft: Draft) -> dict[int, list[str]]:
 
 
 def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]]) -> PlannedBatch:
-    chains = {sequence_key([chain]): chain for chain in _chains(draft, batch)}
+    searched = {sequence_key([each]): each for each in _chains(draft, batch)}
+    complexes = sorted(key for key, each in searched.items() if is_complex(each))
+    chains = {key: each for key, each in searched.items() if not is_complex(each)}
     paired = sorted(key for key, chain in chains.items() if chain in draft.alignments.paired)
     recipes = draft.recipes
     return PlannedBatch(
@@ -270,6 +301,8 @@ def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]])
         msa_recipes={key: recipes.paired_msa if key in paired else recipes.msa for key in sorted(chains)},
         paired=paired,
         templates=recipes.templates if chains else None,
+        pairs=recipes.pairs if complexes else None,
+        complexes=complexes,
         rehearsal=_is_rehearsal(draft, batch),
         bucket_edges=list(batch.bucket_edges),
         chunks=_chunks(draft, batch),
@@ -288,12 +321,23 @@ def _planned(draft: Draft, index: int, duplicates: dict[int, list[str]]) -> Plan
 
 
 def _planned_chunk(chunk: Chunk, searches: Mapping[str, Mapping[str, Any]]) -> PlannedChunk:
-    named = {"msa": chunk.recipe, "templates": chunk.templates or ""}
+    pairs = chunk.pairs if any(map(is_complex, chunk.chains)) else None
+    named = {"msa": chunk.recipe, "templates": chunk.templates or "", "pairs": pairs or ""}
     return PlannedChunk(
         chunk=chunk.name,
         recipe=chunk.recipe,
         templates=chunk.templates,
         pairing=chunk.pairing,
         depends_on={kind: dict(searches[name]) for kind, name in named.items() if name in searches},
-        chains=[PlannedChain(key=sequence_key([chain]), sequence=chain) for chain in chunk.chains],
+        chains=[
+            PlannedChain(key=sequence_key([chain]), sequence=chain)
+            for chain in chunk.chains
+            if not is_complex(chain)
+        ],
+        pairs=pairs,
+        complexes=[
+            PlannedComplex(key=sequence_key([each]), chains=each.split(":"))
+            for each in chunk.chains
+            if is_complex(each)
+        ],
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from snakefold.plan.files import State
 from snakefold.report.run import Run, description, shortened
-from snakefold.run.metrics import METRICS_COLUMNS, columns_for
+from snakefold.run.metrics import METRICS_COLUMNS
 
 #: Ids that have a page. An id becomes a path and an address, and metrics.tsv may have been edited by hand.
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -52,7 +52,6 @@ def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]
 
 def own_columns(run: Run) -> list[dict[str, Any]]:
     """Columns that only the run's engines have: name, meaning, digits, and whether it is a number."""
-    columns = columns_for(row["engine"] for row in run.metrics)
     return [
         {
             "name": name,
@@ -60,7 +59,7 @@ def own_columns(run: Run) -> list[dict[str, Any]]:
             "digits": 0 if column.type is int else 3,
             "number": column.type in (int, float),
         }
-        for name, column in columns.items()
+        for name, column in run.columns.items()
         if name not in METRICS_COLUMNS
     ]
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from snakefold.plan.assignment.problem import Assignment, Demand, InfeasibleError, Limits, Problem, Remedy
+from snakefold.plan.assignment.problem import Problem
+from snakefold.plan.assignment.types import Assignment, Demand, InfeasibleError, Limits, Remedy
 
 HOUR = 3600.0
 #: A remedy that the solver does not confirm is widened by so much, so many times.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.kernel.padding import padded_lengths
-from snakefold.plan.assignment.problem import Demand, Sizes
+from snakefold.plan.assignment.types import Demand, Sizes
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
 

@@ -93,6 +93,8 @@ class Quote(Model):
     batches: int
     chains: int = Field(description="Chains to align.")
     chunks: int
+    server: str = Field("", description="Address of the MSA server that is asked for the alignments.")
+    complexes: int = Field(0, description="Complexes that the MSA server pairs.")
     classes: list[ClassQuote]
     hours: Range
     overhead: float = Field(ge=0, le=1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from snakefold.config import Config, read_recorded
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.plan.files import BatchRow, Kind, State, read_rows, read_targets
+from snakefold.plan.files import WEIGHTS, BatchRow, Kind, State, read_parameters, read_rows, read_targets
 from snakefold.run.benchmarks import last_job
 from snakefold.run.bill.execution import ExecutionRecord, read_record
 from snakefold.run.failures import read_failures
@@ -128,7 +128,7 @@ class Reader:
             failed=outcomes["failed"],
             refused=states.get(State.REFUSED, 0),
             errors=folder.errors,
-            rehearsal=_rehearsal(plan / "weights.json"),
+            rehearsal=(plan / WEIGHTS).exists() and read_parameters(plan).rehearsal,
             elapsed=time.time() - folder.started if alive and folder.started else None,
             silent=time.time() - folder.heard if state == "stopped" and folder.heard else None,
             remaining=self._remaining(batches, config, folder, queue) if alive else None,
@@ -269,12 +269,3 @@ def _record(path: Path) -> ExecutionRecord | None:
         return read_record(path)
     except SnakefoldError:  # the bill will say so
         return None
-
-
-def _rehearsal(path: Path) -> bool:
-    import json
-
-    try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["rehearsal"])
-    except (OSError, ValueError, KeyError):
-        return False
