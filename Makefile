@@ -1,6 +1,7 @@
-# make demo           fold the demo set; prints where the report is
-# make demo-antibody  fold antibodies with flash-abb
-# make weights        flash-abb's parameters (79 MB to download) into your data folder, for demo-antibody and test
+# make demo           two antibodies and four proteins, in minutes; prints where the report is
+# make demo-full      the whole demo set of AlphaFold2, as a rehearsal
+# make demo-antibody  more antibodies
+# make weights        flash-abb's parameters (79 MB to download) into your data folder, for the demos and the tests
 # make test           the tests; what needs a program that is missing is skipped, with the reason
 # make check          linters and types
 # make faults         every fault of the emulated RunPod, and runs that are killed: docs/reliability.md
@@ -14,14 +15,15 @@ WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-antibody weights test check docs emulator faults lock
+.PHONY: demo demo-full demo-antibody weights test check docs emulator faults lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 		{ echo "snakefold needs Python 3.11 or 3.12: make PYTHON=python3.11" >&2; exit 2; }
+	@echo "Installing snakefold into .venv, from a lock file with hashes: a minute or two."
 	$(PYTHON) -m venv .venv
-	$(PIP) install --no-deps --require-hashes -r requirements/run.lock
-	$(PIP) install --no-deps --no-build-isolation --editable . --editable $(PLUGIN)
+	@$(PIP) install --no-deps --require-hashes -r requirements/run.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable . --editable $(PLUGIN)
 	@touch $@
 
 .venv/dev.stamp: .venv/run.stamp requirements/dev.lock
@@ -29,6 +31,9 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 	@touch $@
 
 demo: .venv/run.stamp weights
+	$(BIN)/snakefold run --configfile config/demo.yaml
+
+demo-full: .venv/run.stamp
 	$(BIN)/snakefold run
 
 weights: .venv/run.stamp

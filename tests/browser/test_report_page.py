@@ -28,7 +28,7 @@ def test_a_target_is_opened_without_errors_or_network(visit: Visit, results: Pat
 def test_rehearsal_cannot_be_missed(visit: Visit) -> None:
     visit.open()
     banner = visit.page.locator(".rehearsal")
-    assert "random parameters: the structures mean nothing" in banner.inner_text()
+    assert "random parameters, the structures mean nothing" in banner.inner_text()
     visit.page.locator("h1").hover()  # over the table the wheel scrolls that
     visit.page.mouse.wheel(0, 5000)
     eventually(lambda: visit.page.evaluate("scrollY"), lambda scrolled: scrolled > 500)

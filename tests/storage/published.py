@@ -44,7 +44,7 @@ OTHERS = {
     "tables/b0001.parquet": b"",
 }
 SUMMARY = b"""\
-REHEARSAL: made with random parameters. The structures mean nothing.
+REHEARSAL: random parameters, the structures mean nothing.
 2 targets folded, 0 failed, 0 records refused.
 Report: report/index.html
 """

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from snakefold import cli, engines
+from snakefold.cli._settings import settings_of
 from snakefold.cli.run import prepare, snakemake_command
 from snakefold.config import Config
 from snakefold.kernel.errors import SnakefoldError
@@ -223,3 +224,18 @@ def test_one_run_a_folder_at_a_time(tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     hold_results(tmp_path)
+
+
+def test_a_configfile_that_comes_with_snakefold_is_found_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings_of(options("--configfile", "config/demo.yaml")).wanted_engines == [
+        "flashabb",
+        "alphafold2",
+    ]
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "demo.yaml").write_text("engine: alphafold2\n")
+    assert settings_of(options("--configfile", "config/demo.yaml")).wanted_engines == ["alphafold2"]
+    with pytest.raises(SnakefoldError, match=r"config/none\.yaml: no such file"):
+        settings_of(options("--configfile", "config/none.yaml"))

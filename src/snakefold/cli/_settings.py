@@ -125,10 +125,16 @@ def _exists(path: str) -> bool:
 
 def configfiles(options: argparse.Namespace) -> list[Path]:
     """Arguments of Snakemake's `--configfile`: the profile's, then that of the command line, which wins."""
-    if options.configfile and not options.configfile.is_file():
-        raise SnakefoldError(f"{options.configfile}: no such file. Check --configfile.")
-    given = [options.configfile] if options.configfile else []
+    given = [_configfile(options.configfile)] if options.configfile else []
     return [*_profile(options.profile).configfiles, *given]
+
+
+def _configfile(path: Path) -> Path:
+    """The file named, or the one of that name that comes with snakefold (config/demo.yaml)."""
+    for place in (path, house() / path):
+        if place.is_file():
+            return place
+    raise SnakefoldError(f"{path}: no such file. Check --configfile.")
 
 
 def executor_of(options: argparse.Namespace) -> Executor:

@@ -12,6 +12,7 @@ from snakefold.engines.spec import Parameters
 from snakefold.kernel import recipes
 from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
 from snakefold.kernel.store import open_store, write_atomically
+from snakefold.kernel.wording import listed
 from snakefold.msa import search, templates
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.server import facts as server
@@ -104,8 +105,12 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
     write_atomically(folder / WEIGHTS, (chosen.model_dump_json(indent=1) + "\n").encode())
     write_provenance(folder.parent / "provenance.json", config, kinds, made_with)
     if rehearsal:
-        log("REHEARSAL: no model parameters were found, random ones are used. The structures mean nothing.")
-        log("`snakefold weights fetch FOLDER` gets the official ones; then set `weights: FOLDER`.")
+        random = listed([name for name, found in parameters.items() if found.rehearsal])
+        log(
+            f"REHEARSAL: no parameters of {random} were found, random ones are used: the structures mean "
+            "nothing."
+        )
+        log("`snakefold weights fetch` gets the official ones.")
     return quote
 
 
@@ -182,7 +187,11 @@ def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:
         config=config,
         classes=draft.classes,
         model=draft.model,
-        rehearsal=draft.recipes.rehearsal,
+        rehearsals={
+            kind.engine.name
+            for kind, random in zip(draft.records.kinds, draft.recipes.rehearsals, strict=True)
+            if random
+        },
         warnings=warnings,
     )
 

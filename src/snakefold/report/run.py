@@ -11,6 +11,7 @@ from typing import Any
 
 from snakefold.engines.spec import Column
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.wording import rehearsal_text
 from snakefold.plan.files import State, TargetRow, read_targets
 from snakefold.report.costs import Costs, read_costs
 from snakefold.run.benchmarks import Step, read_steps
@@ -36,9 +37,9 @@ class Run:
     steps: list[Step]
 
     @property
-    def rehearsal(self) -> bool:
-        """Whether any result was made with random parameters."""
-        return any(row.get("rehearsal") for row in self.metrics)
+    def rehearsal(self) -> str:
+        """What marks the run if results were made with random parameters, all or some; otherwise empty."""
+        return rehearsal_text(sum(bool(row.get("rehearsal")) for row in self.metrics), len(self.metrics))
 
     def duplicate_of(self, target: str) -> str:
         """Id of the target that was computed for this one, or an empty text."""

@@ -29,7 +29,7 @@ def paragraph(provenance: Mapping[str, Any]) -> str:
     """
     found = _Used(provenance)
     sentences = [
-        f"{REHEARSAL_NOTE} What follows describes the run, not a prediction." if found.rehearsal else "",
+        _rehearsal(found),
         *_predictions(found),
         *_alignments(found),
         _templates(found),
@@ -38,6 +38,19 @@ def paragraph(provenance: Mapping[str, Any]) -> str:
         _scores(found),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _rehearsal(found: _Used) -> str:
+    """Which engine's predictions mean nothing, if some do."""
+    random = [told.engine for told in found.told if told.rehearsal]
+    if not random:
+        return ""
+    if len(random) == len(found.told):
+        return f"{REHEARSAL_NOTE} What follows describes the run, not a prediction."
+    return (
+        f"REHEARSAL: the structures by {listed(random)} are made with random parameters and mean nothing. "
+        "What follows of them describes the run, not a prediction."
+    )
 
 
 def bibtex(provenance: Mapping[str, Any]) -> str:

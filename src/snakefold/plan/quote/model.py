@@ -88,6 +88,7 @@ class Quote(Model):
 
     version: Literal[1] = 1
     rehearsal: bool
+    rehearsals: list[str] = Field([], description="Engines that predict with random parameters.")
     targets: dict[str, int] = Field(description="Records by state, as in targets.tsv.")
     engines: dict[str, int] = Field({}, description="Targets to predict, by engine.")
     batches: int

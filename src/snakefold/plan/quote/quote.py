@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -45,7 +45,7 @@ def make_quote(
     config: Config,
     classes: Sequence[GpuClass],
     model: CostModel,
-    rehearsal: bool,
+    rehearsals: Collection[str],
     cores: int | None = None,
     today: date | None = None,
     warnings: Iterable[str] = (),
@@ -60,13 +60,13 @@ def make_quote(
         counts: records by state.
         searches: chunks in the order in which they are searched.
         classes: the GPU classes that the batches name.
-        rehearsal: predictions are made with random parameters, and cut down.
+        rehearsals: engines whose predictions are made with random parameters, and cut down.
         cores: that alignments run on; None counts this machine's.
         today: to tell old prices by; None asks the clock.
         warnings: of the caller, shown with those found here.
     """
     used = {gpu.name: gpu for gpu in classes}
-    works = _works(config, batches, rehearsal)
+    works = _works(config, batches, rehearsals)
     jobs = [job(row, used[row.gpu], model, works) for row in batches if row.gpu]
     cores = cores or len(os.sched_getaffinity(0))
     workers = worker_limits(config, classes, cores)
@@ -98,7 +98,8 @@ def make_quote(
     )
 
     return Quote(
-        rehearsal=rehearsal,
+        rehearsal=bool(rehearsals),
+        rehearsals=sorted(rehearsals),
         targets=dict(counts),
         engines=_by_engine(jobs),
         batches=len(jobs),
@@ -133,10 +134,12 @@ def _asked(searches: Iterable[Search], config: Config, model: CostModel) -> list
     ]
 
 
-def _works(config: Config, batches: Iterable[BatchRow], rehearsal: bool) -> dict[tuple[str, str], Work]:
+def _works(
+    config: Config, batches: Iterable[BatchRow], rehearsals: Collection[str]
+) -> dict[tuple[str, str], Work]:
     """What a prediction of each engine and group takes."""
     return {
-        (engine, group): work_of(config, engines.get(engine), group, rehearsal=rehearsal)
+        (engine, group): work_of(config, engines.get(engine), group, rehearsal=engine in rehearsals)
         for engine, group in {(row.engine, row.group) for row in batches if row.gpu}
     }
 

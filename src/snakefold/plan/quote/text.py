@@ -17,7 +17,9 @@ def quote_text(quote: Quote) -> str:
     """What is done and what is skipped, hours, dollars, wall time and disk, and what that rests on."""
     lines = []
     if quote.rehearsal:
-        lines.append("REHEARSAL: random parameters. The structures will mean nothing.")
+        several = len(quote.engines) > 1 and quote.rehearsals
+        of_some = f" by {listed(quote.rehearsals)}" if several else ""
+        lines.append(f"REHEARSAL: random parameters. The structures{of_some} will mean nothing.")
     lines.append("Quote" + ("" if quote.batches else ": nothing to predict"))
     rows = [
         ("targets", _targets(state, number))
