@@ -35,7 +35,8 @@ def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]
 
     Columns of the run: `state` (computed, stored, reused, duplicate, failed, refused), `reason` of a failure,
     `open` (it has a page), `profile` (`pages.profile`, or empty), `dollars`, `header`, `note`, `warnings`,
-    `history` of its jobs, `duplicate_of`. Columns without any value are left out. Numbers have five digits.
+    `history` of its jobs, `duplicate_of`, `rehearsal` where some targets are one and others are not. Columns
+    without any value are left out. Numbers have five digits.
 
     Args:
         run: The run.
@@ -51,8 +52,14 @@ def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]
 
 
 def own_columns(run: Run) -> list[dict[str, Any]]:
-    """Columns that only the run's engines have: name, meaning, digits, and whether it is a number."""
-    return [
+    """Columns that only the run's engines have: name, meaning, digits, and whether it is a number.
+
+    The engine comes first if there are several.
+    """
+    several = len({row.get("engine") for row in run.metrics}) > 1
+    meaning = METRICS_COLUMNS["engine"].meaning
+    engine = {"name": "engine", "title": "Engine", "meaning": meaning, "digits": 0, "number": False}
+    return [engine] * several + [
         {
             "name": name,
             "meaning": f"{column.meaning} ({column.unit})" if column.unit else column.meaning,
@@ -84,6 +91,7 @@ def _done(run: Run, row: Mapping[str, Any], profiles: Mapping[str, str]) -> dict
     return {
         "id": name,
         "state": _state(run, row),
+        "rehearsal": "REHEARSAL" if row.get("rehearsal") and run.mixed else "",
         **shown,
         "open": 1 if name in profiles else 0,
         "profile": profiles.get(name, ""),

@@ -41,6 +41,11 @@ class Run:
         """What marks the run if results were made with random parameters, all or some; otherwise empty."""
         return rehearsal_text(sum(bool(row.get("rehearsal")) for row in self.metrics), len(self.metrics))
 
+    @property
+    def mixed(self) -> bool:
+        """Whether some results were made with random parameters and others were not."""
+        return len({bool(row.get("rehearsal")) for row in self.metrics}) > 1
+
     def duplicate_of(self, target: str) -> str:
         """Id of the target that was computed for this one, or an empty text."""
         return self.planned[target].duplicate_of if target in self.planned else ""
