@@ -1,5 +1,7 @@
-# make demo           fold the demo set; prints where the report is
-# make demo-antibody  fold antibodies with flash-abb (installs torch)
+# make demo           two antibodies and four proteins, in minutes; prints where the report is
+# make demo-full      the whole demo set of AlphaFold2, as a rehearsal
+# make demo-antibody  more antibodies
+# make weights        flash-abb's parameters (79 MB to download) into your data folder, for the demos and the tests
 # make test           the tests; what needs a program that is missing is skipped, with the reason
 # make check          linters and types
 # make faults         every fault of the emulated RunPod, and runs that are killed: docs/reliability.md
@@ -13,35 +15,34 @@ WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-antibody antibody test check docs emulator faults lock
+.PHONY: demo demo-full demo-antibody weights test check docs emulator faults lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 		{ echo "snakefold needs Python 3.11 or 3.12: make PYTHON=python3.11" >&2; exit 2; }
+	@echo "Installing snakefold into .venv, from a lock file with hashes: a minute or two."
 	$(PYTHON) -m venv .venv
-	$(PIP) install --no-deps --require-hashes -r requirements/run.lock
-	$(PIP) install --no-deps --no-build-isolation --editable . --editable $(PLUGIN)
+	@$(PIP) install --no-deps --require-hashes -r requirements/run.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable . --editable $(PLUGIN)
 	@touch $@
 
 .venv/dev.stamp: .venv/run.stamp requirements/dev.lock
 	$(PIP) install --no-deps --require-hashes -r requirements/dev.lock
 	@touch $@
 
-.venv/antibody.stamp: .venv/run.stamp requirements/antibody.lock requirements/antibody-pypi.lock
-	@# torch for the CPU where pip finds it (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), else the one of PyPI: gigabytes
-	$(PIP) install --require-hashes --no-deps -r requirements/antibody.lock 2>/dev/null || \
-		$(PIP) install --require-hashes --no-deps -r requirements/antibody-pypi.lock
-	@touch $@
+demo: .venv/run.stamp weights
+	$(BIN)/snakefold run --configfile config/demo.yaml
 
-demo: .venv/run.stamp
+demo-full: .venv/run.stamp
 	$(BIN)/snakefold run
 
-antibody: .venv/antibody.stamp
+weights: .venv/run.stamp
+	$(BIN)/snakefold weights fetch flashabb
 
-demo-antibody: .venv/antibody.stamp
+demo-antibody: .venv/run.stamp weights
 	$(BIN)/snakefold run --configfile config/antibody.yaml
 
-test: .venv/dev.stamp
+test: .venv/dev.stamp weights
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 
 check: .venv/dev.stamp
@@ -82,4 +83,3 @@ lock:
 	$(LOCK) pyproject.toml --extra worker --extra kubernetes --extra gpu requirements/build.in -c requirements/run.lock \
 		-o requirements/worker-gpu.lock
 	$(LOCK) $(TOY)/environment.in -c requirements/run.lock -o $(TOY)/src/snakefold_own_environment/environment.lock
-	$(PYTHON) requirements/lock_antibody.py

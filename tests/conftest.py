@@ -25,7 +25,6 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 _INSTALL = {
     "hhblits": "apt-get install hhsuite",
     "chromium": "apt-get install chromium",
-    "flash_abb": "make antibody",
     "libcifpp-data": "apt-get install libcifpp-data",
     "root": "run the tests as root",
     **dict.fromkeys(("slurmctld", "slurmd", "munged"), "apt-get install slurm-wlm munge"),
@@ -37,6 +36,17 @@ _INSTALL = {
 
 #: Whose files take minutes each, the longest first.
 _LONG = ("slurm", "images", "s3", "e2e", "kubernetes")
+
+
+@pytest.fixture(scope="session")
+def flashabb_weights() -> Path:
+    """The weights folder of `weights: auto`, with flash-abb's parameters: fetched as `make test` does."""
+    from snakefold.cli import main
+    from snakefold.engines.weights_folder import fetch_folder
+
+    folder = fetch_folder()
+    assert main(["weights", "fetch", "flashabb", str(folder)]) == 0
+    return folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -16,6 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from snakefold import engines
 from snakefold.engines.alphafold2.settings import RehearsalSettings
@@ -191,8 +193,9 @@ class Settings(Model):
     )
     weights: ArgumentPath = Field(
         "auto",
-        description="Folder that contains params/params_*.npz. auto: $SNAKEFOLD_WEIGHTS, then your data "
-        "folder; random (rehearsal) parameters if neither has any. rehearsal: always random parameters.",
+        description="Folder of parameters: params/params_*.npz of AlphaFold2, flashabb/ of flash-abb. auto: "
+        "$SNAKEFOLD_WEIGHTS, then your data folder; random (rehearsal) parameters of AlphaFold2 if neither "
+        "has any. rehearsal: always random parameters.",
     )
     rehearsal: RehearsalSettings = RehearsalSettings()
     batch: BatchSettings = BatchSettings()
@@ -355,10 +358,7 @@ def load_config(
     try:
         config = Config.model_validate(values, context=_RECORDED if recorded else None)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']}{_found(item['input'])}"
-            for item in error.errors()
-        ]
+        lines = [f"  {_told(item)}" for item in error.errors()]
         raise ConfigError(f"{source}: {count(len(lines), 'wrong setting')}.\n" + "\n".join(lines)) from error
     if config.min_length > config.max_length:
         raise ConfigError(
@@ -372,6 +372,31 @@ def load_config(
                 f"It has: {', '.join(gpus)}."
             )
     return config
+
+
+def _told(error: ErrorDetails) -> str:
+    """One wrong setting: its dotted path, what is wrong, and for a name that is none, the nearest that is."""
+    name = ".".join(map(str, error["loc"])) or "top level"
+    if error["type"] != "extra_forbidden":
+        return f"{name}: {error['msg']}{_found(error['input'])}"
+    return f"{name}: no such setting.{_nearest(name)}"
+
+
+def _nearest(name: str) -> str:
+    known = sorted(_names(Config))
+    leaf = name.rpartition(".")[2]
+    same = [each for each in known if each.rpartition(".")[2] == leaf]
+    near = same or difflib.get_close_matches(name, known, 3, 0.75)
+    return f" Did you mean {' or '.join(near)}?" if near else " config/README.md lists all of them."
+
+
+def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Dotted names of all settings of a model, and of its sections."""
+    for name, field in model.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from _names(section, f"{prefix}{name}.")
+        yield f"{prefix}{name}"
 
 
 def _found(value: object) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from snakefold.kernel.notes import MEANINGS, Code
+from snakefold.report import build
 from tests.browser.conftest import Visit, eventually
 from tests.browser.make_results import HOSTILE
 
@@ -28,13 +32,39 @@ def test_a_target_is_opened_without_errors_or_network(visit: Visit, results: Pat
 def test_rehearsal_cannot_be_missed(visit: Visit) -> None:
     visit.open()
     banner = visit.page.locator(".rehearsal")
-    assert "random parameters: the structures mean nothing" in banner.inner_text()
+    assert "random parameters, the structures mean nothing" in banner.inner_text()
     visit.page.locator("h1").hover()  # over the table the wheel scrolls that
     visit.page.mouse.wheel(0, 5000)
     eventually(lambda: visit.page.evaluate("scrollY"), lambda scrolled: scrolled > 500)
     assert banner.bounding_box()["y"] == 0
     assert "REHEARSAL" in visit.page.title()
     visit.open("crambin")
+    assert banner.is_visible()
+    assert visit.page.locator(".frame .mark").inner_text() == "REHEARSAL"
+
+
+def test_a_real_structure_in_a_rehearsal_is_not_called_one(
+    visit: Visit, results: Path, tmp_path: Path
+) -> None:
+    mixed = shutil.copytree(results, tmp_path / "results")
+    with (mixed / "metrics.tsv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    for row in rows:
+        row["rehearsal"] = str(row["id"] != "crambin")
+    with (mixed / "metrics.tsv").open("w", newline="") as stream:
+        table = csv.DictWriter(stream, list(rows[0]), delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    scores = mixed / "structures" / "crambin" / "confidence.json"
+    scores.write_text(json.dumps({**json.loads(scores.read_text()), "rehearsal": False}))
+    visit.index = build(mixed)
+    visit.open()
+    banner = visit.page.locator("p.rehearsal")
+    assert f"random parameters, {len(rows) - 1} of {len(rows)} structures mean nothing" in banner.inner_text()
+    visit.open("crambin")
+    assert not banner.is_visible()
+    assert visit.page.locator(".frame .mark").count() == 0
+    visit.open("ubiquitin")
     assert banner.is_visible()
     assert visit.page.locator(".frame .mark").inner_text() == "REHEARSAL"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -74,6 +75,18 @@ def test_models_arrive_on_a_volume_and_are_fetched_once(site: Site, tmp_path: Pa
     assert files == sorted(f"params_{name}.npz" for name in all_models())
     assert run(tmp_path, str(tmp_path / "volume"), mirror).returncode == 0
     assert len(site.gets()) == 2
+
+
+def test_the_parameters_of_another_engine_are_asked_of_it(flashabb_weights: Path, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    shutil.copytree(flashabb_weights / "flashabb", volume / "flashabb")
+    for option in (["--engine=flashabb"], ["--engine", "flashabb"]):
+        done = run(tmp_path, str(volume), *option)
+        assert done.returncode == 0, done.stderr
+        assert "flabb_weights.pt: complete, not fetched again" in done.stdout
+    done = run(tmp_path, str(volume), "--engine=nosuch")
+    assert done.returncode == 2
+    assert "nosuch: neither an engine" in done.stderr
 
 
 def test_models_arrive_on_s3_and_a_second_call_sends_nothing(

@@ -110,7 +110,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> House:
 def test_same_set_in_another_folder_computes_nothing(shared: House) -> None:
     process = shared.run("same", FIRST)
     check(process)
-    assert jobs(process) == Counter(["configure", "plan", "restore", "collect", "report", "summary", "all"])
+    assert jobs(process) == Counter(
+        ["configure", "plan", "restore", "collect", "metrics", "report", "summary", "all"]
+    )
     for row in shared.targets("same").values():
         assert row["state"] == ("duplicate_of" if row["id"] == "villin-again" else "stored")
     assert "is in the store" in shared.targets("same")["villin"]["reason"]
@@ -126,7 +128,7 @@ def test_same_set_in_another_folder_computes_nothing(shared: House) -> None:
     shared.run("same", FIRST, "--", "--summary")
     assert set((shared.results("same") / "tables").iterdir()) == tables, "only a run mends"
     process = shared.run("same", FIRST)
-    assert jobs(process) == Counter(["collect", "report", "summary", "all"])
+    assert jobs(process) == Counter(["collect", "metrics", "report", "summary", "all"])
     assert (shared.results("same") / "structures" / "zipper" / "ranked_0.pdb").is_file()
     assert jobs(shared.run("same", FIRST)) == Counter(), "a finished run has nothing left to do"
 

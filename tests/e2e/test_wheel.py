@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -39,10 +40,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin"
 
 
-def _call(programs: Path, folder: Path, *words: str) -> str:
+def _run(programs: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     environment.pop("PYTHONPATH", None)
-    process = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def _call(programs: Path, folder: Path, *words: str) -> str:
+    process = _run(programs, folder, *words)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout + process.stderr
 
@@ -71,3 +76,27 @@ def test_plain_snakemake_finds_the_workflow_of_the_wheel(installed: Path, tmp_pa
         *["--config", "input=my.fasta"],
     )
     assert "plan" in said
+
+
+def test_antibodies_are_folded_with_parameters_that_the_wheel_fetches(
+    installed: Path, tmp_path: Path
+) -> None:
+    """Real parameters, out of flash-abb's wheel; the reference is a crystal structure."""
+    snakefold = str(installed / "snakefold")
+    demo = Path(_call(installed, tmp_path, snakefold, "path", "resources").strip()) / "demo"
+    assert not demo.is_relative_to(CHECKOUT)
+    said = _call(installed, tmp_path, snakefold, "weights", "fetch", "flashabb", "./weights")
+    assert "29 MB, complete" in said
+    settings = ["engine=flashabb", "weights=weights", "relax.models_to_relax=none"]
+    settings.append(f"references.EDE1-C10={demo / 'references' / '7CTH-HL.pdb'}")
+    words = [word for setting in settings for word in ("--set", setting)]
+    process = _run(installed, tmp_path, snakefold, "run", str(demo / "antibodies.fasta"), *words)
+    said = process.stdout + process.stderr
+    assert "5 targets folded, 0 failed, 1 record refused" in said
+    assert "REHEARSAL" not in said
+    with (tmp_path / "results" / "metrics.tsv").open(newline="") as stream:
+        rows = {row["id"]: row for row in csv.DictReader(stream, delimiter="\t")}
+    assert float(rows["EDE1-C10"]["reference_tm_score"]) > 0.95
+    assert {row["rehearsal"] for row in rows.values() if row["state"] == "done"} == {"False"}
+    methods = (tmp_path / "results" / "methods.md").read_text()
+    assert "with the network and parameters of flash-abb 0.0.5, computed with jax " in methods

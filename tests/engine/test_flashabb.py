@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from alphafold.common import residue_constants
 from Bio import SeqIO
 
 from snakefold.engines import get
-from snakefold.engines.flashabb import ENGINE, domains
+from snakefold.engines.flashabb import ENGINE, IMPLEMENTATION, checkpoint, domains, network, weights
 from snakefold.engines.spec import Session, TargetMsas, as_result
+from snakefold.kernel import recipes
 from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import MissingProgramError, Reason, TargetError, WeightsMissingError
 from snakefold.kernel.recipes import sequence_key
@@ -23,9 +27,8 @@ from snakefold.structures import files as structures
 from snakefold.structures import superposition
 from snakefold.structures.prediction import Prediction
 
-pytestmark = pytest.mark.needs("flash_abb", "anarci")
-
-DEMO = Path(__file__).parents[2] / "resources" / "demo"
+HERE = Path(__file__).parent
+DEMO = HERE.parents[1] / "resources" / "demo"
 
 
 def records(name: str) -> dict[str, list[str]]:
@@ -64,8 +67,8 @@ def request(one: TargetInput) -> FoldRequest:
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[Session]:
-    return ENGINE.start(request(target(HEAVY)), {}, None, None)
+def session(flashabb_weights: Path) -> Session:
+    return ENGINE.start(request(target(HEAVY)), {}, flashabb_weights, None)
 
 
 def fold(session: Session, *chains: str) -> Prediction:
@@ -206,39 +209,129 @@ def test_a_few_more_residues_are_folded_with_the_domain(session: Session) -> Non
     assert fold(session, longer).plddt.shape == (len(longer),)
 
 
-def test_check_and_recipe_need_no_torch() -> None:
+def test_distances_and_plddt_are_those_of_flash_abb_itself(session: Session) -> None:
+    """Recorded by benchmarks/flashabb_parity.py --record, to 0.001 Å and 0.01 of pLDDT."""
+    recorded = json.loads((HERE / "flashabb_reference.json").read_text())
+    assert recorded["flash-abb"] == ENGINE.version
+    assert len(recorded["antibodies"]) == 2
+    for antibody in recorded["antibodies"].values():
+        prediction = fold(session, antibody["heavy"], antibody["light"])
+        residues = [residue for chain in structures.read(prediction.pdb)[0] for residue in chain]
+        ca = [residue["CA"][0].pos for residue in residues]
+        last = [residue[ATOMS[residue.name]][0].pos for residue in residues]
+        found = [[end.dist(ca[anchor]) for anchor in antibody["anchors"]] for end in last]
+        assert np.abs(np.subtract(found, antibody["distances"])).max() < 0.003
+        assert np.abs(prediction.plddt - antibody["plddt"]).max() < 0.02
+
+
+#: The last atom of each residue in the order of AlphaFold's 14.
+ATOMS = {
+    name: next(atom for atom in reversed(atoms) if atom)
+    for name, atoms in residue_constants.restype_name_to_atom14_names.items()
+    if any(atoms)
+}
+
+
+def test_padding_changes_nothing(flashabb_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights.parameters_file(flashabb_weights)
+    own = network.Network(checkpoint.read_tensors(weights.read(path), str(path)))
+    atoms, logits = own(NANOBODY, "")
+    monkeypatch.setattr(network, "LENGTHS", (200,))
+    padded, padded_logits = own(NANOBODY, "")
+    assert atoms.shape == padded.shape == (128, 14, 3)
+    assert np.abs(atoms - padded).max() < 1e-3
+    assert np.abs(logits - padded_logits).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("length", "padded"), [(1, 144), (128, 144), (144, 144), (145, 256), (256, 256), (257, 384), (385, 512)]
+)
+def test_two_lengths_serve_variable_domains_and_fvs(length: int, padded: int) -> None:
+    assert network.padded_length(length) == padded
+
+
+_CHILD = """
+import hashlib, json, sys
+from pathlib import Path
+from snakefold.engines import compilation
+from snakefold.engines.flashabb import ENGINE
+from snakefold.engines.spec import TargetMsas
+from snakefold.kernel.contracts import FoldRequest
+request = FoldRequest.model_validate_json(sys.argv[1])
+session = ENGINE.start(request, {}, Path(sys.argv[2]), Path(sys.argv[3]))
+atoms = [session._network(*[*target.chains, ""][:2])[0].tobytes() for target in request.targets]
+pdbs = [session.predict(target, TargetMsas())[0].pdb for target in request.targets]
+counts = compilation.counts()
+print(json.dumps({
+    "atoms": [hashlib.sha256(each).hexdigest() for each in atoms],
+    "pdbs": pdbs,
+    "compiled": counts.compiled,
+    "from_cache": counts.from_cache,
+    "imported": sorted({"torch", "flash_abb", "haiku"} & set(sys.modules)),
+}))
+"""
+
+
+def child(targets: list[TargetInput], folder: Path, cache: Path, **variables: str) -> dict[str, Any]:
+    """Predictions of a process of its own."""
+    batch = FoldRequest(batch="b", engine="flashabb", recipe="0" * 16, targets=targets)
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, batch.model_dump_json(), str(folder), str(cache)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **variables},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_equal_inputs_give_equal_bytes_in_another_process(flashabb_weights: Path, tmp_path: Path) -> None:
+    """The second reads its programs from the cache, hashes otherwise, and has another order of targets."""
+    targets = [target(HEAVY, LIGHT), target(NANOBODY), target(*ANTIBODIES["trastuzumab"])]
+    first = child(targets, flashabb_weights, tmp_path / "cache", PYTHONHASHSEED="1")
+    second = child(targets[::-1], flashabb_weights, tmp_path / "cache", PYTHONHASHSEED="2")
+    assert (first["compiled"], first["from_cache"]) == (2, 0)
+    assert (second["compiled"], second["from_cache"]) == (0, 2)
+    assert first["atoms"] == second["atoms"][::-1]
+    assert first["pdbs"] == second["pdbs"][::-1]
+    assert first["imported"] == second["imported"] == []
+
+
+def test_check_and_recipe_import_nothing_heavy(flashabb_weights: Path) -> None:
     code = (
         "import sys; from snakefold.engines import get; from snakefold.kernel.contracts import TargetInput\n"
+        "from pathlib import Path\n"
         "engine = get('flashabb')\n"
         f"engine.check(TargetInput(id='t', key='0' * 64, chains=[{HEAVY!r}, {LIGHT!r}]), engine.Settings())\n"
-        "engine.recipe('antibody', engine.Settings(), None)\n"
-        "print(sorted({'torch', 'jax', 'flash_abb'} & set(sys.modules)))"
+        f"engine.recipe('antibody', engine.Settings(), Path({str(flashabb_weights)!r}))\n"
+        "print(sorted({'torch', 'jax', 'flash_abb', 'alphafold'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("missing", ["anarci", "flash_abb", "torch"])
-def test_a_missing_extra_names_the_command(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profiles_that_are_missing_name_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else found(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "anarci" else found(name))
     domains._profiles.cache_clear()
-    act = {
-        # Planned all the same, and refused before anything is computed.
-        "anarci": lambda: ENGINE.parameters("auto", ENGINE.Settings(), ENGINE.groups),
-        "flash_abb": lambda: ENGINE.recipe("antibody", ENGINE.Settings(), None),
-        "torch": lambda: ENGINE.start(request(target(HEAVY)), {}, None, None),
-    }[missing]
-    ENGINE.check(target(HEAVY), ENGINE.Settings())
-    with pytest.raises(
-        (MissingProgramError, WeightsMissingError),
-        match=rf"needs the package {missing}.*snakefold\[antibody\]",
-    ):
-        act()
+    with pytest.raises(MissingProgramError, match=r"needs the package anarci.*pip install anarci"):
+        ENGINE.check(target(HEAVY), ENGINE.Settings())
     domains._profiles.cache_clear()
 
 
-def test_recipe_names_what_results_depend_on() -> None:
-    found = get("flashabb").recipe("antibody", ENGINE.Settings(), None)
+def test_recipe_names_what_results_depend_on(flashabb_weights: Path) -> None:
+    found = get("flashabb").recipe("antibody", ENGINE.Settings(), flashabb_weights)
     assert found["version"] == ENGINE.version == "0.0.5"
     assert found["weights"]["size"] == 28_869_531
+    # What PyTorch computed in releases up to 0.2.0 had no implementation, and is called otherwise.
+    assert found["implementation"] == IMPLEMENTATION
+    assert recipes.digest(found) != recipes.digest(
+        {name: value for name, value in found.items() if name != "implementation"}
+    )
+
+
+def test_a_session_without_parameters_names_the_command(tmp_path: Path) -> None:
+    for folder in (None, tmp_path):
+        with pytest.raises(WeightsMissingError, match="snakefold weights fetch flashabb"):
+            ENGINE.start(request(target(HEAVY)), {}, folder, None)

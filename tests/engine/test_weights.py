@@ -14,6 +14,7 @@ import pytest
 
 from snakefold.engines.alphafold2 import parameters, rehearsal, weights, weights_whole
 from snakefold.engines.alphafold2.settings import RehearsalSettings
+from snakefold.engines.weights_folder import default_folder
 from snakefold.kernel.errors import WeightsMissingError
 from tests.engine.toys import TOY_PARAMETERS as TOY
 
@@ -92,13 +93,13 @@ def test_auto_draws_a_rehearsal_where_there_is_nothing(tmp_path: Path) -> None:
 
 
 def test_auto_takes_the_users_folder(tmp_path: Path, toy_network: list[str]) -> None:
-    official_looking(weights.default_folder())
+    official_looking(default_folder())
     found = weights.locate("auto", RehearsalSettings(), ONE, cache=tmp_path)
-    assert found == weights.Weights(weights.default_folder(), rehearsal=False)
+    assert found == weights.Weights(default_folder(), rehearsal=False)
 
 
 def test_auto_does_not_replace_half_of_the_official_set(tmp_path: Path, toy_network: list[str]) -> None:
-    official_looking(weights.default_folder())
+    official_looking(default_folder())
     with pytest.raises(WeightsMissingError, match=r"lacks params_model_4_ptm\.npz.*weights fetch"):
         weights.locate("auto", RehearsalSettings(), [*ONE, "model_4_ptm"], cache=tmp_path)
 

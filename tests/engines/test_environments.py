@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -28,7 +29,11 @@ from snakefold.kernel.contracts import FoldRequest, RelaxChoice, RelaxSettings, 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.paths import house
 from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.store import Entry, open_store
 from snakefold.plan.executors import Executor, announce
+from snakefold.plan.files import TargetRow, read_batch, read_rows, read_targets
+from snakefold.plan.mark import is_marked
+from snakefold.run.mend import mend
 from snakefold.run.task import read_response
 
 DISTRIBUTION = Path(__file__).with_name("own_environment")
@@ -263,7 +268,9 @@ def test_nothing_is_left_of_what_cannot_be_installed(
     assert not list((nowhere.environments / NAME).iterdir())
 
 
-def plan(site: Site, folder: Path, executor: str, relax: str = "none") -> subprocess.CompletedProcess[str]:
+def plan(
+    site: Site, folder: Path, executor: str, relax: str = "none", **others: Any
+) -> subprocess.CompletedProcess[str]:
     """The plan step of a run, as Snakemake's process starts it."""
     fasta = folder / "set.fasta"
     fasta.write_text(f">a\n{SEQUENCE}\n")
@@ -274,9 +281,27 @@ def plan(site: Site, folder: Path, executor: str, relax: str = "none") -> subpro
         "relax": {"models_to_relax": relax},
         "msa": {"allow_demo_database": True},
     }
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings | others))
     announce(Executor(executor), site.variables)
-    return site.snakefold("plan", "--config", folder / "config.yaml", "--out", folder / "plan")
+    words = ["--out", folder / "plan", "--mark", folder / "plan" / "contents" / "mark"]
+    return site.snakefold("plan", "--config", folder / "config.yaml", *words)
+
+
+def plan_sheet(site: Site, folder: Path, *engines: str, **others: Any) -> subprocess.CompletedProcess[str]:
+    """A plan of a sample sheet, a row per engine; an empty cell means AlphaFold2."""
+    rows = [f"row{number},{SEQUENCE}{number * 'A'},{name}" for number, name in enumerate(engines)]
+    (folder / "sheet.csv").write_text("\n".join(["id,sequence,engine", *rows, ""]))
+    return plan(
+        site,
+        folder,
+        "local",
+        input=str(folder / "sheet.csv"),
+        engine="alphafold2",
+        weights="rehearsal",
+        rehearsal={"blocks": 1},
+        msa={"tool": "single_sequence"},
+        **others,
+    )
 
 
 @pytest.mark.parametrize("executor", ["local", "slurm"])
@@ -287,6 +312,85 @@ def test_a_plan_is_refused_without_it(nowhere: Site, tmp_path: Path, executor: s
         f"snakefold: engine {NAME}: its environment is not installed: snakefold engines install {NAME}"
     ]
     assert not (tmp_path / "plan" / "batches.tsv").exists()
+
+
+def states(folder: Path) -> dict[str, str]:
+    rows = read_targets(folder / "plan", TargetRow)
+    return {row.id: str(row.state) for row in rows}
+
+
+def test_a_row_is_refused_without_it(
+    nowhere: Site, here: Site, installed: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only records name this engine: it keeps nobody else from being folded."""
+    done = plan_sheet(nowhere, tmp_path, "", NAME)
+    assert done.returncode == 0, done.stderr
+    assert states(tmp_path) == {"row0": "to_do", "row1": "refused"}
+    (refused,) = json.loads((tmp_path / "plan" / "refusals.json").read_text())
+    assert refused["header"] == "row1"
+    assert f"snakefold engines install {NAME}" in refused["message"]
+    recorded = json.loads((tmp_path / "provenance.json").read_text())["recipe"]["predictions"]
+    assert {item["engine"] for item in recorded} == {"alphafold2"}
+
+    told: list[str] = []
+    mend(tmp_path, str(tmp_path / "store"), told.append)
+    assert (told, is_marked(tmp_path / "plan")) == ([], True)
+    monkeypatch.setenv(environments.ROOT, str(installed.environments))
+    mend(tmp_path, str(tmp_path / "store"), told.append)
+    assert told[0] == f"{NAME}: installed since records were refused; the run is planned again."
+    assert not is_marked(tmp_path / "plan")
+
+    assert plan_sheet(installed, tmp_path, "", NAME).returncode == 0
+    assert states(tmp_path) == {"row0": "to_do", "row1": "to_do"}
+
+
+def test_a_plan_of_nothing_but_such_rows_is_refused(nowhere: Site, tmp_path: Path) -> None:
+    done = plan_sheet(nowhere, tmp_path, NAME)
+    assert done.returncode == 2
+    assert f"snakefold engines install {NAME}" in done.stderr
+    assert not (tmp_path / "plan" / "batches.tsv").exists()
+
+
+def test_an_engine_that_the_configuration_names_too_ends_the_plan(nowhere: Site, tmp_path: Path) -> None:
+    done = plan_sheet(nowhere, tmp_path, "", NAME, engines=["alphafold2", NAME])
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"snakefold: engine {NAME}: its environment is not installed: snakefold engines install {NAME}"
+    ]
+
+
+def test_what_is_stored_needs_no_environment(installed: Site, nowhere: Site, tmp_path: Path) -> None:
+    """A row whose result is in the store is not refused."""
+    assert plan_sheet(installed, tmp_path, "", NAME).returncode == 0
+    (batch,) = (row.batch for row in read_rows(tmp_path / "plan") if row.engine == NAME)
+    planned = read_batch(tmp_path / "plan", batch)
+    entry = Entry("fold", planned.recipe, planned.targets[0].target.result_key)
+    open_store(str(tmp_path / "store")).put(entry, archive.pack({"a": b""}))
+    assert plan_sheet(nowhere, tmp_path, "", NAME).returncode == 0
+    assert states(tmp_path) == {"row0": "to_do", "row1": "stored"}
+
+
+def test_a_row_is_refused_without_packages_here(nowhere: Site, tmp_path: Path) -> None:
+    """Of an engine that runs in snakefold's own interpreter, and says itself what it lacks."""
+    module = nowhere.packages / PACKAGE / "__init__.py"
+    lacking = "raise WeightsMissingError('The engine needs inflection: pip install inflection')"
+    module.write_text(
+        module.read_text()
+        .replace("    environment = Environment", "    unused = Environment")
+        .replace("self.environment.version", "self.unused.version")
+        .replace("ENGINE = OwnEnvironment()", "")
+        + "    def parameters(self, *given: Any, **named: Any) -> Any:\n"
+        "        from snakefold.kernel.errors import WeightsMissingError\n"
+        f"        {lacking}\n\n\nENGINE = OwnEnvironment()\n"
+    )
+    done = plan_sheet(nowhere, tmp_path, "", NAME)
+    assert done.returncode == 0, done.stderr
+    assert states(tmp_path) == {"row0": "to_do", "row1": "refused"}
+    assert "pip install inflection" in (tmp_path / "plan" / "refusals.json").read_text()
+    # As the configuration's only engine it ends the plan.
+    done = plan(nowhere, tmp_path, "local")
+    assert done.returncode == 2
+    assert "pip install inflection" in done.stderr
 
 
 def test_an_image_brings_what_its_engine_needs(nowhere: Site, tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 SITE = Path(__file__).parent / "site"
 SNAKEFOLD = Path(sys.executable).parent / "snakefold"
@@ -154,20 +157,27 @@ def test_what_is_stored_is_found_beside_what_cannot_be_looked_up(
     assert found["protein"]["reason"].startswith("results were not looked up in the store")
 
 
+CALLED = "from toyengine import Toy\nENGINE = Toy()\nENGINE.name = {name!r}"
+
+
 @pytest.mark.parametrize(
-    ("value", "module", "said"),
+    ("name", "value", "module", "said"),
     [
-        ("nowhere:ENGINE", "", "cannot be loaded (ModuleNotFoundError: No module named 'nowhere')"),
-        ("other:ENGINE", "ENGINE = object()", "does not follow the protocol"),
-        ("other:ENGINE", "from toyengine import ENGINE", "calls itself 'toy'"),
+        ("other", "nowhere:ENGINE", "", "cannot be loaded (ModuleNotFoundError: No module named 'nowhere')"),
+        ("other", "other:ENGINE", "ENGINE = object()", "does not follow the protocol"),
+        ("other", "other:ENGINE", "from toyengine import ENGINE", "calls itself 'toy'"),
+        ("msa", "other:ENGINE", CALLED, "engine msa: other:ENGINE is called as a setting of snakefold"),
+        ("copy", "other:ENGINE", CALLED, "engine copy: other:ENGINE is called as a setting of snakefold"),
     ],
 )
-def test_a_broken_engine_breaks_nothing_else(tmp_path: Path, value: str, module: str, said: str) -> None:
+def test_a_broken_engine_breaks_nothing_else(
+    tmp_path: Path, name: str, value: str, module: str, said: str
+) -> None:
     site = tmp_path / "site" / "other-1.0.dist-info"
     site.mkdir(parents=True)
     (site / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (site / "entry_points.txt").write_text(f"[snakefold.engines]\nother = {value}\n")
-    (site.parent / "other.py").write_text(module)
+    (site / "entry_points.txt").write_text(f"[snakefold.engines]\n{name} = {value}\n")
+    (site.parent / "other.py").write_text(module.format(name=name))
     (tmp_path / "protein.fasta").write_text(f">protein\n{ZIPPER}\n")
     environment = {**os.environ, "PYTHONPATH": f"{site.parent}{os.pathsep}{SITE}"}
     words = ["protein.fasta", "--set", "weights=rehearsal", "--out", "plan"]
@@ -175,7 +185,7 @@ def test_a_broken_engine_breaks_nothing_else(tmp_path: Path, value: str, module:
     assert said in call_in(environment, tmp_path, "engines", "list").stdout
     doctor = call_in(environment, tmp_path, "engines", "doctor")
     assert (doctor.returncode, said in doctor.stdout) == (1, True)
-    named = call_in(environment, tmp_path, "plan", *words, "--set", "engine=other")
+    named = call_in(environment, tmp_path, "plan", *words, "--set", f"engine={name}")
     assert named.returncode == 2
     assert said in named.stderr
 
@@ -189,9 +199,76 @@ def test_results_outlive_their_engine(finished: tuple[Path, subprocess.Completed
         assert "not installed" not in found.stderr + found.stdout, words
         assert "Traceback" not in found.stderr, words
         assert found.returncode in (0, 1), (words, found.stderr)  # 1: a target failed
+    assert (
+        "Predictions were made with toy (toyengine 1.0), run by" in call_in(without, folder, "methods").stdout
+    )
     again = call_in(without, folder, "plan", "--config", "results/config.yaml", "--out", "none")
     assert again.returncode == 2
     assert "no such engine is installed" in again.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A results folder with room for a target, on a disk of its own."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.needs("root")
+def test_metrics_outlive_a_report_that_finds_no_room(tmp_path: Path, small_disk: Path) -> None:
+    """Snakemake deletes what a failed job made."""
+    (tmp_path / "ethanol.yaml").write_text(YAML.format(smiles="CCO"))
+    words = ["run", "ethanol.yaml", "--set", "engine=toy", "--set", "results=results"]
+    assert call(tmp_path, *words).returncode == 0
+    for name in ("metrics.tsv", "metrics.parquet", "failures.tsv", "summary.txt"):
+        (small_disk / name).unlink()
+    shutil.rmtree(small_disk / "report")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - (1 << 19)))
+    full = call(tmp_path, *words)
+    assert full.returncode != 0, full.stdout + full.stderr
+    assert not (small_disk / "report" / "index.html").exists()
+    assert [row["id"] for row in rows(small_disk / "metrics.tsv")] == ["ethanol"]
+    assert (small_disk / "failures.tsv").is_file()
+    ballast.unlink()
+    assert call(tmp_path, *words).returncode == 0
+    assert (small_disk / "report" / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("lost", "meaning"), [((), True), (("engines",), True), (("engines", "metrics.parquet"), False)]
+)
+def test_its_columns_outlive_it(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    lost: Sequence[str],
+    meaning: bool,
+) -> None:
+    """A report that is made again has them as recorded; results of an earlier release record less."""
+    results = shutil.copytree(finished[0] / "results", tmp_path / "results")
+    before = (results / "metrics.tsv").read_text()
+    schema = parquet.read_schema(results / "metrics.parquet")
+    if "engines" in lost:
+        recorded = json.loads((results / "provenance.json").read_text())
+        del recorded["engines"]
+        (results / "provenance.json").write_text(json.dumps(recorded))
+    if "metrics.parquet" in lost:
+        (results / "metrics.parquet").unlink()
+    (results / "metrics.tsv").unlink()
+    without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    again = call_in(without, tmp_path, "report", "results")
+    assert again.returncode == 0, again.stderr
+    assert (results / "metrics.tsv").read_text() == before
+    written = parquet.read_schema(results / "metrics.parquet")
+    assert written.equals(schema, check_metadata=True) is meaning
+    assert written.names == schema.names
+    page = (results / "report" / "assets" / "run.js").read_text()
+    assert "toy_atoms" in page
+    assert ("Heavy atoms of the ligand." in page) is meaning
+    assert "toyengine 1.0" in (results / "methods.md").read_text()
 
 
 def test_one_run_holds_targets_of_several_engines(tmp_path: Path) -> None:

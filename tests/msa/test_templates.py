@@ -18,7 +18,7 @@ from snakefold.kernel.errors import ConfigError, DatabaseMissingError, TargetErr
 from snakefold.msa import a3m, programs, templates
 from snakefold.msa.databases.presets import Preset
 from snakefold.msa.settings import MsaSettings
-from snakefold.msa.templates import Templates
+from snakefold.msa.template_files import Templates
 
 ALONE = a3m.parse_a3m(f">{QUERY.key}\n{RELATIVE}\n")
 FAMILY = a3m.parse_a3m(f"{ALONE.to_a3m()}>d\n{CHAINS['D'][5:-5]}\n")

@@ -44,7 +44,7 @@ OTHERS = {
     "tables/b0001.parquet": b"",
 }
 SUMMARY = b"""\
-REHEARSAL: made with random parameters. The structures mean nothing.
+REHEARSAL: random parameters, the structures mean nothing.
 done:    2 targets
 failed:  0 targets
 refused: 0 records

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from snakefold import cli, engines
+from snakefold.cli._settings import settings_of
 from snakefold.cli.run import prepare, snakemake_command
 from snakefold.config import Config
 from snakefold.kernel.errors import SnakefoldError
@@ -86,7 +87,25 @@ def test_a_run_has_the_panel_unless_it_is_asked_for_something_else(words: list[s
         assert command[command.index("--logger") + 2].startswith("--")
 
 
-@pytest.mark.parametrize("setting", ["tool", "=x", "msa.=x"])
+def test_settings_of_sections_in_sections_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = [
+        "msa.server.url=https://msa.lab.example:8080",
+        "msa.server.databases=20261129",
+        "msa.server.max_queries=3",
+        # What has no sections takes the rest as one name.
+        "references.sp.P12.x=known.pdb",
+        "gpu.workers.ada_24=2",
+    ]
+    command = prepare(options(*(word for setting in settings for word in ("--set", setting))))
+    assert config_of(command) == {
+        "msa": {"server": {"url": "https://msa.lab.example:8080", "databases": "20261129", "max_queries": 3}},
+        "references": {"sp.P12.x": "known.pdb"},
+        "gpu": {"workers": {"ada_24": 2}},
+    }
+
+
+@pytest.mark.parametrize("setting", ["tool", "=x", "msa.=x", "msa.server.=x"])
 def test_malformed_setting_is_named(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--set", setting]) == 2
     assert f"--set {setting}: expected NAME=VALUE" in capsys.readouterr().err
@@ -121,7 +140,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("snakefold.cli.tools._weights", fail)
+    monkeypatch.setattr("snakefold.cli.weights._fetch", fail)
 
 
 def test_a_folder_where_a_file_is_needed_is_named(
@@ -141,6 +160,45 @@ def test_a_path_that_nobody_gave_is_a_defect(
     fail_with(monkeypatch, kind(-1, "a defect", str(tmp_path / "file")))
     with pytest.raises(kind):
         cli.main(["weights", "fetch", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nosuch"], "nosuch: neither an engine ("),
+        (["nosuch", "folder"], "nosuch: neither an engine ("),
+        (["flashab"], "./flashab"),
+    ],
+)
+def test_a_mistyped_engine_is_no_folder_to_fetch_into(
+    words: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for action in ("fetch", "check"):
+        assert cli.main(["weights", action, *words]) == 2
+        assert says in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_declares_no_weights_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engines.get("alphafold2"), "weights", None, raising=False)
+    assert cli.main(["weights", "fetch", "alphafold2"]) == 2
+    assert "engine alphafold2: has no parameters to fetch" in capsys.readouterr().err
+
+
+def test_weights_are_checked_where_auto_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SNAKEFOLD_WEIGHTS", str(tmp_path))
+    for words in ([], ["alphafold2"], [str(tmp_path)], ["alphafold2", str(tmp_path)]):
+        assert cli.main(["weights", "check", *words]) == 1
+        assert f"{tmp_path}/params" in capsys.readouterr().out
 
 
 def test_engines_that_are_named_are_those_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,3 +241,18 @@ def test_one_run_a_folder_at_a_time(tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     hold_results(tmp_path)
+
+
+def test_a_configfile_that_comes_with_snakefold_is_found_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings_of(options("--configfile", "config/demo.yaml")).wanted_engines == [
+        "flashabb",
+        "alphafold2",
+    ]
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "demo.yaml").write_text("engine: alphafold2\n")
+    assert settings_of(options("--configfile", "config/demo.yaml")).wanted_engines == ["alphafold2"]
+    with pytest.raises(SnakefoldError, match=r"config/none\.yaml: no such file"):
+        settings_of(options("--configfile", "config/none.yaml"))

@@ -9,7 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakefold.config import Config, load_config, read_config
+from snakefold import engines
+from snakefold.config import Config, Settings, load_config, read_config
+from snakefold.kernel.contracts import Model
 from snakefold.kernel.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -42,14 +44,20 @@ def test_unquoted_dates_are_dates(tmp_path: Path) -> None:
     assert config.msa.max_template_date == "2020-05-14"
 
 
+def test_no_engine_may_be_called_as_a_setting() -> None:
+    """The floor of the engines cannot read them, so it has their names."""
+    members = {*dir(Settings), *Settings.model_fields} - {*dir(Model)}
+    assert {name for name in members if not name.startswith("_")} == engines.SETTINGS
+
+
 def test_one_path_or_several() -> None:
     assert load_config({"input": "a"}).inputs == [Path("a")]
     assert load_config({"input": ["a", "b"]}).inputs == [Path("a"), Path("b")]
 
 
 WRONG = {
-    "unknown name": ("enginee: alphafold2", "enginee: Extra inputs"),
-    "unknown name inside": ("msa: {tol: x}", "msa.tol: Extra inputs"),
+    "unknown name": ("enginee: alphafold2", "enginee: no such setting. Did you mean engine"),
+    "unknown name inside": ("msa: {tol: x}", "msa.tol: no such setting. Did you mean msa.tool?"),
     "unknown value": (
         "engine: rosetta",
         "engine: Value error, no such engine is installed; there are alphafold2, flashabb",

@@ -166,7 +166,8 @@ def test_the_methods_say_that_real_proteins_were_searched_in_the_demo_database()
 
 
 @pytest.mark.parametrize(
-    ("page", "command"), [("results.md", ["columns"]), ("citations.md", ["methods", "--all"])]
+    ("page", "command"),
+    [("results.md", ["columns"]), ("citations.md", ["methods", "--all"]), ("errors.md", ["errors"])],
 )
 def test_pages_are_as_their_source(page: str, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 0
@@ -235,7 +236,7 @@ def test_the_crate_is_read_by_its_library(run: Path) -> None:
     assert "https://doi.org/10.1038/s41586-021-03819-2" in {
         item.id for item in crate.root_dataset["citation"]
     }
-    licence = crate.dereference("#parameters").get("license")
+    licence = crate.dereference("#parameters-alphafold2").get("license")
     assert licence is None if rehearsal else licence.id == "https://creativecommons.org/licenses/by/4.0/"
     for entity in crate.data_entities:
         if entity.id.startswith("ni:"):

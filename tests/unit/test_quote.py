@@ -66,7 +66,7 @@ def quote(
         config=Config(**setting),
         classes=gpus,
         model=CostModel(),
-        rehearsal=False,
+        rehearsals=[],
         cores=4,
         today=today,
     )

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.browser.make_results import make_results
 from snakefold import cli
 from snakefold.kernel.contracts import Confidence
 from snakefold.report import build
-from snakefold.report.index import index_columns, pages
+from snakefold.report.index import index_columns, own_columns, pages
 from snakefold.report.origin import read_origin
 from snakefold.report.pages import MAX_POINTS, Maker, prepare, profile, write_pages
 from snakefold.report.run import read_run
@@ -156,6 +157,28 @@ def test_rows_say_what_became_of_every_record(source: Path) -> None:
     assert rows["ubiquitin_again"]["duplicate_of"] == "ubiquitin"
     assert [name for name, row in rows.items() if row["open"]] == ["crambin"]
     assert max(len(row["header"] or "") for row in rows.values()) <= 161
+
+
+def test_a_run_that_is_a_rehearsal_in_part_says_of_which_targets(source: Path) -> None:
+    run = read_run(source)
+    assert run.rehearsal == "REHEARSAL: random parameters, the structures mean nothing"
+    assert "rehearsal" not in index_columns(run, {}) and not own_columns(run)
+    real = {"crambin", "villin_headpiece"}
+    metrics = [
+        {**row, "rehearsal": False, "engine": "other"} if row["id"] in real else row for row in run.metrics
+    ]
+    mixed = replace(run, metrics=metrics)
+    total = len(metrics)
+    assert mixed.rehearsal == (
+        f"REHEARSAL: random parameters, {total - 2} of {total} structures mean nothing"
+    )
+    columns = index_columns(mixed, {})
+    marked = dict(zip(columns["id"], columns["rehearsal"], strict=True))
+    assert {name for name, mark in marked.items() if mark == "REHEARSAL"} == {
+        row["id"] for row in metrics if row["id"] not in real
+    }
+    assert [column["title"] for column in own_columns(mixed)] == ["Engine"]
+    assert replace(run, metrics=[{**row, "rehearsal": False} for row in run.metrics]).rehearsal == ""
 
 
 def test_ten_thousand_rows_take_a_few_bytes_each(source: Path, tmp_path: Path) -> None:

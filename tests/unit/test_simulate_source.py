@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -143,7 +144,7 @@ def test_a_plan_of_an_older_release_is_simulated(old_plan, monkeypatch, capsys):
 def test_a_damaged_batch_of_an_older_plan_is_named(old_plan, capsys):
     (old_plan / "batches" / "b0001-l0010.json").write_text("{")
     assert main(["simulate", "--plan", str(old_plan)]) == 2
-    assert "cannot be read as a plan" in capsys.readouterr().err
+    assert "b0001-l0010.json: cannot be read as a batch of a plan" in capsys.readouterr().err
 
 
 def test_the_plan_names_its_engines(old_plan, capsys):
@@ -293,3 +294,17 @@ def test_the_help_says_what_becomes_of_a_plan(capsys):
 def test_wrong_options_are_named(arguments, said, capsys):
     assert main(["simulate", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_an_msa_server_answers_one_query_after_the_other(fasta: Path) -> None:
+    asking = {"tool": "server", "chunk_size": 8, "server": {"url": "https://msa.lab.example"}}
+    asked = source.from_sequences(prices(input=str(fasta), msa=asking))
+    # 32 chains, one of which is in two complexes, and one complex of different chains.
+    assert asked.asked
+    assert float(asked.searches.sum()) == pytest.approx(150 * (32 + 1))
+    local = source.from_sequences(prices(input=str(fasta), msa={"chunk_size": 8}))
+    assert not local.asked
+    record = simulate(asked, cluster())
+    times = sorted(record.searches)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(times))
+    assert times[-1][1] - times[0][0] == pytest.approx(150 * 33)

@@ -19,7 +19,9 @@ COMMANDS = {
     "collect": "collect FILE --config config.yaml --batch batch.json --structures s --table t.parquet",
     "collect, of a batch": "collect archive.tar.zst --config config.yaml --batch FILE --structures s "
     "--table t.parquet",
+    "metrics": "metrics FILE",
     "report": "report FILE",
+    "report, of tables that are there": "report FILE --only-page",
     "summary": "summary FILE",
 }
 FILES = {

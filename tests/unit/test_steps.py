@@ -217,9 +217,8 @@ def test_a_request_searches_nothing(tmp_path: Path) -> None:
     process = request()
     assert process.returncode == 0, process.stderr
     (loaded,) = (line for line in process.stdout.splitlines() if line.startswith("loaded:"))
-    assert set(loaded.split()[1:]) == {
-        f"snakefold.msa.{name}" for name in ("planned", "settings", "template_files")
-    }
+    light = ("planned", "settings", "template_files", "server", "server.facts", "server.settings")
+    assert set(loaded.split()[1:]) == {f"snakefold.msa.{name}" for name in light}
     files = archive.unpack(out.with_name("inputs.tar.zst").read_bytes())
     assert f"chains/{entry.key}/msa.a3m" in files
     # Nor when the store has lost the only alignment that the batch has.

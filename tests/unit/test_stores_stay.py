@@ -92,13 +92,15 @@ def test_antibodies_are_called_as_with_single_sequences_and_no_database_counts(
 ) -> None:
     from snakefold.engines import flashabb
 
-    monkeypatch.setattr(flashabb, "_package", Path)
+    monkeypatch.setattr(flashabb.files, "existing", lambda folder: folder)
     monkeypatch.setattr(recipes, "file_fingerprint", lambda path: {"size": 1})
     preset = load_preset("demo")
 
     def called(tool: str) -> dict[str, Any]:
         config = load_config({"engine": "flashabb", "msa": {"tool": tool}})
-        made = recipes_of(config, preset, {"flashabb": Parameters()}, Groups(config), {0}, pairing=False)
+        made = recipes_of(
+            config, preset, {"flashabb": Parameters(Path())}, Groups(config), {0}, pairing=False
+        )
         (fold,) = made["folds"]
         return dict(fold)
 

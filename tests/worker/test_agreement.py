@@ -159,16 +159,22 @@ def test_a_request_that_says_nothing_is_not_held_to_anything(parameters: Path) -
     check_agreement(fold_request(), parameters)
 
 
-def test_an_engine_that_brings_its_parameters_is_compared_too() -> None:
-    pytest.importorskip("flash_abb", reason="needs flash-abb: make antibody")
+def test_an_engine_of_other_parameters_is_compared_too(flashabb_weights: Path) -> None:
     request = fold_request(engine="flashabb").model_copy(update={"settings": {}})
     engine = engines.get("flashabb")
-    recipe = engine.recipe("antibody", engine.Settings(), None)
-    check_agreement(request.model_copy(update={"engine_recipe": recipe}), None)
+    recipe = engine.recipe("antibody", engine.Settings(), flashabb_weights)
+    check_agreement(request.model_copy(update={"engine_recipe": recipe}), flashabb_weights)
     weights = {**recipe["weights"], "ends_sha256": "0" * 64}
     with pytest.raises(TargetError, match=r"bytes .*, not .* bytes") as caught:
-        check_agreement(request.model_copy(update={"engine_recipe": {**recipe, "weights": weights}}), None)
+        check_agreement(
+            request.model_copy(update={"engine_recipe": {**recipe, "weights": weights}}), flashabb_weights
+        )
     assert caught.value.reason is Reason.WEIGHTS_MISSING
+    # What was planned for the network in PyTorch is not computed in JAX under its name.
+    before = {name: value for name, value in recipe.items() if name != "implementation"}
+    with pytest.raises(TargetError, match="planned for another flashabb") as caught:
+        check_agreement(request.model_copy(update={"engine_recipe": before}), flashabb_weights)
+    assert caught.value.reason is Reason.INVALID_INPUT
 
 
 def test_parameters_that_are_replaced_while_they_are_loaded(

@@ -16,6 +16,9 @@ rule msa:
         slurm_account=SETTINGS.slurm.account,
         slurm_partition=SETTINGS.slurm.partition,
         machine_type=SETTINGS.kubernetes.machine_type,
+        # A server is asked one query at a time: the profiles allow one such job. Without a profile, jobs that share
+        # a home folder wait for each other.
+        msa_server=int(SETTINGS.msa.asks_server),
     shell:
         "snakefold msa {input.chunk:q} --config {input.config:q} --threads {threads}"
         " --out {output.summary:q} > {log:q} 2>&1"

@@ -1,5 +1,6 @@
 localrules:
     collect,
+    metrics,
     report,
     summary,
     all,
@@ -21,7 +22,9 @@ rule collect:
         " --structures {params.structures:q} --table {output.table:q} > {log:q} 2>&1"
 
 
-rule report:
+# Apart from the report: where a disk is full before its pages are written, Snakemake deletes what the job made,
+# and the metrics stay.
+rule metrics:
     input:
         targets=local(f"{PLAN}/targets.tsv"),
         tables=lambda wildcards: [
@@ -34,12 +37,28 @@ rule report:
             category="Tables",
             labels={"table": "metrics"},
         ),
+        typed=local(f"{RESULTS}/metrics.parquet"),
         failures=report(
             local(f"{RESULTS}/failures.tsv"),
             caption="../report/failures.rst",
             category="Tables",
             labels={"table": "failures"},
         ),
+    log:
+        local(f"{RESULTS}/logs/metrics.log"),
+    benchmark:
+        local(f"{RESULTS}/benchmarks/metrics.tsv")
+    params:
+        results=lambda wildcards, output: os.path.dirname(output.metrics),
+    shell:
+        "snakefold metrics {params.results:q} > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        metrics=local(f"{RESULTS}/metrics.tsv"),
+        failures=local(f"{RESULTS}/failures.tsv"),
+    output:
         lengths=report(
             local(f"{RESULTS}/figures/lengths.svg"),
             caption="../report/lengths.rst",
@@ -70,9 +89,9 @@ rule report:
     benchmark:
         local(f"{RESULTS}/benchmarks/report.tsv")
     params:
-        results=lambda wildcards, output: os.path.dirname(output.metrics),
+        results=lambda wildcards, input: os.path.dirname(input.metrics),
     shell:
-        "snakefold report {params.results:q} > {log:q} 2>&1"
+        "snakefold report {params.results:q} --only-page > {log:q} 2>&1"
 
 
 # Fails, after everything else is done, if a target has no structure: the exit code of the run says so.

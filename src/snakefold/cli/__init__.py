@@ -19,6 +19,7 @@ from snakefold.cli import (
     deploy,
     emulator,
     engines,
+    errors,
     exports,
     plan,
     profiles,
@@ -31,6 +32,7 @@ from snakefold.cli import (
     steps,
     store,
     tools,
+    weights,
 )
 from snakefold.kernel.errors import SnakefoldError, disk_error
 from snakefold.kernel.paths import have_home
@@ -93,11 +95,13 @@ def parser() -> argparse.ArgumentParser:
     bill.add(commands)
     simulate.add(commands)
     calibrate.add(commands)
+    weights.add(commands)
     tools.add(commands)
     steps.add(commands)
     report.add(commands)
     status.add(commands)
     exports.add(commands)
+    errors.add(commands)
     store.add(commands)
     publish.add(commands)
     db.add(commands)

@@ -19,6 +19,8 @@ from snakefold.kernel.errors import ConfigError, SnakefoldError, input_file_miss
 from snakefold.kernel.paths import house
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from snakefold.config import Config
     from snakefold.plan.executors import Executor
 
@@ -123,10 +125,16 @@ def _exists(path: str) -> bool:
 
 def configfiles(options: argparse.Namespace) -> list[Path]:
     """Arguments of Snakemake's `--configfile`: the profile's, then that of the command line, which wins."""
-    if options.configfile and not options.configfile.is_file():
-        raise SnakefoldError(f"{options.configfile}: no such file. Check --configfile.")
-    given = [options.configfile] if options.configfile else []
+    given = [_configfile(options.configfile)] if options.configfile else []
     return [*_profile(options.profile).configfiles, *given]
+
+
+def _configfile(path: Path) -> Path:
+    """The file named, or the one of that name that comes with snakefold (config/demo.yaml)."""
+    for place in (path, house() / path):
+        if place.is_file():
+            return place
+    raise SnakefoldError(f"{path}: no such file. Check --configfile.")
 
 
 def executor_of(options: argparse.Namespace) -> Executor:
@@ -137,25 +145,40 @@ def executor_of(options: argparse.Namespace) -> Executor:
 def _setting(item: str) -> dict[str, Any]:
     """One `--set`."""
     name, equals, value = item.partition("=")
-    section, dot, leaf = name.partition(".")
-    if not equals or not section or (dot and not leaf):
+    path, field = _resolved(name)
+    if not equals or not all(path):
         raise SnakefoldError(f"--set {item}: expected NAME=VALUE, for example --set msa.tool=mmseqs.")
-    _, read = _named_value(f"{leaf or section}={value}")
+    _, read = _named_value(f"{path[-1]}={value}")
     quoted = value[:1] in {"'", '"'} and value[:1] == value[-1:]
-    if _is_text(section, leaf) and value and not quoted:
+    if field is not None and _is_text(field) and value and not quoted:
         read = value  # 20261129 may be a folder, and "a #b" as well
-    return {section: {leaf: read}} if dot else {section: read}
+    setting: dict[str, Any] = {path[-1]: read}
+    for section in reversed(path[:-1]):
+        setting = {section: setting}
+    return setting
 
 
-def _is_text(section: str, leaf: str) -> bool:
-    """Whether a setting holds a text and nothing else."""
+def _resolved(name: str) -> tuple[list[str], FieldInfo | None]:
+    """The sections and the name of a setting, and what is known of it.
+
+    What follows the last section is one name: those of references may have dots.
+    """
     from snakefold.config import Config
 
-    field = Config.model_fields.get(section)
-    if leaf and field is not None:
-        field = getattr(field.annotation, "model_fields", {}).get(leaf)
-    if field is None:
-        return False
+    model: Any = Config
+    path: list[str] = []
+    rest = name
+    while True:
+        section, dot, leaf = rest.partition(".")
+        fields = getattr(model, "model_fields", {})
+        if not dot or (path and section not in fields):
+            return [*path, rest], fields.get(rest)
+        path.append(section)
+        model, rest = getattr(fields.get(section), "annotation", None), leaf
+
+
+def _is_text(field: FieldInfo) -> bool:
+    """Whether a setting holds a text and nothing else."""
     # Of `Annotated[str, …] | None`, what is not None, without its validators.
     is_union = get_origin(field.annotation) in (Union, UnionType)
     kinds = get_args(field.annotation) if is_union else (field.annotation,)

@@ -12,11 +12,20 @@ from snakefold.kernel.wording import count
 
 def add(commands: Commands) -> None:
     """Add the commands."""
+    metrics = command(
+        commands,
+        "metrics",
+        _metrics,
+        summary="write metrics.tsv, metrics.parquet, failures.tsv and the bill of a run",
+        example="snakefold metrics results",
+    )
+    metrics.add_argument("results", type=Path, help="results folder of a run")
+
     report = command(
         commands,
         "report",
         _report,
-        summary="write metrics.tsv, failures.tsv, bill.tsv and the report page",
+        summary="write the report page of a run, after its tables (`snakefold metrics`)",
         example="snakefold report results --compare ../boltz/results=Boltz",
     )
     report.add_argument("results", type=Path, nargs="?", help="results folder of a run")
@@ -29,6 +38,9 @@ def add(commands: Commands) -> None:
         default=[],
         metavar="RESULTS[=LABEL]",
         help="show other results of the same sequences beside these; may be given several times",
+    )
+    report.add_argument(
+        "--only-page", action="store_true", help="leave the tables as they are, and read them for the page"
     )
 
     summary = command(
@@ -58,25 +70,11 @@ def _expect(path: Path) -> None:
         )
 
 
-def _report(options: argparse.Namespace) -> None:
-    from functools import partial
-
-    from snakefold import report
-    from snakefold.clusters.runpod.billing import runpod_figure
+def _check(results: Path) -> None:
+    """See that the results have a plan as it was made: what is not in it counts as gone."""
     from snakefold.kernel.errors import SnakefoldError
-    from snakefold.plan.files import read_rows
     from snakefold.plan.mark import changed_files
-    from snakefold.report.figures import write_figures
-    from snakefold.run import products
-    from snakefold.run.bill import write_bill
-    from snakefold.run.calibration.observations import write_timings
-    from snakefold.run.collect import merge_tables
-    from snakefold.run.exports import target_dollars, write_exports
-    from snakefold.run.superseded import set_aside_after
 
-    results: Path | None = options.results or options.given
-    if results is None:
-        raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
     for name in ("batches.tsv", "targets.tsv"):
         _expect(results / "plan" / name)
     if changed := changed_files(results / "plan"):
@@ -84,6 +82,24 @@ def _report(options: argparse.Namespace) -> None:
             f"{results / 'plan' / changed[0]}: missing or changed since the plan was made. Run again: it is "
             "planned again."
         )
+
+
+def _metrics(options: argparse.Namespace) -> None:
+    _check(options.results)
+    _write_tables(options.results)
+
+
+def _write_tables(results: Path) -> None:
+    from functools import partial
+
+    from snakefold.clusters.runpod.billing import runpod_figure
+    from snakefold.kernel.errors import SnakefoldError
+    from snakefold.plan.files import read_rows
+    from snakefold.run.bill import write_bill
+    from snakefold.run.calibration.observations import write_timings
+    from snakefold.run.collect import merge_tables
+    from snakefold.run.exports import target_dollars
+
     # bill.tsv goes on from run to run: as an output of the rule, Snakemake would delete it first.
     for name, write in (
         ("timings.tsv", write_timings),
@@ -91,7 +107,7 @@ def _report(options: argparse.Namespace) -> None:
     ):
         try:
             write(results)
-        except SnakefoldError as error:  # no reason to go without a report
+        except SnakefoldError as error:  # no reason to go without metrics
             _log(f"{name}: {error}")
     # A table of an earlier plan's batch may be there still; one of a batch whose jobs failed is not.
     tables = [results / "tables" / f"{row.batch}.parquet" for row in read_rows(results / "plan")]
@@ -102,10 +118,29 @@ def _report(options: argparse.Namespace) -> None:
         results / "failures.tsv",
         target_dollars(results, _log),
     )
+    _log(f"{count(done, 'result')}, {failed} failed, {refused} refused")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from snakefold import report
+    from snakefold.kernel.errors import SnakefoldError
+    from snakefold.report.figures import write_figures
+    from snakefold.run import products
+    from snakefold.run.exports import write_exports
+    from snakefold.run.superseded import set_aside_after
+
+    results: Path | None = options.results or options.given
+    if results is None:
+        raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
+    _check(results)
+    if options.only_page:
+        for name in ("metrics.tsv", "failures.tsv"):
+            _expect(results / name)
+    else:
+        _write_tables(results)
     for name in set_aside_after(results):
         _log(f"{name}: has no structure in this run; that of an earlier one is moved to {results}/superseded")
     write_exports(results, _log)
-    _log(f"{count(done, 'result')}, {failed} failed, {refused} refused")
     write_figures(results)
     _log(str(report.build(results, options.compare)))
     products.note_report(results)

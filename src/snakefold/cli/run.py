@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from snakefold.cli._command import Commands, command
-from snakefold.cli._settings import add_settings, settings_given, settings_of
-from snakefold.kernel.errors import SnakefoldError
+from snakefold.cli._settings import add_settings, executor_of, settings_given, settings_of
+from snakefold.kernel.errors import SnakefoldError, StoreError
 from snakefold.kernel.paths import house
 from snakefold.kernel.store import write_atomically
 
@@ -101,21 +101,34 @@ def prepare(options: argparse.Namespace) -> list[str]:
         The command line of Snakemake.
 
     Raises:
-        SnakefoldError: a setting or an input is wrong, or another run is active in the folder of results.
+        SnakefoldError: a setting or an input is wrong, what a setting names is missing (`check_run`), or
+            another run is active in the folder of results.
     """
     taken = [word for word in options.passed_on if word.startswith("--configfile")]
     if taken:
         raise SnakefoldError(
             f"{taken[0]}: give it before the `--`, where it is read with the other settings."
         )
+    from snakefold.plan.preflight import check_run
+
     values = settings_given(options)
-    results = settings_of(options).results
+    config = settings_of(options)
+    results = config.results
+    check_run(config, executor_of(options))
     if not options.dry_run:
+        from snakefold.kernel.store.location import is_s3
         from snakefold.plan.lock import hold_results
         from snakefold.run.retries import check_writable
 
         hold_results(Path(results))
         check_writable(Path(results))
+        if not is_s3(config.store):
+            try:
+                check_writable(Path(config.store))
+            except OSError as error:
+                raise StoreError(
+                    f"store: {config.store}: cannot be written ({error.strerror}). Set store to a folder."
+                ) from error
     configfile = _configfile(values, results, dry_run=options.dry_run) if values else None
     return snakemake_command(options, configfile)
 

@@ -1,10 +1,9 @@
-"""Commands around a run: model parameters, the settings' documentation, and where the workflow lies."""
+"""Commands around a run: the settings' documentation, and where the workflow lies."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from snakefold.cli._command import Commands, command
 from snakefold.kernel.paths import house
@@ -12,21 +11,6 @@ from snakefold.kernel.paths import house
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    weights = command(
-        commands,
-        "weights",
-        _weights,
-        summary="fetch or check model parameters, or draw random ones",
-        example="snakefold weights fetch ~/alphafold",
-    )
-    weights.add_argument("action", choices=["fetch", "check", "rehearsal"])
-    weights.add_argument("folder", type=Path, help="folder with params/; fetch and rehearsal create it")
-    weights.add_argument("--mirror", default=None, help="another address of the official tar")
-    weights.add_argument("--blocks", type=int, default=48, help="rehearsal: number of Evoformer blocks")
-    weights.add_argument(
-        "--models", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="rehearsal: models, of the five"
-    )
-
     settings = command(
         commands,
         "config",
@@ -55,18 +39,6 @@ _PARTS = {
     "containers": "containers",
     "envs": "envs",
 }
-
-
-def _weights(options: argparse.Namespace) -> int:
-    from snakefold.engines.alphafold2 import weights
-
-    if options.action == "fetch":
-        weights.fetch(options.folder, mirror=options.mirror, log=lambda line: print(line, flush=True))
-        return 0
-    if options.action == "rehearsal":
-        weights.draw_rehearsal(options.folder, models=options.models, blocks=options.blocks, log=print)
-        return 0
-    return weights.report_check(options.folder, log=print)
 
 
 def _path(options: argparse.Namespace) -> None:

@@ -9,9 +9,17 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from snakefold.engines.spec import VIEWS, Engine
+from snakefold.kernel.contracts import Model
 from snakefold.kernel.errors import SnakefoldError
 
 GROUP = "snakefold.engines"
+#: What a section of an engine's own would hide: the members of `config.Settings`, which imports this module.
+SETTINGS = frozenset([
+    "batch", "budget", "calibration", "container", "deadline", "engine", "engines", "gpu", "input", "inputs",
+    "kubernetes", "max_length", "min_length", "msa", "objective", "on_invalid", "output", "predict",
+    "publish", "references", "rehearsal", "relax", "relax_of", "results", "reuse", "settings_of", "slurm",
+    "store", "wanted_engines", "weights",
+])  # fmt: skip
 
 
 @cache
@@ -24,7 +32,8 @@ def get(name: str) -> Engine:
     """The engine called `name`. Its heavy libraries are imported when it starts, not here.
 
     Raises:
-        SnakefoldError: no such engine is installed, its module fails, or it follows another protocol.
+        SnakefoldError: no such engine is installed, its module fails, it follows another protocol, or its
+            name is that of a setting.
     """
     entry = point(name)
     try:
@@ -45,6 +54,11 @@ def get(name: str) -> Engine:
         raise SnakefoldError(
             f"engine {name}: {entry.value} does not follow the protocol of snakefold.engines.spec. Install a "
             "version of it that is made for this release of snakefold."
+        )
+    if engine.selectable and (name in SETTINGS or hasattr(Model, name)):
+        raise SnakefoldError(
+            f"engine {name}: {entry.value} is called as a setting of snakefold, and its own section of the "
+            "settings would hide that. Install a version of it with another name."
         )
     return engine
 

@@ -8,7 +8,7 @@ heavy, so that a run can be planned and priced where the engine itself is not in
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -50,11 +50,14 @@ class ChainMsa:
 class TargetMsas:
     """MSAs of one target: one entry per chain of the target, in order, or the A3M that the target brought.
 
-    `files` are what else travels with the target, by name (`Engine.files`).
+    `paired`, if an MSA server paired a complex: an A3M of each different chain, in the order in which they
+    are met; rows with the same number belong together. It takes the place of the chains' own rows for
+    pairing. `files` are what else travels with the target, by name (`Engine.files`).
     """
 
     chains: Sequence[ChainMsa] = ()
     own_a3m: str | None = None
+    paired: Sequence[str] | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -134,6 +137,25 @@ class Needs:
     alignment: bool = False
     pairing: bool = False
     templates: bool = False
+
+
+Log = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How an engine's parameters get into a weights folder: `snakefold weights fetch` and `check` ask.
+
+    The folder is that of all engines (`weights_folder`); each has its files in a place of its own there.
+
+    Attributes:
+        fetch: download what is missing or damaged. Takes the folder, another address of the files (None: the
+            official one) and the log. Raises SnakefoldError; complete files stay as they are.
+        check: log a line for every file, and say whether a prediction can use them.
+    """
+
+    fetch: Callable[[Path, str | None, Log], None]
+    check: Callable[[Path, Log], bool]
 
 
 @dataclass(frozen=True)
@@ -274,6 +296,7 @@ class Engine(Protocol):
         selectable: may be named by a configuration; what it gives was computed, not taken from somewhere.
         relaxes: its models are relaxed by the setting `relax`.
         licence: address of the licence of its parameters; empty: none is known.
+        weights: how its parameters are fetched; None: it brings them, or needs none.
         environment: what it runs in; None: snakefold's own interpreter. With one, `version` and `recipe` must
             not depend on what the interpreter that asks has installed: see `Environment.version`.
     """
@@ -289,6 +312,7 @@ class Engine(Protocol):
     selectable: bool
     relaxes: bool
     licence: str
+    weights: Weights | None
     environment: Environment | None
 
     @property
@@ -459,6 +483,7 @@ class Defaults:
     selectable = True
     relaxes = False
     licence = ""
+    weights: Weights | None = None
     environment: Environment | None = None
 
     def check(self, target: TargetInput, settings: Any) -> None:

@@ -14,6 +14,10 @@ Files of one chain, `chains/<chain key>/…` inside `inputs.tar.zst`:
 | `templates.npz` | optional: AlphaFold's template_* feature arrays |
 | `raw/<database>.<a3m or sto>` | optional: what the search tool wrote |
 
+`chains/<key of the different chains of a complex>/paired_<n>.a3m` are rows that an MSA server has paired:
+those of the n-th different chain, its query first, rows with the same number together. `pairs.json` beside
+them says which server was asked, and when.
+
 In the store templates are an entry of their own (`msa.templates`), the rest is the archive
 `msa/<recipe>/<chain key>`. A target that brings its own A3M has `targets/<result key>/msa.a3m` in
 `inputs.tar.zst`. A target of the engine `reuse` has its structure there instead (`reuse.inputs`).

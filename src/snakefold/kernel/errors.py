@@ -33,6 +33,22 @@ class Reason(StrEnum):
     INTERNAL = "internal"
 
 
+MEANING: dict[Reason, str] = {
+    Reason.INVALID_INPUT: "No engine of the run can predict the target as it is.",
+    Reason.OUT_OF_MEMORY: "The target needs more GPU memory, or more main memory, than the job had.",
+    Reason.RELAX_FAILED: "The model could not be relaxed; the unrelaxed model is kept.",
+    Reason.TIMEOUT: "The job ran longer than it was allowed to.",
+    Reason.LOST: "The job, its process or a file that it needed disappeared.",
+    Reason.SUBMISSION_REFUSED: "The scheduler or service did not accept the job.",
+    Reason.DATABASE_MISSING: "A database of the search is missing or damaged where the job ran.",
+    Reason.WEIGHTS_MISSING: "Model parameters are missing or damaged where the job ran.",
+    Reason.MSA_FAILED: "A search program failed, so that the target has no alignment.",
+    Reason.BUDGET: "The budget was used up before the job was sent.",
+    Reason.NO_SPACE: "A disk was full, or a quota used up.",
+    Reason.NOT_WRITABLE: "A folder could not be written.",
+    Reason.INTERNAL: "Something that is not foreseen: a defect of snakefold or of the engine.",
+}
+
 #: What to do where a failure itself does not say.
 ADVICE: dict[Reason, str] = {
     Reason.INVALID_INPUT: "Correct the record.",

@@ -136,6 +136,11 @@ def from_columns(names: Sequence[str], rows: Sequence[str]) -> Msa:
     return Msa(list(names), [row.decode("ascii") for row in written])
 
 
+def joined(msas: Sequence[Msa]) -> Msa:
+    """Rows of all alignments, one after the other, duplicates included."""
+    return Msa([name for msa in msas for name in msa.names], [row for msa in msas for row in msa.rows])
+
+
 def merge(msas: Iterable[Msa]) -> Msa:
     """Rows of all alignments in order; a row whose aligned sequence was seen before is dropped.
 

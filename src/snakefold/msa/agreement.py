@@ -15,6 +15,7 @@ from snakefold.msa import templates as template_search
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.databases.presets import Preset
 from snakefold.msa.planned import PlannedChunk
+from snakefold.msa.server import facts as server
 from snakefold.msa.settings import MsaSettings
 
 _SAME_PROGRAMS = "Plan and search with the same release of snakefold and the same programs, and run again."
@@ -23,12 +24,18 @@ _Recipes = dict[databases.Part, dict[str, Any]]
 
 
 def watched(
-    chunk: PlannedChunk, settings: MsaSettings, preset: Preset, *, msa: bool, templates: bool
+    chunk: PlannedChunk,
+    settings: MsaSettings,
+    preset: Preset,
+    *,
+    msa: bool,
+    templates: bool,
+    pairs: bool = False,
 ) -> Watch:
     """Compare what a search would read with what the chunk's recipes were made of, and watch the files.
 
     Args:
-        msa, templates: what is searched.
+        msa, templates, pairs: what is searched.
 
     Returns:
         What tells, after the search, whether a file changed meanwhile.
@@ -37,7 +44,7 @@ def watched(
         ChangedError: the search would store under a name that says something else.
         ConfigError, DatabaseMissingError, MissingProgramError: the search cannot be done.
     """
-    searched: dict[databases.Part, bool] = {"msa": msa, "templates": templates}
+    searched: dict[databases.Part, bool] = {"msa": msa, "templates": templates, "pairs": pairs}
     parts = [part for part in searched if searched[part]]
     asked = databases.only(settings, *parts)
     # The recipe of templates names the databases of alignments too.
@@ -47,7 +54,7 @@ def watched(
     watch = Watch(paths.values())
     own = _recipes(chunk, settings, preset)
     for part in parts:
-        name = chunk.recipe if part == "msa" else chunk.templates
+        name = {"msa": chunk.recipe, "templates": chunk.templates, "pairs": chunk.pairs}[part]
         if recipes.digest(own[part]) != name:
             raise _changed(part, chunk.depends_on.get(part), own[part], paths)
     return watch
@@ -58,6 +65,8 @@ def _recipes(chunk: PlannedChunk, settings: MsaSettings, preset: Preset) -> _Rec
     if chunk.templates is not None:
         alone = search.recipe(settings, preset, multimer=False)
         found["templates"] = template_search.recipe(settings, preset, alone)
+    if chunk.pairs is not None:
+        found["pairs"] = server.pairs_recipe(settings.server)
     return found
 
 
@@ -70,7 +79,7 @@ def _changed(
         if planned.get("databases") == normal.get("databases"):
             return changed(texts, advice=_SAME_PROGRAMS)
         return changed(texts)
-    what = "alignments" if part == "msa" else "templates"
+    what = "templates" if part == "templates" else "alignments"
     newest = max(paths.values(), key=lambda path: path.stat().st_ctime, default=None)
     if newest is None:
         return changed([f"a program or a setting that {what} depend on"])

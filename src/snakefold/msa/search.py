@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold.kernel import recipes, tables
-from snakefold.kernel.contracts import DatabaseUse, MsaMeta
+from snakefold.kernel import recipes
 from snakefold.kernel.errors import Reason, TargetError
-from snakefold.msa import a3m, hhblits, jackhmmer, mmseqs
+from snakefold.msa import hhblits, jackhmmer, mmseqs
 from snakefold.msa.bundle import Found, Log, RawMsa
+from snakefold.msa.chain_files import chain_files
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.databases.presets import Preset
 from snakefold.msa.planned import PlannedChain
+from snakefold.msa.server import facts as server
 from snakefold.msa.settings import MsaSettings
 
 _SEARCHES = {"jackhmmer": jackhmmer, "hhblits": hhblits, "mmseqs": mmseqs}
-_PARSE = {"a3m": a3m.parse_a3m, "sto": a3m.parse_stockholm}
 
 
 def recipe(settings: MsaSettings, preset: Preset, *, multimer: bool = True) -> dict[str, Any]:
@@ -28,6 +27,8 @@ def recipe(settings: MsaSettings, preset: Preset, *, multimer: bool = True) -> d
     `multimer` as in `search_chunk`: with it and without, results differ where the preset has a database for
     pairing.
     """
+    if settings.asks_server:
+        return server.recipe(settings.server)
     tools = databases.TOOLS[settings.tool]
     return {
         "tool": settings.tool,
@@ -57,11 +58,14 @@ def search_chunk(
         In place of files a TargetError for a chain that failed; the others go on.
 
     Raises:
-        DatabaseMissingError, MissingProgramError, ProgramError: nothing can be searched.
+        DatabaseMissingError, MissingProgramError, ProgramError, ServerError: nothing can be searched.
     """
     if settings.tool == "precomputed":
         for chain in chains:
             yield chain.key, _brings_none(chain)
+        return
+    if settings.asks_server:
+        yield from _from_server(chains, settings, log)
         return
     settings = databases.only(settings, "msa")
     databases.check(preset, settings, pairing=multimer)
@@ -77,7 +81,7 @@ def search_chunk(
             yield chain.key, raws
         else:
             try:
-                yield chain.key, _files(chain, raws, settings, used)
+                yield chain.key, chain_files(chain, raws, settings, used)
             except ValueError as error:
                 yield (
                     chain.key,
@@ -112,58 +116,24 @@ def _search(
     return found
 
 
-def _files(
-    chain: PlannedChain,
-    raws: Sequence[RawMsa],
-    settings: MsaSettings,
-    used: dict[str, tuple[int | None, str]],
-) -> dict[str, bytes]:
-    """Files of one chain. `used` has row limit and fingerprint by name of database."""
-    started = time.perf_counter()
-    alone = a3m.Msa([chain.key], [chain.sequence])
-    uses, own, pairing = [], [alone], [alone]
-    for raw in raws:
-        limits, fingerprints = zip(*(used[name] for name in raw.database.split("+")), strict=True)
-        limit = min((limit for limit in limits if limit is not None), default=None)
-        msa = _PARSE[raw.format](raw.text).truncated(limit)
-        (pairing if raw.pairing else own).append(msa)
-        uses.append(
-            DatabaseUse(
-                name=raw.database, rows=raw.found, kept=len(msa) - 1, fingerprint="+".join(fingerprints)
-            )
-        )
-    merged = a3m.merge(own)
-    files = {"msa.a3m": merged.to_a3m().encode(), "hits.tsv": _table(chain, raws)}
-    if len(pairing) > 1:
-        files["pairing.a3m"] = a3m.merge(pairing).to_a3m().encode()
-    if settings.keep_raw:
-        files |= {f"raw/{raw.database}.{raw.format}": raw.text.encode() for raw in raws}
-    seconds = {raw.database: round(raw.seconds, 3) for raw in raws}
-    neff = a3m.neff(merged)
-    meta = MsaMeta(
-        key=chain.key,
-        length=len(chain.sequence),
-        tool=settings.tool,
-        depth=merged.depth,
-        first_depth=a3m.merge(own[:2]).depth,
-        neff=round(neff, 3),
-        databases=uses,
-        commands=[command for raw in raws for command in raw.commands],
-        seconds=seconds | {"merge": round(time.perf_counter() - started, 3)},
-        warnings=[text for raw in raws for text in raw.warnings],
-    )
-    return files | {"meta.json": meta.model_dump_json(indent=1).encode() + b"\n"}
+def _from_server(
+    chains: Sequence[PlannedChain], settings: MsaSettings, log: Log
+) -> Iterator[tuple[str, dict[str, bytes] | TargetError]]:
+    # What speaks HTTP is imported where it is used: a plan reads this module.
+    from snakefold.msa.server.search import search
+    from snakefold.msa.server.stream import one_stream
 
-
-def _table(chain: PlannedChain, raws: Sequence[RawMsa]) -> bytes:
-    cells = (
-        [chain.key, hit.target, f"{hit.evalue:.3g}", hit.pident, hit.alnlen, raw.database]
-        for raw in raws
-        for hit in raw.hits
-    )
-    return "".join(
-        tables.lines(["query", "target", "evalue", "pident", "alnlen", "database"], cells)
-    ).encode()
+    of_key = {chain.key: chain for chain in chains}
+    with one_stream(settings.server, log) as client:
+        for key, found in search(chains, client, log):
+            if isinstance(found, TargetError):
+                yield key, found
+                continue
+            raws, templates = found
+            asked = f"{settings.server.url}, asked on {server.today()}"
+            used = {raw.database: (None, asked) for raw in raws}
+            files = chain_files(of_key[key], raws, settings, used, as_found=True)
+            yield key, {**files, server.TEMPLATE_HITS: "".join(f"{name}\n" for name in templates).encode()}
 
 
 def _brings_none(chain: PlannedChain) -> TargetError:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from snakefold.kernel.contracts import Model
 from snakefold.kernel.setting_paths import SettingPath
+from snakefold.kernel.wording import listed
+from snakefold.msa.server.settings import ServerSettings
 
-MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "precomputed", "single_sequence"]
+MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "server", "precomputed", "single_sequence"]
+#: Settings of local databases; an MSA server has its own.
+_OF_DATABASES = ("db_preset", "db_root", "mmseqs_recipe", "allow_demo_database")
 
 
 class MsaSettings(Model):
@@ -18,7 +22,8 @@ class MsaSettings(Model):
 
     tool: MsaTool = Field(
         "jackhmmer",
-        description="Search program. precomputed: the input brings the MSAs; single_sequence: no MSAs.",
+        description="Search program. server: an MSA server is asked, and gets your sequences "
+        "(docs/msa-server.md); precomputed: the input brings the MSAs; single_sequence: no MSAs.",
     )
     mmseqs_recipe: Literal["colabfold", "simple"] = Field(
         "colabfold",
@@ -46,7 +51,9 @@ class MsaSettings(Model):
         4000, ge=500, description="Memory per MSA job, MB. Each retry adds the same amount again."
     )
     templates: Literal["none", "hhsearch", "hmmsearch"] = Field(
-        "none", description="Template search: hhsearch on pdb70, hmmsearch on pdb_seqres."
+        "none",
+        description="Template search: hhsearch on pdb70, hmmsearch on pdb_seqres. With tool server: "
+        "hhsearch, on templates that the server gives.",
     )
     max_template_date: str = Field(
         "2100-01-01",
@@ -58,6 +65,14 @@ class MsaSettings(Model):
         1, ge=0, description="Maximum retries of an MSA job. Chains already in the store are kept."
     )
 
+    # Folders of results from before these settings have none: defaults that are written plan them again.
+    server: ServerSettings = Field(ServerSettings(), exclude_if=lambda value: value == ServerSettings())
+
+    @property
+    def asks_server(self) -> bool:
+        """Whether an MSA server is asked, and no local database read."""
+        return self.tool == "server"
+
     @field_validator("max_template_date", mode="before")
     @classmethod
     def _date(cls, value: object) -> object:
@@ -67,3 +82,29 @@ class MsaSettings(Model):
         if isinstance(value, str):
             datetime.date.fromisoformat(value)
         return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> MsaSettings:
+        if not self.asks_server:
+            return self
+        default = type(self).model_fields
+        wrong = [name for name in _OF_DATABASES if getattr(self, name) != default[name].default]
+        if wrong:
+            names = listed([f"msa.{name}" for name in wrong])
+            defaults = {name: default[name].default for name in wrong}
+            unset = " ".join(f"--set msa.{name}={_written(value)}" for name, value in defaults.items())
+            raise ValueError(
+                f"msa.tool is server, which reads no local database, and {names} "
+                f"{'says' if len(wrong) == 1 else 'say'} how local databases are searched. Leave them out "
+                f"({unset}), or choose another msa.tool"
+            )
+        if self.templates == "hmmsearch":
+            raise ValueError(
+                "msa.tool is server, which gives templates for hhsearch. Set msa.templates: hhsearch, or none"
+            )
+        return self
+
+
+def _written(value: object) -> str:
+    """A default as `--set` takes it."""
+    return "null" if value is None else str(value)

@@ -8,22 +8,20 @@ MSA begins with just these rows, so that templates are searched, stored and name
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.kernel import archive, recipes
+from snakefold.kernel import recipes
 from snakefold.kernel.contracts import MsaMeta
 from snakefold.kernel.errors import ConfigError, DatabaseMissingError, Reason, TargetError
 from snakefold.kernel.names import shown
-from snakefold.kernel.notes import Code, note
 from snakefold.kernel.wording import count
 from snakefold.msa import a3m, programs
 from snakefold.msa.bundle import Log
@@ -33,54 +31,7 @@ from snakefold.msa.databases.presets import Database, Preset
 from snakefold.msa.names import text_of
 from snakefold.msa.planned import PlannedChain
 from snakefold.msa.settings import MsaSettings
-
-
-@dataclass(frozen=True)
-class Templates:
-    """Templates of one chain.
-
-    Attributes:
-        npz: what `templates.load` reads, or None if no template was found.
-        names: `<pdb id>_<chain>` of the templates, best first.
-        commands: shell-quoted command lines that ran.
-        seconds: of the search and the reading of structures.
-        warnings: hits that could not be used, and why.
-    """
-
-    npz: bytes | None
-    names: Sequence[str] = ()
-    commands: Sequence[str] = ()
-    seconds: float = 0.0
-    warnings: Sequence[str] = ()
-
-
-def pack(found: Templates) -> bytes:
-    """The entry of the store."""
-    facts = {name: value for name, value in asdict(found).items() if name != "npz"}
-    files = {"templates.json": (json.dumps(facts, indent=1) + "\n").encode()}
-    return archive.pack(files | ({"templates.npz": found.npz} if found.npz else {}))
-
-
-def unpack(entry: bytes) -> Templates:
-    """Templates from the entry of the store."""
-    files = archive.unpack(entry)
-    return Templates(files.get("templates.npz"), **json.loads(files["templates.json"]))
-
-
-def join(msa: Mapping[str, bytes], found: Templates) -> dict[str, bytes]:
-    """Files of a chain (`contracts.MSA_LAYOUT`): those of its MSA and what belongs to its templates."""
-    meta = MsaMeta.model_validate_json(msa["meta.json"])
-    meta = meta.model_copy(
-        update={
-            "templates": len(found.names),
-            "commands": [*meta.commands, *found.commands],
-            "seconds": meta.seconds | {"templates": round(found.seconds, 3)},
-            "warnings": [*meta.warnings, *(note(Code.DROPPED_TEMPLATE, text) for text in found.warnings)],
-        }
-    )
-    files = {**msa, "meta.json": meta.model_dump_json(indent=1).encode() + b"\n"}
-    return files | ({"templates.npz": found.npz} if found.npz else {})
-
+from snakefold.msa.template_files import Templates
 
 #: AlphaFold's MAX_TEMPLATE_HITS.
 MAX_HITS = 20
@@ -140,19 +91,28 @@ def search(
     databases.check(preset, databases.only(settings, "templates"), pairing=False)
     work.mkdir(parents=True, exist_ok=True)
     sources = _sources(preset, settings, work)
-    featuriser = _featuriser(sources, settings)
+    found_in = searcher(sources, settings, work=work, log=log)
     for chain, msa in chains:
+        yield chain.key, found_in(chain, msa)
+
+
+def searcher(
+    sources: Sources, settings: MsaSettings, *, work: Path, log: Log
+) -> Callable[[PlannedChain, a3m.Msa], Templates | TargetError]:
+    """What finds templates of one chain after the other in the same databases."""
+    featuriser = _featuriser(sources, settings)
+
+    def found_in(chain: PlannedChain, msa: a3m.Msa) -> Templates | TargetError:
         scratch = Path(tempfile.mkdtemp(prefix="templates.", dir=work)).resolve()
         searching = _Searching(chain, scratch, settings, sources, log, [])
-        found: Templates | TargetError
         try:
-            found = searching.templates(msa, featuriser)
+            return searching.templates(msa, featuriser)
         except programs.ProgramError as error:
             told = explained(error, [sources.searched])
-            found = TargetError(Reason.MSA_FAILED, str(told), "Or set `msa.templates: none`.")
+            return TargetError(Reason.MSA_FAILED, str(told), "Or set `msa.templates: none`.")
         except (LookupError, ValueError, OSError) as error:
             # AlphaFold's parsers raise these for reports that are not as they expect.
-            found = TargetError(
+            return TargetError(
                 Reason.MSA_FAILED,
                 f"templates of {settings.templates} could not be read: {_told(error)}.",
                 f"Look at {sources.searched.path} and at the newest files in {sources.structures}, or set "
@@ -160,7 +120,8 @@ def search(
             )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        yield chain.key, found
+
+    return found_in
 
 
 def dump(features: Mapping[str, Any]) -> bytes:
@@ -188,7 +149,7 @@ def load(data: bytes) -> Features:
 
 
 @dataclass(frozen=True)
-class _Sources:
+class Sources:
     """Databases of a template search: what is searched, the mmCIF folder, the list of obsolete entries."""
 
     searched: Database
@@ -206,7 +167,7 @@ def _readable(obsolete: Path, work: Path) -> Path:
     return copy
 
 
-def _sources(preset: Preset, settings: MsaSettings, work: Path) -> _Sources:
+def _sources(preset: Preset, settings: MsaSettings, work: Path) -> Sources:
     if settings.templates == "none":
         raise ConfigError("msa.templates is none: no template search was asked for.")
     read = preset.select(settings.templates)
@@ -223,10 +184,10 @@ def _sources(preset: Preset, settings: MsaSettings, work: Path) -> _Sources:
     obsolete = next((each.path for each in read if each.format == "text"), None)
     if obsolete is not None:
         obsolete = _readable(obsolete, work)
-    return _Sources(searched, folder.path, obsolete)
+    return Sources(searched, folder.path, obsolete)
 
 
-def _featuriser(sources: _Sources, settings: MsaSettings) -> Any:
+def _featuriser(sources: Sources, settings: MsaSettings) -> Any:
     from alphafold.data import templates
 
     kinds = {"hhsearch": templates.HhsearchHitFeaturizer, "hmmsearch": templates.HmmsearchHitFeaturizer}
@@ -247,7 +208,7 @@ class _Searching:
     chain: PlannedChain
     scratch: Path
     settings: MsaSettings
-    sources: _Sources
+    sources: Sources
     log: Log
     ran: list[programs.Ran]
 

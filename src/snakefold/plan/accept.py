@@ -1,8 +1,8 @@
-"""Which records can be computed: what has an alignment, and what a GPU on offer can hold."""
+"""Which records can be computed: whose engine is here, what has an alignment, what a GPU on offer holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from snakefold.config import Config
@@ -16,13 +16,37 @@ from snakefold.plan.groups import Groups
 Fits = Callable[[Target, int, int], None]
 
 
-def to_do_check(config: Config, kinds: Groups) -> Fits:
-    """The check of targets to compute; what is there already needs neither an alignment nor a GPU."""
-    checks = (alignment_check(config, kinds), memory_check(config, kinds))
+def to_do_check(config: Config, kinds: Groups, absent: Mapping[int, str] | None = None) -> Fits:
+    """The check of targets to compute; what is there already needs no engine, no alignment and no GPU.
+
+    Args:
+        absent: see `engine_check`.
+    """
+    checks = (engine_check(absent or {}), alignment_check(config, kinds), memory_check(config, kinds))
 
     def check(target: Target, size: int, group: int) -> None:
         for each in checks:
             each(target, size, group)
+
+    return check
+
+
+def engine_check(absent: Mapping[int, str]) -> Fits:
+    """The check of targets to compute, which raises TargetError for one whose engine does not run here.
+
+    Args:
+        absent: what such an engine lacks and what installs it, by group; of groups that only records name.
+    """
+
+    def check(target: Target, size: int, group: int) -> None:
+        del target, size
+        if lacking := absent.get(group):
+            raise TargetError(
+                Reason.INVALID_INPUT,
+                f"{lacking[:1].upper()}{lacking[1:].rstrip('.')}.",
+                "Install it and run again, or empty the cell of the column engine: then the engine of the "
+                "configuration takes the target.",
+            )
 
     return check
 
@@ -41,7 +65,7 @@ def alignment_check(config: Config, kinds: Groups) -> Fits:
                 Reason.INVALID_INPUT,
                 "The record brings no alignment. With msa.tool precomputed, each target must be an A3M file.",
                 "Give an .a3m file in its place (of a complex in ColabFold's form: docs/running.md), "
-                "or set msa.tool to jackhmmer, hhblits, mmseqs or single_sequence.",
+                "or set msa.tool to jackhmmer, hhblits, mmseqs, server or single_sequence.",
             )
 
     return check

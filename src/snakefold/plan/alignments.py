@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snakefold.config import Config
+from snakefold.engines.spec import Needs
 from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Store
 from snakefold.molecules.targets import Target
@@ -23,22 +24,25 @@ from snakefold.plan.records import Records
 
 @dataclass(frozen=True, slots=True)
 class Alignments:
-    """Chains, by their sequences, of the targets that are to do.
+    """Chains, by their sequences, of the targets that are to do, and complexes that an MSA server pairs.
+
+    A complex is called by the sequences of its different chains, joined by ':'.
 
     Attributes:
         paired: chains that are searched for pairing too, and whose entries in the store say so.
-        missing: what the store lacks of a chain; chains that lack nothing are not in it.
+        missing: what the store lacks of a chain or complex; those that lack nothing are not in it.
     """
 
     paired: frozenset[str]
     missing: Mapping[str, tuple[Part, ...]]
 
     def lacking(self, target: Target) -> set[Part]:
-        """What the store lacks of any of the target's chains."""
-        return {part for chain in target.chains for part in self.missing.get(chain, ())}
+        """What the store lacks of any of the target's chains, or of the chains together."""
+        wanted = (*target.chains, _together(target))
+        return {part for each in wanted for part in self.missing.get(each, ())}
 
     def count(self, part: Part) -> int:
-        """Chains that lack it."""
+        """Chains, or complexes, that lack it."""
         return sum(part in parts for parts in self.missing.values())
 
 
@@ -46,12 +50,14 @@ class Alignments:
 class Chunk:
     """Chains that one job searches; the store has and lacks the same of each of them.
 
-    `cpu_seconds` are expected of all of them and the start of the job.
+    Where only `pairs` are missing, these are complexes. `cpu_seconds` are expected of all of them and the
+    start of the job.
     """
 
     name: str
     recipe: str
     templates: str | None
+    pairs: str | None
     missing: tuple[Part, ...]
     pairing: bool
     chains: tuple[str, ...]
@@ -60,12 +66,35 @@ class Chunk:
     @property
     def residues(self) -> int:
         """Residues of all chains."""
-        return sum(map(len, self.chains))
+        return sum(len(chain) - chain.count(":") for chain in self.chains)
 
 
 def chains_to_align(targets: Iterable[Target]) -> Iterator[str]:
     """Chains of the targets, but those of targets that bring their own A3M."""
     return joined.from_iterable(target.chains for target in targets if target.msa is None)
+
+
+def to_search(targets: Iterable[tuple[Target, Needs]], recipes: Recipes) -> Iterator[str]:
+    """What is searched for the targets, in order: their chains, and complexes that an MSA server pairs."""
+    for target, needs in targets:
+        if needs.alignment:
+            yield from chains_to_align([target])
+            if is_paired(target, needs, recipes):
+                yield _together(target)
+
+
+def is_complex(searched: str) -> bool:
+    """Whether what is searched is a complex."""
+    return ":" in searched
+
+
+def is_paired(target: Target, needs: Needs, recipes: Recipes) -> bool:
+    """Whether an MSA server pairs the different chains of a target."""
+    return bool(recipes.pairs and needs.pairing and target.msa is None and len(set(target.chains)) > 1)
+
+
+def _together(target: Target) -> str:
+    return ":".join(dict.fromkeys(target.chains))
 
 
 def find_alignments(
@@ -101,6 +130,13 @@ def find_alignments(
             if needs[records.groups[index]].templates
         )
         names.append(("templates", recipes.templates, set(chains_to_align(read))))
+    if recipes.pairs:
+        found = (
+            _together(target)
+            for index, target in zip(indices, targets, strict=True)
+            if is_paired(target, needs[records.groups[index]], recipes)
+        )
+        names.append(("pairs", recipes.pairs, set(found)))
     missing: dict[str, tuple[Part, ...]] = {}
     for part, recipe, wanted in names:
         key_of = {sequence_key([chain]): chain for chain in wanted}
@@ -120,12 +156,20 @@ def search_seconds(alignments: Alignments, config: Config, model: CostModel) -> 
     return total
 
 
+def search_wall_seconds(alignments: Alignments, config: Config, model: CostModel, cores: int) -> float:
+    """Wall seconds of all searches: on this machine's cores, or at an MSA server, one after the other."""
+    if config.msa.asks_server:
+        return model.asked_seconds(len(alignments.missing))
+    return search_seconds(alignments, config, model) / cores
+
+
 def cut_searches(
     needs: Iterable[str], alignments: Alignments, recipes: Recipes, config: Config, model: CostModel
 ) -> list[Chunk]:
-    """Every chain that lacks something in one chunk, in the order of `needs`.
+    """Every chain, or complex, that lacks something in one chunk, in the order of `needs`.
 
-    Chains that are searched for pairing have chunks of their own, and so have those that only lack templates.
+    Chains that are searched for pairing have chunks of their own, and so have those that only lack templates,
+    and complexes.
     """
     wanted = (chain for chain in dict.fromkeys(needs) if chain in alignments.missing)
     chunks: list[Chunk] = []
@@ -140,6 +184,7 @@ def cut_searches(
                     name=f"m{len(chunks) + 1:04d}",
                     recipe=recipes.paired_msa if pairing else recipes.msa,
                     templates=recipes.templates,
+                    pairs=recipes.pairs,
                     missing=missing,
                     pairing=pairing,
                     chains=tuple(chains[inside]),

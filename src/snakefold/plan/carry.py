@@ -18,7 +18,7 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.targets import Target
 from snakefold.plan.batches import Batch, named
 from snakefold.plan.cost import disk
-from snakefold.plan.cost.msa import database_sizes
+from snakefold.plan.cost.msa import database_bytes
 from snakefold.plan.executors import Executor
 from snakefold.plan.records import Records
 
@@ -46,9 +46,8 @@ class Loads:
         config: Config,
         works: Sequence[Work],
     ) -> None:
-        searched = config.msa.tool not in ("precomputed", "single_sequence")
         aligned = [kind.needs.alignment for kind in records.kinds]
-        database = float(sum(database_sizes(config.msa).values())) if searched else 0.0
+        database = database_bytes(config.msa)
         self.inputs, self.results = np.zeros((2, len(records.targets)))
         for index in indices.tolist():
             target = records.targets[index]

@@ -18,7 +18,7 @@ NOTE = (
     "homologs, and structures are much worse than AlphaFold's"
 )
 _PRESET = "demo"
-_NO_SEARCH = ("precomputed", "single_sequence")
+_NO_SEARCH = ("server", "precomputed", "single_sequence")
 
 
 def hold_to_purpose(config: Config, executor: Executor) -> list[str]:
@@ -37,8 +37,8 @@ def hold_to_purpose(config: Config, executor: Executor) -> list[str]:
     if executor.elsewhere and not config.msa.allow_demo_database:
         raise ConfigError(
             f"{NOTE}. With executor {executor.name} nothing is started. Set msa.db_preset (reduced_dbs, "
-            "full_dbs, colabfold; `snakefold db list`) and msa.db_root, or msa.tool: single_sequence or "
-            "precomputed. For a test, set msa.allow_demo_database: true."
+            "full_dbs, colabfold; `snakefold db list`) and msa.db_root, or msa.tool: server, single_sequence "
+            "or precomputed. For a test, set msa.allow_demo_database: true."
         )
     return [f"{NOTE}. Set msa.db_preset and msa.db_root (docs/databases.md)."]
 

@@ -28,7 +28,8 @@ class Draft:
     Attributes:
         batches: those that are predicted, then those fetched from the store and from collections.
         batch_of: of each target the index of its batch.
-        chunk_of: chunk (by its index) that searches each chain (by its sequence) that must be searched.
+        chunk_of: chunk (by its index) that searches each chain (by its sequence) or complex that must be
+            searched.
         works: what a prediction takes, by group.
         notes: what the quote should say of the batches.
     """
@@ -69,13 +70,14 @@ class Draft:
         counts = self.counts()
         predicted = sum(bool(batch.gpu) for batch in self.batches)
         reused = f", {counts['reused']:,} in a collection" if counts["reused"] else ""
-        searched = self.alignments.count("templates")
+        searched, paired = self.alignments.count("templates"), self.alignments.count("pairs")
         templates = f", {searched:,} to search templates for," if searched else ""
+        pairs = f", {count(paired, 'complex', 'complexes')} to pair" if paired else ""
         return (
             f"{count(len(self.records.rows), 'record')}: {count(len(self.records.targets), 'target')} "
             f"({count(int(self.records.lengths.sum()), 'residue')}), "
             f"{count(counts['duplicate_of'], 'duplicate')}, {counts['refused']:,} refused; "
             f"{counts['stored']:,} in the store{reused}, {counts['to_do']:,} to predict in "
             f"{count(predicted, 'batch', 'batches')}; {count(self.alignments.count('msa'), 'chain')} to align"
-            f"{templates} in {count(len(self.chunks), 'chunk')}"
+            f"{pairs}{templates} in {count(len(self.chunks), 'chunk')}"
         )

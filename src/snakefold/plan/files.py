@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from snakefold.engines.reuse.found import Found
 from snakefold.kernel import tables
 from snakefold.kernel.contracts import BucketEdges, Key, Model, TargetId, TargetInput
+from snakefold.kernel.documents import read_document
+from snakefold.msa.planned import plan_again, read_planned
 
 Row = TypeVar("Row")
 
+#: The file of `PlannedParameters`.
+WEIGHTS = "weights.json"
 #: What to do about a damaged table of the plan.
 PLANNED_ANEW = "Run again: it is planned anew."
 
@@ -72,7 +75,8 @@ class TargetRow:
 class ChainRow:
     """A row of chains.tsv: a chain to search, the chunk that does, and the first batch that needs it.
 
-    `missing` is what the store lacks of it: `msa`, `templates`, or both, joined by a comma.
+    `missing` is what the store lacks of it: `msa`, `templates`, or both, joined by a comma. A row with
+    `pairs` is a complex, and `length` that of its different chains.
     """
 
     key: str
@@ -142,7 +146,9 @@ class PlannedBatch(Model):
 
     `recipe` names the results in the store, and `engine_recipe` is the engine's part of it; `msa_recipes`
     maps the key of each chain to that of its MSA, and `paired` are those chains that are searched for pairing
-    as well. `templates` is the recipe of the chains' templates, None if none are searched.
+    as well. `templates` is the recipe of the chains' templates, None if none are searched. `pairs` is the
+    recipe of rows that an MSA server pairs, and `complexes` are the keys of what it pairs: the different
+    chains of a target, in order.
     """
 
     batch: str
@@ -153,15 +159,32 @@ class PlannedBatch(Model):
     msa_recipes: dict[Key, str]
     paired: list[Key] = Field(default_factory=list)
     templates: str | None = None
+    pairs: str | None = Field(None, exclude_if=lambda value: value is None)
+    complexes: list[Key] = Field(default_factory=list, exclude_if=lambda value: not value)
     rehearsal: bool
     bucket_edges: BucketEdges = Field(default_factory=list)
     chunks: list[str]
     targets: list[PlannedTarget]
 
 
+class PlannedParameters(Model):
+    """`weights.json`: where the parameters of each engine are, and whether some are random.
+
+    Plans of releases before 0.3 had one engine and one `folder`. `absent`: engines that records were refused
+    for, because something of them is not installed.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    rehearsal: bool
+    folders: dict[str, str] | None = Field(None, exclude_if=lambda value: value is None)
+    folder: str = Field("", exclude_if=lambda value: not value)
+    absent: list[str] = Field(default_factory=list, exclude_if=lambda value: not value)
+
+
 def read_batch(folder: Path, batch: str) -> PlannedBatch:
-    """Read one batch of the plan in `folder`."""
-    return PlannedBatch.model_validate_json((folder / "batches" / f"{batch}.json").read_text())
+    """Read one batch of the plan in `folder`. Raises as `read_planned`."""
+    return read_planned(PlannedBatch, folder / "batches" / f"{batch}.json")
 
 
 def read_rows(folder: Path) -> list[BatchRow]:
@@ -194,10 +217,24 @@ def read_chains(folder: Path) -> list[ChainRow]:
 
 
 def planned_parameters(folder: Path, engine: str) -> str:
-    """Folder of an engine's parameters that the plan in `folder` chose; empty if it brings its own."""
-    chosen: Mapping[str, Any] = json.loads((folder / "weights.json").read_text(encoding="utf-8"))
-    # Plans of releases before 0.3 had one engine.
-    return str(chosen["folders"].get(engine, "") if "folders" in chosen else chosen["folder"])
+    """Folder of an engine's parameters that the plan in `folder` chose; empty if it brings its own.
+
+    Raises:
+        SnakefoldError: as `read_parameters`.
+    """
+    chosen = read_parameters(folder)
+    return chosen.folder if chosen.folders is None else chosen.folders.get(engine, "")
+
+
+def read_parameters(folder: Path) -> PlannedParameters:
+    """Read weights.json of the plan in `folder`.
+
+    Raises:
+        SnakefoldError: the file is missing, or damaged; it says what to do.
+    """
+    return read_document(
+        PlannedParameters, folder / WEIGHTS, what="the parameters of a plan", advice=plan_again(folder)
+    )
 
 
 _KINDS = {"s": Kind.RESTORE, "r": Kind.REUSE}

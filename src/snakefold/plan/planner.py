@@ -19,10 +19,10 @@ from snakefold.kernel.store import Store
 from snakefold.plan.accept import Fits
 from snakefold.plan.alignments import (
     Alignments,
-    chains_to_align,
     cut_searches,
     find_alignments,
-    search_seconds,
+    search_wall_seconds,
+    to_search,
 )
 from snakefold.plan.assignment.assign import Assignment, Demand, Limits, assign
 from snakefold.plan.assignment.types import Sizes
@@ -132,12 +132,11 @@ def draft_plan(
         batch_of[list(batch.members)] = number
 
     in_order = (
-        records.targets[member]
+        (records.targets[member], needs[records.groups[member]])
         for batch in predicted
         for member in batch.members
-        if needs[records.groups[member]].alignment
     )
-    chunks = cut_searches(chains_to_align(in_order), alignments, recipes, config, model)
+    chunks = cut_searches(to_search(in_order, recipes), alignments, recipes, config, model)
     return Draft(
         records=records,
         recipes=recipes,
@@ -194,7 +193,7 @@ def _assigned(
         workers=worker_limits(config, classes, cores),
         deadline=config.deadline * 3600 if config.deadline and limits else None,
         budget=config.budget if limits else None,
-        msa_seconds=search_seconds(alignments, config, model) / cores,
+        msa_seconds=search_wall_seconds(alignments, config, model, cores),
     )
     edges = sorted(config.batch.bucket_edges) if config.batch.bucket_edges else None
     assigned = assign(

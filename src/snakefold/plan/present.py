@@ -27,6 +27,7 @@ class Recipes:
         msa, paired_msa: MSAs, and MSAs with rows for pairing; empty if no engine of the run reads any.
         templates: templates of chains, whether their MSAs have rows for pairing or not; None if none are
             searched.
+        pairs: rows of complexes that an MSA server pairs; None if the rows for pairing are the chains' own.
         rehearsals: by group, whether predictions are made with random parameters.
         engines: by group, what the engine adds to the recipe: its version, settings and parameters. Whoever
             predicts compares it with what it has. Empty where nothing is known.
@@ -38,6 +39,7 @@ class Recipes:
     paired_msa: str
     rehearsals: Sequence[bool]
     templates: str | None = None
+    pairs: str | None = None
     engines: Sequence[Mapping[str, Any]] = ()
     searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

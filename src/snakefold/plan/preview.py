@@ -16,16 +16,16 @@ from snakefold.msa.databases import presets as databases
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.executors import Executor
 from snakefold.plan.groups import Group
+from snakefold.plan.needed import find_parameters, present
+from snakefold.plan.preflight import check_weights_folder
 from snakefold.plan.present import UNKNOWN, Recipes
 from snakefold.plan.quote.model import Quote
 from snakefold.plan.records import Records
 from snakefold.plan.run import (
     Log,
     aligns,
-    find_parameters,
     named,
     pairs,
-    present,
     quoted_draft,
     recipes_of,
     recipes_of_searches,
@@ -45,7 +45,9 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
     Raises:
         InputError, ConfigError, InfeasibleError, CarryError, BudgetError, DeadlineError: as the plan step of
             a run.
+        WeightsMissingError: `weights` names a folder that is not there.
     """
+    check_weights_folder(config)
     about = hold_to_purpose(config, executor or Executor())
     warnings: list[str] = []
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from snakefold.config import Config
-from snakefold.engines import environments
 from snakefold.engines.spec import Parameters
 from snakefold.kernel import recipes
 from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
 from snakefold.kernel.store import open_store, write_atomically
+from snakefold.kernel.wording import listed
 from snakefold.msa import search, templates
 from snakefold.msa.databases import presets as databases
+from snakefold.msa.server import facts as server
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.accept import to_do_check
+from snakefold.plan.alignments import Chunk, is_complex
+from snakefold.plan.asked import leaving, may_ask
 from snakefold.plan.assignment.assign import InfeasibleError
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.draft import Draft
 from snakefold.plan.executors import Executor, announced
-from snakefold.plan.groups import Group, Groups, work_of
+from snakefold.plan.files import WEIGHTS, PlannedParameters
+from snakefold.plan.groups import Group, Groups
+from snakefold.plan.needed import find_environments, find_parameters, present
 from snakefold.plan.planner import draft_plan
+from snakefold.plan.preflight import check_databases, check_weights_folder
 from snakefold.plan.present import Recipes
 from snakefold.plan.provenance import write_provenance
 from snakefold.plan.quote.limits import check_limits
@@ -63,33 +69,48 @@ def plan_run(config: Config, folder: Path, log: Log, executor: Executor | None =
 
 def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quote:
     warnings = hold_to_purpose(config, executor)
-    preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
-    if any(kind.needs.alignment for kind in Groups(config)):
-        databases.check(preset, config.msa, pairing=False)
+    preset = check_databases(config)
+    check_weights_folder(config)
     parameters: dict[str, Parameters] = {}
     made_with: dict[str, Any] = {}
+    absent: dict[int, str] = {}
 
     def name(records: Records) -> Recipes:
         pairing = pairs(records)
         if aligns(records):
             databases.check(preset, config.msa, pairing=pairing)
+        absent.clear()
         if executor.shares_disks:
-            find_environments(config, records)
-        parameters.update(find_parameters(config, records, draw=True))
+            absent.update(find_environments(config, records))
+        without: dict[int, str] = {}
+        parameters.update(find_parameters(config, records, draw=True, absent=without))
+        absent.update(without)
         _refuse_paid_rehearsal(config, parameters)
-        made_with.update(
-            recipes_of(config, preset, parameters, records.kinds, present(records), pairing=pairing)
-        )
+        known = present(records) - set(without)
+        made_with.update(recipes_of(config, preset, parameters, records.kinds, known, pairing=pairing))
         return named(made_with, records.kinds, parameters)
 
-    draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
+    draft, quote = quoted_draft(
+        config, folder, name, log, warnings=warnings, executor=executor, absent=absent
+    )
     write_plan(folder, draft)
+    kinds = draft.records.kinds
+    _forget_refused(parameters, made_with, draft.records)
     rehearsal = any(found.rehearsal for found in parameters.values())
-    write_atomically(folder / "weights.json", (json.dumps(_told(parameters), indent=1) + "\n").encode())
-    write_provenance(folder.parent / "provenance.json", config, draft.records.kinds, made_with)
+    chosen = PlannedParameters(
+        rehearsal=rehearsal,
+        folders={name: str(found.folder or "") for name, found in parameters.items()},
+        absent=sorted({kinds[group].engine.name for group in absent}),
+    )
+    write_atomically(folder / WEIGHTS, (chosen.model_dump_json(indent=1) + "\n").encode())
+    write_provenance(folder.parent / "provenance.json", config, kinds, made_with)
     if rehearsal:
-        log("REHEARSAL: no model parameters were found, random ones are used. The structures mean nothing.")
-        log("`snakefold weights fetch FOLDER` gets the official ones; then set `weights: FOLDER`.")
+        random = listed([name for name, found in parameters.items() if found.rehearsal])
+        log(
+            f"REHEARSAL: no parameters of {random} were found, random ones are used: the structures mean "
+            "nothing."
+        )
+        log("`snakefold weights fetch` gets the official ones.")
     return quote
 
 
@@ -101,6 +122,7 @@ def quoted_draft(
     *,
     warnings: Sequence[str] = (),
     executor: Executor | None = None,
+    absent: Mapping[int, str] | None = None,
 ) -> tuple[Draft, Quote]:
     """Draft a plan, write its quote into `folder`, tell it, and hold it against the limits.
 
@@ -108,25 +130,33 @@ def quoted_draft(
         name: says what results of these targets are called (`draft_plan`).
         warnings: filled by `name` with what the quote should say.
         executor: what jobs go to.
+        absent: filled by `name` with what engines lack that only records name (`accept.engine_check`).
 
     Raises:
         CarryError: a target is too large for the executor; there is no quote then.
-        InfeasibleError, BudgetError, DeadlineError: the quote has been written and told all the same.
+        InfeasibleError, BudgetError, DeadlineError, ConfigError (an MSA server may not be asked): the quote
+            has been written and told all the same.
     """
-    draft, too_much = _draft(config, name, log, executor)
+    draft, too_much = _draft(config, name, log, executor, absent)
     log(str(draft))
-    quote = _quote(draft, config, [*warnings, *draft.notes, *([str(too_much)] if too_much else [])])
+    said = [*warnings, *draft.notes, *leaving(draft, config), *([str(too_much)] if too_much else [])]
+    quote = _quote(draft, config, said)
     write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
     log(quote_text(quote))
     for warning in check_limits(quote, config, target_rows(draft)):
         log(f"warning: {warning}")
     if too_much:
         raise too_much
+    may_ask(draft, config)
     return draft, quote
 
 
 def _draft(
-    config: Config, name: Callable[[Records], Recipes], log: Log, executor: Executor | None
+    config: Config,
+    name: Callable[[Records], Recipes],
+    log: Log,
+    executor: Executor | None,
+    absent: Mapping[int, str] | None,
 ) -> tuple[Draft, InfeasibleError | None]:
     """The plan within the limits; if there is none, one without them, to quote, and what is wrong."""
 
@@ -135,7 +165,7 @@ def _draft(
             config,
             name=name,
             store=open_store(config.store),
-            fits=to_do_check,
+            fits=partial(to_do_check, absent=absent),
             limits=limits,
             executor=executor,
             log=log,
@@ -153,18 +183,23 @@ def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:
     return make_quote(
         list(batch_rows(draft)),
         draft.counts(),
-        [Search(each.name, len(each.chains), each.residues, each.cpu_seconds) for each in draft.chunks],
+        [_search(each) for each in draft.chunks],
         config=config,
         classes=draft.classes,
         model=draft.model,
-        rehearsal=draft.recipes.rehearsal,
+        rehearsals={
+            kind.engine.name
+            for kind, random in zip(draft.records.kinds, draft.recipes.rehearsals, strict=True)
+            if random
+        },
         warnings=warnings,
     )
 
 
-def present(records: Records) -> set[int]:
-    """Groups that have a target."""
-    return set(records.groups.tolist())
+def _search(chunk: Chunk) -> Search:
+    complexes = sum(map(is_complex, chunk.chains))
+    chains = len(chunk.chains) - complexes
+    return Search(chunk.name, chains, chunk.residues, chunk.cpu_seconds, complexes)
 
 
 def aligns(records: Records) -> bool:
@@ -181,52 +216,18 @@ def pairs(records: Records) -> bool:
     )
 
 
-def find_environments(config: Config, records: Records) -> None:
-    """See that the environment of each engine that has targets is installed, and has what the run needs.
-
-    Raises:
-        SnakefoldError: one is missing, or relaxes no models, which the engine says it would; what to do.
-    """
-    for kind in (records.kinds[group] for group in sorted(present(records))):
-        environments.require(kind.engine)
-        if not work_of(config, kind.engine, kind.name, rehearsal=False).relaxed:
-            continue
-        if absent := environments.absent(kind.engine, environments.RELAXATION):
-            raise SnakefoldError(
-                f"relax.models_to_relax: {config.relax.models_to_relax}: the environment of the engine "
-                f"{kind.engine.name} lacks {', '.join(absent)}. Set relax.models_to_relax: none, or install "
-                "a release of the engine whose lock has them."
-            )
-
-
-def find_parameters(config: Config, records: Records, *, draw: bool) -> dict[str, Parameters]:
-    """The parameters that the targets of each engine need, by its name.
-
-    Args:
-        draw: draw random ones where the setting allows it; without, an engine whose parameters are not here
-            is left out.
-
-    Raises:
-        WeightsMissingError: as `Engine.parameters`.
-    """
-    found = {}
-    for engine in records.kinds.engines:
-        groups = {
-            records.kinds[group].name for group in present(records) if records.kinds[group].engine is engine
-        }
-        if groups:
-            settings = config.settings_of(engine.name)
-            random = engine.rehearsed(settings, config.rehearsal) if draw else None
-            blocks = config.rehearsal.blocks
-            one = engine.parameters(config.weights, settings, groups, draw=random, blocks=blocks)
-            if one is not None:
-                found[engine.name] = one
-    return found
+def _forget_refused(parameters: dict[str, Parameters], made_with: dict[str, Any], records: Records) -> None:
+    """Leave out what only targets needed that are refused by now."""
+    left = present(records)
+    made_with["folds"] = [recipe if group in left else {} for group, recipe in enumerate(made_with["folds"])]
+    for name in set(parameters) - {records.kinds[group].engine.name for group in left}:
+        del parameters[name]
 
 
 def named(made_with: Mapping[str, Any], kinds: Groups, parameters: Mapping[str, Parameters]) -> Recipes:
     """Digests of what `recipes_of` tells."""
-    searches = {each: made_with[each] for each in ("msa", "paired_msa", "templates") if each in made_with}
+    parts = ("msa", "paired_msa", "templates", "pairs")
+    searches = {each: made_with[each] for each in parts if each in made_with}
     return Recipes(
         folds=[recipes.digest(recipe) for recipe in made_with["folds"]],
         **{
@@ -243,14 +244,6 @@ def named(made_with: Mapping[str, Any], kinds: Groups, parameters: Mapping[str, 
 def _rehearsal(parameters: Mapping[str, Parameters], kind: Group) -> bool:
     found = parameters.get(kind.engine.name)
     return found is not None and found.rehearsal
-
-
-def _told(parameters: Mapping[str, Parameters]) -> dict[str, Any]:
-    """weights.json: where the parameters of each engine are, and whether some are random."""
-    return {
-        "rehearsal": any(found.rehearsal for found in parameters.values()),
-        "folders": {name: str(found.folder or "") for name, found in parameters.items()},
-    }
 
 
 def _refuse_paid_rehearsal(config: Config, parameters: Mapping[str, Parameters]) -> None:
@@ -295,6 +288,7 @@ def recipes_of(
         settings = config.settings_of(kind.engine.name, rehearsal=found.rehearsal)
         relax = config.relax_of(rehearsal=found.rehearsal).model_dump(mode="json", exclude={"use_gpu_relax"})
         needs = kind.needs
+        paired = {"pairs": searches["pairs"]} if needs.pairing and "pairs" in searches else {}
         return {
             "layout": _LAYOUT,
             "relax": relax if kind.engine.relaxes else None,
@@ -302,6 +296,7 @@ def recipes_of(
             "msa": searches["paired_msa" if needs.pairing else "msa"] if needs.alignment else UNALIGNED,
             "templates": searches.get("templates") if needs.templates else None,
             "engine": kind.engine.recipe(kind.name, settings, found.folder),
+            **paired,
         }
 
     folds = [fold(kind) if number in present else {} for number, kind in enumerate(kinds)]
@@ -311,7 +306,7 @@ def recipes_of(
 def recipes_of_searches(
     settings: MsaSettings, preset: databases.Preset, *, pairing: bool
 ) -> dict[str, dict[str, Any]]:
-    """What MSAs depend on, and templates if they are searched, by the names of `Recipes`."""
+    """What MSAs depend on, and templates and pairs if they are searched, by the names of `Recipes`."""
     msa = search.recipe(settings, preset, multimer=False)
     found = {
         "msa": msa,
@@ -319,4 +314,6 @@ def recipes_of_searches(
     }
     if settings.templates != "none":
         found["templates"] = templates.recipe(settings, preset, msa)
+    if settings.asks_server:
+        found["pairs"] = server.pairs_recipe(settings.server)
     return found

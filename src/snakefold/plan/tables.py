@@ -20,8 +20,8 @@ from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown
 from snakefold.kernel.padding import padded_length
 from snakefold.kernel.recipes import sequence_key
-from snakefold.msa.planned import PlannedChain, PlannedChunk
-from snakefold.plan.alignments import Chunk, chains_to_align
+from snakefold.msa.planned import PlannedChain, PlannedChunk, PlannedComplex
+from snakefold.plan.alignments import Chunk, is_complex, to_search
 from snakefold.plan.batches import Batch
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import BatchRow, ChainRow, Kind, PlannedBatch, PlannedTarget, State, TargetRow
@@ -201,9 +201,8 @@ def chain_rows(draft: Draft) -> Iterator[ChainRow]:
             if chain in draft.chunk_of and chain not in met:
                 met.add(chain)
                 chunk = draft.chunks[draft.chunk_of[chain]]
-                yield ChainRow(
-                    sequence_key([chain]), len(chain), ",".join(chunk.missing), chunk.name, batch.name
-                )
+                length = len(chain) - chain.count(":")
+                yield ChainRow(sequence_key([chain]), length, ",".join(chunk.missing), chunk.name, batch.name)
 
 
 def _reason(draft: Draft, index: int) -> str:
@@ -225,6 +224,8 @@ def _reason(draft: Draft, index: int) -> str:
         alignment = "it brings its alignment"
     elif "msa" in lacking:
         alignment = "to align"
+    elif "pairs" in lacking:
+        alignment = "its alignments are in the store, its chains are to be paired"
     elif lacking:
         alignment = "its alignment is in the store, its templates are to be searched"
     else:
@@ -261,9 +262,11 @@ def _is_rehearsal(draft: Draft, batch: Batch) -> bool:
 
 
 def _chains(draft: Draft, batch: Batch) -> Iterator[str]:
-    """Chains whose alignments the batch needs."""
-    if batch.gpu and _group(draft, batch).needs.alignment:
-        yield from chains_to_align(draft.records.targets[member] for member in batch.members)
+    """Chains whose alignments the batch needs, and complexes whose paired rows it needs."""
+    if batch.gpu:
+        needs = _group(draft, batch).needs
+        targets = ((draft.records.targets[member], needs) for member in batch.members)
+        yield from to_search(targets, draft.recipes)
 
 
 def _chunks(draft: Draft, batch: Batch) -> list[str]:
@@ -284,7 +287,9 @@ def _duplicates(draft: Draft) -> dict[int, list[str]]:
 
 
 def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]]) -> PlannedBatch:
-    chains = {sequence_key([chain]): chain for chain in _chains(draft, batch)}
+    searched = {sequence_key([each]): each for each in _chains(draft, batch)}
+    complexes = sorted(key for key, each in searched.items() if is_complex(each))
+    chains = {key: each for key, each in searched.items() if not is_complex(each)}
     paired = sorted(key for key, chain in chains.items() if chain in draft.alignments.paired)
     recipes = draft.recipes
     return PlannedBatch(
@@ -296,6 +301,8 @@ def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]])
         msa_recipes={key: recipes.paired_msa if key in paired else recipes.msa for key in sorted(chains)},
         paired=paired,
         templates=recipes.templates if chains else None,
+        pairs=recipes.pairs if complexes else None,
+        complexes=complexes,
         rehearsal=_is_rehearsal(draft, batch),
         bucket_edges=list(batch.bucket_edges),
         chunks=_chunks(draft, batch),
@@ -314,12 +321,23 @@ def _planned(draft: Draft, index: int, duplicates: dict[int, list[str]]) -> Plan
 
 
 def _planned_chunk(chunk: Chunk, searches: Mapping[str, Mapping[str, Any]]) -> PlannedChunk:
-    named = {"msa": chunk.recipe, "templates": chunk.templates or ""}
+    pairs = chunk.pairs if any(map(is_complex, chunk.chains)) else None
+    named = {"msa": chunk.recipe, "templates": chunk.templates or "", "pairs": pairs or ""}
     return PlannedChunk(
         chunk=chunk.name,
         recipe=chunk.recipe,
         templates=chunk.templates,
         pairing=chunk.pairing,
         depends_on={kind: dict(searches[name]) for kind, name in named.items() if name in searches},
-        chains=[PlannedChain(key=sequence_key([chain]), sequence=chain) for chain in chunk.chains],
+        chains=[
+            PlannedChain(key=sequence_key([chain]), sequence=chain)
+            for chain in chunk.chains
+            if not is_complex(chain)
+        ],
+        pairs=pairs,
+        complexes=[
+            PlannedComplex(key=sequence_key([each]), chains=each.split(":"))
+            for each in chunk.chains
+            if is_complex(each)
+        ],
     )

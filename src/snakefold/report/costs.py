@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.documents import read_document
 from snakefold.plan.quote.model import Quote, Range, hours, money, seconds, spread
 from snakefold.run.bill.bill import THIS, Against, Bill
 from snakefold.run.bill.lines import LOST, Line, read_lines
@@ -155,7 +155,4 @@ def _wall(path: Path) -> Range | None:
 
 
 def _read(kind: type[_Kind], path: Path) -> _Kind:
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise SnakefoldError(f"{path}: not as expected ({error}). Run `snakefold bill` again.") from error
+    return read_document(kind, path, what="part of a bill", advice="Run `snakefold bill` again.")

@@ -57,7 +57,7 @@ def _picture(draw: Callable[[Axes, Run], None], run: Run) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes, run)
         if run.rehearsal:
-            figure.suptitle("REHEARSAL: random parameters, the structures mean nothing", color="#8a4b00")
+            figure.suptitle(run.rehearsal, color="#8a4b00")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None})
     return buffer.getvalue()

@@ -9,7 +9,7 @@ from typing import Any
 
 from snakefold.plan.files import State
 from snakefold.report.run import Run, description, shortened
-from snakefold.run.metrics import METRICS_COLUMNS, columns_for
+from snakefold.run.metrics import METRICS_COLUMNS
 
 #: Ids that have a page. An id becomes a path and an address, and metrics.tsv may have been edited by hand.
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -35,7 +35,8 @@ def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]
 
     Columns of the run: `state` (computed, stored, reused, duplicate, failed, refused), `reason` of a failure,
     `open` (it has a page), `profile` (`pages.profile`, or empty), `dollars`, `header`, `note`, `warnings`,
-    `history` of its jobs, `duplicate_of`. Columns without any value are left out. Numbers have five digits.
+    `history` of its jobs, `duplicate_of`, `rehearsal` where some targets are one and others are not. Columns
+    without any value are left out. Numbers have five digits.
 
     Args:
         run: The run.
@@ -51,16 +52,21 @@ def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]
 
 
 def own_columns(run: Run) -> list[dict[str, Any]]:
-    """Columns that only the run's engines have: name, meaning, digits, and whether it is a number."""
-    columns = columns_for(row["engine"] for row in run.metrics)
-    return [
+    """Columns that only the run's engines have: name, meaning, digits, and whether it is a number.
+
+    The engine comes first if there are several.
+    """
+    several = len({row.get("engine") for row in run.metrics}) > 1
+    meaning = METRICS_COLUMNS["engine"].meaning
+    engine = {"name": "engine", "title": "Engine", "meaning": meaning, "digits": 0, "number": False}
+    return [engine] * several + [
         {
             "name": name,
             "meaning": f"{column.meaning} ({column.unit})" if column.unit else column.meaning,
             "digits": 0 if column.type is int else 3,
             "number": column.type in (int, float),
         }
-        for name, column in columns.items()
+        for name, column in run.columns.items()
         if name not in METRICS_COLUMNS
     ]
 
@@ -85,6 +91,7 @@ def _done(run: Run, row: Mapping[str, Any], profiles: Mapping[str, str]) -> dict
     return {
         "id": name,
         "state": _state(run, row),
+        "rehearsal": "REHEARSAL" if row.get("rehearsal") and run.mixed else "",
         **shown,
         "open": 1 if name in profiles else 0,
         "profile": profiles.get(name, ""),

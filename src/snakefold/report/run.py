@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from snakefold.engines.spec import Column
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.wording import rehearsal_text
 from snakefold.plan.files import State, TargetRow, read_targets
 from snakefold.report.costs import Costs, read_costs
 from snakefold.run.benchmarks import Step, read_steps
 from snakefold.run.failures import read_failures
-from snakefold.run.metrics import read_metrics
+from snakefold.run.metrics import columns_for, read_metrics
 
 #: Headers and messages are shown up to this many characters; the plan has them whole.
 MAX_SHOWN = 600
@@ -23,9 +25,10 @@ MAX_SHOWN = 600
 
 @dataclass(frozen=True)
 class Run:
-    """Rows in the order of the input; `metrics` has the types of `metrics.columns_for`, None where empty."""
+    """Rows in the order of the input; `metrics` has the types of `columns`, None where empty."""
 
     metrics: list[dict[str, Any]]
+    columns: Mapping[str, Column]
     failed: list[dict[str, str]]
     refused: list[dict[str, str]]
     planned: dict[str, TargetRow]
@@ -34,9 +37,14 @@ class Run:
     steps: list[Step]
 
     @property
-    def rehearsal(self) -> bool:
-        """Whether any result was made with random parameters."""
-        return any(row.get("rehearsal") for row in self.metrics)
+    def rehearsal(self) -> str:
+        """What marks the run if results were made with random parameters, all or some; otherwise empty."""
+        return rehearsal_text(sum(bool(row.get("rehearsal")) for row in self.metrics), len(self.metrics))
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some results were made with random parameters and others were not."""
+        return len({bool(row.get("rehearsal")) for row in self.metrics}) > 1
 
     def duplicate_of(self, target: str) -> str:
         """Id of the target that was computed for this one, or an empty text."""
@@ -70,9 +78,10 @@ def read_run(results: Path) -> Run:
     Raises:
         SnakefoldError: metrics.tsv is missing or has a value of the wrong kind; the text names it.
     """
-    metrics = results / "metrics.tsv"
-    if not metrics.is_file():
-        raise SnakefoldError(f"{metrics}: not found. Expected the results folder of a finished run.")
+    table = results / "metrics.tsv"
+    if not table.is_file():
+        raise SnakefoldError(f"{table}: not found. Expected the results folder of a finished run.")
+    metrics = read_metrics(results)
     plan = results / "plan"
     has_plan = (plan / "targets.tsv").is_file()
     planned = {row.id: row for row in read_targets(plan, TargetRow)} if has_plan else {}
@@ -82,7 +91,8 @@ def read_run(results: Path) -> Run:
     ]
     refused = [row for row in failures if row["state"] == State.REFUSED]
     return Run(
-        metrics=read_metrics(results),
+        metrics=metrics,
+        columns=columns_for((row["engine"] for row in metrics), results),
         failed=[_shown(row) for row in failures if row["state"] != State.REFUSED],
         refused=[_shown(row) for row in _with_advice(refused, _json(plan / "refusals.json", []))],
         planned=planned,

@@ -129,7 +129,7 @@ def _content(target: Target, link: str) -> dict[str, Any]:
         "templates": _templates(folder / "templates.tsv"),
         "reference": _reference(folder, best, packer),
         "scores": others.model_dump(mode="json") if others else None,
-        "own": _own_scores(found),
+        "own": _own_scores(found, folder.parent.parent),
         "views": list(engines.views(found.engine)),
         "timings": _timings(folder / "timings.json"),
         "files": _files(folder, link),
@@ -137,9 +137,9 @@ def _content(target: Target, link: str) -> dict[str, Any]:
     }
 
 
-def _own_scores(found: Confidence) -> list[list[str]]:
+def _own_scores(found: Confidence, results: Path) -> list[list[str]]:
     """Scores that only the engine has: name, value, meaning."""
-    columns = columns_for([found.engine])
+    columns = columns_for([found.engine], results) if found.scores else {}
     rows = []
     for name, value in found.scores.items():
         column = columns.get(name)

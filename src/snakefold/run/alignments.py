@@ -14,7 +14,7 @@ from snakefold.kernel.store.kept import FOLDER
 from snakefold.plan.files import BatchRow, Kind, PlannedBatch, read_batch, read_rows
 from snakefold.plan.present import known_keys
 from snakefold.run.products import archive_of, table_of
-from snakefold.run.requests import chains_of
+from snakefold.run.requests import entries_of, searched_for
 
 #: Why an alignment, or what belongs to it, is searched again.
 GONE = "alignment or templates no longer in the store"
@@ -47,7 +47,7 @@ def unaligned(results: Path, open_store: Callable[[], Store]) -> Iterator[tuple[
     for row in waiting:
         if not _is_requested(results, row):
             batch = read_batch(plan, row.batch)
-            for key in batch.msa_recipes.keys() - unsearched - failed:
+            for key in {*batch.msa_recipes, *batch.complexes} - unsearched - failed:
                 for kind, recipe, _ in _names(batch, key):
                     wanted[kind, recipe].add(key)
     # What the store did not take of the searches lies beside their summaries.
@@ -59,7 +59,7 @@ def unaligned(results: Path, open_store: Callable[[], Store]) -> Iterator[tuple[
         batch = read_batch(plan, row.batch)
         requested = _is_requested(results, row)
         for planned in batch.targets:
-            keys = chains_of(batch, planned)
+            keys = searched_for(batch, planned)
             if keys & failed:
                 yield planned.target.id, row.batch, FAILED
             elif not requested and any(lost.intersection(_names(batch, key)) for key in keys):
@@ -67,10 +67,8 @@ def unaligned(results: Path, open_store: Callable[[], Store]) -> Iterator[tuple[
 
 
 def _names(batch: PlannedBatch, key: str) -> Iterable[_Name]:
-    """What the request of a batch reads of a chain."""
-    yield "msa", batch.msa_recipes[key], key
-    if batch.templates:
-        yield "templates", batch.templates, key
+    """What the request of a batch reads of a chain, or of a complex."""
+    return ((entry.kind, entry.recipe, entry.key) for entry in entries_of(batch, key))
 
 
 def _waits(results: Path, row: BatchRow) -> bool:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snakefold.kernel import archive
-from snakefold.kernel.errors import RETRIED, Reason, SnakefoldError, StoreError
+from snakefold.kernel.errors import RETRIED, Reason, SnakefoldError
 from snakefold.kernel.wording import count
 from snakefold.plan.files import read_batch, read_rows
 from snakefold.plan.mark import changed_files, drop_marks, is_marked
+from snakefold.plan.needed import installed_since
 from snakefold.run import products, retries
 from snakefold.run.products import Made, archive_of, table_of
 from snakefold.run.unfinished import note_again
@@ -90,6 +91,9 @@ def _planned(results: Path, log: Log, *, dry: bool) -> list[str]:
         log(
             f"{plan / changed[0]}{more}: missing or changed since the plan was made; it {will} planned again."
         )
+    elif installed := installed_since(plan):
+        will = "would be" if dry else "is"
+        log(f"{', '.join(installed)}: installed since records were refused; the run {will} planned again.")
     else:
         try:
             return [row.batch for row in read_rows(plan)]
@@ -188,7 +192,7 @@ def _forgive(results: Path, found: Iterable[_Found], location: str, log: Log) ->
             planned = read_batch(results / "plan", each.batch)
             keys = [item.target.result_key for item in planned.targets if item.target.id in names]
             forgive(planned.recipe, keys, open_store(location), most=2)
-        except (OSError, ValueError, StoreError) as error:
+        except (OSError, ValueError, SnakefoldError) as error:
             log(f"{each.batch}: its targets may be given up again: {str(error)[:300]}")
 
 

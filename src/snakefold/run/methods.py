@@ -12,10 +12,13 @@ from snakefold.engines.spec import Needs
 from snakefold.kernel import citations
 from snakefold.kernel.wording import listed
 from snakefold.plan.demo import NOTE, searches_demo
-from snakefold.plan.provenance import predictions_of
+from snakefold.plan.provenance import other_packages, packages_of, predictions_of
 from snakefold.structures.files import REHEARSAL_NOTE
 
 Recipe = Mapping[str, Any]
+
+#: What a search tool is cited by, unless its own name.
+_WORDS = {"jackhmmer": {"hmmer", "pyhmmer"}, "hhblits": {"hhsuite"}, "server": {"mmseqs"}}
 
 
 def paragraph(provenance: Mapping[str, Any]) -> str:
@@ -26,7 +29,7 @@ def paragraph(provenance: Mapping[str, Any]) -> str:
     """
     found = _Used(provenance)
     sentences = [
-        f"{REHEARSAL_NOTE} What follows describes the run, not a prediction." if found.rehearsal else "",
+        _rehearsal(found),
         *_predictions(found),
         *_alignments(found),
         _templates(found),
@@ -35,6 +38,19 @@ def paragraph(provenance: Mapping[str, Any]) -> str:
         _scores(found),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _rehearsal(found: _Used) -> str:
+    """Which engine's predictions mean nothing, if some do."""
+    random = [told.engine for told in found.told if told.rehearsal]
+    if not random:
+        return ""
+    if len(random) == len(found.told):
+        return f"{REHEARSAL_NOTE} What follows describes the run, not a prediction."
+    return (
+        f"REHEARSAL: the structures by {listed(random)} are made with random parameters and mean nothing. "
+        "What follows of them describes the run, not a prediction."
+    )
 
 
 def bibtex(provenance: Mapping[str, Any]) -> str:
@@ -56,7 +72,7 @@ def used(provenance: Mapping[str, Any]) -> set[str]:
     if found.searched:
         words |= {database["name"] for database in found.databases}
         for tool in found.msa.get("parameters", {}):
-            words |= {"jackhmmer": {"hmmer", "pyhmmer"}, "hhblits": {"hhsuite"}}.get(tool, {tool})
+            words |= _WORDS.get(tool, {tool})
     if found.templates:
         words |= {"templates", {"hmmsearch": "hmmer"}.get(found.templates["tool"], "hhsuite")}
     if found.relaxed:
@@ -99,6 +115,7 @@ class _Used:
     """Parts of a provenance; empty where it has none."""
 
     def __init__(self, provenance: Mapping[str, Any]) -> None:
+        self.provenance = provenance
         self.version = str(provenance.get("snakefold", ""))
         self.packages = _mapping(provenance.get("packages"))
         self.settings = _mapping(provenance.get("settings"))
@@ -135,14 +152,34 @@ class _Used:
 def _predictions(found: _Used) -> list[str]:
     if not found.told:
         return [f"Structures were predicted in a run of {_Told(found, '').run}."]
-    sentences = []
+    sentences: list[str] = []
+    unnamed: list[_Told] = []
     for told in found.told:
         engine = engines.find(told.engine)
-        if engine is None:
-            sentences.append(f"Predictions were made with {told.engine}, run by {told.run}.")
-        else:
+        if engine is not None:
             sentences += engine.describe(told)
+        elif (packages := packages_of(found.provenance, told.engine)) is not None:
+            sentences.append(_made_with([told], packages))
+        else:
+            unnamed.append(told)
+    if unnamed:
+        known = [name for told in found.told for name in _packages(found, told.engine)]
+        sentences.append(_made_with(unnamed, other_packages(found.provenance, known)))
     return sentences
+
+
+def _made_with(told: Sequence[_Told], packages: Mapping[str, str]) -> str:
+    """What predicted, as far as results tell it without the engine."""
+    versions = listed([f"{name} {version}" for name, version in packages.items()])
+    names = listed([each.engine for each in told])
+    cited = told[0].cite(*(each.engine for each in told))
+    return f"Predictions were made with {names}{versions and f' ({versions})'}{cited}, run by {told[0].run}."
+
+
+def _packages(found: _Used, name: str) -> Sequence[str]:
+    """Names of an engine's packages, by the engine or by the record; none if neither is there."""
+    engine = engines.find(name)
+    return engine.packages if engine is not None else list(packages_of(found.provenance, name) or ())
 
 
 def _needs(told: _Told) -> list[Needs]:
@@ -174,7 +211,8 @@ def _alignments(found: _Used) -> list[str]:
             "precomputed": ["Alignments were given with the input."],
         }.get(tool, [])
     tools = [_tool(found, name, _mapping(values)) for name, values in found.msa["parameters"].items()]
-    searched = [_database(item) + found.cite(str(item.get("name"))) for item in found.databases]
+    named = [item for item in found.databases if item.get("name") != "server"]
+    searched = [_database(item) + found.cite(str(item.get("name"))) for item in named]
     where = f" in {listed(searched)}" if searched else ""
     made = [f"Multiple sequence alignments were made with {listed(tools)}{where}."]
     given = found.settings.get("input") or []
@@ -195,6 +233,11 @@ def _tool(found: _Used, name: str, values: Recipe) -> str:
     if name == "mmseqs":
         how = "ColabFold's profile search" if values.get("recipe") == "colabfold" else "a plain search"
         return f"MMseqs2 {values.get('version', '')} ({how}){found.cite('mmseqs')}"
+    if name == "server":
+        release = next((str(item["release"]) for item in found.databases if item.get("release")), "")
+        known = release or "the release that it had when it was asked"
+        how = f"mode {values.get('mode', '')}; databases: {known}"
+        return f"MMseqs2 by the MSA server {values.get('url', '')} ({how}){found.cite('mmseqs')}"
     return name
 
 

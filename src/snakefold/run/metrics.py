@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence
 from snakefold.kernel.notes import MEANINGS, Code, note
 from snakefold.kernel.store.atomic import replacing
+from snakefold.run.engine_columns import engine_columns, is_empty, undocumented
 from snakefold.structures.scores.target import Interface, ReferenceScores, TargetScores
 
 #: Fewer rows than this are said to be few: AlphaFold's accuracy falls off below some 30 (Jumper et al. 2021).
@@ -84,10 +84,12 @@ class StructureRow:
     warnings: str = ""
 
 
-def columns_for(names: Iterable[str]) -> dict[str, Column]:
-    """The columns of a run whose structures these engines made: those of every run, and the engines' own."""
-    own = [engine.columns for name in dict.fromkeys(names) if (engine := engines.find(name)) is not None]
-    return {**METRICS_COLUMNS, **{name: column for each in own for name, column in each.items()}}
+def columns_for(names: Iterable[str], results: Path) -> dict[str, Column]:
+    """The columns of a run whose structures these engines made: those of every run, and the engines' own.
+
+    `results` tell those of an engine that is not installed.
+    """
+    return {**METRICS_COLUMNS, **engine_columns(names, results, METRICS_COLUMNS)}
 
 
 def scores_row(scores: TargetScores) -> dict[str, Any]:
@@ -133,8 +135,13 @@ def warnings_of(confidence: Confidence, files: Mapping[str, bytes]) -> list[str]
 
 
 def write_metrics(rows: Sequence[Mapping[str, Any]], tsv: Path, parquet: Path) -> None:
-    """Write rows as metrics.tsv and, typed, as metrics.parquet; a column that a row lacks is empty."""
-    columns = columns_for(str(row["engine"]) for row in rows)
+    """Write rows as metrics.tsv and, typed, as metrics.parquet; a column that a row lacks is empty.
+
+    Args:
+        tsv: in the folder of the results, which tell the columns of engines that are not installed.
+    """
+    columns = columns_for((str(row["engine"]) for row in rows), tsv.parent)
+    columns |= undocumented(rows, columns)
     cells = ([row.get(name) for name in columns] for row in rows)
     tables.write(tsv, tables.lines(list(columns), cells, floats=".6g"))
     _write_parquet(columns, rows, parquet)
@@ -155,7 +162,7 @@ def read_metrics(results: Path) -> list[dict[str, Any]]:
     Raises:
         SnakefoldError, OSError: see `tables.rows`.
     """
-    columns = columns_for(row.engine for row in read_structures(results))
+    columns = columns_for((row.engine for row in read_structures(results)), results)
     return tables.read_columns(
         results / "metrics.tsv", {name: column.type for name, column in columns.items()}
     )
@@ -269,10 +276,6 @@ def _write_parquet(columns: Mapping[str, Column], rows: Sequence[Mapping[str, An
         parquet.write_table(table, stream)
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
 def _typed(value: Any, kind: type) -> Any:
     """A table of a batch has a column of whole numbers as floats if one is missing."""
-    return None if _is_empty(value) else kind(value)
+    return None if is_empty(value) else kind(value)

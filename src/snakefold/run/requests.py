@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from snakefold import engines
@@ -23,7 +23,8 @@ from snakefold.kernel.unchanged import changed
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.targets import msa_text
-from snakefold.msa import templates
+from snakefold.msa import template_files
+from snakefold.msa.server.facts import paired_texts
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 
 #: What is said of a chain whose entries were there when the plan was made, or when they were searched.
@@ -77,7 +78,7 @@ def _gather(
             own = _own_a3m(Path(planned.msa_path), planned.target.msa_sha256)
             files[f"targets/{planned.target.result_key}/msa.a3m"] = own
         else:
-            chains |= chains_of(batch, planned)
+            chains |= searched_for(batch, planned)
     lost = set()
     for key in sorted(chains):
         if key in failed:
@@ -91,11 +92,28 @@ def _gather(
     return files, lost
 
 
-def chains_of(batch: PlannedBatch, planned: PlannedTarget) -> set[str]:
-    """Keys of the chains whose alignments a target is predicted with: none if it brings its own."""
+def searched_for(batch: PlannedBatch, planned: PlannedTarget) -> set[str]:
+    """Keys of the chains whose alignments a target is predicted with: none if it brings its own.
+
+    The key of its different chains is among them, if an MSA server paired them.
+    """
     if not batch.msa_recipes or planned.found is not None or planned.msa_path is not None:
         return set()
-    return {sequence_key([chain]) for chain in planned.target.chains}
+    chains = planned.target.chains
+    return {sequence_key([chain]) for chain in chains} | ({_together(chains)} & set(batch.complexes))
+
+
+def entries_of(batch: PlannedBatch, key: str) -> list[Entry]:
+    """What the request of a batch reads of a chain, or of a complex."""
+    if batch.pairs and key in batch.complexes:
+        return [Entry("pairs", batch.pairs, key)]
+    templates = [Entry("templates", batch.templates, key)] if batch.templates else []
+    return [Entry("msa", batch.msa_recipes[key], key), *templates]
+
+
+def _together(chains: Sequence[str]) -> str:
+    """Key of the different chains of a target."""
+    return sequence_key(list(dict.fromkeys(chains)))
 
 
 def read_inputs(
@@ -122,7 +140,8 @@ def read_inputs(
             continue
         try:
             msas[target.result_key] = TargetMsas(
-                chains=[_chain_msa(files, sequence_key([chain])) for chain in target.chains]
+                chains=[_chain_msa(files, sequence_key([chain])) for chain in target.chains],
+                paired=_paired(files, _together(target.chains)),
             )
         except TargetError as error:
             failed[target.result_key] = error
@@ -138,7 +157,7 @@ def write_request(
         LostError: the store has lost alignments of every target. No job is started, and paid, for nothing.
     """
     files, lost = _gather(batch, failed, store)
-    if lost and all(lost & chains_of(batch, planned) for planned in batch.targets):
+    if lost and all(lost & searched_for(batch, planned) for planned in batch.targets):
         raise LostError(
             f"{batch.batch}: the store {store.location} has lost the alignments or templates of all its "
             f"targets ({_told(batch, lost)}). Nothing was sent or paid. Run again: rule msa searches them."
@@ -150,10 +169,9 @@ def write_request(
 
 def _told(batch: PlannedBatch, lost: Collection[str]) -> str:
     """The first entry that is missing, as a place below the store's."""
-    key = min(lost)
-    templates = f" or {Entry('templates', batch.templates, key).name}" if batch.templates else ""
+    names = " or ".join(entry.name for entry in entries_of(batch, min(lost)))
     more = f" and those of {len(lost) - 1} more" if len(lost) > 1 else ""
-    return f"{Entry('msa', batch.msa_recipes[key], key).name}{templates}{more}"
+    return f"{names}{more}"
 
 
 def _failed(message: str, reason: Reason) -> dict[str, bytes]:
@@ -162,24 +180,39 @@ def _failed(message: str, reason: Reason) -> dict[str, bytes]:
 
 def _searched(batch: PlannedBatch, key: str, store: Store) -> dict[str, bytes] | None:
     """Files of a chain, None if the store lacks some of them. What the search tools wrote stays there."""
-    msa = store.get(Entry("msa", batch.msa_recipes[key], key))
+    first, *more = entries_of(batch, key)
+    msa = store.get(first)
     if msa is None:
         return None
     files = {name: content for name, content in archive.unpack(msa).items() if not name.startswith("raw/")}
-    if batch.templates is None:
-        return files
-    found = store.get(Entry("templates", batch.templates, key))
-    return None if found is None else templates.join(files, templates.unpack(found))
+    for entry in more:
+        found = store.get(entry)
+        if found is None:
+            return None
+        files = template_files.join(files, template_files.unpack(found))
+    return files
+
+
+def _paired(files: Mapping[str, bytes], key: str) -> list[str] | None:
+    """Paired rows of each different chain of a complex, if an MSA server paired them."""
+    folder = f"chains/{key}/"
+    beside = {name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)}
+    if "failed.json" in beside:
+        raise _failure(beside["failed.json"])
+    return paired_texts(beside) or None
+
+
+def _failure(told: bytes) -> TargetError:
+    values = json.loads(told)
+    # Requests of releases before 0.3 name no reason.
+    return TargetError(Reason(values.get("reason", Reason.MSA_FAILED)), values["message"])
 
 
 def _chain_msa(files: Mapping[str, bytes], key: str) -> ChainMsa:
     folder = f"chains/{key}"
     if f"{folder}/msa.a3m" not in files:
-        failure = files.get(f"{folder}/failed.json", b'{"message": "The request holds no MSA for a chain."}')
-        told = json.loads(failure)
-        # Requests of releases before 0.3 name no reason.
-        reason = Reason(told.get("reason", Reason.MSA_FAILED))
-        raise TargetError(reason, told["message"])
+        nothing = b'{"message": "The request holds no MSA for a chain."}'
+        raise _failure(files.get(f"{folder}/failed.json", nothing))
     found = files.get(f"{folder}/meta.json")
     meta = MsaMeta.model_validate_json(found) if found is not None else None
     pairing = files.get(f"{folder}/pairing.a3m")

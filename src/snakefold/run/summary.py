@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakefold.kernel.errors import RETRIED
 from snakefold.kernel.notes import Code
-from snakefold.kernel.wording import count
+from snakefold.kernel.wording import count, rehearsal_text
 from snakefold.run.failures import FailureRow, read_failures
 from snakefold.run.metrics import StructureRow, read_structures
 from snakefold.run.superseded import FOLDER, TABLE, count_aside
@@ -27,8 +27,8 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
     refused = [row for row in failures if row.state == "refused"]
     failed = [row for row in failures if row.state != "refused"]
     lines = []
-    if any(row.rehearsal for row in metrics):
-        lines.append("REHEARSAL: made with random parameters. The structures mean nothing.")
+    if mark := rehearsal_text(sum(row.rehearsal for row in metrics), len(metrics)):
+        lines.append(f"{mark}.")
     lines.append(_row("done", count(len(metrics), "target")))
     lines.append(_row("failed", count(len(failed), "target")))
     lines += [_row("", f"{row.id}: {row.reason}: {row.message}") for row in failed[:_NAMED]]

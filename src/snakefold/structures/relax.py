@@ -1,7 +1,5 @@
-"""Relaxation: OpenMM's AMBER minimiser with AlphaFold's protocol.
+"""Relaxation: a model's PDB text before and after AlphaFold's protocol (amber.py).
 
-The protocol is alphafold.relax (alphafold-colabfold 2.3.20): hydrogens added, heavy atoms held by springs,
-minimised up to three times, each time without the springs of residues whose geometry is still wrong.
 OpenMM's CPU platform is not deterministic: coordinates of two runs differ in the last digits.
 """
 
@@ -18,13 +16,6 @@ from numpy.typing import NDArray
 
 from snakefold.kernel.contracts import RelaxSettings
 from snakefold.structures.files import PDB_MAX_ATOMS
-
-#: AlphaFold's: kcal/mol, kcal/mol/Å².
-_TOLERANCE = 2.39
-_STIFFNESS = 10.0
-_OUTER_ITERATIONS = 3
-#: AlphaFold tries a hundred times, but what fails three times goes on failing.
-_ATTEMPTS = 3
 
 
 class RelaxError(Exception):
@@ -64,7 +55,8 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
         RelaxError: OpenMM failed, the result lost atoms, or a residue stands alone between unknown ones.
     """
     from alphafold.common import protein
-    from alphafold.relax import amber_minimize, utils
+
+    from snakefold.structures import amber
 
     started = time.perf_counter()
     if settings.use_gpu_relax is True and not cuda_works():
@@ -73,32 +65,22 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
     pieces = _broken_at_gaps(model)
     _refuse_lone_residues(model, pieces)
     try:
-        result = amber_minimize.run_pipeline(
-            prot=pieces,
-            max_iterations=settings.max_iterations,
-            tolerance=_TOLERANCE,
-            stiffness=_STIFFNESS,
-            max_outer_iterations=_OUTER_ITERATIONS,
-            max_attempts=_ATTEMPTS,
-            use_gpu=takes_gpu(settings),
-        )
-        relaxed = protein.from_pdb_string(result["min_pdb"])
-        utils.assert_equal_nonterminal_atom_types(relaxed.atom_mask, pieces.atom_mask)
+        found = amber.minimise(pieces, max_iterations=settings.max_iterations, gpu=takes_gpu(settings))
+        text = found.pdb()
     # OpenMM, PDBFixer and AlphaFold raise a dozen unrelated types; each means that there is no relaxed model.
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or "no text"
         raise RelaxError(f"{type(error).__name__}: {reason[:300]}") from error
-    energies = float(result["einit"]), float(result["efinal"])
+    energies = found.initial_energy, found.final_energy
     if not np.isfinite(energies).all():
         raise RelaxError(f"The energy is not finite ({energies[0]}, then {energies[1]} kcal/mol).")
-    moved = result["posinit"] - result["pos"]
     return Relaxed(
-        pdb=_restored(result["min_pdb"], model, pieces),
+        pdb=_restored(text, model, pieces),
         seconds=time.perf_counter() - started,
         initial_energy=energies[0],
         final_energy=energies[1],
-        violations=int(result["num_residue_violations"]),
-        rmsd=float(np.sqrt((moved**2).sum() / len(moved))),
+        violations=len(found.violations),
+        rmsd=float(np.sqrt(((found.before - found.after) ** 2).sum(axis=1).mean())),
     )
 
 

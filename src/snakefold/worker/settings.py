@@ -18,7 +18,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     ),
     "SNAKEFOLD_WEIGHTS": (
         "`weights` on the volume, or the user's data folder",
-        "Folder that contains params/params_*.npz.",
+        "Folder of parameters: params/params_*.npz of AlphaFold2, flashabb/ of flash-abb.",
     ),
     "SNAKEFOLD_REHEARSAL_BLOCKS": ("2", "Evoformer blocks of the random parameters that a rehearsal draws."),
     "SNAKEFOLD_DB_ROOT": (
@@ -118,7 +118,7 @@ def _cache() -> Path:
 
 
 def _weights() -> Path:
-    from snakefold.engines.alphafold2.weights import default_folder
+    from snakefold.engines.weights_folder import default_folder
 
     return default_folder()
 

@@ -20,7 +20,18 @@ from snakefold.engines.alphafold2.settings import (
     RehearsalSettings,
 )
 from snakefold.engines.alphafold2.shapes import choose
-from snakefold.engines.spec import VIEWS, Defaults, Molecules, Needs, Parameters, TargetMsas, Told
+from snakefold.engines.spec import (
+    VIEWS,
+    Defaults,
+    Log,
+    Molecules,
+    Needs,
+    Parameters,
+    TargetMsas,
+    Told,
+    Weights,
+)
+from snakefold.engines.weights_folder import named_folder
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
 
@@ -35,6 +46,18 @@ MONOMER, COMPLEX = "monomer", "complex"
 _SHORTEST = 2
 
 
+def _fetch(folder: Path, mirror: str | None, log: Log) -> None:
+    from snakefold.engines.alphafold2 import weights
+
+    weights.fetch(folder, mirror=mirror, log=log)
+
+
+def _check(folder: Path, log: Log) -> bool:
+    from snakefold.engines.alphafold2 import weights
+
+    return weights.report_check(folder, log) == 0
+
+
 class AlphaFold2(Defaults):
     """See `snakefold.engines.spec.Engine`."""
 
@@ -46,6 +69,7 @@ class AlphaFold2(Defaults):
     relaxes = True
     licence = "https://creativecommons.org/licenses/by/4.0/"
     packages = ("alphafold-colabfold", "colabfold", "jax")
+    weights = Weights(fetch=_fetch, check=_check)
 
     @property
     def version(self) -> str:
@@ -132,10 +156,8 @@ class AlphaFold2(Defaults):
         return None if found is None else Parameters(found.folder, found.rehearsal, found.blocks)
 
     def parameter_folder(self, place: str) -> Path | None:
-        """As `weights.named_folder`."""
-        from snakefold.engines.alphafold2 import weights
-
-        return weights.named_folder(place)
+        """As `weights_folder.named_folder`."""
+        return named_folder(place)
 
     def parameter_files(self, weights: Path | None) -> Sequence[Path]:
         """The npz files of all models that are there."""

@@ -2,7 +2,7 @@
 
 Two ways in. MSAs of chains go AlphaFold's way (alphafold.data.pipeline and pipeline_multimer, rows of a
 complex paired by species). An A3M that the target brought goes ColabFold's (colabfold.batch), complexes
-included.
+included, and so do complexes whose rows an MSA server has paired.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from snakefold.kernel.errors import Reason, TargetError
 from snakefold.structures.mmcif import chain_names
 
 Features = dict[str, Any]
-#: ColabFold names the chains of an A3M by one letter or digit.
+#: ColabFold names chains by one letter or digit.
 _MOST_OWN_CHAINS = 62
+_MULTIMER_TYPE = "alphafold2_multimer_v3"
 _TEMPLATE_FEATURES = (
     "template_aatype",
     "template_all_atom_masks",
@@ -58,9 +59,10 @@ def depth(target: TargetInput, msas: TargetMsas, preset: ModelPreset) -> int:
     by_sequence = dict(zip(target.chains, msas.chains, strict=False))
     if preset is not ModelPreset.MULTIMER:
         return max((count_rows(msa.a3m) for msa in by_sequence.values()), default=1)
+    pairing = [msa.pairing for msa in by_sequence.values()] if msas.paired is None else msas.paired
     return multimer_depth(
         [count_rows(msa.a3m) for msa in by_sequence.values()],
-        [count_rows(msa.pairing) for msa in by_sequence.values() if msa.pairing],
+        [count_rows(text) for text in pairing if text],
     )
 
 
@@ -88,6 +90,8 @@ def raw_features(
             "Run the MSA step again.",
         )
     if preset is ModelPreset.MULTIMER:
+        if msas.paired is not None:
+            return _paired(target, msas.chains, msas.paired, settings, shape)
         return _multimer(target, msas.chains, settings, shape)
     features = _chain(target.chains[0], msas.chains[0], settings)
     features["asym_id"] = np.zeros(target.length, dtype=int)
@@ -168,6 +172,51 @@ def _templates(sequence: str, data: bytes | None) -> Features:
     return {name: empty[name] for name in _TEMPLATE_FEATURES}
 
 
+def _paired(
+    target: TargetInput,
+    msas: Sequence[ChainMsa],
+    paired: Sequence[str],
+    settings: AlphaFold2Settings,
+    shape: MsaShape,
+) -> Features:
+    """As colabfold.batch does with what an MSA server gave."""
+    from colabfold.batch import generate_input_feature
+
+    if len(target.chains) > _MOST_OWN_CHAINS:
+        raise TargetError(
+            Reason.INVALID_INPUT,
+            f"{len(target.chains)} chains, paired by an MSA server: ColabFold's code, which joins them, "
+            f"takes {_MOST_OWN_CHAINS}.",
+            "Choose another msa.tool: more chains are taken.",
+        )
+    sequences = list(dict.fromkeys(target.chains))
+    by_sequence = dict(zip(target.chains, msas, strict=True))
+    if len(paired) != len(sequences):
+        raise TargetError(
+            Reason.MSA_FAILED,
+            f"{len(sequences)} different chains, but paired rows of {len(paired)}.",
+            "Run the MSA step again.",
+        )
+    for number, (sequence, text) in enumerate(zip(sequences, paired, strict=True), 1):
+        _msa_features(sequence, by_sequence[sequence].a3m, "msa.a3m")
+        _msa_features(sequence, text, f"paired_{number}.a3m")
+    templates = [
+        _templates(sequence, by_sequence[sequence].templates if settings.use_templates else None)
+        for sequence in sequences
+    ]
+    features, _ = generate_input_feature(
+        sequences,
+        [target.chains.count(sequence) for sequence in sequences],
+        [by_sequence[sequence].a3m for sequence in sequences],
+        list(paired),
+        templates,
+        is_complex=True,
+        model_type=_MULTIMER_TYPE,
+        max_seq=shape.depth - MAX_TEMPLATES,
+    )
+    return dict(features)
+
+
 def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: MsaShape) -> Features:
     """As colabfold.batch does with an A3M file."""
     from colabfold.batch import generate_input_feature, unserialize_msa
@@ -198,7 +247,7 @@ def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: Msa
             paired,
             templates,
             is_complex=multimer,
-            model_type="alphafold2_multimer_v3" if multimer else "alphafold2_ptm",
+            model_type=_MULTIMER_TYPE if multimer else "alphafold2_ptm",
             max_seq=shape.depth - MAX_TEMPLATES if multimer else shape.clusters,
         )
     except (ValueError, IndexError, KeyError) as error:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.engines.alphafold2 import compilation, features, parameters
+from snakefold.engines import compilation
+from snakefold.engines.alphafold2 import features, parameters
 from snakefold.engines.alphafold2.models import configuration, model_name, preset_for, uses_templates
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
@@ -23,6 +24,9 @@ from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.padding import padded_length
 from snakefold.structures.prediction import Prediction
+
+#: haiku's transformed `apply`, the only jitted function of AlphaFold's RunModel that predicts.
+_NETWORK = "apply_fn"
 
 
 class AlphaFold2Session:
@@ -41,7 +45,7 @@ class AlphaFold2Session:
         self._edges = request.bucket_edges
         self.seconds: dict[str, float] = defaultdict(float)
         started = time.perf_counter()
-        compilation.prepare(cache)
+        compilation.prepare(cache, _NETWORK)
         self.device = compilation.device_name()
         self._before = compilation.counts()
         self._shapes = self._choose_shapes(request, msas)

@@ -45,7 +45,11 @@ def shortfalls(
             if (count := count_rows(chain.a3m)) > MULTIMER_CHAIN_ROWS
         ]
         if len(chains) > 1 and (
-            bare := [letters for letters, chain in _named(target, chains) if not _pairs(chain)]
+            bare := [
+                letters
+                for number, (letters, chain) in enumerate(_named(target, chains))
+                if not _pairs(chain.pairing if msas.paired is None else msas.paired[number])
+            ]
         ):
             found.append(note(Code.UNPAIRED_MSA, f"no rows to pair with for chain {', '.join(bare)}"))
     if settings.use_templates:
@@ -68,9 +72,9 @@ def _merged_rows(raw: Features) -> int:
     return int(np.ravel(rows)[0])
 
 
-def _pairs(chain: ChainMsa) -> bool:
-    """The first row is the query's own."""
-    return chain.pairing is not None and count_rows(chain.pairing) > 1
+def _pairs(rows: str | None) -> bool:
+    """The first row is the query's own; of an MSA server, each database's rows begin with it."""
+    return rows is not None and len(set(rows.splitlines()[1::2])) > 1
 
 
 def _named(target: TargetInput, chains: dict[str, ChainMsa]) -> Sequence[tuple[str, ChainMsa]]:

@@ -23,6 +23,7 @@ from snakefold.engines.alphafold2.parameters import (
 from snakefold.engines.alphafold2.settings import ModelPreset, RehearsalSettings
 from snakefold.engines.alphafold2.weights_archive import fetch
 from snakefold.engines.alphafold2.weights_whole import ensure_whole, problem
+from snakefold.engines.weights_folder import ENVIRONMENT, default_folder
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.kernel.paths import expanded
 from snakefold.kernel.recipes import file_fingerprint
@@ -32,17 +33,14 @@ __all__ = [
     "ModelState",
     "Weights",
     "check",
-    "default_folder",
     "draw_rehearsal",
     "fetch",
     "find",
     "identity",
     "locate",
-    "named_folder",
     "report_check",
 ]
 
-ENVIRONMENT = "SNAKEFOLD_WEIGHTS"
 _FETCH = "Get official parameters with: snakefold weights fetch."
 
 
@@ -63,13 +61,6 @@ class ModelState:
     state: str
     bytes: int = 0
     problem: str = ""
-
-
-def default_folder() -> Path:
-    """Where `fetch` puts official parameters: the platform's folder for the user's data."""
-    from platformdirs import user_data_path
-
-    return user_data_path("snakefold", appauthor=False) / "weights"
 
 
 def locate(
@@ -128,16 +119,6 @@ def find(setting: str, needed: Sequence[str], *, whole: bool = True) -> Weights 
     if whole:
         ensure_whole(folder, needed)
     return found
-
-
-def named_folder(setting: str) -> Path | None:
-    """The folder that the setting `weights` means, whether anything is there or not; None: random ones."""
-    if setting == "rehearsal":
-        return None
-    if setting != "auto":
-        return Path(expanded(setting))
-    named = os.environ.get(ENVIRONMENT)
-    return Path(expanded(named)) if named else default_folder()
 
 
 def draw_rehearsal(

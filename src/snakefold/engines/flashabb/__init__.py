@@ -1,30 +1,31 @@
-"""Engine `flashabb`: antibody Fv and single variable domains with flash-abb (BSD-3, parameters in its wheel).
+"""Engine `flashabb`: antibody Fv and single variable domains with flash-abb's network, computed in JAX.
 
 Targets are `VH:VL` in either order, a heavy chain or nanobody, or a light chain. There is no MSA, no PAE and
 one deterministic model. Whatever is no antibody variable domain is refused (`domains`): the network would
-fold it without complaint.
+fold it without complaint. Parameters come out of flash-abb's wheel (`weights`); its code is not used.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakefold.engines.flashabb import domains
+from snakefold.engines.flashabb import weights as files
 from snakefold.engines.flashabb.settings import FlashAbbSettings
-from snakefold.engines.spec import Defaults, Parameters, TargetMsas, Told
+from snakefold.engines.spec import Defaults, Parameters, TargetMsas, Told, Weights
 from snakefold.kernel import recipes
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
-from snakefold.kernel.errors import MissingProgramError, WeightsMissingError
 
 if TYPE_CHECKING:
     from snakefold.engines.flashabb.cost import FlashAbbWork
     from snakefold.engines.flashabb.session import FlashAbbSession
 
 __all__ = ["ENGINE", "FlashAbb"]
+
+#: What computes flash-abb's network; another number when equal input gives other results.
+IMPLEMENTATION = "JAX 1"
 
 
 class FlashAbb(Defaults):
@@ -36,27 +37,22 @@ class FlashAbb(Defaults):
     groups = ("antibody",)
     views = ("plddt",)
     relaxes = True
-    packages = ("flash-abb", "torch", "anarci")
+    packages = ("jax", "anarci")
+    weights = Weights(fetch=files.fetch, check=files.check)
 
     @property
     def version(self) -> str:
-        """That of flash-abb."""
-        try:
-            return importlib.metadata.version("flash-abb")
-        except importlib.metadata.PackageNotFoundError:
-            return "not installed"
+        """The release of flash-abb whose network and parameters these are."""
+        return files.VERSION
 
     def check(self, target: TargetInput, settings: FlashAbbSettings) -> None:
-        """Refuse what is no antibody Fv or variable domain. Needs neither torch nor flash-abb.
-
-        Where anarci is missing too, nothing is known of the domains: a run is refused by `parameters`.
+        """Refuse what is no antibody Fv or variable domain.
 
         Raises:
             TargetError: what was found, and what to give instead.
         """
         del settings
-        if importlib.util.find_spec("anarci") is not None:
-            domains.roles(target.chains)
+        domains.roles(target.chains)
 
     def parameters(
         self,
@@ -69,18 +65,25 @@ class FlashAbb(Defaults):
         whole: bool = True,
         cache: Path | None = None,
     ) -> Parameters | None:
-        """Those in the wheel.
+        """Those of flash-abb; there are no random ones.
 
         Raises:
-            WeightsMissingError: it is not installed.
+            WeightsMissingError: they are missing, or damaged; the text has the command that fetches them.
         """
-        del place, settings, groups, draw, blocks, whole, cache
-        for package in ("flash_abb", "anarci"):
-            if importlib.util.find_spec(package) is None:
-                raise WeightsMissingError(
-                    f"Engine flashabb needs the package {package}. Install it with: {domains.INSTALL}"
-                )
-        return Parameters()
+        del settings, groups, draw, blocks, cache
+        folder = files.locate(place)
+        path = files.existing(folder)
+        if whole:
+            files.read(path)
+        return Parameters(folder)
+
+    def parameter_folder(self, place: str) -> Path | None:
+        """As `weights.locate`."""
+        return files.locate(place)
+
+    def parameter_files(self, weights: Path | None) -> Sequence[Path]:
+        """The one file."""
+        return [files.parameters_file(weights)] if weights else []
 
     def work(
         self,
@@ -99,24 +102,29 @@ class FlashAbb(Defaults):
         return FlashAbbWork(relaxed=relaxed_models(relax, 1), gpu_relax=relax.use_gpu_relax is not False)
 
     def recipe(self, group: str, settings: FlashAbbSettings, weights: Path | None) -> dict[str, Any]:
-        """Version, settings, and the identity of the parameters, which are in the wheel.
+        """Version, implementation, settings, and the identity of the parameters.
 
         Raises:
-            MissingProgramError: the extra `antibody` is not installed.
+            WeightsMissingError: the parameters are missing.
         """
-        del group, weights
-        parameters = _package("flash_abb") / "weights" / "flabb_weights.pt"
+        del group
         return {
             "engine": self.name,
             "version": self.version,
+            "implementation": IMPLEMENTATION,
             "settings": settings.model_dump(mode="json"),
-            "weights": recipes.file_fingerprint(parameters),
+            "weights": recipes.file_fingerprint(files.existing(weights)),
         }
 
     def describe(self, told: Told) -> Sequence[str]:
         """What predicted."""
-        names = f"{told.package('flash-abb')} and {told.package('anarci')}"
-        return [f"Antibody structures were predicted with {names}{told.cite(self.name)}, run by {told.run}."]
+        versions = {str(recipe["version"]) for recipe in told.recipes.values() if "version" in recipe}
+        network = " ".join(["flash-abb", *sorted(versions)])
+        names = f"{told.package('jax')} and {told.package('anarci')}"
+        return [
+            f"Antibody structures were predicted with the network and parameters of {network}, computed with "
+            f"{names}{told.cite(self.name)}, run by {told.run}."
+        ]
 
     def start(
         self,
@@ -125,26 +133,15 @@ class FlashAbb(Defaults):
         weights: Path | None,
         cache: Path | None,
     ) -> FlashAbbSession:
-        """Load the network; every argument is the protocol's, none changes it.
+        """Load parameters and programs; `cache` keeps compiled programs.
 
         Raises:
-            MissingProgramError: the extra `antibody` is not installed.
+            WeightsMissingError: the parameters are missing or damaged.
         """
-        del request, msas, weights, cache
-        for package in ("torch", "flash_abb"):
-            _package(package)
+        del msas
         from snakefold.engines.flashabb.session import FlashAbbSession
 
-        return FlashAbbSession()
-
-
-def _package(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise MissingProgramError(
-            f"Engine flashabb needs the package {name}. Install it with: {domains.INSTALL}"
-        )
-    return Path(spec.origin).parent
+        return FlashAbbSession(request, files.existing(weights), cache)
 
 
 ENGINE = FlashAbb()

@@ -19,7 +19,6 @@ from typing import Any, Literal
 from snakefold.kernel.errors import MissingProgramError, Reason, TargetError
 from snakefold.kernel.wording import count
 
-INSTALL = "pip install 'snakefold[antibody]'"
 #: Bits that ANARCI asks of a domain.
 MIN_BITS = 80.0
 #: IMGT positions that a whole domain must reach: into framework 1 and into framework 4.
@@ -57,7 +56,7 @@ def roles(chains: Sequence[str]) -> list[Role]:
 
     Raises:
         TargetError: it is something else; the text says what was found and what to give instead.
-        MissingProgramError: the extra `antibody` is not installed.
+        MissingProgramError: the package anarci is missing.
     """
     if len(chains) > 2:
         raise _refusal(f"{len(chains)} chains.", "Give an Fv as VH:VL, or one variable domain.")
@@ -153,5 +152,8 @@ def _profile_file() -> Path:
     # The package is located, not imported: of it only the profiles are used.
     spec = importlib.util.find_spec("anarci")
     if spec is None or spec.origin is None:
-        raise MissingProgramError(f"Engine flashabb needs the package anarci. Install it with: {INSTALL}")
+        raise MissingProgramError(
+            "Engine flashabb needs the package anarci, a dependency of snakefold. Install it with: "
+            "pip install anarci"
+        )
     return Path(spec.origin).parent / "dat" / "HMMs" / "ALL.hmm"

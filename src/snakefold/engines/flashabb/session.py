@@ -1,39 +1,57 @@
-"""flash-abb, loaded once for a batch."""
+"""flash-abb's network, loaded and compiled once for a batch."""
 
 from __future__ import annotations
 
 import time
-import warnings
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-import torch
 from alphafold.common import protein, residue_constants
-from flash_abb import pretrained
-from flash_abb.model.flash_abb import atom14_to_atom37
 from numpy.typing import NDArray
 
-from snakefold.engines.flashabb import domains
+from snakefold.engines import compilation
+from snakefold.engines.flashabb import domains, weights
+from snakefold.engines.flashabb.checkpoint import read_tensors
+from snakefold.engines.flashabb.network import Network, flashabb_network, padded_length
 from snakefold.engines.spec import TargetMsas
-from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.structures.prediction import Prediction
 
+#: Places of atoms in alphafold's 37 by residue type, for each of its 14; -1 where it has none.
+_PLACES = np.array(
+    [
+        [residue_constants.atom_order[atom] if atom else -1 for atom in atoms]
+        for atoms in (
+            residue_constants.restype_name_to_atom14_names[residue_constants.restype_1to3[letter]]
+            for letter in residue_constants.restypes
+        )
+    ]
+)
+
 
 class FlashAbbSession:
-    """A warm network, on the GPU if there is one."""
+    """See `snakefold.engines.spec.Session`.
 
-    def __init__(self) -> None:
+    Attributes:
+        seconds: load: parameters, and programs for the lengths of the batch.
+        device: what predicts.
+    """
+
+    def __init__(self, request: FoldRequest, path: Path, cache: Path | None) -> None:
         start = time.monotonic()
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._network = pretrained(device=self.device)
+        compilation.prepare(cache, flashabb_network.__name__)
+        self.device = compilation.device_name()
+        self._network = Network(read_tensors(weights.read(path), str(path)))
+        for length in sorted({padded_length(target.length) for target in request.targets}):
+            self._network.compile(length)
         self.seconds: dict[str, float] = {"load": round(time.monotonic() - start, 3)}
 
     def predict(self, target: TargetInput, msas: TargetMsas) -> list[Prediction]:
         """One model of an Fv or variable domain; the network reads no MSA.
 
         Raises:
-            TargetError: no antibody, or the device's memory ran out.
+            TargetError: no antibody, the device's memory ran out, or the numbers are not finite.
         """
         del msas
         start = time.monotonic()
@@ -41,19 +59,24 @@ class FlashAbbSession:
         by_role = dict(zip(roles, target.chains, strict=True))
         heavy, light = by_role.get("heavy", ""), by_role.get("light", "")
         try:
-            with torch.inference_mode():
-                result = self._network([f"{heavy}|{light}"])
-        except torch.OutOfMemoryError as error:
-            raise TargetError(Reason.OUT_OF_MEMORY, f"{target.length} residues: {error}") from error
+            atoms, logits = self._network(heavy, light)
+        except RuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise TargetError(
+                Reason.OUT_OF_MEMORY, f"{target.length} residues: {str(error)[:200]}"
+            ) from error
+        if not (np.isfinite(atoms).all() and np.isfinite(logits).all()):
+            raise TargetError(Reason.INTERNAL, "The network gave numbers that are not finite.")
         # The network wants heavy before light; the target's own order is what everything else counts on.
         order = np.arange(target.length)
         if roles == ["light", "heavy"]:
             order = np.roll(order, len(light))
-        plddt = _plddt(result.output["plddt"][0])[order]
+        plddt = expected_lddt(logits)[order]
         return [
             Prediction(
                 name="flashabb_pred_0",
-                pdb=_pdb(target.chains, result.coords[0], heavy + light, order, plddt),
+                pdb=_pdb(target.chains, atoms[order], plddt),
                 plddt=plddt,
                 ranking_confidence=float(plddt.mean()),
                 seconds=time.monotonic() - start,
@@ -61,39 +84,32 @@ class FlashAbbSession:
         ]
 
 
-def _plddt(logits: torch.Tensor) -> NDArray[np.float64]:
-    """Expected lDDT-CA, 0 to 100: [L, bins] logits over equal bins (AlphaFold's definition)."""
-    shares = torch.softmax(logits.double(), dim=-1).cpu().numpy()
+def expected_lddt(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Expected lDDT-CA [L], 0 to 100, of logits [L, bins] over equal bins (AlphaFold's definition)."""
+    exact = logits.astype(np.float64)
+    shares = np.exp(exact - exact.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
     bins = shares.shape[-1]
     return np.asarray(shares @ ((np.arange(bins) + 0.5) * 100 / bins), dtype=np.float64)
 
 
-def _pdb(
-    chains: list[str],
-    atom14: torch.Tensor,
-    sequence: str,
-    order: NDArray[np.int64],
-    plddt: NDArray[np.float64],
-) -> str:
-    """PDB text of `atom14` [L, 14, 3] Å.
-
-    `atom14` and `sequence` are in the network's order; `order` puts them into the target's, as `plddt` is.
-    """
-    types = np.array([residue_constants.restype_order_with_x[letter] for letter in sequence])
+def _pdb(chains: list[str], atoms: NDArray[np.float32], plddt: NDArray[np.float64]) -> str:
+    """PDB text of `atoms` [L, 14, 3] Å, in the order of the chains."""
+    letters = residue_constants.restype_order_with_x
+    types = np.array([letters[letter] for letter in "".join(chains)])
     # An unknown residue has a backbone all the same: the one that glycine has.
-    drawn = np.where(
-        types == residue_constants.restype_order_with_x["X"], residue_constants.restype_order["G"], types
-    )
-    with warnings.catch_warnings():
-        # flash-abb indexes in a way whose meaning torch is about to change; its version is pinned for that.
-        warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
-        atom37: Any = atom14_to_atom37(atom14, torch.from_numpy(drawn)[None]).cpu().numpy()
-    mask = residue_constants.STANDARD_ATOM_MASK[drawn]
+    drawn = np.where(types == letters["X"], letters["G"], types)
+    places = _PLACES[drawn]
+    row, column = np.nonzero(places >= 0)
+    positions = np.zeros((len(types), residue_constants.atom_type_num, 3), np.float32)
+    mask = np.zeros(positions.shape[:2], np.float32)
+    positions[row, places[row, column]] = atoms[row, column]
+    mask[row, places[row, column]] = 1
     lengths = [len(chain) for chain in chains]
     model = protein.Protein(
-        atom_positions=atom37[order],
-        atom_mask=mask[order],
-        aatype=types[order],
+        atom_positions=positions,
+        atom_mask=mask,
+        aatype=types,
         residue_index=np.concatenate([np.arange(1, length + 1) for length in lengths]),
         chain_index=np.repeat(np.arange(len(lengths)), lengths),
         b_factors=np.repeat(plddt[:, None], residue_constants.atom_type_num, axis=1),

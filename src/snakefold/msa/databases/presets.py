@@ -17,8 +17,9 @@ from snakefold.msa.settings import MsaSettings
 
 Tool = Literal["jackhmmer", "hhblits", "mmseqs", "hhsearch", "hmmsearch"]
 Format = Literal["fasta", "mmseqs", "hhsuite", "mmcif", "text"]
-#: What is searched for a chain; each is a kind of the store.
-Part = Literal["msa", "templates"]
+#: What is searched for a chain, and `pairs`, rows of a complex that an MSA server pairs; each is a kind of
+#: the store.
+Part = Literal["msa", "templates", "pairs"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ TOOLS: dict[str, tuple[Tool, ...]] = {
     "jackhmmer": ("jackhmmer",),
     "hhblits": ("jackhmmer", "hhblits"),
     "mmseqs": ("mmseqs",),
+    "server": (),
     "precomputed": (),
     "single_sequence": (),
 }
@@ -140,13 +142,21 @@ TOOLS: dict[str, tuple[Tool, ...]] = {
 
 def only(settings: MsaSettings, *parts: Part) -> MsaSettings:
     """The settings of a search of these parts, and of no others."""
-    none = {"msa": ("tool", "precomputed"), "templates": ("templates", "none")}
-    return settings.model_copy(update=dict(none[part] for part in none if part not in parts))
+    none: dict[Part, tuple[str, str]] = {"msa": ("tool", "precomputed"), "templates": ("templates", "none")}
+    left_out = [part for part in none if part not in parts]
+    if settings.asks_server:  # for templates too
+        left_out = [part for part in left_out if part != "msa"]
+    return settings.model_copy(update=dict(none[part] for part in left_out))
+
+
+def _template_tools(settings: MsaSettings) -> tuple[Tool, ...]:
+    """Programs that search templates in local databases."""
+    return () if settings.templates == "none" or settings.asks_server else (settings.templates,)
 
 
 def used(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> list[Database]:
     """Every database that an MSA step with these settings reads, in the preset's order."""
-    tools = {*TOOLS[settings.tool], settings.templates}
+    tools = {*TOOLS[settings.tool], *_template_tools(settings)}
     return [
         database
         for database in preset.databases
@@ -163,7 +173,7 @@ def check(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> Non
         ConfigError: the preset has no database for the chosen tool.
         DatabaseMissingError: lists every missing file, its size and how to get it.
     """
-    wanted = [*TOOLS[settings.tool][-1:], *([settings.templates] if settings.templates != "none" else [])]
+    wanted = [*TOOLS[settings.tool][-1:], *_template_tools(settings)]
     for tool in wanted:
         if not any(tool in database.tools for database in preset.databases):
             have = sorted({each for database in preset.databases for each in database.tools})

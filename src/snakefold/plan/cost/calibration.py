@@ -6,9 +6,10 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from snakefold.kernel.contracts import Model
+from snakefold.kernel.documents import read_document
 from snakefold.kernel.errors import ConfigError
 
 #: Length at which a length exponent changes nothing, and below which it changes nothing more.
@@ -23,11 +24,11 @@ class Fitted(Model):
     (length / 256) ** `exponent`. Measured against predicted, `low` and `high` bound the middle 80 %.
     """
 
-    factor: float = Field(1.0, gt=0)
-    exponent: float = 0.0
+    factor: float = Field(1.0, gt=0, allow_inf_nan=False)
+    exponent: float = Field(0.0, allow_inf_nan=False)
     observations: int = Field(0, ge=0)
-    low: float = Field(1.0, gt=0)
-    high: float = Field(1.0, gt=0)
+    low: float = Field(1.0, gt=0, allow_inf_nan=False)
+    high: float = Field(1.0, gt=0, allow_inf_nan=False)
 
 
 class Calibration(Model):
@@ -63,10 +64,7 @@ def read_calibration(path: Path) -> Calibration:
     Raises:
         ConfigError: it cannot be read, or is something else.
     """
-    try:
-        return Calibration.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise ConfigError(
-            f"{path}: cannot be read as a calibration: {error}. Make one with `snakefold calibrate RESULTS`, "
-            "or leave the setting `calibration` empty."
-        ) from error
+    advice = (
+        "Make one with `snakefold calibrate RESULTS`, or remove it and leave the setting `calibration` empty."
+    )
+    return read_document(Calibration, path, what="a calibration", advice=advice, error=ConfigError)

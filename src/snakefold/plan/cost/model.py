@@ -36,6 +36,8 @@ SPREAD = {
     "features": (0.3, 4.0),
     "start": (0.3, 4.0),
     "msa": (0.3, 3.0),
+    # Equal queries are answered at once; of others, the queue of a shared server decides.
+    "server": (0.1, 6.0),
     "disk": (0.4, 2.0),
     "memory": (0.6, 1.1),
 }
@@ -140,6 +142,10 @@ class CostModel:
         """CPU seconds of a chunk besides its chains: the process, and an index where it must be made."""
         cost = msa.search_cost(settings, database_bytes, pairing=pairing)
         return cost.per_chunk * self._msa(settings.tool, "chunk").factor
+
+    def asked_seconds(self, queries: int) -> float:
+        """Wall seconds that an MSA server takes for so many queries, one after the other."""
+        return msa.asked_seconds(queries)
 
     def result_bytes(self, lengths: ArrayLike, work: Work) -> Floats:
         """Bytes that each target's results take: folder, store entry and archive."""

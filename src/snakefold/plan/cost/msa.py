@@ -36,6 +36,10 @@ _MMSEQS_INDEX = 4.28e-7
 _REPRESENTATIVES = 0.03
 #: hhsearch in pdb70, CPU seconds a residue of the query. An estimate, not measured.
 _HHSEARCH = 0.6
+#: What ColabFold's client (1.6.3) reckons with for a sequence at its server, seconds.
+_ASKED = 150.0
+#: Makes the 3,000 rows that a server's filter keeps (`--diff 3000`).
+_SERVER_BYTES = 1e10
 #: CPU seconds of a process that starts, reads settings and writes its results; and of each chain's files.
 _CHUNK, _CHAIN = 0.6, 0.01
 
@@ -47,6 +51,20 @@ class SearchCost:
     per_residue: float
     per_chain: float
     per_chunk: float
+
+
+def asked_seconds(queries: int) -> float:
+    """Seconds that an MSA server takes for queries (chains, complexes), one after the other."""
+    return _ASKED * queries
+
+
+def database_bytes(settings: MsaSettings) -> float:
+    """Bytes of all databases behind a search, as far as they decide how many rows are found."""
+    if settings.tool in ("precomputed", "single_sequence"):
+        return 0.0
+    if settings.asks_server:
+        return _SERVER_BYTES
+    return float(sum(database_sizes(settings).values()))
 
 
 def search_cost(

@@ -223,9 +223,12 @@ def _too_late(quote: Quote, deadline: float, targets: Iterable[Priced]) -> str:
     if quote.faster:
         lines.append(f"  {quote.faster.text}")
     elif quote.msa_wall_hours.expected > deadline:
+        taken = spread(quote.msa_wall_hours, hours)
         lines.append(
-            f"  more cores or a faster msa.tool: the alignments alone take "
-            f"{spread(quote.msa_wall_hours, hours)} on {count(quote.cores, 'core')}"
+            f"  databases of your own (msa.tool): the alignments alone take {taken} at {quote.server}"
+            if quote.server
+            else "  more cores or a faster msa.tool: the alignments alone take "
+            f"{taken} on {count(quote.cores, 'core')}"
         )
     if rows:
         longest = heapq.nlargest(5, rows, key=lambda row: row.seconds)

@@ -88,11 +88,14 @@ class Quote(Model):
 
     version: Literal[1] = 1
     rehearsal: bool
+    rehearsals: list[str] = Field([], description="Engines that predict with random parameters.")
     targets: dict[str, int] = Field(description="Records by state, as in targets.tsv.")
     engines: dict[str, int] = Field({}, description="Targets to predict, by engine.")
     batches: int
     chains: int = Field(description="Chains to align.")
     chunks: int
+    server: str = Field("", description="Address of the MSA server that is asked for the alignments.")
+    complexes: int = Field(0, description="Complexes that the MSA server pairs.")
     classes: list[ClassQuote]
     hours: Range
     overhead: float = Field(ge=0, le=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,7 +13,7 @@ from snakefold.config import Config
 from snakefold.engines.spec import Work
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
-from snakefold.plan.cost.msa import database_sizes
+from snakefold.plan.cost.msa import database_bytes
 from snakefold.plan.files import BatchRow
 from snakefold.plan.groups import work_of
 from snakefold.plan.quote import limits
@@ -25,12 +25,16 @@ _OLD_PRICE_DAYS = 90
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A chunk of chains to align: `residues` of all of them, `cpu_seconds` with the chunk's overhead."""
+    """A chunk of chains to align: `residues` of all of them, `cpu_seconds` with the chunk's overhead.
+
+    `complexes` are paired by an MSA server.
+    """
 
     chunk: str
     chains: int
     residues: int
     cpu_seconds: float
+    complexes: int = 0
 
 
 def make_quote(
@@ -41,7 +45,7 @@ def make_quote(
     config: Config,
     classes: Sequence[GpuClass],
     model: CostModel,
-    rehearsal: bool,
+    rehearsals: Collection[str],
     cores: int | None = None,
     today: date | None = None,
     warnings: Iterable[str] = (),
@@ -56,21 +60,24 @@ def make_quote(
         counts: records by state.
         searches: chunks in the order in which they are searched.
         classes: the GPU classes that the batches name.
-        rehearsal: predictions are made with random parameters, and cut down.
+        rehearsals: engines whose predictions are made with random parameters, and cut down.
         cores: that alignments run on; None counts this machine's.
         today: to tell old prices by; None asks the clock.
         warnings: of the caller, shown with those found here.
     """
     used = {gpu.name: gpu for gpu in classes}
-    works = _works(config, batches, rehearsal)
+    works = _works(config, batches, rehearsals)
     jobs = [job(row, used[row.gpu], model, works) for row in batches if row.gpu]
     cores = cores or len(os.sched_getaffinity(0))
     workers = worker_limits(config, classes, cores)
     cpu = [(search.chunk, ranged(search.cpu_seconds, model.spread("msa"))) for search in searches]
+    asked = _asked(searches, config, model)
     idle_timeout = {gpu.name: model.idle_seconds(gpu) for gpu in classes}
 
     def wall_at(count: Mapping[str, int]) -> Wall:
-        return wall_time(jobs, cpu, config=config, workers=count, cores=cores, idle_timeout=idle_timeout)
+        return wall_time(
+            jobs, cpu, config=config, workers=count, cores=cores, idle_timeout=idle_timeout, asked=asked
+        )
 
     wall = wall_at(workers)
     per_class = [
@@ -85,13 +92,14 @@ def make_quote(
         jobs,
         chains=sum(search.chains for search in searches),
         residues=sum(search.residues for search in searches),
-        database_bytes=_searched_bytes(config),
+        database_bytes=database_bytes(config.msa),
         model=model,
         folder=Path(config.results),
     )
 
     return Quote(
-        rehearsal=rehearsal,
+        rehearsal=bool(rehearsals),
+        rehearsals=sorted(rehearsals),
         targets=dict(counts),
         engines=_by_engine(jobs),
         batches=len(jobs),
@@ -105,6 +113,8 @@ def make_quote(
         msa_wall_hours=wall.alignments.times(1 / 3600),
         wall_hours=wall.all.times(1 / 3600),
         cores=cores,
+        server=config.msa.server.url if asked else "",
+        complexes=sum(search.complexes for search in searches),
         disk=disk,
         rests_on=list(dict.fromkeys(item.rests_on for item in per_class)),
         warnings=[*warnings, *_old_prices(per_class, today or date.today()), *_disk_warnings(disk, config)],
@@ -113,10 +123,23 @@ def make_quote(
     )
 
 
-def _works(config: Config, batches: Iterable[BatchRow], rehearsal: bool) -> dict[tuple[str, str], Work]:
+def _asked(searches: Iterable[Search], config: Config, model: CostModel) -> list[tuple[str, Range]] | None:
+    """Wall seconds of each chunk at an MSA server; None if none is asked."""
+    if not config.msa.asks_server:
+        return None
+    factors = model.spread("server")
+    return [
+        (search.chunk, ranged(model.asked_seconds(search.chains + search.complexes), factors))
+        for search in searches
+    ]
+
+
+def _works(
+    config: Config, batches: Iterable[BatchRow], rehearsals: Collection[str]
+) -> dict[tuple[str, str], Work]:
     """What a prediction of each engine and group takes."""
     return {
-        (engine, group): work_of(config, engines.get(engine), group, rehearsal=rehearsal)
+        (engine, group): work_of(config, engines.get(engine), group, rehearsal=engine in rehearsals)
         for engine, group in {(row.engine, row.group) for row in batches if row.gpu}
     }
 
@@ -169,12 +192,6 @@ def _class_quote(
         memory_gb=max(item.row.memory_gb for item in own),
         rests_on="; ".join(dict.fromkeys(model.basis(gpu, item.work.engine) for item in own)),
     )
-
-
-def _searched_bytes(config: Config) -> float:
-    if config.msa.tool in ("precomputed", "single_sequence"):
-        return 0.0
-    return float(sum(database_sizes(config.msa).values()))
 
 
 def _in_proportion(amount: float, to: Range) -> Range:

@@ -17,7 +17,9 @@ def quote_text(quote: Quote) -> str:
     """What is done and what is skipped, hours, dollars, wall time and disk, and what that rests on."""
     lines = []
     if quote.rehearsal:
-        lines.append("REHEARSAL: random parameters. The structures will mean nothing.")
+        several = len(quote.engines) > 1 and quote.rehearsals
+        of_some = f" by {listed(quote.rehearsals)}" if several else ""
+        lines.append(f"REHEARSAL: random parameters. The structures{of_some} will mean nothing.")
     lines.append("Quote" + ("" if quote.batches else ": nothing to predict"))
     rows = [
         ("targets", _targets(state, number))
@@ -26,13 +28,9 @@ def quote_text(quote: Quote) -> str:
     ]
     if quote.engines:
         rows.append(("engines", listed([f"{number:,} by {name}" for name, number in quote.engines.items()])))
-    if quote.chains:
-        rows.append(
-            (
-                "alignments",
-                f"{count(quote.chains, 'chain')} in {count(quote.chunks, 'chunk')}: {_alignments(quote)}",
-            )
-        )
+    if quote.chunks:
+        searched = f"{_searched(quote)} in {count(quote.chunks, 'chunk')}"
+        rows.append(("alignments", f"{searched}: {_alignments(quote)}"))
     rows += [
         (
             item.gpu,
@@ -79,7 +77,15 @@ def _targets(state: str, number: int) -> str:
     return f"{number:,} {_STATES.get(state, state)}"
 
 
+def _searched(quote: Quote) -> str:
+    parts = [count(quote.chains, "chain")] if quote.chains else []
+    parts += [count(quote.complexes, "complex", "complexes") + " to pair"] if quote.complexes else []
+    return listed(parts)
+
+
 def _alignments(quote: Quote) -> str:
+    if quote.server:
+        return f"{spread(quote.msa_wall_hours, hours)} at {quote.server}, one query at a time"
     wall = hours(quote.msa_wall_hours.expected)
     return f"{spread(quote.msa_cpu_hours, hours)} of one core, {wall} on {quote.cores}"
 

@@ -181,12 +181,14 @@ def wall_time(
     workers: Mapping[str, int],
     cores: int,
     idle_timeout: Mapping[str, float],
+    asked: Sequence[tuple[str, Range]] | None = None,
 ) -> Wall:
     """Earliest finish of the two-stage pipeline at the low, expected and high end of every job.
 
     Args:
         searches: chunks and their CPU seconds, in the order in which they are searched.
         idle_timeout: seconds, by class.
+        asked: chunks and the wall seconds that an MSA server takes for them, one after the other.
     """
     alignments, ends, idle = {}, {}, {}
     search_threads = min(config.msa.threads, cores)
@@ -196,10 +198,13 @@ def wall_time(
         def pick(amount: Range) -> float:
             return float(getattr(amount, end))
 
+        chunks = [(name, pick(seconds) / search_threads) for name, seconds in searches]
+        if asked is not None:
+            chunks = [(name, pick(seconds)) for name, seconds in asked]
         found = finish(
-            ((name, pick(seconds) / search_threads) for name, seconds in searches),
+            chunks,
             (Step(job.row.gpu, pick(job.seconds), job.chunks) for job in jobs),
-            searches=cores // search_threads,
+            searches=cores // search_threads if asked is None else 1,
             workers=workers,
             idle_timeout=idle_timeout,
         )

@@ -53,7 +53,8 @@ class Job:
 class Workload:
     """All of a run: jobs in the order of submission, and CPU seconds of each search, in the same order.
 
-    `gpu_relax`: the GPU relaxes too; otherwise it waits while the CPU does.
+    `gpu_relax`: the GPU relaxes too; otherwise it waits while the CPU does. `asked`: an MSA server searches,
+    one chunk after the other, and `searches` are its wall seconds.
     """
 
     jobs: Sequence[Job]
@@ -61,6 +62,7 @@ class Workload:
     targets: int
     residues: int
     gpu_relax: bool = False
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ class _Run:
         drawn = np.exp(cluster.jitter * jitter.standard_normal(len(workload.jobs)))
         self.jobs = [_Queued(job, float(each)) for job, each in zip(workload.jobs, drawn, strict=True)]
         self.searches = workload.searches
+        self.asked = workload.asked
         self.unsearched: Iterator[int] = iter(range(len(workload.searches)))
         self.missing = [len(job.searches) for job in workload.jobs]
         self.needed_by: dict[int, list[int]] = {}
@@ -111,7 +112,8 @@ class _Run:
             if not missing:
                 self.clock.process(self._request(number))
         threads = min(self.cluster.msa_threads, self.cluster.cores)
-        for _ in range(min(self.cluster.cores // threads, len(self.searches))):
+        at_once = 1 if self.asked else self.cluster.cores // threads
+        for _ in range(min(at_once, len(self.searches))):
             self.clock.process(self._search(threads))
         if not self.jobs:
             yield from self._report()
@@ -120,7 +122,8 @@ class _Run:
         for number in self.unsearched:
             yield self.cores.get(threads)
             began = self.clock.now
-            yield self.clock.timeout(float(self.searches[number]) * self.factors["msa"] / threads)
+            seconds = float(self.searches[number]) * self.factors["msa"]
+            yield self.clock.timeout(seconds if self.asked else seconds / threads)
             yield self.cores.put(threads)
             self.record.searches[number] = (began, self.clock.now)
             for job in self.needed_by.get(number, ()):

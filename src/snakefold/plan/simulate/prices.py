@@ -86,9 +86,14 @@ class Prices:
     def searches(
         self, lengths: NDArray[np.int64], sizes: NDArray[np.int64], settings: MsaSettings, *, pairing: bool
     ) -> Floats:
-        """[chunks] CPU seconds of chunks of these sizes, filled with chains of these lengths in order."""
+        """[chunks] CPU seconds of chunks of these sizes, filled with chains of these lengths in order.
+
+        Of chunks that an MSA server searches, its wall seconds.
+        """
         if not len(sizes):
             return np.zeros(0)
+        if settings.asks_server:
+            return np.array([self.model.asked_seconds(size) for size in sizes.tolist()])
         sizes_of_databases = database_sizes(settings, pairing=pairing)
         per_chain = self.chain_seconds(lengths, settings, pairing=pairing)
         per_chunk = self.model.msa_chunk_seconds(settings, sizes_of_databases, pairing=pairing)

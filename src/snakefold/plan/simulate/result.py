@@ -72,7 +72,7 @@ class Bottleneck:
     """What the run waits for: the alignments from the first to the last, or the predictions without a break.
 
     `balanced_cores` would align as fast as these workers predict; `balanced_workers` (of each class) would
-    predict as fast as these cores align.
+    predict as fast as these cores align. `asked`: an MSA server aligns, whatever the cores.
     """
 
     stage: str
@@ -80,6 +80,7 @@ class Bottleneck:
     gpu_seconds: float
     balanced_cores: int
     balanced_workers: int
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def summarise(record: Record, workload: Workload, cluster: Cluster) -> Result:
         idle_dollars=dollars("idle"),
         outcomes={outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
         queue_seconds=_spread([attempt.began - attempt.queued for attempt in record.attempts]),
-        bottleneck=_bottleneck(record, cluster, classes),
+        bottleneck=_bottleneck(record, cluster, classes, asked=workload.asked),
         classes=classes,
     )
 
@@ -181,7 +182,9 @@ def _class(name: str, pool: Pool, record: Record, workload: Workload) -> ClassRe
     )
 
 
-def _bottleneck(record: Record, cluster: Cluster, classes: Mapping[str, ClassResult]) -> Bottleneck:
+def _bottleneck(
+    record: Record, cluster: Cluster, classes: Mapping[str, ClassResult], *, asked: bool
+) -> Bottleneck:
     threads = min(cluster.msa_threads, cluster.cores)
     cpu = threads * sum(end - begin for begin, end in record.searches)
     # What it took, not CPU seconds over cores: fewer chunks than cores leave some of them idle.
@@ -201,6 +204,7 @@ def _bottleneck(record: Record, cluster: Cluster, classes: Mapping[str, ClassRes
         gpu_seconds=gpu,
         balanced_cores=threads * math.ceil(cpu / threads / gpu) if gpu else cluster.cores,
         balanced_workers=max(1, math.ceil(max(by_class.values()) / msa)) if msa else cluster.fewest_workers,
+        asked=asked,
     )
 
 

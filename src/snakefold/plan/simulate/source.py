@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections import defaultdict
@@ -20,18 +19,20 @@ from snakefold import engines
 from snakefold.kernel import tables
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.msa.databases.presets import Part, only
-from snakefold.msa.planned import read_chunk, read_planned
+from snakefold.msa.planned import read_chunk
 from snakefold.plan.alignments import chunk_sizes
 from snakefold.plan.assignment.assign import Demand, Limits, assign
 from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import coarsened, cut_batches
 from snakefold.plan.files import (
     PLANNED_ANEW,
+    WEIGHTS,
     BatchRow,
     ChainRow,
-    PlannedBatch,
     State,
     TargetRow,
+    read_batch,
+    read_parameters,
     read_rows,
     read_targets,
 )
@@ -92,9 +93,12 @@ def draw_lengths(name: str, number: int, *, seed: int, longest: int | None = Non
 
 
 def is_rehearsal(plan: Path) -> bool:
-    """Whether the plan in a folder is for random parameters."""
-    path = plan / "weights.json"
-    return bool(json.loads(path.read_text())["rehearsal"]) if path.is_file() else False
+    """Whether the plan in a folder is for random parameters.
+
+    Raises:
+        SnakefoldError: weights.json is damaged.
+    """
+    return (plan / WEIGHTS).exists() and read_parameters(plan).rehearsal
 
 
 def names_in(plan: Path) -> tuple[list[str], list[str]]:
@@ -164,6 +168,7 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
         targets=sum(len(job.shapes) for job in jobs),
         residues=sum(map(sum, lengths.values())),
         gpu_relax=prices.work.gpu_relax,
+        asked=prices.config.msa.asks_server,
     )
 
 
@@ -179,11 +184,12 @@ def from_sequences(prices: Prices) -> Workload:
 
     # Nothing is looked up and nothing is kept, so that any names do.
     templates = None if prices.config.msa.templates == "none" else "3" * 16
+    pairs = "4" * 16 if prices.config.msa.asks_server else None
 
     def names(records: Records) -> Recipes:
         count = len(records.kinds)
         folds = [f"{number:016d}" for number in range(count)]
-        return Recipes(folds, "2" * 16, "2" * 16, [False] * count, templates=templates)
+        return Recipes(folds, "2" * 16, "2" * 16, [False] * count, templates=templates, pairs=pairs)
 
     with tempfile.TemporaryDirectory(prefix="snakefold-simulate-") as folder:
         make_plan(
@@ -255,7 +261,14 @@ def from_lengths(lengths: NDArray[np.int64], prices: Prices, cluster: Cluster) -
         )
         at = end
     searches = prices.searches(ordered, sizes, config.msa, pairing=False)
-    return Workload(jobs, searches, len(lengths), int(lengths.sum()), gpu_relax=prices.work.gpu_relax)
+    return Workload(
+        jobs,
+        searches,
+        len(lengths),
+        int(lengths.sum()),
+        gpu_relax=prices.work.gpu_relax,
+        asked=config.msa.asks_server,
+    )
 
 
 @contextmanager
@@ -273,8 +286,7 @@ def _kind(folder: Path, row: BatchRow, prices: Prices) -> tuple[str, str]:
     group = row.group
     if not group:
         # Plans of releases before 0.3 have no group: the engine tells it of a target, for all are alike.
-        with _unreadable_named(folder):
-            target = read_planned(PlannedBatch, folder / "batches" / f"{row.batch}.json").targets[0].target
+        target = read_batch(folder, row.batch).targets[0].target
         group = engines.get(row.engine).group(target, prices.config.settings_of(row.engine))
     if (row.engine, group) not in prices.works:
         raise SnakefoldError(

@@ -59,6 +59,9 @@ def _lines(result: Result, cluster: Cluster, others: Sequence[Result]) -> Iterat
 def _bottleneck(result: Result, cluster: Cluster) -> str:
     limit = result.bottleneck
     alone = f"alignments {seconds(limit.msa_seconds)} alone, predictions {seconds(limit.gpu_seconds)}"
+    if limit.asked:
+        stage = "alignments" if limit.stage == "msa" else "predictions"
+        return f"Bottleneck      {stage} ({alone}): an MSA server aligns, one query at a time"
     if limit.stage == "msa":
         return (
             f"Bottleneck      alignments ({alone}): {count(limit.balanced_cores, 'core')} would keep up with "

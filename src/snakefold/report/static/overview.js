@@ -51,6 +51,9 @@
     const [overview, target] = ["overview", "target"].map((name) => document.getElementById(name));
     overview.hidden = Boolean(row);
     target.hidden = !row;
+    const banner = document.querySelector("p.rehearsal");
+    // Where some targets are a rehearsal and others are not, the page of one that is real does not say so.
+    if (banner) banner.hidden = Boolean(row) && !row.rehearsal && rows.some((item) => item.rehearsal);
     if (row) {
       const open = table.shown().filter((item) => item.open);
       const at = open.indexOf(row);

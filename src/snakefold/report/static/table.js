@@ -54,7 +54,8 @@
   function state(row) {
     const tag = node("span", { class: `tag state-${row.state}` }, STATES[row.state]);
     if (row.duplicate_of) return [tag, node("bdi", { class: "quiet line" }, `of ${row.duplicate_of}`)];
-    return [tag, row.reason && node("bdi", { class: "quiet line" }, row.reason)];
+    const more = row.reason || row.rehearsal;
+    return [tag, more && node("bdi", { class: "quiet line" }, more)];
   }
 
   /** Retries of its jobs count as well. */
@@ -106,7 +107,7 @@
     const before = COLUMNS.findIndex((column) => column.name === "state");
     const theirs = own.map((item) => (item.number
       ? numeric(item.name, item.name, item.digits, item.meaning, 96)
-      : { title: item.name, name: item.name, hint: item.meaning, width: 120, type: "string", value: (row) => row[item.name],
+      : { title: item.title ?? item.name, name: item.name, hint: item.meaning, width: 120, type: "string", value: (row) => row[item.name],
           show: (row) => row[item.name] && node("bdi", { class: "line" }, String(row[item.name])) }));
     return [...COLUMNS.slice(0, before), ...theirs, ...COLUMNS.slice(before)];
   }

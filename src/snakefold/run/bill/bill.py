@@ -7,19 +7,20 @@ Therefore bill.tsv is no declared output of the workflow: Snakemake would delete
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field
 
 from snakefold.config import Config, read_recorded
 from snakefold.kernel.contracts import Model
+from snakefold.kernel.documents import read_document
 from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.kernel.store import write_atomically
 from snakefold.kernel.wording import count
+from snakefold.msa.planned import plan_again
 from snakefold.plan.quote.limits import rentable
 from snakefold.plan.quote.model import Quote, Range
 from snakefold.run.attempts import forget
@@ -82,6 +83,21 @@ class Bill(Model):
     runpod: RunpodFigure | None = Field(None, description="RunPod's own figure, where it can be read.")
     runpod_missing: str = Field("", description="Why RunPod's own figure is not there.")
     warnings: list[str] = Field(default_factory=list)
+
+
+class _Id(BaseModel):
+    id: str
+
+
+class _Target(BaseModel):
+    target: _Id
+
+
+class _Batch(BaseModel):
+    """What a bill needs of a batch of the plan, of whatever release."""
+
+    gpu: str | None = None
+    targets: list[_Target] = Field(default_factory=list)
 
 
 def write_bill(results: Path, service: ServiceFigure | None = None) -> Bill:
@@ -163,7 +179,9 @@ def _all_lines(results: Path, executions: Mapping[str, Execution], *, run: str) 
     for batch, execution in executions.items():
         planned = _planned(results, batch)
         # Batches of earlier plans go by their names.
-        gpu = str(planned.get("gpu", "" if batch[:1] in {"s", "r"} else _LOCAL))
+        gpu = (
+            planned.gpu if planned and planned.gpu is not None else "" if batch[:1] in {"s", "r"} else _LOCAL
+        )
         if _left_out(execution) or (not gpu and (not planned or run == EARLIER)):
             continue
         if gpu and execution.record is None and execution.response.device.lower() == "cpu":
@@ -188,8 +206,9 @@ def _lost_lines(results: Path, run: str) -> list[Line]:
         record = read_record(path)
         if record is None or (results / "predictions" / f"{path.stem}.tar.zst").is_file():
             continue
-        targets = _planned(results, path.stem).get("targets", [])
-        lines += lines_of_lost(path.stem, [item["target"]["id"] for item in targets], record, run=run)
+        planned = _planned(results, path.stem)
+        ids = [item.target.id for item in planned.targets] if planned else []
+        lines += lines_of_lost(path.stem, ids, record, run=run)
     return lines
 
 
@@ -199,12 +218,12 @@ def _left_out(execution: Execution) -> bool:
     )
 
 
-def _planned(results: Path, batch: str) -> dict[str, Any]:
-    try:
-        planned = json.loads((results / "plan" / "batches" / f"{batch}.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return planned if isinstance(planned, dict) else {}
+def _planned(results: Path, batch: str) -> _Batch | None:
+    """What the plan has of a batch; None of one of an earlier plan."""
+    path = results / "plan" / "batches" / f"{batch}.json"
+    if not path.exists():
+        return None
+    return read_document(_Batch, path, what="a batch of a plan", advice=plan_again(path.parent.parent))
 
 
 def _prices(results: Path) -> dict[str, float]:
@@ -227,10 +246,7 @@ def _by_the_clock(lines: Iterable[Line]) -> list[str]:
 def _quote(path: Path) -> Quote | None:
     if not path.is_file():
         return None
-    try:
-        return Quote.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise SnakefoldError(f"{path}: is no quote: {error}. Plan again.") from error
+    return read_document(Quote, path, what="a quote", advice=plan_again(path.parent))
 
 
 def _sum(lines: Iterable[Line]) -> Sum:

@@ -14,6 +14,7 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from snakefold.kernel.contracts import FoldResponse
+from snakefold.kernel.documents import read_document
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.run.benchmarks import last_job
 
@@ -95,7 +96,9 @@ def _response(data: bytes, batch: str) -> FoldResponse:
     try:
         return FoldResponse.model_validate_json(data)
     except ValidationError as error:
-        raise SnakefoldError(f"{batch}: its archive's {_RESPONSE} is not one: {error}") from error
+        raise SnakefoldError(
+            f"{batch}: its archive's {_RESPONSE} is not one ({first_fault(error)})."
+        ) from error
 
 
 def _response_bytes(path: Path) -> bytes:
@@ -123,10 +126,8 @@ def read_record(path: Path) -> ExecutionRecord | None:
     """
     if not path.is_file():
         return None
-    try:
-        return ExecutionRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise SnakefoldError(f"{path}: is no record of an execution: {error}") from error
+    advice = "Remove it to be billed by the seconds measured here."
+    return read_document(ExecutionRecord, path, what="a record of an execution", advice=advice)
 
 
 def _timings(path: Path) -> dict[str, float]:

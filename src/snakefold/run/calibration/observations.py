@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median
 
-from pydantic import ValidationError
-
 from snakefold import engines
 from snakefold.config import Config, read_recorded
 from snakefold.engines.spec import Work, relaxation, settings_of
@@ -295,8 +293,10 @@ def _chunk(results: Path, name: str, settings: MsaSettings) -> Iterable[ChunkSec
         summary = json.loads((results / "msa" / f"{name}.json").read_text())
         searched, templates = set(summary["searched"]), set(summary.get("templates", ()))
         chunk = read_chunk(results / "plan", name)
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+    except (OSError, ValueError, KeyError, TypeError, SnakefoldError):
         return  # of an earlier plan, or cut short: nothing to learn from it
+    if settings.asks_server:
+        return  # a server's seconds say nothing of this machine
     if templates and templates != searched:
         return  # what the templates took is not known apart
     settings = settings if templates else only(settings, "msa")

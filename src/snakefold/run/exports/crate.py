@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from snakefold.config import inputs_of, read_recorded
 from snakefold.kernel import citations
 from snakefold.kernel.paths import house
 from snakefold.kernel.store import write_atomically
-from snakefold.kernel.wording import count, listed
+from snakefold.kernel.wording import count, rehearsal_text
 from snakefold.plan.provenance import predictions_of
 from snakefold.run import methods
 from snakefold.run.failures import read_failures
@@ -87,7 +87,7 @@ def _graph(results: Path, provenance: Mapping[str, Any], found: Mapping[str, lis
     done, failed = read_structures(results), read_failures(results)
     rehearsal = any(row.rehearsal for row in done)
     inputs, databases = _inputs(results), _databases(provenance)
-    parameters = _parameters(provenance, rehearsal)
+    parameters = _parameters(provenance)
     software = _software(provenance)
     sources = _sources(provenance)
     files = [*_described(results, {**_PLAN, **_RESULTS}, [*found["plan"], *found["results"]])]
@@ -104,7 +104,7 @@ def _graph(results: Path, provenance: Mapping[str, Any], found: Mapping[str, lis
         "softwareRequirements": _refs(software),
         "hasPart": _refs(rules),
     }
-    mark = "REHEARSAL: made with random parameters. The structures mean nothing. " if rehearsal else ""
+    mark = f"{rehearsal_text(sum(row.rehearsal for row in done), len(done))}. " if rehearsal else ""
     run: Entity = {
         "@id": "#run",
         "@type": "CreateAction",
@@ -231,22 +231,27 @@ def _databases(provenance: Mapping[str, Any]) -> list[Entity]:
     return list(entities.values())
 
 
-def _parameters(provenance: Mapping[str, Any], rehearsal: bool) -> list[Entity]:
-    """Fingerprints of the network's parameters."""
-    made = [(item["engine"], item["recipe"].get("engine") or {}) for item in predictions_of(provenance)]
-    if not made:
-        return []
-    names = listed(list(dict.fromkeys(name for name, _ in made)))
-    licences = {engine.licence for name, _ in made if (engine := engines.find(name)) is not None}
+def _parameters(provenance: Mapping[str, Any]) -> list[Entity]:
+    """Fingerprints of each engine's parameters."""
+    recipes: dict[str, list[Mapping[str, Any]]] = {}
+    for item in predictions_of(provenance):
+        recipes.setdefault(item["engine"], []).append(item["recipe"])
+    return [_parameters_of(name, made) for name, made in recipes.items()]
+
+
+def _parameters_of(name: str, recipes: Sequence[Mapping[str, Any]]) -> Entity:
+    random = any(recipe.get("rehearsal") for recipe in recipes)
+    weights = [(recipe.get("engine") or {}).get("weights") for recipe in recipes]
     entity: Entity = {
-        "@id": "#parameters",
+        "@id": f"#parameters-{name}",
         "@type": "CreativeWork",
-        "name": "Random parameters (REHEARSAL)" if rehearsal else f"Parameters of {names}",
-        "description": json.dumps([item.get("weights") for _, item in made], sort_keys=True),
+        "name": f"Random parameters of {name} (REHEARSAL)" if random else f"Parameters of {name}",
+        "description": json.dumps(weights, sort_keys=True),
     }
-    if not rehearsal and len(licences) == 1 and (licence := licences.pop()):
-        entity["license"] = {"@id": licence}
-    return [entity]
+    engine = engines.find(name)
+    if not random and engine is not None and engine.licence:
+        entity["license"] = {"@id": engine.licence}
+    return entity
 
 
 def _software(provenance: Mapping[str, Any]) -> list[Entity]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.kernel.store import write_atomically
+from snakefold.kernel.wording import rehearsal_text
 from snakefold.run.failures import FailureRow, read_failures
 from snakefold.run.metrics import METRICS_COLUMNS, read_metrics
 from snakefold.structures.confidence import PLDDT_BANDS
@@ -45,8 +46,8 @@ def write_multiqc(results: Path) -> None:
         OSError: metrics.tsv or failures.tsv is missing.
     """
     rows, failures = read_metrics(results), read_failures(results)
-    note = "REHEARSAL: random parameters, the structures mean nothing. "
-    rehearsal = note if any(row["rehearsal"] for row in rows) else ""
+    mark = rehearsal_text(sum(bool(row["rehearsal"]) for row in rows), len(rows))
+    rehearsal = f"{mark}. " if mark else ""
     sections = {
         "general": _general(rows, rehearsal),
         "plddt": _bands(rows, rehearsal),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakefold.plan.files import BatchRow, State, read_chains, read_rows, read_targets
+from snakefold.plan.files import (
+    WEIGHTS,
+    BatchRow,
+    State,
+    read_chains,
+    read_parameters,
+    read_rows,
+    read_targets,
+)
 from snakefold.plan.quote.model import Quote
 
 _WARNING = re.compile(r"^\s*warning: (.+)$", re.MULTILINE)
@@ -52,7 +59,7 @@ def read_planned(plan: Path) -> Planned:
         chains=Counter(row.chunk for row in chains),
         quote=_quote(plan / "quote.json"),
         warnings=_warnings(plan.parent / "logs" / "plan.log"),
-        rehearsal=_rehearsal(plan / "weights.json"),
+        rehearsal=(plan / WEIGHTS).exists() and read_parameters(plan).rehearsal,
     )
 
 
@@ -68,13 +75,6 @@ def _warnings(log: Path) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_WARNING.findall(log.read_text(encoding="utf-8", errors="replace"))))
     except OSError:
         return ()
-
-
-def _rehearsal(path: Path) -> bool:
-    try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["rehearsal"])
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,7 @@ class Reader:
             own = [f"predictions/{row.batch}.tar.zst" for row in plan.batches if row.kind == rule]
             steps.append(self._step(rule, own, folder))
         steps.append(self._step("collect", [f"tables/{name}.parquet" for name in names], folder))
+        steps.append(self._step("metrics", ["metrics.tsv"], folder))
         steps.append(self._step("report", ["report/index.html"], folder))
         if config.publish:
             steps.append(self._step("publish", ["published.txt"], folder))

@@ -1,4 +1,4 @@
-"""JAX: where compiled programs are kept, and how many were compiled."""
+"""JAX: where compiled programs are kept, and how many were compiled. Engines in JAX share it."""
 
 from __future__ import annotations
 
@@ -28,21 +28,27 @@ class Counts:
 
 
 _counts = Counts()
-#: haiku's transformed `apply`, the only jitted function of AlphaFold's RunModel that predicts.
-_NETWORK = "apply_fn"
+#: Names of the jitted functions that are networks, of all engines of this process.
+_networks: set[str] = set()
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 #: What comes before it for every new shape, and is never cached.
 _PREPARED = ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration")
 
 
-def prepare(cache_folder: Path | None) -> None:
-    """Import and configure JAX. Programs compiled from now on are kept in `cache_folder`."""
+def prepare(cache_folder: Path | None, network: str) -> None:
+    """Import and configure JAX. Programs compiled from now on are kept in `cache_folder`.
+
+    Args:
+        cache_folder: the folder; None keeps nothing on disk.
+        network: name of the jitted function that is the engine's network; its programs are counted.
+    """
     # As colabfold: long targets spill from the GPU into the host's memory instead of failing.
     os.environ.setdefault("TF_FORCE_UNIFIED_MEMORY", "1")
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "4.0")
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
+    _networks.add(network)
     _listen()
     if cache_folder is None:
         return
@@ -85,7 +91,8 @@ def _listen() -> None:
 
     def on_duration(event: str, duration_secs: float, **details: str | int) -> None:
         nonlocal hit
-        network = _NETWORK in str(details.get("fun_name"))
+        name = str(details.get("fun_name"))
+        network = any(each in name for each in _networks)
         if network and event in (_COMPILED, *_PREPARED):
             _counts.seconds += duration_secs
         if event == _COMPILED:

@@ -1,0 +1,1 @@
+"""Alignments and templates from an MSA server: the HTTP API of ColabFold's, which MMseqs2-App serves."""

@@ -1,0 +1,92 @@
+"""What can be known to be wrong with a run from its settings alone, before Snakemake or a job is started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from snakefold.config import Config
+from snakefold.kernel.errors import ConfigError, WeightsMissingError
+from snakefold.kernel.paths import expanded
+from snakefold.kernel.store import open_store
+from snakefold.msa.databases import presets as databases
+from snakefold.plan.cost.gpus import load_classes
+from snakefold.plan.executors import Executor
+from snakefold.plan.groups import Groups
+
+#: Values of the setting `weights` that name no folder.
+_NO_FOLDER = {"auto", "rehearsal"}
+#: Environment variable that an executor cannot work without, and how to get its value.
+_CREDENTIALS = {
+    "runpod": (
+        "RUNPOD_API_KEY",
+        "Make a key in RunPod's console (Settings, API Keys) and: export RUNPOD_API_KEY=…",
+    )
+}
+
+
+def check_run(config: Config, executor: Executor) -> None:
+    """See that what the settings name is there: GPU classes, databases, parameters, the store, credentials.
+
+    What depends on the targets is for the plan step to find.
+
+    Raises:
+        ConfigError: a GPU class or preset is not known, or a credential is missing.
+        DatabaseMissingError: the text lists the files.
+        WeightsMissingError: `weights` names no folder, or one without what the engine needs.
+        StoreError, DiskError: the store cannot be read.
+    """
+    load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
+    check_databases(config)
+    check_parameters(config)
+    open_store(config.store)
+    _check_credentials(executor)
+
+
+def check_databases(config: Config) -> databases.Preset:
+    """The preset of the settings, whose databases are all there if an engine needs alignments."""
+    preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
+    if any(kind.needs.alignment for kind in Groups(config)):
+        databases.check(preset, config.msa, pairing=False)
+    return preset
+
+
+def check_parameters(config: Config) -> None:
+    """See that `weights` names a folder, and that an engine finds there what some kind of target needs.
+
+    Raises:
+        WeightsMissingError: it does not.
+    """
+    check_weights_folder(config)
+    kinds = list(Groups(config))
+    names = {kind.engine.name for kind in kinds}
+    if len(names) > 1:
+        return  # which of them gets targets is not known yet
+    errors = []
+    for kind in kinds:
+        try:
+            settings = config.settings_of(kind.engine.name)
+            kind.engine.parameters(config.weights, settings, {kind.name}, whole=False)
+        except WeightsMissingError as error:
+            errors.append(error)
+    if errors and len(errors) == len(kinds):
+        raise errors[0]
+
+
+def check_weights_folder(config: Config) -> None:
+    """See that `weights` names a folder, if it names one.
+
+    Raises:
+        WeightsMissingError: there is none.
+    """
+    if config.weights not in _NO_FOLDER and not Path(expanded(config.weights)).is_dir():
+        raise WeightsMissingError(
+            f"weights: {config.weights}: no such folder. Correct the path, set `weights: auto`, or fetch the "
+            f"official parameters: snakefold weights fetch {config.weights}"
+        )
+
+
+def _check_credentials(executor: Executor) -> None:
+    name, advice = _CREDENTIALS.get(executor.name, ("", ""))
+    if name and not os.environ.get(name, "").strip():
+        raise ConfigError(f"The environment variable {name} is not set. {advice}")

@@ -1,0 +1,63 @@
+"""What can be known to be wrong from the settings is told before Snakemake starts, with exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from snakefold.config import load_config
+from snakefold.kernel.errors import WeightsMissingError
+from snakefold.plan.executors import Executor
+from snakefold.plan.preflight import check_run
+
+WRONG = {
+    "a setting": (["--set", "msa.tol=mmseqs"], "msa.tol: no such setting. Did you mean msa.tool?"),
+    "a section": (["--set", "alphafold.num_recycle=1"], "Did you mean alphafold2?"),
+    "a leaf": (["--set", "num_recycle=1"], "Did you mean alphafold2.num_recycle"),
+    "parameters": (["--set", "weights=nowhere"], "weights: nowhere: no such folder."),
+    "empty parameters": (["--set", "weights=empty"], "lacks params_model_1_ptm.npz"),
+    "databases": (["--set", "msa.db_root=nowhere"], "files or folders are missing"),
+    "a preset": (["--set", "msa.db_preset=nonsense"], "db_preset 'nonsense' is not in"),
+    "a database of the tool": (["--set", "msa.tool=hhblits"], "has no database for hhblits"),
+    "a GPU class": (["--set", "gpu.classes=[nonsense]"], "has no GPU class nonsense"),
+    "a store": (["--set", "store=file"], "store: file: cannot be written"),
+    "a profile": (["--profile", "nonsense"], "nonsense: no such profile"),
+    "a key": (["--profile", "runpod"], "RUNPOD_API_KEY is not set"),
+    "an engine": (["--set", "engine=nonsense"], "no such engine is installed"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), WRONG.values(), ids=WRONG)
+def test_one_paragraph_and_exit_code_2(arguments: list[str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "my.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [Path(sys.executable).parent / "snakefold", "run", "my.fasta", *arguments],
+        cwd=tmp_path,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert done.stderr.startswith("snakefold: ")
+    assert "Traceback" not in done.stderr
+    # Snakemake never ran.
+    assert not (tmp_path / ".snakemake").exists()
+
+
+def test_a_partial_folder_of_parameters_is_for_the_plan_to_judge(tmp_path: Path) -> None:
+    # With several engines it is not known which of them gets targets, so only the folder itself is looked at.
+    values = {
+        "engines": ["flashabb", "alphafold2"],
+        "weights": str(tmp_path),
+        "store": str(tmp_path / "store"),
+    }
+    check_run(load_config(values), Executor())
+    with pytest.raises(WeightsMissingError, match="no such folder"):
+        check_run(load_config({**values, "weights": str(tmp_path / "nowhere")}), Executor())
