@@ -14,7 +14,7 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from snakefold.kernel.contracts import FoldResponse
-from snakefold.kernel.documents import read_document
+from snakefold.kernel.documents import first_fault, read_document
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.run.benchmarks import last_job
 
