@@ -11,6 +11,7 @@ import pytest
 
 from snakefold.kernel.notes import MEANINGS, Code
 from snakefold.report import build
+from snakefold.report.provisional import build_provisional, close_provisional
 from tests.browser.conftest import Visit, eventually
 from tests.browser.make_results import HOSTILE
 
@@ -114,4 +115,28 @@ def test_retries_and_degradations_are_shown_with_what_to_do(visit: Visit) -> Non
     )
     visit.open("ubiquitin")
     assert visit.page.get_by_role("region", name="Retries and degradations").count() == 0
+    assert visit.errors == []
+
+
+def test_a_page_of_a_run_that_goes_on_tells_of_newer_results_and_of_the_end(
+    visit: Visit, results: Path, tmp_path: Path
+) -> None:
+    going_on = shutil.copytree(results, tmp_path / "results")
+    visit.index = build_provisional(going_on).page
+    visit.open()
+    notice = visit.page.locator("#provisional")
+    assert "The run is going on" in notice.inner_text()
+    assert visit.page.locator("#newer a").count() == 0
+    build_provisional(going_on)
+    visit.page.wait_for_selector("#newer a")
+    visit.page.click("#newer a")
+    visit.page.wait_for_selector("#newer:empty", state="attached")
+    close_provisional(going_on)
+    visit.page.wait_for_selector("#newer a")
+    visit.page.click("#newer a")
+    visit.page.wait_for_url("**/report/index.html")
+    visit.page.wait_for_selector("body[data-ready]")
+    # Whoever opens it later comes to the report as well.
+    visit.page.goto(visit.index.as_uri())
+    visit.page.wait_for_url("**/report/index.html")
     assert visit.errors == []

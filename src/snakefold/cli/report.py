@@ -33,6 +33,14 @@ def add(commands: Commands) -> None:
         "--from", dest="given", type=Path, metavar="RESULTS", help="the same as RESULTS without an option"
     )
     report.add_argument(
+        "--watch",
+        action="store_true",
+        help="while the run goes on, keep a page of what is finished in results/provisional, until it ends",
+    )
+    report.add_argument(
+        "--every", type=float, default=20.0, metavar="SECONDS", help="seconds between looks of --watch"
+    )
+    report.add_argument(
         "--compare",
         action="append",
         default=[],
@@ -132,6 +140,12 @@ def _report(options: argparse.Namespace) -> None:
     results: Path | None = options.results or options.given
     if results is None:
         raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
+    if options.watch:
+        from snakefold.report.provisional import watch
+
+        for line in watch(results, options.every):
+            _log(line)
+        return
     _check(results)
     if options.only_page:
         for name in ("metrics.tsv", "failures.tsv"):

@@ -49,16 +49,23 @@ def build(results: Path, compare: Sequence[str] = ()) -> Path:
     Raises:
         SnakefoldError: a file of the run is missing or damaged; the text names it.
     """
-    run = read_run(results)
-    others = read_others(compare)
+    return place_page(results, read_run(results), "report", read_others(compare))
+
+
+def place_page(results: Path, run: Run, name: str, others: Sequence[Others] = (), *, stamp: str = "") -> Path:
+    """Make the page of a run in the folder `name` of its results; returns its index.html.
+
+    Args:
+        stamp: tells this page from others of a run that is going on (`provisional`); empty for its report.
+    """
     with _alone(results):
         for left in results.glob(".report.*"):  # of a build that was killed
             shutil.rmtree(left, ignore_errors=True)
         token = secrets.token_hex(4)
         part, old = (results / f".report.{token}.{kind}" for kind in ("part", "old"))
-        place = results / "report"
+        place = results / name
         try:
-            _write(part, results, run, others)
+            _write(part, results, run, others, stamp)
             if place.exists():
                 place.rename(old)
             part.rename(place)
@@ -81,7 +88,7 @@ def _alone(results: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _write(folder: Path, results: Path, run: Run, others: Sequence[Others]) -> None:
+def _write(folder: Path, results: Path, run: Run, others: Sequence[Others], stamp: str) -> None:
     assets, data = folder / "assets", folder / "data"
     assets.mkdir(parents=True)
     data.mkdir()
@@ -94,11 +101,12 @@ def _write(folder: Path, results: Path, run: Run, others: Sequence[Others]) -> N
     meanings = {code: asdict(meaning) for code, meaning in MEANINGS.items()}
     content = {"columns": index_columns(run, profiles), "own": own_columns(run), "meanings": meanings}
     (assets / "run.js").write_bytes(script_call("snakefold.start", content))
-    beside = [name for name in _BESIDE if (results / name).is_file()]
-    (folder / "index.html").write_text(_page(run, libraries, beside), encoding="utf-8")
+    # Tables of an earlier run may lie beside the page of one that is going on.
+    beside = [name for name in _BESIDE if not stamp and (results / name).is_file()]
+    (folder / "index.html").write_text(_page(run, libraries, beside, stamp), encoding="utf-8")
 
 
-def _page(run: Run, libraries: list[Library], beside: Sequence[str]) -> str:
+def _page(run: Run, libraries: list[Library], beside: Sequence[str], stamp: str) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("snakefold.report"),
         autoescape=True,
@@ -118,6 +126,7 @@ def _page(run: Run, libraries: list[Library], beside: Sequence[str]) -> str:
         libraries=libraries,
         beside=beside,
         scripts=_scripts(),
+        stamp=stamp,
     )
 
 

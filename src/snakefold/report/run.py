@@ -42,6 +42,11 @@ class Run:
         return rehearsal_text(sum(bool(row.get("rehearsal")) for row in self.metrics), len(self.metrics))
 
     @property
+    def waiting(self) -> int:
+        """Records that have neither a result nor a failure yet."""
+        return max(0, len(self.planned) - len(self.metrics) - len(self.failed) - len(self.refused))
+
+    @property
     def mixed(self) -> bool:
         """Whether some results were made with random parameters and others were not."""
         return len({bool(row.get("rehearsal")) for row in self.metrics}) > 1
@@ -72,22 +77,26 @@ class Run:
         }
 
 
-def read_run(results: Path) -> Run:
+def read_run(results: Path, tables: Path | None = None) -> Run:
     """Read `results/`.
+
+    Args:
+        tables: folder of metrics.tsv and failures.tsv, if they are elsewhere.
 
     Raises:
         SnakefoldError: metrics.tsv is missing or has a value of the wrong kind; the text names it.
     """
-    table = results / "metrics.tsv"
+    tables = tables or results
+    table = tables / "metrics.tsv"
     if not table.is_file():
         raise SnakefoldError(f"{table}: not found. Expected the results folder of a finished run.")
-    metrics = read_metrics(results)
+    metrics = read_metrics(tables)
     plan = results / "plan"
     has_plan = (plan / "targets.tsv").is_file()
     planned = {row.id: row for row in read_targets(plan, TargetRow)} if has_plan else {}
     failures = [
         {**asdict(row), "header": description(planned.get(row.id))}
-        for row in (read_failures(results) if (results / "failures.tsv").is_file() else [])
+        for row in (read_failures(tables) if (tables / "failures.tsv").is_file() else [])
     ]
     refused = [row for row in failures if row["state"] == State.REFUSED]
     return Run(

@@ -111,11 +111,14 @@ def merge_tables(
     metrics_tsv: Path,
     failures: Path,
     dollars: Mapping[str, float] | None = None,
+    *,
+    unfinished: bool = False,
 ) -> tuple[int, int, int]:
     """Write metrics.tsv, metrics.parquet beside it, and failures.tsv, in the order of the input.
 
     Args:
         dollars: what each target was billed, by id; those of a duplicate are its original's.
+        unfinished: the run is going on. A target that no table has is still to come, and not lost.
 
     Returns:
         Numbers of targets with a structure, of targets that failed, and of records that were refused.
@@ -130,6 +133,8 @@ def merge_tables(
         if item.state == State.REFUSED:
             reason, message = str(Reason.INVALID_INPUT), item.reason
             failed.append(FailureRow(item.id, item.key, item.state, reason, message, source=item.source))
+        elif item.id not in rows and unfinished:
+            continue
         elif item.id not in rows:
             failed.append(_lost(item, metrics_tsv.parent, chunks))
         elif rows[item.id]["state"] != "done":

@@ -17,8 +17,7 @@ def quote_text(quote: Quote) -> str:
     """What is done and what is skipped, hours, dollars, wall time and disk, and what that rests on."""
     lines = []
     if quote.rehearsal:
-        several = len(quote.engines) > 1 and quote.rehearsals
-        of_some = f" by {listed(quote.rehearsals)}" if several else ""
+        of_some = f" by {listed(quote.rehearsals)}" if quote.rehearsals else ""
         lines.append(f"REHEARSAL: random parameters. The structures{of_some} will mean nothing.")
     lines.append("Quote" + ("" if quote.batches else ": nothing to predict"))
     rows = [

@@ -65,7 +65,28 @@
     if (drawn) await drawPlots();
   }
 
+  /** A page of a run that is going on asks a script beside it, which is written with every newer page. */
+  function askForNewer() {
+    const place = document.getElementById("provisional");
+    if (!place) return;
+    snakefold.latest = (stamp, report) => {
+      if (stamp === place.dataset.stamp) return;
+      const link = node("a", { href: report || location.href }, report ? "The run has ended: open its report." : "There are newer results: load them.");
+      if (!report) link.addEventListener("click", (event) => { event.preventDefault(); location.reload(); });
+      document.getElementById("newer").replaceChildren(link);
+    };
+    const ask = () => {
+      const script = node("script", { src: `assets/latest.js?${Date.now()}` });
+      script.addEventListener("load", () => script.remove());
+      script.addEventListener("error", () => script.remove());
+      document.head.append(script);
+    };
+    setInterval(ask, 10_000);
+    ask();
+  }
+
   snakefold.start = (content) => {
+    askForNewer();
     rows = snakefold.recordsOf(content.columns);
     snakefold.meanings = content.meanings;
     document.getElementById("controls").append(...colours.controls());

@@ -60,6 +60,7 @@ class Status:
         at_work: batches that are computed now, where their jobs say so.
         errors: rules of jobs that failed, once per failed attempt; retries: jobs that were started again.
         warnings: what the plan step warned of.
+        rehearsals: engines that predict with random parameters, if the quote names them.
         elapsed: seconds since the run started, while it lives.
         silent: seconds since it last wrote its log, if it was stopped.
         remaining: seconds that are left, by the plan and what batches have shown so far; None: unknown, as
@@ -85,6 +86,7 @@ class Status:
     retries: int = 0
     warnings: tuple[str, ...] = ()
     rehearsal: bool = False
+    rehearsals: tuple[str, ...] = ()
     elapsed: float | None = None
     silent: float | None = None
     remaining: float | None = None

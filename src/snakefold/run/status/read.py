@@ -107,6 +107,7 @@ class Reader:
             retries=folder.retries,
             warnings=plan.warnings,
             rehearsal=plan.rehearsal,
+            rehearsals=tuple(plan.quote.rehearsals) if plan.quote else (),
             elapsed=elapsed if alive else None,
             silent=time.time() - folder.heard if state == "stopped" and folder.heard else None,
             remaining=self._remaining(plan, config, folder, queue, at_work) if alive else None,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from snakefold.kernel.wording import count
+from snakefold.kernel.wording import count, listed
 from snakefold.plan.quote.model import money, seconds
 from snakefold.run.queued import waiting_text
 
@@ -75,7 +75,9 @@ def lines(status: Status, width: int, notes: Sequence[str] = ()) -> list[Text]:
         Text.assemble((str(status.results), "bold"), " · ", (status.state, _COLOURS.get(status.state, "")))
     ]
     if status.rehearsal:
-        found.append(Text("REHEARSAL: random parameters, the structures mean nothing.", style="bold magenta"))
+        of_some = f" by {listed(status.rehearsals)}" if status.rehearsals else ""
+        mark = f"REHEARSAL: random parameters, the structures{of_some} mean nothing."
+        found.append(Text(mark, style="bold magenta"))
     found += [_named("plan", _plan(status))]
     if status.steps:
         found += _counted(status, width)
