@@ -2,7 +2,8 @@
 # make demo-full      the whole demo set of AlphaFold2, as a rehearsal
 # make demo-antibody  more antibodies
 # make weights        flash-abb's parameters (79 MB to download) into your data folder, for the demos and the tests
-# make test           the tests; what needs a program that is missing is skipped, with the reason
+# make test           unit and property tests, a foreign engine and the tutorials: a verdict in ten minutes
+# make test-all       all others; what needs a program that is missing is skipped, with the reason
 # make check          linters and types
 # make faults         every fault of the emulated RunPod, and runs that are killed: docs/reliability.md
 # make emulator       a RunPod service on this machine to try things against, free of charge: docs/emulator.md
@@ -15,7 +16,7 @@ WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-full demo-antibody weights test check docs emulator faults lock
+.PHONY: demo demo-full demo-antibody weights test test-all check docs emulator faults lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
@@ -42,8 +43,14 @@ weights: .venv/run.stamp
 demo-antibody: .venv/run.stamp weights
 	$(BIN)/snakefold run --configfile config/antibody.yaml
 
+QUICK := tests/unit tests/gate tests/e2e/test_tutorials.py
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
+
 test: .venv/dev.stamp weights
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
+	$(PYTEST) $(QUICK)
+
+test-all: .venv/dev.stamp weights
+	$(PYTEST) $(QUICK:%=--ignore=%)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

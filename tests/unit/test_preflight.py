@@ -24,6 +24,7 @@ WRONG = {
     "a database of the tool": (["--set", "msa.tool=hhblits"], "has no database for hhblits"),
     "a GPU class": (["--set", "gpu.classes=[nonsense]"], "has no GPU class nonsense"),
     "a store": (["--set", "store=file"], "store: file: cannot be written"),
+    "a known structure": (["--set", "references.a=nowhere.pdb"], "references.a: nowhere.pdb: no such file"),
     "a profile": (["--profile", "nonsense"], "nonsense: no such profile"),
     "a key": (["--profile", "runpod"], "RUNPOD_API_KEY is not set"),
     "an engine": (["--set", "engine=nonsense"], "no such engine is installed"),

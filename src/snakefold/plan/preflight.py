@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakefold.config import Config
 from snakefold.kernel.errors import ConfigError, WeightsMissingError
-from snakefold.kernel.paths import expanded
+from snakefold.kernel.paths import expanded, resource
 from snakefold.kernel.store import open_store
 from snakefold.msa.databases import presets as databases
 from snakefold.plan.cost.gpus import load_classes
@@ -31,7 +31,7 @@ def check_run(config: Config, executor: Executor) -> None:
     What depends on the targets is for the plan step to find.
 
     Raises:
-        ConfigError: a GPU class or preset is not known, or a credential is missing.
+        ConfigError: a GPU class or preset is not known, or a credential or a known structure is missing.
         DatabaseMissingError: the text lists the files.
         WeightsMissingError: `weights` names no folder, or one without what the engine needs.
         StoreError, DiskError: the store cannot be read.
@@ -39,6 +39,7 @@ def check_run(config: Config, executor: Executor) -> None:
     load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
     check_databases(config)
     check_parameters(config)
+    _check_references(config)
     open_store(config.store)
     _check_credentials(executor)
 
@@ -84,6 +85,14 @@ def check_weights_folder(config: Config) -> None:
             f"weights: {config.weights}: no such folder. Correct the path, set `weights: auto`, or fetch the "
             f"official parameters: snakefold weights fetch {config.weights}"
         )
+
+
+def _check_references(config: Config) -> None:
+    for name, path in config.references.items():
+        if not resource(path).is_file():
+            raise ConfigError(
+                f"references.{name}: {path}: no such file. Expected a structure in PDB or mmCIF format."
+            )
 
 
 def _check_credentials(executor: Executor) -> None:

@@ -86,6 +86,7 @@ class LiveScreen:
         self._status: Status | None = None
         self._shown: list[str] = []
         self._said_at: float | None = None
+        self._warned: set[str] = set()
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._live = _live(stream, colour) if is_terminal(stream) else None
@@ -134,6 +135,8 @@ class LiveScreen:
         """Take the panel away and print the last lines."""
         self._ended.set()
         self._thread.join()
+        if self._live is None:
+            self._look()  # a run may end before anybody has looked
         with self._lock:
             if self._live is not None:
                 with contextlib.suppress(OSError):
@@ -156,9 +159,13 @@ class LiveScreen:
             self._status = status
             if self._live is not None:
                 self._draw()
-            elif status.steps and (
-                self._said_at is None or time.monotonic() - self._said_at >= self._interval
-            ):
+                return
+            # The panel has them as long as the run goes on.
+            new = [text for text in status.warnings if text not in self._warned]
+            self._warned.update(new)
+            self._print([f"warning: {text}" for text in new])
+            due = self._said_at is None or time.monotonic() - self._said_at >= self._interval
+            if status.steps and due and not self._ended.is_set():
                 self._said_at = time.monotonic()
                 self._print([line(status)])
 
