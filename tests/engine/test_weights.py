@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 
 from snakefold.engines.alphafold2 import parameters, rehearsal, weights, weights_whole
-from snakefold.engines.alphafold2.settings import RehearsalSettings
+from snakefold.engines.alphafold2.layout import expected_shapes, groups_of
+from snakefold.engines.alphafold2.models import MODEL_NUMBERS, model_name, parse_name
+from snakefold.engines.alphafold2.settings import ModelPreset, RehearsalSettings
 from snakefold.engines.weights_folder import default_folder
 from snakefold.kernel.errors import WeightsMissingError
 from tests.engine.toys import TOY_PARAMETERS as TOY
+from tests.engine.traced import KINDS, traced_shapes
 
 ONE = ["model_3_ptm"]
 
@@ -37,9 +41,28 @@ def official_looking(folder: Path, name: str = ONE[0]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["model_1_ptm", "model_3", "model_1_multimer_v3"])
+def test_the_table_of_parameters_is_that_of_the_network(name: str) -> None:
+    """These models have every row of the table; three blocks, for no other dimension is three."""
+    traced = traced_shapes(name, 3)
+    assert list(expected_shapes(name, 3).items()) == sorted(traced.items())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_models_share_the_shapes_of_their_kind(name: str) -> None:
+    preset, number = parse_name(name)
+    others = [
+        model_name(preset, each)
+        for each in MODEL_NUMBERS
+        if groups_of(preset, each) == groups_of(preset, number)
+    ]
+    assert len(others) == (5 if preset is ModelPreset.MULTIMER else 2 if number == 1 else 3)
+    assert all(expected_shapes(each, 2) == expected_shapes(name, 2) for each in others)
+
+
 def test_shapes_are_those_of_the_official_files() -> None:
-    with_templates = parameters.expected_shapes("model_1_ptm")
-    without = parameters.expected_shapes("model_3_ptm")
+    with_templates = expected_shapes("model_1_ptm")
+    without = expected_shapes("model_3_ptm")
     assert (len(with_templates), len(without)) == (338, 267)
     # The official files' sizes less what zip and npy headers take: 373,103,340 and 371,746,284 bytes.
     assert 4 * sum(int(np.prod(shape)) for shape in with_templates.values()) == pytest.approx(373e6, rel=1e-3)
@@ -71,6 +94,33 @@ def test_the_same_seed_gives_the_same_numbers(weights_folder: Path, tmp_path: Pa
     )
     assert (first == again).all()
     assert not (first == other).any()
+
+
+def test_drawn_numbers_are_the_same_on_every_machine(tmp_path: Path) -> None:
+    """Whoever changes them raises `DRAWING`: results of other parameters are other results."""
+    (path,) = rehearsal.draw(tmp_path, ONE, 1)
+    drawn = hashlib.sha256()
+    with np.load(path) as arrays:
+        for key in arrays.files:
+            drawn.update(key.encode() + arrays[key].astype("<f4").tobytes())
+    assert (rehearsal.DRAWING, drawn.hexdigest()[:16]) == (3, "3d5498ff468c612d")
+
+
+def test_weights_have_the_variance_of_their_inputs(weights_folder: Path) -> None:
+    evoformer = "alphafold/alphafold_iteration/evoformer"
+    attention = f"{evoformer}/evoformer_iteration/msa_row_attention_with_pair_bias/attention"
+    with np.load(weights_folder / "params" / "params_model_3_ptm.npz") as arrays:
+        # 49 features; 256 channels; 8 heads of 32 channels.
+        for key, inputs in (
+            (f"{evoformer}/preprocess_msa//weights", 49),
+            (f"{attention}//query_w", 256),
+            (f"{attention}//output_w", 256),
+        ):
+            values = arrays[key].astype(np.float64)
+            assert values.mean() == pytest.approx(0, abs=4 / np.sqrt(inputs * values.size))
+            assert values.var() * inputs == pytest.approx(1, rel=0.03)
+            assert np.abs(values).max() <= np.sqrt(3 / inputs)
+        assert not arrays[f"{attention}//output_b"].any()
 
 
 def test_a_drawing_of_other_blocks_replaces_the_old_one(tmp_path: Path) -> None:

@@ -10,25 +10,20 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from snakefold.engines.alphafold2.models import configuration, parse_name
-from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
-from snakefold.engines.alphafold2.shapes import MsaShape
+from snakefold.engines.alphafold2.models import parse_name
+from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.kernel.names import shown
 
-#: Evoformer blocks of the official parameters.
-OFFICIAL_BLOCKS = 48
 _MARK = "REHEARSAL "
 _COUNTED = "alphafold/alphafold_iteration/evoformer/evoformer_iteration/outer_product_mean//output_b"
 _TEMPLATE_SCOPE = "alphafold/alphafold_iteration/evoformer/template"
-
-Shapes = dict[str, tuple[int, ...]]
 
 
 def parameters_folder(weights: Path) -> Path:
@@ -108,66 +103,3 @@ def _loaded(path: Path, _version: tuple[int, int, int], drop: bool) -> Any:
             f"{path}: the file is damaged ({shown(str(error))}). Replace it with: snakefold weights fetch."
         ) from error
     return jax.device_put(utils.flat_params_to_haiku(flat, fuse=True, to_jnp=False))
-
-
-@cache
-def expected_shapes(name: str, blocks: int = OFFICIAL_BLOCKS) -> Shapes:
-    """Shapes of a model's parameters, from the network's own code: `scope//name` → shape.
-
-    Traces the initialisation without computing it (jax.eval_shape): a few CPU-seconds. Triangle
-    multiplications are given as in the official files: separate left and right projections (monomer) or
-    fused ones (multimer v3).
-    """
-    import haiku as hk
-    import jax
-    from alphafold.model import config as alphafold_config
-    from alphafold.model import model, modules, modules_multimer
-
-    preset, number = parse_name(name)
-    multimer = preset is ModelPreset.MULTIMER
-    settings = AlphaFold2Settings.model_validate({"num_recycle": 0, "precision": "float32"})
-    shape = MsaShape(8, 8, 16)
-    config = alphafold_config.model_config(name)
-    small = configuration(preset, templates=number <= 2, settings=settings, shape=shape, blocks=blocks)
-    small.model.heads = config.model.heads
-    small.model.global_config.zero_init = False
-    if not multimer:
-        for stack in _triangle_stacks(small.model.embeddings_and_evoformer):
-            stack.fuse_projection_weights = False
-    network = modules_multimer.AlphaFold if multimer else modules.AlphaFold_noE
-
-    def forward(batch: Any) -> Any:
-        return network(small.model)(batch, is_training=False)
-
-    features = _toy_features(model.RunModel(small), preset, settings, shape)
-    traced = jax.eval_shape(hk.transform(forward).init, jax.random.PRNGKey(0), features)
-    return {f"{scope}//{key}": leaf.shape for scope, leaves in traced.items() for key, leaf in leaves.items()}
-
-
-def _triangle_stacks(network: Any) -> list[Any]:
-    sides = ("triangle_multiplication_incoming", "triangle_multiplication_outgoing")
-    return [
-        stack[side] for stack in (network.evoformer, network.template.template_pair_stack) for side in sides
-    ]
-
-
-def _toy_features(
-    runner: Any, preset: ModelPreset, settings: AlphaFold2Settings, shape: MsaShape
-) -> dict[str, Any]:
-    from snakefold.engines.alphafold2.features import raw_features
-    from snakefold.engines.alphafold2.runner import network_inputs
-    from snakefold.engines.spec import ChainMsa, TargetMsas
-    from snakefold.kernel.contracts import TargetInput
-    from snakefold.kernel.recipes import sequence_key
-
-    chains = ["ACDEFGHIKLMN"]
-    target = TargetInput(id="toy", key=sequence_key(chains), chains=chains)
-    msas = TargetMsas(chains=[ChainMsa(f">q\n{chains[0]}\n")])
-    features = network_inputs(runner, raw_features(target, msas, preset, settings, shape), preset, seed=0)
-    length = target.length
-    previous = {
-        "prev_msa_first_row": np.zeros((length, 256), np.float16),
-        "prev_pair": np.zeros((length, length, 128), np.float16),
-        "prev_pos": np.zeros((length, 37, 3), np.float16),
-    }
-    return {**features, "prev": previous}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,20 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.engines.alphafold2.models import parse_name
-from snakefold.engines.alphafold2.parameters import (
-    Shapes,
-    expected_shapes,
-    parameters_file,
-    read_rehearsal_mark,
-    rehearsal_mark,
-)
+from snakefold.engines.alphafold2.layout import Shapes, expected_shapes
+from snakefold.engines.alphafold2.parameters import parameters_file, read_rehearsal_mark, rehearsal_mark
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.kernel.store import write_atomically
 
 SEED = 0
 #: Raised whenever the same seed gives other numbers, so that older files are drawn again.
-DRAWING = 2
+DRAWING = 3
 #: Scopes whose arrays have one entry a block in front.
 _STACKS = ("evoformer_iteration", "extra_msa_stack", "template_embedding_iteration", "__layer_stack_no_state")
 _README = """REHEARSAL
@@ -37,8 +32,10 @@ They were not trained on anything. Structures made with them mean nothing.
 def draw(folder: Path, models: Iterable[str], blocks: int, seed: int = SEED) -> list[Path]:
     """Draw random parameters into `folder/params/`, one npz a model. Files drawn by the same recipe are kept.
 
-    Weights are normal with variance 1/fan-in, biases zero, scales one, so that activations keep their
-    magnitude. The same arguments give the same numbers everywhere.
+    Weights are uniform around zero with variance 1/fan-in, biases zero, scales one, so that activations keep
+    their magnitude. The same arguments give the same bytes on every machine and with every NumPy: the numbers
+    come from the raw stream of a bit generator, which NumPy keeps, by one addition and one multiplication,
+    which IEEE 754 defines. (Normal numbers depend on the machine's exp and log.)
 
     Args:
         folder: weights folder.
@@ -53,7 +50,6 @@ def draw(folder: Path, models: Iterable[str], blocks: int, seed: int = SEED) -> 
         WeightsMissingError: a file of that name exists and is not a rehearsal: official parameters are never
             replaced.
     """
-    shapes: dict[tuple[object, bool], Shapes] = {}
     paths = []
     for name in models:
         path = parameters_file(folder, name)
@@ -66,19 +62,15 @@ def draw(folder: Path, models: Iterable[str], blocks: int, seed: int = SEED) -> 
             raise WeightsMissingError(
                 f"{path}: holds other parameters, which are not overwritten. Choose another folder."
             )
-        preset, number = parse_name(name)
-        # Models 1 and 2 have template parameters, 3 to 5 of the monomer models have not.
-        group = (preset, number <= 2)
-        if group not in shapes:
-            shapes[group] = expected_shapes(name, blocks)
-        arrays = _draw_arrays(shapes[group], np.random.default_rng([seed, *name.encode()]))
+        source = np.random.PCG64(np.random.SeedSequence([seed, *name.encode()]))
+        arrays = _draw_arrays(expected_shapes(name, blocks), source)
         write_atomically(path, _npz(arrays, rehearsal_mark(mark)))
     if paths:
         write_atomically(paths[0].parent / "REHEARSAL.txt", _README.format(blocks=blocks).encode())
     return paths
 
 
-def _draw_arrays(shapes: Shapes, generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+def _draw_arrays(shapes: Shapes, source: np.random.BitGenerator) -> dict[str, NDArray[np.float32]]:
     arrays = {}
     for key, shape in shapes.items():
         name = key.split("//")[1]
@@ -87,9 +79,19 @@ def _draw_arrays(shapes: Shapes, generator: np.random.Generator) -> dict[str, ND
         elif name == "offset" or name.endswith("_b") or "bias" in name:
             arrays[key] = np.zeros(shape, np.float32)
         else:
-            values = generator.standard_normal(shape, dtype=np.float32)
-            arrays[key] = (values / np.sqrt(_fan_in(key, shape))).astype(np.float32)
+            arrays[key] = _uniform(shape, 1 / _fan_in(key, shape), source)
     return arrays
+
+
+def _uniform(shape: tuple[int, ...], variance: float, source: np.random.BitGenerator) -> NDArray[np.float32]:
+    """Numbers of 16 bits each, evenly spaced around zero."""
+    size, steps = math.prod(shape), 1 << 16
+    words = source.random_raw(-(-size // 4)).astype("<u8", copy=False)
+    values = words.view("<i2")[:size].astype(np.float32)
+    values += np.float32(0.5)
+    # Uniform numbers from -1/2 to 1/2 have a variance of 1/12.
+    values *= np.float32(math.sqrt(12 * variance) / steps)
+    return values.reshape(shape)
 
 
 def _fan_in(key: str, shape: tuple[int, ...]) -> int:

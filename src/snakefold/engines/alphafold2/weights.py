@@ -14,13 +14,12 @@ from typing import Any
 from snakefold.engines.alphafold2 import rehearsal as rehearsal_parameters
 from snakefold.engines.alphafold2.models import MODEL_NUMBERS, all_models, model_name, parse_name
 from snakefold.engines.alphafold2.parameters import (
-    OFFICIAL_BLOCKS,
     count_blocks,
     parameters_file,
     parameters_folder,
     read_rehearsal_mark,
 )
-from snakefold.engines.alphafold2.settings import ModelPreset, RehearsalSettings
+from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, ModelPreset, RehearsalSettings
 from snakefold.engines.alphafold2.weights_archive import fetch
 from snakefold.engines.alphafold2.weights_whole import ensure_whole, problem
 from snakefold.engines.weights_folder import ENVIRONMENT, default_folder

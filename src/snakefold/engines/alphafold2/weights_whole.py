@@ -1,7 +1,7 @@
 """Whether parameter files are whole: read through once, and remembered as long as a file stays the same.
 
 Another zip file, a file that was cut and one with a flipped bit look like parameters from outside. Reading a
-monomer model's file takes a second, and asking the network's own code what it expects some seconds more.
+monomer model's file takes a second.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from snakefold.engines.alphafold2.models import parse_name
+from snakefold.engines.alphafold2.layout import expected_shapes
 from snakefold.engines.alphafold2.parameters import (
-    OFFICIAL_BLOCKS,
     evoformer_blocks,
-    expected_shapes,
     parameters_file,
     read_rehearsal_mark,
 )
+from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.kernel.names import shown
 from snakefold.kernel.store import write_atomically
@@ -93,7 +92,7 @@ def _difference(arrays: _Arrays, name: str, *, random: bool) -> str:
     if blocks != OFFICIAL_BLOCKS and not random:
         return f"{blocks} Evoformer blocks, expected {OFFICIAL_BLOCKS}"
     have = _normal({key: shape for key, (shape, _) in arrays.items()})
-    want = _normal(_expected(name, blocks))
+    want = _normal(expected_shapes(name, blocks))
     missing = sorted(set(want) - set(have))
     if missing:
         lacking = f"{len(missing)} of {len(want)} arrays are missing, first {missing[0]}"
@@ -103,13 +102,6 @@ def _difference(arrays: _Arrays, name: str, *, random: bool) -> str:
         return f"{wrong[0]} has shape {have[wrong[0]]}, expected {want[wrong[0]]}"
     other = sorted(key for key, (_, dtype) in arrays.items() if dtype != _DTYPE)
     return f"{shown(other[0])} is {shown(arrays[other[0]][1], 40)}, expected {_DTYPE}" if other else ""
-
-
-def _expected(name: str, blocks: int) -> Mapping[str, tuple[int, ...]]:
-    """Models that differ in settings alone have equal shapes: one of each kind is traced."""
-    _, number = parse_name(name)
-    first = 1 if number <= 2 else 3
-    return expected_shapes(name.replace(f"model_{number}", f"model_{first}", 1), blocks)
 
 
 def _normal(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
