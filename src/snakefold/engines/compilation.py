@@ -60,6 +60,10 @@ def prepare(cache_folder: Path | None, network: str) -> None:
         jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if jax.default_backend() == "cpu":
+        # JAX would name a folder for autotuning, which only GPUs do, below this one. Its path would be part
+        # of every program's key: a copied or moved store would compile all of them again.
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 def device_name() -> str:
