@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import snakefold
 from snakefold import engines
 
@@ -65,6 +67,17 @@ def test_a_configuration_is_read_without_arrays() -> None:
     code = (
         "import sys; from snakefold.config import load_config; load_config({})\n"
         "print(sorted({'numpy', 'pandas', 'gemmi'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["collect", "metrics", "summary", "requests"])
+def test_local_steps_import_neither_pandas_nor_jax(module: str) -> None:
+    """Every batch starts some of them: pandas takes 0.3 CPU seconds, JAX one."""
+    code = (
+        f"import sys; import snakefold.run.{module}\n"
+        "print(sorted({'pandas', 'jax', 'alphafold', 'openmm', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

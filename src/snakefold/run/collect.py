@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from snakefold import engines
 from snakefold.kernel import archive, tables
@@ -26,6 +23,7 @@ from snakefold.msa.planned import read_planned
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.files import PLANNED_ANEW, PlannedBatch, State, TargetRow, read_targets
 from snakefold.run import metrics, products
+from snakefold.run.batch_table import read_table, write_table
 from snakefold.run.failures import FailureRow, write_failures
 from snakefold.run.products import is_ours
 from snakefold.run.superseded import set_aside
@@ -98,10 +96,7 @@ def collect_batch(
             if outcome.unstored:
                 notes.insert(0, note(Code.NOT_STORED, lacking))
             rows.append({**row, "warnings": "; ".join(filter(None, notes))})
-    table.parent.mkdir(parents=True, exist_ok=True)
-    part = table.with_name(f".{table.name}.{os.getpid()}.part")
-    pd.DataFrame(rows).to_parquet(part, index=False)
-    part.replace(table)
+    write_table(table, rows)
     return response
 
 
@@ -123,8 +118,7 @@ def merge_tables(
     Returns:
         Numbers of targets with a structure, of targets that failed, and of records that were refused.
     """
-    frames = [frame for frame in (pd.read_parquet(path) for path in tables) if not frame.empty]
-    rows = {row["id"]: row for frame in frames for row in frame.to_dict("records")}
+    rows = {row["id"]: row for path in tables for row in read_table(path)}
     planned = list(read_targets(targets_tsv.parent, TargetRow))
     done = [rows[item.id] for item in planned if rows.get(item.id, {}).get("state") == "done"]
     chunks = _chunks(targets_tsv.with_name("batches.tsv"))
