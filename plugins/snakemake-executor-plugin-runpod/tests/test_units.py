@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -212,3 +214,13 @@ def test_progress_is_what_a_worker_reports_until_its_end(output: Any, found: tup
 def test_what_failed_stands_last_in_the_log(tmp_path: Path) -> None:
     write_log(task(tmp_path, {}, logs=(tmp_path / "log",)), ["submitted", "failed: no"], "of the\nworker\n\n")
     assert (tmp_path / "log").read_text() == "[runpod] submitted\nof the\nworker\n[runpod] failed: no\n"
+
+
+def test_a_run_with_another_executor_imports_no_clients() -> None:
+    """Snakemake imports every executor plugin whenever it starts, on a cluster twice for each job."""
+    code = (
+        "import sys; import snakemake_executor_plugin_runpod\n"
+        "print(sorted({'aiohttp', 'boto3'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

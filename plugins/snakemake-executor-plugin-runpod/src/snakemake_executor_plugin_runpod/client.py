@@ -2,6 +2,9 @@
 
 A call is made within the documented limits; what comes back is an object, or an error that says whether the
 call may have had its effect. Redirects are not followed: the key goes to the configured address only.
+
+aiohttp is imported when the first client is made: Snakemake imports the plugins of all executors whenever it
+starts.
 """
 
 from __future__ import annotations
@@ -10,20 +13,22 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
-
 from .errors import AccessError, NotFoundError, RejectedError, UnavailableError
 from .limits import Backoff, Gate, documented
+
+if TYPE_CHECKING:
+    import aiohttp
 
 T = TypeVar("T")
 _MOST_BYTES = 32 * 2**20
 _MOST_LOG = 2**20
 _LOG_SECONDS = 5.0
-_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+#: Seconds for an answer, and of them for a connection.
+_TIMEOUT, _CONNECT_TIMEOUT = 60, 10
 
 
 class Client:
@@ -37,13 +42,17 @@ class Client:
         patience: float = 900.0,
         timeout: float | None = None,
     ) -> None:
+        import aiohttp
+
         self._base = base_url
         self._management = management_url
         self._patience = patience
         self._gates: dict[str, dict[str, Gate]] = {}
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {key}", "User-Agent": "snakemake-executor-plugin-runpod"},
-            timeout=_TIMEOUT if timeout is None else aiohttp.ClientTimeout(total=timeout),
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
+            if timeout is None
+            else aiohttp.ClientTimeout(total=timeout),
             connector=aiohttp.TCPConnector(limit=0, limit_per_host=80, keepalive_timeout=30),
             # Not `trust_env`: it would look for a .netrc with every call.
             proxy=_proxy(base_url),
@@ -92,6 +101,8 @@ class Client:
         if not self._management:
             raise UnavailableError("no management API is configured")
         url = f"{self._management}/serverless/{endpoint}/workers/{worker}/logs"
+        import aiohttp
+
         text = b""
         try:
             async with (
@@ -141,6 +152,8 @@ class Client:
             return await self._exchange(method, url, f"/{operation} of endpoint {endpoint}", body)
 
     async def _exchange(self, method: str, url: str, what: str, body: bytes | None = None) -> dict[str, Any]:
+        import aiohttp
+
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
             async with self._session.request(
