@@ -296,9 +296,9 @@ def _restore(options: argparse.Namespace) -> None:
 
 def _collect(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
+    from snakefold.kernel.parquet import read_rows
     from snakefold.kernel.store import open_store
     from snakefold.run import products
-    from snakefold.run.batch_table import read_table
     from snakefold.run.collect import collect_batch
 
     config = read_config(options.config)
@@ -320,7 +320,7 @@ def _collect(options: argparse.Namespace) -> None:
     _log(f"{response.batch}: structures of {done} of {count(len(response.outcomes), 'target')}")
     _prepare_pages(options.batch, response, options.structures)
     unstored = [outcome.id for outcome in response.outcomes if outcome.unstored]
-    products.note_batch(results, options.table.stem, read_table(options.table), unstored)
+    products.note_batch(results, options.table.stem, read_rows(options.table), unstored)
 
 
 def _prepare_pages(batch: Path, response: FoldResponse, structures: Path) -> None:

@@ -15,6 +15,7 @@ from snakefold.kernel import archive, tables
 from snakefold.kernel.contracts import Confidence, FoldResponse, TargetOutcome
 from snakefold.kernel.errors import ADVICE, ConfigError, Reason, SnakefoldError, StoreError
 from snakefold.kernel.notes import Code, note
+from snakefold.kernel.parquet import read_rows, write_rows
 from snakefold.kernel.paths import resource
 from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.kernel.store.folder import FolderStore
@@ -23,7 +24,6 @@ from snakefold.msa.planned import read_planned
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.files import PLANNED_ANEW, PlannedBatch, State, TargetRow, read_targets
 from snakefold.run import metrics, products
-from snakefold.run.batch_table import read_table, write_table
 from snakefold.run.failures import FailureRow, write_failures
 from snakefold.run.products import is_ours
 from snakefold.run.superseded import set_aside
@@ -96,7 +96,7 @@ def collect_batch(
             if outcome.unstored:
                 notes.insert(0, note(Code.NOT_STORED, lacking))
             rows.append({**row, "warnings": "; ".join(filter(None, notes))})
-    write_table(table, rows)
+    write_rows(table, rows)
     return response
 
 
@@ -118,7 +118,7 @@ def merge_tables(
     Returns:
         Numbers of targets with a structure, of targets that failed, and of records that were refused.
     """
-    rows = {row["id"]: row for path in tables for row in read_table(path)}
+    rows = {row["id"]: row for path in tables for row in read_rows(path)}
     planned = list(read_targets(targets_tsv.parent, TargetRow))
     done = [rows[item.id] for item in planned if rows.get(item.id, {}).get("state") == "done"]
     chunks = _chunks(targets_tsv.with_name("batches.tsv"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from snakefold import engines
 from snakefold.engines.spec import Column
 from snakefold.kernel.contracts import TargetOutcome
+from snakefold.kernel.parquet import is_empty
 from snakefold.plan.provenance import columns_of
 
 #: What a batch's table has besides scores and the columns of every run.
@@ -56,11 +56,6 @@ def undocumented(rows: Sequence[Mapping[str, Any]], known: Collection[str]) -> d
                 if name not in known and name not in _OF_FAILURES and not is_empty(value):
                     values.setdefault(name, []).append(value)
     return {name: Column(_kind(found), "", "") for name, found in values.items()}
-
-
-def is_empty(value: Any) -> bool:
-    """Whether a cell has no value; a table of a batch says so in several ways."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _kind(values: Iterable[Any]) -> type:

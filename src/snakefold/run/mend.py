@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakefold.kernel import archive
+from snakefold.kernel import archive, parquet
 from snakefold.kernel.errors import RETRIED, Reason, SnakefoldError
 from snakefold.kernel.wording import count
 from snakefold.plan.files import read_batch, read_rows
 from snakefold.plan.mark import changed_files, drop_marks, is_marked
 from snakefold.plan.needed import installed_since
 from snakefold.run import products, retries
-from snakefold.run.batch_table import read_table
 from snakefold.run.products import Made, archive_of, table_of
 from snakefold.run.unfinished import note_again
 
@@ -134,7 +133,7 @@ def _is_whole(path: Path, made: Made) -> bool:
 def _adopt(results: Path, batch: str) -> Made | None:
     """Note what a batch of an earlier snakefold made, without reading more than its table."""
     try:
-        made = products.note_batch(results, batch, read_table(table_of(results, batch)), ())
+        made = products.note_batch(results, batch, parquet.read_rows(table_of(results, batch)), ())
     except Exception:  # whatever pyarrow raises of a damaged table: it is made again
         table_of(results, batch).unlink(missing_ok=True)
         return None

@@ -13,8 +13,8 @@ from snakefold.engines.spec import Column
 from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence
 from snakefold.kernel.notes import MEANINGS, Code, note
-from snakefold.kernel.store.atomic import replacing
-from snakefold.run.engine_columns import engine_columns, is_empty, undocumented
+from snakefold.kernel.parquet import write_rows
+from snakefold.run.engine_columns import engine_columns, undocumented
 from snakefold.structures.scores.target import Interface, ReferenceScores, TargetScores
 
 #: Fewer rows than this are said to be few: AlphaFold's accuracy falls off below some 30 (Jumper et al. 2021).
@@ -262,20 +262,5 @@ def columns_table() -> str:
 
 
 def _write_parquet(columns: Mapping[str, Column], rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-    fields, arrays = [], []
-    for name, column in columns.items():
-        notes = {"meaning": column.meaning, "unit": column.unit}
-        fields.append(pa.field(name, kinds[column.type], metadata=notes))
-        arrays.append(pa.array([_typed(row.get(name), column.type) for row in rows], kinds[column.type]))
-    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-    with replacing(path) as stream:
-        parquet.write_table(table, stream)
-
-
-def _typed(value: Any, kind: type) -> Any:
-    """A table of a batch has a column of whole numbers as floats if one is missing."""
-    return None if is_empty(value) else kind(value)
+    notes = {name: {"meaning": column.meaning, "unit": column.unit} for name, column in columns.items()}
+    write_rows(path, rows, {name: column.type for name, column in columns.items()}, notes)
