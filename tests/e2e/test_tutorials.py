@@ -1,4 +1,4 @@
-"""The tutorials, as a reader goes through them: every command of their text, in an empty folder."""
+"""The README and the tutorials, as a reader goes through them: their commands, in an empty folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tests.servers.msa_server import msa_server
 
 pytestmark = pytest.mark.slow
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+HOUSE = Path(__file__).resolve().parents[2]
+DOCS = HOUSE / "docs"
 #: A rehearsal in a minute, in place of official parameters.
 FAST = "--set rehearsal.models=[1] --set rehearsal.num_recycle=0 --set relax.models_to_relax=none"
 
@@ -65,6 +66,38 @@ def test_an_antibody_with_real_parameters(tmp_path: Path) -> None:
     assert f"EDE1-C10\t{row['mean_plddt']}\t{row['reference_tm_score']}" in printed
     assert "flash-abb" in printed
     assert (tmp_path / "run.bib").read_text().count("@") >= 3
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    """What `make demo` runs: real antibodies and a rehearsal of AlphaFold2 in one run."""
+    (recipe,) = re.findall(
+        r"^demo:.*\n\t\$\(BIN\)/(snakefold .+)$", (HOUSE / "Makefile").read_text(), re.MULTILINE
+    )
+    said = typed(recipe, tmp_path)
+    shown = (HOUSE / "README.md").read_text(encoding="utf-8")
+    for line in said.splitlines()[-7:-3]:
+        assert line in shown, line
+    results = tmp_path / "results-demo"
+    found = rows(results / "metrics.tsv")
+    real = {name for name, row in found.items() if row["rehearsal"] == "False"}
+    assert real == {"EDE1-C10", "Nb35"} and len(found) == 6
+    assert float(found["EDE1-C10"]["reference_tm_score"]) > 0.95
+    # The mark is on every file of a rehearsal, and on no other.
+    for name in found:
+        texts = [path.read_text() for path in (results / "structures" / name).glob("ranked_0.*")]
+        assert len(texts) == 2 and all(("REHEARSAL:" in text) == (name not in real) for text in texts), name
+    assert int(found["crambin"]["msa_depth"]) > 1
+    methods = (results / "methods.md").read_text()
+    assert methods.startswith("REHEARSAL: the structures by alphafold2 are made with random parameters")
+    assert "flash-abb" in methods
+
+
+def test_the_price_is_told_first(tmp_path: Path) -> None:
+    (tmp_path / "my.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n>b\nGSHMFVKSHFSRQLEERLGLIE\n")
+    section = (HOUSE / "README.md").read_text(encoding="utf-8").partition("\n## Know the price first\n")[2]
+    said = typed(section.split("```")[1].replace(".venv/bin/", ""), tmp_path)
+    assert "dollars" in said and "ada_24" in said
+    assert (tmp_path / "run.svg").read_text().startswith("<")
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_antibodies_are_folded_with_parameters_that_the_wheel_fetches(
     words = [word for setting in settings for word in ("--set", setting)]
     process = _run(installed, tmp_path, snakefold, "run", str(demo / "antibodies.fasta"), *words)
     said = process.stdout + process.stderr
-    assert "5 targets folded, 0 failed, 1 record refused" in said
+    assert "done:    5 targets\nfailed:  0 targets\nrefused: 1 record\n" in said
     assert "REHEARSAL" not in said
     with (tmp_path / "results" / "metrics.tsv").open(newline="") as stream:
         rows = {row["id"]: row for row in csv.DictReader(stream, delimiter="\t")}

@@ -89,6 +89,7 @@ def test_a_run_has_the_panel_unless_it_is_asked_for_something_else(words: list[s
 
 def test_settings_of_sections_in_sections_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "known.pdb").touch()
     settings = [
         "msa.server.url=https://msa.lab.example:8080",
         "msa.server.databases=20261129",

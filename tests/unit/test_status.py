@@ -159,7 +159,7 @@ def test_a_run_is_followed_to_its_end(
     assert main(["status", "results", "--once"]) == 0
     said = capsys.readouterr().out
     assert re.fullmatch(
-        r"REHEARSAL; results: running; predict 0/2, 2 running; collect 1/3; report 0/1; "
+        r"REHEARSAL; results: running; predict 0/2, 2 running; collect 1/3; metrics 0/1; report 0/1; "
         r"1 of 4 targets, 0 failed, 1 refused; \S+ \S+ so far; about \d+ min left\n",
         said,
     )

@@ -1,16 +1,21 @@
-"""Snakemake as `snakefold run` starts it: without its first line, which names the profile and has no switch.
+"""Snakemake as `snakefold run` starts it: without its first line, and with exit code 2 for a refused plan.
 
-What else is written while Snakemake reads its options is shown: a profile's warnings, a wrong option.
+The line names the profile and has no switch. What else is written while Snakemake reads its options is shown:
+a profile's warnings, a wrong option.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
+#: Environment variable that names the folder of results.
+RESULTS = "SNAKEFOLD_RESULTS"
 _NOTICE = re.compile(r"^Using .*\bprofiles? .* for setting default command line arguments\.\n", re.MULTILINE)
 
 
@@ -34,6 +39,17 @@ def main() -> None:
         cli.main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as end:
+        sys.exit(2 if end.code == 1 and _refused() else end.code)
+
+
+def _refused() -> bool:
+    """Whether the plan was refused: it leaves no tables, and nothing was started."""
+    folder = os.environ.get(RESULTS)
+    if not folder:
+        return False
+    results = Path(folder)
+    return (results / "logs" / "plan.log").is_file() and not (results / "plan" / "batches.tsv").exists()
 
 
 if __name__ == "__main__":

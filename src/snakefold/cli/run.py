@@ -48,7 +48,7 @@ def snakemake_command(options: argparse.Namespace, configfile: str | None) -> li
     command_line = [
         sys.executable,
         "-m",
-        "snakefold.cli._start" if shown else "snakemake",
+        "snakemake" if options.dry_run else "snakefold.cli._start",
         "--snakefile",
         str(workflow / "workflow" / "Snakefile"),
     ]
@@ -135,8 +135,10 @@ def prepare(options: argparse.Namespace) -> list[str]:
 
 def _run(options: argparse.Namespace) -> int:
     arguments = prepare(options)
+    from snakefold.cli._start import RESULTS
     from snakefold.plan.provenance import COMMAND
 
+    os.environ[RESULTS] = str(Path(settings_of(options).results).absolute())
     os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
-    # The process becomes Snakemake: signals and the exit code are its own.
+    # The process becomes Snakemake: signals are its own.
     os.execv(arguments[0], arguments)
