@@ -134,7 +134,7 @@ def report(result: dict[str, Any]) -> str:
         "",
         f"CPU seconds of three small targets, a rehearsal with one model: {result['before']} / now (ratio).",
         "First: random parameters are drawn and programs compiled; one run. Again: both are there; medians.",
-        "`predict` includes the network, relaxation and the import of JAX. Before, `report` had `metrics`.",
+        "`predict` includes the network, relaxation and the import of JAX. `metrics` was part of `report`.",
         "",
         "| step | jobs | first | again |",
         "|---|---|---|---|",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import snakemake
 from snakemake_interface_logger_plugins.base import LogHandlerBase
@@ -60,6 +61,9 @@ class LogHandler(LogHandlerBase):
     Until the workflow says where its results are (`show`), records are kept; if it never does, because
     Snakemake could not start or was asked for something else, they are printed at the end.
     """
+
+    #: What the process should end with, if a signal ended the run.
+    exit_code: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
         """Called by the interface's constructor."""
@@ -120,7 +124,8 @@ class LogHandler(LogHandlerBase):
             return
         self._closed = True
         # Before the first job, Snakemake is simply left.
-        self._interrupted |= isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        if isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            self._interrupted, LogHandler.exit_code = True, 128 + signal.SIGINT
         if self._screen is not None and self._redirection is not None:
             self._screen.end(self._ending(self._screen))
             self._redirection.end()
@@ -149,14 +154,17 @@ class LogHandler(LogHandlerBase):
             return [f"{type(error).__name__}: {error}"]
 
     def _hear(self, record: logging.LogRecord) -> None:
-        from snakefold.clusters.job_errors import INTERRUPTED
+        from snakefold.clusters.job_errors import INTERRUPTED, TERMINATED
 
         event, said = str(getattr(record, "event", "") or ""), record.getMessage()
         self._job_errors.emit(record)
+        if said.startswith(TERMINATED):
+            self._interrupted, LogHandler.exit_code = True, 128 + signal.SIGTERM
+        elif said.startswith(INTERRUPTED):
+            self._interrupted, LogHandler.exit_code = True, 128 + signal.SIGINT
         if self._screen is None:
             return
-        if said.startswith(INTERRUPTED):
-            self._interrupted = True
+        if said.startswith((INTERRUPTED, TERMINATED)):
             self._screen.note("Stopping: jobs are ended. Finished targets are kept.")
         elif event == "job_finished":
             self._screen.settle(getattr(record, "job_id", None))

@@ -148,10 +148,8 @@ def test_a_run_shows_one_panel_and_then_its_table(run: Run) -> None:
     assert "done:    1 target" in lines and lines[-1] == "log:     other/logs/run.log"
 
 
-@pytest.mark.parametrize(("when", "codes"), [("plan        at work", {1, 130}), ("loading|compiling", {1})])
-def test_ctrl_c_leaves_the_terminal_clean_and_says_how_to_resume(
-    run: Run, when: str, codes: set[int]
-) -> None:
+@pytest.mark.parametrize("when", ["plan        at work", "loading|compiling"])
+def test_ctrl_c_leaves_the_terminal_clean_and_says_how_to_resume(run: Run, when: str) -> None:
     typed: list[bool] = []
 
     def interrupt(screen: Screen) -> bytes:
@@ -161,7 +159,7 @@ def test_ctrl_c_leaves_the_terminal_clean_and_says_how_to_resume(
         return b"\x03"
 
     code, screen, _ = on_terminal(run, 80, fasta(run), *FAST, until=interrupt)
-    assert code in codes, screen.text
+    assert code == 130, screen.text
     lines = [line for line in screen.text.splitlines() if line]
     kept = "Stopped. 0 of 1 target done, and kept."
     assert lines[0] in {kept, "Stopped. Finished targets are kept."}, screen.text

@@ -40,7 +40,16 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except SystemExit as end:
-        sys.exit(2 if end.code == 1 and _refused() else end.code)
+        sys.exit(_code(end.code))
+
+
+def _code(code: Any) -> Any:
+    """Snakemake's exit code, which is 1 for all that is not well, or a more honest one."""
+    if code != 1:
+        return code
+    plugin = sys.modules.get("snakemake_logger_plugin_snakefold")
+    ended = plugin.LogHandler.exit_code if plugin is not None else None
+    return ended if ended is not None else 2 if _refused() else code
 
 
 def _refused() -> bool:

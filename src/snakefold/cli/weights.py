@@ -75,7 +75,12 @@ def _log(line: str) -> None:
 
 def _fetch(options: argparse.Namespace) -> None:
     engine, weights, folder = _asked(options)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, PermissionError) as error:
+        raise SnakefoldError(
+            f"{folder}: cannot be made a folder of parameters ({error.strerror}). Give another one."
+        ) from error
     with alone(folder / engine.name, _log):
         weights.fetch(folder, options.mirror, _log)
 

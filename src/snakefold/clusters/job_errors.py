@@ -19,8 +19,9 @@ from snakefold.run.unfinished import last_error, last_line
 #: What the base class of all remote executors adds to every message.
 _TAIL = re.compile(r"\s*For further error details see the cluster/cloud log and the log files.*", re.DOTALL)
 _MOST_CHARACTERS = 1000
-#: What Snakemake says after Ctrl-C.
+#: What Snakemake says after Ctrl-C, and after SIGTERM.
 INTERRUPTED = "Terminating processes on user request"
+TERMINATED = "Will exit after finishing currently running jobs (scheduler)"
 #: Entries of an error: it has been told; nobody but the log knows why.
 TOLD, UNEXPLAINED = "told", "unexplained"
 #: Steps before anything is computed: their errors are of settings and inputs, and are told as a whole.
@@ -44,7 +45,7 @@ class JobErrors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """A record of Snakemake's; anything but a failed job is left to its own handler."""
-        self._interrupted |= record.getMessage().startswith(INTERRUPTED)
+        self._interrupted |= record.getMessage().startswith((INTERRUPTED, TERMINATED))
         # What an interrupt ends has not failed.
         if self._interrupted:
             return

@@ -139,7 +139,8 @@ def quoted_draft(
     """
     draft, too_much = _draft(config, name, log, executor, absent)
     log(str(draft))
-    said = [*warnings, *draft.notes, *leaving(draft, config), *([str(too_much)] if too_much else [])]
+    said = [*warnings, *draft.notes, *_idle_references(draft, config), *leaving(draft, config)]
+    said += [str(too_much)] if too_much else []
     quote = _quote(draft, config, said)
     write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
     log(quote_text(quote))
@@ -149,6 +150,13 @@ def quoted_draft(
         raise too_much
     may_ask(draft, config)
     return draft, quote
+
+
+def _idle_references(draft: Draft, config: Config) -> list[str]:
+    """Known structures of ids that no record has: a mistyped id would cost the comparison unseen."""
+    ids = set(draft.records.ids()) if config.references else set()
+    unknown = [name for name in config.references if name not in ids]
+    return [f"references: no record is called {listed(unknown)}."] if unknown else []
 
 
 def _draft(

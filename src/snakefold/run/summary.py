@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from snakefold.kernel.errors import RETRIED
@@ -31,13 +32,10 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
         lines.append(f"{mark}.")
     lines.append(_row("done", count(len(metrics), "target")))
     lines.append(_row("failed", count(len(failed), "target")))
-    lines += [_row("", f"{row.id}: {row.reason}: {row.message}") for row in failed[:_NAMED]]
+    where = (results if called is None else called) / "failures.tsv"
+    lines += _some([f"{row.id}: {row.reason}: {row.message}" for row in failed], where)
     lines.append(_row("refused", count(len(refused), "record")))
-    lines += [_row("", f"{row.source} {row.id}: {row.message}") for row in refused[:_NAMED]]
-    more = max(0, len(refused) - _NAMED) + max(0, len(failed) - _NAMED)
-    if more:
-        where = (results if called is None else called) / "failures.tsv"
-        lines.append(_row("", f"… and {more} more: {where}"))
+    lines += _some([f"{row.source} {row.id}: {row.message}" for row in refused], where)
     lines += [_row("next", text) for text in _what_next(failed, metrics)]
     if aside := count_aside(results):
         folders = f"{count(aside, 'folder')} of earlier structures in {FOLDER}/"
@@ -48,6 +46,13 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
         _row("report", (results.resolve() / page).as_uri() if called is None else str(called / page))
     )
     return "\n".join(lines), len(failed)
+
+
+def _some(texts: Sequence[str], where: Path) -> list[str]:
+    """The first of them, and how many more there are."""
+    rest = len(texts) - _NAMED
+    more = [f"… and {rest} more: {where}"] if rest > 0 else []
+    return [_row("", text) for text in [*texts[:_NAMED], *more]]
 
 
 def _row(name: str, text: str) -> str:

@@ -63,6 +63,7 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
         raise RelaxError("use_gpu_relax is true, but OpenMM finds no GPU through CUDA: take auto or false.")
     model = protein.from_pdb_string(pdb)
     pieces = _broken_at_gaps(model)
+    _refuse_unknown_residues(model)
     _refuse_lone_residues(model, pieces)
     try:
         found = amber.minimise(pieces, max_iterations=settings.max_iterations, gpu=takes_gpu(settings))
@@ -113,6 +114,20 @@ def _broken_at_gaps(model: Any) -> Any:
         model,
         chain_index=np.concatenate([[0], np.cumsum(_new_chain(model) | (np.diff(model.residue_index) != 1))]),
     )
+
+
+def _refuse_unknown_residues(model: Any) -> None:
+    """An engine may give an unknown residue (X) a backbone; AMBER has no parameters for it."""
+    from alphafold.common import protein, residue_constants
+
+    unknown = (model.aatype == residue_constants.restype_num) & model.atom_mask.any(axis=1)
+    if unknown.any():
+        place = int(np.argmax(unknown))
+        name = protein.PDB_CHAIN_IDS[model.chain_index[place]]
+        raise RelaxError(
+            f"Residue {int(model.residue_index[place])} of chain {name} is unknown (X), and the model has "
+            "atoms of it. AMBER cannot describe it."
+        )
 
 
 def _refuse_lone_residues(model: Any, pieces: Any) -> None:

@@ -4,4 +4,4 @@ from tests.engine.toys import TOY_PARAMETERS
 
 from snakefold.engines.alphafold2 import weights_whole
 
-weights_whole._expected = lambda name, blocks: TOY_PARAMETERS
+weights_whole.expected_shapes = lambda name, blocks: TOY_PARAMETERS

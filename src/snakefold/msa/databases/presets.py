@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -125,7 +126,9 @@ def load_preset(name: str, root: str | Path | None = None, listing: Path | None 
         raise ConfigError(f"db_preset {name!r} is not in {listing}. It has: {', '.join(sorted(presets))}.")
     chosen = presets[name]
     folder = Path(root) if root else packaged(chosen.root)
-    return Preset(name, folder, tuple(_database(entry, folder, chosen.get) for entry in chosen.databases))
+    here = f"{name} --root {shlex.quote(str(root))}" if root else name
+    databases = (_database(entry, folder, chosen.get, here) for entry in chosen.databases)
+    return Preset(name, folder, tuple(databases))
 
 
 #: Programs behind `msa.tool`, the one that must have a database last. AlphaFold's full_dbs searches BFD and
@@ -188,7 +191,7 @@ def check(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> Non
     ]
     if lines:
         raise DatabaseMissingError(
-            f"db_preset {preset.name!r} in {preset.root}: files or folders are missing ({len(lines)}):\n"
+            f"msa.db_preset {preset.name!r} in {preset.root}: files or folders are missing ({len(lines)}):\n"
             + "\n".join(lines)
             + "\nSet `msa.db_root` if they are elsewhere, or choose another `msa.db_preset`."
         )
@@ -220,7 +223,7 @@ def _identity(file: Path) -> dict[str, Any]:
     return file_fingerprint(file)
 
 
-def _database(entry: _Entry, root: Path, get: str) -> Database:
+def _database(entry: _Entry, root: Path, get: str, preset: str) -> Database:
     return Database(
         name=entry.name,
         tools=frozenset(entry.tools),
@@ -231,5 +234,6 @@ def _database(entry: _Entry, root: Path, get: str) -> Database:
         pairing=entry.pairing,
         optional=entry.optional,
         gigabytes=entry.gigabytes,
-        get=entry.get or get,
+        # A command that can be pasted.
+        get=(entry.get or get).replace("<preset>", preset),
     )
