@@ -14,7 +14,7 @@ from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.calibration import Calibration, Fitted
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.cost.model import CostModel
-from snakefold.run.calibration.fit import compare, fit, fit_part, plot, table
+from snakefold.run.calibration.fit import compare, comparison_table, fit, fit_part, plot_comparison
 from snakefold.run.calibration.observations import BatchSeconds, ChunkSeconds, Observations, TargetSeconds
 
 CLASSES = {gpu.name: gpu for gpu in load_classes(["local", "ampere_80", "b200"])}
@@ -141,12 +141,12 @@ def test_the_calibrated_model_predicts_runs_it_has_not_seen() -> None:
 
 def test_table_and_picture_show_every_part(tmp_path: Path) -> None:
     items = compare(observed(TRUTH, noise=0.1, count=30), CLASSES, CostModel(TRUTH))
-    text = table(items)
+    text = comparison_table(items)
     rows = {line.split()[-6]: line for line in text.splitlines()[1:]}
     assert set(rows) == {"predict", "features", "relax", "compile", "load", "msa"}
     for line in rows.values():
         assert 0.9 < float(line.split()[-2]) < 1.1
-    plot(items, tmp_path / "new" / "picture.svg", "test")
+    plot_comparison(items, tmp_path / "new" / "picture.svg", "test")
     assert "within 20" in (tmp_path / "new" / "picture.svg").read_text() or (
         (tmp_path / "new" / "picture.svg").stat().st_size > 5000
     )
