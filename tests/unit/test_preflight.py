@@ -27,6 +27,7 @@ WRONG = {
     "a known structure": (["--set", "references.a=nowhere.pdb"], "references.a: nowhere.pdb: no such file"),
     "a profile": (["--profile", "nonsense"], "nonsense: no such profile"),
     "a key": (["--profile", "runpod"], "RUNPOD_API_KEY is not set"),
+    "a scheduler": (["--profile", "slurm", "--set", "msa.allow_demo_database=true"], "squeue"),
     "an engine": (["--set", "engine=nonsense"], "no such engine is installed"),
 }
 

@@ -116,6 +116,10 @@ def prepare(options: argparse.Namespace) -> list[str]:
     results = config.results
     check_run(config, executor_of(options))
     if not options.dry_run:
+        if executor_of(options).name == "slurm":
+            from snakefold.clusters.slurm import check_reachable
+
+            check_reachable()
         from snakefold.kernel.store.location import is_s3
         from snakefold.plan.lock import hold_results
         from snakefold.run.retries import check_writable

@@ -49,6 +49,15 @@ def cancel_left_behind(folder: Path, results: str) -> list[str]:
     return left
 
 
+def check_reachable() -> None:
+    """See that SLURM answers here.
+
+    Raises:
+        SnakefoldError: its programs are missing, or its controller does not answer; the text has its words.
+    """
+    _call("squeue", "--me", "--noheader")
+
+
 def _jobs_of(folder: Path) -> list[str]:
     """Ids of our own jobs of the workflow's rules that wait, run or are about to end."""
     # --all: those in hidden partitions, too. The folder comes last: it may hold any character.
