@@ -8,10 +8,11 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -166,6 +167,34 @@ def test_ctrl_c_leaves_the_terminal_clean_and_says_how_to_resume(run: Run, when:
     assert lines[1].startswith("resume:  snakefold run set.fasta --set msa.tool=single_sequence")
     assert lines[-1] == "log:     results/logs/run.log"
     assert "so far" not in screen.text and "Traceback" not in screen.text
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(run: Run) -> None:
+    sent: list[bool] = []
+
+    def end(screen: Screen) -> bytes:
+        if not sent and re.search("loading|compiling", screen.text):
+            # To the run alone, as a scheduler or `timeout` sends it.
+            (own,) = (each for each in children(os.getpid()) if "snakefold.cli._start" in each[1])
+            os.kill(own[0], signal.SIGTERM)
+            sent.append(True)
+        return b""
+
+    code, screen, _ = on_terminal(run, 80, fasta(run), *FAST, until=end)
+    assert code == 143, screen.text
+    lines = [line for line in screen.text.splitlines() if line]
+    assert lines[0].startswith("Stopped."), screen.text
+    assert lines[1].startswith("resume:  snakefold run set.fasta")
+    assert "Failed:" not in screen.text and "Traceback" not in screen.text
+
+
+def children(parent: int) -> Iterator[tuple[int, str]]:
+    """Processes that a process started, with their command lines."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(status[1]) == parent:
+                yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 @pytest.mark.parametrize("verbose", [False, True])

@@ -80,6 +80,20 @@ def test_unknown_residues_break_the_chain_and_are_not_pulled_together(villin: An
     assert {line[21] for line in result.pdb.splitlines() if line.startswith("ATOM")} == {"A"}
 
 
+def test_an_unknown_residue_with_atoms_is_refused_by_name(villin: Any) -> None:
+    """flash-abb gives X a backbone."""
+    types = villin.aatype.copy()
+    types[10] = 20
+    backbone = np.zeros_like(villin.atom_mask[10])
+    backbone[:5] = villin.atom_mask[10][:5]
+    mask = villin.atom_mask.copy()
+    mask[10] = backbone
+    model = dataclasses.replace(villin, aatype=types, atom_mask=mask)
+    number = int(villin.residue_index[10])
+    with pytest.raises(RelaxError, match=rf"^Residue {number} of chain A is unknown \(X\)"):
+        relaxed(kept(model, list(range(36))))
+
+
 def test_a_residue_between_two_gaps_is_refused_with_its_number(villin: Any) -> None:
     residues = [index for index in range(36) if index not in (10, 12)]
     with pytest.raises(RelaxError, match=r"Residue 52 has no neighbour in chain A: .* unknown \(X\)"):

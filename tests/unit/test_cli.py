@@ -137,6 +137,13 @@ def test_a_file_where_a_folder_is_needed_is_named(
     )
 
 
+def test_a_folder_of_parameters_that_cannot_be_made_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["weights", "fetch", "flashabb", "/proc/nowhere"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("snakefold: /proc/nowhere: cannot be made a folder of parameters (")
+    assert said.count("\n") == 1
+
+
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
     def fail(*_: object) -> None:
         raise error

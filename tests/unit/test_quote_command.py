@@ -37,6 +37,13 @@ def options(*words: str) -> argparse.Namespace:
     return cli.parse(["plan", *words])
 
 
+def test_a_known_structure_of_nobody_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "known.pdb").touch()
+    words = ["--set", "references.one=known.pdb", "--set", "references.noe=known.pdb"]
+    assert cli.main(["plan", "my.fasta", "--set", "msa.tool=single_sequence", *words]) == 0
+    assert "warning: references: no record is called noe." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["20261129", "1_000", "a #b", "x: y", "[a]", "é'"])
 def test_a_text_is_taken_as_it_stands(name: str) -> None:
     """YAML would read a number, a comment or a mapping."""

@@ -80,3 +80,19 @@ def test_the_next_run_computes_them_whatever_the_reason(results: Path) -> None:
 
 def test_every_reason_has_advice() -> None:
     assert set(Reason) - set(ADVICE) <= {Reason.RELAX_FAILED}
+
+
+def test_what_is_not_listed_is_counted_under_its_own_heading(results: Path) -> None:
+    failures(results)
+    head = (results / "failures.tsv").read_text().splitlines()[0]
+    names = head.split("\t")
+    same = {"state": "failed", "reason": "lost", "message": "gone"}
+    rows = [{**same, "id": f"t{number}", "key": f"k{number}"} for number in range(13)]
+    lines = ["\t".join(row.get(name, "") for name in names) for row in rows]
+    (results / "failures.tsv").write_text("\n".join([head, *lines]) + "\n")
+    text, failed = summarise(results)
+    assert failed == 13
+    told = text.splitlines()
+    place = told.index("refused: 0 records")
+    assert told[place - 1].strip() == f"… and 3 more: {results / 'failures.tsv'}"
+    assert "more" not in "".join(told[place:])
