@@ -162,8 +162,10 @@ def test_ctrl_c_leaves_the_terminal_clean_and_says_how_to_resume(run: Run, when:
     code, screen, _ = on_terminal(run, 80, fasta(run), *FAST, until=interrupt)
     assert code == 130, screen.text
     lines = [line for line in screen.text.splitlines() if line]
-    kept = "Stopped. 0 of 1 target done, and kept."
-    assert lines[0] in {kept, "Stopped. Finished targets are kept."}, screen.text
+    # A target this small may be done before the signal arrives.
+    assert re.fullmatch(r"Stopped\. (?:[01] of 1 target done, and|Finished targets are) kept\.", lines[0]), (
+        screen.text
+    )
     assert lines[1].startswith("resume:  snakefold run set.fasta --set msa.tool=single_sequence")
     assert lines[-1] == "log:     results/logs/run.log"
     assert "so far" not in screen.text and "Traceback" not in screen.text

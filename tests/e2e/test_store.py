@@ -221,7 +221,7 @@ def test_nothing_starts_over_the_budget(shared: House) -> None:
         "rehearsal__num_recycle": "3",
     }
     process = shared.run("budget", FIRST, **dear)
-    check(process, 1)
+    check(process, 2)
     output = process.stdout + process.stderr
     assert "budget" in output.lower()
     assert "dollars" in output
@@ -233,7 +233,7 @@ def test_nothing_starts_over_the_budget(shared: House) -> None:
 
 def test_nobody_pays_for_a_rehearsal_unasked(shared: House) -> None:
     process = shared.run("unasked", FIRST, gpu__classes="[local, ampere_24]", weights="auto")
-    check(process, 1)
+    check(process, 2)
     output = process.stdout + process.stderr
     assert "ampere_24 would be paid for a rehearsal" in output
     assert "weights: rehearsal" in output

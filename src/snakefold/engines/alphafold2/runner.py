@@ -15,6 +15,7 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold.engines.alphafold2 import sampling
 from snakefold.engines.alphafold2.features import residue_order
 from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.structures import files as structures
@@ -69,6 +70,7 @@ def network_inputs(
         return {**raw, "asym_id": raw["asym_id"] - raw["asym_id"][..., 0]}
     from colabfold.batch import pad_input
 
+    sampling.use_few_shapes()
     features = dict(runner.process_features(raw, random_seed=seed))
     passes, length = features["aatype"].shape
     features["asym_id"] = np.tile(raw["asym_id"], passes).reshape(passes, -1)
