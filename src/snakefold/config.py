@@ -17,13 +17,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from snakefold import engines
 from snakefold.engines.alphafold2.settings import RehearsalSettings
 from snakefold.kernel.contracts import Model, RelaxSettings
 from snakefold.kernel.errors import ConfigError, StoreError
 from snakefold.kernel.paths import packaged, resource
+from snakefold.kernel.setting_errors import told
 from snakefold.kernel.setting_paths import (
     NULLS,
     ArgumentPath,
@@ -320,7 +320,9 @@ def _known_engine(name: str) -> str:
     if name in engines.broken():
         raise ValueError(engines.broken()[name])
     if name not in engines.names():
-        raise ValueError(f"no such engine is installed; there are {', '.join(engines.names())}")
+        near = difflib.get_close_matches(name, engines.names(), 1, 0.6)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"no such engine is installed; there are {', '.join(engines.names())}{meant}")
     return name
 
 
@@ -358,7 +360,7 @@ def load_config(
     try:
         config = Config.model_validate(values, context=_RECORDED if recorded else None)
     except ValidationError as error:
-        lines = [f"  {_told(item)}" for item in error.errors()]
+        lines = told(error.errors(), lambda: sorted(_names(Config)))
         raise ConfigError(f"{source}: {count(len(lines), 'wrong setting')}.\n" + "\n".join(lines)) from error
     if config.min_length > config.max_length:
         raise ConfigError(
@@ -374,22 +376,6 @@ def load_config(
     return config
 
 
-def _told(error: ErrorDetails) -> str:
-    """One wrong setting: its dotted path, what is wrong, and for a name that is none, the nearest that is."""
-    name = ".".join(map(str, error["loc"])) or "top level"
-    if error["type"] != "extra_forbidden":
-        return f"{name}: {error['msg']}{_found(error['input'])}"
-    return f"{name}: no such setting.{_nearest(name)}"
-
-
-def _nearest(name: str) -> str:
-    known = sorted(_names(Config))
-    leaf = name.rpartition(".")[2]
-    same = [each for each in known if each.rpartition(".")[2] == leaf]
-    near = same or difflib.get_close_matches(name, known, 3, 0.75)
-    return f" Did you mean {' or '.join(near)}?" if near else " config/README.md lists all of them."
-
-
 def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Dotted names of all settings of a model, and of its sections."""
     for name, field in model.model_fields.items():
@@ -399,9 +385,9 @@ def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{name}"
 
 
-def _found(value: object) -> str:
-    # An address may have a password in it, which must not end in a log.
-    return "" if "://" in str(value) else f" (found {value!r:.80})"
+def is_demo(config: Config) -> bool:
+    """Whether nobody named an input, so that the demo set is folded."""
+    return [str(path) for path in config.inputs] == [type(config).model_fields["input"].default]
 
 
 def inputs_of(config: Config) -> list[Path]:

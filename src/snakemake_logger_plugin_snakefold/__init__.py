@@ -154,7 +154,7 @@ class LogHandler(LogHandlerBase):
             return [f"{type(error).__name__}: {error}"]
 
     def _hear(self, record: logging.LogRecord) -> None:
-        from snakefold.clusters.job_errors import INTERRUPTED, TERMINATED
+        from snakefold.run.status.folder import INTERRUPTED, TERMINATED
 
         event, said = str(getattr(record, "event", "") or ""), record.getMessage()
         self._job_errors.emit(record)

@@ -92,3 +92,11 @@ def test_the_line_of_a_bill_says_whether_the_quote_held() -> None:
     )
     within = Bill.model_validate({**values, "dollars": {"quoted": quoted, "billed": 9.0, "ratio": 0.9}})
     assert "range" not in bill_line(within)
+
+
+def test_nothing_billed_is_compared_with_nothing() -> None:
+    quoted = {"expected": 10.0, "low": 8.0, "high": 11.0}
+    bill = Bill.model_validate(
+        {"this": {}, "earlier": {}, "dollars": {"quoted": quoted, "billed": 0.0, "ratio": 0.0}}
+    )
+    assert "times it" not in bill_line(bill)

@@ -178,7 +178,7 @@ def test_own_alignments_are_taken_and_not_asked_for(tmp_path: Path) -> None:
     config = settings(tmp_path, text=f">ubq\n{UBQ}\n", own=own)
     quote, lines = plan(config)
     assert (quote.chains, quote.complexes) == (1, 0)
-    assert any("sequences of 1 chain are sent" in line for line in lines)
+    assert any("The sequence of 1 chain is sent" in line for line in lines)
 
 
 def requested(config: Config, batch: PlannedBatch) -> tuple[FoldRequest, dict[str, bytes]]:
@@ -283,3 +283,10 @@ def test_recipes_of_other_tools_are_what_they_were(tmp_path: Path) -> None:
         assert "pairs" not in batch.model_dump(mode="json")
     provenance = json.loads((tmp_path / "results" / "provenance.json").read_text())
     assert all("pairs" not in each["recipe"] for each in provenance["recipe"]["predictions"])
+
+
+def test_one_sequence_is_sent(tmp_path: Path) -> None:
+    lines: list[str] = []
+    config = settings(tmp_path, f">one\n{UBQ}\n", weights="auto")
+    preview(config, tmp_path / "preview", lines.append)
+    assert any("The sequence of 1 chain is sent to http://msa.lab.example" in line for line in lines)

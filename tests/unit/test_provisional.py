@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.browser.make_results import make_results
 
+from snakefold.cli import main
 from snakefold.plan.files import read_rows
 from snakefold.report import build
 from snakefold.report.provisional import build_provisional, close_provisional, watch
@@ -78,6 +79,14 @@ def test_a_watch_ends_with_the_run(results: Path, whole: Path, monkeypatch: pyte
     assert ", 0 to come: " in lines[1]
     assert lines[2].endswith((results / "report" / "index.html").as_uri())
     assert "../report/index.html" in (results / "provisional" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(("state", "code"), [("finished", 0), ("failed", 1), ("stopped", 1)])
+def test_the_exit_code_of_watching_says_how_the_run_ended(
+    results: Path, state: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reader, "read", lambda self: Status(self.results, state))
+    assert main(["report", str(results), "--watch"]) == code
 
 
 def test_there_is_nothing_to_close_where_nobody_watched(results: Path) -> None:

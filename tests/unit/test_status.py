@@ -25,7 +25,7 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.plan.lock import lock_file, note_log, noted_log
 from snakefold.run.queued import RUNNING, WAITING, Queue, Queued, write_queue
 from snakefold.run.status import Reader, Status, Step, line
-from snakefold.run.status.folder import read_run_folder
+from snakefold.run.status.folder import INTERRUPTED, TERMINATED, read_run_folder
 from snakemake_executor_plugin_runpod.ledger import Ledger
 
 BATCHES = {"b0001-l0070": 2, "c0002-l0112": 1, "s0001": 1}
@@ -324,6 +324,23 @@ def test_failures_are_of_the_results_that_a_log_names(folder: Path, absolute: bo
     assert read_run_folder(Path("results")).errors == ("report",)
     status = Reader(folder / "results").read()
     assert (status.state, status.errors) == ("failed", ("report",))
+
+
+@pytest.mark.parametrize("how", [INTERRUPTED, TERMINATED])
+def test_jobs_that_an_interrupt_ended_have_not_failed(folder: Path, how: str) -> None:
+    text = FAILED.format("results")
+    write_log(folder, "2026-01-01T000000.000000", f"{how}, this might take some time.\n{text}")
+    assert read_run_folder(Path("results")).errors == ()
+    write_log(folder, "2026-01-02T000000.000000", f"{text}{how}, this might take some time.\n")
+    assert read_run_folder(Path("results")).errors == ("summary",)
+
+
+def test_a_line_names_the_engines_of_a_rehearsal() -> None:
+    status = Status(Path("results"), "running", rehearsal=True)
+    assert line(status).startswith("REHEARSAL; results: running")
+    assert line(dataclasses.replace(status, rehearsals=("a", "b"))).startswith(
+        "REHEARSAL of a and b; results: running"
+    )
 
 
 def test_failures_that_a_log_does_not_place_are_told_of_the_run_that_noted_it(folder: Path) -> None:

@@ -35,7 +35,8 @@ def add(commands: Commands) -> None:
     report.add_argument(
         "--watch",
         action="store_true",
-        help="while the run goes on, keep a page of what is finished in results/provisional, until it ends",
+        help="while the run goes on, keep a page of what is finished in results/provisional, until it ends; "
+        "exit code 1 if something failed",
     )
     report.add_argument(
         "--every", type=float, default=20.0, metavar="SECONDS", help="seconds between looks of --watch"
@@ -129,7 +130,7 @@ def _write_tables(results: Path) -> None:
     _log(f"{count(done, 'result')}, {failed} failed, {refused} refused")
 
 
-def _report(options: argparse.Namespace) -> None:
+def _report(options: argparse.Namespace) -> int:
     from snakefold import report
     from snakefold.kernel.errors import SnakefoldError
     from snakefold.report.figures import write_figures
@@ -142,10 +143,11 @@ def _report(options: argparse.Namespace) -> None:
         raise SnakefoldError("Expected the results folder of a run: snakefold report results.")
     if options.watch:
         from snakefold.report.provisional import watch
+        from snakefold.run.status.read import Reader
 
         for line in watch(results, options.every):
             _log(line)
-        return
+        return int(Reader(results).read().state != "finished")
     _check(results)
     if options.only_page:
         for name in ("metrics.tsv", "failures.tsv"):
@@ -158,6 +160,7 @@ def _report(options: argparse.Namespace) -> None:
     write_figures(results)
     _log(str(report.build(results, options.compare)))
     products.note_report(results)
+    return 0
 
 
 def _summary(options: argparse.Namespace) -> int:

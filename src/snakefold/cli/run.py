@@ -109,6 +109,7 @@ def prepare(options: argparse.Namespace) -> list[str]:
         raise SnakefoldError(
             f"{taken[0]}: give it before the `--`, where it is read with the other settings."
         )
+    from snakefold.config import is_demo
     from snakefold.plan.preflight import check_run
 
     values = settings_given(options)
@@ -133,6 +134,11 @@ def prepare(options: argparse.Namespace) -> list[str]:
                 raise StoreError(
                     f"store: {config.store}: cannot be written ({error.strerror}). Set store to a folder."
                 ) from error
+    if is_demo(config):
+        print(
+            "The input is the demo set. For your own proteins: snakefold run my.fasta",
+            file=sys.stderr,
+        )
     configfile = _configfile(values, results, dry_run=options.dry_run) if values else None
     return snakemake_command(options, configfile)
 

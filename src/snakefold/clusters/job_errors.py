@@ -14,14 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from snakefold.run.status.folder import INTERRUPTED, TERMINATED
 from snakefold.run.unfinished import last_error, last_line
 
 #: What the base class of all remote executors adds to every message.
 _TAIL = re.compile(r"\s*For further error details see the cluster/cloud log and the log files.*", re.DOTALL)
 _MOST_CHARACTERS = 1000
-#: What Snakemake says after Ctrl-C, and after SIGTERM.
-INTERRUPTED = "Terminating processes on user request"
-TERMINATED = "Will exit after finishing currently running jobs (scheduler)"
 #: Entries of an error: it has been told; nobody but the log knows why.
 TOLD, UNEXPLAINED = "told", "unexplained"
 #: Steps before anything is computed: their errors are of settings and inputs, and are told as a whole.

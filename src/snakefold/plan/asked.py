@@ -19,13 +19,17 @@ def leaving(draft: Draft, config: Config) -> list[str]:
         return []
     chains = {chain for searched in draft.alignments.missing for chain in searched.split(":")}
     text = (
-        f"The sequences of {count(len(chains), 'chain')} are sent to {server.url}, whose operator can read "
+        f"{_sequences(len(chains))} sent to {server.url}, whose operator can read "
         "them. Set another msa.tool if they must not leave your machines."
     )
     found = [text]
     if urlsplit(server.url).scheme == "http" and server.host not in _LOOPBACK:
         found.append(f"{server.url} is not encrypted: others on the way can read the sequences too.")
     return found
+
+
+def _sequences(chains: int) -> str:
+    return "The sequence of 1 chain is" if chains == 1 else f"The sequences of {chains:,} chains are"
 
 
 def may_ask(draft: Draft, config: Config) -> None:

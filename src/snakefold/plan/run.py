@@ -256,15 +256,15 @@ def _rehearsal(parameters: Mapping[str, Parameters], kind: Group) -> bool:
 
 def _refuse_paid_rehearsal(config: Config, parameters: Mapping[str, Parameters]) -> None:
     """Nobody pays for structures that mean nothing, unless a rehearsal is what was asked for."""
-    random = any(found.rehearsal for found in parameters.values())
+    random = [name for name, found in parameters.items() if found.rehearsal]
     if not random or config.weights == "rehearsal":
         return
     if paid := _paid(config):
         raise WeightsMissingError(
             f"weights: {config.weights}: no model parameters were found here, and {', '.join(paid)} would be "
-            "paid for a rehearsal, whose structures mean nothing. Fetch the official parameters "
-            "(`snakefold weights fetch FOLDER`) and set weights: FOLDER, or set weights: rehearsal for a "
-            "rehearsal on rented GPUs."
+            "paid for a rehearsal, whose structures mean nothing. Fetch the official parameters ("
+            + ", ".join(f"`snakefold weights fetch {name}`" for name in random)
+            + "), or set weights: rehearsal for a rehearsal on rented GPUs."
         )
 
 

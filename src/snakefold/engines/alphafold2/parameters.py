@@ -7,6 +7,7 @@ the file is copied or renamed, and readers of npz do not see it.
 from __future__ import annotations
 
 import json
+import shlex
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -30,6 +31,11 @@ def parameters_folder(weights: Path) -> Path:
     """Where the npz files are: `<weights>/params`, or the folder itself if it holds them."""
     inner = weights / "params"
     return weights if not inner.is_dir() and any(weights.glob("params_*.npz")) else inner
+
+
+def how_to_get(weights: Path) -> str:
+    """How the official parameters get into a weights folder, in a sentence."""
+    return f"Get the official parameters with: snakefold weights fetch alphafold2 {shlex.quote(str(weights))}"
 
 
 def parameters_file(weights: Path, name: str) -> Path:
@@ -79,9 +85,7 @@ def load(weights: Path, name: str, *, templates: bool) -> Any:
     """
     path = parameters_file(weights, name)
     if not path.is_file():
-        raise WeightsMissingError(
-            f"{path}: missing. Fetch official parameters with: snakefold weights fetch."
-        )
+        raise WeightsMissingError(f"{path}: missing. {how_to_get(weights)}")
     drop = not templates and parse_name(name)[0] is not ModelPreset.MULTIMER
     status = path.stat()
     return _loaded(path.resolve(), (status.st_size, status.st_mtime_ns, status.st_ctime_ns), drop)

@@ -15,6 +15,7 @@ from snakefold.engines.alphafold2 import rehearsal as rehearsal_parameters
 from snakefold.engines.alphafold2.models import MODEL_NUMBERS, all_models, model_name, parse_name
 from snakefold.engines.alphafold2.parameters import (
     count_blocks,
+    how_to_get,
     parameters_file,
     parameters_folder,
     read_rehearsal_mark,
@@ -39,8 +40,6 @@ __all__ = [
     "locate",
     "report_check",
 ]
-
-_FETCH = "Get official parameters with: snakefold weights fetch."
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,9 @@ def identity(folder: Path, models: Iterable[str]) -> dict[str, Any]:
     files = {name: parameters_file(folder, name) for name in models}
     present = {name: path for name, path in files.items() if path.is_file()}
     if not present:
-        raise WeightsMissingError(f"{parameters_folder(folder)}: has none of {', '.join(files)}. {_FETCH}")
+        raise WeightsMissingError(
+            f"{parameters_folder(folder)}: has none of {', '.join(files)}. {how_to_get(folder)}"
+        )
     marks = {name: read_rehearsal_mark(path) for name, path in present.items()}
     random = [mark for mark in marks.values() if mark is not None]
     if not random:
@@ -190,10 +191,10 @@ def report_check(folder: Path, log: Callable[[str], object], models: Iterable[st
 def _check_model(folder: Path, name: str) -> ModelState:
     path = parameters_file(folder, name)
     if not path.is_file():
-        return ModelState(name, "missing", problem=f"{path} is not there. {_FETCH}")
+        return ModelState(name, "missing", problem=f"{path} is not there. {how_to_get(folder)}")
     size = path.stat().st_size
     if fault := problem(path, name):
-        return ModelState(name, "damaged", size, f"{path}: {fault}. {_FETCH}")
+        return ModelState(name, "damaged", size, f"{path}: {fault}. {how_to_get(folder)}")
     if read_rehearsal_mark(path) is not None:
         blocks = count_blocks(path)
         return ModelState(name, "rehearsal", size, f"{path}: random parameters, {blocks} Evoformer blocks.")
@@ -204,7 +205,9 @@ def _existing(folder: Path, needed: Sequence[str], source: str) -> Weights:
     missing = [name for name in needed if not parameters_file(folder, name).is_file()]
     if missing:
         files = ", ".join(f"params_{name}.npz" for name in missing)
-        raise WeightsMissingError(f"{parameters_folder(folder)} (from {source}) lacks {files}. {_FETCH}")
+        raise WeightsMissingError(
+            f"{parameters_folder(folder)} (from {source}) lacks {files}. {how_to_get(folder)}"
+        )
     found = identity(folder, needed)
     if found.get("rehearsal") is True:
         return Weights(folder, rehearsal=True, blocks=found["blocks"])

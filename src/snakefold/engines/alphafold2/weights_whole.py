@@ -20,6 +20,7 @@ from typing import Any
 from snakefold.engines.alphafold2.layout import expected_shapes
 from snakefold.engines.alphafold2.parameters import (
     evoformer_blocks,
+    how_to_get,
     parameters_file,
     read_rehearsal_mark,
 )
@@ -31,7 +32,6 @@ from snakefold.kernel.store import write_atomically
 #: Raised when more is checked, so that files are looked at again.
 _VERSION = 1
 _DTYPE = "float32"
-_GET = "Replace it with: snakefold weights fetch."
 
 #: Arrays of a file: shape and type by name.
 _Arrays = dict[str, tuple[tuple[int, ...], str]]
@@ -51,7 +51,7 @@ def ensure_whole(folder: Path, models: Iterable[str]) -> None:
             _known.add(identity)
             continue
         if fault := problem(path, name, drawn_shapes=False):
-            raise WeightsMissingError(f"{path}: {fault}. {_GET}")
+            raise WeightsMissingError(f"{path}: {fault}. {how_to_get(folder)}")
         _known.add(identity)
         _remember(identity, path, name)
 

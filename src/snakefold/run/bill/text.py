@@ -70,8 +70,8 @@ def _runpod(bill: Bill) -> list[str]:
 
 
 def _verdict(against: Against) -> str:
-    if against.ratio is None:
-        return ""
+    if against.ratio is None or not against.billed:
+        return ""  # all of it was in the store, or nothing was computed
     place = "below" if against.billed < against.quoted.low else "above"
     within = against.quoted.low <= against.billed <= against.quoted.high
     return f" ({against.ratio:.2g} times it{'' if within else f', {place} its range'})"

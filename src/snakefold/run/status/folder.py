@@ -20,6 +20,9 @@ _LOGS = Path(".snakemake", "log")
 
 #: A log that grew within this is a sign of life where no process can be seen (another machine or user).
 _QUIET_SECONDS = 120.0
+#: What Snakemake says after Ctrl-C, and after SIGTERM. Jobs that end from then on have not failed.
+INTERRUPTED = "Terminating processes on user request"
+TERMINATED = "Will exit after finishing currently running jobs (scheduler)"
 _ENDED = ("Complete log", "Nothing to be done")
 _FAILED = re.compile(r"^(?:Error in rule |Error in group |RuleException|WorkflowError)", re.MULTILINE)
 _RULE = re.compile(r"^Error in rule (\w+)", re.MULTILINE)
@@ -98,13 +101,16 @@ def _read(log: Path, *, held: bool | None, whose: bool) -> RunFolder:
     heard = log.stat().st_mtime
     place = log.parents[2]
     quiet = time.time() - heard >= _QUIET_SECONDS
+    before = text.partition(INTERRUPTED)[0].partition(TERMINATED)[0]
     return RunFolder(
         # Locks of a run and open files end with their process; Snakemake's own locks outlive it.
         alive=not ended and (bool(held) or _is_open(log) or (held is None and not quiet)),
         started=_started(log),
         heard=heard,
         ended=ended and whose,
-        errors=(tuple(_RULE.findall(text)) or ("snakemake",) * bool(_FAILED.search(text))) if whose else (),
+        errors=(tuple(_RULE.findall(before)) or ("snakemake",) * bool(_FAILED.search(before)))
+        if whose
+        else (),
         retries=len(_RETRY.findall(text)) if whose else 0,
         unfinished=_unfinished(place),
         place=place,

@@ -46,7 +46,8 @@ def line(status: Status) -> str:
         *_queue(status),
         *_rest(status),
     ]
-    return clean("; ".join(["REHEARSAL", *parts] if status.rehearsal else parts))
+    of_some = f" of {listed(status.rehearsals)}" if status.rehearsals else ""
+    return clean("; ".join([f"REHEARSAL{of_some}", *parts] if status.rehearsal else parts))
 
 
 def screen(status: Status, notes: Sequence[str] = ()) -> RenderableType:
