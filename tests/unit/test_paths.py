@@ -63,7 +63,7 @@ def test_any_input_is_read_or_refused_by_name(name: str, tmp_path_factory: pytes
     try:
         load_config(given_values)
     except ConfigError as error:
-        assert "input: Value error" in str(error)
+        assert "input: " in str(error)
         assert not name.isprintable() or set("{}") & set(name)
         return
     assert name.isprintable()
@@ -85,7 +85,7 @@ def test_any_results_folder_reaches_a_command_as_it_is(name: str) -> None:
     try:
         results = load_config({"results": name}).results
     except ConfigError as error:
-        assert "  results: Value error" in str(error)
+        assert "  results: " in str(error)
         assume(name.isprintable() and not set("{}") & set(name))
         assert not name.strip("/. ") or name in ("null", "Null", "NULL", "None")
         return
@@ -138,7 +138,7 @@ def test_a_name_that_no_file_can_have_is_refused(capsys: pytest.CaptureFixture[s
     name = "a" * 300
     assert cli.main(["run", name]) == 2
     assert "no such file or folder" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="weights: Value error, a name in the path is longer than 255"):
+    with pytest.raises(ConfigError, match="weights: a name in the path is longer than 255"):
         load_config({"weights": f"a/{name}"})
 
 
