@@ -300,6 +300,19 @@ class Assembly(Model):
                 yield (entity.chains[number] if entity.chains else next(free)), entity
 
     @property
+    def searched(self) -> tuple[str, ...]:
+        """Sequences of the protein entities that say nothing of an alignment."""
+        return tuple(
+            each.sequence for each in self.entities if each.kind is Kind.PROTEIN and each.msa is None
+        )
+
+    @property
+    def pairable(self) -> tuple[str, ...]:
+        """The different sequences among `searched` whose rows may be paired."""
+        said = (each for each in self.entities if each.msa is None and each.paired_msa is None)
+        return tuple(dict.fromkeys(each.sequence for each in said if each.kind is Kind.PROTEIN))
+
+    @property
     def residues(self) -> int:
         """Residues of all polymer chains."""
         return sum(len(entity.sequence) * entity.copies for entity in self.entities)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
@@ -13,6 +13,7 @@ from snakefold.molecules.accepts import Verdict
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.lines import BadFile, check_text, read_lines, read_text
+from snakefold.molecules.own_msa import Named, resolve
 from snakefold.molecules.readers import alphafold3, boltz
 from snakefold.molecules.readers.common import Found, Unread
 from snakefold.molecules.readers.document import MAX_JSON, MAX_YAML
@@ -33,6 +34,8 @@ class Molecules:
     place: Place
     assembly: Assembly
     note: str = ""
+    lines: tuple[int, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def judged(record: Molecules, judge: Judge) -> Target | Refusal:
@@ -40,11 +43,11 @@ def judged(record: Molecules, judge: Judge) -> Target | Refusal:
     verdict = judge(record.assembly)
     if verdict is not None:
         return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice))
-    try:
-        record.assembly.canonical()
-    except ValueError as error:
-        return refuse(record.place, BadFile("molecules", str(error), "Give the alignment as an A3M file."))
     place = record.place
+    try:
+        assembly, alignments = resolve(record.assembly, Named(place.file, record.lines, record.texts))
+    except BadFile as problem:
+        return refuse(place, problem, problem.line or None)
     return Target(
         id=safe_id(place.header, f"record-{place.record}"),
         header=place.header,
@@ -53,7 +56,8 @@ def judged(record: Molecules, judge: Judge) -> Target | Refusal:
         record=place.record,
         line=place.line,
         note=record.note,
-        assembly=record.assembly,
+        assembly=assembly,
+        alignments=alignments,
     )
 
 
@@ -64,7 +68,7 @@ def record_of(path: Path, found: Found | Unread, limits: Limits) -> Target | Mol
         return refuse(place, found.problem, found.problem.line or None)
     chains = found.assembly.plain_chains
     if chains is None:
-        return Molecules(place, found.assembly, found.note)
+        return Molecules(place, found.assembly, found.note, found.lines, found.texts)
     target = make_target(place, found.name, ":".join(chains), limits)
     if isinstance(target, Refusal):
         return target

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown
-from snakefold.molecules.fasta import no_records, read_blocks
+from snakefold.molecules.blocks import no_records, read_blocks
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.lines import BadFile, read_lines
 from snakefold.molecules.readers.labels import label_of

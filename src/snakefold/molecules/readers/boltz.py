@@ -42,7 +42,8 @@ def read(text: str, stem: str) -> Found:
     if fields.integer("version", 1) != 1:
         raise fields.problem("version", "another version than 1 is not known.", "Known is 1.")
     notes: list[str] = []
-    entities = [_entity(each, notes) for each in fields.tables("sequences", "entry")]
+    entries = list(fields.tables("sequences", "entry"))
+    entities = [_entity(each, notes) for each in entries]
     constraints = [_constraint(each) for each in fields.tables("constraints", "constraint")]
     affinity = [_affinity(each) for each in fields.tables("properties", "property")]
     if len(affinity) > 1:
@@ -58,7 +59,8 @@ def read(text: str, stem: str) -> Found:
         constraints=constraints,
         affinity=affinity[0] if affinity else None,
     )
-    return Found(stem, assembly, 1, fields.line, "; ".join(note for note in notes if note))
+    lines = tuple(each.line for each in entries)
+    return Found(stem, assembly, 1, fields.line, "; ".join(note for note in notes if note), lines)
 
 
 def _entity(each: Fields, notes: list[str]) -> Entity:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.lines import BadFile
@@ -17,6 +18,8 @@ class Found:
         name: what it is called, as found; not safe as a file name.
         record, line: 1-based.
         note: what was changed or is left to the settings, for the user to see.
+        lines: of each entity, 1-based.
+        texts: alignments inside the file, by the sha256 of each.
     """
 
     name: str
@@ -24,6 +27,8 @@ class Found:
     record: int
     line: int
     note: str = ""
+    lines: tuple[int, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

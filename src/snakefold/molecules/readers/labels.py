@@ -19,7 +19,7 @@ from snakefold.molecules.readers.document import make
 from snakefold.molecules.sequences import BadSequence
 
 if TYPE_CHECKING:
-    from snakefold.molecules.fasta import Block
+    from snakefold.molecules.blocks import Block
 
 _BOLTZ = {"protein", "dna", "rna", "ccd", "smiles"}
 _CHAI = {"protein", "dna", "rna", "ligand", "glycan"}
@@ -70,7 +70,7 @@ def read(blocks: Iterable[Block], stem: str) -> Found:
     entities: list[Entity] = []
     notes: list[str] = []
     first: Label | None = None
-    line = 0
+    lines: list[int] = []
     for block in blocks:
         label = label_of(block.header or "")
         if label is None or (first is not None and label.program != first.program):
@@ -82,7 +82,7 @@ def read(blocks: Iterable[Block], stem: str) -> Found:
                 block.line,
             )
         if first is None:
-            first, line = label, block.line
+            first = label
         if len(entities) == MAX_CHAINS:
             raise BadFile(
                 "too_many_chains",
@@ -93,13 +93,15 @@ def read(blocks: Iterable[Block], stem: str) -> Found:
             )
         try:
             entities.append(_entity(label, block, notes))
+            lines.append(block.line)
         except BadFile as problem:
             raise _doubted(problem) from problem
     try:
-        assembly = make(Assembly, "", line, entities=entities)
+        assembly = make(Assembly, "", lines[0], entities=entities)
     except BadFile as problem:
         raise _doubted(problem) from problem
-    return Found(stem, assembly, 1, line, "; ".join(note for note in notes if note))
+    note = "; ".join(note for note in notes if note)
+    return Found(stem, assembly, 1, lines[0], note, tuple(lines))
 
 
 def _doubted(problem: BadFile) -> BadFile:
