@@ -126,7 +126,7 @@ def test_files_are_beside_the_input_or_in_the_current_folder(
         resolve(given, named)
     assert own_text(current, name, [UBQ]) is None
     current.unlink()
-    with pytest.raises(BadFile, match=r"There is no such file.*'empty' is for none"):
+    with pytest.raises(BadFile, match=r"There is no such file.*msa: empty is for none"):
         resolve(given, named)
 
 

@@ -59,7 +59,8 @@ class TargetMsas:
 
     `paired`, if an MSA server paired a complex: an A3M of each different chain, in the order in which they
     are met (`TargetInput.pairable`); rows with the same number belong together. It takes the place of the
-    chains' own rows for pairing. `files` are what else travels with the target, by name (`Engine.files`).
+    chains' own rows for pairing. `files` are what else travels with the target, by name; templates that an
+    assembly brings are `templates/<sha256>.<cif or pdb>` (`entities.Template`).
     """
 
     chains: Sequence[ChainMsa | None] = ()

@@ -14,6 +14,7 @@ from snakefold.molecules.entities import (
     Entity,
     Kind,
     Pocket,
+    Template,
 )
 
 _PLURAL = {Kind.PROTEIN: "proteins", Kind.DNA: "DNA", Kind.RNA: "RNA", Kind.LIGAND: "ligands"}
@@ -31,6 +32,7 @@ class Accepts:
     alignments: bool = False
     constraints: bool = False
     affinity: bool = False
+    templates: bool = False
 
 
 #: Chains of plain protein, and nothing else.
@@ -122,9 +124,15 @@ def _features(assembly: Assembly, accepts: Accepts) -> list[tuple[str, str]]:
             found.append((f"{where} {'without an' if none else 'with its own'} alignment", _OWN_ALIGNMENTS))
     if not accepts.constraints:
         found += [(_constraint(each), "constraints") for each in assembly.constraints]
+    if not accepts.templates:
+        found += [(f"template {_file_of(each)}", "templates") for each in assembly.templates]
     if assembly.affinity is not None and not accepts.affinity:
         found.append((f"affinity of ligand {assembly.affinity}", "affinity"))
     return found
+
+
+def _file_of(template: Template) -> str:
+    return shown(template.file.removeprefix("file:"), 40)
 
 
 _OWN_ALIGNMENTS = "alignments from such a file"

@@ -9,11 +9,11 @@ from pathlib import Path
 from snakefold.kernel.errors import Refusal
 from snakefold.molecules.blocks import Block, no_records, read_blocks
 from snakefold.molecules.lines import BadFile, binary
-from snakefold.molecules.readers import labels
+from snakefold.molecules.readers import colabfold, labels
 from snakefold.molecules.readers.common import Unread
 from snakefold.molecules.records import Molecules, record_of, stem
 from snakefold.molecules.sequences import BadSequence
-from snakefold.molecules.target import Limits, Place, Target, make_target, refuse
+from snakefold.molecules.target import Limits, Place, Target, check_encoding, make_target, refuse
 
 
 def read_fasta(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Molecules | Refusal]:
@@ -45,7 +45,7 @@ def read_fasta(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Tar
         raise no_records()
 
 
-def _target(path: Path, number: int, block: Block, limits: Limits) -> Target | Refusal:
+def _target(path: Path, number: int, block: Block, limits: Limits) -> Target | Molecules | Refusal:
     header = block.header or ""
     place = Place(path, number, block.line, header)
     try:
@@ -53,7 +53,18 @@ def _target(path: Path, number: int, block: Block, limits: Limits) -> Target | R
     except BadSequence as problem:
         return refuse(place, problem)
     words = header.split(maxsplit=1)
+    if "|" in text and "\0" not in text:
+        return _typed(place, text, words[0] if words else f"record-{number}", limits)
     return make_target(place, words[0] if words else "", text, limits, block.line_of)
+
+
+def _typed(place: Place, text: str, name: str, limits: Limits) -> Target | Molecules | Refusal:
+    try:
+        check_encoding(place.header + text)
+        found = colabfold.read(text, name, place.record, place.line)
+    except (BadFile, BadSequence) as problem:
+        return refuse(place, problem)
+    return record_of(place.file, found, limits)
 
 
 def _labelled(

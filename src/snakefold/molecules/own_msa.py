@@ -215,7 +215,7 @@ def _digest_of(alignment: str, entity: Entity, named: Named, where: str, line: i
             text = _inside(rest, named)
             return digest(normal(text.splitlines(), entity.sequence)), path
         told = f"{where}: the alignment {shown(rest, 60)!r}"
-        path = _place_of(rest, named.file.parent)
+        path = place_of(rest, named.file.parent)
         stat = path.stat()
         return _digest_of_file(path, (stat.st_size, stat.st_mtime_ns), entity.sequence), path
     except (BadFile, OSError) as problem:
@@ -231,14 +231,19 @@ def _inside(name: str, named: Named) -> str:
     return named.texts[name]
 
 
-def _place_of(name: str, folder: Path) -> Path:
+def place_of(name: str, folder: Path) -> Path:
+    """A file that an input names: beside it, or in the current folder.
+
+    Raises:
+        BadFile: there is none.
+    """
     for base in (folder, Path.cwd()):
         if (base / name).is_file():
             return base / name
     raise BadFile(
         "missing",
         "There is no such file.",
-        "Give its path, from the folder of this file or from the current one; 'empty' is for none.",
+        "Give its path, from the folder of this file or from the current one (msa: empty is for none).",
     )
 
 
@@ -279,6 +284,7 @@ def own_text(path: Path, wanted: str, sequences: Iterable[str]) -> str | None:
 _NAMED = (
     # YAML, JSON, a header of Boltz's FASTA: a name, in quotes or not.
     re.compile(r"""\bmsa['"]?\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)'|([^\s,}#\n][^,}#\n]*))"""),
+    re.compile(r"""\b(?:cif|pdb)['"]?\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)'|([^\s,}#\n][^,}#\n]*))"""),
     re.compile(r"""[pP]airedMsaPath"\s*:\s*"([^"\n]*)\""""),
     re.compile(r"^>[^|\n]*\|\s*protein\s*\|([^\n]+)", re.MULTILINE | re.IGNORECASE),
 )
@@ -286,7 +292,7 @@ _DOCUMENT = re.compile(r"[{\[]|version:|sequences:|%YAML|---")
 
 
 def alignment_files(file: Path) -> list[Path]:
-    """Files of alignments that an input names, as far as they are there.
+    """Files of alignments and templates that an input names, as far as they are there.
 
     The text is looked through, not read as YAML, which takes a hundred times as long: a name too many does
     no harm.
@@ -309,7 +315,7 @@ def alignment_files(file: Path) -> list[Path]:
     found = []
     for name in names:
         with suppress(BadFile, ValueError):
-            found.append(_place_of(name, file.parent))
+            found.append(place_of(name, file.parent))
     return found
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import safe_id, shown
+from snakefold.molecules import chemistry
 from snakefold.molecules.accepts import Verdict
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.lines import BadFile, check_text, read_lines, read_text
 from snakefold.molecules.own_msa import Named, resolve
+from snakefold.molecules.own_templates import resolve_templates
 from snakefold.molecules.readers import alphafold3, boltz
 from snakefold.molecules.readers.common import Found, Unread
 from snakefold.molecules.readers.document import MAX_JSON, MAX_YAML
@@ -36,16 +38,26 @@ class Molecules:
     note: str = ""
     lines: tuple[int, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits | None = None
+    engine: str = ""
 
 
 def judged(record: Molecules, judge: Judge) -> Target | Refusal:
     """A target, or the refusal of a record in the words of whoever judges."""
-    verdict = judge(record.assembly)
+    # An engine that the record names is asked where targets are given to engines.
+    verdict = None if record.engine else judge(record.assembly)
     if verdict is not None:
         return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice))
     place = record.place
     try:
-        assembly, alignments = resolve(record.assembly, Named(place.file, record.lines, record.texts))
+        if record.limits is not None and record.assembly.residues > record.limits.max_length:
+            record.limits.check(record.assembly.residues)
+        chemistry.check(record.assembly, record.lines)
+        named = Named(place.file, record.lines, record.texts)
+        assembly, alignments = resolve(record.assembly, named)
+        assembly, templates = resolve_templates(assembly, named)
+    except BadSequence as problem:
+        return refuse(place, problem)
     except BadFile as problem:
         return refuse(place, problem, problem.line or None)
     return Target(
@@ -56,8 +68,9 @@ def judged(record: Molecules, judge: Judge) -> Target | Refusal:
         record=place.record,
         line=place.line,
         note=record.note,
+        engine=record.engine,
         assembly=assembly,
-        alignments=alignments,
+        files=alignments + templates,
     )
 
 
@@ -68,7 +81,7 @@ def record_of(path: Path, found: Found | Unread, limits: Limits) -> Target | Mol
         return refuse(place, found.problem, found.problem.line or None)
     chains = found.assembly.plain_chains
     if chains is None:
-        return Molecules(place, found.assembly, found.note, found.lines, found.texts)
+        return Molecules(place, found.assembly, found.note, found.lines, found.texts, limits)
     target = make_target(place, found.name, ":".join(chains), limits)
     if isinstance(target, Refusal):
         return target

@@ -28,8 +28,8 @@ class Target:
         note: what was changed in the sequence, for the user to see; empty if nothing.
         engine: what folds it, if the input says so; empty: what the configuration says.
         assembly: what it is, if it is more than chains of plain protein; `chains` are empty then.
-        alignments: files of the alignments that entities of the assembly bring, by the sha256 of their text
-            (`molecules.own_msa`).
+        files: of the alignments and templates that the assembly brings, by the sha256 of their content
+            (`molecules.own_msa`, `molecules.own_templates`).
     """
 
     id: str
@@ -43,7 +43,7 @@ class Target:
     note: str = ""
     engine: str = ""
     assembly: Assembly | None = None
-    alignments: tuple[tuple[str, Path], ...] = ()
+    files: tuple[tuple[str, Path], ...] = ()
 
     @property
     def searched(self) -> tuple[str, ...]:

@@ -101,6 +101,8 @@ def contents_of(config: Config) -> dict[str, str]:
         "weights": _weights(config),
         "tables": [digests.of(path) for path in tables],
     }
+    if config.screen.ligands is not None:
+        parts["ligands"] = digests.of(Path(config.screen.ligands))
     digests.keep()
     return {name: recipes.digest({name: part}) for name, part in parts.items()}
 

@@ -318,7 +318,7 @@ def _planned(draft: Draft, index: int, duplicates: dict[int, list[str]]) -> Plan
         target=target_input(target),
         duplicates=duplicates.get(index, []),
         msa_path=None if target.msa is None else str(target.msa),
-        alignments={digest: str(path) for digest, path in target.alignments},
+        files={digest: str(path) for digest, path in target.files},
         found=draft.present.found.get(index),
     )
 

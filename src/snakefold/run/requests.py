@@ -21,7 +21,7 @@ from snakefold.kernel.errors import LostError, Reason, SnakefoldError, TargetErr
 from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.kernel.unchanged import changed
-from snakefold.molecules import own_msa
+from snakefold.molecules import own_msa, own_templates
 from snakefold.molecules.entities import NO_ALIGNMENT
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.sequences import BadSequence
@@ -132,7 +132,12 @@ def read_inputs(
         folder = f"targets/{target.result_key}/"
         beside = {name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)}
         own = beside.pop("msa.a3m", None)
-        if beside or not needs.alignment:
+        try:
+            beside |= _templates(files, target)
+        except TargetError as error:
+            failed[target.result_key] = error
+            continue
+        if not needs.alignment or (beside and target.assembly is None):
             msas[target.result_key] = TargetMsas(files=beside)
             continue
         if own is not None:
@@ -142,6 +147,7 @@ def read_inputs(
             msas[target.result_key] = TargetMsas(
                 chains=_chain_msas(files, target),
                 paired=_paired(files, sequence_key(target.pairable)),
+                files=beside,
             )
         except TargetError as error:
             failed[target.result_key] = error
@@ -240,10 +246,14 @@ def _own_file(alignment: str) -> str:
 
 
 def _brought(planned: PlannedTarget) -> dict[str, bytes]:
-    """The alignments that entities of a target bring."""
+    """The alignments and templates that a target brings."""
     sequences = [each["sequence"] for each in planned.target.proteins]
     files = {}
-    for digest, path in planned.alignments.items():
+    templates = {each["file"]: each["form"] for each in (planned.target.assembly or {}).get("templates", ())}
+    for digest, path in planned.files.items():
+        if (form := templates.get(f"sha256:{digest}")) is not None:
+            files[f"templates/{digest}.{form}"] = _template(Path(path), digest)
+            continue
         try:
             text = own_msa.own_text(Path(path), digest, sequences)
         except BadFile as error:
@@ -252,6 +262,27 @@ def _brought(planned: PlannedTarget) -> dict[str, bytes]:
             raise changed([f"{path} (an alignment of the input)"])
         files[_own_file(digest)] = text.encode()
     return files
+
+
+def _template(path: Path, digest: str) -> bytes:
+    try:
+        data = own_templates.template_bytes(path, digest)
+    except OSError as error:
+        raise SnakefoldError(f"{path}: whole when the run was planned. {error}") from error
+    if data is None:
+        raise changed([f"{path} (a template of the input)"])
+    return data
+
+
+def _templates(files: Mapping[str, bytes], target: TargetInput) -> dict[str, bytes]:
+    """The files of the templates that an assembly brings, as they are called in the request."""
+    found = {}
+    for each in (target.assembly or {}).get("templates", ()):
+        name = f"templates/{each['file'].removeprefix('sha256:')}.{each['form']}"
+        if name not in files:
+            raise TargetError(Reason.INVALID_INPUT, f"The request lacks {name}, which the target brings.")
+        found[name] = files[name]
+    return found
 
 
 def _chain_msa(files: Mapping[str, bytes], key: str) -> ChainMsa:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snakefold.kernel.names import shown
-from snakefold.molecules.entities import NO_ALIGNMENT, Assembly, Atom, Bond, Entity, Kind, Modification
+from snakefold.molecules.entities import NO_ALIGNMENT, Atom, Bond, Entity, Kind, Modification
 from snakefold.molecules.lines import BadFile
-from snakefold.molecules.readers.common import Found, Unread, left_to_settings, protein
-from snakefold.molecules.readers.document import Fields, Table, make, parse_json
+from snakefold.molecules.readers.common import Found, Unread, assemble, left_to_settings, protein
+from snakefold.molecules.readers.document import Fields, Table, parse_json
 
 _EXPECTED = (
     "Expected is AlphaFold 3's JSON (name, modelSeeds, sequences, dialect, version) or AlphaFold Server's."
@@ -94,11 +94,10 @@ def _job(job: Any, number: int, name: str, *, server: bool) -> Found:
     if len(fields.list("modelSeeds", [])) > 1:
         notes.settings.append("modelSeeds")
     read_entity = _server_entity if dialect == "alphafoldserver" else _entity
-    entries = list(fields.tables("sequences", "entry"))
-    entities = [read_entity(each, notes) for each in entries]
-    bonds = []
+    entities = [(read_entity(each, notes), each.line) for each in fields.tables("sequences", "entry")]
+    bonds: list[tuple[Bond, int]] = []
     if dialect == "alphafold3":
-        bonds = [_bond(pair, fields) for pair in fields.list("bondedAtomPairs", [])]
+        bonds = [(_bond(pair, fields), fields.line) for pair in fields.list("bondedAtomPairs", [])]
         for key in ("userCCD", "userCCDPath"):
             if fields.has(key):
                 raise fields.problem(
@@ -108,8 +107,8 @@ def _job(job: Any, number: int, name: str, *, server: bool) -> Found:
                 )
         fields.ignore("userCCD", "userCCDPath")
     fields.done()
-    assembly = make(Assembly, "", fields.line, entities=entities, constraints=bonds)
-    lines = tuple(each.line for each in entries)
+    assembly = assemble(fields.line, entities, bonds)
+    lines = tuple(line for _, line in entities)
     return Found(name, assembly, number, fields.line, str(notes), lines, notes.texts)
 
 
