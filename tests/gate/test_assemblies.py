@@ -6,8 +6,10 @@ Searches are real, in the demo's database.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ SITE = Path(__file__).parent / "dock_site"
 SNAKEFOLD = Path(sys.executable).parent / "snakefold"
 ALPHA = "LLSHCLLVTLAAHLPAEFTPAVHASLDKFLASVSTVLTSKYR"
 BETA = "LLGNVLVCVLAHHFGKEFTPPVQAAYQKVVAGVANALAHKYH"
+PDB = "ATOM      1  CA  MET X   1       0.0     0.0     0.0    1.00  0.00           C\nEND\n"
 LIGANDS = ("CCO", "c1ccccc1", "CC(=O)O", "CCN")
 
 
@@ -62,10 +65,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
         "hetero": protein("A", ALPHA) + protein("B", BETA) + ligand,
         "none": protein("A", ALPHA, msa="empty") + ligand,
         "own": protein("A", ALPHA, msa="own.csv") + protein("B", BETA, msa="msas/own.a3m") + ligand,
+        "template": protein("A", ALPHA, msa="empty")
+        + "templates:\n  - {pdb: known.pdb, chain_id: A, template_id: X}\n",
         "mixed": ligand + protein("A", ALPHA, msa="empty") + protein("B", BETA),
     }
     for name, text in files.items():
         (inputs / f"{name}.yaml").write_text(f"version: 1\nsequences:\n{text}")
+    (inputs / "known.pdb").write_text(PDB)
     (inputs / "plain.fasta").write_text(f">plain\n{ALPHA}:{ALPHA}\n")
     (folder / "own.csv").write_text(f"key,sequence\n1,{ALPHA}\n7,{ALPHA[:-1]}-\n,{ALPHA[:-2]}a--\n")
     (inputs / "msas").mkdir()
@@ -126,6 +132,42 @@ def test_an_alignment_of_its_own_travels(finished: tuple[Path, subprocess.Comple
         {"depth": 3, "rows": 3, "pairing": 0, "keys": [1, 7, None]},
         {"depth": 2, "rows": 2, "pairing": 0, "keys": None},
     ]
+
+
+def test_a_template_travels_by_its_content(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = finished
+    found = folder / "results" / "structures" / "template" / "templates.json"
+    digest = hashlib.sha256(PDB.encode()).hexdigest()
+    assert json.loads(found.read_text()) == {f"templates/{digest}.pdb": len(PDB)}
+    other = folder / "results" / "structures" / "none" / "templates.json"
+    assert json.loads(other.read_text()) == {}
+
+
+def test_a_screen_of_ten_thousand_is_planned_in_seconds(tmp_path: Path) -> None:
+    """One receptor, one search; CPU seconds of the whole command, a quarter of what is allowed."""
+    groups = ["C", "CC", "CO", "C(=O)N", "c1ccc(C)cc1", "C1CCN(C)CC1", "S(=O)(=O)C", "OC", "CF", "CCl"]
+    ligands = ["".join(groups[int(digit)] for digit in f"{number:05}") for number in range(10_000)]
+    (tmp_path / "l.smi").write_text("".join(f"{smiles} Z{place}\n" for place, smiles in enumerate(ligands)))
+    (tmp_path / "receptor.fasta").write_text(f">receptor\n{ALPHA * 8}\n")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    words = ["--set", "screen.ligands=l.smi", "--set", "screen.affinity=true", "--out", "plan"]
+    process = call(tmp_path, "plan", "receptor.fasta", *words)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert process.returncode == 0, process.stderr
+    targets = rows(tmp_path / "plan" / "targets.tsv")
+    assert len(targets) == 10_000
+    assert (targets[0]["id"], targets[0]["state"], targets[0]["source"]) == ("Z0", "to_do", "l.smi:1")
+    assert len(rows(tmp_path / "plan" / "chains.tsv")) == 1
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < 20
+
+
+def test_a_screen_has_one_receptor(tmp_path: Path) -> None:
+    (tmp_path / "l.smi").write_text("CCO\n")
+    (tmp_path / "two.fasta").write_text(f">one\n{ALPHA}\n>two\n{BETA}\n")
+    process = call(tmp_path, "plan", "two.fasta", "--set", "screen.ligands=l.smi", "--out", "plan")
+    assert process.returncode == 2
+    assert "one receptor is expected, and the input has 2: one, two." in process.stderr
 
 
 def test_a_second_run_searches_nothing_and_notices_another_alignment(

@@ -70,7 +70,9 @@ class DockSession:
                 }
             )
         depth = sum(msa.depth for msa in msas.given)
-        return Result(scores={"dock_rows": depth}, files={"dock.json": json.dumps(got).encode()})
+        sizes = {name: len(data) for name, data in msas.files.items()}
+        files = {"dock.json": json.dumps(got).encode(), "templates.json": json.dumps(sizes).encode()}
+        return Result(scores={"dock_rows": depth}, files=files)
 
 
 class Dock(Defaults):
@@ -80,6 +82,7 @@ class Dock(Defaults):
     title = "the dock"
     version = "1.0"
     accepts = Accepts(
+        templates=True,
         kinds=frozenset(Kind),
         modifications=True,
         cyclic=True,
