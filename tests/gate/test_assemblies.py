@@ -187,6 +187,26 @@ def test_a_second_run_searches_nothing_and_notices_another_alignment(
     assert {name for name, state in states.items() if state == "to_do"} == {"own"}
 
 
+def test_a_target_that_pairs_leaves_the_others_results(tmp_path: Path) -> None:
+    """Rows for pairing are another search: its recipe is that of a group of its own."""
+    single = "version: 1\nsequences:\n" + protein("A", ALPHA, msa="empty") + protein("B", BETA)
+    (tmp_path / "single.yaml").write_text(single)
+    (tmp_path / "paired.yaml").write_text(
+        "version: 1\nsequences:\n"
+        + protein("A", ALPHA)
+        + protein("B", BETA, msa="empty")
+        + entity("protein", "C", sequence=BETA)
+    )
+    recipes = {}
+    for name, inputs in {"alone": ["single.yaml"], "both": ["single.yaml", "paired.yaml"]}.items():
+        assert call(tmp_path, "plan", *inputs, "--out", name).returncode == 0
+        for path in (tmp_path / name / "batches").iterdir():
+            batch = json.loads(path.read_text())
+            for each in batch["targets"]:
+                recipes[name, each["target"]["id"]] = batch["recipe"]
+    assert recipes["alone", "single"] == recipes["both", "single"] != recipes["both", "paired"]
+
+
 def test_an_alignment_of_another_sequence_is_refused_where_it_is_named(tmp_path: Path) -> None:
     text = "version: 1\nsequences:\n" + protein("B", BETA) + protein("A", ALPHA, msa="x.a3m")
     (tmp_path / "wrong.yaml").write_text(text)

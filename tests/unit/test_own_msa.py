@@ -68,15 +68,6 @@ def test_an_a3m_and_its_rows(case: tuple[str, list[str], list[int | None]]) -> N
     assert text.splitlines()[1::2] == rows
 
 
-def test_paired_rows_come_first_and_are_numbered() -> None:
-    """AlphaFold 3 pairs rows by their number; a row of gaps alone is none."""
-    paired, other = ">q\nMQIF\n>a\n----\n>b\nMQI-\n", ">q\nMQIF\n>c\nM-IF\n"
-    read = rows_of(other, paired)
-    assert read.a3m == ">q\nMQIF\n>b\nMQI-\n>c\nM-IF\n"
-    assert read.keys == (0, 2, None)
-    assert rows_of("", paired).keys == (0, 2)
-
-
 @pytest.mark.parametrize(
     ("text", "says", "line"),
     [

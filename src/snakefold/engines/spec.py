@@ -144,7 +144,9 @@ class Needs:
     Attributes:
         alignment: of every protein chain, of assemblies as well, but where an entity brings one or wants none
             (`TargetInput.searched`); only then is it searched, and part of the recipe.
-        pairing: the different chains of a complex need rows with species names as well.
+        pairing: the different chains of a complex need rows with species names as well. The recipe of these
+            searches is another, and it is part of the result's: an engine gives targets that pair
+            (`Molecules.pairable`) a group of their own, or adding one would predict all others again.
         templates: structures are searched for the alignments, if the settings of the search say so.
     """
 
@@ -195,6 +197,16 @@ class Molecules(Protocol):
     @property
     def length(self) -> int:
         """Residues of all polymer chains."""
+        ...
+
+    @property
+    def searched(self) -> Sequence[str]:
+        """Sequences of protein whose alignments are searched; see `TargetInput`."""
+        ...
+
+    @property
+    def pairable(self) -> Sequence[str]:
+        """The different sequences whose rows may be paired: with two or more, pairing has a meaning."""
         ...
 
 

@@ -61,15 +61,15 @@ def why_not(
         others: what other engines that are installed take, by name.
     """
     kinds = _other_kinds(assembly, accepts)
-    features = _features(assembly, accepts)
-    if not kinds and not features:
+    beside = features(assembly, accepts)
+    if not kinds and not beside:
         return None
-    things = [*kinds, *(thing for thing, _ in features)]
+    things = [*kinds, *(thing for thing, _ in beside)]
     named = ", ".join(things[:_SHOWN]) + (f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else "")
     only = f"{_listed([_PLURAL[kind] for kind in Kind if kind in accepts.kinds])} only"
     if engine is None:
         return Verdict(f"{named}: {only} are taken here.", _advice(assembly, None))
-    lacks = _listed(sorted({lacking for _, lacking in features}))
+    lacks = _listed(sorted({lacking for _, lacking in beside}))
     does = f"folds {only}" if kinds else f"takes no {lacks}"
     able = [name for name, theirs in (others or {}).items() if why_not(assembly, name, theirs) is None]
     it = "it" if len(things) == 1 else "them"
@@ -78,6 +78,31 @@ def why_not(
         it = "the whole record"
     which = f"engines that take {it}: {', '.join(able) or 'none is installed'}"
     return Verdict(f"{named}: engine {engine} {does}; {which}.", _advice(assembly, able[0] if able else None))
+
+
+def features(assembly: Assembly, accepts: Accepts) -> list[tuple[str, str]]:
+    """What is not taken of the entities and between them, each with what it is a case of."""
+    found: list[tuple[str, str]] = []
+    names = {id(entity): name for name, entity in reversed(list(assembly.chains()))}
+    for entity in assembly.entities:
+        where = f"{CALLED[entity.kind]} {names[id(entity)]}"
+        if not accepts.modifications:
+            found += [
+                (f"modification {each.ccd} at residue {each.position} of {where}", "modifications")
+                for each in entity.modifications
+            ]
+        if entity.cyclic and not accepts.cyclic:
+            found.append((f"{where}, which is cyclic", "cyclic chains"))
+        if not accepts.alignments and (entity.msa or entity.paired_msa):
+            none = {entity.msa or NO_ALIGNMENT, entity.paired_msa or NO_ALIGNMENT} == {NO_ALIGNMENT}
+            found.append((f"{where} {'without an' if none else 'with its own'} alignment", _OWN_ALIGNMENTS))
+    if not accepts.constraints:
+        found += [(_constraint(each), "constraints") for each in assembly.constraints]
+    if not accepts.templates:
+        found += [(f"template {_file_of(each)}", "templates") for each in assembly.templates]
+    if assembly.affinity is not None and not accepts.affinity:
+        found.append((f"affinity of ligand {assembly.affinity}", "affinity"))
+    return found
 
 
 def _advice(assembly: Assembly, able: str | None) -> str:
@@ -104,31 +129,6 @@ def _name(entity: Entity) -> str:
         return f"ligand {'-'.join(entity.ccd) or shown(entity.smiles, 40)}"
     unit = "residues" if entity.kind is Kind.PROTEIN else "nucleotides"
     return f"{CALLED[entity.kind]} of {len(entity.sequence)} {unit}"
-
-
-def _features(assembly: Assembly, accepts: Accepts) -> list[tuple[str, str]]:
-    """What the engine does not take of the entities, each with what it is a case of."""
-    found: list[tuple[str, str]] = []
-    names = {id(entity): name for name, entity in reversed(list(assembly.chains()))}
-    for entity in assembly.entities:
-        where = f"{CALLED[entity.kind]} {names[id(entity)]}"
-        if not accepts.modifications:
-            found += [
-                (f"modification {each.ccd} at residue {each.position} of {where}", "modifications")
-                for each in entity.modifications
-            ]
-        if entity.cyclic and not accepts.cyclic:
-            found.append((f"{where}, which is cyclic", "cyclic chains"))
-        if not accepts.alignments and (entity.msa or entity.paired_msa):
-            none = {entity.msa or NO_ALIGNMENT, entity.paired_msa or NO_ALIGNMENT} == {NO_ALIGNMENT}
-            found.append((f"{where} {'without an' if none else 'with its own'} alignment", _OWN_ALIGNMENTS))
-    if not accepts.constraints:
-        found += [(_constraint(each), "constraints") for each in assembly.constraints]
-    if not accepts.templates:
-        found += [(f"template {_file_of(each)}", "templates") for each in assembly.templates]
-    if assembly.affinity is not None and not accepts.affinity:
-        found.append((f"affinity of ligand {assembly.affinity}", "affinity"))
-    return found
 
 
 def _file_of(template: Template) -> str:

@@ -147,6 +147,9 @@ class Entity(Model):
             raise ValueError(f"{self.copies} copies: at least 1 and at most {MAX_CHAINS} are possible.")
         if self.chains and len(self.chains) != self.copies:
             raise ValueError(f"{count(len(self.chains), 'chain id')} for {self.copies} copies.")
+        if self.msa is not None and self.paired_msa == NO_ALIGNMENT:
+            # Nothing is searched, so nothing is paired: one assembly has one key.
+            object.__setattr__(self, "paired_msa", None)
         if self.kind is Kind.LIGAND:
             self._check_ligand()
         else:

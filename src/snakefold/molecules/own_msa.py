@@ -132,28 +132,14 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def rows_of(text: str, paired: str = "") -> Rows:
-    """The rows of an alignment in the form of `normal`.
-
-    Args:
-        paired: an A3M of rows that are paired by their number, as AlphaFold 3's `pairedMsa`. They come first.
-    """
-    if text.startswith(f"{CSV_HEADER}\n"):
-        cells = [line.split(",") for line in text.splitlines()[1:]]
-        names = ["query", *(f"row_{place}" for place in range(1, len(cells)))]
-        a3m = "".join(f">{name}\n{row}\n" for name, (_, row) in zip(names, cells, strict=True))
-        return Rows(a3m, tuple(int(key) if key else None for key, _ in cells))
-    if not paired:
+def rows_of(text: str) -> Rows:
+    """The rows of an alignment in the form of `normal`."""
+    if not text.startswith(f"{CSV_HEADER}\n"):
         return Rows(text)
-    together = [(number, record) for number, record in enumerate(_records(paired)) if record[1].strip("-")]
-    alone = _records(text)[1:] if text else []
-    a3m = "".join(f"{header}\n{row}\n" for header, row in [*(record for _, record in together), *alone])
-    return Rows(a3m, (*(number for number, _ in together), *(None for _ in alone)))
-
-
-def _records(a3m: str) -> list[tuple[str, str]]:
-    lines = a3m.splitlines()
-    return list(zip(lines[::2], lines[1::2], strict=True))
+    cells = [line.split(",") for line in text.splitlines()[1:]]
+    names = ["query", *(f"row_{place}" for place in range(1, len(cells)))]
+    a3m = "".join(f">{name}\n{row}\n" for name, (_, row) in zip(names, cells, strict=True))
+    return Rows(a3m, tuple(int(key) if key else None for key, _ in cells))
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,10 +222,12 @@ def _chain_msas(files: Mapping[str, bytes], target: TargetInput) -> list[ChainMs
 
 
 def _entity_msa(files: Mapping[str, bytes], entity: Mapping[str, Any]) -> ChainMsa | None:
-    own = [_own_text(files, entity.get(name)) for name in ("msa", "paired_msa")]
-    if any(own):
-        rows = own_msa.rows_of(*own)
-        return ChainMsa(a3m=rows.a3m, depth=rows.a3m.count(">"), neff=None, keys=rows.keys)
+    own, paired = (_own_text(files, entity.get(name)) for name in ("msa", "paired_msa"))
+    if own or paired:
+        rows = own_msa.rows_of(own or f">query\n{entity['sequence']}\n")
+        depth = sum(line.startswith(">") for line in rows.a3m.splitlines())
+        # As AlphaFold 3 has them: rows with species names, which say what is paired.
+        return ChainMsa(a3m=rows.a3m, pairing=paired or None, depth=depth, neff=None, keys=rows.keys)
     if entity.get("msa") == NO_ALIGNMENT:
         return None
     return _chain_msa(files, sequence_key([entity["sequence"]]))

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from snakefold.engines.spec import Column, Defaults, Floats, Needs, NoSettings, Result, TargetMsas, Told
+from snakefold.engines.spec import (
+    Column,
+    Defaults,
+    Floats,
+    Molecules,
+    Needs,
+    NoSettings,
+    Result,
+    TargetMsas,
+    Told,
+)
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.molecules.accepts import Accepts
 from snakefold.molecules.entities import Kind
@@ -90,13 +100,17 @@ class Dock(Defaults):
         constraints=True,
         affinity=True,
     )
-    groups = ("assembly",)
+    groups = ("single", "paired")
     packages = ("dockengine",)
     views = ("alignment",)
     columns: Mapping[str, Column] = {"dock_rows": Column(int, "rows", "Rows of all alignments.")}
 
     def needs(self, group: str, settings: Any) -> Needs:
-        return Needs(alignment=True, pairing=True)
+        return Needs(alignment=True, pairing=group == "paired")
+
+    def group(self, target: Molecules, settings: Any) -> str:
+        """Of their own, so that one that pairs does not give all others another recipe."""
+        return "paired" if len(target.pairable) > 1 else "single"
 
     def work(
         self, group: str, settings: Any, relax: RelaxSettings, *, blocks: int | None = None, rows: Any = None
