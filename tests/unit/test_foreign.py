@@ -645,7 +645,7 @@ def test_everything_that_an_input_says_is_in_its_entities() -> None:
         Kind.PROTEIN,
         ("A", "B"),
         2,
-        "empty",
+        None,  # with an alignment of its own nothing is searched to pair
     )
     assert first.msa is not None
     assert first.msa.startswith("sha256:")

@@ -143,8 +143,8 @@ class Searches:
         if len(recipes) > 1:
             raise SnakefoldError(
                 f"{store.location}: has alignments of these sequences by {len(recipes)} recipes: "
-                f"{listed(sorted(recipes))}. Choose one by --recipe; the files results/plan/batches/*.json of "
-                "a run name its own (msa_recipes)."
+                f"{listed(sorted(recipes))}. Choose one by --recipe; results/plan/batches/*.json of a "
+                "run has its own (msa_recipes)."
             )
         self._recipe = next(iter(recipes), None)
 
