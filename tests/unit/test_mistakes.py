@@ -160,14 +160,14 @@ MISTAKES = {
         "max_distance 100 Å: between 4 and 20 Å are possible.",
     ),
     "template missing": Mistake(
-        PROTEIN + "templates:\n  - cif: nowhere.cif\n", 1, "template 'nowhere.cif': There is no such file."
+        PROTEIN + "templates:\n  - cif: nowhere.cif\n", 5, "template 'nowhere.cif': There is no such file."
     ),
     "template that is none": Mistake(
-        PROTEIN + "templates:\n  - cif: other.a3m\n", 1, "template 'other.a3m': It is no cif file"
+        PROTEIN + "templates:\n  - cif: other.a3m\n", 5, "template 'other.a3m': It is no cif file"
     ),
     "template without the chain": Mistake(
         PROTEIN + "templates:\n  - {pdb: one.pdb, chain_id: [A], template_id: [Q]}\n",
-        1,
+        5,
         "template 'one.pdb': It has no chain Q; it has X",
     ),
     "too large": Mistake(

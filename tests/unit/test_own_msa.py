@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import string
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,13 @@ from hypothesis import strategies as st
 from sequence_files import CRN, UBQ, write
 
 from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.errors import Refusal
 from snakefold.molecules import own_msa
 from snakefold.molecules.entities import Assembly, Entity, Kind
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.own_msa import Named, alignment_files, digest, normal, own_text, resolve, rows_of
 from snakefold.molecules.target import Target
+from snakefold.molecules.targets import read_records
 from snakefold.plan.records import target_input
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
@@ -140,6 +144,34 @@ def test_the_key_follows_the_content_of_the_alignment(tmp_path: Path) -> None:
         for name in ("one", "two", "three")
     ]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_request_reads_no_file_of_this_machine(tmp_path: Path) -> None:
+    write(tmp_path, "one.a3m", f">q\n{UBQ}\n")
+    write(tmp_path, "one.cif", "data_x\n")
+    start = f"version: 1\nsequences:\n  - protein: {{id: A, sequence: {UBQ}"
+    for more in (", msa: one.a3m}\n", "}\ntemplates: [{cif: one.cif}]\n"):
+        path = write(tmp_path, "x.yaml", start + more)
+        (found,) = read_records([path], min_length=1, max_length=500, judge=lambda _: None, own_files=False)
+        assert isinstance(found, Refusal)
+        assert "Files of this machine are not read" in found.message
+
+
+def test_chemistry_is_loaded_where_a_smiles_is(tmp_path: Path) -> None:
+    write(tmp_path, "a.fasta", f">a\n{UBQ}\n")
+    write(
+        tmp_path, "b.yaml", f"version: 1\nsequences:\n  - protein: {{id: A, sequence: {UBQ}, msa: empty}}\n"
+    )
+    write(tmp_path, "c.fasta", f">a\n{UBQ}:smiles|CCO\n")
+    code = (
+        "import sys; from pathlib import Path; from snakefold.molecules.targets import read_records;"
+        "found = read_records([Path(sys.argv[1])], min_length=1, max_length=500, judge=lambda _: None);"
+        "print(len(found), 'rdkit' in sys.modules, 'gemmi' in sys.modules)"
+    )
+    for name, loaded in {"a.fasta": False, "b.yaml": False, "c.fasta": True}.items():
+        words = [sys.executable, "-c", code, str(tmp_path / name)]
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert said == f"1 {loaded} False\n"
 
 
 def test_paired_rows_alone_and_rna_are_refused(tmp_path: Path) -> None:

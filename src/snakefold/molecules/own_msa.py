@@ -150,11 +150,15 @@ class Named:
         file: that names them.
         lines: of each entity, 1-based; none: nobody knows.
         texts: alignments inside the file itself, by the sha256 of their text as found.
+        own_files: other files may be read.
+        template_lines: of each template, 1-based.
     """
 
     file: Path
     lines: Sequence[int] = ()
     texts: Mapping[str, str] | None = None
+    own_files: bool = True
+    template_lines: Sequence[int] = ()
 
 
 def resolve(assembly: Assembly, named: Named) -> tuple[Assembly, tuple[tuple[str, Path], ...]]:
@@ -201,7 +205,7 @@ def _digest_of(alignment: str, entity: Entity, named: Named, where: str, line: i
             text = _inside(rest, named)
             return digest(normal(text.splitlines(), entity.sequence)), path
         told = f"{where}: the alignment {shown(rest, 60)!r}"
-        path = place_of(rest, named.file.parent)
+        path = place_of(rest, named)
         stat = path.stat()
         return _digest_of_file(path, (stat.st_size, stat.st_mtime_ns), entity.sequence), path
     except (BadFile, OSError) as problem:
@@ -217,13 +221,15 @@ def _inside(name: str, named: Named) -> str:
     return named.texts[name]
 
 
-def place_of(name: str, folder: Path) -> Path:
+def place_of(name: str, named: Named) -> Path:
     """A file that an input names: beside it, or in the current folder.
 
     Raises:
-        BadFile: there is none.
+        BadFile: there is none, or it may not be read.
     """
-    for base in (folder, Path.cwd()):
+    if not named.own_files:
+        raise BadFile("missing", "Files of this machine are not read for a request.", "Send what is in it.")
+    for base in (named.file.parent, Path.cwd()):
         if (base / name).is_file():
             return base / name
     raise BadFile(
@@ -301,7 +307,7 @@ def alignment_files(file: Path) -> list[Path]:
     found = []
     for name in names:
         with suppress(BadFile, ValueError):
-            found.append(place_of(name, file.parent))
+            found.append(place_of(name, Named(file)))
     return found
 
 

@@ -25,10 +25,10 @@ def resolve_templates(assembly: Assembly, named: Named) -> tuple[Assembly, tuple
     if not assembly.templates:
         return assembly, ()
     templates, files = [], {}
-    for template in assembly.templates:
+    for number, template in enumerate(assembly.templates):
         name = template.file.removeprefix("file:")
         try:
-            path = place_of(name, named.file.parent)
+            path = place_of(name, named)
             stat = path.stat()
             digest, chains = _read(path, template.form, (stat.st_size, stat.st_mtime_ns))
             _check_chains(template, chains)
@@ -36,7 +36,8 @@ def resolve_templates(assembly: Assembly, named: Named) -> tuple[Assembly, tuple
             if isinstance(problem, OSError):
                 problem = BadFile("unreadable", f"It cannot be read ({problem.strerror}).", "Check the path.")
             said = f"template {shown(name, 60)!r}: {problem.message}"
-            raise BadFile("templates", said, problem.advice, problem.line) from problem
+            line = named.template_lines[number] if number < len(named.template_lines) else 0
+            raise BadFile("templates", said, problem.advice, line) from problem
         files[digest] = path
         templates.append(template.model_copy(update={"file": f"sha256:{digest}"}))
     return assembly.model_copy(update={"templates": tuple(templates)}), tuple(sorted(files.items()))

@@ -40,10 +40,15 @@ class Molecules:
     texts: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
     engine: str = ""
+    template_lines: tuple[int, ...] = ()
 
 
-def judged(record: Molecules, judge: Judge) -> Target | Refusal:
-    """A target, or the refusal of a record in the words of whoever judges."""
+def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target | Refusal:
+    """A target, or the refusal of a record in the words of whoever judges.
+
+    Args:
+        own_files: see `targets.read_records`.
+    """
     # An engine that the record names is asked where targets are given to engines.
     verdict = None if record.engine else judge(record.assembly)
     if verdict is not None:
@@ -53,7 +58,7 @@ def judged(record: Molecules, judge: Judge) -> Target | Refusal:
         if record.limits is not None and record.assembly.residues > record.limits.max_length:
             record.limits.check(record.assembly.residues)
         chemistry.check(record.assembly, record.lines)
-        named = Named(place.file, record.lines, record.texts)
+        named = Named(place.file, record.lines, record.texts, own_files, record.template_lines)
         assembly, alignments = resolve(record.assembly, named)
         assembly, templates = resolve_templates(assembly, named)
     except BadSequence as problem:
@@ -81,7 +86,15 @@ def record_of(path: Path, found: Found | Unread, limits: Limits) -> Target | Mol
         return refuse(place, found.problem, found.problem.line or None)
     chains = found.assembly.plain_chains
     if chains is None:
-        return Molecules(place, found.assembly, found.note, found.lines, found.texts, limits)
+        return Molecules(
+            place,
+            found.assembly,
+            found.note,
+            found.lines,
+            found.texts,
+            limits,
+            template_lines=found.template_lines,
+        )
     target = make_target(place, found.name, ":".join(chains), limits)
     if isinstance(target, Refusal):
         return target

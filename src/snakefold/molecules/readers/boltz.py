@@ -56,7 +56,9 @@ def read(text: str, stem: str) -> Found:
     fields.done()
     assembly = assemble(fields.line, entities, constraints, templates, affinity[0] if affinity else None)
     lines = tuple(line for _, line in entities)
-    return Found(stem, assembly, 1, fields.line, "; ".join(note for note in notes if note), lines)
+    note = "; ".join(note for note in notes if note)
+    template_lines = tuple(line for _, line in templates)
+    return Found(stem, assembly, 1, fields.line, note, lines, template_lines=template_lines)
 
 
 #: A SMILES without quotes that a comment ends: `C #N`.

@@ -23,6 +23,7 @@ class Found:
         note: what was changed or is left to the settings, for the user to see.
         lines: of each entity, 1-based.
         texts: alignments inside the file, by the sha256 of each.
+        template_lines: of each template.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Found:
     note: str = ""
     lines: tuple[int, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    template_lines: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
