@@ -127,7 +127,7 @@ def test_a_job_that_takes_too_long_is_timed_out():
     with endpoint(seconds=1e6, clock=ManualClock()) as (emulator, service):
         job = service.submit_job({})
         emulator.advance(86_400 * 8)
-        with pytest.raises((RuntimeError, RunpodError), match="TIMED_OUT|does not know job"):
+        with pytest.raises((RuntimeError, RunpodError), match=r"TIMED_OUT|does not know job"):
             service.wait_for_job_completion(job)
 
 
