@@ -78,7 +78,7 @@ def safe_name(text: str) -> str:
 
 def _walk(value: Any, name: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     if isinstance(value, Mapping):
-        if part := _described(value):
+        if part := described(value):
             yield safe_name(str(value.get("name") or value.get("filename") or name)), part
             return
         for key, inner in value.items():
@@ -98,7 +98,8 @@ def _texts(value: Any) -> list[str]:
     return items if items and all(isinstance(item, str) and item for item in items) else []
 
 
-def _described(value: Mapping[str, Any]) -> tuple[Any, ...] | None:
+def described(value: Mapping[str, Any]) -> tuple[str, str, int | None, str | None] | None:
+    """Place, value, size and sha256 of a described part; None of anything else."""
     places = [place for place in _PLACES if isinstance(value.get(place), str)]
     if not places or not any(key in value for key in ("size", "sha256", "name", "filename")):
         return None
