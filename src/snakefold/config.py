@@ -137,6 +137,19 @@ class OutputSettings(Model):
     )
 
 
+class ScreenSettings(Model):
+    """Ligands that are predicted with one receptor, one target for each."""
+
+    ligands: SettingPath | None = Field(
+        None,
+        description="SMILES list (.smi), SDF or table (columns smiles or ccd, id) of ligands. Each makes a "
+        "target with the one record of `input`, the receptor (docs/inputs.md). Empty: no screen.",
+    )
+    affinity: bool = Field(
+        False, description="Ask for the affinity of each ligand of `ligands`; the engine must predict it."
+    )
+
+
 class Settings(Model):
     """config/config.yaml, but for the sections of the engines."""
 
@@ -210,6 +223,7 @@ class Settings(Model):
     slurm: SlurmSettings = SlurmSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
     # Folders of results from before these settings have none: defaults that are written plan them again.
+    screen: ScreenSettings = Field(ScreenSettings(), exclude_if=lambda value: value == ScreenSettings())
     output: OutputSettings = Field(OutputSettings(), exclude_if=lambda value: value == OutputSettings())
     references: dict[str, SettingPath] = Field(
         {}, description="Known structures to compare with: target id → PDB or mmCIF file."

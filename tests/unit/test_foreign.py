@@ -289,7 +289,7 @@ REFUSED = {
     "AF3, dialect": Refused(
         af3(protein(), dialect="x"), "a.json", "dialect", "Known are alphafold3, alpha", 1
     ),
-    "AF3, id twice": Refused(af3(protein(), protein()), "a.json", "molecules", "id A is given twice", 1),
+    "AF3, id twice": Refused(af3(protein(), protein()), "a.json", "molecules", "id A is given twice", 13),
     "AF3, id a number": Refused(af3(protein(ids=1)), "a.json", "type", "id is read as the number 1", 8),
     "AF3, bond": Refused(af3(protein(), bondedAtomPairs=[["A", 1]]), "a.json", "bond", "a bond is not [[", 1),
     "AF3, nothing": Refused(af3(), "a.json", "molecules", "entities: ", 1),
@@ -351,7 +351,7 @@ REFUSED = {
         af3(protein(ids="\x1b[2J")), "a.json", "molecules", "is no chain id", 8
     ),
     "Boltz, id twice": Refused(
-        yaml_of("ligand: {id: A, ccd: ATP}"), "b.yaml", "molecules", "The chain id A is given twice", 1
+        yaml_of("ligand: {id: A, ccd: ATP}"), "b.yaml", "molecules", "The chain id A is given twice", 6
     ),
     "Boltz, version": Refused(
         BOLTZ.replace("version: 1", "version: 2"), "b.yaml", "version", "Known is 1", 1
@@ -383,24 +383,51 @@ REFUSED = {
         "b.yaml",
         "molecules",
         "residue 77 of chain A, which has 76",
-        1,
+        7,
     ),
     "Boltz, pocket of nobody": Refused(
         yaml_of(more="constraints:\n  - pocket: {binder: Q, contacts: [[A, 1]]}\n"),
         "b.yaml",
         "molecules",
         "pocket: there is no chain Q",
-        1,
+        7,
     ),
-    "Boltz, templates": Refused(
-        BOLTZ + "templates: [{cif: x.cif}]\n", "b.yaml", "templates", "not read yet", 1
+    "Boltz with a template": Refused(
+        BOLTZ + "templates: [{cif: x.cif}]\n", "b.yaml", "molecules", "template x.cif: proteins only", 1
+    ),
+    "Boltz, template of two files": Refused(
+        BOLTZ + "templates: [{cif: x.cif, pdb: x.pdb}]\n", "b.yaml", "templates", "one of the two", 6
+    ),
+    "Boltz, template of a ligand": Refused(
+        yaml_of(LIGAND, more="templates:\n  - {cif: x.cif, chain_id: L}\n"),
+        "b.yaml",
+        "molecules",
+        "template: chain L is no protein",
+        8,
+    ),
+    "Boltz, template of nobody": Refused(
+        yaml_of(more="templates:\n  - cif: x.cif\n    chain_id: [Q]\n"),
+        "b.yaml",
+        "molecules",
+        "template: there is no chain Q",
+        7,
+    ),
+    "Boltz, template forced without an end": Refused(
+        yaml_of(more="templates:\n  - cif: x.cif\n    force: true\n"),
+        "b.yaml",
+        "molecules",
+        "needs a threshold",
+        7,
+    ),
+    "Boltz, SMILES cut at a triple bond": Refused(
+        yaml_of("ligand:\n      id: L\n      smiles: C #N"), "b.yaml", "ligand", "cut at a '#'", 8
     ),
     "Boltz, affinity twice": Refused(
         yaml_of(LIGAND, more="properties: [{affinity: {binder: L}}, {affinity: {binder: L}}]\n"),
         "b.yaml",
         "affinity",
         "more than once",
-        1,
+        7,
     ),
     "YAML, key twice": Refused(BOLTZ + "version: 1\n", "b.yaml", "double_key", "'version' is there twice", 6),
     "YAML, alias": Refused("a: &x [1]\nsequences: *x\n", "b.yaml", "yaml", "Aliases", 1, 0),
@@ -438,15 +465,34 @@ REFUSED = {
         f">DNA|binding protein\n{UBQ}\n", "b.fasta", "molecules", "take '|' and what it marks out", 1
     ),
     "FASTA, chain twice": Refused(
-        f">A|protein\n{UBQ}\n>A|protein\n{UBQ}\n", "b.fasta", "molecules", "id A is given twice", 1
+        f">A|protein\n{UBQ}\n>A|protein\n{UBQ}\n", "b.fasta", "molecules", "id A is given twice", 3
     ),
     "FASTA, glycan": Refused(">glycan|name=x\nNAG\n", "b.fasta", "glycans", "glycans are not read yet", 1),
     "FASTA, Chai's modification": Refused(
         ">protein|name=x\nMQIF(SEP)KTL\n",
         "b.fasta",
-        "modification",
-        "a modified residue, as Chai writes it",
+        "molecules",
+        "modification SEP at residue 5 of protein A",
         1,
+    ),
+    "FASTA, Chai's modification of nothing": Refused(
+        ">protein|name=x\nMQIF(ATP)KTL\n",
+        "b.fasta",
+        "modification",
+        "(ATP) at residue 5 has no standard residue",
+        1,
+    ),
+    "FASTA, Chai's modification left open": Refused(
+        ">protein|name=x\nMQIF(SEPKTL\n", "b.fasta", "modification", "'(' and ')' do not match", 1
+    ),
+    "ColabFold's ligand": Refused(
+        f">a\n{UBQ}\n>x y\n{UBQ}:ccd|ATP|2\n", "b.fasta", "molecules", "ligand ATP: proteins", 3, 2, 1
+    ),
+    "ColabFold's ligand, mistyped": Refused(
+        f">x\n{UBQ}:cdd|ATP\n", "b.fasta", "label", "types are dna, rna, ccd, smiles", 1
+    ),
+    "ColabFold's ligand, copies": Refused(
+        f">x\n{UBQ}:ccd|ATP|two\n", "b.fasta", "type", "'two' is no number of copies", 1
     ),
     "FASTA, accession": Refused(
         f">a\nP12345\n>b\n{UBQ}\n", "b.fasta", "accession", "'P12345' is a UniProt accession", 2, 1, 1
@@ -599,7 +645,7 @@ def test_everything_that_an_input_says_is_in_its_entities() -> None:
         Kind.PROTEIN,
         ("A", "B"),
         2,
-        "empty",
+        None,  # with an alignment of its own nothing is searched to pair
     )
     assert first.msa is not None
     assert first.msa.startswith("sha256:")

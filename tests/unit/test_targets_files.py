@@ -11,7 +11,7 @@ import pytest
 from sequence_files import CRN, UBQ, read, write
 
 from snakefold.kernel.errors import Refusal
-from snakefold.molecules import fasta, lines
+from snakefold.molecules import blocks, lines
 from snakefold.molecules.targets import Target, msa_text, read_records
 
 GOOD = f">good\n{UBQ}\n"
@@ -217,7 +217,7 @@ def test_endless_record_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_too_many_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fasta, "MAX_RECORDS", 3)
+    monkeypatch.setattr(blocks, "MAX_RECORDS", 3)
     _, (refusal,) = read(write(tmp_path, "a.fasta", ">\n" * 9))
     assert (refusal.code, refusal.line) == ("too_many_records", 4)
 

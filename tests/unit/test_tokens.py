@@ -1,4 +1,4 @@
-"""The size of an assembly: atoms counted without any chemistry, against biotite's dictionary."""
+"""The size of an assembly, which a plan counts."""
 
 from __future__ import annotations
 
@@ -36,41 +36,6 @@ def ligand(text: str = "", ccd: tuple[str, ...] = (), copies: int = 1) -> Entity
 def test_heavy_atoms_of_a_smiles(text: str, atoms: int) -> None:
     assert smiles.problem(text) == ""
     assert smiles.heavy_atoms(text) == atoms
-
-
-def test_components_are_those_of_the_dictionary() -> None:
-    np = pytest.importorskip("numpy")
-    ccd = pytest.importorskip("biotite.structure.info.ccd")
-    atoms = ccd.get_ccd()["chem_comp_atom"]
-    owner = atoms["comp_id"].as_array()
-    heavy = ~np.isin(atoms["type_symbol"].as_array(), ["H", "D"])
-    codes, first = np.unique(owner, return_index=True)
-    order = np.argsort(first)
-    counted = np.add.reduceat(heavy.astype(int), first[order])
-    newer = {str(code): int(n) for code, n in zip(codes[order], counted, strict=True)}
-    # Another release of biotite has more of them, and mends a few.
-    ours = tokens._components()
-    same = sum(newer.get(code) == n for code, n in ours.items())
-    assert same > 0.995 * len(ours)
-    assert {code: tokens.component_atoms(code) for code in ("ATP", "HEM", "MG", "HOH", "NAG")} == {
-        "ATP": 31,
-        "HEM": 43,
-        "MG": 1,
-        "HOH": 1,
-        "NAG": 15,
-    }
-
-
-def test_the_table_has_every_code_once() -> None:
-    text = (tokens.files("snakefold.molecules") / "components.tsv").read_text("ascii")
-    codes = [code for line in text.splitlines() for code in line.split("\t")[1].split(" ")]
-    assert len(codes) == len(set(codes)) == 49_195
-    assert tokens.is_component("ATP")
-    assert not tokens.is_component("ZZZZ9")
-
-
-def test_a_component_that_the_table_lacks_is_estimated() -> None:
-    assert tokens.component_atoms("ZZZZ9") == tokens.UNKNOWN
 
 
 def test_ligands_of_an_assembly_are_counted_with_their_copies() -> None:

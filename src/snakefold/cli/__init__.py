@@ -15,6 +15,7 @@ from snakefold.cli import (
     bill,
     calibrate,
     contracts,
+    convert,
     db,
     deploy,
     emulator,
@@ -101,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     report.add(commands)
     status.add(commands)
     exports.add(commands)
+    convert.add(commands)
     errors.add(commands)
     store.add(commands)
     publish.add(commands)

@@ -35,6 +35,8 @@ else:
 class ChainMsa:
     """MSA of one chain: msa.a3m, pairing.a3m, bytes of templates.npz.
 
+    `keys`, if an entity brought the alignment and said what its rows are paired by: one for each row of
+    `a3m`; rows of different entities with the same key belong together, None is paired with nothing.
     `meta` and `hits` (meta.json, hits.tsv) are no business of an engine: they go into the target's folder.
     """
 
@@ -44,22 +46,33 @@ class ChainMsa:
     meta: MsaMeta | None = None
     hits: str = ""
     depth: int = 1
-    neff: float = 1.0
+    neff: float | None = 1.0
+    keys: Sequence[int | None] | None = None
 
 
 @dataclass(frozen=True)
 class TargetMsas:
-    """MSAs of one target: one entry per chain of the target, in order, or the A3M that the target brought.
+    """MSAs of one target: of its chains, or the A3M that the target brought.
+
+    `chains` of a target without an assembly: one for each chain (`TargetInput.chains`), in order. Of an
+    assembly: one for each protein entity (`TargetInput.proteins`), in order, however many copies it has;
+    None where the entity says `msa: empty`. Other entities have none.
 
     `paired`, if an MSA server paired a complex: an A3M of each different chain, in the order in which they
-    are met; rows with the same number belong together. It takes the place of the chains' own rows for
-    pairing. `files` are what else travels with the target, by name (`Engine.files`).
+    are met (`TargetInput.pairable`); rows with the same number belong together. It takes the place of the
+    chains' own rows for pairing. `files` are what else travels with the target, by name; templates that an
+    assembly brings are `templates/<sha256>.<cif or pdb>` (`entities.Template`).
     """
 
-    chains: Sequence[ChainMsa] = ()
+    chains: Sequence[ChainMsa | None] = ()
     own_a3m: str | None = None
     paired: Sequence[str] | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def given(self) -> list[ChainMsa]:
+        """The entries of `chains` that are there."""
+        return [chain for chain in self.chains if chain is not None]
 
 
 #: Cards of a target's page that not every engine fills: pLDDT along the chain, PAE, alignment with searches.
@@ -130,8 +143,11 @@ class Needs:
     """What must be there before a prediction.
 
     Attributes:
-        alignment: of every protein chain; only then is it searched, and part of the recipe.
-        pairing: the different chains of a complex need rows with species names as well.
+        alignment: of every protein chain, of assemblies as well, but where an entity brings one or wants none
+            (`TargetInput.searched`); only then is it searched, and part of the recipe.
+        pairing: the different chains of a complex need rows with species names as well. The recipe of these
+            searches is another, and it is part of the result's: an engine gives targets that pair
+            (`Molecules.pairable`) a group of their own, or adding one would predict all others again.
         templates: structures are searched for the alignments, if the settings of the search say so.
     """
 
@@ -187,6 +203,16 @@ class Molecules(Protocol):
     @property
     def assembly(self) -> Assembly | Mapping[str, Any] | None:
         """What it is, if it is more than chains of plain protein: as an object, or as contracts have it."""
+        ...
+
+    @property
+    def searched(self) -> Sequence[str]:
+        """Sequences of protein whose alignments are searched; see `TargetInput`."""
+        ...
+
+    @property
+    def pairable(self) -> Sequence[str]:
+        """The different sequences whose rows may be paired: with two or more, pairing has a meaning."""
         ...
 
 

@@ -18,6 +18,9 @@ Files of one chain, `chains/<chain key>/…` inside `inputs.tar.zst`:
 those of the n-th different chain, its query first, rows with the same number together. `pairs.json` beside
 them says which server was asked, and when.
 
+`alignments/<sha256>.msa` are alignments that entities of assemblies bring: A3M, or Boltz's CSV
+(`molecules.own_msa`); `templates/<sha256>.cif` or `.pdb` are their templates.
+
 In the store templates are an entry of their own (`msa.templates`), the rest is the archive
 `msa/<recipe>/<chain key>`. A target that brings its own A3M has `targets/<result key>/msa.a3m` in
 `inputs.tar.zst`. A target of the engine `reuse` has its structure there instead (`reuse.inputs`).
@@ -114,6 +117,32 @@ class TargetInput(Model):
             return sum(map(len, self.chains))
         entities = self.assembly.get("entities", [])
         return sum(len(each.get("sequence", "")) * each.get("copies", 1) for each in entities)
+
+    @property
+    def proteins(self) -> list[dict[str, Any]]:
+        """The protein entities of an assembly, in order; none of plain chains."""
+        entities = (self.assembly or {}).get("entities", [])
+        return [each for each in entities if each.get("kind") == "protein"]
+
+    @property
+    def searched(self) -> list[str]:
+        """Sequences whose alignments are searched, if the engine reads any, in order.
+
+        Those of the chains, or of the protein entities that say nothing of an alignment.
+        """
+        if self.msa_sha256 is not None:
+            return []
+        if self.assembly is None:
+            return self.chains
+        return [each["sequence"] for each in self.proteins if each.get("msa") is None]
+
+    @property
+    def pairable(self) -> list[str]:
+        """The different sequences among `searched` whose rows may be paired; one alone has no partner."""
+        if self.assembly is None:
+            return list(dict.fromkeys(self.searched))
+        said = (each for each in self.proteins if each.get("msa") is None and each.get("paired_msa") is None)
+        return list(dict.fromkeys(each["sequence"] for each in said))
 
     @property
     def result_key(self) -> str:

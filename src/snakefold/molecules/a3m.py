@@ -21,7 +21,7 @@ from pathlib import Path
 from snakefold.kernel.contracts import MAX_CHAINS
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import safe_id, shown
-from snakefold.molecules.fasta import Block, no_records, read_blocks
+from snakefold.molecules.blocks import Block, no_records, read_blocks
 from snakefold.molecules.lines import BadFile, read_lines
 from snakefold.molecules.nul import one_alignment
 from snakefold.molecules.sequences import BadSequence, clean_chains, replacement_note, to_standard
@@ -86,6 +86,43 @@ def read_a3m(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Targe
         msa_sha256=digest.hexdigest(),
         note=query.note,
     )
+
+
+def of_one_chain(lines: Iterable[str]) -> tuple[str, str]:
+    """The query of an A3M of one chain, and the text in the form of `msa_text`.
+
+    Raises:
+        BadFile: it is no such A3M; at the line of the row that is wrong.
+    """
+    _, layout, blocks = _parts(lines)
+    if layout is not None:
+        raise BadFile(
+            "complex_header", "This is ColabFold's A3M of a complex.", "Give one alignment for each chain.", 1
+        )
+    query: _Query | None = None
+    text = []
+    for block in blocks:
+        try:
+            check_encoding(block.header or "")
+            if query is None:
+                query = _query(block, None)
+            else:
+                _check_row(block, query.columns)
+            text.append(_normal(block))
+        except BadSequence as problem:
+            raise BadFile(problem.code, problem.message, problem.advice, block.line) from problem
+    if query is None:
+        raise no_records()
+    return query.chains[0], "".join(text)
+
+
+def check_row(letters: str, columns: int | None) -> None:
+    """Check a row of an alignment, or with None its first row. Raises BadSequence."""
+    block = Block("row", 0, [letters], len(letters))
+    if columns is None:
+        _query(block, None)
+    else:
+        _check_row(block, columns)
 
 
 @dataclass(frozen=True, slots=True)

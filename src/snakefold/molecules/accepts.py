@@ -14,6 +14,7 @@ from snakefold.molecules.entities import (
     Entity,
     Kind,
     Pocket,
+    Template,
 )
 
 _PLURAL = {Kind.PROTEIN: "proteins", Kind.DNA: "DNA", Kind.RNA: "RNA", Kind.LIGAND: "ligands"}
@@ -31,6 +32,7 @@ class Accepts:
     alignments: bool = False
     constraints: bool = False
     affinity: bool = False
+    templates: bool = False
 
 
 #: Chains of plain protein, and nothing else.
@@ -59,15 +61,15 @@ def why_not(
         others: what other engines that are installed take, by name.
     """
     kinds = _other_kinds(assembly, accepts)
-    features = _features(assembly, accepts)
-    if not kinds and not features:
+    beside = features(assembly, accepts)
+    if not kinds and not beside:
         return None
-    things = [*kinds, *(thing for thing, _ in features)]
+    things = [*kinds, *(thing for thing, _ in beside)]
     named = ", ".join(things[:_SHOWN]) + (f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else "")
     only = f"{_listed([_PLURAL[kind] for kind in Kind if kind in accepts.kinds])} only"
     if engine is None:
         return Verdict(f"{named}: {only} are taken here.", _advice(assembly, None))
-    lacks = _listed(sorted({lacking for _, lacking in features}))
+    lacks = _listed(sorted({lacking for _, lacking in beside}))
     does = f"folds {only}" if kinds else f"takes no {lacks}"
     able = [name for name, theirs in (others or {}).items() if why_not(assembly, name, theirs) is None]
     it = "it" if len(things) == 1 else "them"
@@ -76,6 +78,31 @@ def why_not(
         it = "the whole record"
     which = f"engines that take {it}: {', '.join(able) or 'none is installed'}"
     return Verdict(f"{named}: engine {engine} {does}; {which}.", _advice(assembly, able[0] if able else None))
+
+
+def features(assembly: Assembly, accepts: Accepts) -> list[tuple[str, str]]:
+    """What is not taken of the entities and between them, each with what it is a case of."""
+    found: list[tuple[str, str]] = []
+    names = {id(entity): name for name, entity in reversed(list(assembly.chains()))}
+    for entity in assembly.entities:
+        where = f"{CALLED[entity.kind]} {names[id(entity)]}"
+        if not accepts.modifications:
+            found += [
+                (f"modification {each.ccd} at residue {each.position} of {where}", "modifications")
+                for each in entity.modifications
+            ]
+        if entity.cyclic and not accepts.cyclic:
+            found.append((f"{where}, which is cyclic", "cyclic chains"))
+        if not accepts.alignments and (entity.msa or entity.paired_msa):
+            none = {entity.msa or NO_ALIGNMENT, entity.paired_msa or NO_ALIGNMENT} == {NO_ALIGNMENT}
+            found.append((f"{where} {'without an' if none else 'with its own'} alignment", _OWN_ALIGNMENTS))
+    if not accepts.constraints:
+        found += [(_constraint(each), "constraints") for each in assembly.constraints]
+    if not accepts.templates:
+        found += [(f"template {_file_of(each)}", "templates") for each in assembly.templates]
+    if assembly.affinity is not None and not accepts.affinity:
+        found.append((f"affinity of ligand {assembly.affinity}", "affinity"))
+    return found
 
 
 def _advice(assembly: Assembly, able: str | None) -> str:
@@ -104,27 +131,8 @@ def _name(entity: Entity) -> str:
     return f"{CALLED[entity.kind]} of {len(entity.sequence)} {unit}"
 
 
-def _features(assembly: Assembly, accepts: Accepts) -> list[tuple[str, str]]:
-    """What the engine does not take of the entities, each with what it is a case of."""
-    found: list[tuple[str, str]] = []
-    names = {id(entity): name for name, entity in reversed(list(assembly.chains()))}
-    for entity in assembly.entities:
-        where = f"{CALLED[entity.kind]} {names[id(entity)]}"
-        if not accepts.modifications:
-            found += [
-                (f"modification {each.ccd} at residue {each.position} of {where}", "modifications")
-                for each in entity.modifications
-            ]
-        if entity.cyclic and not accepts.cyclic:
-            found.append((f"{where}, which is cyclic", "cyclic chains"))
-        if not accepts.alignments and (entity.msa or entity.paired_msa):
-            none = {entity.msa or NO_ALIGNMENT, entity.paired_msa or NO_ALIGNMENT} == {NO_ALIGNMENT}
-            found.append((f"{where} {'without an' if none else 'with its own'} alignment", _OWN_ALIGNMENTS))
-    if not accepts.constraints:
-        found += [(_constraint(each), "constraints") for each in assembly.constraints]
-    if assembly.affinity is not None and not accepts.affinity:
-        found.append((f"affinity of ligand {assembly.affinity}", "affinity"))
-    return found
+def _file_of(template: Template) -> str:
+    return shown(template.file.removeprefix("file:"), 40)
 
 
 _OWN_ALIGNMENTS = "alignments from such a file"

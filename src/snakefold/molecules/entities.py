@@ -34,6 +34,7 @@ NO_ALIGNMENT = "empty"
 _CHAIN = re.compile(r"[A-Za-z0-9]{1,5}", re.ASCII)
 _CCD = re.compile(r"[A-Z0-9]{1,5}", re.ASCII)
 _ATOM = re.compile(r"[A-Za-z0-9'\"*_+-]{1,8}", re.ASCII)
+_FILE = re.compile(r"sha256:[0-9a-f]{64}|file:[^\x00-\x1f]{1,1000}")
 _ALIGNMENT = re.compile(r"empty|sha256:[0-9a-f]{64}|file:[^\x00-\x1f]{1,1000}")
 
 
@@ -76,6 +77,12 @@ def _atom_name(text: str) -> str:
 def _alignment(text: str) -> str:
     if not _ALIGNMENT.fullmatch(text):
         raise ValueError(f"{shown(text, 40)!r} is no alignment: empty, sha256:<digest> or file:<path>.")
+    return text
+
+
+def _file(text: str) -> str:
+    if not _FILE.fullmatch(text):
+        raise ValueError(f"{shown(text, 40)!r} is no file: sha256:<digest> or file:<path>.")
     return text
 
 
@@ -140,6 +147,9 @@ class Entity(Model):
             raise ValueError(f"{self.copies} copies: at least 1 and at most {MAX_CHAINS} are possible.")
         if self.chains and len(self.chains) != self.copies:
             raise ValueError(f"{count(len(self.chains), 'chain id')} for {self.copies} copies.")
+        if self.msa is not None and self.paired_msa == NO_ALIGNMENT:
+            # Nothing is searched, so nothing is paired: one assembly has one key.
+            object.__setattr__(self, "paired_msa", None)
         if self.kind is Kind.LIGAND:
             self._check_ligand()
         else:
@@ -260,6 +270,36 @@ class Contact(Model):
 Constraint = Annotated[Bond | Pocket | Contact, Field(discriminator="kind")]
 
 
+class Template(Model):
+    """A known structure that chains of protein are modelled on.
+
+    Attributes:
+        form: of the file.
+        file: `sha256:<digest of the file>`, or `file:<path>` until somebody has read it.
+        chains: of the assembly; empty: all of protein.
+        template_chains: those of the file that these are modelled on; empty: the program chooses.
+        force: keep to it, within `threshold` Å.
+    """
+
+    form: Literal["cif", "pdb"]
+    file: Annotated[str, AfterValidator(_file)]
+    chains: tuple[ChainId, ...] = ()
+    template_chains: tuple[str, ...] = ()
+    force: bool = False
+    threshold: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.force and self.threshold is None:
+            raise ValueError("A template that is forced needs a threshold, in Å.")
+        if self.template_chains and len(self.template_chains) != len(self.chains):
+            raise ValueError(
+                f"A template has {count(len(self.template_chains), 'chain')} for "
+                f"{count(len(self.chains), 'chain')} of the assembly."
+            )
+        return self
+
+
 class Assembly(Model):
     """Molecules that are predicted together.
 
@@ -269,6 +309,7 @@ class Assembly(Model):
     entities: tuple[Entity, ...] = Field(min_length=1)
     constraints: tuple[Constraint, ...] = ()
     affinity: ChainId | None = None
+    templates: tuple[Template, ...] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -283,6 +324,10 @@ class Assembly(Model):
         for constraint in self.constraints:
             for place in _places(constraint):
                 _check_place(place, chains, constraint)
+        for template in self.templates:
+            for chain in template.chains:
+                if _known(chain, chains, "template").kind is not Kind.PROTEIN:
+                    raise ValueError(f"template: chain {chain} is no protein.")
         if self.affinity is not None:
             binder = _known(self.affinity, chains, "affinity")
             if binder.kind is not Kind.LIGAND:
@@ -300,6 +345,19 @@ class Assembly(Model):
                 yield (entity.chains[number] if entity.chains else next(free)), entity
 
     @property
+    def searched(self) -> tuple[str, ...]:
+        """Sequences of the protein entities that say nothing of an alignment."""
+        return tuple(
+            each.sequence for each in self.entities if each.kind is Kind.PROTEIN and each.msa is None
+        )
+
+    @property
+    def pairable(self) -> tuple[str, ...]:
+        """The different sequences among `searched` whose rows may be paired."""
+        said = (each for each in self.entities if each.msa is None and each.paired_msa is None)
+        return tuple(dict.fromkeys(each.sequence for each in said if each.kind is Kind.PROTEIN))
+
+    @property
     def residues(self) -> int:
         """Residues of all polymer chains."""
         return sum(len(entity.sequence) * entity.copies for entity in self.entities)
@@ -307,7 +365,8 @@ class Assembly(Model):
     @property
     def plain_chains(self) -> tuple[str, ...] | None:
         """Sequences of an assembly that is proteins and nothing else; None of another."""
-        if self.constraints or self.affinity is not None or not all(each.plain for each in self.entities):
+        beside = self.constraints or self.templates or self.affinity is not None
+        if beside or not all(each.plain for each in self.entities):
             return None
         return tuple(entity.sequence for _, entity in self.chains())
 
@@ -324,7 +383,18 @@ class Assembly(Model):
                     raise ValueError(f"The alignment {alignment.removeprefix('file:')} has not been read.")
         number = {name: index for index, (name, _) in enumerate(chains)}
         constraints = {_text(_numbered(constraint, number)) for constraint in self.constraints}
+        if any(template.file.startswith("file:") for template in self.templates):
+            raise ValueError("A template has not been read.")
+        templates = [
+            {
+                **each.model_dump(mode="json", exclude_defaults=True),
+                "chains": [number[name] for name in each.chains],
+            }
+            for each in self.templates
+        ]
+        # Only if there are any: keys of results that are stored stay as they are.
         return {
+            **({"templates": templates} if templates else {}),
             "chains": [
                 entity.model_dump(mode="json", exclude={"chains", "copies"}, exclude_defaults=True)
                 for _, entity in chains

@@ -1,80 +1,19 @@
-"""FASTA records, with the line numbers that Biopython's parser does not keep."""
+"""FASTA records, and files of records that are one complex."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
-from snakefold.molecules.lines import MAX_LINE, BadFile, binary
-from snakefold.molecules.readers import labels
+from snakefold.molecules.blocks import Block, no_records, read_blocks
+from snakefold.molecules.lines import BadFile, binary
+from snakefold.molecules.readers import colabfold, labels
 from snakefold.molecules.readers.common import Unread
 from snakefold.molecules.records import Molecules, record_of, stem
 from snakefold.molecules.sequences import BadSequence
-from snakefold.molecules.target import Limits, Place, Target, make_target, refuse
-
-#: Records of one file at the most: the refusals of a file made of nothing but '>' must fit in memory.
-MAX_RECORDS = 2_000_000
-
-
-@dataclass(slots=True)
-class Block:
-    """A header without its `>` (None for text before the first one), its line, and the lines below it.
-
-    `body` has one item a line; comment lines are empty in it.
-    """
-
-    header: str | None
-    line: int
-    body: list[str] = field(default_factory=list)
-    size: int = 0
-
-    @property
-    def text(self) -> str:
-        """The sequence as found.
-
-        Raises:
-            BadSequence: it is too long to be looked at.
-        """
-        if self.size > MAX_LINE:
-            raise BadSequence(
-                "too_long", f"The record has more than {MAX_LINE} letters.", "No protein is that long."
-            )
-        return "".join(self.body)
-
-    def line_of(self, position: int) -> int:
-        """Line of an index into `text`."""
-        number = self.line + 1
-        for line in self.body:
-            if position < len(line):
-                break
-            position -= len(line)
-            number += 1
-        return number
-
-
-def read_blocks(lines: Iterable[str], first_line: int = 1) -> Iterator[Block]:
-    """Cut lines into records. Blank lines and comments (`;`) are passed over."""
-    block = Block(None, first_line - 1)
-    records = 0
-    for number, line in enumerate(lines, first_line):
-        if line.startswith(">"):
-            if block.header is not None or block.size:
-                yield block
-            records += 1
-            if records > MAX_RECORDS:
-                raise BadFile(
-                    "too_many_records", f"More than {MAX_RECORDS} records.", "Split the file.", number
-                )
-            block = Block(line[1:].strip(), number)
-        elif block.size <= MAX_LINE:
-            content = "" if line.startswith(";") or line.isspace() else line
-            block.size += len(content)
-            block.body.append(content)
-    if block.header is not None or block.size:
-        yield block
+from snakefold.molecules.target import Limits, Place, Target, check_encoding, make_target, refuse
 
 
 def read_fasta(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Molecules | Refusal]:
@@ -106,14 +45,7 @@ def read_fasta(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Tar
         raise no_records()
 
 
-def no_records() -> BadFile:
-    """What is said of a file in which no line begins with `>`."""
-    return BadFile(
-        "no_records", "No line begins with '>': this is no FASTA.", "Put '>name' above a sequence."
-    )
-
-
-def _target(path: Path, number: int, block: Block, limits: Limits) -> Target | Refusal:
+def _target(path: Path, number: int, block: Block, limits: Limits) -> Target | Molecules | Refusal:
     header = block.header or ""
     place = Place(path, number, block.line, header)
     try:
@@ -121,7 +53,18 @@ def _target(path: Path, number: int, block: Block, limits: Limits) -> Target | R
     except BadSequence as problem:
         return refuse(place, problem)
     words = header.split(maxsplit=1)
+    if "|" in text and "\0" not in text:
+        return _typed(place, text, words[0] if words else f"record-{number}", limits)
     return make_target(place, words[0] if words else "", text, limits, block.line_of)
+
+
+def _typed(place: Place, text: str, name: str, limits: Limits) -> Target | Molecules | Refusal:
+    try:
+        check_encoding(place.header + text)
+        found = colabfold.read(text, name, place.record, place.line)
+    except (BadFile, BadSequence) as problem:
+        return refuse(place, problem)
+    return record_of(place.file, found, limits)
 
 
 def _labelled(

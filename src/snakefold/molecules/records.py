@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import safe_id, shown
+from snakefold.molecules import chemistry
 from snakefold.molecules.accepts import Verdict
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.lines import BadFile, check_text, read_lines, read_text
+from snakefold.molecules.own_msa import Named, resolve
+from snakefold.molecules.own_templates import resolve_templates
 from snakefold.molecules.readers import alphafold3, boltz
 from snakefold.molecules.readers.common import Found, Unread
 from snakefold.molecules.readers.document import MAX_JSON, MAX_YAML
@@ -33,18 +36,35 @@ class Molecules:
     place: Place
     assembly: Assembly
     note: str = ""
+    lines: tuple[int, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits | None = None
+    engine: str = ""
+    template_lines: tuple[int, ...] = ()
 
 
-def judged(record: Molecules, judge: Judge) -> Target | Refusal:
-    """A target, or the refusal of a record in the words of whoever judges."""
-    verdict = judge(record.assembly)
+def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target | Refusal:
+    """A target, or the refusal of a record in the words of whoever judges.
+
+    Args:
+        own_files: see `targets.read_records`.
+    """
+    # An engine that the record names is asked where targets are given to engines.
+    verdict = None if record.engine else judge(record.assembly)
     if verdict is not None:
         return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice))
-    try:
-        record.assembly.canonical()
-    except ValueError as error:
-        return refuse(record.place, BadFile("molecules", str(error), "Give the alignment as an A3M file."))
     place = record.place
+    try:
+        if record.limits is not None and record.assembly.residues > record.limits.max_length:
+            record.limits.check(record.assembly.residues)
+        chemistry.check(record.assembly, record.lines)
+        named = Named(place.file, record.lines, record.texts, own_files, record.template_lines)
+        assembly, alignments = resolve(record.assembly, named)
+        assembly, templates = resolve_templates(assembly, named)
+    except BadSequence as problem:
+        return refuse(place, problem)
+    except BadFile as problem:
+        return refuse(place, problem, problem.line or None)
     return Target(
         id=safe_id(place.header, f"record-{place.record}"),
         header=place.header,
@@ -53,7 +73,9 @@ def judged(record: Molecules, judge: Judge) -> Target | Refusal:
         record=place.record,
         line=place.line,
         note=record.note,
-        assembly=record.assembly,
+        engine=record.engine,
+        assembly=assembly,
+        files=alignments + templates,
     )
 
 
@@ -64,7 +86,15 @@ def record_of(path: Path, found: Found | Unread, limits: Limits) -> Target | Mol
         return refuse(place, found.problem, found.problem.line or None)
     chains = found.assembly.plain_chains
     if chains is None:
-        return Molecules(place, found.assembly, found.note)
+        return Molecules(
+            place,
+            found.assembly,
+            found.note,
+            found.lines,
+            found.texts,
+            limits,
+            template_lines=found.template_lines,
+        )
     target = make_target(place, found.name, ":".join(chains), limits)
     if isinstance(target, Refusal):
         return target

@@ -1,25 +1,35 @@
-"""Samplesheets: `id,sequence` (ColabFold) or `id,fasta` (nf-core/proteinfold); comma, tab or semicolon."""
+"""Samplesheets: `id,sequence` (ColabFold) or `id,fasta` (nf-core/proteinfold); comma, tab or semicolon.
+
+Columns of ligands that are predicted with the proteins: `ligand_smiles` and `ligand_ccd`, several of them
+separated by ';'; `copies`, of each; `affinity`, whether that of the ligand is wanted.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown
-from snakefold.molecules.fasta import no_records, read_blocks
+from snakefold.molecules.blocks import no_records, read_blocks
+from snakefold.molecules.complexes import bound, ligand, proteins_of
+from snakefold.molecules.entities import MAX_CHAINS, Assembly
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.lines import BadFile, read_lines
 from snakefold.molecules.readers.labels import label_of
+from snakefold.molecules.records import Molecules
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, check_encoding, make_target, refuse
 
 _EXPECTED = "The first line must name the columns: `id,sequence` or `id,fasta`."
 #: Columns of ColabFold's sheets that change the result: passing over them would fold something else.
 _UNSUPPORTED = {"a3mpath", "templatepath"}
+#: Columns of ligands that are predicted with the proteins of a row.
+_LIGANDS = ("ligand_smiles", "ligand_ccd", "copies", "affinity")
+_YES, _NO = {"yes", "true", "1", "y"}, {"", "no", "false", "0", "n"}
 #: Columns of what would be predicted with the protein, and what they hold.
 _BESIDE = {
     **dict.fromkeys(("smiles", "ligand", "ligands", "ccd", "inchi"), "ligands"),
@@ -40,9 +50,12 @@ class _Columns:
     is_path: bool
     count: int
     engine: int | None
+    ligands: Mapping[str, int]
 
 
-def read_samplesheet(path: Path, lines: Iterable[str], limits: Limits) -> Iterator[Target | Refusal]:
+def read_samplesheet(
+    path: Path, lines: Iterable[str], limits: Limits
+) -> Iterator[Target | Molecules | Refusal]:
     """Targets and refusals of a samplesheet, in order; other columns are passed over.
 
     The column `engine` names what folds a target, if it is not the configuration that says so.
@@ -53,7 +66,7 @@ def read_samplesheet(path: Path, lines: Iterable[str], limits: Limits) -> Iterat
     Raises:
         BadFile: no such columns, quotes that do not match, an oversized cell.
     """
-    rows = _rows(lines)
+    rows = rows_of(lines)
     try:
         line, header = next(rows)
     except StopIteration:
@@ -63,8 +76,11 @@ def read_samplesheet(path: Path, lines: Iterable[str], limits: Limits) -> Iterat
     for line, row in rows:
         record += 1
         name = row[columns.name].strip() if columns.name < len(row) else ""
-        found = _target(Place(path, record, line, name), row, columns, limits)
-        if columns.engine is not None and isinstance(found, Target):
+        place = Place(path, record, line, name)
+        found: Target | Molecules | Refusal = _target(place, row, columns, limits)
+        if columns.ligands and isinstance(found, Target):
+            found = _with_ligands(place, found, row, columns, limits)
+        if columns.engine is not None and not isinstance(found, Refusal):
             found = replace(found, engine=row[columns.engine].strip())
         yield found
     if not record:
@@ -76,7 +92,7 @@ def fasta_files(path: Path) -> Iterator[Path]:
     if not path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
         return
     with suppress(BadFile):  # `read_samplesheet` says what is wrong
-        rows = _rows(read_lines(path))
+        rows = rows_of(read_lines(path))
         columns = next((_columns(header, line) for line, header in rows), None)
         if columns is None or not columns.is_path:
             return
@@ -86,7 +102,7 @@ def fasta_files(path: Path) -> Iterator[Path]:
                 yield path.parent / cell
 
 
-def _rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+def rows_of(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not blank, each with the number of its first line."""
     source = iter(lines)
     skipped, first = 0, ""
@@ -133,15 +149,27 @@ def _columns(header: Sequence[str], line: int) -> _Columns:
         raise BadFile(
             "no_columns",
             f"The column {beside!r} holds {_BESIDE[beside]}, and a sheet is read for proteins.",
-            "Take the column out to fold the proteins alone.",
+            "Take the column out to fold the proteins alone; ligands that are predicted with them are in the "
+            "columns ligand_smiles and ligand_ccd.",
             line,
         )
     if names.count(id_name) != 1 or len(content) != 1 or names.count(content[0]) != 1:
         raise BadFile("no_columns", f"The columns are {shown(','.join(header))!r}.", _EXPECTED, line)
-    if names.count("engine") > 1:
-        raise BadFile("no_columns", "The column 'engine' is there twice.", "Take one of them out.", line)
+    if twice := next((name for name in ("engine", *_LIGANDS) if names.count(name) > 1), None):
+        raise BadFile("no_columns", f"The column {twice!r} is there twice.", "Take one of them out.", line)
+    ligands = {name: names.index(name) for name in _LIGANDS if name in names}
+    if ligands and not {"ligand_smiles", "ligand_ccd"} & set(ligands):
+        # These words may mean something else in a sheet of proteins.
+        ligands = {}
     engine = names.index("engine") if "engine" in names else None
-    return _Columns(names.index(id_name), names.index(content[0]), content[0] == "fasta", len(names), engine)
+    return _Columns(
+        name=names.index(id_name),
+        content=names.index(content[0]),
+        is_path=content[0] == "fasta",
+        count=len(names),
+        engine=engine,
+        ligands=ligands,
+    )
 
 
 def _refuse_other(names: Sequence[str], header: Sequence[str], line: int) -> None:
@@ -162,6 +190,70 @@ def _target(place: Place, row: Sequence[str], columns: _Columns, limits: Limits)
     except BadSequence as problem:
         return refuse(place, problem)
     return make_target(place, place.header, text, limits)
+
+
+def _with_ligands(
+    place: Place, target: Target, row: Sequence[str], columns: _Columns, limits: Limits
+) -> Target | Molecules | Refusal:
+    """The proteins of a row with its ligands; the proteins alone if it has none."""
+    cells = {
+        name: row[at].strip() if (at := columns.ligands.get(name)) is not None else "" for name in _LIGANDS
+    }
+    try:
+        assembly = _assembly(target.chains, cells, place.line)
+    except BadFile as problem:
+        return refuse(place, problem)
+    if assembly is None:
+        return target
+    lines = (place.line,) * len(assembly.entities)
+    return Molecules(place, assembly, target.note, lines, limits=limits)
+
+
+def _assembly(chains: Sequence[str], cells: Mapping[str, str], line: int) -> Assembly | None:
+    """What the cells of a row make of its chains; None if there is no ligand."""
+    affinity = _flag(cells["affinity"])
+    named = [("smiles", each) for each in _listed(cells["ligand_smiles"])]
+    named += [("ccd", each) for each in _listed(cells["ligand_ccd"])]
+    copies = _copies(cells["copies"], len(named))
+    if affinity and len(named) != 1:
+        raise BadFile(
+            "affinity",
+            f"Affinity is asked for, and the row has {len(named) or 'no'} ligand{'s' if named else ''}.",
+            "Give one ligand a row, or a Boltz YAML that names the one that is meant.",
+        )
+    if not named:
+        return None
+    ligands = [
+        ligand(each if what == "smiles" else "", each if what == "ccd" else "", line, times)
+        for (what, each), times in zip(named, copies, strict=True)
+    ]
+    return bound(Assembly(entities=tuple(proteins_of(chains))), ligands, affinity=affinity)
+
+
+def _listed(cell: str) -> list[str]:
+    return [each.strip() for each in cell.split(";") if each.strip()]
+
+
+def _flag(cell: str) -> bool:
+    if cell.lower() not in _YES | _NO:
+        raise BadFile("type", f"affinity is {shown(cell, 20)!r}.", "Expected is yes or no.")
+    return cell.lower() in _YES
+
+
+def _copies(cell: str, ligands: int) -> list[int]:
+    """How often each of the ligands is there."""
+    given = _listed(cell)
+    if not all(each.isascii() and each.isdecimal() and 0 < int(each[:6]) <= MAX_CHAINS for each in given):
+        raise BadFile(
+            "type", f"copies is {shown(cell, 20)!r}.", "Expected is a number of ligands, 1 or more."
+        )
+    if len(given) > 1 and len(given) != ligands:
+        raise BadFile(
+            "type",
+            f"copies has {len(given)} numbers for {ligands} ligands.",
+            "Give one for all of them, or one for each.",
+        )
+    return [int(each) for each in given or ["1"]] * (ligands if len(given) < 2 else 1)
 
 
 def _text_of(sheet: Path, row: Sequence[str], columns: _Columns) -> str:

@@ -8,8 +8,10 @@ from collections import Counter
 MAX_LENGTH = 5000
 
 _ATOM = r"\[[^\[\]\s]{1,80}\]|Br|Cl|[BCNOPSFI]|[bcnops]|\*"
-_TOKEN = re.compile(rf"({_ATOM})|%(\d\d)|(\d)|([-=#$:/\\.()])", re.ASCII)
-_HYDROGEN = re.compile(r"\[\d*H[\d+-]*\]|\[\d*H:\d+\]", re.ASCII)
+_TOKEN = re.compile(rf"({_ATOM})|%(\d\d)|(\d)|(->|<-|[-=#$:/\\.()])", re.ASCII)
+_ATOMS = re.compile(_ATOM, re.ASCII)
+#: Hydrogen, and not mercury; the atom that stands for any.
+_NO_HEAVY = re.compile(r"\[\d*(?:H(?![a-z])|\*)|\*", re.ASCII)
 #: No sequence has these, even a mistyped one: '-', '.', ':' and '*' are in many.
 _SIGNS = re.compile(r"[\[\]()=#%/\\\d]", re.ASCII)
 
@@ -41,9 +43,8 @@ def problem(text: str) -> str:
 
 
 def heavy_atoms(text: str) -> int:
-    """Atoms of a SMILES other than hydrogen, as far as its text tells."""
-    atoms = (found.group(1) for found in _TOKEN.finditer(text))
-    return sum(atom is not None and not _HYDROGEN.fullmatch(atom) for atom in atoms)
+    """Atoms of a SMILES without hydrogen (also of another mass or charge) and without `*`."""
+    return sum(not _NO_HEAVY.match(found.group()) for found in _ATOMS.finditer(text))
 
 
 def is_smiles(text: str) -> bool:

@@ -28,6 +28,8 @@ class Target:
         note: what was changed in the sequence, for the user to see; empty if nothing.
         engine: what folds it, if the input says so; empty: what the configuration says.
         assembly: what it is, if it is more than chains of plain protein; `chains` are empty then.
+        files: of the alignments and templates that the assembly brings, by the sha256 of their content
+            (`molecules.own_msa`, `molecules.own_templates`).
     """
 
     id: str
@@ -41,6 +43,28 @@ class Target:
     note: str = ""
     engine: str = ""
     assembly: Assembly | None = None
+    files: tuple[tuple[str, Path], ...] = ()
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """As `contracts.TargetInput.searched`."""
+        if self.msa is not None:
+            return ()
+        return self.chains if self.assembly is None else self.assembly.searched
+
+    @property
+    def pairable(self) -> tuple[str, ...]:
+        """As `contracts.TargetInput.pairable`."""
+        if self.assembly is None:
+            return tuple(dict.fromkeys(self.searched))
+        return self.assembly.pairable
+
+    @property
+    def copies(self) -> int:
+        """Chains; of an assembly ligands and ions count as well."""
+        if self.assembly is None:
+            return len(self.chains)
+        return sum(entity.copies for entity in self.assembly.entities)
 
     @property
     def length(self) -> int:

@@ -77,9 +77,20 @@ def read_targets(
 
 
 def read_records(
-    paths: Sequence[Path], *, min_length: int, max_length: int, judge: Judge = proteins_only
+    paths: Sequence[Path],
+    *,
+    min_length: int,
+    max_length: int,
+    judge: Judge = proteins_only,
+    own_files: bool = True,
 ) -> list[Target | Refusal]:
-    """Like `read_targets`, in the order of the input; `judge` says why more than proteins is refused."""
+    """Like `read_targets`, in the order of the input.
+
+    Args:
+        judge: says why more than proteins is refused.
+        own_files: read the alignments and templates that an input names. False for what comes from somebody
+            else, who may name any file of this machine.
+    """
     limits = Limits(min_length, max_length)
     records: list[Target | Refusal] = []
     met: set[Path] = set()
@@ -93,7 +104,7 @@ def read_records(
             if (real := file.resolve()) not in met:
                 met.add(real)
                 records += [
-                    judged(record, judge) if isinstance(record, Molecules) else record
+                    judged(record, judge, own_files=own_files) if isinstance(record, Molecules) else record
                     for record in _read_file(file, limits)
                 ]
     targets = [record for record in records if isinstance(record, Target)]

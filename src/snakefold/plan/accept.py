@@ -60,7 +60,7 @@ def alignment_check(config: Config, kinds: Groups) -> Fits:
 
     def check(target: Target, size: int, group: int) -> None:
         del size
-        if needed[group] and target.msa is None:
+        if needed[group] and target.searched:
             raise TargetError(
                 Reason.INVALID_INPUT,
                 "The record brings no alignment. With msa.tool precomputed, each target must be an A3M file.",

@@ -38,7 +38,7 @@ class Alignments:
 
     def lacking(self, target: Target) -> set[Part]:
         """What the store lacks of any of the target's chains, or of the chains together."""
-        wanted = (*target.chains, _together(target))
+        wanted = (*target.searched, _together(target))
         return {part for each in wanted for part in self.missing.get(each, ())}
 
     def count(self, part: Part) -> int:
@@ -70,8 +70,8 @@ class Chunk:
 
 
 def chains_to_align(targets: Iterable[Target]) -> Iterator[str]:
-    """Chains of the targets, but those of targets that bring their own A3M."""
-    return joined.from_iterable(target.chains for target in targets if target.msa is None)
+    """Sequences of the targets' proteins, but of those that bring an alignment or want none."""
+    return joined.from_iterable(target.searched for target in targets)
 
 
 def to_search(targets: Iterable[tuple[Target, Needs]], recipes: Recipes) -> Iterator[str]:
@@ -90,11 +90,11 @@ def is_complex(searched: str) -> bool:
 
 def is_paired(target: Target, needs: Needs, recipes: Recipes) -> bool:
     """Whether an MSA server pairs the different chains of a target."""
-    return bool(recipes.pairs and needs.pairing and target.msa is None and len(set(target.chains)) > 1)
+    return bool(recipes.pairs and needs.pairing and len(target.pairable) > 1)
 
 
 def _together(target: Target) -> str:
-    return ":".join(dict.fromkeys(target.chains))
+    return ":".join(target.pairable)
 
 
 def find_alignments(
@@ -116,9 +116,9 @@ def find_alignments(
         heteromers = (
             target
             for index, target in zip(indices, targets, strict=True)
-            if needs[records.groups[index]].pairing and len(set(target.chains)) > 1
+            if needs[records.groups[index]].pairing and len(target.pairable) > 1
         )
-        paired = frozenset(chains_to_align(heteromers))
+        paired = frozenset(joined.from_iterable(target.pairable for target in heteromers))
     names: list[tuple[Part, str, Iterable[str]]] = [
         ("msa", recipes.msa, chains - paired),
         ("msa", recipes.paired_msa, paired),

@@ -101,8 +101,9 @@ def _alignments(target: Target, database_bytes: float) -> float:
         size = target.msa.stat().st_size
         # A .gz is about as large as what becomes of it.
         return size if target.msa.suffix == ".gz" else disk.packed_text_bytes(size)
-    lengths = [len(chain) for chain in set(target.chains)]
-    return float(disk.packed_msa_bytes(lengths, database_bytes).sum())
+    lengths = [len(chain) for chain in set(target.searched)]
+    own = sum(disk.packed_text_bytes(path.stat().st_size) for _, path in target.files)
+    return float(disk.packed_msa_bytes(lengths, database_bytes).sum() + own)
 
 
 def _parts(

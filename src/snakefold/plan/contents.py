@@ -21,6 +21,7 @@ from snakefold.kernel import recipes
 from snakefold.kernel.paths import resource
 from snakefold.kernel.store import write_atomically
 from snakefold.molecules.lines import BadFile
+from snakefold.molecules.own_msa import alignment_files
 from snakefold.molecules.samplesheet import fasta_files
 from snakefold.molecules.targets import input_files
 
@@ -100,6 +101,8 @@ def contents_of(config: Config) -> dict[str, str]:
         "weights": _weights(config),
         "tables": [digests.of(path) for path in tables],
     }
+    if config.screen.ligands is not None:
+        parts["ligands"] = digests.of(Path(config.screen.ligands))
     digests.keep()
     return {name: recipes.digest({name: part}) for name, part in parts.items()}
 
@@ -110,12 +113,12 @@ def name_of(contents: dict[str, str]) -> str:
 
 
 def _input(path: Path, digests: Digests) -> list[Any]:
-    """An input: names and digests of its files, and of those that its sample sheets name."""
+    """An input: names and digests of its files, and of those that its sheets and assemblies name."""
     try:
         files = input_files(path)
     except BadFile as problem:
         return [str(path), problem.code]
-    named = ((file, each) for file in files for each in (file, *fasta_files(file)))
+    named = ((file, each) for file in files for each in (file, *fasta_files(file), *alignment_files(file)))
     return [str(path), [[str(file), str(each), digests.of(each)] for file, each in named]]
 
 

@@ -132,12 +132,14 @@ class Place:
 class PlannedTarget(Model):
     """A target of a batch; `msa_path` is the A3M it brings, `found` the structure taken for it, if any.
 
+    `files` are those of the alignments and templates that an assembly brings, by digest.
     `duplicates` are the ids of other records that get the same result.
     """
 
     target: TargetInput
     duplicates: list[TargetId] = Field(default_factory=list)
     msa_path: str | None = None
+    files: dict[str, str] = Field({}, exclude_if=lambda value: not value)
     found: Found | None = None
 
 

@@ -13,10 +13,11 @@ from snakefold import engines
 from snakefold.config import Config, inputs_of
 from snakefold.engines.spec import Engine
 from snakefold.kernel.contracts import TargetInput
-from snakefold.kernel.errors import InputError, Reason, Refusal, TargetError
+from snakefold.kernel.errors import ConfigError, InputError, Reason, Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
 from snakefold.molecules.accepts import Verdict, why_not
 from snakefold.molecules.entities import Assembly
+from snakefold.molecules.ligands import screened
 from snakefold.molecules.records import Judge
 from snakefold.molecules.targets import Target, read_records
 from snakefold.plan.groups import Groups
@@ -74,6 +75,8 @@ def read_input(config: Config, check: Check | None = None) -> Records:
         max_length=config.max_length,
         judge=assembly_check(config),
     )
+    if config.screen.ligands is not None:
+        rows = _screened(rows, config, Path(config.screen.ligands))
     if check is not None:
         rows = [_checked(row, check) for row in rows]
     named = {row.engine for row in rows if isinstance(row, Target) and row.engine}
@@ -118,6 +121,26 @@ def read_input(config: Config, check: Check | None = None) -> Records:
         computed=computed,
         kinds=kinds,
     )
+
+
+def _screened(rows: Sequence[Target | Refusal], config: Config, ligands: Path) -> list[Target | Refusal]:
+    """The receptor with each ligand of a screen, in place of the receptor.
+
+    Raises:
+        ConfigError: the input has several records that could be the receptor.
+    """
+    receptors = [row for row in rows if isinstance(row, Target)]
+    refused: list[Target | Refusal] = [row for row in rows if isinstance(row, Refusal)]
+    if len(receptors) > 1:
+        names = ", ".join(shown(row.id, 40) for row in receptors[:3])
+        more = f" and {len(receptors) - 3} more" if len(receptors) > 3 else ""
+        raise ConfigError(
+            f"screen.ligands: one receptor is expected, and the input has {len(receptors)}: {names}{more}. "
+            "Give each receptor a run of its own; a complex is one record (A:B)."
+        )
+    for receptor in receptors:
+        refused += screened(receptor, ligands, affinity=config.screen.affinity)
+    return refused
 
 
 def assembly_check(config: Config) -> Judge:

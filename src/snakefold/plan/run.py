@@ -216,10 +216,10 @@ def aligns(records: Records) -> bool:
 
 
 def pairs(records: Records) -> bool:
-    """Whether some target needs rows for pairing: a heteromer that brings no alignment of its own."""
+    """Whether some target needs rows for pairing: one with different chains that are searched."""
     needs = [kind.needs for kind in records.kinds]
     return any(
-        len(set(target.chains)) > 1 and target.msa is None and needs[group].pairing
+        needs[group].pairing and len(target.pairable) > 1
         for target, group in zip(records.targets, records.groups.tolist(), strict=True)
     )
 

@@ -180,7 +180,7 @@ def target_rows(draft: Draft) -> Iterator[TargetRow]:
             reason=f"same {same} as {first}" if duplicate else _reason(draft, index),
             duplicate_of=first if duplicate else "",
             length=row.length,
-            chains=len(row.chains),
+            chains=row.copies,
             key=row.key,
             engine=draft.records.kinds[int(draft.records.groups[index])].engine.name,
             batch=batch.name,
@@ -222,6 +222,8 @@ def _reason(draft: Draft, index: int) -> str:
         return nothing
     if target.msa is not None:
         alignment = "it brings its alignment"
+    elif not target.searched:
+        alignment = "nothing of it is aligned"
     elif "msa" in lacking:
         alignment = "to align"
     elif "pairs" in lacking:
@@ -316,6 +318,7 @@ def _planned(draft: Draft, index: int, duplicates: dict[int, list[str]]) -> Plan
         target=target_input(target),
         duplicates=duplicates.get(index, []),
         msa_path=None if target.msa is None else str(target.msa),
+        files={digest: str(path) for digest, path in target.files},
         found=draft.present.found.get(index),
     )
 

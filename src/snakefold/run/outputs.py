@@ -126,10 +126,10 @@ def depth_and_neff(msas: TargetMsas) -> tuple[int | None, float | None]:
     """Rows and effective rows of a target's alignment; None where it has none, or nobody counted."""
     if msas.own_a3m is not None:
         return sum(line.startswith(">") for line in msas.own_a3m.splitlines()), None
-    if not msas.chains:
+    if not msas.given:
         return None, None
     # The chain with the fewest rows limits what the network can learn about a complex.
-    shallowest = min(msas.chains, key=lambda chain: chain.depth)
+    shallowest = min(msas.given, key=lambda chain: chain.depth)
     return shallowest.depth, shallowest.neff
 
 
@@ -160,7 +160,7 @@ def _version(package: str) -> str:
 
 def _different_chains(msas: TargetMsas) -> list[ChainMsa]:
     """Each chain of a homomer once."""
-    return list({chain.a3m: chain for chain in msas.chains}.values())
+    return list({chain.a3m: chain for chain in msas.given}.values())
 
 
 def _hits_table(chains: list[ChainMsa]) -> str:

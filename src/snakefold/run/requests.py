@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from snakefold import engines
 from snakefold.config import Config
 from snakefold.engines.reuse.inputs import reuse_inputs
 from snakefold.engines.spec import ChainMsa, TargetMsas, settings_of
 from snakefold.kernel import archive
-from snakefold.kernel.contracts import FoldRequest, MsaMeta, RelaxChoice
+from snakefold.kernel.contracts import FoldRequest, MsaMeta, RelaxChoice, TargetInput
 from snakefold.kernel.errors import LostError, Reason, SnakefoldError, TargetError
 from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.kernel.unchanged import changed
+from snakefold.molecules import own_msa, own_templates
+from snakefold.molecules.entities import NO_ALIGNMENT
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.targets import msa_text
@@ -54,7 +57,7 @@ def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
 
 
 def gather_inputs(batch: PlannedBatch, failed: Mapping[str, str], store: Store) -> dict[str, bytes]:
-    """Files of `inputs.tar.zst`: `chains/<chain key>/…` and `targets/<result key>/…`.
+    """Files of `inputs.tar.zst`: `chains/<chain key>/…`, `targets/<result key>/…` and `alignments/…`.
 
     A chain without an MSA travels as `chains/<chain key>/failed.json`, so that only its targets fail: with
     `msa_failed`, or as `lost` where the store had its entries and has them no more.
@@ -79,6 +82,7 @@ def _gather(
             files[f"targets/{planned.target.result_key}/msa.a3m"] = own
         else:
             chains |= searched_for(batch, planned)
+            files |= _brought(planned)
     lost = set()
     for key in sorted(chains):
         if key in failed:
@@ -99,8 +103,9 @@ def searched_for(batch: PlannedBatch, planned: PlannedTarget) -> set[str]:
     """
     if not batch.msa_recipes or planned.found is not None or planned.msa_path is not None:
         return set()
-    chains = planned.target.chains
-    return {sequence_key([chain]) for chain in chains} | ({_together(chains)} & set(batch.complexes))
+    target = planned.target
+    together = {sequence_key(target.pairable)} & set(batch.complexes)
+    return {sequence_key([chain]) for chain in target.searched} | together
 
 
 def entries_of(batch: PlannedBatch, key: str) -> list[Entry]:
@@ -109,11 +114,6 @@ def entries_of(batch: PlannedBatch, key: str) -> list[Entry]:
         return [Entry("pairs", batch.pairs, key)]
     templates = [Entry("templates", batch.templates, key)] if batch.templates else []
     return [Entry("msa", batch.msa_recipes[key], key), *templates]
-
-
-def _together(chains: Sequence[str]) -> str:
-    """Key of the different chains of a target."""
-    return sequence_key(list(dict.fromkeys(chains)))
 
 
 def read_inputs(
@@ -132,7 +132,12 @@ def read_inputs(
         folder = f"targets/{target.result_key}/"
         beside = {name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)}
         own = beside.pop("msa.a3m", None)
-        if beside or not needs.alignment:
+        try:
+            beside |= _templates(files, target)
+        except TargetError as error:
+            failed[target.result_key] = error
+            continue
+        if not needs.alignment or (beside and target.assembly is None):
             msas[target.result_key] = TargetMsas(files=beside)
             continue
         if own is not None:
@@ -140,8 +145,9 @@ def read_inputs(
             continue
         try:
             msas[target.result_key] = TargetMsas(
-                chains=[_chain_msa(files, sequence_key([chain])) for chain in target.chains],
-                paired=_paired(files, _together(target.chains)),
+                chains=_chain_msas(files, target),
+                paired=_paired(files, sequence_key(target.pairable)),
+                files=beside,
             )
         except TargetError as error:
             failed[target.result_key] = error
@@ -206,6 +212,79 @@ def _failure(told: bytes) -> TargetError:
     values = json.loads(told)
     # Requests of releases before 0.3 name no reason.
     return TargetError(Reason(values.get("reason", Reason.MSA_FAILED)), values["message"])
+
+
+def _chain_msas(files: Mapping[str, bytes], target: TargetInput) -> list[ChainMsa | None]:
+    """Of each chain, or of each protein entity of an assembly; see `TargetMsas`."""
+    if target.assembly is None:
+        return [_chain_msa(files, sequence_key([chain])) for chain in target.chains]
+    return [_entity_msa(files, entity) for entity in target.proteins]
+
+
+def _entity_msa(files: Mapping[str, bytes], entity: Mapping[str, Any]) -> ChainMsa | None:
+    own, paired = (_own_text(files, entity.get(name)) for name in ("msa", "paired_msa"))
+    if own or paired:
+        rows = own_msa.rows_of(own or f">query\n{entity['sequence']}\n")
+        depth = sum(line.startswith(">") for line in rows.a3m.splitlines())
+        # As AlphaFold 3 has them: rows with species names, which say what is paired.
+        return ChainMsa(a3m=rows.a3m, pairing=paired or None, depth=depth, neff=None, keys=rows.keys)
+    if entity.get("msa") == NO_ALIGNMENT:
+        return None
+    return _chain_msa(files, sequence_key([entity["sequence"]]))
+
+
+def _own_text(files: Mapping[str, bytes], alignment: str | None) -> str:
+    """The text of an alignment that an entity brings; empty if it brings none."""
+    if alignment is None or alignment == NO_ALIGNMENT:
+        return ""
+    name = _own_file(alignment)
+    if name not in files:
+        raise TargetError(Reason.INVALID_INPUT, f"The request lacks {name}, which an entity brings.")
+    return files[name].decode()
+
+
+def _own_file(alignment: str) -> str:
+    return f"alignments/{alignment.removeprefix('sha256:')}.msa"
+
+
+def _brought(planned: PlannedTarget) -> dict[str, bytes]:
+    """The alignments and templates that a target brings."""
+    sequences = [each["sequence"] for each in planned.target.proteins]
+    files = {}
+    templates = {each["file"]: each["form"] for each in (planned.target.assembly or {}).get("templates", ())}
+    for digest, path in planned.files.items():
+        if (form := templates.get(f"sha256:{digest}")) is not None:
+            files[f"templates/{digest}.{form}"] = _template(Path(path), digest)
+            continue
+        try:
+            text = own_msa.own_text(Path(path), digest, sequences)
+        except BadFile as error:
+            raise SnakefoldError(f"{path}: whole when the run was planned. {error}") from error
+        if text is None:
+            raise changed([f"{path} (an alignment of the input)"])
+        files[_own_file(digest)] = text.encode()
+    return files
+
+
+def _template(path: Path, digest: str) -> bytes:
+    try:
+        data = own_templates.template_bytes(path, digest)
+    except OSError as error:
+        raise SnakefoldError(f"{path}: whole when the run was planned. {error}") from error
+    if data is None:
+        raise changed([f"{path} (a template of the input)"])
+    return data
+
+
+def _templates(files: Mapping[str, bytes], target: TargetInput) -> dict[str, bytes]:
+    """The files of the templates that an assembly brings, as they are called in the request."""
+    found = {}
+    for each in (target.assembly or {}).get("templates", ()):
+        name = f"templates/{each['file'].removeprefix('sha256:')}.{each['form']}"
+        if name not in files:
+            raise TargetError(Reason.INVALID_INPUT, f"The request lacks {name}, which the target brings.")
+        found[name] = files[name]
+    return found
 
 
 def _chain_msa(files: Mapping[str, bytes], key: str) -> ChainMsa:

@@ -205,7 +205,8 @@ def _targets(text: str) -> list[Target]:
     with tempfile.TemporaryDirectory(prefix="snakefold-input-") as folder:
         path = Path(folder) / "input.fasta"
         path.write_text(text, encoding="utf-8", errors="surrogatepass")
-        records = read_records([path], min_length=_SHORTEST, max_length=Config().max_length)
+        # A request must not name files of the worker.
+        records = read_records([path], min_length=_SHORTEST, max_length=Config().max_length, own_files=False)
         refusals = [replace(each, file="fasta") for each in records if isinstance(each, Refusal)]
     targets = [each for each in records if isinstance(each, Target)]
     for target in targets:

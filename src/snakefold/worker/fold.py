@@ -172,6 +172,7 @@ def ran_out_of_memory(response: FoldResponse) -> bool:
 def inputs_bytes(request: FoldRequest) -> int:
     """Bytes that the alignments and templates of a request come to at the most: generous, but no bomb."""
     chains = {chain for target in request.targets for chain in target.chains}
+    chains |= {each["sequence"] for target in request.targets for each in target.proteins}
     return _LEAST + sum(_ROWS * (len(chain) + _ROW) for chain in chains)
 
 

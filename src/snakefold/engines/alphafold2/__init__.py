@@ -187,7 +187,7 @@ class AlphaFold2(Defaults):
         """templates.tsv, if the network was given any."""
         from snakefold.engines.alphafold2.template_table import template_table
 
-        different = list({chain.a3m: chain for chain in msas.chains}.values())
+        different = list({chain.a3m: chain for chain in msas.given}.values())
         del target
         used = AlphaFold2Settings.model_validate(request.settings).use_templates
         table = template_table(different) if used else None

@@ -56,7 +56,7 @@ def depth(target: TargetInput, msas: TargetMsas, preset: ModelPreset) -> int:
         rows = count_rows(msas.own_a3m)
         return rows * len(set(target.chains)) if preset is ModelPreset.MULTIMER else rows
     # What is wrong with a target's MSAs is that target's failure, found when its features are made.
-    by_sequence = dict(zip(target.chains, msas.chains, strict=False))
+    by_sequence = dict(zip(target.chains, msas.given, strict=False))
     if preset is not ModelPreset.MULTIMER:
         return max((count_rows(msa.a3m) for msa in by_sequence.values()), default=1)
     pairing = [msa.pairing for msa in by_sequence.values()] if msas.paired is None else msas.paired
@@ -83,17 +83,17 @@ def raw_features(
     """
     if msas.own_a3m is not None:
         return _from_own_a3m(target, msas.own_a3m, preset, shape)
-    if len(msas.chains) != len(target.chains):
+    if len(msas.given) != len(target.chains):
         raise TargetError(
             Reason.MSA_FAILED,
-            f"{len(target.chains)} chains, but MSAs of {len(msas.chains)}.",
+            f"{len(target.chains)} chains, but MSAs of {len(msas.given)}.",
             "Run the MSA step again.",
         )
     if preset is ModelPreset.MULTIMER:
         if msas.paired is not None:
-            return _paired(target, msas.chains, msas.paired, settings, shape)
-        return _multimer(target, msas.chains, settings, shape)
-    features = _chain(target.chains[0], msas.chains[0], settings)
+            return _paired(target, msas.given, msas.paired, settings, shape)
+        return _multimer(target, msas.given, settings, shape)
+    features = _chain(target.chains[0], msas.given[0], settings)
     features["asym_id"] = np.zeros(target.length, dtype=int)
     return features
 

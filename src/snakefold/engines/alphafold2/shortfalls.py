@@ -27,7 +27,7 @@ def shortfalls(
 ) -> list[str]:
     """Notes (`snakefold.kernel.notes`) on a target that was given `raw` features in `shape`."""
     multimer = preset is ModelPreset.MULTIMER
-    chains = dict(zip(target.chains, msas.chains, strict=False)) if msas.own_a3m is None else {}
+    chains = dict(zip(target.chains, msas.given, strict=False)) if msas.own_a3m is None else {}
     found = []
     rows, read = _merged_rows(raw), shape.clusters + shape.extra
     if rows > read:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snakefold.kernel.names import shown
-from snakefold.molecules.entities import NO_ALIGNMENT, Assembly, Atom, Bond, Entity, Kind, Modification
+from snakefold.molecules.entities import NO_ALIGNMENT, Atom, Bond, Entity, Kind, Modification
 from snakefold.molecules.lines import BadFile
-from snakefold.molecules.readers.common import Found, Unread, left_to_settings, protein
-from snakefold.molecules.readers.document import Fields, Table, make, parse_json
+from snakefold.molecules.readers.common import Found, Unread, assemble, left_to_settings, protein
+from snakefold.molecules.readers.document import Fields, Table, parse_json
 
 _EXPECTED = (
     "Expected is AlphaFold 3's JSON (name, modelSeeds, sequences, dialect, version) or AlphaFold Server's."
@@ -70,6 +70,7 @@ class _Notes:
 
     replaced: list[str] = field(default_factory=list)
     settings: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "; ".join(part for part in (*self.replaced, left_to_settings(self.settings)) if part)
@@ -93,10 +94,10 @@ def _job(job: Any, number: int, name: str, *, server: bool) -> Found:
     if len(fields.list("modelSeeds", [])) > 1:
         notes.settings.append("modelSeeds")
     read_entity = _server_entity if dialect == "alphafoldserver" else _entity
-    entities = [read_entity(each, notes) for each in fields.tables("sequences", "entry")]
-    bonds = []
+    entities = [(read_entity(each, notes), each.line) for each in fields.tables("sequences", "entry")]
+    bonds: list[tuple[Bond, int]] = []
     if dialect == "alphafold3":
-        bonds = [_bond(pair, fields) for pair in fields.list("bondedAtomPairs", [])]
+        bonds = [(_bond(pair, fields), fields.line) for pair in fields.list("bondedAtomPairs", [])]
         for key in ("userCCD", "userCCDPath"):
             if fields.has(key):
                 raise fields.problem(
@@ -106,8 +107,9 @@ def _job(job: Any, number: int, name: str, *, server: bool) -> Found:
                 )
         fields.ignore("userCCD", "userCCDPath")
     fields.done()
-    assembly = make(Assembly, "", fields.line, entities=entities, constraints=bonds)
-    return Found(name, assembly, number, fields.line, str(notes))
+    assembly = assemble(fields.line, entities, bonds)
+    lines = tuple(line for _, line in entities)
+    return Found(name, assembly, number, fields.line, str(notes), lines, notes.texts)
 
 
 def _kind_of(each: Fields, known: dict[str, Kind]) -> tuple[Kind, Fields, str]:
@@ -130,9 +132,9 @@ def _entity(each: Fields, notes: _Notes) -> Entity:
     else:
         values |= _polymer(kind, fields, notes)
     if kind in {Kind.PROTEIN, Kind.RNA}:
-        values["msa"] = _alignment(fields, "unpairedMsa")
+        values["msa"] = _alignment(fields, "unpairedMsa", notes)
     if kind is Kind.PROTEIN:
-        values["paired_msa"] = _alignment(fields, "pairedMsa")
+        values["paired_msa"] = _alignment(fields, "pairedMsa", notes)
         templates = fields.list("templates", None)
         if templates:
             raise fields.problem("templates", "templates of its own are not read yet.", "Take them out.")
@@ -177,7 +179,7 @@ def _polymer(kind: Kind, fields: Fields, notes: _Notes) -> dict[str, Any]:
     return {"sequence": sequence, "modifications": modifications}
 
 
-def _alignment(fields: Fields, name: str) -> str | None:
+def _alignment(fields: Fields, name: str, notes: _Notes) -> str | None:
     """An alignment by the digest of its text, or by the path of its file."""
     text, path = fields.text(name, None), fields.text(f"{name}Path", None)
     if text is not None and path is not None:
@@ -186,7 +188,11 @@ def _alignment(fields: Fields, name: str) -> str | None:
         return f"file:{path}"
     if text is None:
         return None
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if text.strip() else NO_ALIGNMENT
+    if not text.strip():
+        return NO_ALIGNMENT
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    notes.texts[digest] = text
+    return f"sha256:{digest}"
 
 
 def _bond(pair: Any, fields: Fields) -> Bond:

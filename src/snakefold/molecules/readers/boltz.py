@@ -6,13 +6,14 @@ each of them is named.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from snakefold.kernel.names import shown
 from snakefold.molecules.entities import (
     DISTANCE,
     NO_ALIGNMENT,
-    Assembly,
     Atom,
     Bond,
     Contact,
@@ -20,11 +21,12 @@ from snakefold.molecules.entities import (
     Kind,
     Modification,
     Pocket,
+    Template,
     Token,
 )
 from snakefold.molecules.lines import BadFile
-from snakefold.molecules.readers.common import Found, protein
-from snakefold.molecules.readers.document import Fields, Table, make, parse_yaml
+from snakefold.molecules.readers.common import Found, assemble, protein
+from snakefold.molecules.readers.document import Fields, Table, parse_yaml
 
 _EXPECTED = "Expected is Boltz's YAML: 'version: 1' and 'sequences', a list of protein, dna, rna or ligand."
 
@@ -42,23 +44,39 @@ def read(text: str, stem: str) -> Found:
     if fields.integer("version", 1) != 1:
         raise fields.problem("version", "another version than 1 is not known.", "Known is 1.")
     notes: list[str] = []
-    entities = [_entity(each, notes) for each in fields.tables("sequences", "entry")]
-    constraints = [_constraint(each) for each in fields.tables("constraints", "constraint")]
-    affinity = [_affinity(each) for each in fields.tables("properties", "property")]
+    entities = [(_entity(each, notes), each.line) for each in fields.tables("sequences", "entry")]
+    _check_comments(text, entities)
+    constraints = [(_constraint(each), each.line) for each in fields.tables("constraints", "constraint")]
+    templates = [(_template(each), each.line) for each in fields.tables("templates", "template")]
+    affinity = [(_affinity(each), each.line) for each in fields.tables("properties", "property")]
     if len(affinity) > 1:
-        raise fields.problem("affinity", "affinity is asked for more than once.", "Keep one.")
-    if fields.list("templates", []):
-        raise fields.problem("templates", "templates of its own are not read yet.", "Take them out.")
+        raise BadFile(
+            "affinity", "the YAML: affinity is asked for more than once.", "Keep one.", affinity[1][1]
+        )
     fields.done()
-    assembly = make(
-        Assembly,
-        "",
-        fields.line,
-        entities=entities,
-        constraints=constraints,
-        affinity=affinity[0] if affinity else None,
-    )
-    return Found(stem, assembly, 1, fields.line, "; ".join(note for note in notes if note))
+    assembly = assemble(fields.line, entities, constraints, templates, affinity[0] if affinity else None)
+    lines = tuple(line for _, line in entities)
+    note = "; ".join(note for note in notes if note)
+    template_lines = tuple(line for _, line in templates)
+    return Found(stem, assembly, 1, fields.line, note, lines, template_lines=template_lines)
+
+
+#: A SMILES without quotes that a comment ends: `C #N`.
+_CUT = re.compile(r"\bsmiles\s*:\s*[^'\"\s#][^'\"#\n]*\s#\S")
+
+
+def _check_comments(text: str, entities: Sequence[tuple[Entity, int]]) -> None:
+    """Raises BadFile for a SMILES that YAML ends at a '#', which is a bond there."""
+    if "#" not in text or not any(entity.smiles for entity, _ in entities):
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if _CUT.search(line):
+            raise BadFile(
+                "ligand",
+                "The SMILES is cut at a '#' after a blank, where a comment begins in YAML.",
+                "Put the SMILES in quotes, or a blank after the '#' of a comment.",
+                number,
+            )
 
 
 def _entity(each: Fields, notes: list[str]) -> Entity:
@@ -139,6 +157,23 @@ def _token(place: Any, fields: Fields) -> Token:
         raise fields.problem("contact", "a place is not [chain, residue] or [chain, atom].", "Correct it.")
     chain, which = place
     return fields.make(Token, chain=chain, **{"atom" if isinstance(which, str) else "residue": which})
+
+
+def _template(each: Fields) -> Template:
+    forms = [form for form in ("cif", "pdb") if each.has(form)]
+    if len(forms) != 1:
+        raise each.problem("templates", "a template has a file: cif or pdb, one of the two.", "Correct it.")
+    values: dict[str, Any] = {
+        "form": forms[0],
+        "file": f"file:{each.text(forms[0])}",
+        "chains": each.texts("chain_id", []),
+        "template_chains": each.texts("template_id", []),
+        "force": each.flag("force", False),
+        "threshold": each.number("threshold", None),
+    }
+    each.ignore("cif", "pdb")
+    each.done()
+    return each.make(Template, **values)
 
 
 def _affinity(each: Fields) -> str:

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snakefold.kernel.names import shown
-from snakefold.molecules.entities import MAX_CHAINS, Assembly, Entity, Kind
+from snakefold.molecules.components import component
+from snakefold.molecules.entities import MAX_CHAINS, Entity, Kind, Modification
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.readers.boltz import alignment
-from snakefold.molecules.readers.common import Found, protein
+from snakefold.molecules.readers.common import Found, assemble, protein
 from snakefold.molecules.readers.document import make
 from snakefold.molecules.sequences import BadSequence
 
 if TYPE_CHECKING:
-    from snakefold.molecules.fasta import Block
+    from snakefold.molecules.blocks import Block
 
 _BOLTZ = {"protein", "dna", "rna", "ccd", "smiles"}
 _CHAI = {"protein", "dna", "rna", "ligand", "glycan"}
@@ -67,10 +68,9 @@ def read(blocks: Iterable[Block], stem: str) -> Found:
     Raises:
         BadFile: a header has none, or that of another program; a record is not what it says.
     """
-    entities: list[Entity] = []
+    entities: list[tuple[Entity, int]] = []
     notes: list[str] = []
     first: Label | None = None
-    line = 0
     for block in blocks:
         label = label_of(block.header or "")
         if label is None or (first is not None and label.program != first.program):
@@ -82,7 +82,7 @@ def read(blocks: Iterable[Block], stem: str) -> Found:
                 block.line,
             )
         if first is None:
-            first, line = label, block.line
+            first = label
         if len(entities) == MAX_CHAINS:
             raise BadFile(
                 "too_many_chains",
@@ -92,14 +92,15 @@ def read(blocks: Iterable[Block], stem: str) -> Found:
                 block.line,
             )
         try:
-            entities.append(_entity(label, block, notes))
+            entities.append((_entity(label, block, notes), block.line))
         except BadFile as problem:
             raise _doubted(problem) from problem
     try:
-        assembly = make(Assembly, "", line, entities=entities)
+        assembly = assemble(entities[0][1], entities)
     except BadFile as problem:
         raise _doubted(problem) from problem
-    return Found(stem, assembly, 1, line, "; ".join(note for note in notes if note))
+    note = "; ".join(note for note in notes if note)
+    return Found(stem, assembly, 1, entities[0][1], note, tuple(line for _, line in entities))
 
 
 def _doubted(problem: BadFile) -> BadFile:
@@ -117,6 +118,8 @@ def _entity(label: Label, block: Block, notes: list[str]) -> Entity:
     text = text.strip()
     if label.what == "glycan":
         raise BadFile("glycans", f"{where}: glycans are not read yet.", "Take the record out.", block.line)
+    if label.what in {"protein", "dna", "rna"} and label.program == "Chai":
+        text, values["modifications"] = _modified(text, where, block.line)
     if label.what == "protein":
         sequence, note = protein(text, where, block.line)
         notes.append(note)
@@ -128,3 +131,39 @@ def _entity(label: Label, block: Block, notes: list[str]) -> Entity:
     else:
         values |= {"kind": Kind.LIGAND, "smiles": text}
     return make(Entity, where, block.line, **values)
+
+
+_MODIFIED = re.compile(r"\(([A-Za-z0-9]{1,5})\)|([^()])", re.ASCII)
+
+
+def _modified(text: str, where: str, line: int) -> tuple[str, list[Modification]]:
+    """A sequence in which Chai's `(SEP)` are the letters that they derive from, and what they are.
+
+    Raises:
+        BadFile: such a residue is not known, or derives from no letter.
+    """
+    if "(" not in text:
+        return text, []
+    letters: list[str] = []
+    modifications = []
+    place = 0
+    while place < len(text):
+        found = _MODIFIED.match(text, place)
+        if found is None:
+            raise BadFile("modification", f"{where}: '(' and ')' do not match.", "Correct it.", line)
+        code, letter = found.groups()
+        if code:
+            known = component(code.upper())
+            letter = known.letter if known else ""
+            if not letter:
+                raise BadFile(
+                    "modification",
+                    f"{where}: ({code}) at residue {len(letters) + 1} has no standard residue in the "
+                    "Chemical Component Dictionary.",
+                    "Give it in a Boltz YAML or AlphaFold 3 JSON, which name both.",
+                    line,
+                )
+            modifications.append(Modification(position=len(letters) + 1, ccd=code))
+        letters.append(letter)
+        place = found.end()
+    return "".join(letters), modifications

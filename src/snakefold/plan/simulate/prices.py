@@ -26,7 +26,7 @@ _NINETIETH = 1.2816
 
 
 class _OneChain:
-    chains = ("A",)
+    chains = searched = pairable = ("A",)
     length = 1
     assembly = None
 

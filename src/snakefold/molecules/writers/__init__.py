@@ -1,0 +1,1 @@
+"""Writers of assemblies in other programs' formats; what a format cannot say is refused by name."""
