@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from snakefold.kernel.contracts import FoldRequest, Model, MsaMeta, RelaxChoice, RelaxSettings, TargetInput
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.accepts import PROTEINS, Accepts
+from snakefold.molecules.entities import Assembly
 from snakefold.structures.prediction import Prediction
 
 if TYPE_CHECKING:  # every command of snakefold reads the specs of all engines, and most need no arrays
@@ -187,7 +188,7 @@ class Parameters:
 
 
 class Molecules(Protocol):
-    """A target, as far as it decides which group it belongs to."""
+    """A target, as far as it decides which group it belongs to, and how large it is."""
 
     @property
     def chains(self) -> Sequence[str]:
@@ -197,6 +198,11 @@ class Molecules(Protocol):
     @property
     def length(self) -> int:
         """Residues of all polymer chains."""
+        ...
+
+    @property
+    def assembly(self) -> Assembly | Mapping[str, Any] | None:
+        """What it is, if it is more than chains of plain protein: as an object, or as contracts have it."""
         ...
 
     @property
@@ -222,7 +228,7 @@ class Rehearsal(Protocol):
 class Work(Protocol):
     """What one group of targets takes, by published figures; a calibration multiplies them.
 
-    Sizes are residues (of a padded group: padded), as arrays. Nothing falls with the size.
+    Sizes are those of `Engine.size` (of a padded group: padded), as arrays. Nothing falls with the size.
     """
 
     @property
@@ -321,6 +327,7 @@ class Engine(Protocol):
         packages: distributions whose versions are recorded with a run.
         selectable: may be named by a configuration; what it gives was computed, not taken from somewhere.
         relaxes: its models are relaxed by the setting `relax`.
+        size_unit: what `size` counts, in the plural: residues, or tokens (`molecules.tokens`).
         licence: address of the licence of its parameters; empty: none is known.
         weights: how its parameters are fetched; None: it brings them, or needs none.
         environment: what it runs in; None: snakefold's own interpreter. With one, `version` and `recipe` must
@@ -337,6 +344,7 @@ class Engine(Protocol):
     packages: tuple[str, ...]
     selectable: bool
     relaxes: bool
+    size_unit: str
     licence: str
     weights: Weights | None
     environment: Environment | None
@@ -355,7 +363,7 @@ class Engine(Protocol):
         ...
 
     def size(self, target: Molecules) -> int:
-        """What a target's cost grows with; residues, for what folds chains."""
+        """What a target's cost grows with, in `size_unit`."""
         ...
 
     def pads(self, group: str, settings: Any) -> bool:
@@ -508,6 +516,7 @@ class Defaults:
     packages: tuple[str, ...] = ()
     selectable = True
     relaxes = False
+    size_unit = "residues"
     licence = ""
     weights: Weights | None = None
     environment: Environment | None = None

@@ -1,1 +1,1 @@
-"""Boltz-2."""
+"""Engine `boltz2`."""
