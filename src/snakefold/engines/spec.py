@@ -82,10 +82,15 @@ class Environment:
     Attributes:
         python: version of its interpreter, as 3.11; snakefold itself runs there, so 3.11 at least.
         lock: requirements with hashes, among them those of envs/base.in; travels with the engine.
+        cpu_lock: takes the lock's place on a machine without an NVIDIA driver, where builds for GPUs would be
+            gigabytes for nothing; None: one lock serves all. Versions are the same, but for a local part (+cpu).
+        cpu_index: address of a package index that has those builds, for who has not configured one.
     """
 
     python: str
     lock: Path
+    cpu_lock: Path | None = None
+    cpu_index: str = ""
 
     def version(self, package: str) -> str:
         """The version that the lock has of a distribution, the same wherever a run is planned.
