@@ -103,8 +103,9 @@ def _where(place: Place) -> str:
 
 def _install(options: argparse.Namespace) -> None:
     from snakefold import engines
-    from snakefold.engines.environments import has_gpu, lock_for, prefix_of
+    from snakefold.engines.environments import lock_for, prefix_of
     from snakefold.engines.install import install
+    from snakefold.kernel.machine import has_gpu
 
     engine = engines.get(options.name)
     environment = engine.environment

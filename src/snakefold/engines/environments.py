@@ -31,10 +31,9 @@ from snakefold import engines
 from snakefold.engines import look
 from snakefold.engines.spec import Engine, Environment, canonical, locked
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.machine import has_gpu
 
 ROOT = "SNAKEFOLD_ENGINES"
-#: A file of these is there where NVIDIA's driver is (the last: in WSL).
-_DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
 #: The environment that a process was started in, so that none starts itself forever.
 STARTED = "SNAKEFOLD_ENGINE_ENVIRONMENT"
 MARKER = "snakefold.json"
@@ -75,11 +74,6 @@ def root() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("snakefold") / "engines"
-
-
-def has_gpu() -> bool:
-    """Whether this machine has NVIDIA's driver; nothing heavy is imported to find out."""
-    return any(Path(each).exists() for each in _DRIVER)
 
 
 def lock_for(environment: Environment, *, gpu: bool) -> Path:
@@ -154,7 +148,9 @@ def place_of(engine: Engine) -> Place:
             if interpreter(prefix).exists():
                 return Place(prefix)
             return Place(missing=f"the interpreter of {prefix} is gone: {install}")
-    if engine.packages and all(_public(_installed(each)) == environment.version(each) for each in engine.packages):
+    if engine.packages and all(
+        _public(_installed(each)) == environment.version(each) for each in engine.packages
+    ):
         return Place()
     return Place(missing=f"its environment is not installed: {install}")
 

@@ -17,7 +17,6 @@ from snakefold.engines import interpreters
 from snakefold.engines.environments import (
     MARKER,
     Seen,
-    has_gpu,
     inspect,
     interpreter,
     links,
@@ -27,6 +26,7 @@ from snakefold.engines.environments import (
 )
 from snakefold.engines.spec import Engine, Environment
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.machine import has_gpu
 from snakefold.kernel.wording import count
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ def _fill(new: Path, python: str, lock: Path, uv: str | None, index: str) -> Non
     own = str(interpreter(new))
     if uv:
         _run([uv, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, str(new)])
-        command = [uv, "pip", "install", "--python", own, "--no-deps", "--require-hashes", "--requirements"]
+        # Compiled once, as pip does: whoever may not write there would compile it at every start.
+        command = [uv, "pip", "install", "--python", own, "--compile-bytecode", "--no-deps"]
+        command += ["--require-hashes", "--requirements"]
     else:
         _run([python, "-I", "-m", "venv", str(new)])
         command = [own, "-m", "pip", "install", "--no-deps", "--require-hashes", "--requirement"]
@@ -139,10 +141,12 @@ def _fill(new: Path, python: str, lock: Path, uv: str | None, index: str) -> Non
     more = [[]] if not index else [[], ["--extra-index-url", index]]
     for number, addresses in enumerate(more, 1):
         try:
-            return _run([*command, str(lock), *addresses])
+            _run([*command, str(lock), *addresses])
         except SnakefoldError:
             if number == len(more):
                 raise
+        else:
+            return
 
 
 def _run(command: list[str]) -> None:

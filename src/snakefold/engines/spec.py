@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from snakefold.kernel.contracts import FoldRequest, Model, MsaMeta, RelaxChoice, RelaxSettings, TargetInput
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.accepts import PROTEINS, Accepts
+from snakefold.molecules.entities import Assembly
 from snakefold.structures.prediction import Prediction
 
 if TYPE_CHECKING:  # every command of snakefold reads the specs of all engines, and most need no arrays
@@ -83,7 +84,7 @@ class Environment:
         python: version of its interpreter, as 3.11; snakefold itself runs there, so 3.11 at least.
         lock: requirements with hashes, among them those of envs/base.in; travels with the engine.
         cpu_lock: takes the lock's place on a machine without an NVIDIA driver, where builds for GPUs would be
-            gigabytes for nothing; None: one lock serves all. Versions are the same, but for a local part (+cpu).
+            gigabytes for nothing; None: one lock serves all. Versions are the same, local parts (+cpu) apart.
         cpu_index: address of a package index that has those builds, for who has not configured one.
     """
 
@@ -186,6 +187,11 @@ class Molecules(Protocol):
     @property
     def length(self) -> int:
         """Residues of all polymer chains."""
+        ...
+
+    @property
+    def assembly(self) -> Assembly | Mapping[str, Any] | None:
+        """What it is, if it is more than chains of plain protein: as an object, or as contracts have it."""
         ...
 
 
@@ -366,6 +372,13 @@ class Engine(Protocol):
         """The settings of a run with random parameters, which teach nothing and should cost little."""
         ...
 
+    def settled(self, settings: Any, device: str) -> Any:
+        """The settings of a run that predicts on `device`: cpu, gpu, or empty where both kinds may come.
+
+        What is left open by `auto` and changes results is said here, before a recipe names it.
+        """
+        ...
+
     def parameters(
         self,
         place: str,
@@ -522,6 +535,11 @@ class Defaults:
     def rehearsed(self, settings: Any, rehearsal: Any) -> Any:
         """As configured."""
         del rehearsal
+        return settings
+
+    def settled(self, settings: Any, device: str) -> Any:
+        """As configured."""
+        del device
         return settings
 
     def parameters(

@@ -9,6 +9,7 @@ MAX_LENGTH = 5000
 
 _ATOM = r"\[[^\[\]\s]{1,80}\]|Br|Cl|[BCNOPSFI]|[bcnops]|\*"
 _TOKEN = re.compile(rf"({_ATOM})|%(\d\d)|(\d)|([-=#$:/\\.()])", re.ASCII)
+_HYDROGEN = re.compile(r"\[\d*H[\d+-]*\]|\[\d*H:\d+\]", re.ASCII)
 #: No sequence has these, even a mistyped one: '-', '.', ':' and '*' are in many.
 _SIGNS = re.compile(r"[\[\]()=#%/\\\d]", re.ASCII)
 
@@ -37,6 +38,12 @@ def problem(text: str) -> str:
     if open_rings := sorted(number for number, times in rings.items() if times % 2):
         return f"ring {int(open_rings[0])} is not closed"
     return ""
+
+
+def heavy_atoms(text: str) -> int:
+    """Atoms of a SMILES other than hydrogen, as far as its text tells."""
+    atoms = (found.group(1) for found in _TOKEN.finditer(text))
+    return sum(atom is not None and not _HYDROGEN.fullmatch(atom) for atom in atoms)
 
 
 def is_smiles(text: str) -> bool:

@@ -45,5 +45,8 @@ class Boltz2Settings(Model):
         "there is one.",
     )
     cpu_threads: int = Field(
-        4, ge=1, le=256, description="Threads on a CPU. Their number is part of a result; GPUs do not read it."
+        4,
+        ge=1,
+        le=256,
+        description="Threads on a CPU. Their number is part of a result; GPUs do not read it.",
     )

@@ -28,6 +28,7 @@ _NINETIETH = 1.2816
 class _OneChain:
     chains = ("A",)
     length = 1
+    assembly = None
 
 
 _ONE_CHAIN = _OneChain()
