@@ -177,7 +177,7 @@ class Parameters:
 
 
 class Molecules(Protocol):
-    """A target, as far as it decides which group it belongs to."""
+    """A target, as far as it decides which group it belongs to, and how large it is."""
 
     @property
     def chains(self) -> Sequence[str]:
@@ -207,7 +207,7 @@ class Rehearsal(Protocol):
 class Work(Protocol):
     """What one group of targets takes, by published figures; a calibration multiplies them.
 
-    Sizes are residues (of a padded group: padded), as arrays. Nothing falls with the size.
+    Sizes are those of `Engine.size` (of a padded group: padded), as arrays. Nothing falls with the size.
     """
 
     @property
@@ -306,6 +306,7 @@ class Engine(Protocol):
         packages: distributions whose versions are recorded with a run.
         selectable: may be named by a configuration; what it gives was computed, not taken from somewhere.
         relaxes: its models are relaxed by the setting `relax`.
+        size_unit: what `size` counts, in the plural: residues, or tokens (`molecules.tokens`).
         licence: address of the licence of its parameters; empty: none is known.
         weights: how its parameters are fetched; None: it brings them, or needs none.
         environment: what it runs in; None: snakefold's own interpreter. With one, `version` and `recipe` must
@@ -322,6 +323,7 @@ class Engine(Protocol):
     packages: tuple[str, ...]
     selectable: bool
     relaxes: bool
+    size_unit: str
     licence: str
     weights: Weights | None
     environment: Environment | None
@@ -340,7 +342,7 @@ class Engine(Protocol):
         ...
 
     def size(self, target: Molecules) -> int:
-        """What a target's cost grows with; residues, for what folds chains."""
+        """What a target's cost grows with, in `size_unit`."""
         ...
 
     def pads(self, group: str, settings: Any) -> bool:
@@ -500,6 +502,7 @@ class Defaults:
     packages: tuple[str, ...] = ()
     selectable = True
     relaxes = False
+    size_unit = "residues"
     licence = ""
     weights: Weights | None = None
     environment: Environment | None = None

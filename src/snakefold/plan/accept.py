@@ -86,9 +86,10 @@ def memory_check(config: Config, kinds: Groups) -> Fits:
         most, name = longest[group]
         if size > most:
             needed = float(model.memory_gb(size, works[group]))
+            unit = kinds[group].engine.size_unit
             raise TargetError(
                 Reason.OUT_OF_MEMORY,
-                f"{size} residues need about {needed:.0f} GB of GPU memory. At most {most} residues fit into "
+                f"{size} {unit} need about {needed:.0f} GB of GPU memory. At most {most} {unit} fit into "
                 f"{name}, the largest of gpu.classes.",
                 "Add a class with more memory to gpu.classes, or leave the target out.",
             )
