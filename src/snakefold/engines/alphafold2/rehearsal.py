@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from snakefold.engines.alphafold2.layout import Shapes, expected_shapes
 from snakefold.engines.alphafold2.parameters import parameters_file, read_rehearsal_mark, rehearsal_mark
+from snakefold.engines.drawing import uniform
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.kernel.store import write_atomically
 
@@ -33,9 +33,8 @@ def draw(folder: Path, models: Iterable[str], blocks: int, seed: int = SEED) -> 
     """Draw random parameters into `folder/params/`, one npz a model. Files drawn by the same recipe are kept.
 
     Weights are uniform around zero with variance 1/fan-in, biases zero, scales one, so that activations keep
-    their magnitude. The same arguments give the same bytes on every machine and with every NumPy: the numbers
-    come from the raw stream of a bit generator, which NumPy keeps, by one addition and one multiplication,
-    which IEEE 754 defines. (Normal numbers depend on the machine's exp and log.)
+    their magnitude. The same arguments give the same bytes on every machine and with every NumPy
+    (`drawing.uniform`).
 
     Args:
         folder: weights folder.
@@ -79,19 +78,8 @@ def _draw_arrays(shapes: Shapes, source: np.random.BitGenerator) -> dict[str, ND
         elif name == "offset" or name.endswith("_b") or "bias" in name:
             arrays[key] = np.zeros(shape, np.float32)
         else:
-            arrays[key] = _uniform(shape, 1 / _fan_in(key, shape), source)
+            arrays[key] = uniform(shape, 1 / _fan_in(key, shape), source)
     return arrays
-
-
-def _uniform(shape: tuple[int, ...], variance: float, source: np.random.BitGenerator) -> NDArray[np.float32]:
-    """Numbers of 16 bits each, evenly spaced around zero."""
-    size, steps = math.prod(shape), 1 << 16
-    words = source.random_raw(-(-size // 4)).astype("<u8", copy=False)
-    values = words.view("<i2")[:size].astype(np.float32)
-    values += np.float32(0.5)
-    # Uniform numbers from -1/2 to 1/2 have a variance of 1/12.
-    values *= np.float32(math.sqrt(12 * variance) / steps)
-    return values.reshape(shape)
 
 
 def _fan_in(key: str, shape: tuple[int, ...]) -> int:
