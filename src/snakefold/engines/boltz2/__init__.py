@@ -6,7 +6,7 @@ would accept in silence and compute as something else is refused here, before an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,22 @@ from snakefold.engines.spec import (
     Column,
     Defaults,
     Environment,
+    Log,
     Molecules,
     Needs,
     Parameters,
     TargetMsas,
     Told,
+    Weights,
 )
+from snakefold.engines.weights_folder import named_folder
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.wording import count
 from snakefold.molecules import smiles
 from snakefold.molecules.accepts import Accepts
 from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, Kind
+from snakefold.molecules.tokens import component_atoms, ligand_atoms
 
 if TYPE_CHECKING:
     from snakefold.engines.boltz2.session import Boltz2Session
@@ -38,10 +42,20 @@ __all__ = ["ENGINE", "Boltz2"]
 IMPLEMENTATION = "seeded 1"
 #: Heavy atoms of a ligand whose affinity can be predicted, and of the largest that the network has seen.
 AFFINITY_ATOMS, AFFINITY_TRAINED = 128, 56
-#: Heavy atoms of a component of which only the code is known, to estimate costs.
-_COMPONENT_ATOMS = 30
 _AFFINITY = ("sampling_steps_affinity", "diffusion_samples_affinity", "affinity_mw_correction")
 _HERE = Path(__file__).parent
+
+
+def _fetch(folder: Path, address: str | None, log: Log) -> None:
+    from snakefold.engines.boltz2.weights import WEIGHTS
+
+    WEIGHTS.fetch(folder, address, log)
+
+
+def _check(folder: Path, log: Log) -> bool:
+    from snakefold.engines.boltz2.weights import WEIGHTS
+
+    return WEIGHTS.check(folder, log)
 
 
 class Boltz2(Defaults):
@@ -89,7 +103,9 @@ class Boltz2(Defaults):
         ),
     }
     views = ("plddt", "pae", "alignment")
+    size_unit = "tokens"
     packages = ("boltz-community", "torch", "rdkit")
+    weights = Weights(fetch=_fetch, check=_check)
     licence = "https://github.com/jwohlwend/boltz/blob/main/LICENSE"
     environment: Environment = Environment(
         "3.11",
@@ -131,12 +147,8 @@ class Boltz2(Defaults):
         return "complex" if several else "structure"
 
     def size(self, target: Molecules) -> int:
-        """Tokens: residues of polymers and heavy atoms of ligands (estimated where only a code is known)."""
-        atoms = sum(
-            copies * (smiles.heavy_atoms(text) if text else _COMPONENT_ATOMS * codes)
-            for copies, text, codes in _ligands(target)
-        )
-        return max(1, target.length + atoms)
+        """Tokens: residues of polymers and heavy atoms of ligands."""
+        return max(1, target.length + ligand_atoms(target.assembly))
 
     def needs(self, group: str, settings: Boltz2Settings) -> Needs:
         """Alignments; different proteins are paired by species."""
@@ -181,6 +193,15 @@ class Boltz2(Defaults):
             update={name: min(getattr(settings, name), value) for name, value in most.items()}
         )
 
+    def parameter_folder(self, place: str) -> Path | None:
+        """As `weights_folder.named_folder`."""
+        return named_folder(place)
+
+    def parameter_files(self, weights: Path | None) -> Sequence[Path]:
+        """The networks, as far as they are there: those of a rehearsal are drawn by the first task."""
+        folder = weights / self.name if weights else None
+        return sorted(folder.glob("*.ckpt")) if folder else []
+
     def parameters(
         self,
         place: str,
@@ -199,9 +220,11 @@ class Boltz2(Defaults):
         """
         from snakefold.engines.boltz2 import weights
 
-        del settings, blocks
+        del settings
         affinity = any(group.endswith("affinity") for group in groups)
-        return weights.find(place, affinity=affinity, draw=draw is not None, whole=whole, cache=cache)
+        return weights.find(
+            place, affinity=affinity, draw=draw is not None, blocks=blocks, whole=whole, cache=cache
+        )
 
     def recipe(self, group: str, settings: Boltz2Settings, weights: Path | None) -> dict[str, Any]:
         """Versions, the settings that this group reads, and the identity of the parameters.
@@ -299,7 +322,8 @@ def _check_binder(binder: Entity) -> None:
             "Give the whole ligand as one SMILES, or leave the affinity out.",
         )
     # Salts lose their smaller part before the affinity is predicted.
-    atoms = max((smiles.heavy_atoms(part) for part in binder.smiles.split(".")), default=0)
+    parts = [smiles.heavy_atoms(part) for part in binder.smiles.split(".")]
+    atoms = max([*parts, *map(component_atoms, binder.ccd)])
     if atoms > AFFINITY_ATOMS:
         raise _refusal(
             f"affinity of a ligand of {atoms} heavy atoms: Boltz-2 takes at most {AFFINITY_ATOMS}, and was "
@@ -328,13 +352,6 @@ def _different_proteins(target: Molecules) -> set[str]:
 def _affinity(target: Molecules) -> bool:
     content = _content(target)
     return content is not None and content.get("affinity") is not None
-
-
-def _ligands(target: Molecules) -> Iterator[tuple[int, str, int]]:
-    """Copies, SMILES and number of components of each ligand."""
-    for each in (_content(target) or {"entities": []})["entities"]:
-        if each["kind"] == Kind.LIGAND:
-            yield each.get("copies", 1), each.get("smiles", ""), len(each.get("ccd", ()))
 
 
 def _sampling(settings: Mapping[str, Any]) -> str:
