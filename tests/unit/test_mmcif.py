@@ -116,6 +116,40 @@ def everything() -> str:
 
 
 TAKEN = Making("reuse", "1", origin='Taken from "it\'s" a\\b é.cif, sha256 12: AlphaFold.', rehearsal=False)
+ASSEMBLY = Assembly.model_validate(
+    {
+        "entities": [
+            {"kind": "protein", "sequence": "GSH", "modifications": [{"position": 2, "ccd": "SEP"}]},
+            {"kind": "dna", "sequence": "AC", "modifications": [{"position": 1, "ccd": "6MA"}]},
+            {"kind": "ligand", "smiles": "C/C=C/O", "copies": 2},
+            {"kind": "ligand", "smiles": "CCO"},
+            {"kind": "ligand", "ccd": ["NAG", "NAG"]},
+            {"kind": "ligand", "ccd": ["ATP"]},
+        ]
+    }
+)
+COMPONENTS = [["GLY", "SEP", "HIS"], ["6MA", "DC"], ["LIG1"], ["LIG1"], ["LIG2"], ["NAG", "NAG"], ["ATP"]]
+
+
+def assembled() -> str:
+    """An assembly with one atom in every residue."""
+    model = gemmi.Model(1)
+    for name, residues in zip(mmcif.chain_names(len(COMPONENTS)), COMPONENTS, strict=True):
+        chain = gemmi.Chain(name)
+        for number, residue in enumerate(residues, 1):
+            made = gemmi.Residue()
+            made.name, made.seqid = residue, gemmi.SeqId(number, " ")
+            atom = gemmi.Atom()
+            atom.name, atom.element, atom.pos = "C1", gemmi.Element("C"), gemmi.Position(number, 0, 0)
+            made.add_atom(atom)
+            chain.add_residue(made)
+        model.add_chain(chain)
+    structure = gemmi.Structure()
+    structure.add_model(model)
+    plddt = scores([50.0] * sum(map(len, COMPONENTS)))
+    return mmcif.write(structure, mmcif.molecules_of(ASSEMBLY), plddt, MAKING, name="assembly")
+
+
 FILES = {
     "monomer": lambda: written("MKTAYIAKQR"),
     "complex": lambda: written("ACDEF", "GHIKL", "ACDEF", ptm=0.5, iptm=0.25),
@@ -125,6 +159,7 @@ FILES = {
     ),
     "taken": lambda: written("MKTAY", making=TAKEN),
     "every kind of molecule": everything,
+    "assembly": assembled,
 }
 
 
@@ -412,51 +447,15 @@ def test_what_is_not_the_target_is_refused(spoil: object, message: str) -> None:
 
 # ---- assemblies ------------------------------------------------------------------------------------------
 def test_assemblies_have_modified_residues_and_ligands_of_all_kinds() -> None:
-    assembly = Assembly.model_validate(
-        {
-            "entities": [
-                {"kind": "protein", "sequence": "GSH", "modifications": [{"position": 2, "ccd": "SEP"}]},
-                {"kind": "dna", "sequence": "AC", "modifications": [{"position": 1, "ccd": "6MA"}]},
-                {"kind": "ligand", "smiles": "C/C=C/O", "copies": 2},
-                {"kind": "ligand", "smiles": "CCO"},
-                {"kind": "ligand", "ccd": ["NAG", "NAG"]},
-                {"kind": "ligand", "ccd": ["ATP"]},
-            ]
-        }
-    )
-    molecules = mmcif.molecules_of(assembly)
-    names = [["GLY", "SEP", "HIS"], ["6MA", "DC"], ["LIG1"], ["LIG1"], ["LIG2"], ["NAG", "NAG"], ["ATP"]]
-    assert [molecule.components() for molecule in molecules] == names
-    model = gemmi.Model(1)
-    for name, residues in zip(mmcif.chain_names(7), names, strict=True):
-        chain = gemmi.Chain(name)
-        for number, residue in enumerate(residues, 1):
-            made = gemmi.Residue()
-            made.name, made.seqid = residue, gemmi.SeqId(number, " ")
-            atom = gemmi.Atom()
-            atom.name, atom.element, atom.pos = "C1", gemmi.Element("C"), gemmi.Position(number, 0, 0)
-            made.add_atom(atom)
-            chain.add_residue(made)
-        model.add_chain(chain)
-    structure = gemmi.Structure()
-    structure.add_model(model)
-    text = mmcif.write(structure, molecules, scores([50.0] * 11), MAKING, name="x")
+    assert [molecule.components() for molecule in mmcif.molecules_of(ASSEMBLY)] == COMPONENTS
+    text = assembled()
     again = structures.read(text)
-    assert [[residue.name for residue in chain] for chain in again[0]] == names
+    assert [[residue.name for residue in chain] for chain in again[0]] == COMPONENTS
     block = gemmi.cif.read_string(text).sole_block()
-    types = dict(zip(block.find_values("_entity.id"), block.find_values("_entity.type"), strict=True))
-    assert list(types.values()) == [
-        "polymer",
-        "polymer",
-        "non-polymer",
-        "non-polymer",
-        "polymer",
-        "non-polymer",
-    ]
+    polymer, alone = "polymer", "non-polymer"
+    assert list(block.find_values("_entity.type")) == [polymer, polymer, alone, alone, polymer, alone]
     smiles = block.find("_ma_chem_comp_descriptor.", ["chem_comp_id", "value"])
     assert [tuple(map(gemmi.cif.as_string, row)) for row in smiles] == [("LIG1", "C/C=C/O"), ("LIG2", "CCO")]
-    (system,) = modelcif.reader.read(io.StringIO(text))
-    assert len(system.entities) == 6
 
 
 def test_names_of_four_letters_are_no_pdb() -> None:
