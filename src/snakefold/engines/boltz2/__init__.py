@@ -167,8 +167,21 @@ class Boltz2(Defaults):
         """What a prediction takes."""
         from snakefold.engines.boltz2.cost import Boltz2Work
 
-        del relax, blocks, rows
-        return Boltz2Work(settings, affinity=group.endswith("affinity"))
+        del relax
+        return Boltz2Work(
+            samples=settings.diffusion_samples,
+            seeds=settings.num_seeds,
+            recycling=settings.recycling_steps,
+            steps=settings.sampling_steps,
+            parallel=settings.max_parallel_samples,
+            affinity=group.endswith("affinity"),
+            affinity_samples=settings.diffusion_samples_affinity,
+            affinity_steps=settings.sampling_steps_affinity,
+            potentials=settings.use_potentials,
+            rows=settings.max_msa_seqs if rows is None else 1,
+            sampled_rows=settings.num_subsampled_msa,
+            rehearsal=blocks is not None,
+        )
 
     def settled(self, settings: Boltz2Settings, device: str) -> Boltz2Settings:
         """What computes is part of a result: a GPU draws other random numbers, and in another precision."""

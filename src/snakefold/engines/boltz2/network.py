@@ -21,16 +21,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from boltz import main as boltz
+from boltz.data.module import inferencev2
 from boltz.data.module.inferencev2 import Boltz2InferenceDataModule, PredictionDataset, collate
 from boltz.data.mol import load_canonicals
 from boltz.data.parse import schema
 from boltz.data.types import Manifest, Record
 from boltz.data.write.writer import BoltzAffinityWriter, BoltzWriter
+from boltz.model.layers import initialize
 from boltz.model.models.boltz2 import Boltz2
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from boltz import main as boltz
 from snakefold.engines.boltz2.settings import Boltz2Settings
 from snakefold.kernel.errors import Reason, TargetError
 
@@ -125,6 +127,26 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+@contextmanager
+def _undrawn() -> Iterator[None]:
+    """Networks are built without random numbers, which the checkpoint replaces, all of them (`strict`).
+
+    Drawing them would take longer than reading the checkpoint: a minute for both official networks.
+    """
+    truncated, linear = initialize.trunc_normal_init_, torch.nn.Linear.reset_parameters
+    initialize.trunc_normal_init_ = _left_alone
+    torch.nn.Linear.reset_parameters = _left_alone
+    try:
+        yield
+    finally:
+        initialize.trunc_normal_init_ = truncated
+        torch.nn.Linear.reset_parameters = linear
+
+
+def _left_alone(*_: Any, **__: Any) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Parsed:
     """A target as Boltz has parsed it, in a folder of its own."""
@@ -146,6 +168,8 @@ class Networks:
         prepare(settings, device)
         self._settings, self._molecules, self._device = settings, places.molecules, device
         self._canonicals = load_canonicals(str(places.molecules))
+        # Boltz reads the same thirty files for every dataset, and here each target has one.
+        inferencev2.load_canonicals = lambda _: self._canonicals
         self._structure = self._load(places.structure, affinity=False)
         self._affinity = self._load(places.affinity, affinity=True) if affinity else None
 
@@ -177,19 +201,20 @@ class Networks:
             if affinity
             else {"use_kernels": self._device.kernels}
         )
-        network = Boltz2.load_from_checkpoint(
-            checkpoint,
-            strict=True,
-            map_location="cpu",
-            weights_only=False,
-            predict_args=predict,
-            diffusion_process_args=asdict(diffusion),
-            ema=False,
-            pairformer_args=asdict(boltz.PairformerArgsV2()),
-            msa_args=asdict(alignment),
-            steering_args=asdict(steering),
-            **more,
-        )
+        with _undrawn():
+            network = Boltz2.load_from_checkpoint(
+                checkpoint,
+                strict=True,
+                map_location="cpu",
+                weights_only=False,
+                predict_args=predict,
+                diffusion_process_args=asdict(diffusion),
+                ema=False,
+                pairformer_args=asdict(boltz.PairformerArgsV2()),
+                msa_args=asdict(alignment),
+                steering_args=asdict(steering),
+                **more,
+            )
         network.setup("predict")
         return network.eval().to(self._device.torch)
 
