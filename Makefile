@@ -81,6 +81,11 @@ docs: .venv/dev.stamp
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 TOY := tests/engines/own_environment
+BOLTZ := src/snakefold/engines/boltz2
+# Builds of torch are of one platform. Boltz names wandb, and imports it in training only.
+LOCK_TORCH := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --override $(BOLTZ)/left-out.txt
+TORCH_CPU ?= --index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
 lock:
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in -o requirements/run.lock
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \
@@ -90,3 +95,5 @@ lock:
 	$(LOCK) pyproject.toml --extra worker --extra kubernetes --extra gpu requirements/build.in -c requirements/run.lock \
 		-o requirements/worker-gpu.lock
 	$(LOCK) $(TOY)/environment.in -c requirements/run.lock -o $(TOY)/src/snakefold_own_environment/environment.lock
+	$(LOCK_TORCH) $(BOLTZ)/environment.in -c requirements/run.lock -o $(BOLTZ)/environment.lock
+	$(LOCK_TORCH) $(BOLTZ)/environment-cpu.in -c $(BOLTZ)/environment.lock $(TORCH_CPU) -o $(BOLTZ)/environment-cpu.lock

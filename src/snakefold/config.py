@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -22,7 +23,8 @@ from snakefold import engines
 from snakefold.engines.alphafold2.settings import RehearsalSettings
 from snakefold.kernel.contracts import Model, RelaxSettings
 from snakefold.kernel.errors import ConfigError, StoreError
-from snakefold.kernel.paths import packaged, resource
+from snakefold.kernel.machine import has_gpu
+from snakefold.kernel.paths import house, packaged, resource
 from snakefold.kernel.setting_errors import told
 from snakefold.kernel.setting_paths import (
     NULLS,
@@ -304,9 +306,28 @@ class Settings(Model):
         return self.engines or [self.engine]
 
     def settings_of(self, engine: str, *, rehearsal: bool = False) -> Any:
-        """The section of an engine; cut down by `rehearsal` when the parameters are random."""
+        """The section of an engine, for where predictions run; cut down when the parameters are random."""
+        found = engines.get(engine)
         configured = getattr(self, engine)
-        return engines.get(engine).rehearsed(configured, self.rehearsal) if rehearsal else configured
+        chosen = found.rehearsed(configured, self.rehearsal) if rehearsal else configured
+        return found.settled(chosen, self.device)
+
+    @cached_property
+    def device(self) -> str:
+        """Kind of processor that predicts, gpu or cpu; empty: there are GPU classes of both kinds.
+
+        `local` is this machine, and what it has.
+
+        Raises:
+            ConfigError: the table of GPU classes cannot be read.
+        """
+        path = resource(self.gpu.table) if self.gpu.table else house() / "resources" / "gpus.yaml"
+        table = read_settings(path)
+        kinds = {
+            "gpu" if name == "local" and has_gpu() else (table.get(name) or {}).get("device", "gpu")
+            for name in self.gpu.classes
+        }
+        return str(kinds.pop()) if len(kinds) == 1 else ""
 
     def relax_of(self, *, rehearsal: bool) -> RelaxSettings:
         """As configured, but bounded in a rehearsal."""

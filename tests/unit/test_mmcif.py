@@ -25,6 +25,7 @@ from biotite.structure.io import pdbx
 from snakefold import __version__
 from snakefold.kernel.contracts import ModelScores
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.molecules.entities import Assembly
 from snakefold.structures import files as structures
 from snakefold.structures import mmcif
 from snakefold.structures.mmcif import Kind, Making, Molecule
@@ -115,6 +116,40 @@ def everything() -> str:
 
 
 TAKEN = Making("reuse", "1", origin='Taken from "it\'s" a\\b é.cif, sha256 12: AlphaFold.', rehearsal=False)
+ASSEMBLY = Assembly.model_validate(
+    {
+        "entities": [
+            {"kind": "protein", "sequence": "GSH", "modifications": [{"position": 2, "ccd": "SEP"}]},
+            {"kind": "dna", "sequence": "AC", "modifications": [{"position": 1, "ccd": "6MA"}]},
+            {"kind": "ligand", "smiles": "C/C=C/O", "copies": 2},
+            {"kind": "ligand", "smiles": "CCO"},
+            {"kind": "ligand", "ccd": ["NAG", "NAG"]},
+            {"kind": "ligand", "ccd": ["ATP"]},
+        ]
+    }
+)
+COMPONENTS = [["GLY", "SEP", "HIS"], ["6MA", "DC"], ["LIG1"], ["LIG1"], ["LIG2"], ["NAG", "NAG"], ["ATP"]]
+
+
+def assembled() -> str:
+    """An assembly with one atom in every residue."""
+    model = gemmi.Model(1)
+    for name, residues in zip(mmcif.chain_names(len(COMPONENTS)), COMPONENTS, strict=True):
+        chain = gemmi.Chain(name)
+        for number, residue in enumerate(residues, 1):
+            made = gemmi.Residue()
+            made.name, made.seqid = residue, gemmi.SeqId(number, " ")
+            atom = gemmi.Atom()
+            atom.name, atom.element, atom.pos = "C1", gemmi.Element("C"), gemmi.Position(number, 0, 0)
+            made.add_atom(atom)
+            chain.add_residue(made)
+        model.add_chain(chain)
+    structure = gemmi.Structure()
+    structure.add_model(model)
+    plddt = scores([50.0] * sum(map(len, COMPONENTS)))
+    return mmcif.write(structure, mmcif.molecules_of(ASSEMBLY), plddt, MAKING, name="assembly")
+
+
 FILES = {
     "monomer": lambda: written("MKTAYIAKQR"),
     "complex": lambda: written("ACDEF", "GHIKL", "ACDEF", ptm=0.5, iptm=0.25),
@@ -124,6 +159,7 @@ FILES = {
     ),
     "taken": lambda: written("MKTAY", making=TAKEN),
     "every kind of molecule": everything,
+    "assembly": assembled,
 }
 
 
@@ -407,3 +443,23 @@ def test_what_is_not_the_target_is_refused(spoil: object, message: str) -> None:
     spoil(structure[0][0])  # type: ignore[operator]
     with pytest.raises(SnakefoldError, match=message):
         mmcif.write(structure, mmcif.proteins(["MKTAY"]), scores(plddt), MAKING, name="x")
+
+
+# ---- assemblies ------------------------------------------------------------------------------------------
+def test_assemblies_have_modified_residues_and_ligands_of_all_kinds() -> None:
+    assert [molecule.components() for molecule in mmcif.molecules_of(ASSEMBLY)] == COMPONENTS
+    text = assembled()
+    again = structures.read(text)
+    assert [[residue.name for residue in chain] for chain in again[0]] == COMPONENTS
+    block = gemmi.cif.read_string(text).sole_block()
+    polymer, alone = "polymer", "non-polymer"
+    assert list(block.find_values("_entity.type")) == [polymer, polymer, alone, alone, polymer, alone]
+    smiles = block.find("_ma_chem_comp_descriptor.", ["chem_comp_id", "value"])
+    assert [tuple(map(gemmi.cif.as_string, row)) for row in smiles] == [("LIG1", "C/C=C/O"), ("LIG2", "CCO")]
+
+
+def test_names_of_four_letters_are_no_pdb() -> None:
+    structure = gemmi.read_pdb_string(drawn("GSH")[0])
+    assert structures.fits_pdb(structure)
+    structure[0][0][0].name = "LIG1"
+    assert not structures.fits_pdb(structure)

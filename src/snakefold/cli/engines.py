@@ -44,6 +44,16 @@ def add(commands: Commands) -> None:
         "--python", default=None, help="interpreter to use; one of the wanted version is found if not given"
     )
     install.add_argument("--pip", action="store_true", help="use pip where there is uv, too")
+    built = install.add_mutually_exclusive_group()
+    built.add_argument(
+        "--gpu",
+        action="store_true",
+        default=None,
+        help="builds for NVIDIA GPUs, where the engine has two; if not given, as this machine is",
+    )
+    built.add_argument(
+        "--cpu", dest="gpu", action="store_false", help="builds for CPUs, where the engine has two"
+    )
     doctor = command(
         actions,
         "doctor",
@@ -93,8 +103,9 @@ def _where(place: Place) -> str:
 
 def _install(options: argparse.Namespace) -> None:
     from snakefold import engines
-    from snakefold.engines.environments import prefix_of
+    from snakefold.engines.environments import lock_for, prefix_of
     from snakefold.engines.install import install
+    from snakefold.kernel.machine import has_gpu
 
     engine = engines.get(options.name)
     environment = engine.environment
@@ -104,8 +115,9 @@ def _install(options: argparse.Namespace) -> None:
             raise SnakefoldError(f"engine {engine.name}: has no environment of its own. Here {place.missing}")
         _log(f"{engine.name}: nothing to do: it runs in snakefold's own environment")
         return
-    with alone(prefix_of(engine, environment), _log):
-        install(engine, environment, _log, python=options.python, pip=options.pip)
+    lock = lock_for(environment, gpu=has_gpu() if options.gpu is None else options.gpu)
+    with alone(prefix_of(engine, environment, lock), _log):
+        install(engine, environment, _log, python=options.python, pip=options.pip, gpu=options.gpu)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -184,15 +184,8 @@ def _kept(store: Store, folder: Path) -> KeptStore:
 
 
 def _task(options: argparse.Namespace) -> int:
-    from snakefold.kernel import archive
     from snakefold.kernel.contracts import FoldRequest
-    from snakefold.kernel.errors import SnakefoldError
-    from snakefold.kernel.paths import compiled_programs
-    from snakefold.kernel.store import open_store
-    from snakefold.run import task
-    from snakefold.run.progress import ProgressFile
     from snakefold.worker.endpoints import checked
-    from snakefold.worker.settings import read_settings
 
     given = _read_json(options.request)
     if "engine" not in given:
@@ -202,6 +195,15 @@ def _task(options: argparse.Namespace) -> int:
     request = checked(FoldRequest, given)
     inputs: Path = options.inputs or options.request.with_name("inputs.tar.zst")
     _enter(request.engine, options)
+    # What only the process imports that goes on.
+    from snakefold.kernel import archive
+    from snakefold.kernel.errors import SnakefoldError
+    from snakefold.kernel.paths import compiled_programs
+    from snakefold.kernel.store import open_store
+    from snakefold.run import task
+    from snakefold.run.progress import ProgressFile
+    from snakefold.worker.settings import read_settings
+
     if not inputs.is_file():
         raise SnakefoldError(f"{inputs}: no such file. Name the batch's inputs with --inputs.")
     with alone(options.out, _log) as waited:

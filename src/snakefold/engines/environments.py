@@ -1,7 +1,8 @@
 """Environments of engines' own: where they are, whether one is there, and how a process starts in it.
 
 One is a folder of `SNAKEFOLD_ENGINES`, or of the user's data folder, `<engine>/<python>-<machine>-<digest>`,
-by the digest of the lock, so that another lock is another environment. It holds what the lock says, and
+by the digest of the lock, so that another lock is another environment. An engine may have a second lock, for
+machines without a GPU. It holds what the lock says, and
 nothing of snakefold. What a process there sees besides are links, named on PYTHONPATH, to the packages of
 snakefold and of the engine's distribution as the process that starts it has them, and the metadata by which
 the engine is found. So both sides run the same code, an upgrade of snakefold needs no new environment, and
@@ -30,6 +31,7 @@ from snakefold import engines
 from snakefold.engines import look
 from snakefold.engines.spec import Engine, Environment, canonical, locked
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.machine import has_gpu
 
 ROOT = "SNAKEFOLD_ENGINES"
 #: The environment that a process was started in, so that none starts itself forever.
@@ -74,8 +76,16 @@ def root() -> Path:
     return user_data_path("snakefold") / "engines"
 
 
-def prefix_of(engine: Engine, environment: Environment) -> Path:
+def lock_for(environment: Environment, *, gpu: bool) -> Path:
+    """The lock for machines with a GPU, or for those without."""
+    return environment.lock if gpu or environment.cpu_lock is None else environment.cpu_lock
+
+
+def prefix_of(engine: Engine, environment: Environment, lock: Path | None = None) -> Path:
     """Where the environment is, once it is installed.
+
+    Args:
+        lock: which of its locks; None: that of this machine.
 
     Raises:
         SnakefoldError: its lock cannot be read, or its Python is too old.
@@ -89,8 +99,9 @@ def prefix_of(engine: Engine, environment: Environment) -> Path:
             f"engine {engine.name}: its environment asks for Python {environment.python!r}; snakefold runs "
             f"there too, and needs {_LEAST[0]}.{_LEAST[1]} at least. Install another release of the engine."
         )
-    locked(environment.lock)  # which says what is wrong with it
-    digest = hashlib.sha256(environment.lock.read_bytes()).hexdigest()[:16]
+    lock = lock or lock_for(environment, gpu=has_gpu())
+    locked(lock)  # which says what is wrong with it
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
     return root() / engine.name / f"{environment.python}-{platform.machine()}-{digest}"
 
 
@@ -125,15 +136,21 @@ def place_of(engine: Engine) -> Place:
         if not absent:
             return Place()
         return Place(missing=f"{', '.join(absent)} not installed: {_pip(engine, absent)}")
-    prefix = prefix_of(engine, environment)
-    if is_here(prefix):
-        return Place(prefix)
     install = f"snakefold engines install {engine.name}"
-    if marker(prefix) is not None:
-        if interpreter(prefix).exists():
+    # That of this machine first; the other one works as well.
+    locks = dict.fromkeys(lock_for(environment, gpu=gpu) for gpu in (has_gpu(), True, False))
+    prefixes = [prefix_of(engine, environment, lock) for lock in locks]
+    for prefix in prefixes:
+        if is_here(prefix):
             return Place(prefix)
-        return Place(missing=f"the interpreter of {prefix} is gone: {install}")
-    if engine.packages and all(_installed(each) == environment.version(each) for each in engine.packages):
+    for prefix in prefixes:
+        if marker(prefix) is not None:
+            if interpreter(prefix).exists():
+                return Place(prefix)
+            return Place(missing=f"the interpreter of {prefix} is gone: {install}")
+    if engine.packages and all(
+        _public(_installed(each)) == environment.version(each) for each in engine.packages
+    ):
         return Place()
     return Place(missing=f"its environment is not installed: {install}")
 
@@ -282,6 +299,11 @@ def inspect(engine: Engine, prefix: Path | None) -> Seen:
     if prefix and not Path(said["prefix"]).samefile(prefix):
         return Seen(seen.python, seen.packages, [(python, f"runs in {said['prefix']}"), *seen.wrong])
     return seen
+
+
+def _public(version: str | None) -> str | None:
+    """A version without its local part, which says how it was built (2.13.0+cpu)."""
+    return version and version.partition("+")[0]
 
 
 def _installed(package: str) -> str | None:

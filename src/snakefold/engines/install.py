@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING
 
 from snakefold import __version__
 from snakefold.engines import interpreters
-from snakefold.engines.environments import MARKER, Seen, inspect, interpreter, links, marker, prefix_of
+from snakefold.engines.environments import (
+    MARKER,
+    Seen,
+    inspect,
+    interpreter,
+    links,
+    lock_for,
+    marker,
+    prefix_of,
+)
 from snakefold.engines.spec import Engine, Environment
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.machine import has_gpu
 from snakefold.kernel.wording import count
 
 if TYPE_CHECKING:
@@ -26,7 +36,13 @@ Log = Callable[[str], None]
 
 
 def install(
-    engine: Engine, environment: Environment, log: Log, *, python: str | None = None, pip: bool = False
+    engine: Engine,
+    environment: Environment,
+    log: Log,
+    *,
+    python: str | None = None,
+    pip: bool = False,
+    gpu: bool | None = None,
 ) -> Path:
     """Make the environment of an engine, unless it is there and sound. One process at a time.
 
@@ -35,6 +51,8 @@ def install(
     Args:
         python: the interpreter to use; None: one that is found.
         pip: use pip, whether there is uv or not.
+        gpu: for machines with a GPU, or without; None: as this one is. It says nothing of an engine with one
+            lock.
 
     Returns:
         Its folder.
@@ -43,7 +61,8 @@ def install(
         SnakefoldError: there is no interpreter of its version, the packages cannot be installed, or they do
             not import.
     """
-    prefix = prefix_of(engine, environment)
+    lock = lock_for(environment, gpu=has_gpu() if gpu is None else gpu)
+    prefix = prefix_of(engine, environment, lock)
     there = marker(prefix) is not None
     if there:
         seen = inspect(engine, prefix)
@@ -54,16 +73,19 @@ def install(
     uv = None if pip else interpreters.find_uv()
     found = interpreters.find(environment.python, given=python, uv=uv, log=log)
     log(f"{engine.name}: Python {found.version} ({found.path}), {'uv' if uv else 'pip'}")
+    if environment.cpu_lock is not None:
+        log(f"{engine.name}: {_built(environment, lock)}")
     with beside(prefix) as new:
-        _fill(new, found.path, environment.lock, uv)
+        index = environment.cpu_index if lock == environment.cpu_lock else ""
+        _fill(new, found.path, lock, uv, index)
         _name_as(new, prefix)
         seen = inspect(engine, new)
         if seen.wrong:
             raise SnakefoldError(
-                f"engine {engine.name}: with all that {environment.lock} names, something is wrong: "
+                f"engine {engine.name}: with all that {lock} names, something is wrong: "
                 f"{_told(seen)}. A lock has the engine's packages and those of envs/base.in: lock again."
             )
-        noted = {"snakefold": __version__, "lock": str(environment.lock), "python": seen.python}
+        noted = {"snakefold": __version__, "lock": str(lock), "python": seen.python}
         text = json.dumps({**noted, "packages": seen.packages}, indent=1)
         (new / MARKER).write_text(f"{text}\n", encoding="utf-8")
         if prefix.exists():
@@ -97,14 +119,34 @@ def beside(prefix: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _fill(new: Path, python: str, lock: Path, uv: str | None) -> None:
+def _built(environment: Environment, lock: Path) -> str:
+    """Which of two locks it is, and how to get the other."""
+    if lock == environment.cpu_lock:
+        return "builds for CPUs; for machines with an NVIDIA GPU, which this one may send jobs to: --gpu"
+    return "builds for NVIDIA GPUs; for machines without one: --cpu"
+
+
+def _fill(new: Path, python: str, lock: Path, uv: str | None, index: str) -> None:
+    """Install what a lock names. It is whole: nothing is resolved, and what it leaves out is meant."""
     own = str(interpreter(new))
     if uv:
         _run([uv, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python, str(new)])
-        _run([uv, "pip", "install", "--python", own, "--require-hashes", "--requirements", str(lock)])
+        # Compiled once, as pip does: whoever may not write there would compile it at every start.
+        command = [uv, "pip", "install", "--python", own, "--compile-bytecode", "--no-deps"]
+        command += ["--require-hashes", "--requirements"]
     else:
         _run([python, "-I", "-m", "venv", str(new)])
-        _run([own, "-m", "pip", "install", "--require-hashes", "--requirement", str(lock)])
+        command = [own, "-m", "pip", "install", "--no-deps", "--require-hashes", "--requirement"]
+    # Whoever has configured where packages come from is not sent elsewhere.
+    more = [[]] if not index else [[], ["--extra-index-url", index]]
+    for number, addresses in enumerate(more, 1):
+        try:
+            _run([*command, str(lock), *addresses])
+        except SnakefoldError:
+            if number == len(more):
+                raise
+        else:
+            return
 
 
 def _run(command: list[str]) -> None:

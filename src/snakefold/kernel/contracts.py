@@ -282,7 +282,19 @@ class Confidence(Model):
     key: str
     engine: str
     rehearsal: bool
-    chain_lengths: list[int]
+    chain_lengths: list[int] = Field(
+        description="Residues of every chain; a ligand's components count as residues."
+    )
+    chain_kinds: list[str] = Field(
+        [],
+        description="protein, dna, rna or ligand of every chain; left out if all are plain protein.",
+        exclude_if=lambda value: not value,
+    )
+    chain_tokens: list[int] = Field(
+        [],
+        description="Tokens of every chain: rows of its PAE; left out if they are its residues.",
+        exclude_if=lambda value: not value,
+    )
     models: list[ModelScores]
     msa_depth: int | None = None
     neff: float | None = None

@@ -57,7 +57,7 @@ def target_files(
         scores=result.scores,
     )
     searched = _different_chains(msas)
-    molecules = mmcif.proteins(target.chains)
+    molecules = mmcif.molecules_of_target(target)
 
     def annotated(pdb: str, origin: str) -> str:
         return structures.annotate(
@@ -89,6 +89,9 @@ def target_files(
     if predictions:
         mark = {"REHEARSAL": True} if request.rehearsal else {}
         files["ranking_debug.json"] = _json({**confidence.ranking_debug(predictions), **mark})
+    tokens = next((each.tokens for each in predictions if each.tokens is not None), None)
+    if tokens is not None:
+        files["tokens.json"] = _json(tokens.to_json())
     if any(prediction.pae is not None for prediction in predictions):
         files["pae.npz"] = confidence.pae_archive([prediction.pae for prediction in predictions])
     metas = [chain.meta for chain in searched if chain.meta is not None]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from snakefold.kernel.contracts import Confidence, ModelScores, TargetInput
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.structures.mmcif import molecules_of_target
 from snakefold.structures.prediction import Prediction
 
 #: Å per unit of a stored PAE value.
@@ -128,15 +129,20 @@ def confidence(
         relaxed: ranks that were relaxed.
         scores: of the target, by the names of its engine's own columns.
     """
+    molecules = molecules_of_target(target)
+    lengths = [len(molecule.components()) for molecule in molecules]
     for item in predictions:
-        if target.chains and len(item.plddt) != target.length:
-            raise ValueError(f"{item.name}: {len(item.plddt)} pLDDT values for {target.length} residues.")
+        if len(item.plddt) != sum(lengths):
+            raise ValueError(f"{item.name}: {len(item.plddt)} pLDDT values for {sum(lengths)} residues.")
+    tokens = next((item.tokens for item in predictions if item.tokens is not None), None)
     depth, neff = alignment
     return Confidence(
         key=target.key,
         engine=engine,
         rehearsal=rehearsal,
-        chain_lengths=[len(chain) for chain in target.chains],
+        chain_lengths=lengths,
+        chain_kinds=[] if target.assembly is None else [str(molecule.kind) for molecule in molecules],
+        chain_tokens=[] if tokens is None else tokens.by_chain(len(molecules)),
         models=[_scores(item, number in relaxed) for number, item in enumerate(predictions)],
         msa_depth=depth,
         neff=neff,
@@ -154,7 +160,7 @@ def plddt_fractions(plddt: Sequence[float] | NDArray[Any]) -> dict[str, float]:
 
 
 def interface_pae(pae: NDArray[Any], chain_lengths: Sequence[int]) -> float | None:
-    """Mean PAE over pairs of residues in different chains, Å; None for one chain."""
+    """Mean PAE over pairs of residues, or tokens, in different chains, Å; None for one chain."""
     chain = np.repeat(np.arange(len(chain_lengths)), chain_lengths)
     between = chain[:, None] != chain[None, :]
     return float(np.mean(pae[between], dtype=np.float64)) if between.any() else None
@@ -188,7 +194,9 @@ def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = Non
         "iptm": best.iptm,
         "mean_pae": None if matrix is None else float(np.mean(matrix, dtype=np.float64)),
         "max_pae": best.max_pae,
-        "interface_pae": None if matrix is None else interface_pae(matrix, scores.chain_lengths),
+        "interface_pae": None
+        if matrix is None
+        else interface_pae(matrix, scores.chain_tokens or scores.chain_lengths),
         "model": best.name,
         "recycles": best.recycles,
         "relaxed": best.relaxed,

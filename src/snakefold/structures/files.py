@@ -23,6 +23,7 @@ REHEARSAL_NOTE = "REHEARSAL: made with random parameters. The structure means no
 #: PDB names a chain by one letter or digit, numbers residues in 4 columns and atoms, ends of chains included,
 #: in 5, and has 4 columns before a coordinate's decimal point.
 PDB_MAX_CHAINS = 62
+PDB_MAX_NAME = 3
 PDB_MAX_CHAIN_LENGTH = 9_999
 PDB_MAX_ATOMS = 99_999
 _PDB_LOWEST, _PDB_HIGHEST = -999.9995, 9_999.9995
@@ -58,9 +59,14 @@ def pdb_holds(chains: int, longest: int, positions: NDArray[Any]) -> bool:
 
 
 def fits_pdb(structure: gemmi.Structure) -> bool:
-    """Whether the PDB format can hold every model of a structure, its chain names included."""
+    """Whether the PDB format can hold every model of a structure, and its names of chains and residues."""
     numbers = [residue.seqid.num or 0 for model in structure for chain in model for residue in chain]
-    return all(len(chain.name) == 1 for model in structure for chain in model) and all(
+    short = all(
+        len(chain.name) == 1 and all(len(residue.name) <= PDB_MAX_NAME for residue in chain)
+        for model in structure
+        for chain in model
+    )
+    return short and all(
         pdb_holds(len(model), max(numbers, default=0), gemmi.FlatStructure(_alone(model)).pos)
         for model in structure
     )

@@ -20,8 +20,9 @@ import gemmi
 import numpy as np
 
 from snakefold import __version__
-from snakefold.kernel.contracts import ModelScores
+from snakefold.kernel.contracts import ModelScores, TargetInput
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.molecules.entities import Assembly
 from snakefold.structures.files import REHEARSAL_NOTE
 
 #: The only revision of every model. A day that is today's would make equal results differ. Programs that take
@@ -47,21 +48,39 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Molecule:
-    """One chain of a model: letters of a polymer (X, or N of nucleotides: unknown), or a ligand's CCD id."""
+    """One chain of a model.
+
+    Attributes:
+        sequence: letters of a polymer (X, or N of nucleotides: unknown), or components of a ligand with
+            blanks between.
+        modified: residues of a polymer that are not those of its letters: number, from 1, and component.
+        smiles: of a ligand that is in no dictionary; its component has a name that means nothing.
+    """
 
     kind: Kind
     sequence: str
+    modified: tuple[tuple[int, str], ...] = ()
+    smiles: str = ""
 
     def components(self) -> list[str]:
-        """CCD ids of the residues."""
+        """Names of the residues: CCD ids, but for ligands by SMILES."""
         match self.kind:
             case Kind.PROTEIN:
-                return gemmi.expand_one_letter_sequence(self.sequence, gemmi.ResidueKind.AA)
+                names = gemmi.expand_one_letter_sequence(self.sequence, gemmi.ResidueKind.AA)
             case Kind.DNA:
-                return [f"D{letter}" for letter in self.sequence]
+                names = [f"D{letter}" for letter in self.sequence]
             case Kind.RNA:
-                return list(self.sequence)
-        return [self.sequence]
+                names = list(self.sequence)
+            case Kind.LIGAND:
+                return self.sequence.split()
+        for number, component in self.modified:
+            names[number - 1] = component
+        return names
+
+    @property
+    def is_polymer(self) -> bool:
+        """Residues are numbered: so are the components of a ligand that has several."""
+        return self.kind is not Kind.LIGAND or len(self.sequence.split()) > 1
 
 
 @dataclass(frozen=True)
@@ -91,6 +110,30 @@ class Making:
 def proteins(chains: Sequence[str]) -> list[Molecule]:
     """Protein chains by their sequences."""
     return [Molecule(Kind.PROTEIN, chain) for chain in chains]
+
+
+def molecules_of(assembly: Assembly) -> list[Molecule]:
+    """Every chain of an assembly, in order. Ligands by SMILES are LIG1, LIG2 …, each SMILES one of them."""
+    named: dict[str, str] = {}
+    found = []
+    for _, entity in assembly.chains():
+        kind = Kind(entity.kind.value)
+        if kind is not Kind.LIGAND:
+            modified = tuple((each.position, each.ccd) for each in entity.modifications)
+            found.append(Molecule(kind, entity.sequence, modified))
+        elif entity.smiles:
+            name = named.setdefault(entity.smiles, f"LIG{len(named) + 1}")
+            found.append(Molecule(kind, name, smiles=entity.smiles))
+        else:
+            found.append(Molecule(kind, " ".join(entity.ccd)))
+    return found
+
+
+def molecules_of_target(target: TargetInput) -> list[Molecule]:
+    """Every chain of a target, in order."""
+    if target.assembly is None:
+        return proteins(target.chains)
+    return molecules_of(Assembly.model_validate(target.assembly))
 
 
 def chain_names(number: int) -> list[str]:
@@ -150,7 +193,7 @@ def _label(
                 f"The model has a chain {chain.name!r}. Expected: {', '.join(names)}, each once."
             )
         components = molecule.components()
-        is_polymer = molecule.kind is not Kind.LIGAND
+        is_polymer = molecule.is_polymer
         kind = gemmi.EntityType.Polymer if is_polymer else gemmi.EntityType.NonPolymer
         for residue in chain:
             number = residue.seqid.num or 0
@@ -161,7 +204,7 @@ def _label(
                 )
             residue.label_seq = number if is_polymer else None
             residue.subchain, residue.entity_type = chain.name, kind
-            residue.het_flag = "A" if is_polymer else "H"
+            residue.het_flag = "H" if molecule.kind is Kind.LIGAND else "A"
             residue.entity_id = entities[molecule]
         entity = found[molecule]
         entity.entity_type = kind
@@ -237,24 +280,38 @@ def _entity(molecule: Molecule, chains: Sequence[str]) -> Any:
     import ihm
     import modelcif
 
+    known: dict[str, Any] = {}
+    other: type = ihm.NonPolymerChemComp
     match molecule.kind:
         case Kind.PROTEIN:
-            known = dict(ihm.LPeptideAlphabet().items)
-            sequence = [known["UNK" if letter == "X" else letter] for letter in molecule.sequence]
+            known = {each.id: each for _, each in ihm.LPeptideAlphabet().items}
+            other = ihm.LPeptideChemComp
         case Kind.DNA:
-            unknown = ihm.DNAChemComp("DN", "DN", "N", "UNKNOWN 2'-DEOXYNUCLEOTIDE", "C5 H11 O6 P")
-            known = {**dict(ihm.DNAAlphabet().items), "DN": unknown}
-            sequence = [known[code] for code in molecule.components()]
+            known = {each.id: each for _, each in ihm.DNAAlphabet().items}
+            known["DN"] = ihm.DNAChemComp("DN", "DN", "N", "UNKNOWN 2'-DEOXYNUCLEOTIDE", "C5 H11 O6 P")
+            other = ihm.DNAChemComp
         case Kind.RNA:
-            unknown = ihm.RNAChemComp("N", "N", "N", "ANY 5'-MONOPHOSPHATE NUCLEOTIDE", "C5 H11 O7 P")
-            known = {**dict(ihm.RNAAlphabet().items), "N": unknown}
-            sequence = [known[code] for code in molecule.components()]
-        case Kind.LIGAND:
-            sequence = [ihm.NonPolymerChemComp(molecule.sequence)]
+            known = {each.id: each for _, each in ihm.RNAAlphabet().items}
+            known["N"] = ihm.RNAChemComp("N", "N", "N", "ANY 5'-MONOPHOSPHATE NUCLEOTIDE", "C5 H11 O7 P")
+            other = ihm.RNAChemComp
+    sequence = [known.get(code) or _component(code, molecule, other) for code in molecule.components()]
     entity = modelcif.Entity(sequence, description=f"{molecule.kind} {', '.join(chains)}")
     # A polymer of one residue is one as well.
-    entity._force_polymer = molecule.kind is not Kind.LIGAND
+    entity._force_polymer = molecule.is_polymer
     return entity
+
+
+def _component(code: str, molecule: Molecule, other: type) -> Any:
+    """A component that is no standard residue."""
+    import ihm
+    from modelcif.descriptor import IsomericSMILES
+
+    if molecule.smiles:
+        told = [IsomericSMILES(_free(molecule.smiles), details="as the input gives it")]
+        return ihm.NonPolymerChemComp(code, name="ligand by its SMILES", ccd="local", descriptors=told)
+    if other is ihm.NonPolymerChemComp:
+        return ihm.NonPolymerChemComp(code)
+    return other(code, code, "X")
 
 
 def _add_unmodelled(model: Any, structure: gemmi.Structure, asyms: Mapping[str, Any]) -> None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from snakefold.structures.tokens import Tokens
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -20,8 +22,9 @@ class Prediction:
         pdb: PDB text; pLDDT in the B column; chains A, B, … in the target's order, residues numbered from 1
             in each. Empty where the format cannot hold the model.
         structure: the same, where there is no PDB text; chains as `mmcif.chain_names` has them.
-        plddt: float [L], 0 to 100.
+        plddt: float [L], 0 to 100; components of ligands count as residues.
         pae: float [L, L] in Å, row = aligned on, column = scored (AlphaFold's convention), or None.
+        tokens: what the T rows of `pae` are, if they are not the residues; then `pae` is [T, T].
         origin: where the model comes from, as a sentence, if it was not computed here.
         ranking_confidence: what AlphaFold ranks by: mean pLDDT (monomer), 0.8 ipTM + 0.2 pTM (multimer).
         seconds, compile_seconds: wall time of the network, and how much of it went into a new program.
@@ -41,6 +44,7 @@ class Prediction:
     warnings: list[str] = field(default_factory=list)
     origin: str = ""
     structure: gemmi.Structure | None = None
+    tokens: Tokens | None = None
 
     def atoms(self) -> gemmi.Structure:
         """The model, whichever form it came in.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,8 +54,9 @@ def model_points(text: str, chain_lengths: Sequence[int]) -> ModelPoints:
                     f"Chain {chain.name} has a residue number {number}, expected 1 to {length}."
                 )
             row = end - length + number - 1
-            alpha = residue.find_atom("CA", "*")
-            beta = residue.find_atom("CB", "*") or alpha
+            # A calcium ion is called CA as well.
+            alpha = residue.find_atom("CA", "*", gemmi.Element("C"))
+            beta = residue.find_atom("CB", "*", gemmi.Element("C")) or alpha
             for atom, points in ((alpha, ca), (beta, cb)):
                 if atom is not None:
                     points[row] = atom.pos.tolist()

@@ -118,10 +118,10 @@ def score_target(confidence: Confidence, texts: Sequence[str], pae: Pae | None =
         missing["models"] = f"Only the best {MOST_MODELS} of {len(texts)} models are scored."
     points = _attempt(
         lambda: [model_points(text, confidence.chain_lengths) for text in texts[:MOST_MODELS]],
-        ("model_tm", "contacts") if len(confidence.chain_lengths) > 1 else ("model_tm",),
+        ("model_tm", "contacts") if len(_proteins(confidence)) > 1 else ("model_tm",),
         missing,
     )
-    several = len(confidence.chain_lengths) > 1
+    several = len(_proteins(confidence)) > 1
     table = _attempt(lambda: pairwise_tm([item.ca for item in points or []]), ("model_tm",), missing)
     found = None
     if points and several:
@@ -150,14 +150,18 @@ def _interfaces(
         if matrix is None:
             missing["ipsae"] = missing["pdockq2"] = missing["iptm_pae"] = "The engine gives no PAE."
         plddt = np.asarray(scores.plddt)
-        for (name, inside), (other_name, other) in combinations(model.chains, 2):
+        for one, two in combinations(_proteins(confidence), 2):
+            (name, inside), (other_name, other) = model.chains[one], model.chains[two]
             touching = interfaces.contacts(model.cb[inside], model.cb[other])
             of_pae: dict[str, float] = {}
-            if matrix is not None:
+            if matrix is not None and (places := _rows(confidence, one, two, missing)) is not None:
+                sub = matrix[np.ix_(places, places)]
+                parts = slice(0, inside.stop - inside.start), slice(inside.stop - inside.start, len(places))
+                both = np.concatenate([plddt[inside], plddt[other]])
                 of_pae = {
-                    "ipsae": interfaces.ipsae(matrix, inside, other),
-                    "iptm_pae": interfaces.iptm_from_pae(matrix, inside, other),
-                    "pdockq2": interfaces.pdockq2(matrix, plddt, touching, inside, other),
+                    "ipsae": interfaces.ipsae(sub, *parts),
+                    "iptm_pae": interfaces.iptm_from_pae(sub, *parts),
+                    "pdockq2": interfaces.pdockq2(sub, both, touching, *parts),
                 }
             rows.append(
                 Interface(
@@ -170,6 +174,25 @@ def _interfaces(
                 )
             )
     return rows
+
+
+def _proteins(confidence: Confidence) -> list[int]:
+    """Places of the protein chains: scores of interfaces are defined for these."""
+    kinds = confidence.chain_kinds or ["protein"] * len(confidence.chain_lengths)
+    return [place for place, kind in enumerate(kinds) if kind == "protein"]
+
+
+def _rows(confidence: Confidence, one: int, two: int, missing: dict[str, str]) -> list[int] | None:
+    """Rows of the PAE that are the residues of two chains; None where atoms of a residue have rows."""
+    lengths, tokens = confidence.chain_lengths, confidence.chain_tokens or confidence.chain_lengths
+    if any(lengths[place] != tokens[place] for place in (one, two)):
+        told = "Modified residues have a row of the PAE for each atom."
+        missing["ipsae"] = missing["pdockq2"] = missing["iptm_pae"] = told
+        return None
+    starts = [sum(tokens[:place]) for place in (one, two)]
+    return [
+        start + row for start, place in zip(starts, (one, two), strict=True) for row in range(lengths[place])
+    ]
 
 
 def _attempt(compute: Callable[[], T], names: Sequence[str], missing: dict[str, str]) -> T | None:
