@@ -1,6 +1,7 @@
 # make demo           two antibodies and four proteins, in minutes; prints where the report is
 # make demo-full      the whole demo set of AlphaFold2, as a rehearsal
 # make demo-antibody  more antibodies
+# make demo-boltz     Boltz-2 with a ligand, an affinity and DNA, as a rehearsal; installs its environment (1 GB) first
 # make weights        flash-abb's parameters (79 MB to download) into your data folder, for the demos and the tests
 # make test           unit and property tests, a foreign engine and the tutorials: a verdict in ten minutes
 # make test-all       all others; what needs a program that is missing is skipped, with the reason
@@ -16,7 +17,7 @@ WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-full demo-antibody weights test test-all check docs emulator faults lock
+.PHONY: demo demo-full demo-antibody demo-boltz weights test test-all check docs emulator faults lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
@@ -42,6 +43,10 @@ weights: .venv/run.stamp
 
 demo-antibody: .venv/run.stamp weights
 	$(BIN)/snakefold run --configfile config/antibody.yaml
+
+demo-boltz: .venv/run.stamp
+	$(BIN)/snakefold engines install boltz2
+	$(BIN)/snakefold run --configfile config/demo-boltz.yaml
 
 QUICK := tests/unit tests/gate tests/e2e/test_tutorials.py
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15

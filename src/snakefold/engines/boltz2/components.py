@@ -46,14 +46,14 @@ def write(folder: Path, codes: Iterable[str] = ()) -> Sequence[str]:
     if not wanted:
         return []
     _see_that_it_is_here()
-    from rdkit import Chem, RDLogger
+    from rdkit import Chem, rdBase
 
-    RDLogger.DisableLog("rdApp.*")  # it writes a line for every metal
     Chem.SetDefaultPickleProperties(Chem.PropertyPickleOptions.AllProps)  # names of atoms are lost otherwise
     dictionary = Dictionary()
-    for code in wanted:
-        if code in dictionary:
-            write_atomically(folder / f"{code}.pkl", pickle.dumps(dictionary.molecule(code)))
+    with rdBase.BlockLogs():  # a line for every metal
+        for code in wanted:
+            if code in dictionary:
+                write_atomically(folder / f"{code}.pkl", pickle.dumps(dictionary.molecule(code)))
     return [code for code in wanted if code not in dictionary]
 
 
