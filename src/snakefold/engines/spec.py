@@ -96,10 +96,15 @@ class Environment:
     Attributes:
         python: version of its interpreter, as 3.11; snakefold itself runs there, so 3.11 at least.
         lock: requirements with hashes, among them those of envs/base.in; travels with the engine.
+        cpu_lock: takes the lock's place on a machine without an NVIDIA driver, where builds for GPUs would be
+            gigabytes for nothing; None: one lock serves all. Versions are the same, local parts (+cpu) apart.
+        cpu_index: address of a package index that has those builds, for who has not configured one.
     """
 
     python: str
     lock: Path
+    cpu_lock: Path | None = None
+    cpu_index: str = ""
 
     def version(self, package: str) -> str:
         """The version that the lock has of a distribution, the same wherever a run is planned.
@@ -395,6 +400,13 @@ class Engine(Protocol):
         """The settings of a run with random parameters, which teach nothing and should cost little."""
         ...
 
+    def settled(self, settings: Any, device: str) -> Any:
+        """The settings of a run that predicts on `device`: cpu, gpu, or empty where both kinds may come.
+
+        What is left open by `auto` and changes results is said here, before a recipe names it.
+        """
+        ...
+
     def parameters(
         self,
         place: str,
@@ -552,6 +564,11 @@ class Defaults:
     def rehearsed(self, settings: Any, rehearsal: Any) -> Any:
         """As configured."""
         del rehearsal
+        return settings
+
+    def settled(self, settings: Any, device: str) -> Any:
+        """As configured."""
+        del device
         return settings
 
     def parameters(

@@ -27,8 +27,9 @@ from snakefold.engines.weights_folder import named_folder
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.wording import count
-from snakefold.molecules import components, smiles
+from snakefold.molecules import smiles
 from snakefold.molecules.accepts import Accepts
+from snakefold.molecules.components import component
 from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, Kind
 from snakefold.molecules.tokens import ligand_atoms
 
@@ -336,7 +337,7 @@ def _check_binder(binder: Entity) -> None:
         )
     # Salts lose their smaller part before the affinity is predicted.
     parts = [smiles.heavy_atoms(part) for part in binder.smiles.split(".")]
-    known = (components.component(code) for code in binder.ccd)
+    known = (component(code) for code in binder.ccd)
     atoms = max([*parts, *(each.heavy_atoms for each in known if each is not None)])
     if atoms > AFFINITY_ATOMS:
         raise _refusal(
