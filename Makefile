@@ -90,7 +90,8 @@ BOLTZ := src/snakefold/engines/boltz2
 # Builds of torch are of one platform. Boltz names wandb, and imports it in training only.
 LOCK_TORCH := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --override $(BOLTZ)/left-out.txt
-TORCH_CPU ?= --index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
+# Where PyTorch's builds for CPUs are, if no index that is configured has them: --index ADDRESS --index-strategy …
+TORCH_CPU ?=
 lock:
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in -o requirements/run.lock
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \

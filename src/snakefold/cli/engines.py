@@ -43,6 +43,12 @@ def add(commands: Commands) -> None:
     install.add_argument(
         "--python", default=None, help="interpreter to use; one of the wanted version is found if not given"
     )
+    install.add_argument(
+        "--index",
+        default="",
+        metavar="ADDRESS",
+        help="an index of packages that is asked besides the configured ones, as for builds for CPUs",
+    )
     install.add_argument("--pip", action="store_true", help="use pip where there is uv, too")
     built = install.add_mutually_exclusive_group()
     built.add_argument(
@@ -117,7 +123,15 @@ def _install(options: argparse.Namespace) -> None:
         return
     lock = lock_for(environment, gpu=has_gpu() if options.gpu is None else options.gpu)
     with alone(prefix_of(engine, environment, lock), _log):
-        install(engine, environment, _log, python=options.python, pip=options.pip, gpu=options.gpu)
+        install(
+            engine,
+            environment,
+            _log,
+            python=options.python,
+            pip=options.pip,
+            gpu=options.gpu,
+            index=options.index,
+        )
 
 
 def _doctor(options: argparse.Namespace) -> int:

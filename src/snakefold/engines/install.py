@@ -43,6 +43,7 @@ def install(
     python: str | None = None,
     pip: bool = False,
     gpu: bool | None = None,
+    index: str = "",
 ) -> Path:
     """Make the environment of an engine, unless it is there and sound. One process at a time.
 
@@ -53,6 +54,7 @@ def install(
         pip: use pip, whether there is uv or not.
         gpu: for machines with a GPU, or without; None: as this one is. It says nothing of an engine with one
             lock.
+        index: address of an index of packages, asked besides the configured ones.
 
     Returns:
         Its folder.
@@ -76,8 +78,16 @@ def install(
     if environment.cpu_lock is not None:
         log(f"{engine.name}: {_built(environment, lock)}")
     with beside(prefix) as new:
-        index = environment.cpu_index if lock == environment.cpu_lock else ""
-        _fill(new, found.path, lock, uv, index)
+        source = environment.cpu_source if lock == environment.cpu_lock else ""
+        try:
+            _fill(new, found.path, lock, uv, index)
+        except SnakefoldError as error:
+            if not source or index:
+                raise
+            raise SnakefoldError(
+                f"{error} If a build is missing: it is in {source}. Give its address: snakefold engines "
+                f"install {engine.name} --index ADDRESS"
+            ) from error
         _name_as(new, prefix)
         seen = inspect(engine, new)
         if seen.wrong:
@@ -137,16 +147,12 @@ def _fill(new: Path, python: str, lock: Path, uv: str | None, index: str) -> Non
     else:
         _run([python, "-I", "-m", "venv", str(new)])
         command = [own, "-m", "pip", "install", "--no-deps", "--require-hashes", "--requirement"]
-    # Whoever has configured where packages come from is not sent elsewhere.
-    more = [[]] if not index else [[], ["--extra-index-url", index]]
-    for number, addresses in enumerate(more, 1):
-        try:
-            _run([*command, str(lock), *addresses])
-        except SnakefoldError:
-            if number == len(more):
-                raise
-        else:
-            return
+    command.append(str(lock))
+    if index:
+        command += ["--extra-index-url", index]
+        # Of two indexes, uv looks into the first that has a package at all: hashes say which file is right.
+        command += ["--index-strategy", "unsafe-best-match"] if uv else []
+    _run(command)
 
 
 def _run(command: list[str]) -> None:

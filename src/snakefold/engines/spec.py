@@ -98,13 +98,14 @@ class Environment:
         lock: requirements with hashes, among them those of envs/base.in; travels with the engine.
         cpu_lock: takes the lock's place on a machine without an NVIDIA driver, where builds for GPUs would be
             gigabytes for nothing; None: one lock serves all. Versions are the same, local parts (+cpu) apart.
-        cpu_index: address of a package index that has those builds, for who has not configured one.
+        cpu_source: where builds of `cpu_lock` are that the usual index lacks, in words; who has configured no
+            index with them reads it.
     """
 
     python: str
     lock: Path
     cpu_lock: Path | None = None
-    cpu_index: str = ""
+    cpu_source: str = ""
 
     def version(self, package: str) -> str:
         """The version that the lock has of a distribution, the same wherever a run is planned.

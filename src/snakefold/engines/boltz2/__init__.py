@@ -112,7 +112,7 @@ class Boltz2(Defaults):
         "3.11",
         _HERE / "environment.lock",
         cpu_lock=_HERE / "environment-cpu.lock",
-        cpu_index="https://download.pytorch.org/whl/cpu",
+        cpu_source="the index of PyTorch's CPU builds, which PyTorch's page 'Get started' names",
     )
 
     @property
