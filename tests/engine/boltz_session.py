@@ -54,10 +54,17 @@ def predict(target: TargetInput, folder: Path) -> dict[str, str]:
     for name, content in result.files.items():
         (folder / name).write_bytes(content)
     models = [
-        {"plddt": model.plddt.tolist(), "pae": model.pae.tolist(), "tokens": model.tokens.to_json()}
+        {
+            "plddt": model.plddt.tolist(),
+            "pae": model.pae.tolist(),
+            "tokens": model.tokens.to_json(),
+            "recycles": model.recycles,
+        }
         for model in result.predictions
     ]
-    (folder / "result.json").write_text(json.dumps({"scores": dict(result.scores), "models": models}))
+    (folder / "result.json").write_text(
+        json.dumps({"scores": dict(result.scores), "notes": list(result.notes), "models": models})
+    )
     return {"id": target.id}
 
 

@@ -28,7 +28,7 @@ SEED = 3
 SETTINGS = {
     "accelerator": "cpu",
     "cpu_threads": 1,
-    "recycling_steps": 0,
+    "recycling_steps": 1,
     "sampling_steps": 3,
     "diffusion_samples": 2,
     "sampling_steps_affinity": 3,
@@ -36,7 +36,7 @@ SETTINGS = {
     "seed": SEED,
 }
 ARGUMENTS = [
-    *("--accelerator", "cpu", "--recycling_steps", "0", "--sampling_steps", "3", "--diffusion_samples", "2"),
+    *("--accelerator", "cpu", "--recycling_steps", "1", "--sampling_steps", "3", "--diffusion_samples", "2"),
     *("--sampling_steps_affinity", "3", "--diffusion_samples_affinity", "1", "--num_workers", "0"),
     *("--preprocessing-threads", "1"),
 ]
@@ -209,6 +209,11 @@ def test_a_target_fails_alone_with_its_own_reason(predicted: Predicted) -> None:
         assert "ZZZZZ" in failed[0]["message"]
     ((gone,),) = predicted.told[2:]
     assert gone["reason"] == "out_of_memory"
+
+
+def test_models_say_what_they_were_made_with(predicted: Predicted) -> None:
+    assert [model["recycles"] for model in predicted.result("alone")["models"]] == [1, 1]
+    assert predicted.result("affine")["notes"] == []
 
 
 def test_models_differ(predicted: Predicted) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from snakefold import engines
 from snakefold.config import load_config
+from snakefold.engines import environments
 from snakefold.engines.boltz2 import ENGINE, msa, results
 from snakefold.engines.boltz2.inputs import chains_of, yaml_text
 from snakefold.engines.boltz2.settings import Boltz2Settings
@@ -407,3 +409,32 @@ def test_recipes_name_what_changes_results(tmp_path: Any, monkeypatch: pytest.Mo
     assert recipe(sampling_steps_affinity=7) == recipe()
     assert recipe("affinity", sampling_steps_affinity=7) != recipe("affinity")
     assert '"torch": "2.13.0"' in recipe()
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_process_takes_the_environment_of_its_machine_and_else_the_other(
+    gpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(environments.ROOT, str(tmp_path))
+    monkeypatch.setattr(environments, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(environments, "_installed", lambda package: None)
+    own, other = (
+        environments.prefix_of(ENGINE, ENGINE.environment, lock_for(ENGINE.environment, gpu=each))
+        for each in (gpu, not gpu)
+    )
+    assert environments.prefix_of(ENGINE, ENGINE.environment) == own != other
+    assert "snakefold engines install boltz2" in environments.place_of(ENGINE).missing
+    for prefix in (other, own):
+        environments.interpreter(prefix).parent.mkdir(parents=True)
+        environments.interpreter(prefix).touch()
+        (prefix / environments.MARKER).write_text("{}")
+        assert environments.place_of(ENGINE).prefix == prefix
+
+
+def test_an_image_with_a_build_for_cpus_runs_it_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(environments.ROOT, str(tmp_path))
+    versions = {name: ENGINE.environment.version(name) for name in ENGINE.packages}
+    monkeypatch.setattr(environments, "_installed", {**versions, "torch": f"{versions['torch']}+cpu"}.get)
+    assert environments.place_of(ENGINE) == environments.Place()

@@ -16,7 +16,7 @@ from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.worker.endpoints import FlatRequest
-from snakefold.worker.flat import _chunks, choose_databases
+from snakefold.worker.here import choose_databases, chunks_of
 from snakefold.worker.settings import read_settings
 from snakefold.worker.tasks import new_context
 from tests.worker.conftest import data_of, told
@@ -121,7 +121,7 @@ def test_databases_that_are_there_are_chosen(tmp_path: Path) -> None:
     given = {"SNAKEFOLD_STORE": str(tmp_path / "store"), "SNAKEFOLD_DB_ROOT": str(root)}
     context = new_context(read_settings(given))
     request = FlatRequest(sequence=SEQUENCE, max_template_date="2021-11-01")
-    alone = choose_databases(request, context, multimer=False)
+    alone = choose_databases(request.db_preset, request.max_template_date, context, multimer=False)
     assert (alone.name, alone.msa.tool) == ("single_sequence", "single_sequence")
     assert "no alignment was searched for" in alone.warnings[0]
     names = [
@@ -132,10 +132,13 @@ def test_databases_that_are_there_are_chosen(tmp_path: Path) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True)
         (root / name).write_text(f">x\n{SEQUENCE}\n")
-    found = choose_databases(request, context, multimer=False)
+    found = choose_databases(request.db_preset, request.max_template_date, context, multimer=False)
     assert (found.name, found.msa.tool, found.msa.templates) == ("reduced_dbs", "jackhmmer", "none")
     # A complex needs UniProt to pair its chains.
-    assert choose_databases(request, context, multimer=True).name == "single_sequence"
+    assert (
+        choose_databases(request.db_preset, request.max_template_date, context, multimer=True).name
+        == "single_sequence"
+    )
     kinds = [f"{name}.{end}" for name in ("a3m", "hhm", "cs219") for end in ("ffdata", "ffindex")]
     for name in [
         *(f"pdb70/pdb70_{kind}" for kind in kinds),
@@ -144,7 +147,7 @@ def test_databases_that_are_there_are_chosen(tmp_path: Path) -> None:
     ]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
-    templates = choose_databases(request, context, multimer=False)
+    templates = choose_databases(request.db_preset, request.max_template_date, context, multimer=False)
     assert (templates.msa.templates, templates.msa.max_template_date) == ("hhsearch", "2021-11-01")
     assert templates.warnings == []
 
@@ -170,7 +173,7 @@ def test_only_what_the_worker_lacks_is_searched(tmp_path: Path) -> None:
     for key in keys:
         context.store.put(Entry("msa", batch.msa_recipes[key], key), b"alignment")
         context.store.put(Entry("templates", templates, key), b"templates")
-    assert list(_chunks(batch, context)) == []
+    assert list(chunks_of(batch, context)) == []
     context.store.remove(Entry("templates", templates, without_templates))
     context.store.remove(Entry("msa", msa, missing))
     context.store.remove(Entry("msa", pairing, paired))
@@ -179,7 +182,7 @@ def test_only_what_the_worker_lacks_is_searched(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-1])
     found = [
         (chunk.recipe, chunk.pairing, [chain.key for chain in chunk.chains])
-        for chunk in _chunks(batch, context)
+        for chunk in chunks_of(batch, context)
     ]
     assert found == [(msa, False, [without_templates, damaged, missing]), (pairing, True, [paired])]
     assert not context.store.has(Entry("msa", msa, damaged))

@@ -51,7 +51,8 @@ BASE = {
 RELAXATION = ("alphafold-colabfold", "openmm", "pdbfixer")
 _OWN_MODULES = ("snakefold.run.task", "snakefold.worker.endpoints", "snakefold.worker.fold")
 _LEAST = (3, 11)
-_MAIN = "import sys; from snakefold.cli import main; sys.exit(main())"
+#: `snakefold`, whichever folder its script is in.
+MAIN = "import sys; from snakefold.cli import main; sys.exit(main())"
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def enter(engine: Engine, arguments: Sequence[str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execve(python, [python, "-P", "-c", _MAIN, *arguments], variables(engine, place.prefix))
+        os.execve(python, [python, "-P", "-c", MAIN, *arguments], variables(engine, place.prefix))
     except OSError as error:
         raise SnakefoldError(
             f"engine {engine.name}: {python} does not start ({error.strerror}). "

@@ -7,7 +7,7 @@ import io
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,33 +15,19 @@ from snakefold.config import Config
 from snakefold.engines.alphafold2 import ENGINE
 from snakefold.engines.alphafold2.models import preset_for
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
-from snakefold.engines.spec import Parameters
-from snakefold.kernel import archive, recipes
+from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldResponse
 from snakefold.kernel.envelope import Sink, Worker, digest_of
 from snakefold.kernel.errors import (
-    ConfigError,
-    DatabaseMissingError,
     InputError,
     Reason,
     Refusal,
     TargetError,
 )
-from snakefold.kernel.recipes import sequence_key
-from snakefold.kernel.store import Entry
 from snakefold.kernel.wording import count
 from snakefold.molecules.targets import Target, read_records
-from snakefold.msa.chunk import search_to_store
-from snakefold.msa.databases import presets as databases
-from snakefold.msa.planned import PlannedChain, PlannedChunk
-from snakefold.msa.settings import MsaSettings, MsaTool
-from snakefold.plan.files import PlannedBatch, PlannedTarget
-from snakefold.plan.groups import Groups
 from snakefold.plan.records import target_input
-from snakefold.plan.run import recipes_of
-from snakefold.run.requests import gather_inputs, make_request
 from snakefold.worker.endpoints.alphafold2 import (
-    SINGLE_SEQUENCE,
     Archive,
     FailedTarget,
     FlatRequest,
@@ -50,69 +36,9 @@ from snakefold.worker.endpoints.alphafold2 import (
 )
 from snakefold.worker.endpoints.checked import InvalidInput
 from snakefold.worker.fetch import Network, fetch
-from snakefold.worker.fold import find_parameters, ran_out_of_memory, run
+from snakefold.worker.fold import ran_out_of_memory
+from snakefold.worker.here import Searched, choose_databases, fold_here
 from snakefold.worker.tasks import Context
-
-#: Tried in this order where none is asked for; `demo` is for trying things out.
-_CANDIDATES = ("full_dbs", "reduced_dbs", "colabfold")
-_TOOLS: tuple[MsaTool, ...] = ("hhblits", "jackhmmer", "mmseqs")
-
-
-@dataclass(frozen=True)
-class Searched:
-    """Name of the preset (or single_sequence), the settings of the search, and what a person should know."""
-
-    name: str
-    msa: MsaSettings
-    warnings: list[str]
-
-
-def choose_databases(request: FlatRequest, context: Context, *, multimer: bool) -> Searched:
-    """The preset named, or the first that is whole.
-
-    Raises:
-        InvalidInput: no such preset. DatabaseMissingError: the one named is not whole on this worker.
-    """
-    if request.db_preset == SINGLE_SEQUENCE:
-        return _alone([])
-    if request.db_preset is not None:
-        return _searched(request.db_preset, request, context, multimer)
-    for name in _CANDIDATES:
-        try:
-            return _searched(name, request, context, multimer)
-        except (DatabaseMissingError, InvalidInput):
-            continue
-    return _alone(
-        [f"This worker has none of the databases {', '.join(_CANDIDATES)}: no alignment was searched for."]
-    )
-
-
-def _alone(warnings: list[str]) -> Searched:
-    return Searched(SINGLE_SEQUENCE, MsaSettings(tool="single_sequence"), warnings)
-
-
-def _searched(name: str, request: FlatRequest, context: Context, multimer: bool) -> Searched:
-    root = str(context.settings.db_root) if context.settings.db_root and name != "demo" else None
-    try:
-        preset = databases.load_preset(name, root)
-    except ConfigError as error:
-        raise InvalidInput(f"db_preset: this worker knows no {name!r}.") from error
-    tool = next(tool for tool in _TOOLS if any(tool in each.tools for each in preset.databases))
-    settings = MsaSettings(tool=tool, db_preset=name, db_root=root, threads=context.settings.threads)
-    databases.check(preset, settings, pairing=multimer)
-    # As AlphaFold: hmmsearch for complexes, hhsearch for single chains.
-    with_templates = settings.model_copy(
-        update={
-            "templates": "hmmsearch" if multimer else "hhsearch",
-            "max_template_date": request.max_template_date,
-        }
-    )
-    try:
-        databases.check(preset, with_templates, pairing=multimer)
-    except (ConfigError, DatabaseMissingError):
-        return Searched(name, settings, [f"{name} on this worker has no template databases: none were used."])
-    return Searched(name, with_templates, [])
-
 
 _LARGEST_FASTA = 8 << 20
 _FETCH_SECONDS = 60.0
@@ -232,65 +158,11 @@ def _sinks(request: FlatRequest, targets: int) -> list[Sink]:
 
 
 def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> _Group:
-    searched = choose_databases(request, context, multimer=len(targets[0].chains) > 1)
-    config = _configuration(request, searched, context, multimer=len(targets[0].chains) > 1)
-    pairing = any(len(set(target.chains)) > 1 for target in targets)
-    preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
-    kinds = Groups(config)
-    group = kinds.of(targets[0], target_input(targets[0]))
-    kind = kinds[group]
-    settings = config.settings_of(kind.engine.name, rehearsal=request.rehearsal)
-    folder = find_parameters(kind.engine, settings, {kind.name}, context, rehearsal=request.rehearsal)
-    parameters = {kind.engine.name: Parameters(folder, rehearsal=request.rehearsal)}
-    named = recipes_of(config, preset, parameters, kinds, {group}, pairing=pairing)
-    unique = list({target.key: target for target in targets}.values())
-    heteromers = {chain for each in unique if len(set(each.chains)) > 1 for chain in each.chains}
-    msa_recipes = {
-        sequence_key([chain]): recipes.digest(named["paired_msa" if chain in heteromers else "msa"])
-        for target in unique
-        for chain in target.chains
-    }
-    batch = PlannedBatch(
-        batch="flat",
-        engine=kind.engine.name,
-        recipe=recipes.digest(named["folds"][group]),
-        msa_recipes=msa_recipes,
-        paired=sorted(sequence_key([chain]) for chain in heteromers),
-        templates=recipes.digest(named["templates"]) if "templates" in named else None,
-        rehearsal=request.rehearsal,
-        chunks=[],
-        targets=[PlannedTarget(target=target_input(target)) for target in unique],
-    )
-    failed: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:
-        for chunk in _chunks(batch, context):
-            failed |= search_to_store(chunk, config.msa, context.store, Path(work), context.log)["failed"]
-    inputs = gather_inputs(batch, failed, context.store)
-    response, data = run(make_request(batch, config), inputs, context)
-    return _Group(targets, searched, response, archive.unpack(data))
-
-
-def _chunks(batch: PlannedBatch, context: Context) -> Iterator[PlannedChunk]:
-    """Chains of a batch of which the store lacks something, or has it damaged; those for pairing apart."""
-    chains = {sequence_key([chain]): chain for each in batch.targets for chain in each.target.chains}
-
-    def lacks(key: str) -> bool:
-        entries = [Entry("msa", batch.msa_recipes[key], key)]
-        if batch.templates:
-            entries.append(Entry("templates", batch.templates, key))
-        return {context.store.check(entry) for entry in entries} != {True}
-
-    lacking = [key for key in chains if lacks(key)]
-    for pairing in (False, True):
-        wanted = [key for key in lacking if (key in batch.paired) == pairing]
-        if wanted:
-            yield PlannedChunk(
-                chunk=batch.batch,
-                recipe=batch.msa_recipes[wanted[0]],
-                templates=batch.templates,
-                pairing=pairing,
-                chains=[PlannedChain(key=key, sequence=chains[key]) for key in wanted],
-            )
+    multimer = len(targets[0].chains) > 1
+    searched = choose_databases(request.db_preset, request.max_template_date, context, multimer=multimer)
+    config = _configuration(request, searched, context, multimer=multimer)
+    response, results = fold_here(targets, config, context, rehearsal=request.rehearsal)
+    return _Group(targets, searched, response, results)
 
 
 def _configuration(request: FlatRequest, searched: Searched, context: Context, *, multimer: bool) -> Config:

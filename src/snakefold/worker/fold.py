@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Mapping
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold import engines
+from snakefold.engines import environments
 from snakefold.engines.agreement import check_agreement
 from snakefold.engines.spec import Engine, settings_of
 from snakefold.kernel import archive
@@ -140,6 +143,9 @@ def run(request: FoldRequest, inputs: Mapping[str, bytes], context: Context) -> 
         context.working_on(request.recipe, [target.result_key for target in request.targets])
     with tempfile.TemporaryDirectory(prefix="snakefold-task-") as folder:
         out = Path(folder) / "archive.tar.zst"
+        place = environments.require(engines.get(request.engine))
+        if place.prefix is not None and not environments.is_here(place.prefix):
+            return _run_there(request, inputs, out, weights, context)
         response = task.run_request(
             request,
             inputs,
@@ -151,6 +157,32 @@ def run(request: FoldRequest, inputs: Mapping[str, bytes], context: Context) -> 
             progress=context.progress,
         )
         return response, out.read_bytes()
+
+
+def _run_there(
+    request: FoldRequest, inputs: Mapping[str, bytes], out: Path, weights: Path | None, context: Context
+) -> tuple[FoldResponse, bytes]:
+    """As `run`, by `snakefold task`, which starts the interpreter of the engine's own environment.
+
+    Raises:
+        SnakefoldError: it fails as a whole; the text is what it said at last.
+    """
+    (out.parent / "request.json").write_text(request.model_dump_json(), encoding="utf-8")
+    (out.parent / "inputs.tar.zst").write_bytes(archive.pack(dict(inputs)))
+    words = ["task", str(out.parent / "request.json"), "--out", str(out), "--store", context.settings.store]
+    words += ["--weights", str(weights) if weights else "none", "--cache", str(context.compiled)]
+    command = [sys.executable, "-u", "-c", environments.MAIN, *words]
+    said = ""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            said = line.rstrip() or said
+            context.log(line.rstrip())
+    if process.returncode:
+        raise SnakefoldError(said or f"engine {request.engine}: ended with exit code {process.returncode}.")
+    data = out.read_bytes()
+    return task.read_response(archive.unpack(data)), data
 
 
 def packed_again(response: FoldResponse, context: Context) -> bytes | None:

@@ -6,8 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snakefold.kernel.errors import SnakefoldError
+
+if TYPE_CHECKING:
+    from snakefold.msa.settings import MsaSettings
 
 #: Name, default and meaning of every variable (docs/endpoints.md is made from it).
 VARIABLES: dict[str, tuple[str, str]] = {
@@ -40,6 +44,12 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "15",
         "Seconds between progress reports: until it ends, the job's output is `{progress: {done, of}}`.",
     ),
+    "SNAKEFOLD_MSA_SERVER": (
+        "",
+        "Address of an MSA server (ColabFold's API) that jobs with use_msa_server may ask. Its operator can "
+        "read the sequences.",
+    ),
+    "SNAKEFOLD_MSA_CONTACT": ("", "Your e-mail address, which the MSA server gets with every request."),
     "SNAKEFOLD_THREADS": ("all cores", "CPU threads of a search."),
 }
 
@@ -59,6 +69,7 @@ class Settings:
     job_timeout: float | None
     progress_seconds: float
     threads: int
+    msa_server: MsaSettings | None = None
 
     @property
     def mmseqs_roots(self) -> list[Path]:
@@ -99,7 +110,30 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         job_timeout=_number("SNAKEFOLD_JOB_TIMEOUT", given, 0) if timeout else None,
         progress_seconds=_number("SNAKEFOLD_PROGRESS_SECONDS", given, 15),
         threads=int(_number("SNAKEFOLD_THREADS", given, len(os.sched_getaffinity(0)))),
+        msa_server=_msa_server(given),
     )
+
+
+def _msa_server(given: Mapping[str, str]) -> MsaSettings | None:
+    url = given.get("SNAKEFOLD_MSA_SERVER")
+    if not url:
+        return None
+    from pydantic import ValidationError
+
+    from snakefold.msa.settings import MsaSettings
+
+    server = {"url": url, "contact": given.get("SNAKEFOLD_MSA_CONTACT", "")}
+    try:
+        found = MsaSettings.model_validate({"tool": "server", "server": server})
+    except ValidationError as error:
+        wrong = "; ".join(str(each["msg"]) for each in error.errors(include_input=False, include_url=False))
+        raise SnakefoldError(f"SNAKEFOLD_MSA_SERVER, SNAKEFOLD_MSA_CONTACT: {wrong}.") from error
+    if found.server.is_public and not found.server.contact:
+        raise SnakefoldError(
+            "SNAKEFOLD_MSA_CONTACT is not set: the server that SNAKEFOLD_MSA_SERVER names is run by its "
+            "authors for everybody, and they want to be able to write to whoever asks it."
+        )
+    return found
 
 
 def _on_volume(volume: Path | None, name: str) -> Path | None:

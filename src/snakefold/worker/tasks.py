@@ -10,7 +10,14 @@ from typing import Any
 from snakefold.kernel.envelope import Response
 from snakefold.kernel.paths import compiled_programs
 from snakefold.kernel.store import Store, open_store
-from snakefold.worker.endpoints import BuildRequest, Envelope, FlatRequest, SearchRequest, read_input
+from snakefold.worker.endpoints import (
+    Envelope,
+    FlatRequest,
+    PoseRequest,
+    Request,
+    SearchRequest,
+    read_input,
+)
 from snakefold.worker.fetch import Network
 from snakefold.worker.settings import Settings
 from snakefold.worker.transfer import Transfer
@@ -64,9 +71,7 @@ def perform(given: object, context: Context) -> dict[str, Any]:
     return {**answer, "refresh_worker": True} if out_of_memory else answer
 
 
-def _response(
-    request: Envelope | FlatRequest | SearchRequest | BuildRequest, context: Context
-) -> tuple[Response, bool]:
+def _response(request: Request, context: Context) -> tuple[Response, bool]:
     # Each imports what it needs only: an MMseqs2 endpoint has no use for JAX.
     if isinstance(request, Envelope):
         from snakefold.worker.fold import fold_envelope
@@ -76,6 +81,10 @@ def _response(
         from snakefold.worker.flat import fold_flat
 
         return fold_flat(request, context)
+    if isinstance(request, PoseRequest):
+        from snakefold.worker.poses import predict_poses
+
+        return predict_poses(request, context)
     if isinstance(request, SearchRequest):
         from snakefold.worker.mmseqs import search
 

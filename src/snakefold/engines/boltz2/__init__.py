@@ -328,6 +328,12 @@ def _check_equal_sequences(assembly: Assembly) -> None:
             )
 
 
+def binder_atoms(binder: Entity) -> int:
+    """Heavy atoms that Boltz counts: salts lose their smaller part before the affinity is predicted."""
+    parts = [smiles.heavy_atoms(part) for part in binder.smiles.split(".")]
+    return max([*parts, *map(component_atoms, binder.ccd)])
+
+
 def _check_binder(binder: Entity) -> None:
     if len(binder.ccd) > 1:
         raise _refusal(
@@ -335,10 +341,7 @@ def _check_binder(binder: Entity) -> None:
             "ligands of one component.",
             "Give the whole ligand as one SMILES, or leave the affinity out.",
         )
-    # Salts lose their smaller part before the affinity is predicted.
-    parts = [smiles.heavy_atoms(part) for part in binder.smiles.split(".")]
-    known = (component(code) for code in binder.ccd)
-    atoms = max([*parts, *(each.heavy_atoms for each in known if each is not None)])
+    atoms = binder_atoms(binder)
     if atoms > AFFINITY_ATOMS:
         raise _refusal(
             f"affinity of a ligand of {atoms} heavy atoms: Boltz-2 takes at most {AFFINITY_ATOMS}, and was "

@@ -89,6 +89,7 @@ def read_models(
     tokens: tuple[Tokens, NDArray[np.intp]],
     *,
     seed: int,
+    recycles: int,
     seconds: float,
 ) -> list[Modelled]:
     """Models of one seed, best first.
@@ -105,7 +106,9 @@ def read_models(
     if not paths:
         raise TargetError(Reason.INTERNAL, "Boltz ended without an error and without a model.")
     return [
-        _model(path, chains, tokens, number=number, seed=seed, seconds=seconds / len(paths))
+        _model(
+            path, chains, tokens, number=number, seed=seed, recycles=recycles, seconds=seconds / len(paths)
+        )
         for number, path in enumerate(paths)
     ]
 
@@ -143,6 +146,7 @@ def _model(
     *,
     number: int,
     seed: int,
+    recycles: int,
     seconds: float,
 ) -> Modelled:
     tokens, places = places_of
@@ -170,6 +174,7 @@ def _model(
         ptm=summary["ptm"],
         iptm=summary["iptm"] if several else None,
         ranking_confidence=summary["confidence_score"],
+        recycles=recycles,
         seed=seed,
         seconds=seconds,
         tokens=tokens,

@@ -15,7 +15,7 @@ from typing import Any
 import rdkit
 import torch
 
-from snakefold.engines.boltz2 import msa, results
+from snakefold.engines.boltz2 import AFFINITY_TRAINED, binder_atoms, msa, results
 from snakefold.engines.boltz2.inputs import Chains, chains_of, yaml_text
 from snakefold.engines.boltz2.network import Networks, Parsed, Places, device_of
 from snakefold.engines.boltz2.results import Modelled
@@ -72,7 +72,15 @@ class Boltz2Session:
             start = time.monotonic()
             folder = self._networks.predict_structures(parsed, seed, root / str(seed))
             spent = time.monotonic() - start
-            models += results.read_models(folder, _NAME, chains, tokens, seed=seed, seconds=spent)
+            models += results.read_models(
+                folder,
+                _NAME,
+                chains,
+                tokens,
+                seed=seed,
+                recycles=self._settings.recycling_steps,
+                seconds=spent,
+            )
         best = max(models, key=lambda model: model.prediction.ranking_confidence)
         affinities = {}
         if chains.binder is not None:
@@ -84,6 +92,7 @@ class Boltz2Session:
             predictions=[model.prediction for model in models],
             scores=results.scores_of(best.summary, wanted, chains),
             files=self._files(models, affinities),
+            notes=_notes(chains),
         )
 
     def _seeds(self) -> Sequence[int]:
@@ -134,6 +143,18 @@ def open_session(request: FoldRequest, weights: Path | None) -> Boltz2Session:
     files = ready(weights, sorted(codes), affinity=affinity)
     places = Places(files.structure, files.affinity, files.molecules)
     return Boltz2Session(settings, places, affinity=affinity, rehearsal=request.rehearsal)
+
+
+def _notes(chains: Chains) -> list[str]:
+    """What a reader of the affinity should know."""
+    if chains.binder is None:
+        return []
+    atoms = binder_atoms(chains.entities[chains.binder])
+    if atoms <= AFFINITY_TRAINED:
+        return []
+    return [
+        f"affinity: the ligand has {atoms} heavy atoms; Boltz-2 was trained with at most {AFFINITY_TRAINED}"
+    ]
 
 
 def _write(root: Path, target: TargetInput, chains: Chains, msas: TargetMsas, most: int) -> Path:

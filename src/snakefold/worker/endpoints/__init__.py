@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snakefold.kernel.envelope import Envelope, Part, Sink
 from snakefold.worker.endpoints.alphafold2 import FlatRequest
+from snakefold.worker.endpoints.boltz2 import PoseRequest
 from snakefold.worker.endpoints.checked import InvalidInput, Request, checked, read_input
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, SearchRequest
 
@@ -13,6 +14,7 @@ __all__ = [
     "FlatRequest",
     "InvalidInput",
     "Part",
+    "PoseRequest",
     "Request",
     "SearchRequest",
     "Sink",

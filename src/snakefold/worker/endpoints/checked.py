@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from snakefold.kernel.envelope import Envelope
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.worker.endpoints.alphafold2 import FlatRequest
+from snakefold.worker.endpoints.boltz2 import PoseRequest
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, SearchRequest
 
 _Contract = TypeVar("_Contract", bound=BaseModel)
@@ -79,10 +80,11 @@ def _listed(names: object) -> str:
     return ", ".join(map(str, names))  # type: ignore[call-overload]
 
 
-Request = Envelope | FlatRequest | SearchRequest | BuildRequest
+Request = Envelope | FlatRequest | PoseRequest | SearchRequest | BuildRequest
 
 _TASKS: dict[str, type[SearchRequest] | type[BuildRequest]] = {"search": SearchRequest, "build": BuildRequest}
 _FLAT = ("sequence", "fasta", "fasta_url")
+_POSE = "input_yaml"
 
 
 def read_input(value: object) -> Request:
@@ -105,13 +107,17 @@ def contract_of(value: Mapping[object, object]) -> type[BaseModel]:
         if not isinstance(task, str) or task not in _TASKS:
             raise InvalidInput(f"task: expected one of {', '.join(_TASKS)}.")
         return _TASKS[task]
+    if _POSE in value:
+        return PoseRequest
     if any(key in value for key in _FLAT):
         return FlatRequest
     every = dict.fromkeys(
-        field for contract in (FlatRequest, Envelope, *_TASKS.values()) for field in contract.model_fields
+        field
+        for contract in (FlatRequest, Envelope, PoseRequest, *_TASKS.values())
+        for field in contract.model_fields
     )
     unknown = [unknown_key(str(key), list(every)) for key in value if key not in every]
     raise InvalidInput(
-        "`input` is no request: expected `request` (an envelope), `task` (MMseqs2), or one of "
-        f"{', '.join(_FLAT)} (AlphaFold2). {' '.join(unknown[:5])}".strip()
+        "`input` is no request: expected `request` (an envelope), `task` (MMseqs2), `{_POSE}` (Boltz-2), "
+        f"or one of {', '.join(_FLAT)} (AlphaFold2). {' '.join(unknown[:5])}".strip()
     )

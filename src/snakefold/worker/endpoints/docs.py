@@ -12,6 +12,7 @@ from snakefold.kernel.contracts import FoldRequest
 from snakefold.kernel.envelope import Envelope, EnvelopeResponse, Part, Result, Sink, Worker
 from snakefold.plan import settings_docs
 from snakefold.worker.endpoints.alphafold2 import ALLOWED, Archive, FailedTarget, FlatRequest, FlatResponse
+from snakefold.worker.endpoints.boltz2 import PoseConfig, PoseRequest, PoseResponse
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, BuildResponse, SearchRequest, SearchResponse
 
 CONTRACTS: dict[str, type[BaseModel]] = {
@@ -27,6 +28,9 @@ CONTRACTS: dict[str, type[BaseModel]] = {
         FlatResponse,
         Archive,
         FailedTarget,
+        PoseRequest,
+        PoseConfig,
+        PoseResponse,
         Worker,
         SearchRequest,
         SearchResponse,
@@ -34,7 +38,7 @@ CONTRACTS: dict[str, type[BaseModel]] = {
         BuildResponse,
     )
 }
-REQUESTS = ("Envelope", "FlatRequest", "SearchRequest", "BuildRequest")
+REQUESTS = ("Envelope", "FlatRequest", "PoseRequest", "SearchRequest", "BuildRequest")
 
 _MARKED = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
