@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -129,7 +129,13 @@ class Worker(Model):
 
 
 class Response(Model):
-    """What every endpoint answers, besides what its own contract adds."""
+    """What every endpoint answers, besides what its own contract adds.
+
+    Attributes:
+        always: keys that are there as null where there is no value, because programs read them.
+    """
+
+    always: ClassVar[tuple[str, ...]] = ()
 
     version: Literal[1] = Field(1, description="Version of the answer.")
     digest: str = Field("", description="Digest of the request; made by the worker if it has none.")

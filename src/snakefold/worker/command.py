@@ -61,6 +61,9 @@ def _files(answer: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     if "tsv" in answer:
         named.append(("hits.tsv", answer["tsv"]))
     named += [(f"{query}.a3m", each) for query, each in (answer.get("a3m") or {}).items()]
+    # Programs read these as base64 in the answer, where they stay.
+    for name, text in [*answer.get("pose_files", {}).items(), *answer.get("output_files", {}).items()]:
+        yield name, base64.b64decode(text)
     for name, result in named:
         if (text := result.pop("text", None)) is not None:
             yield name, text.encode()

@@ -67,7 +67,7 @@ def perform(given: object, context: Context) -> dict[str, Any]:
     """
     request = read_input(given)
     response, out_of_memory = _response(request, context)
-    answer = response.model_dump(mode="json", exclude_none=True)
+    answer = dict.fromkeys(response.always) | response.model_dump(mode="json", exclude_none=True)
     return {**answer, "refresh_worker": True} if out_of_memory else answer
 
 

@@ -331,7 +331,8 @@ def _check_equal_sequences(assembly: Assembly) -> None:
 def binder_atoms(binder: Entity) -> int:
     """Heavy atoms that Boltz counts: salts lose their smaller part before the affinity is predicted."""
     parts = [smiles.heavy_atoms(part) for part in binder.smiles.split(".")]
-    return max([*parts, *map(component_atoms, binder.ccd)])
+    known = (component(code) for code in binder.ccd)
+    return max([*parts, *(each.heavy_atoms for each in known if each is not None)])
 
 
 def _check_binder(binder: Entity) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_serializer
-from pydantic.functional_serializers import SerializerFunctionWrapHandler
+from pydantic import AfterValidator, Field
 
 from snakefold.kernel.contracts import Model
 from snakefold.kernel.envelope import Response, Result
@@ -72,6 +71,12 @@ class PoseRequest(Model):
 class PoseResponse(Response):
     """Answer to one assembly. A score that Boltz-2 did not give is null, and no default takes its place."""
 
+    always: ClassVar[tuple[str, ...]] = (
+        "affinity_pred_value",
+        "affinity_probability_binary",
+        "confidence_score",
+    )
+
     job_id: str = Field("", description="The caller's name of the job.")
     request_data: dict[str, Any] = Field({}, description="As it was sent.")
     affinity_pred_value: float | None = Field(None, description="log10 of IC50 in µM: -3 is 1 nM.")
@@ -85,10 +90,3 @@ class PoseResponse(Response):
     )
     warnings: list[str] = Field([], description="Warnings, such as missing databases or REHEARSAL.")
     rehearsal: bool = Field(False, description="Random parameters were used.")
-
-    @model_serializer(mode="wrap")
-    def _with_nulls(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Absent scores are there as null: programs read the keys."""
-        written: dict[str, Any] = handler(self)
-        names = ("affinity_pred_value", "affinity_probability_binary", "confidence_score")
-        return {**written, **{name: written.get(name) for name in names}}
