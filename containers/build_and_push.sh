@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: build_and_push.sh [--dry-run] [--no-push] [--cpu]
+usage: build_and_push.sh [--dry-run] [--no-push] [--cpu] [--engine=NAME]
 
 Builds REGISTRY/IMAGE_NAME-base:IMAGE_TAG from containers/Docker.base and REGISTRY/IMAGE_NAME:IMAGE_TAG from
 containers/Docker, with docker, podman or buildah, and pushes both.
@@ -12,6 +12,9 @@ containers/Docker, with docker, podman or buildah, and pushes both.
   --dry-run   print the commands, run none
   --no-push   build only
   --cpu       for machines without a GPU: a plain base and the lock file without CUDA
+  --engine=NAME
+              for an engine with packages of its own, such as boltz2: REGISTRY/IMAGE_NAME-NAME:IMAGE_TAG, and images
+              that it is built from, with containers/Docker.engine at last. JAX, and AlphaFold2, has no GPU in it
 
 From the environment, or .env beside the project's README (the environment wins):
   REGISTRY      for example docker.io/yourname (needed to push)
@@ -30,18 +33,28 @@ fail() {
   exit 2
 }
 
-dry_run=false push=true lock=worker-gpu.lock default_base=''
+dry_run=false push=true cpu=false engine='' default_base=''
 for argument in "$@"; do
   case "$argument" in
     -h | --help) usage && exit 0 ;;
     --dry-run) dry_run=true ;;
     --no-push) push=false ;;
-    --cpu) lock=worker.lock default_base=docker.io/library/debian:bookworm-slim ;;
+    --cpu) cpu=true default_base=docker.io/library/debian:bookworm-slim ;;
+    --engine=*) engine=${argument#*=} ;;
     *) usage >&2 && fail "$argument: no such option." ;;
   esac
 done
 
 cd "$(dirname "$0")/.."
+engine_lock=environment.lock lock=worker-gpu.lock
+if [ -n "$engine" ]; then
+  [[ $engine =~ ^[a-z][a-z0-9_]{0,31}$ ]] || fail "--engine=$engine: expected the name of an engine, such as boltz2"
+  folder=src/snakefold/engines/$engine
+  [ -f "$folder/$engine_lock" ] || fail "--engine=$engine: $folder/$engine_lock is missing: it has no packages of its own."
+  [ "$cpu" = false ] || [ ! -f "$folder/environment-cpu.lock" ] || engine_lock=environment-cpu.lock
+fi
+# One set of CUDA's libraries in an image: the engine's.
+if [ "$cpu" = true ] || [ -n "$engine" ]; then lock=worker.lock; fi
 # Read, not sourced: .env is data.
 if [ -f .env ]; then
   while IFS='=' read -r name value || [ -n "$name" ]; do
@@ -60,7 +73,9 @@ base_image=${BASE_IMAGE:-$default_base}
 [[ $name =~ ^[a-z0-9]+([._-][a-z0-9]+)*$ ]] || fail "IMAGE_NAME=$name: expected lower-case letters, digits, . _ -"
 [[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || fail "IMAGE_TAG=$tag: expected letters, digits, . _ -"
 prefix=${registry:+${registry%/}/}
-base=$prefix$name-base:$tag final=$prefix$name:$tag
+# An engine's images leave the usual ones alone: what they are built from has no GPU for JAX.
+[ -z "$engine" ] || name=$name-${engine//_/-}
+base=$prefix$name-base:$tag final=$prefix$name:$tag worker=$prefix$name${engine:+-worker}:$tag
 
 builder=${BUILDER:-}
 if [ -z "$builder" ]; then
@@ -93,7 +108,11 @@ build() { # file, tag, build arguments
 }
 
 build containers/Docker.base "$base" --build-arg "LOCK=$lock" ${base_image:+--build-arg "BASE_IMAGE=$base_image"}
-build containers/Docker "$final" --build-arg "BASE_IMAGE=$base"
+build containers/Docker "$worker" --build-arg "BASE_IMAGE=$base"
+if [ -n "$engine" ]; then
+  build containers/Docker.engine "$final" --build-arg "BASE_IMAGE=$worker" --build-arg "ENGINE=$engine" \
+    --build-arg "LOCK=$engine_lock"
+fi
 if [ "$push" = true ]; then
   run "$builder" push "$base"
   run "$builder" push "$final"

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-CONTAINERS = Path(__file__).parents[2] / "containers"
+from snakefold.engines.spec import locked
+
+ROOT = Path(__file__).parents[2]
+CONTAINERS = ROOT / "containers"
 #: Notes how it was called, and does what a program in its place would leave behind.
 RECORDER = f"""#!{sys.executable}
 import io, json, pathlib, sys, tarfile
@@ -187,6 +190,37 @@ def test_a_build_without_a_gpu_and_without_a_registry() -> None:
     assert "push" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "lock"), [([], "environment.lock"), (["--cpu"], "environment-cpu.lock")]
+)
+def test_an_engine_has_images_of_its_own(arguments: list[str], lock: str) -> None:
+    words = ["--dry-run", "--no-push", "--engine=boltz2", *arguments]
+    done = call("build_and_push.sh", *words, IMAGE_TAG="t1", BUILDER="buildah")
+    assert done.returncode == 0, done.stderr
+    base, worker, final = (f"snakefold-boltz2{name}:t1" for name in ("-base", "-worker", ""))
+    lines = done.stdout.splitlines()
+    # CUDA's libraries are in the engine's lock.
+    assert "--build-arg LOCK=worker.lock" in lines[0] and lines[0].endswith(f"-t {base} .")
+    assert lines[1:] == [
+        f"+ buildah build -f containers/Docker --build-arg BASE_IMAGE={base} -t {worker} .",
+        f"+ buildah build -f containers/Docker.engine --build-arg BASE_IMAGE={worker} "
+        f"--build-arg ENGINE=boltz2 --build-arg LOCK={lock} -t {final} .",
+        final,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("worker", "engine"), [("worker.lock", "environment-cpu.lock"), ("worker.lock", "environment.lock")]
+)
+def test_locks_of_one_image_agree(worker: str, engine: str) -> None:
+    """An engine's lock is installed beside the worker's: what both name has one version, local parts apart."""
+    base = locked(ROOT / "requirements" / worker)
+    own = locked(ROOT / "src" / "snakefold" / "engines" / "boltz2" / engine)
+    both = base.keys() & own.keys()
+    assert {"numpy", "pydantic", "gemmi"} <= both
+    assert {name: (own[name], base[name]) for name in both if not set(own[name]) <= set(base[name])} == {}
+
+
 def test_settings_in_a_file_are_data_and_give_way_to_the_environment(tmp_path: Path) -> None:
     (tmp_path / "containers").mkdir()
     script = tmp_path / "containers" / "build_and_push.sh"
@@ -210,6 +244,8 @@ def test_settings_in_a_file_are_data_and_give_way_to_the_environment(tmp_path: P
         (["--dry"], {}, "--dry: no such option"),
         (["--no-push"], {"IMAGE_NAME": "Fold It"}, "IMAGE_NAME=Fold It"),
         (["--no-push"], {"BUILDER": "kaniko"}, "BUILDER=kaniko"),
+        (["--no-push", "--engine=../boltz2"], {}, "expected the name of an engine"),
+        (["--no-push", "--engine=flashabb"], {}, "it has no packages of its own"),
     ],
 )
 def test_nothing_is_built_of_a_wrong_call(

@@ -142,7 +142,7 @@ def test_a_failed_prediction_is_an_error_and_no_answer(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from snakefold.kernel.contracts import FoldResponse, TargetOutcome
-    from snakefold.kernel.errors import Reason
+    from snakefold.kernel.errors import Reason, TargetError
 
     def failed(targets: Any, config: Any, context: Any, *, rehearsal: bool) -> Any:
         outcome = TargetOutcome(
@@ -158,7 +158,7 @@ def test_a_failed_prediction_is_an_error_and_no_answer(
 
     monkeypatch.setattr(poses, "fold_here", failed)
     context = new_context(read_settings())
-    with pytest.raises(SnakefoldError, match="too large"):
+    with pytest.raises(TargetError, match="too large"):
         perform({"input_yaml": encoded(ALONE)}, context)
 
 

@@ -118,6 +118,6 @@ def contract_of(value: Mapping[object, object]) -> type[BaseModel]:
     )
     unknown = [unknown_key(str(key), list(every)) for key in value if key not in every]
     raise InvalidInput(
-        "`input` is no request: expected `request` (an envelope), `task` (MMseqs2), `{_POSE}` (Boltz-2), "
+        f"`input` is no request: expected `request` (an envelope), `task` (MMseqs2), `{_POSE}` (Boltz-2), "
         f"or one of {', '.join(_FLAT)} (AlphaFold2). {' '.join(unknown[:5])}".strip()
     )
