@@ -213,7 +213,7 @@ def test_an_engine_has_images_of_its_own(arguments: list[str], lock: str) -> Non
     ("worker", "engine"), [("worker.lock", "environment-cpu.lock"), ("worker.lock", "environment.lock")]
 )
 def test_locks_of_one_image_agree(worker: str, engine: str) -> None:
-    """An engine's lock is installed beside the worker's: what both name has one version, local parts apart."""
+    """An engine's lock is installed beside the worker's: what both name has one version."""
     base = locked(ROOT / "requirements" / worker)
     own = locked(ROOT / "src" / "snakefold" / "engines" / "boltz2" / engine)
     both = base.keys() & own.keys()
