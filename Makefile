@@ -44,8 +44,9 @@ weights: .venv/run.stamp
 demo-antibody: .venv/run.stamp weights
 	$(BIN)/snakefold run --configfile config/antibody.yaml
 
+# INSTALL: options of the install, such as --index ADDRESS for PyTorch's builds for CPUs.
 demo-boltz: .venv/run.stamp
-	$(BIN)/snakefold engines install boltz2
+	$(BIN)/snakefold engines install boltz2 $(INSTALL)
 	$(BIN)/snakefold run --configfile config/demo-boltz.yaml
 
 QUICK := tests/unit tests/gate tests/e2e/test_tutorials.py

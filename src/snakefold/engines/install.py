@@ -80,7 +80,13 @@ def install(
     with beside(prefix) as new:
         source = environment.cpu_source if lock == environment.cpu_lock else ""
         try:
-            _fill(new, found.path, lock, uv, index)
+            try:
+                _fill(new, found.path, lock, uv, index)
+            except SnakefoldError:
+                if not uv or not source:
+                    raise
+                log(f"{engine.name}: uv does not read pip's configuration, which may name an index: with pip")
+                _fill(new, found.path, lock, None, index)
         except SnakefoldError as error:
             if not source or index:
                 raise
@@ -145,7 +151,7 @@ def _fill(new: Path, python: str, lock: Path, uv: str | None, index: str) -> Non
         command = [uv, "pip", "install", "--python", own, "--compile-bytecode", "--no-deps"]
         command += ["--require-hashes", "--requirements"]
     else:
-        _run([python, "-I", "-m", "venv", str(new)])
+        _run([python, "-I", "-m", "venv", "--clear", str(new)])
         command = [own, "-m", "pip", "install", "--no-deps", "--require-hashes", "--requirement"]
     command.append(str(lock))
     if index:
