@@ -59,7 +59,7 @@ test-all: .venv/dev.stamp weights
 	$(PYTEST) $(QUICK:%=--ignore=%)
 
 check: .venv/dev.stamp
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import gemmi
 import pytest
 
+from snakefold.clusters.emulator import EmulatorThread, ProcessWorkers, Scaling
 from snakefold.engines import environments
 from snakefold.engines.boltz2 import ENGINE
 from snakefold.engines.boltz2.client import RunPodService
@@ -98,6 +100,52 @@ def test_the_seeds_request_is_answered_with_its_keys(worker: Worker, tmp_path: P
     assert {name: again[name] for name in READ} == {name: answer[name] for name in READ}
     assert again["digest"] == answer["digest"]
     assert "1 target, 0 to predict" in again["log"]
+
+
+@needs_boltz
+@pytest.mark.slow
+def test_a_program_on_runpod_gets_poses(
+    tmp_path: Path, new_environment: Callable[[Path], dict[str, str]]
+) -> None:
+    """The client, the service, the SDK's own loop and the worker."""
+    pytest.importorskip("runpod", reason="needs runpod: pip install -e .[worker]")
+    command = [sys.executable, "-u", "-m", "snakefold.worker.handler"]
+    variables = {**new_environment(tmp_path), environments.ROOT: str(environments.root())}
+    workers = ProcessWorkers(command, env=variables, ping_seconds=1)
+    scaling = Scaling(workers_max=1, queue_delay=0.5, idle_timeout=300)
+    endpoint = {"workers": workers, "scaling": scaling, "execution_timeout": 3600}
+    with EmulatorThread({"boltz": endpoint}) as emulator:
+        service = RunPodService(
+            {
+                "RUNPOD_API_KEY": emulator.api_key,
+                "RUNPOD_API_BASE_URL": emulator.url,
+                "RUNPOD_ENDPOINT_ID": "boltz",
+            }
+        )
+        assert not service.local
+        (tmp_path / "alone.yaml").write_text(ALONE)
+        given = {**service.prepare_boltz_input("job-1", tmp_path / "alone.yaml"), "rehearsal": True}
+        job = service.submit_job(given, "job-1")
+        service.wait_for_job_completion(job, 0.5, 600)
+        found = service.parse_boltz_output(service.get_job_output(job), tmp_path / "out")
+        assert (found["where"], found["poses_generated"], found["affinity_pred_value"]) == ("runpod", 1, None)
+        assert isinstance(found["confidence_score"], float)
+
+        wrong = service.submit_job({**given, "input_yaml": encoded("version: 1\nsequences: []\n")})
+        with pytest.raises(RuntimeError, match="invalid_input"):
+            service.wait_for_job_completion(wrong, 0.5, 600)
+
+        # Nobody gets poses of random parameters who asked for real ones.
+        unasked = service.submit_job({**given, "rehearsal": False})
+        with pytest.raises(RuntimeError, match="weights_missing"):
+            service.wait_for_job_completion(unasked, 0.5, 600)
+        running = service.submit_job({**given, "config": {**given["config"], "seed": 7}})
+        assert service.cancel_job(running) is True
+        assert service.get_job_status(running)["status"] == "CANCELLED"
+        # The worker goes on with the next.
+        again = service.submit_job(given, "job-2")
+        service.wait_for_job_completion(again, 0.5, 600)
+        assert service.get_job_output(again)["confidence_score"] == found["confidence_score"]
 
 
 @needs_boltz

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from boltz import main as boltz
 from boltz.data.module import inferencev2
 from boltz.data.module.inferencev2 import Boltz2InferenceDataModule, PredictionDataset, collate
 from boltz.data.mol import load_canonicals
@@ -32,7 +33,6 @@ from boltz.model.models.boltz2 import Boltz2
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from boltz import main as boltz
 from snakefold.engines.boltz2.settings import Boltz2Settings
 from snakefold.kernel.errors import Reason, TargetError
 
