@@ -88,13 +88,13 @@ def cpu_seconds(command: list[str], variables: dict[str, str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def ours(folder: Path, weights: Path, targets: list[TargetInput]) -> float:
+def ours(folder: Path, weights: Path, targets: list[TargetInput], **settings: int) -> float:
     """CPU seconds of one task over all targets."""
     folder.mkdir()
     request = FoldRequest(
         batch="benchmark",
         engine=ENGINE.name,
-        settings=ENGINE.Settings.model_validate(SETTINGS).model_dump(mode="json"),
+        settings=ENGINE.Settings.model_validate({**SETTINGS, **settings}).model_dump(mode="json"),
         relax=RelaxSettings.model_validate({"models_to_relax": "none"}),
         recipe="0" * 16,
         rehearsal=True,
