@@ -196,7 +196,8 @@ class Boltz2(Defaults):
         most = {
             "diffusion_samples": 2,
             "recycling_steps": 0,
-            "sampling_steps": 5,
+            # With fewer, atoms of random parameters lie beyond what a PDB file can say.
+            "sampling_steps": 10,
             "num_seeds": 2,
             "sampling_steps_affinity": 5,
             "diffusion_samples_affinity": 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,11 @@ class Modelled:
     summary: Mapping[str, Any]
     pde: NDArray[np.float32]
     cif: bytes
+
+    def longer(self, seconds: float) -> Modelled:
+        """The same, which took so much longer."""
+        spent = self.prediction.seconds + seconds
+        return replace(self, prediction=replace(self.prediction, seconds=spent))
 
 
 def tokens_of(structure: Any, chains: Chains) -> tuple[Tokens, NDArray[np.intp]]:

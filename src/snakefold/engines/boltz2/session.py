@@ -81,12 +81,15 @@ class Boltz2Session:
                 recycles=self._settings.recycling_steps,
                 seconds=spent,
             )
-        best = max(models, key=lambda model: model.prediction.ranking_confidence)
+        place = max(range(len(models)), key=lambda place: models[place].prediction.ranking_confidence)
+        best = models[place]
         affinities = {}
         if chains.binder is not None:
-            out = root / str(best.prediction.seed)
+            out, start = root / str(best.prediction.seed), time.monotonic()
             self._networks.predict_affinity(parsed, best.prediction.seed, out)
             affinities = results.read_affinities(out / _NAME, _NAME)
+            # A network of its own, whose time is that of networks for the cost model.
+            models[place] = best = best.longer(time.monotonic() - start)
         wanted = affinities[chains.names[chains.binder]] if chains.binder is not None else {}
         return Result(
             predictions=[model.prediction for model in models],
