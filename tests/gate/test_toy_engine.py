@@ -90,7 +90,8 @@ def test_scores_are_in_the_metrics_and_on_the_page(
         "again": "3",
     }
     assert found["benzene"]["toy_score"] == "15"
-    assert {row[name] for row in found.values() for name in ("mean_plddt", "length", "chains")} == {""}
+    assert {row[name] for row in found.values() for name in ("mean_plddt", "length")} == {""}
+    assert {row["chains"] for row in found.values()} == {"1"}
     assert (folder / "results" / "structures" / "benzene" / "toy.txt").read_text() == "counted\n"
     page = (folder / "results" / "report" / "assets" / "run.js").read_text()
     assert "toy_atoms" in page
@@ -299,14 +300,19 @@ def test_a_ligand_is_told_who_would_take_it(tmp_path: Path) -> None:
     assert call(tmp_path, "plan", *words, "--out", "plan").returncode == 0
     (refused,) = json.loads((tmp_path / "plan" / "refusals.json").read_text())
     assert (
-        "ligand CCO: engine alphafold2 folds proteins only; engines that take it: toy" in refused["message"]
+        "ligand CCO: engine alphafold2 folds proteins only; engines that take it: boltz2, toy"
+        in refused["message"]
     )
 
 
 def test_a_record_that_no_engine_takes_whole_says_so(tmp_path: Path) -> None:
-    """Each of two engines takes a part of it, and neither takes it."""
+    """Each engine takes a part of it, and none takes it: one knows ligands alone, none all of the rest."""
     (tmp_path / "complex.yaml").write_text(
-        YAML.format(smiles="CCO") + f"  - protein:\n      id: B\n      sequence: {ZIPPER}\n"
+        YAML.format(smiles="CCO")
+        + f"  - protein:\n      id: B\n      sequence: {ZIPPER}\ntemplates:\n  - pdb: known.pdb\n"
+    )
+    (tmp_path / "known.pdb").write_text(
+        "ATOM      1  CA  ALA A   1       0.000   0.000   0.000  1.00  0.00           C\n"
     )
     (tmp_path / "protein.fasta").write_text(f">protein\n{ZIPPER}\n")
     words = [

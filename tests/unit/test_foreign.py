@@ -615,7 +615,7 @@ def test_a_plan_names_its_engine(tmp_path: Path) -> None:
     assert list(planned.ids()) == ["a", "b", "b-2"]
     assert str(planned.refusals[0]) == (
         f"{other}:1 (record 1: 'b'): ligand ATP: engine alphafold2 folds proteins only; "
-        "engines that take it: none is installed. To fold the protein alone, give it in a record of its own."
+        "engines that take it: boltz2. Set engine: boltz2."
     )
 
 

@@ -30,7 +30,7 @@ METRICS_COLUMNS: dict[str, Column] = {
     "state": Column(str, "", "done: a structure exists. Others are in failures.tsv."),
     "engine": Column(str, "", "Engine that predicted the structure."),
     "rehearsal": Column(bool, "", "Random parameters were used: the structure means nothing."),
-    "length": Column(int, "residues", "Residues of all chains."),
+    "length": Column(int, "residues", "Residues of all polymer chains."),
     "chains": Column(int, "", "Number of chains."),
     "mean_plddt": Column(float, "0 to 100", "Mean pLDDT over residues."),
     "fraction_very_high": Column(float, "0 to 1", "Share of residues with pLDDT of 90 or more."),
