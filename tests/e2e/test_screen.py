@@ -145,7 +145,7 @@ def test_a_run_shows_one_panel_and_then_its_table(run: Run) -> None:
     assert "\x1b" not in plain.stdout and "Select jobs" not in plain.stdout
     lines = plain.stdout.splitlines()
     assert lines[0] == "log:     other/logs/run.log"
-    assert re.match(r"REHEARSAL; other: running; |REHEARSAL: random", lines[1]), plain.stdout
+    assert re.match(r"REHEARSAL of alphafold2; other: running; |REHEARSAL: random", lines[1]), plain.stdout
     assert "done:    1 target" in lines and lines[-1] == "log:     other/logs/run.log"
 
 
