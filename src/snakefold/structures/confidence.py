@@ -176,7 +176,7 @@ def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = Non
         "key": scores.key,
         "engine": scores.engine,
         "rehearsal": scores.rehearsal,
-        "length": sum(scores.chain_lengths) or None,
+        "length": _polymer_residues(scores) or None,
         "chains": len(scores.chain_lengths) or None,
         "msa_depth": scores.msa_depth,
         "neff": scores.neff,
@@ -201,6 +201,12 @@ def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = Non
         "recycles": best.recycles,
         "relaxed": best.relaxed,
     }
+
+
+def _polymer_residues(scores: Confidence) -> int:
+    """As the plan counts: a component of a ligand is no residue of a chain."""
+    kinds = scores.chain_kinds or ["protein"] * len(scores.chain_lengths)
+    return sum(length for length, kind in zip(scores.chain_lengths, kinds, strict=True) if kind != "ligand")
 
 
 def _scores(item: Prediction, relaxed: bool) -> ModelScores:

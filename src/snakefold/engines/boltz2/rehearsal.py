@@ -200,9 +200,10 @@ def _hyper_parameters(token: int, pair: int, *, affinity: bool) -> dict[str, Any
     """
     from dataclasses import asdict
 
-    from boltz import main
     from boltz.data import const
     from omegaconf import OmegaConf
+
+    from boltz import main
 
     backbone = 1 + len(const.protein_backbone_atom_index) + len(const.nucleic_backbone_atom_index)
     small = {"dropout": 0.0, "activation_checkpointing": False}

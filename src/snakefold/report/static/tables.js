@@ -67,6 +67,7 @@
     let start = 0;
     data.chain_lengths.forEach((length, place) => {
       const sequence = data.sequence.slice(start, start += length);
+      if ((data.chain_kinds?.[place] ?? "protein") !== "protein") return;
       letters.set(sequence, [...(letters.get(sequence) ?? []), data.chain_names[place]]);
     });
     return letters.size === found.length ? [...letters.values()] : [];
