@@ -15,7 +15,7 @@ from snakefold import engines
 from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence, ModelScores
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.report import pae
+from snakefold.report import affinity, pae
 from snakefold.report.coordinates import Atoms, Packer, overlay, read_atoms
 from snakefold.report.coverage import coverage
 from snakefold.report.libraries import packed, script_call
@@ -159,6 +159,7 @@ def _content(target: Target, link: str) -> dict[str, Any]:
         "templates": _templates(folder / "templates.tsv"),
         "reference": _reference(folder, best, packer),
         "scores": others.model_dump(mode="json") if others else None,
+        "affinity": affinity.card(found),
         "own": _own_scores(found, folder.parent.parent),
         "views": list(engines.views(found.engine)),
         "timings": _timings(folder / "timings.json"),
@@ -168,13 +169,17 @@ def _content(target: Target, link: str) -> dict[str, Any]:
 
 
 def _own_scores(found: Confidence, results: Path) -> list[list[str]]:
-    """Scores that only the engine has: name, value, meaning."""
+    """Scores that only the engine has: name, value, meaning; those of the affinity have a card."""
     columns = columns_for([found.engine], results) if found.scores else {}
+    shown = affinity.shown(found)
     rows = []
     for name, value in found.scores.items():
+        if name in shown:
+            continue
         column = columns.get(name)
         meaning = "" if column is None else f"{column.meaning} {f'({column.unit})' if column.unit else ''}"
-        rows.append([name, f"{value:.5g}" if isinstance(value, float) else str(value), meaning.strip()])
+        said = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        rows.append([name, f"{value:.5g}" if isinstance(value, float) else said, meaning.strip()])
     return rows
 
 

@@ -67,6 +67,19 @@
       node("dl", { class: "facts" }, figures.filter(([, text]) => text !== "–").map(([title, text, name]) => node("div", {}, node("dt", {}, title), node("dd", { "data-metric": name }, String(text))))));
   }
 
+  /** What a ligand's affinity is predicted to be; no card without one. */
+  function affinity({ affinity: found, rehearsal }) {
+    if (!found) return null;
+    const figures = [["log10(IC50 in µM)", number(found.value, 2), "affinity"], ["IC50", found.ic50, "ic50"],
+      ...(found.probability === null ? [] : [["Probability of binding", number(found.probability, 2), "probability"]])];
+    const columns = [["Network"], ["log10(IC50 in µM)", true], ["IC50", true], ["Probability", true]];
+    return card("Affinity", `Predicted, lower is tighter: −3 is 1 nM, 0 is 1 µM. ${found.note}`,
+      rehearsal && node("p", {}, node("span", { class: "tag" }, "REHEARSAL")),
+      node("dl", { class: "facts" }, figures.map(([title, text, name]) => node("div", {}, node("dt", {}, title), node("dd", { "data-metric": name }, text)))),
+      found.members.length > 0 && snakefold.tables.table(columns, found.members.map((member, place) =>
+        [String(place + 1), number(member.value, 3), member.ic50, number(member.probability, 3)]), { class: "affinity" }));
+  }
+
   function alignment(data, residues, drawn) {
     if (!data.views.includes("alignment")) return [];
     const { coverage } = data, { tables } = snakefold;
@@ -122,6 +135,7 @@
     if (data.others.length) view.compare(await snakefold.comparison(data, residues, view));
     place.append(...[
       ...snakefold.notes(row, data),
+      affinity(data),
       card("Models", null, view.table),
       ...view.cards,
       view.residueCard,
