@@ -137,7 +137,7 @@ def prediction(assembly: Assembly, rank: int, shift: Sequence[float] = (0.0, 0.0
                 elements, places = embedded(molecule.smiles)
             else:
                 elements, places = [molecule.sequence.capitalize()], np.zeros((1, 3))
-            places = places - places.mean(axis=0) + [-1.0, 8.0 + 8 * ligands, 8.0 + 4 * rank]
+            places = places - places.mean(axis=0) + [-1.0, 6.5 + 8 * ligands, 8.0 + 4 * rank]
             found = ligand_atoms(elements, places)
             if not molecule.smiles:
                 found = [(molecule.sequence, elements[0], places[0])]

@@ -17,7 +17,7 @@ from snakefold.report.target import read_target
 from snakefold.structures import confidence
 from snakefold.structures.confidence import metrics_row
 
-ATOMS = len("CCClCCCCBrCC") - 2
+ATOMS = 10
 
 
 @pytest.fixture(scope="module")
