@@ -15,7 +15,7 @@ from snakefold import engines
 from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence, ModelScores
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.report import affinity, pae
+from snakefold.report import affinity, ligands, pae
 from snakefold.report.coordinates import Atoms, Packer, overlay, read_atoms
 from snakefold.report.coverage import coverage
 from snakefold.report.libraries import packed, script_call
@@ -52,10 +52,11 @@ _FILES = (
     "ranked_*.cif",
     "unrelaxed_*.pdb",
     "superposed.*",
-    "pae.npz",
+    "*.npz",
     "msa.a3m",
     "*.tsv",
     "*.json",
+    "*.cif",
 )
 
 
@@ -192,9 +193,9 @@ def _molecules(target: Target, kinds: Sequence[str]) -> dict[str, Any]:
     """What the page says of a target that is more than proteins.
 
     `chain_kinds`; `components`: names of the residues that no letter tells, by place; `tokens`: how many rows
-    of the PAE a residue has, by place, where it is not one.
+    of the PAE a residue has, by place, where it is not one; `ligands` and `contacts` as in `ligands`.
     """
-    best = target.models[0]
+    best, folder = target.models[0], target.folder
     of_residue = np.repeat(kinds, [count for _, count in best.chains])
     names = best.residue[best.starts].astype(str)
     standard = {"protein": set(_PROTEIN), "dna": {f"D{one}" for one in "ACGTN"}, "rna": set("ACGUN")}
@@ -203,7 +204,15 @@ def _molecules(target: Target, kinds: Sequence[str]) -> dict[str, Any]:
         for place, (name, kind) in enumerate(zip(names, of_residue, strict=True))
         if name not in standard.get(kind, ())
     }
-    return {"chain_kinds": list(kinds), "components": components, "tokens": _tokens(target.folder)}
+    found: dict[str, Any] = {
+        "chain_kinds": list(kinds),
+        "components": components,
+        "tokens": _tokens(folder),
+    }
+    if "ligand" in kinds:
+        found["ligands"] = ligands.ligands(text(folder / "ranked_0.cif"), best, kinds)
+        found["contacts"] = ligands.contacts(folder, len(target.models))
+    return found
 
 
 def _tokens(folder: Path) -> dict[str, int]:

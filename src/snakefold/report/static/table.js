@@ -61,6 +61,14 @@
   /** Retries of its jobs count as well. */
   const noted = (row) => [row.history, row.warnings].filter(Boolean).join("; ");
 
+  /** What the checks of a target's ligands say, in a word or two; nothing without a ligand. */
+  function pose(row) {
+    if (row.pose_clashes === undefined || row.pose_clashes === null) return "";
+    const wrong = [row.pose_clashes > 0 && `${row.pose_clashes} clash${row.pose_clashes > 1 ? "es" : ""}`,
+      row.pose_bonds_ok === false && "bonds", row.pose_chirality_ok === false && "chirality"].filter(Boolean);
+    return wrong.length ? wrong.join(", ") : "plausible";
+  }
+
   const COLUMNS = [
     { title: "Target", name: "id", type: "string", width: matchMedia("(max-width: 620px)").matches ? 132 : 196, value: (row) => row.id,
       find: (row) => `${row.id} ${row.header ?? ""} ${row.duplicate_of ?? ""} ${row.reason ?? ""} ${noted(row)}`, show: identity },
@@ -73,6 +81,8 @@
     numeric("MSA", "msa_depth", 0, "Rows of the MSA, query included", 60),
     numeric("Neff", "neff", 1, "Effective rows of the MSA", 60),
     numeric("Chains", "chains", 0, null, 62),
+    { title: "Pose", name: "pose_clashes", type: "string", width: 110, hint: "Of the ligands: clashes with polymers, bonds and angles, stereochemistry",
+      value: pose, show: (row) => pose(row) && node("span", { class: "line", title: pose(row) }, pose(row)) },
     numeric("Time, s", "seconds", 1, "Seconds in this run", 68),
     { ...numeric("$", "dollars", 3, "Dollars in this run", 66), show: (row) => money(row.dollars) },
     { title: "State", name: "state", type: "string", width: 120, value: (row) => STATES[row.state], show: state },
