@@ -70,7 +70,7 @@
       /** "A 10–45", or "10–45"; a range may go from one chain into another. */
       rangeLabel: ([first, last]) => (first === last && single(first) ? title(at(first)) : at(first) === at(last)
         ? `${prefix(first)}${number(first)}–${number(last)}`
-        : `${prefix(first)}${number(first)} – ${prefix(last)}${number(last)}`),
+        : [first, last].map((place) => (single(place) ? title(at(place)) : `${prefix(place)}${number(place)}`)).join(" – ")),
       /** Place in the whole of a residue of a chain (numbered from 1), or null. */
       place(chainName, residue) {
         const chain = chains.find((item) => item.name === chainName);
