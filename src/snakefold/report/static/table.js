@@ -65,7 +65,7 @@
   function pose(row) {
     if (row.pose_clashes === undefined || row.pose_clashes === null) return "";
     const wrong = [row.pose_clashes > 0 && `${row.pose_clashes} clash${row.pose_clashes > 1 ? "es" : ""}`,
-      row.pose_bonds_ok === false && "bonds", row.pose_chirality_ok === false && "chirality"].filter(Boolean);
+      row.pose_bonds_ok === false && "odd bonds", row.pose_chirality_ok === false && "other chirality"].filter(Boolean);
     return wrong.length ? wrong.join(", ") : "plausible";
   }
 
