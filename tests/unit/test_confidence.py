@@ -28,7 +28,7 @@ from snakefold.structures.prediction import Prediction
 REFERENCES = Path(__file__).parents[2] / "resources" / "demo" / "references"
 #: Columns of scores.json, of the run and of the whole folder.
 BY_THE_RUN = {"id", "state", "seconds", "dollars", "stored", "reused", "warnings", "model_tm"} | {
-    name for name in METRICS_COLUMNS if name.startswith(("reference_", "interface"))
+    name for name in METRICS_COLUMNS if name.startswith(("reference_", "interface", "pose_"))
 } - {"interface_pae"}
 
 

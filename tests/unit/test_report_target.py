@@ -56,15 +56,15 @@ def atoms_of(
 ) -> list[tuple[str, int, str, str, tuple[float, ...]]]:
     """Chain, number, residue, atom and place of every atom, read as the page reads them."""
     data = unpacked(molecule["atoms"])
-    chains = [name for name, count in molecule["chains"] for _ in range(count)]
+    chains = [name for name, count, *_ in molecule["chains"] for _ in range(count)]
     kind = [kinds[at] for at in np.frombuffer(data, "<u2", len(chains))]
     numbers = np.cumsum(np.frombuffer(data, "<i2", len(chains), 2 * len(chains)))
-    total = sum(len(names) for _, names, _ in kind)
+    total = sum(len(names) for _, names, *_ in kind)
     low, high = np.frombuffer(data[4 * len(chains) :], np.uint8).reshape(2, 3, total).astype(int)
     folded = low + 256 * high
     change = np.where(folded % 2, -(folded + 1) // 2, folded // 2).T
     places, found, anchor = np.zeros((total, 3), int), [], None
-    for chain, number, (residue, names, parents) in zip(chains, numbers, kind, strict=True):
+    for chain, number, (residue, names, parents, *_) in zip(chains, numbers, kind, strict=True):
         start = len(found)
         for at, name in enumerate(names):
             parent = start + parents[at] if at else anchor

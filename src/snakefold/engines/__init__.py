@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from snakefold.engines.spec import VIEWS, Engine
+from snakefold.engines.spec import VIEWS, Affinity, Engine
 from snakefold.kernel.contracts import Model
 from snakefold.kernel.errors import SnakefoldError
 
@@ -113,6 +113,12 @@ def views(name: str) -> tuple[str, ...]:
     """What a target's page shows of an engine's results; all there is, if it is not installed."""
     engine = find(name)
     return VIEWS if engine is None else engine.views
+
+
+def affinity(name: str) -> Affinity | None:
+    """The columns of an engine's predicted affinity; None if it gives none, or is not installed."""
+    engine = find(name)
+    return None if engine is None or "affinity" not in engine.views else engine.affinity
 
 
 def names() -> list[str]:

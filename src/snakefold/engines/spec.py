@@ -75,8 +75,9 @@ class TargetMsas:
         return [chain for chain in self.chains if chain is not None]
 
 
-#: Cards of a target's page that not every engine fills: pLDDT along the chain, PAE, alignment with searches.
-VIEWS = ("plddt", "pae", "alignment")
+#: Cards of a target's page that not every engine fills: pLDDT along the chain, PAE, alignment with searches,
+#: affinity of a ligand (`Affinity` says which columns it is in).
+VIEWS = ("plddt", "pae", "alignment", "affinity")
 
 
 # ---- what an engine declares -----------------------------------------------------------------------------
@@ -87,6 +88,29 @@ class Column:
     type: type
     unit: str
     meaning: str
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """The columns that a predicted affinity is in; the overview is sorted by it, the tightest first.
+
+    Attributes:
+        value: log10 of IC50 in µM.
+        probability: that the ligand binds, 0 to 1; empty: the engine gives none.
+        members: the same of each network of an ensemble, whose mean `value` is.
+        note: how to read them, in a sentence or two.
+    """
+
+    value: str
+    probability: str = ""
+    members: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All of them."""
+        named = (self.value, self.probability, *(name for member in self.members for name in member))
+        return tuple(filter(None, named))
 
 
 @dataclass(frozen=True)
@@ -330,6 +354,7 @@ class Engine(Protocol):
         groups: targets that share settings and programs; names, in order. No batch mixes two.
         columns: scores of its own in metrics.tsv: name → Column.
         views: what a target's page shows, of `VIEWS`.
+        affinity: what the view `affinity` reads; None: it predicts none.
         packages: distributions whose versions are recorded with a run.
         selectable: may be named by a configuration; what it gives was computed, not taken from somewhere.
         relaxes: its models are relaxed by the setting `relax`.
@@ -347,6 +372,7 @@ class Engine(Protocol):
     groups: tuple[str, ...]
     columns: Mapping[str, Column]
     views: tuple[str, ...]
+    affinity: Affinity | None
     packages: tuple[str, ...]
     selectable: bool
     relaxes: bool
@@ -526,6 +552,7 @@ class Defaults:
     groups: tuple[str, ...] = ("target",)
     columns: Mapping[str, Column] = {}
     views: tuple[str, ...] = ("plddt", "pae")
+    affinity: Affinity | None = None
     packages: tuple[str, ...] = ()
     selectable = True
     relaxes = False

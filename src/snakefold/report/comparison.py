@@ -51,7 +51,7 @@ def compared(target: Target, name: str, others: Sequence[Others], page: Path) ->
     """The target in each of `others` that has its sequences, for static/comparison.js.
 
     Their best models are laid over the target's, residue on residue, and scored against it: TM-score by the
-    length, RMSD over all CA atoms.
+    length, RMSD over all CA atoms; nucleotides and ligands lie where they are, and have no part in either.
 
     Args:
         name: id of the target; where others have its sequences under several ids, this one is taken.
@@ -63,7 +63,7 @@ def compared(target: Target, name: str, others: Sequence[Others], page: Path) ->
     from snakefold.structures.scores.models import tm_score
 
     found = []
-    ours = target.models[0].ca()
+    ours, ours_laid = target.models[0].ca(target.kinds), target.models[0].trace(target.kinds)
     for other in others:
         folder = other.results / "structures" / name
         if not _is(folder, target.confidence.key):
@@ -72,10 +72,10 @@ def compared(target: Target, name: str, others: Sequence[Others], page: Path) ->
                 continue
         theirs = read_target(folder)
         best, packer = theirs.models[0], Packer()
-        points = best.ca()
+        points, laid = best.ca(theirs.kinds), best.trace(theirs.kinds)
         there = np.zeros(0, bool) if points.shape != ours.shape else ~np.isnan(points + ours).any(axis=1)
-        if there.sum() >= 3:
-            best = best.moved(*overlay(points, ours))
+        if laid.shape == ours_laid.shape:
+            best = best.moved(*overlay(laid, ours_laid))
         found.append(
             {
                 "label": other.label,
@@ -87,7 +87,11 @@ def compared(target: Target, name: str, others: Sequence[Others], page: Path) ->
                 "tm": round(tm_score(points[there], ours[there]), 4) if there.sum() >= 3 else None,
                 "rmsd": rmsd(points, ours) if there.sum() >= 3 else None,
                 "model": model_content(
-                    theirs.confidence.models[0], best, packer, pae.picture(theirs.matrices.get(0))
+                    theirs.confidence.models[0],
+                    best,
+                    packer,
+                    pae.picture(theirs.matrices.get(0)),
+                    theirs.kinds,
                 ),
                 "kinds": packer.kinds,
             }

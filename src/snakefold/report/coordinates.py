@@ -3,11 +3,13 @@
 Coordinates are whole multiples of `STEP`; each atom is written as its difference from the atom of its residue
 that is nearest to it (a bond away, as a rule), and a residue's first atom from the residue before. Names of
 atoms are written once for every kind of residue. Hydrogens are left out. static/molecule.js reads this.
+What is no protein says so: a page of proteins is as small as if there were nothing else.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +30,8 @@ class Atoms:
     """Heavy atoms of one model, in the order of its file.
 
     Attributes:
-        chain, number, residue, name: of every atom: its chain, number and name of its residue, its name.
+        chain, number, residue, name, element: of every atom: its chain, number and name of its residue, its
+            name, its element.
         xyz: float64 [N, 3], Å.
         starts: index of the first atom of every residue.
     """
@@ -37,6 +40,7 @@ class Atoms:
     number: NDArray[np.int64]
     residue: NDArray[np.bytes_]
     name: NDArray[np.bytes_]
+    element: NDArray[np.bytes_]
     xyz: NDArray[np.float64]
     starts: NDArray[np.int64]
 
@@ -50,11 +54,30 @@ class Atoms:
             for end, count in zip(ends, np.diff(ends, prepend=-1), strict=True)
         ]
 
-    def ca(self) -> NDArray[np.float64]:
-        """CA atoms of the residues, float64 [L, 3]; NaN where a residue has none."""
+    def ca(self, kinds: Sequence[str] = ()) -> NDArray[np.float64]:
+        """CA atoms of protein residues, float64 [L, 3]; NaN of every other residue, and where one has none.
+
+        Args:
+            kinds: of the chains (`Confidence.chain_kinds`), in order; none: all are protein.
+        """
+        return self._points(kinds, {"protein": b"CA"})
+
+    def trace(self, kinds: Sequence[str] = ()) -> NDArray[np.float64]:
+        """As `ca`, with the C1' atoms of nucleotides: what models of an assembly are laid on each other by.
+
+        A ligand is left out, whatever its atoms are called: where it lies is what models differ in.
+        """
+        return self._points(kinds, {"protein": b"CA", "dna": b"C1'", "rna": b"C1'"})
+
+    def _points(self, kinds: Sequence[str], atoms: dict[str, bytes]) -> NDArray[np.float64]:
         found = np.full((len(self.starts), 3), np.nan)
-        at = np.flatnonzero(self.name == b"CA")
-        found[np.searchsorted(self.starts, at, side="right") - 1] = self.xyz[at]
+        counts = [count for _, count in self.chains]
+        wanted = np.repeat([atoms.get(kind, b"") for kind in kinds or ["protein"] * len(counts)], counts)
+        # A calcium ion is called CA as well.
+        at = np.flatnonzero(np.isin(self.name, list(atoms.values())) & (self.element == b"C"))
+        of = np.searchsorted(self.starts, at, side="right") - 1
+        right = self.name[at] == wanted[of]
+        found[of[right]] = self.xyz[at[right]]
         return found
 
     def moved(self, rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> Atoms:
@@ -104,7 +127,7 @@ def _of_table(block: gemmi.cif.Block) -> list[Atoms]:
         same = (chain[at][1:] == chain[at][:-1]) & (number[at][1:] == number[at][:-1])
         same &= insertion[at][1:] == insertion[at][:-1]
         starts = np.flatnonzero(np.append(True, ~same))
-        found.append(Atoms(chain[at], numbers[at], residue[at], name[at], xyz[at], starts))
+        found.append(Atoms(chain[at], numbers[at], residue[at], name[at], element[at], xyz[at], starts))
     return found
 
 
@@ -114,13 +137,18 @@ class Packer:
     def __init__(self) -> None:
         self._kinds: dict[bytes, int] = {}
         #: [residue name, atom names, parents]: parents[j] < j is the atom that atom j is written from.
-        self.kinds: list[tuple[str, list[str], list[int]]] = []
+        #: Elements follow where the names do not begin with them.
+        self.kinds: list[tuple[str, list[str], list[int]] | tuple[str, list[str], list[int], list[str]]] = []
 
-    def pack(self, atoms: Atoms) -> dict[str, Any]:
-        """`{chains, step, atoms}` of a molecule; `atoms` is packed as static/molecule.js says."""
+    def pack(self, atoms: Atoms, kinds: Sequence[str] = ()) -> dict[str, Any]:
+        """`{chains, step, atoms}` of a molecule; `atoms` is packed as static/molecule.js says.
+
+        Args:
+            kinds: of the chains, in order; none: all are protein. A chain that is none says so.
+        """
         step = max(STEP, float(np.abs(atoms.xyz).max()) / 16_000)
         places = np.rint(atoms.xyz / step).astype(np.int64)
-        kinds, parents = self._describe(atoms)
+        which, parents = self._describe(atoms)
         change = places.copy()
         change[1:] -= places[parents[1:]]
         change[0] = places[0]
@@ -128,15 +156,24 @@ class Packer:
         numbers = np.diff(atoms.number[atoms.starts], prepend=0).astype("<i2")
         planes = ((folded & 255).astype(np.uint8), (folded >> 8).astype(np.uint8))
         body = b"".join(np.ascontiguousarray(plane).tobytes() for plane in planes)
-        head = kinds.astype("<u2").tobytes() + numbers.tobytes()
-        return {"chains": atoms.chains, "step": step, "atoms": packed(head + body)}
+        head = which.astype("<u2").tobytes() + numbers.tobytes()
+        chains = [
+            each if kind == "protein" else (*each, kind)
+            for each, kind in zip(atoms.chains, kinds or ["protein"] * len(atoms.chains), strict=True)
+        ]
+        return {"chains": chains, "step": step, "atoms": packed(head + body)}
 
     def _describe(self, atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Kind of every residue, and of every atom the one it is written from."""
         ends = np.append(atoms.starts[1:], len(atoms.name))
         kinds, parents = np.zeros(len(ends), np.int64), np.zeros(len(atoms.name), np.int64)
         for place, (start, end) in enumerate(zip(atoms.starts, ends, strict=True)):
-            key = atoms.residue[start] + b" " + atoms.name[start:end].tobytes()
+            key = (
+                atoms.residue[start]
+                + b" "
+                + atoms.name[start:end].tobytes()
+                + atoms.element[start:end].tobytes()
+            )
             if key not in self._kinds:
                 self._kinds[key] = len(self.kinds)
                 self.kinds.append(_kind(atoms, start, end))
@@ -150,12 +187,18 @@ class Packer:
         return kinds, parents
 
 
-def _kind(atoms: Atoms, start: int, end: int) -> tuple[str, list[str], list[int]]:
+def _kind(
+    atoms: Atoms, start: int, end: int
+) -> tuple[str, list[str], list[int]] | tuple[str, list[str], list[int], list[str]]:
     points = atoms.xyz[start:end]
     apart = np.linalg.norm(points[:, None] - points[None], axis=2)
     parents = [0] + [int(np.argmin(apart[at, :at])) for at in range(1, len(points))]
     names = [name.decode("ascii", "replace") for name in atoms.name[start:end]]
-    return atoms.residue[start].decode("ascii", "replace"), names, parents
+    residue = atoms.residue[start].decode("ascii", "replace")
+    elements = [element.decode("ascii", "replace").capitalize() for element in atoms.element[start:end]]
+    # As static/molecule.js takes them from the names.
+    told = [name.lstrip("0123456789")[:1] or "C" for name in names]
+    return (residue, names, parents) if elements == told else (residue, names, parents, elements)
 
 
 Points = NDArray[np.float64]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ MAX_COLUMNS = 1000
 
 _INSERTIONS = str.maketrans("", "", "abcdefghijklmnopqrstuvwxyz.\0")
 _COMPLEX = re.compile(r"#(\d+(?:,\d+)*)\s+(\d+(?:,\d+)*)\s*")
-_GAP = ord("-")
+_GAP, _ANY = ord("-"), ord("X")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Coverage:
     step: int
 
 
-def coverage(text: str, chains: Sequence[str]) -> Coverage | None:
+def coverage(text: str, chains: Sequence[str], proteins: Sequence[bool] = ()) -> Coverage | None:
     """Coverage from `msa.a3m`, or None if its rows do not fit the target.
 
     The file is ColabFold's format for complexes, or the alignments of the different chains one after another
@@ -47,6 +47,7 @@ def coverage(text: str, chains: Sequence[str]) -> Coverage | None:
     Args:
         text: A3M.
         chains: Sequences of all chains, in the target's order.
+        proteins: which of them are proteins; none: all. Only these are aligned, and of an assembly not all.
     """
     first, _, rest = text.partition("\n")
     layout = _COMPLEX.fullmatch(first)
@@ -57,7 +58,7 @@ def coverage(text: str, chains: Sequence[str]) -> Coverage | None:
         lengths, copies = ([int(item) for item in group.split(",")] for group in layout.groups())
         parts = _complex(rows, lengths, copies)
     else:
-        parts = _one_after_another(rows, chains)
+        parts = _one_after_another(rows, chains, proteins or [True] * len(chains))
     total = sum(map(len, chains))
     if not parts or any(part.shape[1] != total for part in parts):
         return None
@@ -79,8 +80,18 @@ def _rows(text: str) -> list[bytes]:
     return [row for row in rows if row]
 
 
-def _one_after_another(rows: Sequence[bytes], chains: Sequence[str]) -> list[NDArray[np.uint8]]:
-    queries = [chain.encode("ascii") for chain in dict.fromkeys(chains)]
+def _one_after_another(
+    rows: Sequence[bytes], chains: Sequence[str], proteins: Sequence[bool]
+) -> list[NDArray[np.uint8]]:
+    there = set(rows)
+    different = dict.fromkeys(chain for chain, is_one in zip(chains, proteins, strict=True) if is_one)
+    queries = [query for chain in different if (query := _query(chain, rows, there)) is not None]
+    if not queries:
+        return []
+    aligned = [
+        next((query for query in queries if is_one and _alike(query, chain.encode())), None)
+        for chain, is_one in zip(chains, proteins, strict=True)
+    ]
     blocks: list[list[bytes]] = []
     for row in rows:
         opens = len(blocks) < len(queries) and row == queries[len(blocks)]
@@ -94,14 +105,25 @@ def _one_after_another(rows: Sequence[bytes], chains: Sequence[str]) -> list[NDA
         values = _identity(block)
         blank = [np.zeros((len(block), len(chain)), np.uint8) for chain in chains]
         parts.append(
-            np.hstack(
-                [
-                    values if chain.encode() == query else gaps
-                    for chain, gaps in zip(chains, blank, strict=True)
-                ]
-            )
+            np.hstack([values if of == query else gaps for of, gaps in zip(aligned, blank, strict=True)])
         )
     return parts
+
+
+def _query(chain: str, rows: Sequence[bytes], there: Collection[bytes]) -> bytes | None:
+    """The row that is a chain; None if it was not aligned. X of a modified residue stands for any letter."""
+    found = chain.encode("ascii")
+    if found in there or b"X" not in found:
+        return found if found in there else None
+    return next((row for row in rows if _alike(row, found)), None)
+
+
+def _alike(row: bytes, chain: bytes) -> bool:
+    return row == chain or (
+        len(row) == len(chain)
+        and b"X" in chain
+        and all(one in (other, _ANY) for other, one in zip(row, chain, strict=True))
+    )
 
 
 def _complex(rows: Sequence[bytes], lengths: Sequence[int], copies: Sequence[int]) -> list[NDArray[np.uint8]]:

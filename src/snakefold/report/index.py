@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from snakefold import engines
 from snakefold.plan.files import State
 from snakefold.report.run import Run, description, shortened
 from snakefold.run.metrics import METRICS_COLUMNS
@@ -54,21 +55,38 @@ def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]
 def own_columns(run: Run) -> list[dict[str, Any]]:
     """Columns that only the run's engines have: name, meaning, digits, and whether it is a number.
 
-    The engine comes first if there are several.
+    The engine comes first if there are several. Columns of an affinity are `early`; the rows are sorted by
+    the one with `sort`.
     """
     several = len({row.get("engine") for row in run.metrics}) > 1
     meaning = METRICS_COLUMNS["engine"].meaning
     engine = {"name": "engine", "title": "Engine", "meaning": meaning, "digits": 0, "number": False}
+    affinities = _affinities(run)
     return [engine] * several + [
         {
             "name": name,
             "meaning": f"{column.meaning} ({column.unit})" if column.unit else column.meaning,
             "digits": 0 if column.type is int else 3,
             "number": column.type in (int, float),
+            **affinities.get(name, {}),
         }
         for name, column in run.columns.items()
         if name not in METRICS_COLUMNS
     ]
+
+
+def _affinities(run: Run) -> dict[str, dict[str, Any]]:
+    """How columns of affinities are shown. A screen is sorted by them: the tightest binder is first."""
+    found = {}
+    for name in {str(row.get("engine")) for row in run.metrics}:
+        columns = engines.affinity(name)
+        if columns is None:
+            continue
+        have = sum(row.get(columns.value) is not None for row in run.metrics)
+        found[columns.value] = {"title": "Affinity", "early": True, "sort": have > 1, "digits": 2}
+        if columns.probability:
+            found[columns.probability] = {"title": "P (binds)", "early": True, "digits": 2}
+    return found
 
 
 def _rows(run: Run, profiles: Mapping[str, str]) -> list[dict[str, Any]]:

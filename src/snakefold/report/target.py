@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,27 +15,48 @@ from snakefold import engines
 from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence, ModelScores
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.report import pae
+from snakefold.report import affinity, ligands, pae
 from snakefold.report.coordinates import Atoms, Packer, overlay, read_atoms
 from snakefold.report.coverage import coverage
 from snakefold.report.libraries import packed, script_call
 from snakefold.run import metrics
 from snakefold.run.metrics import columns_for
-from snakefold.structures import confidence, scores, superposition
+from snakefold.structures import confidence, mmcif, scores, superposition
 
 _AGAIN = "Delete the folder and run again."
 #: Hits of the databases that are listed on the page; hits.tsv has all.
 _MAX_TEMPLATES = 20
 _TEMPLATES = ("chain", "template", "identity", "coverage", "sum_probs")
+_PROTEIN = (
+    *(
+        "ALA",
+        "ARG",
+        "ASN",
+        "ASP",
+        "CYS",
+        "GLN",
+        "GLU",
+        "GLY",
+        "HIS",
+        "ILE",
+        "LEU",
+        "LYS",
+        "MET",
+        "PHE",
+        "PRO",
+    ),
+    *("SER", "THR", "TRP", "TYR", "VAL", "UNK"),
+)
 _FILES = (
     "ranked_*.pdb",
     "ranked_*.cif",
     "unrelaxed_*.pdb",
     "superposed.*",
-    "pae.npz",
+    "*.npz",
     "msa.a3m",
     "*.tsv",
     "*.json",
+    "*.cif",
 )
 
 
@@ -46,6 +68,11 @@ class Target:
     confidence: Confidence
     models: list[Atoms]
     matrices: pae.Matrices
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of the chains that have atoms, in order; none where all are plain protein."""
+        return _kinds(self.confidence, self.models[0])
 
 
 def read_target(folder: Path) -> Target:
@@ -94,11 +121,13 @@ def target_scripts(
     return scripts
 
 
-def model_content(model: ModelScores, atoms: Atoms, packer: Packer, picture: Any) -> dict[str, Any]:
-    """Scores, atoms and pictures of one model."""
+def model_content(
+    model: ModelScores, atoms: Atoms, packer: Packer, picture: Any, kinds: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Scores, atoms and pictures of one model; `kinds` as `Target` has them."""
     known = model.model_dump(exclude={"plddt"})
     plddt = np.rint(np.array(model.plddt) * 100).astype("<u2")
-    return {**known, "plddt": packed(plddt.tobytes()), "pae": picture, **packer.pack(atoms)}
+    return {**known, "plddt": packed(plddt.tobytes()), "pae": picture, **packer.pack(atoms, kinds)}
 
 
 def _content(target: Target, link: str) -> dict[str, Any]:
@@ -108,11 +137,12 @@ def _content(target: Target, link: str) -> dict[str, Any]:
     `pae.picture`, coverage as row-major uint8 (`coverage.Coverage`). All models lie on the best one.
     """
     packer, folder, found = Packer(), target.folder, target.confidence
-    best = target.models[0]
+    best, kinds = target.models[0], target.kinds
     models = []
     for rank, (model, atoms) in enumerate(zip(found.models, target.models, strict=True)):
         picture = pae.picture(target.matrices.get(rank))
-        models.append(model_content(model, _laid(atoms, best) if rank else atoms, packer, picture))
+        laid = _laid(atoms, best, kinds) if rank else atoms
+        models.append(model_content(model, laid, packer, picture, kinds))
     sequences = _sequences(best)
     others = scores.read_scores(folder)
     return {
@@ -121,14 +151,16 @@ def _content(target: Target, link: str) -> dict[str, Any]:
         "chain_lengths": found.chain_lengths,
         "chain_names": [name for name, _ in best.chains],
         "sequence": "".join(sequences),
+        **(_molecules(target, kinds) if kinds else {}),
         "models": models,
         "pae_unit": confidence.PAE_UNIT,
         "notes": _notes(found, folder / "msa.json"),
-        "coverage": _coverage_picture(folder / "msa.a3m", sequences),
+        "coverage": _coverage_picture(folder / "msa.a3m", sequences, [kind == "protein" for kind in kinds]),
         "alignments": _json(folder / "msa.json", []),
         "templates": _templates(folder / "templates.tsv"),
         "reference": _reference(folder, best, packer),
         "scores": others.model_dump(mode="json") if others else None,
+        "affinity": affinity.card(found),
         "own": _own_scores(found, folder.parent.parent),
         "views": list(engines.views(found.engine)),
         "timings": _timings(folder / "timings.json"),
@@ -138,20 +170,67 @@ def _content(target: Target, link: str) -> dict[str, Any]:
 
 
 def _own_scores(found: Confidence, results: Path) -> list[list[str]]:
-    """Scores that only the engine has: name, value, meaning."""
+    """Scores that only the engine has: name, value, meaning; those of the affinity have a card."""
     columns = columns_for([found.engine], results) if found.scores else {}
+    shown = affinity.shown(found)
     rows = []
     for name, value in found.scores.items():
+        if name in shown:
+            continue
         column = columns.get(name)
         meaning = "" if column is None else f"{column.meaning} {f'({column.unit})' if column.unit else ''}"
-        rows.append([name, f"{value:.5g}" if isinstance(value, float) else str(value), meaning.strip()])
+        said = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        rows.append([name, f"{value:.5g}" if isinstance(value, float) else said, meaning.strip()])
     return rows
 
 
-def _laid(atoms: Atoms, best: Atoms) -> Atoms:
+def _kinds(found: Confidence, atoms: Atoms) -> list[str]:
+    names = dict(zip(mmcif.chain_names(len(found.chain_kinds)), found.chain_kinds, strict=True))
+    return [names.get(name, "protein") for name, _ in atoms.chains] if names else []
+
+
+def _molecules(target: Target, kinds: Sequence[str]) -> dict[str, Any]:
+    """What the page says of a target that is more than proteins.
+
+    `chain_kinds`; `components`: names of the residues that no letter tells, by place; `tokens`: how many rows
+    of the PAE a residue has, by place, where it is not one; `ligands` and `contacts` as in `ligands`.
+    """
+    best, folder = target.models[0], target.folder
+    of_residue = np.repeat(kinds, [count for _, count in best.chains])
+    names = best.residue[best.starts].astype(str)
+    standard = {"protein": set(_PROTEIN), "dna": {f"D{one}" for one in "ACGTN"}, "rna": set("ACGUN")}
+    components = {
+        str(place): str(name)
+        for place, (name, kind) in enumerate(zip(names, of_residue, strict=True))
+        if name not in standard.get(kind, ())
+    }
+    found: dict[str, Any] = {
+        "chain_kinds": list(kinds),
+        "components": components,
+        "tokens": _tokens(folder),
+    }
+    if "ligand" in kinds:
+        found["ligands"] = ligands.ligands(text(folder / "ranked_0.cif"), best, kinds)
+        found["contacts"] = ligands.contacts(folder, len(target.models))
+    return found
+
+
+def _tokens(folder: Path) -> dict[str, int]:
+    found = _json(folder / "tokens.json", {})
+    try:
+        places = zip(found.get("chain", ()), found.get("residue", ()), strict=True)
+        counts = Counter((int(chain), int(residue)) for chain, residue in places)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise SnakefoldError(
+            f"{folder / 'tokens.json'}: not as expected ({error}). Delete the folder and run again."
+        ) from error
+    return {str(place): number for place, number in enumerate(counts.values()) if number != 1}
+
+
+def _laid(atoms: Atoms, best: Atoms, kinds: Sequence[str]) -> Atoms:
     """A model on the best one; where it is, if a model lacks residues."""
     same = len(atoms.starts) == len(best.starts)
-    return atoms.moved(*overlay(atoms.ca(), best.ca())) if same else atoms
+    return atoms.moved(*overlay(atoms.trace(kinds), best.trace(kinds))) if same else atoms
 
 
 def _confidence(path: Path) -> Confidence:
@@ -202,10 +281,10 @@ def _reference(folder: Path, best: Atoms, packer: Packer) -> dict[str, Any] | No
     return packer.pack(models[1].moved(*overlay(models[0].xyz, best.xyz)))
 
 
-def _coverage_picture(path: Path, chains: list[str]) -> dict[str, Any] | None:
+def _coverage_picture(path: Path, chains: list[str], proteins: list[bool]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    found = coverage(text(path), chains)
+    found = coverage(text(path), chains, proteins)
     if found is None:
         return None
     rows, columns = found.identity.shape

@@ -20,6 +20,7 @@ from snakefold.kernel.paths import resource
 from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.kernel.store.folder import FolderStore
 from snakefold.kernel.store.kept import FOLDER
+from snakefold.molecules.entities import Assembly
 from snakefold.msa.planned import read_planned
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.files import PLANNED_ANEW, PlannedBatch, State, TargetRow, read_targets
@@ -31,6 +32,7 @@ from snakefold.run.task import read_response
 from snakefold.run.unfinished import Unfinished, why_unfinished
 from snakefold.structures import confidence, scores, superposition
 from snakefold.structures.files import model_name
+from snakefold.structures.scores import poses
 from snakefold.structures.scores.reference import reference_scores
 
 #: What a batch's table tells of a failure.
@@ -72,6 +74,7 @@ def collect_batch(
     files = archive.read(archive_path)
     response = read_response(files)
     planned = read_planned(PlannedBatch, batch_path)
+    assemblies = {item.target.id: item.target.assembly for item in planned.targets}
     ids = {item.target.id: [item.target.id, *item.duplicates] for item in planned.targets}
     device = _device_notes(planned, response, gpus)
     response, lacking = _stored(response, files, archive_path, store, log)
@@ -88,6 +91,7 @@ def collect_batch(
             trusted = known is None or known.get(name) == products.fingerprint(structures / name)
             row = _collect_target(
                 *(structures / name, outcome, members, response, reference),
+                assembly=assemblies.get(outcome.id),
                 trusted=trusted,
                 pae_json=pae_json,
             )
@@ -149,6 +153,7 @@ def _collect_target(
     response: FoldResponse,
     reference: Path | None,
     *,
+    assembly: Mapping[str, Any] | None = None,
     trusted: bool = True,
     pae_json: bool = False,
 ) -> dict[str, Any]:
@@ -159,7 +164,7 @@ def _collect_target(
     own = Confidence.model_validate_json(members["confidence.json"])
     pae = confidence.read_pae(members["pae.npz"]) if "pae.npz" in members else None
     jsons = {confidence.pae_json_name(rank): matrix for rank, matrix in (pae or {}).items() if pae_json}
-    besides = {scores.FILE, *(superposition.FILES if reference else ()), *jsons}
+    besides = {scores.FILE, poses.FILE, *(superposition.FILES if reference else ()), *jsons}
     known = None
     if _is_there(members, folder, besides):
         known = _scores_of(folder) if trusted else None
@@ -170,6 +175,9 @@ def _collect_target(
         there = itertools.takewhile(lambda name: name is not None, names)
         texts = [members[name].decode(errors="replace") for name in there if name is not None]
         known = scores.score_target(own, texts, pae)
+        if assembly is not None and "ligand" in own.chain_kinds:
+            known, contacts = scores.with_poses(known, texts, Assembly.model_validate(assembly))
+            _keep(folder / poses.FILE, poses.contacts_table(contacts))
     known = _compared(known, folder, reference)
     _keep(folder / scores.FILE, known.model_dump_json() + "\n")
     for name, matrix in jsons.items():
@@ -294,7 +302,8 @@ def _is_there(members: Mapping[str, bytes], folder: Path, besides: set[str]) -> 
     """Whether a folder has these files, and of ours none but these and `besides`."""
     if not folder.is_dir():
         return False
-    names = {path.name for path in folder.iterdir() if is_ours(path.name)}
+    # An engine has files of its own, which no list has.
+    names = {path.name for path in folder.iterdir() if is_ours(path.name) or path.name in members}
     return names - besides == set(members) and all(
         (folder / name).read_bytes() == content for name, content in members.items()
     )
@@ -311,7 +320,7 @@ def _write_folder(members: Mapping[str, bytes], folder: Path) -> None:
         (part / name).write_bytes(content)
     if folder.is_dir() and not folder.is_symlink():
         for path in folder.iterdir():
-            if not is_ours(path.name):
+            if not is_ours(path.name) and path.name not in members:
                 path.replace(part / path.name)
         shutil.rmtree(folder)
     else:

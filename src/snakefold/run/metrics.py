@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from snakefold.kernel.contracts import Confidence
 from snakefold.kernel.notes import MEANINGS, Code, note
 from snakefold.kernel.parquet import write_rows
 from snakefold.run.engine_columns import engine_columns, undocumented
+from snakefold.structures.scores.poses import Contact, Pose
 from snakefold.structures.scores.target import Interface, ReferenceScores, TargetScores
 
 #: Fewer rows than this are said to be few: AlphaFold's accuracy falls off below some 30 (Jumper et al. 2021).
@@ -31,15 +32,15 @@ METRICS_COLUMNS: dict[str, Column] = {
     "engine": Column(str, "", "Engine that predicted the structure."),
     "rehearsal": Column(bool, "", "Random parameters were used: the structure means nothing."),
     "length": Column(int, "residues", "Residues of all polymer chains."),
-    "chains": Column(int, "", "Number of chains."),
-    "mean_plddt": Column(float, "0 to 100", "Mean pLDDT over residues."),
+    "chains": Column(int, "", "Number of chains; each ligand is one."),
+    "mean_plddt": Column(float, "0 to 100", "Mean pLDDT over residues; a ligand's component counts as one."),
     "fraction_very_high": Column(float, "0 to 1", "Share of residues with pLDDT of 90 or more."),
     "fraction_confident": Column(float, "0 to 1", "Share of residues with pLDDT from 70 to below 90."),
     "fraction_low": Column(float, "0 to 1", "Share of residues with pLDDT from 50 to below 70."),
     "fraction_very_low": Column(float, "0 to 1", "Share of residues with pLDDT below 50."),
     "ptm": Column(float, "0 to 1", "Predicted TM-score; empty if the model predicts none."),
     "iptm": Column(float, "0 to 1", "Predicted interface TM-score; empty for one chain."),
-    "mean_pae": Column(float, "Å", "Mean predicted aligned error over all pairs of residues."),
+    "mean_pae": Column(float, "Å", "Mean predicted aligned error over all pairs of residues (tokens)."),
     "max_pae": Column(float, "Å", "Largest predicted aligned error."),
     "interface_pae": Column(float, "Å", "Mean PAE over pairs in different chains; empty for one chain."),
     "interface": Column(
@@ -50,6 +51,19 @@ METRICS_COLUMNS: dict[str, Column] = {
     "interface_contacts": Column(int, "", "Residue pairs of this chain pair with CB atoms within 8 Å."),
     "interface_ipsae": Column(float, "0 to 1", "ipSAE of this chain pair (Dunbrack 2025; PAE below 10 Å)."),
     "interface_pdockq2": Column(float, "0 to 1", "pDockQ2 of this chain pair (Zhu et al. 2023)."),
+    "pose_clashes": Column(
+        int,
+        "",
+        "Pairs of heavy atoms, of a ligand and of a polymer, that are too near; of all ligands.",
+    ),
+    "pose_bonds_ok": Column(
+        bool, "", "Bond lengths and angles of all ligands are within 25 % of RDKit's bounds (PoseBusters)."
+    ),
+    "pose_chirality_ok": Column(
+        bool,
+        "",
+        "Stereocentres and double bonds of all ligands are as in the input; empty if there are none.",
+    ),
     "model_tm": Column(
         float, "0 to 1", "Mean TM-score between the best model and the others; empty for one model."
     ),
@@ -101,10 +115,22 @@ def scores_row(scores: TargetScores) -> dict[str, Any]:
         "interface_contacts": best.contacts if best else None,
         "interface_ipsae": best.ipsae if best else None,
         "interface_pdockq2": best.pdockq2 if best else None,
+        **_poses_row([pose for pose in scores.poses if pose.rank == 0]),
         "model_tm": round(sum(others) / len(others), 4) if others else None,
         "reference_tm_score": found.tm if found else None,
         "reference_lddt": found.lddt if found else None,
         "reference_rmsd": found.rmsd if found else None,
+    }
+
+
+def _poses_row(found: Sequence[Pose]) -> dict[str, Any]:
+    """The checks of all ligands of the best model; one that fails fails them all."""
+    bonds = [pose.bonds_ok for pose in found if pose.bonds_ok is not None]
+    chirality = [pose.chirality_ok for pose in found if pose.chirality_ok is not None]
+    return {
+        "pose_clashes": sum(pose.clashes for pose in found) if found else None,
+        "pose_bonds_ok": all(bonds) if bonds else None,
+        "pose_chirality_ok": all(chirality) if chirality else None,
     }
 
 
@@ -168,6 +194,15 @@ def read_metrics(results: Path) -> list[dict[str, Any]]:
     )
 
 
+_CONTACTS = (
+    "# contacts.tsv",
+    "",
+    "In `structures/<id>/` of a target with ligands: residues of polymers with a heavy atom within 4.5 Å of",
+    "one of a ligand's, the closest first. Columns:",
+    f"{', '.join(f'`{each.name}`' for each in fields(Contact))}.",
+    "`residue` is numbered from 1 in its chain; `distance` is of the closest pair of atoms, which follow,",
+    "in Å.",
+)
 _MODELS = (
     "# ranked_<n>.cif",
     "",
@@ -246,18 +281,20 @@ def columns_table() -> str:
         "In `structures/<id>/`, computed when the target is collected. A score that cannot be computed is",
         "null, and `missing` says why.",
     ]
-    for title, model in (("", TargetScores), ("interfaces", Interface), ("reference", ReferenceScores)):
-        lines += [
-            "",
-            *([f"Each of `{title}`:" if title == "interfaces" else f"`{title}`:", ""] if title else []),
-        ]
+    for title, model in (
+        ("", TargetScores),
+        ("Each of `interfaces`:", Interface),
+        ("Each of `poses`:", Pose),
+        ("`reference`:", ReferenceScores),
+    ):
+        lines += ["", *([title, ""] if title else [])]
         lines += ["| field | meaning |", "|---|---|"]
         lines += [
             f"| `{name}` | {field.description} |"
             for name, field in model.model_fields.items()
             if field.description
         ]
-    lines += ["", *_MODELS]
+    lines += ["", *_CONTACTS, "", *_MODELS]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from snakefold.kernel.contracts import Confidence, ModelScores, TargetInput
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.molecules.entities import Kind
 from snakefold.structures.mmcif import molecules_of_target
 from snakefold.structures.prediction import Prediction
 
@@ -167,13 +166,6 @@ def interface_pae(pae: NDArray[Any], chain_lengths: Sequence[int]) -> float | No
     return float(np.mean(pae[between], dtype=np.float64)) if between.any() else None
 
 
-def _residues(scores: Confidence) -> int:
-    """Residues of all polymer chains."""
-    kinds = scores.chain_kinds or [""] * len(scores.chain_lengths)
-    pairs = zip(scores.chain_lengths, kinds, strict=True)
-    return sum(length for length, kind in pairs if kind != Kind.LIGAND)
-
-
 def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = None) -> dict[str, Any]:
     """The columns of `metrics.METRICS_COLUMNS` that the target's own files tell, for its best model.
 
@@ -184,7 +176,7 @@ def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = Non
         "key": scores.key,
         "engine": scores.engine,
         "rehearsal": scores.rehearsal,
-        "length": _residues(scores) or None,
+        "length": _polymer_residues(scores) or None,
         "chains": len(scores.chain_lengths) or None,
         "msa_depth": scores.msa_depth,
         "neff": scores.neff,
@@ -209,6 +201,12 @@ def metrics_row(scores: Confidence, pae: Mapping[int, NDArray[Any]] | None = Non
         "recycles": best.recycles,
         "relaxed": best.relaxed,
     }
+
+
+def _polymer_residues(scores: Confidence) -> int:
+    """As the plan counts: a component of a ligand is no residue of a chain."""
+    kinds = scores.chain_kinds or ["protein"] * len(scores.chain_lengths)
+    return sum(length for length, kind in zip(scores.chain_lengths, kinds, strict=True) if kind != "ligand")
 
 
 def _scores(item: Prediction, relaxed: bool) -> ModelScores:

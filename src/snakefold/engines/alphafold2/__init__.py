@@ -21,7 +21,6 @@ from snakefold.engines.alphafold2.settings import (
 )
 from snakefold.engines.alphafold2.shapes import choose
 from snakefold.engines.spec import (
-    VIEWS,
     Defaults,
     Log,
     Molecules,
@@ -65,7 +64,7 @@ class AlphaFold2(Defaults):
     title = "AlphaFold2"
     Settings = AlphaFold2Settings
     groups = (MONOMER, COMPLEX)
-    views = VIEWS
+    views = ("plddt", "pae", "alignment")
     relaxes = True
     licence = "https://creativecommons.org/licenses/by/4.0/"
     packages = ("alphafold-colabfold", "colabfold", "jax")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from snakefold.engines.boltz2.settings import Boltz2Settings
 from snakefold.engines.spec import (
+    Affinity,
     Column,
     Defaults,
     Environment,
@@ -103,7 +104,16 @@ class Boltz2(Defaults):
             bool, "", "structure_checks_passed of the pose that the affinity was predicted for."
         ),
     }
-    views = ("plddt", "pae", "alignment")
+    views = ("plddt", "pae", "alignment", "affinity")
+    affinity = Affinity(
+        value="affinity_pred_value",
+        probability="affinity_probability_binary",
+        members=(
+            ("affinity_pred_value1", "affinity_probability_binary1"),
+            ("affinity_pred_value2", "affinity_probability_binary2"),
+        ),
+        note="The probability tells binders from decoys; the value compares ligands that bind.",
+    )
     size_unit = "tokens"
     packages = ("boltz-community", "torch", "rdkit")
     weights = Weights(fetch=_fetch, check=_check)

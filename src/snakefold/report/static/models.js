@@ -26,7 +26,7 @@
     if (cursor !== null) parts.push(`${residues.label(cursor)}: pLDDT ${number(plddt[cursor], 1)}, ${snakefold.band(plddt[cursor]).label}.`);
     if (rows && columns) {
       const same = rows[0] === columns[0] && rows[1] === columns[1];
-      const mean = values ? ` Mean PAE ${number(snakefold.meanPae(residues.state, pae, values), 1)} Å.` : "";
+      const mean = values ? ` Mean PAE ${number(snakefold.meanPae(residues, pae, values), 1)} Å.` : "";
       parts.push((same ? `Selected ${residues.rangeLabel(rows)}.` : `Aligned on ${residues.rangeLabel(rows)}, scored ${residues.rangeLabel(columns)}.`) + mean);
     }
     return parts.join(" ");
@@ -62,6 +62,8 @@
     const state = { chosen: 0, shown: new Set([0]), reference: Boolean(data.reference), others: new Set(), sidechains: false, pae: "0" };
     const listeners = [];
     const matrices = new Map();
+    const ligands = residues.chains.some((chain) => chain.kind === "ligand");
+    const atoms = residues.tokens.total !== residues.total;
     let compared = [], drawnPae = null, drawnValues = null;
 
     const viewer = node("div", { class: "viewer", tabindex: 0, role: "application", "aria-label": `Structure of ${row.id}; arrow keys turn it` });
@@ -96,7 +98,7 @@
         return bands.map(({ from, name, label }, place) => [name, place === 0 ? `${label} ≥ ${from}`
           : place === bands.length - 1 ? `${label} < ${bands[place - 1].from}` : `${label} ${from}–${bands[place - 1].from}`]);
       }
-      if (colouring.value === "chain") return residues.chains.map((chain, place) => [place, `chain ${chain.name}`]);
+      if (colouring.value === "chain") return residues.chains.map((chain, place) => [place, `chain ${residues.title(chain)}`]);
       return [...[...state.shown].sort().map((rank) => [rank, `rank ${rank}`]), ...[...state.others].map((place) => [data.models.length + place, compared[place].label])];
     }
 
@@ -112,7 +114,7 @@
 
     const structure = () => {
       explain();
-      return snakefold.showStructure(viewer, { items: items(), by: colouring.value, sidechains: state.sidechains, residues }).catch((error) => {
+      return snakefold.showStructure(viewer, { items: items(), by: colouring.value, sidechains: state.sidechains, ligands, residues }).catch((error) => {
         if (!current()) return;
         viewer.dataset.state = "failed";
         viewer.replaceChildren(node("p", { class: "notice" }, `No 3D view here (${error.message || error}). It needs WebGL; the structure files are listed below.`));
@@ -143,7 +145,7 @@
         [drawnPae, drawnValues] = [found, matrices.get(wanted)];
         if (!pae.data) pae.replaceChildren();
         await snakefold.drawPae(pae, residues, drawnPae, drawnValues);
-        const averaged = found.step > 1 ? `means over ${found.step} × ${found.step} residues, ` : "";
+        const averaged = found.step > 1 ? `means over ${found.step} × ${found.step} ${atoms ? "residues or atoms" : "residues"}, ` : "";
         paeNote.textContent = `Drawn: ${averaged}8 bits, ${found.most === 0 ? "as in the file." : `${number(found.rms, 2)} Å off the file (root mean square), at most ${number(found.most, 1)} Å.`}`;
         pae.dataset.drawn = wanted;
         bar.tell();
@@ -200,7 +202,7 @@
     const controls = node("div", { class: "controls screen" }, labelled("Colour", colouring), sidechains, data.reference && reference, button("Reset view", () => snakefold.resetStructure()));
     const hasPae = data.models.some((model) => model.pae) || data.others.some((other) => other.model.pae);
     ofWhich.append(...data.models.map((model, rank) => node("option", { value: String(rank) }, `rank ${rank}`)));
-    const lead = `Dark: the relative position of two residues is trusted.${residues.chains.length > 1 ? " Lines part the chains." : ""} Drag to select residues.`;
+    const lead = `Dark: the relative position of two residues is trusted.${residues.chains.length > 1 ? " Lines part the chains." : ""}${atoms ? " Atoms of a ligand have a row each." : ""} Drag to select residues.`;
     const shown = snakefold.card("Structure", hasPae ? null : data.views.includes("pae") ? "There is no predicted aligned error." : "This engine predicts no aligned error.", controls, frame, legend);
     view.cards = hasPae ? [node("div", { class: "pair" }, shown, snakefold.card("Predicted aligned error", lead, node("p", { class: "controls screen" }, labelled("Of", ofWhich)), pae, paeNote))] : [shown];
     view.residueCard = snakefold.card("Residue", null, ...bar.parts);

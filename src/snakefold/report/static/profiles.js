@@ -24,16 +24,21 @@
       type: "rect", xref: "paper", x0: 0, x1: 1, y0: Math.max(item.from, 0), y1: index ? BANDS[index - 1].from : 100,
       fillcolor: colour(item.name), opacity: 0.16, line: { width: 0 }, layer: "below",
     }));
-    const places = Array.from(sequence, (_, index) => index + 1);
-    const labels = places.map((at) => residues.label(at - 1));
+    const all = Array.from(sequence, (_, index) => index + 1);
+    // A ligand is a point of its own, and a line to it would mean nothing.
+    const ligands = new Set(residues.chains.filter(({ kind }) => kind === "ligand").map(({ start }) => start));
+    const parted = (values, between) => values.flatMap((value, place) => (ligands.size && place && residues.at(place).start === place ? [between(place), value] : [value]));
+    const places = parted(all, (place) => place + 0.5);
+    const labels = parted(all.map((at) => residues.label(at - 1)), () => "");
+    const markers = ligands.size ? { mode: "lines+markers", marker: { size: parted(all.map((at) => (residues.at(at - 1).kind === "ligand" ? 8 : 0)), () => 0), opacity: 1, line: { width: 0 } } } : { mode: "lines" };
     place.fixed = [...bands, ...snakefold.chainLines(residues, false)];
     await snakefold.figure(place, lines.map(({ name, values, bold, colour: own }) => ({
-      type: "scatter", mode: "lines", x: places, y: values, text: labels, name,
+      type: "scatter", ...markers, x: places, y: parted(values, () => null), text: labels, name,
       line: { width: bold ? 2.2 : 1, color: own ?? colour(bold ? "ink" : "ink-soft") },
       hovertemplate: `${name.replace(/[<>%{}&]/g, " ")}: %{text}, pLDDT %{y:.1f}<extra></extra>`,
     })), {
       shapes: shapes(residues, place.fixed),
-      xaxis: { title: { text: "Residue" }, range: [0.5, places.length + 0.5], showgrid: false, ...snakefold.residueTicks(residues) },
+      xaxis: { title: { text: "Residue" }, range: [0.5, all.length + 0.5], showgrid: false, ...snakefold.residueTicks(residues) },
       yaxis: { title: { text: "pLDDT" }, range: [0, 100], tickvals: [0, 50, 70, 90, 100] },
     });
     follow(place, residues);

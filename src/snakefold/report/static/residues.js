@@ -1,7 +1,8 @@
 "use strict";
 
 /* Which residue is looked at and which are selected: one for a target's page, so that its parts follow each other.
-   Residues are numbered from 0 along all chains; to people they are a chain and a number from 1. */
+   Residues are numbered from 0 along all chains; to people they are a chain and a number from 1. A ligand is a
+   residue for each of its components. Matrices have rows for tokens: a residue has one, each atom of a ligand one. */
 (() => {
   const THREE = {
     A: "Ala", R: "Arg", N: "Asn", D: "Asp", C: "Cys", Q: "Gln", E: "Glu", G: "Gly", H: "His", I: "Ile",
@@ -11,10 +12,21 @@
   function chainsOf(data) {
     let start = 0;
     return data.chain_lengths.map((length, place) => {
-      const chain = { name: data.chain_names[place] ?? String(place + 1), start, length };
+      const chain = { name: data.chain_names[place] ?? String(place + 1), start, length, kind: data.chain_kinds?.[place] ?? "protein" };
       start += length;
       return chain;
     });
+  }
+
+  /** Where residues are among the tokens, numbered from 0; `counts`: of residues that are not one token. */
+  function tokensOf(total, counts) {
+    if (!Object.keys(counts).length) return { total, first: (place) => place, last: (place) => place, place: (token) => token };
+    const starts = [0];
+    for (let place = 0; place < total; place++) starts.push(starts[place] + (counts[place] ?? 1));
+    return {
+      total: starts[total], first: (place) => starts[place], last: (place) => starts[place + 1] - 1,
+      place: (token) => Math.max(starts.findLastIndex((start) => start <= token && start < starts[total]), 0),
+    };
   }
 
   snakefold.residues = (data) => {
@@ -22,10 +34,21 @@
     const total = data.sequence.length;
     const listeners = [];
     const state = { cursor: null, rows: null, columns: null };
+    const components = data.components ?? {};
+    const tokens = tokensOf(total, data.tokens ?? {});
 
     const at = (place) => chains.findLast((chain) => place >= chain.start);
     const number = (place) => place - at(place).start + 1;
     const prefix = (place) => (chains.length > 1 ? `${at(place).name} ` : "");
+    const single = (place) => at(place).kind === "ligand" && at(place).length === 1;
+
+    function residueName(place) {
+      const letter = data.sequence[place], { kind } = at(place);
+      return components[place] ?? (kind === "protein" ? THREE[letter] ?? letter : kind === "dna" ? `D${letter}` : letter);
+    }
+
+    /** What a chain is called: "B", or "B ATP" of a ligand. */
+    const title = ({ name, start, length, kind }) => (kind === "ligand" ? `${name} ${length === 1 ? residueName(start) : "ligand"}` : name);
 
     function clamped(range) {
       if (!range) return null;
@@ -38,16 +61,16 @@
     }
 
     return {
-      chains, total, state,
+      chains, total, state, tokens, title,
       /** `listener(state, "cursor" | "selection")`. */
       onChange: (listener) => listeners.push(listener),
       at,
-      /** "A 45 Lys", or "45 Lys" where there is one chain. */
-      label: (place) => `${prefix(place)}${number(place)} ${THREE[data.sequence[place]] ?? data.sequence[place]}`,
+      /** "A 45 Lys", or "45 Lys" where there is one chain; "B ATP" of a ligand. */
+      label: (place) => `${prefix(place)}${single(place) ? "" : `${number(place)} `}${residueName(place)}`,
       /** "A 10–45", or "10–45"; a range may go from one chain into another. */
-      rangeLabel: ([first, last]) => (at(first) === at(last)
+      rangeLabel: ([first, last]) => (first === last && single(first) ? title(at(first)) : at(first) === at(last)
         ? `${prefix(first)}${number(first)}–${number(last)}`
-        : `${prefix(first)}${number(first)} – ${prefix(last)}${number(last)}`),
+        : [first, last].map((place) => (single(place) ? title(at(place)) : `${prefix(place)}${number(place)}`)).join(" – ")),
       /** Place in the whole of a residue of a chain (numbered from 1), or null. */
       place(chainName, residue) {
         const chain = chains.find((item) => item.name === chainName);

@@ -13,8 +13,8 @@
 
   const hexadecimal = (name) => parseInt(snakefold.colours.colour(name).slice(1), 16);
 
-  /** Place of an atom's residue in the target: the files hold nothing but its residues, in their order. */
-  const placeOf = (unit, element) => unit.model.atomicHierarchy.residueAtomSegments.index[element];
+  /** Place of an atom's residue in the target, as `cifText` writes it. */
+  const placeOf = ({ model: { atomicHierarchy: { residues, residueAtomSegments } } }, element) => residues.label_seq_id.value(residueAtomSegments.index[element]) - 1;
 
   /** What the colours of this moment are, so that a theme asks the page once and not for every atom. */
   function palette() {
@@ -94,18 +94,20 @@
     return created;
   }
 
-  async function draw(trajectory, modelIndex, sidechains) {
+  async function draw(trajectory, modelIndex, { sidechains, ligands }) {
     const build = viewer.plugin.builders.structure;
     const model = await build.createModel(trajectory, { modelIndex });
     const structure = await build.createStructure(model);
-    const polymer = await build.tryCreateComponentStatic(structure, "polymer");
-    if (!polymer) return [];
-    const types = sidechains ? ["cartoon", "ball-and-stick"] : ["cartoon"];
     const drawn = [];
-    for (const type of types) {
-      const size = type === "cartoon" ? {} : { typeParams: { sizeFactor: 0.16 } };
-      drawn.push(await build.representation.addRepresentation(polymer, { type, color: THEME, colorParams: { version: 0 }, ...size }));
+    async function add(part, types) {
+      const component = await build.tryCreateComponentStatic(structure, part);
+      for (const [type, sizeFactor] of component ? types : []) {
+        const size = sizeFactor ? { typeParams: { sizeFactor } } : {};
+        drawn.push(await build.representation.addRepresentation(component, { type, color: THEME, colorParams: { version: 0 }, ...size }));
+      }
     }
+    await add("polymer", sidechains ? [["cartoon"], ["ball-and-stick", 0.16]] : [["cartoon"]]);
+    for (const part of ligands ? ["ligand", "ion", "branched"] : []) await add(part, [["ball-and-stick", 0.26]]);
     return drawn;
   }
 
@@ -141,7 +143,7 @@
     await plugin.clear();
     const raw = await plugin.builders.data.rawData({ data: text, label: "models" });
     const trajectory = await plugin.builders.structure.parseTrajectory(raw, "mmcif");
-    for (let number = 0; number < view.items.length; number++) viewer.drawn.push(...await draw(trajectory, number, view.sidechains));
+    for (let number = 0; number < view.items.length; number++) viewer.drawn.push(...await draw(trajectory, number, view));
     if (call !== latest) return;
     // Before it is on the canvas, its extent is not known.
     plugin.canvas3d.commit(true);
@@ -191,7 +193,7 @@
   }
 
   /** Show molecules: `view` is { items: [{ name, molecule, kinds, values, rank?, reference?, series }], by, sidechains,
-   *  residues }. `place` gets the view, and says what it shows in data-state and data-shown. */
+   *  ligands, residues }. `place` gets the view, and says what it shows in data-state and data-shown. */
   snakefold.showStructure = (place, view) => {
     const call = ++latest;
     queue = queue.catch(() => null).then(() => (call === latest ? show(place, view, call) : null));

@@ -61,6 +61,14 @@
   /** Retries of its jobs count as well. */
   const noted = (row) => [row.history, row.warnings].filter(Boolean).join("; ");
 
+  /** What the checks of a target's ligands say, in a word or two; nothing without a ligand. */
+  function pose(row) {
+    if (row.pose_clashes === undefined || row.pose_clashes === null) return "";
+    const wrong = [row.pose_clashes > 0 && `${row.pose_clashes} clash${row.pose_clashes > 1 ? "es" : ""}`,
+      row.pose_bonds_ok === false && "odd bonds", row.pose_chirality_ok === false && "other chirality"].filter(Boolean);
+    return wrong.length ? wrong.join(", ") : "plausible";
+  }
+
   const COLUMNS = [
     { title: "Target", name: "id", type: "string", width: matchMedia("(max-width: 620px)").matches ? 132 : 196, value: (row) => row.id,
       find: (row) => `${row.id} ${row.header ?? ""} ${row.duplicate_of ?? ""} ${row.reason ?? ""} ${noted(row)}`, show: identity },
@@ -73,6 +81,8 @@
     numeric("MSA", "msa_depth", 0, "Rows of the MSA, query included", 60),
     numeric("Neff", "neff", 1, "Effective rows of the MSA", 60),
     numeric("Chains", "chains", 0, null, 62),
+    { title: "Pose", name: "pose_clashes", type: "string", width: 110, hint: "Of the ligands: clashes with polymers, bonds and angles, stereochemistry",
+      value: pose, show: (row) => pose(row) && node("span", { class: "line", title: pose(row) }, pose(row)) },
     numeric("Time, s", "seconds", 1, "Seconds in this run", 68),
     { ...numeric("$", "dollars", 3, "Dollars in this run", 66), show: (row) => money(row.dollars) },
     { title: "State", name: "state", type: "string", width: 120, value: (row) => STATES[row.state], show: state },
@@ -86,7 +96,8 @@
     return (_, type, row) => {
       if (type === "display") return cell(column.show(row));
       if (type === "filter") return column.find ? column.find(row) : "";
-      return column.value(row) ?? (column.type === "num" ? -Infinity : "");
+      // What is missing comes last in the order that a column is sorted in first.
+      return column.value(row) ?? (column.type !== "num" ? "" : column.sort ? Infinity : -Infinity);
     };
   }
 
@@ -105,28 +116,36 @@
   /** The columns of every run, and before its state those that only its engines have. */
   function columnsOf(own) {
     const before = COLUMNS.findIndex((column) => column.name === "state");
-    const theirs = own.map((item) => (item.number
-      ? numeric(item.name, item.name, item.digits, item.meaning, 96)
+    const said = (value) => (typeof value === "boolean" ? (value ? "yes" : "no") : String(value));
+    const theirs = own.map((item) => ({ early: item.early, sort: item.sort, ...(item.number
+      ? numeric(item.title ?? item.name, item.name, item.digits, item.meaning, item.title ? 78 : 96)
       : { title: item.title ?? item.name, name: item.name, hint: item.meaning, width: 120, type: "string", value: (row) => row[item.name],
-          show: (row) => row[item.name] && node("bdi", { class: "line" }, String(row[item.name])) }));
-    return [...COLUMNS.slice(0, before), ...theirs, ...COLUMNS.slice(before)];
+          show: (row) => !empty(row[item.name]) && node("bdi", { class: "line" }, said(row[item.name])) }) }));
+    const early = theirs.filter((column) => column.early), late = theirs.filter((column) => !column.early);
+    return [...COLUMNS.slice(0, 1), ...early, ...COLUMNS.slice(1, before), ...late, ...COLUMNS.slice(before)];
   }
+
+  const empty = (value) => [undefined, null, ""].includes(value);
+
+  /** The head of a column; a long name of an engine's column may break after its underscores. */
+  const head = (title) => title.split(/(?<=_)/).flatMap((part, place) => (place ? [node("wbr"), part] : [part]));
 
   /** Draw the table of `rows`, with columns of `own`, and return what the rest of the page does with it. */
   snakefold.drawTable = (rows, own) => {
-    const has = (column) => rows.some((row) => ![undefined, null, ""].includes(column.value(row)));
+    const has = (column) => rows.some((row) => !empty(column.value(row)));
     const columns = columnsOf(own).filter((column) => column.name === "id" || has(column));
     const element = document.getElementById("targets-table");
     element.append(
       node("caption", { class: "hidden" }, "Targets: one row for each record of the input"),
-      node("thead", {}, node("tr", {}, columns.map((column) => node("th", { title: column.hint, scope: "col" }, column.title)))));
+      node("thead", {}, node("tr", {}, columns.map((column) => node("th", { title: column.hint, scope: "col", class: column.title.includes("_") ? "broken" : null }, head(column.title))))));
+    const sorted = columns.findIndex((column) => column.sort);
     const table = new DataTable(element, {
       data: rows,
       columns: columns.map((column) => ({
         data: null, type: column.type, className: column.className ?? "", render: render(column), width: `${column.width}px`,
-        searchable: Boolean(column.find), orderSequence: column.type === "num" ? ["desc", "asc", ""] : ["asc", "desc", ""],
+        searchable: Boolean(column.find), orderSequence: column.type === "num" && !column.sort ? ["desc", "asc", ""] : ["asc", "desc", ""],
       })),
-      order: [], autoWidth: false, deferRender: true,
+      order: sorted < 0 ? [] : [[sorted, "asc"]], autoWidth: false, deferRender: true,
       scrollX: true, scrollY: `${Math.min(rows.length, 12) * HEIGHT + 2}px`, scrollCollapse: true,
       scroller: { rowHeight: HEIGHT, displayBuffer: 4 },
       createdRow: (line, row) => { line.dataset.id = row.id; },

@@ -61,12 +61,32 @@
     }), { class: "interfaces" });
   }
 
+  /** Contacts that are listed; contacts.tsv has all. */
+  const MOST_CONTACTS = 20;
+
+  /** Checks of the ligands of one model, and the residues that each touches, the closest first. */
+  function poses(found, contacts, select) {
+    const said = (value, yes, no) => (value === null ? "–" : value ? yes : no);
+    const checks = table([["Ligand"], ["Contacts", true], ["Clashes", true, "pairs of heavy atoms nearer than 0.75 of the sum of their radii"],
+      ["Bonds and angles", false, "within 25 % of RDKit's bounds"], ["Stereochemistry", false, "as in the input; – if it has none"]],
+    found.map((pose) => [`${pose.chain} ${pose.name}`, pose.contacts, pose.clashes, said(pose.bonds_ok, "plausible", "implausible"), said(pose.chirality_ok, "kept", "not kept")]), { class: "poses" });
+    const columns = [["Ligand"], ["Residue"], ["Distance", true, "of the closest heavy atoms"], ["Atoms"]];
+    const listed = contacts.slice(0, MOST_CONTACTS).map(([ligand, chain, number_, name, distance, own, other]) => {
+      const button = node("button", { type: "button", class: "plain", "aria-label": `Mark residue ${chain} ${number_}` }, `${chain} ${number_} ${name}`);
+      button.addEventListener("click", () => select(chain, number_));
+      return [ligand, button, `${number(distance, 2)} Å`, `${own} – ${other}`];
+    });
+    return [checks, ...(listed.length ? [table(columns, listed, { class: "contacts" })] : []),
+      ...(contacts.length > MOST_CONTACTS ? [node("p", { class: "quiet" }, `${MOST_CONTACTS} of ${contacts.length}; contacts.tsv has all.`)] : [])];
+  }
+
   /** Letters of each different chain, in the order of their alignments; empty where they are not the same ones. */
   function lettersOf(data, found) {
     const letters = new Map();
     let start = 0;
     data.chain_lengths.forEach((length, place) => {
       const sequence = data.sequence.slice(start, start += length);
+      if ((data.chain_kinds?.[place] ?? "protein") !== "protein") return;
       letters.set(sequence, [...(letters.get(sequence) ?? []), data.chain_names[place]]);
     });
     return letters.size === found.length ? [...letters.values()] : [];
@@ -106,5 +126,5 @@
   /** Scores that only the engine has: name, value, meaning. */
   const own = (rows) => table([["Score"], ["Value", true], ["Meaning"]], rows);
 
-  snakefold.tables = { own, table, models, modelScores, interfaces, alignments, templates, seconds, pairs, series, link, size };
+  snakefold.tables = { own, poses, table, models, modelScores, interfaces, alignments, templates, seconds, pairs, series, link, size };
 })();

@@ -67,6 +67,48 @@
       node("dl", { class: "facts" }, figures.filter(([, text]) => text !== "–").map(([title, text, name]) => node("div", {}, node("dt", {}, title), node("dd", { "data-metric": name }, String(text))))));
   }
 
+  /** Two cards side by side, or the one that there is. */
+  const paired = (...cards) => (cards.every(Boolean) ? [node("div", { class: "pair" }, cards)] : cards);
+
+  /** What a ligand's affinity is predicted to be; no card without one. */
+  function affinity({ affinity: found, rehearsal }) {
+    if (!found) return null;
+    const figures = [["log10(IC50 in µM)", number(found.value, 2), "affinity"], ["IC50", found.ic50, "ic50"],
+      ...(found.probability === null ? [] : [["Probability of binding", number(found.probability, 2), "probability"]])];
+    const columns = [["Network"], ["log10(IC50 in µM)", true], ["IC50", true], ["Probability", true]];
+    return card("Affinity", `Predicted, lower is tighter: −3 is 1 nM, 0 is 1 µM. ${found.note}`,
+      rehearsal && node("p", {}, node("span", { class: "tag" }, "REHEARSAL")),
+      node("dl", { class: "facts" }, figures.map(([title, text, name]) => node("div", {}, node("dt", {}, title), node("dd", { "data-metric": name }, text)))),
+      found.members.length > 0 && snakefold.tables.table(columns, found.members.map((member, place) =>
+        [String(place + 1), number(member.value, 3), member.ic50, number(member.probability, 3)]), { class: "affinity" }));
+  }
+
+  /** Every different ligand, drawn in two dimensions from what the input says of it. */
+  async function ligands({ ligands: found }) {
+    if (!found?.length) return null;
+    const figures = await Promise.all(found.map(async ({ chains, components, smiles, drawings }) => {
+      const name = components.join("-"), different = [...new Set(components)];
+      const pictures = await Promise.all(drawings.map(async (drawing, place) => drawing && node("img", {
+        alt: `Drawing of ${different[place]}`, width: 260, height: 180,
+        src: `data:image/svg+xml,${encodeURIComponent(new TextDecoder().decode(await snakefold.unpack(drawing)))}`,
+      })));
+      return node("figure", {}, pictures, node("figcaption", {}, node("strong", {}, name),
+        ` chain${chains.length > 1 ? "s" : ""} ${chains.join(", ")}`, smiles && node("bdi", { class: "smiles quiet" }, smiles)));
+    }));
+    return card("Ligands", "As the input has them; names are those in the structure's files.", node("div", { class: "drawings" }, figures));
+  }
+
+  /** Poses of the chosen model: what they touch, and whether they are molecules that can be. */
+  function poses(data, residues, view) {
+    const { tables } = snakefold, found = data.scores?.poses ?? [];
+    if (!found.length) return null;
+    const place = node("div", { class: "chosen-poses" });
+    const pointed = (chain, number) => { const at = residues.place(chain, number); if (at !== null) { residues.select([at, at], [at, at]); residues.point(at); } };
+    view.onChoice((rank) => place.replaceChildren(...tables.poses(found.filter((pose) => pose.rank === rank), data.contacts?.[rank] ?? [], pointed)));
+    return card("Poses", "Of the model chosen above. Contacts are residues with a heavy atom within 4.5 Å of one of the ligand's.",
+      data.rehearsal && node("p", {}, node("span", { class: "tag" }, "REHEARSAL")), place);
+  }
+
   function alignment(data, residues, drawn) {
     if (!data.views.includes("alignment")) return [];
     const { coverage } = data, { tables } = snakefold;
@@ -122,10 +164,12 @@
     if (data.others.length) view.compare(await snakefold.comparison(data, residues, view));
     place.append(...[
       ...snakefold.notes(row, data),
+      ...paired(affinity(data), await ligands(data)),
       card("Models", null, view.table),
       ...view.cards,
       view.residueCard,
       data.views.includes("plddt") && card("pLDDT", data.others.length ? "The chosen model is drawn bold, other results in their colours." : "The chosen model is drawn bold.", view.plddt),
+      poses(data, residues, view),
       ...more(data, residues, view),
       data.own.length > 0 && card(`Scores of ${data.engine}`, null, snakefold.tables.own(data.own)),
       reference(row, data),

@@ -7,6 +7,15 @@ from snakefold.structures.scores.target import (
     TargetScores,
     read_scores,
     score_target,
+    with_poses,
 )
 
-__all__ = ["FILE", "Interface", "ReferenceScores", "TargetScores", "read_scores", "score_target"]
+__all__ = [
+    "FILE",
+    "Interface",
+    "ReferenceScores",
+    "TargetScores",
+    "read_scores",
+    "score_target",
+    "with_poses",
+]

@@ -13,9 +13,12 @@ from pydantic import Field, ValidationError
 
 from snakefold.kernel.contracts import Confidence, Model
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.molecules.entities import Assembly
+from snakefold.structures import files
 from snakefold.structures.scores import interfaces
 from snakefold.structures.scores.interfaces import ModelPoints, model_points
 from snakefold.structures.scores.models import pairwise_tm
+from snakefold.structures.scores.poses import Contact, Pose, poses
 
 #: Name of the file in a target's folder.
 FILE = "scores.json"
@@ -64,6 +67,11 @@ class TargetScores(Model):
         [], description="TM-score of every pair of models, rank × rank, by residue number; symmetric."
     )
     interfaces: list[Interface] = Field([], description="Chain pairs, by model; empty for a monomer.")
+    poses: list[Pose] = Field(
+        [],
+        description="Ligands, by model; left out if there is none.",
+        exclude_if=lambda value: not value,
+    )
     reference: ReferenceScores | None = Field(
         None, description="The best model compared with the known structure, if there is one."
     )
@@ -107,7 +115,7 @@ Pae = Mapping[int, NDArray[Any]]
 
 
 def score_target(confidence: Confidence, texts: Sequence[str], pae: Pae | None = None) -> TargetScores:
-    """Scores of a target from its own files; the reference is added by who knows one.
+    """Scores of a target from its own files; poses and the reference are added by who knows them.
 
     Args:
         texts: of the models, PDB or mmCIF, best first.
@@ -135,6 +143,27 @@ def score_target(confidence: Confidence, texts: Sequence[str], pae: Pae | None =
         interfaces=found or [],
         missing=missing,
     )
+
+
+def with_poses(
+    scores: TargetScores, texts: Sequence[str], assembly: Assembly
+) -> tuple[TargetScores, list[Contact]]:
+    """Scores with those of the ligands, and what these touch; what cannot be computed is said in `missing`.
+
+    Args:
+        texts: of the models, PDB or mmCIF, best first.
+        assembly: what was predicted.
+    """
+    missing = dict(scores.missing)
+
+    def of_all() -> list[tuple[list[Pose], list[Contact]]]:
+        models = (files.read(text)[0] for text in texts[:MOST_MODELS])
+        return [poses(model, assembly, rank) for rank, model in enumerate(models)]
+
+    found = _attempt(of_all, ("poses",), missing) or []
+    ligands = [pose for of_model, _ in found for pose in of_model]
+    contacts = [contact for _, of_model in found for contact in of_model]
+    return scores.model_copy(update={"poses": ligands, "missing": missing}), contacts
 
 
 def _interfaces(
