@@ -22,6 +22,8 @@ from snakefold.engines import environments
 from snakefold.engines.boltz2 import ENGINE
 from snakefold.kernel.contracts import Confidence
 from snakefold.molecules.entities import Assembly
+from snakefold.molecules.writers import boltz as writer
+from snakefold.molecules.writers.common import Beside
 
 HERE = Path(__file__).parent
 SEED = 3
@@ -272,3 +274,66 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     header, *lines = path.read_text().splitlines()
     names = header.split("\t")
     return [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+
+
+WRITTEN: dict[str, dict[str, Any]] = {
+    "copies": {"entities": [protein(PROTEIN, copies=2, msa="empty"), {**ETHANOL, "copies": 2}]},
+    "affinity": {
+        "entities": [protein(PROTEIN, msa="empty"), {"kind": "ligand", "ccd": ["ATP"], "chains": ["L"]}],
+        "affinity": "L",
+    },
+    "nucleic": {
+        "entities": [{"kind": "dna", "sequence": "ACGT", "copies": 2}, {"kind": "rna", "sequence": "ACGU"}]
+    },
+    "modified": {
+        "entities": [protein(OTHER, msa="empty", cyclic=True, modifications=[{"position": 2, "ccd": "SEP"}])]
+    },
+    "ids": {"entities": [protein(PROTEIN, chains=["no", "1"], msa="empty"), {**ETHANOL, "chains": ["null"]}]},
+    "constraints": {
+        "entities": [
+            protein(PROTEIN, chains=["A"], msa="empty"),
+            {"kind": "ligand", "ccd": ["ATP"], "chains": ["L"]},
+        ],
+        "constraints": [
+            {
+                "kind": "bond",
+                "atoms": [
+                    {"chain": "A", "residue": 2, "atom": "NZ"},
+                    {"chain": "L", "residue": 1, "atom": "PG"},
+                ],
+            },
+            {"kind": "pocket", "binder": "L", "contacts": [{"chain": "A", "residue": 3}], "max_distance": 5},
+            {"kind": "contact", "tokens": [{"chain": "A", "residue": 1}, {"chain": "A", "residue": 9}]},
+        ],
+    },
+}
+
+
+def test_boltz_parses_what_is_written_for_it(boltz: Boltz, tmp_path: Path) -> None:
+    """`snakefold convert` to Boltz's YAML: its own parser finds every chain, constraint and affinity."""
+    for name, content in WRITTEN.items():
+        text = writer.write(Assembly.model_validate(content), name, Beside())
+        (tmp_path / f"{name}.yaml").write_text(text)
+    parse = (
+        "import json, sys, pathlib\nfrom boltz.data.mol import load_canonicals\n"
+        "from boltz.data.parse.yaml import parse_yaml\n"
+        "folder, mols = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]) / 'boltz2' / 'mols'\n"
+        "ccd, told = load_canonicals(mols), {}\n"
+        "for path in sorted(folder.glob('*.yaml')):\n"
+        "    found = parse_yaml(path, ccd, mols, True)\n"
+        "    options = found.record.inference_options\n"
+        "    told[path.stem] = {\n"
+        "        'chains': [each.chain_name for each in found.record.chains],\n"
+        "        'pockets': len(options.pocket_constraints or ()),\n"
+        "        'contacts': len(options.contact_constraints or ()),\n"
+        "        'affinity': found.record.affinity is not None,\n"
+        "    }\n"
+        "print(json.dumps(told))\n"
+    )
+    told = json.loads(boltz.run("-c", parse, str(tmp_path), str(boltz.weights)).splitlines()[-1])
+    assert {name: each["chains"] for name, each in told.items()} == {
+        name: [chain for chain, _ in Assembly.model_validate(content).chains()]
+        for name, content in WRITTEN.items()
+    }
+    assert (told["constraints"]["pockets"], told["constraints"]["contacts"]) == (1, 1)
+    assert {name for name, each in told.items() if each["affinity"]} == {"affinity"}

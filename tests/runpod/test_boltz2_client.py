@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import logging
 import sys
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from snakefold.clusters.emulator import EmulatorThread, ManualClock, Scaling, StubWorkers
-from snakefold.clusters.runpod import ResultError, RunpodError
+from snakefold.clusters.runpod import ResultError, RunpodError, Session, UnavailableError
 from snakefold.engines.boltz2 import client
 from snakefold.engines.boltz2.client import RunPodService
 
@@ -143,6 +144,28 @@ def test_the_environment_sets_how_long_a_job_is_waited_for():
         RunPodService({"RUNPOD_TIMEOUT": "soon"})
     with pytest.raises(ValueError, match="above 0"):
         RunPodService({"RUNPOD_POLL_INTERVAL": "-1"})
+
+
+def test_a_service_that_is_away_is_an_error_and_no_computation_here():
+    """Whoever has an endpoint wants its GPUs: nothing is computed elsewhere unasked."""
+    clock = itertools.count()
+    session = Session(
+        "k",
+        jobs_url="http://127.0.0.1:9/v2",
+        patience=3.0,
+        sleep=lambda _: None,
+        clock=lambda: float(next(clock)),
+    )
+    service = RunPodService({"RUNPOD_API_KEY": "k", "RUNPOD_ENDPOINT_ID": "e"}, session)
+    assert not service.local
+    for call in (
+        lambda: service.submit_job({}),
+        lambda: service.get_job_status("a"),
+        lambda: service.cancel_job("a"),
+        lambda: service.wait_for_job_completion("a"),
+    ):
+        with pytest.raises(UnavailableError, match="no connection"):
+            call()
 
 
 @pytest.mark.parametrize(
