@@ -76,6 +76,8 @@ def test_from_a_yaml_to_files(yaml_path, tmp_path):
         "pose_files": ["pose_0.cif", "pose_1.cif"],
         "poses_generated": 2,
         "where": "runpod",
+        "rehearsal": False,
+        "warnings": [],
     }
     assert (tmp_path / "out" / "pose_1.cif").read_bytes() == CIF
     assert (tmp_path / "out" / "confidence_result.json").read_bytes() == b"{}"
@@ -181,6 +183,8 @@ def test_a_service_that_is_away_is_an_error_and_no_computation_here():
         (answer(pose_files={"pose.cif": 5}), "neither bytes nor where they are"),
         (answer(pose_files={}), "no structure"),
         (answer(pose_files=None), "no structure"),
+        (answer(confidence_score="-7.2"), "expected a number or null"),
+        (answer(affinity_pred_value=float("nan")), "expected a number or null"),
         ({"error": "out of memory"}, "out of memory"),
         ([1], "no object"),
         ("no json", "no JSON"),

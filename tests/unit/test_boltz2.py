@@ -438,3 +438,21 @@ def test_an_image_with_a_build_for_cpus_runs_it_as_well(
     versions = {name: ENGINE.environment.version(name) for name in ENGINE.packages}
     monkeypatch.setattr(environments, "_installed", {**versions, "torch": f"{versions['torch']}+cpu"}.get)
     assert environments.place_of(ENGINE) == environments.Place()
+
+
+@pytest.mark.parametrize(
+    ("ligand", "says"),
+    [
+        ({"smiles": "[H][H]"}, "without heavy atoms"),
+        ({"smiles": "C" * 129}, "129 heavy atoms by SMILES"),
+        ({"ccd": ["UNX"]}, "Ligand UNX: an unknown molecule"),
+        ({"ccd": ["HOH"]}, "Ligand HOH: water"),
+    ],
+)
+def test_a_ligand_that_nobody_can_predict_is_refused(ligand: dict[str, Any], says: str) -> None:
+    entities = [{"kind": "protein", "sequence": "MKTAYIAK"}, {"kind": "ligand", **ligand}]
+    assembly = Assembly.model_validate({"entities": entities})
+    content = assembly.model_dump(mode="json")
+    asked = TargetInput(id="t", key=assembly.key, chains=[], assembly=content)
+    with pytest.raises(TargetError, match=says):
+        ENGINE.check(asked, ENGINE.Settings())

@@ -233,3 +233,15 @@ def test_merged_copies_are_the_chains(chains: list[str]) -> None:
     whole = Assembly(entities=tuple(entities))
     assert list(whole.plain_chains or ()) == chains
     assert all(one.sequence != other.sequence for one, other in itertools.pairwise(entities))
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("Ligand SMILES", "ligand_smiles"), ("ligand_smile", "ligand_smiles"), ("ligand-ccd", "ligand_ccd")],
+)
+def test_a_misspelt_column_of_ligands_is_not_passed_over(tmp_path: Path, column: str, meant: str) -> None:
+    path = write(tmp_path, "sheet.csv", f"id,sequence,{column}\na,MKTAYIAKQRQISFVKSHFSRQ,CCO\n")
+    (refused,) = read_records([path], min_length=1, max_length=1000)
+    assert isinstance(refused, Refusal)
+    assert (refused.code, refused.line) == ("no_columns", 1)
+    assert f"Is {meant} meant?" in refused.advice

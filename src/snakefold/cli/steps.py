@@ -188,6 +188,8 @@ def _task(options: argparse.Namespace) -> int:
     from snakefold.worker.endpoints import checked
 
     given = _read_json(options.request)
+    if given.keys() == {"input"} and isinstance(given["input"], dict):
+        given = given["input"]  # as it is sent to an endpoint
     if "engine" not in given:
         from snakefold.worker.command import perform_into
 

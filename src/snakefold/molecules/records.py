@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,11 +73,24 @@ def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target
         file=shown(str(place.file), None),
         record=place.record,
         line=place.line,
-        note=record.note,
+        note="; ".join(part for part in (record.note, _renamed(assembly)) if part),
         engine=record.engine,
         assembly=assembly,
         files=alignments + templates,
     )
+
+
+def _renamed(assembly: Assembly) -> str:
+    """What is said of chains that have other names in the results: A, B, … in their order.
+
+    A key knows no names, so that results are shared by all who ask for the same molecules.
+    """
+    names = [name for name, _ in assembly.chains()]
+    if len(names) > len(string.ascii_uppercase):
+        return ""
+    pairs = zip(names, string.ascii_uppercase, strict=False)
+    other = [f"{name} is {ours}" for name, ours in pairs if name != ours]
+    return f"chains in the results: {', '.join(other)}" if other else ""
 
 
 def record_of(path: Path, found: Found | Unread, limits: Limits) -> Target | Molecules | Refusal:

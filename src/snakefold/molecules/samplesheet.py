@@ -7,6 +7,7 @@ separated by ';'; `copies`, of each; `affinity`, whether that of the ligand is w
 from __future__ import annotations
 
 import csv
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -157,6 +158,14 @@ def _columns(header: Sequence[str], line: int) -> _Columns:
         raise BadFile("no_columns", f"The columns are {shown(','.join(header))!r}.", _EXPECTED, line)
     if twice := next((name for name in ("engine", *_LIGANDS) if names.count(name) > 1), None):
         raise BadFile("no_columns", f"The column {twice!r} is there twice.", "Take one of them out.", line)
+    for given in names:
+        if given not in _LIGANDS and (meant := _meant(given)):
+            raise BadFile(
+                "no_columns",
+                f"The column {shown(given, 40)!r} is not known.",
+                f"Is {meant} meant? The columns of ligands are {', '.join(_LIGANDS)}.",
+                line,
+            )
     ligands = {name: names.index(name) for name in _LIGANDS if name in names}
     if ligands and not {"ligand_smiles", "ligand_ccd"} & set(ligands):
         # These words may mean something else in a sheet of proteins.
@@ -170,6 +179,14 @@ def _columns(header: Sequence[str], line: int) -> _Columns:
         engine=engine,
         ligands=ligands,
     )
+
+
+def _meant(name: str) -> str:
+    """The column of ligands that a name was meant to be; empty if it is none of them."""
+    plain = "_".join(name.replace("-", " ").replace("_", " ").split())
+    if not plain.startswith("lig"):
+        return ""
+    return next(iter(difflib.get_close_matches(plain, _LIGANDS, 1, 0.8)), "")
 
 
 def _refuse_other(names: Sequence[str], header: Sequence[str], line: int) -> None:

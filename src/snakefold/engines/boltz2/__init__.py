@@ -44,6 +44,13 @@ __all__ = ["ENGINE", "Boltz2"]
 IMPLEMENTATION = "seeded 1"
 #: Heavy atoms of a ligand whose affinity can be predicted, and of the largest that the network has seen.
 AFFINITY_ATOMS, AFFINITY_TRAINED = 128, 56
+#: Heavy atoms of the largest ligand by SMILES, whose conformer RDKit must find before anything is predicted.
+SMILES_ATOMS = 128
+#: Components that stand for no molecule that could be predicted.
+NO_MOLECULES = {
+    **dict.fromkeys(("HOH", "DOD"), "water"),
+    **dict.fromkeys(("UNL", "UNX"), "an unknown molecule or atom"),
+}
 _AFFINITY = ("sampling_steps_affinity", "diffusion_samples_affinity", "affinity_mw_correction")
 _HERE = Path(__file__).parent
 
@@ -148,6 +155,9 @@ class Boltz2(Defaults):
         _check_equal_sequences(assembly)
         if assembly.affinity is not None:
             _check_binder(dict(assembly.chains())[assembly.affinity])
+        for entity in assembly.entities:
+            if entity.kind is Kind.LIGAND:
+                _check_ligand(entity)
 
     def group(self, target: Molecules, settings: Boltz2Settings) -> str:
         """By what has to be searched and loaded."""
@@ -344,6 +354,23 @@ def binder_atoms(binder: Entity) -> int:
     parts = [smiles.heavy_atoms(part) for part in binder.smiles.split(".")]
     known = (component(code) for code in binder.ccd)
     return max([*parts, *(each.heavy_atoms for each in known if each is not None)])
+
+
+def _check_ligand(ligand: Entity) -> None:
+    if nothing := next((code for code in ligand.ccd if code in NO_MOLECULES), None):
+        raise _refusal(
+            f"ligand {nothing}: {NO_MOLECULES[nothing]}, which Boltz-2 does not predict.",
+            "Leave it out, or give the molecule as SMILES.",
+        )
+    atoms = binder_atoms(ligand)
+    if not atoms:
+        raise _refusal("a ligand without heavy atoms: Boltz-2 predicts no hydrogen.", "Leave it out.")
+    if ligand.smiles and atoms > SMILES_ATOMS:
+        raise _refusal(
+            f"a ligand of {atoms} heavy atoms by SMILES: RDKit takes minutes for its conformer, if it finds "
+            f"one. At most {SMILES_ATOMS} are taken.",
+            "Give a peptide or nucleic acid as a polymer, or a known molecule by its CCD code.",
+        )
 
 
 def _check_binder(binder: Entity) -> None:

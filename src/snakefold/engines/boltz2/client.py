@@ -24,6 +24,7 @@ import base64
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -272,10 +273,12 @@ class RunPodService:
 
         Returns:
             affinity_pred_value (log10 of IC50 in µM), affinity_probability_binary, confidence_score (0 to 1),
-            each None where there is none; `pose_files`, names in the folder; `poses_generated`; `where`.
+            each None where there is none; `pose_files`, names in the folder; `poses_generated`; `where`;
+            `rehearsal`: parameters were random, and nothing of it means anything; `warnings`.
 
         Raises:
-            ResultError: a name leads out of the folder, a file is damaged, or there is no structure.
+            ResultError: a name leads out of the folder, a file is damaged, a score is no number, or no
+                structure is there.
         """
         output = _parsed(runpod_output)
         if not isinstance(output, Mapping):
@@ -283,16 +286,19 @@ class RunPodService:
         if output.get("error"):
             raise ResultError(f"The job failed: {output['error']}")
         folder = Path(output_dir)
+        scores = {name: _score(output, name) for name in SCORES}
         poses = self._files(output, "pose_files")
         if not poses:
             raise ResultError("The output of the job has no structure (pose_files is empty).")
         for name, data in {**poses, **self._files(output, "output_files")}.items():
             write_atomically(folder / name, data)
         return {
-            **{name: output.get(name) for name in SCORES},
+            **scores,
             "pose_files": sorted(poses),
             "poses_generated": len(poses),
             "where": output.get("where"),
+            "rehearsal": bool(output.get("rehearsal", False)),
+            "warnings": list(output.get("warnings") or ()),
         }
 
     def _files(self, output: Mapping[str, Any], kind: str) -> dict[str, bytes]:
@@ -365,6 +371,15 @@ def _parsed(output: Any) -> Any:
         return json.loads(output)
     except (ValueError, RecursionError) as error:
         raise ResultError("The output of the job is text, and no JSON.") from error
+
+
+def _score(output: Mapping[str, Any], name: str) -> float | None:
+    value = output.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ResultError(f"{name}: expected a number or null, found {shown(repr(value), 40)}.")
+    return float(value)
 
 
 def _with_place(output: Any, where: str) -> Any:

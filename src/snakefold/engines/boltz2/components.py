@@ -37,7 +37,7 @@ def write(folder: Path, codes: Iterable[str] = ()) -> Sequence[str]:
     """Write `<code>.pkl` of what every prediction loads, and of `codes`; files that are there stay.
 
     Returns:
-        The codes that the dictionary lacks.
+        The codes that the dictionary lacks, or of which no molecule can be made (unknown atoms).
 
     Raises:
         MissingProgramError: biotite is not installed, or in another release.
@@ -49,12 +49,16 @@ def write(folder: Path, codes: Iterable[str] = ()) -> Sequence[str]:
     from rdkit import Chem, rdBase
 
     Chem.SetDefaultPickleProperties(Chem.PropertyPickleOptions.AllProps)  # names of atoms are lost otherwise
-    dictionary = Dictionary()
+    dictionary, lacking = Dictionary(), []
     with rdBase.BlockLogs():  # a line for every metal
         for code in wanted:
-            if code in dictionary:
-                write_atomically(folder / f"{code}.pkl", pickle.dumps(dictionary.molecule(code)))
-    return [code for code in wanted if code not in dictionary]
+            try:
+                molecule = dictionary.molecule(code)
+            except (KeyError, RuntimeError, ValueError):  # targets without it go on
+                lacking.append(code)
+            else:
+                write_atomically(folder / f"{code}.pkl", pickle.dumps(molecule))
+    return lacking
 
 
 def _see_that_it_is_here() -> None:
