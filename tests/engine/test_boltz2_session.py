@@ -257,7 +257,7 @@ def test_a_run_from_yaml_to_metrics(boltz: Boltz, tmp_path: Path) -> None:
         abs=1e-5,
     )
     assert rows["two"]["affinity_pred_value"] == ""
-    assert (rows["two"]["chains"], rows["two"]["length"]) == ("4", "25")
+    assert (rows["two"]["chains"], rows["two"]["length"]) == ("4", "24")
     for name, kinds in (("one", ["protein", "ligand"]), ("two", ["protein", "protein", "dna", "ligand"])):
         folder = tmp_path / "results" / "structures" / name
         confidence = Confidence.model_validate_json((folder / "confidence.json").read_bytes())
