@@ -51,19 +51,6 @@ METRICS_COLUMNS: dict[str, Column] = {
     "interface_contacts": Column(int, "", "Residue pairs of this chain pair with CB atoms within 8 Å."),
     "interface_ipsae": Column(float, "0 to 1", "ipSAE of this chain pair (Dunbrack 2025; PAE below 10 Å)."),
     "interface_pdockq2": Column(float, "0 to 1", "pDockQ2 of this chain pair (Zhu et al. 2023)."),
-    "pose_clashes": Column(
-        int,
-        "",
-        "Pairs of heavy atoms, of a ligand and of a polymer, that are too near; of all ligands.",
-    ),
-    "pose_bonds_ok": Column(
-        bool, "", "Bond lengths and angles of all ligands are within 25 % of RDKit's bounds (PoseBusters)."
-    ),
-    "pose_chirality_ok": Column(
-        bool,
-        "",
-        "Stereocentres and double bonds of all ligands are as in the input; empty if there are none.",
-    ),
     "model_tm": Column(
         float, "0 to 1", "Mean TM-score between the best model and the others; empty for one model."
     ),
@@ -83,6 +70,19 @@ METRICS_COLUMNS: dict[str, Column] = {
     ),
     "reference_lddt": Column(float, "0 to 1", "lDDT of the CA atoms against the reference."),
     "reference_rmsd": Column(float, "Å", "CA RMSD over the residue pairs that TM-align aligned."),
+    "pose_clashes": Column(
+        int,
+        "",
+        "Pairs of heavy atoms, of a ligand and of a polymer, that are too near; of all ligands.",
+    ),
+    "pose_bonds_ok": Column(
+        bool, "", "Bond lengths and angles of all ligands are within 25 % of RDKit's bounds (PoseBusters)."
+    ),
+    "pose_chirality_ok": Column(
+        bool,
+        "",
+        "Stereocentres and double bonds of all ligands are as in the input; empty if there are none.",
+    ),
     "warnings": Column(str, "", "Notes on the structure (see below), joined by '; '."),
 }
 
