@@ -27,6 +27,7 @@ _INSTALL = {
     "chromium": "apt-get install chromium",
     "libcifpp-data": "apt-get install libcifpp-data",
     "root": "run the tests as root",
+    "boltz2": "snakefold engines install boltz2",
     **dict.fromkeys(("slurmctld", "slurmd", "munged"), "apt-get install slurm-wlm munge"),
     **dict.fromkeys(("slurmdbd", "mariadbd"), "apt-get install slurmdbd mariadb-server"),
     **dict.fromkeys(
@@ -78,4 +79,9 @@ def _is_there(name: str) -> bool:
         return os.geteuid() == 0
     if name == "libcifpp-data":
         return Path("/usr/share/libcifpp/mmcif_ma.dic").is_file()
+    if name == "boltz2":
+        from snakefold import engines
+        from snakefold.engines.environments import place_of
+
+        return place_of(engines.get(name)).prefix is not None
     return bool(shutil.which(name) or importlib.util.find_spec(name.replace("-", "_")))

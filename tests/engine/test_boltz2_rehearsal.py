@@ -1,7 +1,6 @@
 """Random parameters of Boltz-2 in Boltz's own hands: drawn, loaded strictly, and predicted with by its CLI.
 
-Runs in the engine's environment, which SNAKEFOLD_BOLTZ2_PYTHON names, or `snakefold engines install boltz2`
-has made.
+Runs in the engine's environment, which `snakefold engines install boltz2` makes.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from snakefold.engines.boltz2 import rehearsal, weights
 from snakefold.engines.boltz2.folder import Files
 from snakefold.kernel.errors import WeightsMissingError
 
+pytestmark = pytest.mark.needs("boltz2")
 SOURCE = Path(weights.__file__).parents[3]
 #: Of the absolute values of the structure network's parameters.
 SUM = 599_666.9366338323
@@ -81,12 +81,8 @@ print(json.dumps(said))
 @pytest.fixture(scope="module")
 def python() -> Path:
     """The interpreter of the engine's environment."""
-    if named := os.environ.get("SNAKEFOLD_BOLTZ2_PYTHON"):
-        return Path(named)
-    engine = engines.find("boltz2")
-    place = environments.place_of(engine) if engine is not None else None
-    if place is None or place.prefix is None:
-        pytest.skip("needs Boltz-2's environment: snakefold engines install boltz2")
+    place = environments.place_of(engines.get("boltz2"))
+    assert place.prefix is not None
     return environments.interpreter(place.prefix)
 
 

@@ -1,6 +1,6 @@
 """Engine boltz2 in its environment, with random parameters: its results are those of Boltz's own command.
 
-Skipped where the environment is not installed: snakefold engines install boltz2.
+Needs the environment: snakefold engines install boltz2.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from snakefold.molecules.entities import Assembly
 from snakefold.molecules.writers import boltz as writer
 from snakefold.molecules.writers.common import Beside
 
+pytestmark = pytest.mark.needs("boltz2")
 HERE = Path(__file__).parent
 SEED = 3
 SETTINGS = {
@@ -116,8 +117,7 @@ class Boltz:
 @pytest.fixture(scope="module")
 def boltz(tmp_path_factory: pytest.TempPathFactory) -> Boltz:
     place = environments.place_of(ENGINE)
-    if place.missing or place.prefix is None:
-        pytest.skip(f"boltz2: {place.missing}")
+    assert place.prefix is not None
     weights = tmp_path_factory.mktemp("weights")
     variables = {**environments.variables(ENGINE, place.prefix), "OMP_NUM_THREADS": "1"}
     found = Boltz(str(environments.interpreter(place.prefix)), weights, variables)

@@ -15,7 +15,6 @@ import pytest
 
 from snakefold.clusters.emulator import EmulatorThread, ProcessWorkers, Scaling
 from snakefold.engines import environments
-from snakefold.engines.boltz2 import ENGINE
 from snakefold.engines.boltz2.client import RunPodService
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.worker import poses
@@ -42,9 +41,7 @@ READ = {
     "pose_files",
     "output_files",
 }
-needs_boltz = pytest.mark.skipif(
-    environments.place_of(ENGINE).missing != "", reason="snakefold engines install boltz2"
-)
+needs_boltz = pytest.mark.needs("boltz2")
 
 
 def encoded(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snakefold.engines.boltz2 import checks
 from snakefold.engines.boltz2.settings import Boltz2Settings
 from snakefold.engines.spec import (
     Affinity,
@@ -26,12 +27,9 @@ from snakefold.engines.spec import (
 )
 from snakefold.engines.weights_folder import named_folder
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
-from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.wording import count
-from snakefold.molecules import smiles
 from snakefold.molecules.accepts import Accepts
-from snakefold.molecules.components import component
-from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, Kind
+from snakefold.molecules.entities import NO_ALIGNMENT, Assembly, Kind
 from snakefold.molecules.tokens import ligand_atoms
 
 if TYPE_CHECKING:
@@ -42,15 +40,6 @@ __all__ = ["ENGINE", "Boltz2"]
 
 #: How Boltz's random numbers are seeded and its input is written; another number when that changes results.
 IMPLEMENTATION = "seeded 1"
-#: Heavy atoms of a ligand whose affinity can be predicted, and of the largest that the network has seen.
-AFFINITY_ATOMS, AFFINITY_TRAINED = 128, 56
-#: Heavy atoms of the largest ligand by SMILES, whose conformer RDKit must find before anything is predicted.
-SMILES_ATOMS = 128
-#: Components that stand for no molecule that could be predicted.
-NO_MOLECULES = {
-    **dict.fromkeys(("HOH", "DOD"), "water"),
-    **dict.fromkeys(("UNL", "UNX"), "an unknown molecule or atom"),
-}
 _AFFINITY = ("sampling_steps_affinity", "diffusion_samples_affinity", "affinity_mw_correction")
 _HERE = Path(__file__).parent
 
@@ -144,20 +133,8 @@ class Boltz2(Defaults):
             TargetError: what was found, and what to give instead.
         """
         del settings
-        if target.assembly is None:
-            return
-        assembly = Assembly.model_validate(target.assembly)
-        for entity in assembly.entities:
-            if entity.kind is Kind.RNA and entity.msa not in (None, NO_ALIGNMENT):
-                raise _refusal(
-                    "an alignment of RNA: Boltz-2 reads alignments of proteins only.", "Leave it out."
-                )
-        _check_equal_sequences(assembly)
-        if assembly.affinity is not None:
-            _check_binder(dict(assembly.chains())[assembly.affinity])
-        for entity in assembly.entities:
-            if entity.kind is Kind.LIGAND:
-                _check_ligand(entity)
+        if target.assembly is not None:
+            checks.check(Assembly.model_validate(target.assembly))
 
     def group(self, target: Molecules, settings: Boltz2Settings) -> str:
         """By what has to be searched and loaded."""
@@ -328,65 +305,6 @@ class Boltz2(Defaults):
 
         del msas, cache
         return open_session(request, weights)
-
-
-def _refusal(found: str, advice: str) -> TargetError:
-    return TargetError(Reason.INVALID_INPUT, found[:1].upper() + found[1:], advice)
-
-
-def _check_equal_sequences(assembly: Assembly) -> None:
-    """Boltz gives all chains of one sequence what the first of them has."""
-    seen: dict[tuple[Kind, str], tuple[str, Entity]] = {}
-    for name, entity in assembly.chains():
-        if entity.kind is Kind.LIGAND:
-            continue
-        other, first = seen.setdefault((entity.kind, entity.sequence), (name, entity))
-        if any(getattr(first, each) != getattr(entity, each) for each in ("modifications", "cyclic", "msa")):
-            raise _refusal(
-                f"chains {other} and {name} have one {CALLED[entity.kind]} sequence and differ in "
-                "modifications, cyclic or msa. Boltz-2 gives both what the first has.",
-                "Give both the same, or predict them in records of their own.",
-            )
-
-
-def binder_atoms(binder: Entity) -> int:
-    """Heavy atoms that Boltz counts: salts lose their smaller part before the affinity is predicted."""
-    parts = [smiles.heavy_atoms(part) for part in binder.smiles.split(".")]
-    known = (component(code) for code in binder.ccd)
-    return max([*parts, *(each.heavy_atoms for each in known if each is not None)])
-
-
-def _check_ligand(ligand: Entity) -> None:
-    if nothing := next((code for code in ligand.ccd if code in NO_MOLECULES), None):
-        raise _refusal(
-            f"ligand {nothing}: {NO_MOLECULES[nothing]}, which Boltz-2 does not predict.",
-            "Leave it out, or give the molecule as SMILES.",
-        )
-    atoms = binder_atoms(ligand)
-    if not atoms:
-        raise _refusal("a ligand without heavy atoms: Boltz-2 predicts no hydrogen.", "Leave it out.")
-    if ligand.smiles and atoms > SMILES_ATOMS:
-        raise _refusal(
-            f"a ligand of {atoms} heavy atoms by SMILES: RDKit takes minutes for its conformer, if it finds "
-            f"one. At most {SMILES_ATOMS} are taken.",
-            "Give a peptide or nucleic acid as a polymer, or a known molecule by its CCD code.",
-        )
-
-
-def _check_binder(binder: Entity) -> None:
-    if len(binder.ccd) > 1:
-        raise _refusal(
-            f"affinity of a ligand of {len(binder.ccd)} components ({'-'.join(binder.ccd)}): Boltz-2 takes "
-            "ligands of one component.",
-            "Give the whole ligand as one SMILES, or leave the affinity out.",
-        )
-    atoms = binder_atoms(binder)
-    if atoms > AFFINITY_ATOMS:
-        raise _refusal(
-            f"affinity of a ligand of {atoms} heavy atoms: Boltz-2 takes at most {AFFINITY_ATOMS}, and was "
-            f"trained with at most {AFFINITY_TRAINED}.",
-            "Leave the affinity out to predict the structure alone.",
-        )
 
 
 def _content(target: Molecules) -> Mapping[str, Any] | None:

@@ -135,12 +135,12 @@ def _undrawn() -> Iterator[None]:
     """
     truncated, linear = initialize.trunc_normal_init_, torch.nn.Linear.reset_parameters
     initialize.trunc_normal_init_ = _left_alone
-    torch.nn.Linear.reset_parameters = _left_alone
+    torch.nn.Linear.reset_parameters = _left_alone  # type: ignore[method-assign, unused-ignore]
     try:
         yield
     finally:
         initialize.trunc_normal_init_ = truncated
-        torch.nn.Linear.reset_parameters = linear
+        torch.nn.Linear.reset_parameters = linear  # type: ignore[method-assign, unused-ignore]
 
 
 def _left_alone(*_: Any, **__: Any) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import rdkit
 import torch
 
-from snakefold.engines.boltz2 import AFFINITY_TRAINED, binder_atoms, msa, results
+from snakefold.engines.boltz2 import msa, results
+from snakefold.engines.boltz2.checks import AFFINITY_TRAINED, binder_atoms
 from snakefold.engines.boltz2.inputs import Chains, chains_of, yaml_text
 from snakefold.engines.boltz2.network import Networks, Parsed, Places, device_of
 from snakefold.engines.boltz2.results import Modelled
