@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "' ' at character 3 is no atom",
     ),
     "no chain id": (lambda: protein(chains=("A_long",)), "'A_long' is no chain id"),
-    "ids that are none": (lambda: protein(chains=5), "chains: Input should be a valid tuple"),
+    "ids that are none": (lambda: protein(chains=5), "chains: expected a list"),
     "ids and copies": (lambda: protein(chains=("A", "B"), copies=3), "2 chain ids for 3 copies"),
     "no copies": (lambda: protein(copies=0), "0 copies: at least 1"),
     "a modification past the end": (
@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a modification at 0": (
         lambda: protein("MKV", modifications=[{"position": 0, "ccd": "SEP"}]),
-        "modifications.0.position: Input should be greater than or equal to 1",
+        "modifications.0.position: expected at least 1",
     ),
     "two modifications of a residue": (
         lambda: protein("MKV", modifications=[{"position": 1, "ccd": "SEP"}, {"position": 1, "ccd": "TPO"}]),

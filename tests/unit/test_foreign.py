@@ -369,7 +369,11 @@ REFUSED = {
         yaml_of("rna: {id: R, sequence: ACT}"), "b.yaml", "molecules", "rna R: 'T' at position 3", 6
     ),
     "Boltz, modification at 0": Refused(
-        BOLTZ + "      modifications: [{position: 0, ccd: SEP}]\n", "b.yaml", "molecules", "greater than", 6
+        BOLTZ + "      modifications: [{position: 0, ccd: SEP}]\n",
+        "b.yaml",
+        "molecules",
+        "expected at least 1",
+        6,
     ),
     "Boltz, distance": Refused(
         yaml_of(more="constraints:\n  - contact: {token1: [A, 1], token2: [A, 2], max_distance: 100}\n"),

@@ -245,3 +245,12 @@ def test_a_misspelt_column_of_ligands_is_not_passed_over(tmp_path: Path, column:
     assert isinstance(refused, Refusal)
     assert (refused.code, refused.line) == ("no_columns", 1)
     assert f"Is {meant} meant?" in refused.advice
+
+
+def test_an_affinity_of_nothing_is_refused_and_a_measured_one_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path, "sheet.csv", f"id,sequence,affinity\na,{UBQ},yes\nb,{CRN},7.5\nc,{CRN}A,\n")
+    refused, *taken = read_records([path], min_length=1, max_length=1000)
+    assert isinstance(refused, Refusal)
+    assert (refused.code, refused.line) == ("affinity", 2)
+    assert "no column of ligands" in refused.message
+    assert [type(each) for each in taken] == [Target, Target]

@@ -38,7 +38,20 @@ class Mistake:
     advises: str = ""
 
 
+HEME = "  - ligand: {id: B, ccd: HEM}\n"
 MISTAKES = {
+    "an atom that a ligand lacks": Mistake(
+        PROTEIN + HEME + CONSTRAINTS + "bond: {atom1: [A, 2, N], atom2: [B, 1, XX9]}\n",
+        4,
+        "bond: HEM of chain B has no atom XX9",
+        "Its atoms are CBB, ",
+    ),
+    "an atom that a residue lacks": Mistake(
+        PROTEIN + HEME + CONSTRAINTS + "bond: {atom1: [A, 2, SG], atom2: [B, 1, FE]}\n",
+        3,
+        "GLN of chain A has no atom SG",
+        "NE2",
+    ),
     "another version": Mistake(PROTEIN.replace("version: 1", "version: 2"), 1, "another version than 1"),
     "unknown entity": Mistake(
         PROTEIN + LIGAND.replace("ligand", "ligands"),
@@ -111,7 +124,7 @@ MISTAKES = {
     "modification at 0": Mistake(
         PROTEIN.replace("msa: empty", "modifications: [{position: 0, ccd: SEP}]"),
         3,
-        "position: Input should be greater than or equal to 1",
+        "position: expected at least 1",
     ),
     "affinity of a protein": Mistake(
         PROTEIN + LIGAND + AFFINITY.replace("B", "A"), 6, "Affinity is asked of chain A, which is no ligand."
@@ -147,7 +160,9 @@ MISTAKES = {
         "contact: residue 99 of chain A, which has 76.",
     ),
     "contact at 0": Mistake(
-        PROTEIN + LIGAND + CONSTRAINTS + "contact: {token1: [A, 0], token2: [B, C1]}\n", 6, "residue: Input"
+        PROTEIN + LIGAND + CONSTRAINTS + "contact: {token1: [A, 0], token2: [B, C1]}\n",
+        6,
+        "residue: expected at least 1",
     ),
     "pocket of nobody": Mistake(
         PROTEIN + LIGAND + CONSTRAINTS + "pocket: {binder: B, contacts: [[Z, 1]]}\n",

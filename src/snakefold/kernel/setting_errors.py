@@ -36,6 +36,12 @@ _WORDED = {
 _TYPE = re.compile(r"str|int|float|bool|constrained-\w+|\w+\[.*\]")
 
 
+def expected_by(error: ErrorDetails) -> str | None:
+    """What pydantic expected, in plain words; None where its own text says more."""
+    kind = _WORDED.get(error["type"])
+    return None if kind is None else kind.format(**error.get("ctx", {}))
+
+
 def told(errors: Sequence[ErrorDetails], names: Callable[[], Sequence[str]]) -> list[str]:
     """Wrong settings, a line each: its dotted path, what is expected, what was found.
 
@@ -48,13 +54,13 @@ def told(errors: Sequence[ErrorDetails], names: Callable[[], Sequence[str]]) -> 
     lines: dict[str, str] = {}
     for error in errors:
         name = ".".join(str(part) for part in error["loc"] if not _TYPE.fullmatch(str(part))) or "top level"
-        kind = _WORDED.get(error["type"])
+        kind = expected_by(error)
         if error["type"] == "extra_forbidden":
             lines[name] = f"no such setting.{_nearest(name, names())}"
         elif kind is None:
             lines[name] = error["msg"].removeprefix("Value error, ") + _found(error["input"])
         else:
-            expected[name].append(kind.format(**error.get("ctx", {})))
+            expected[name].append(kind)
             lines[name] = f"expected {' or '.join(expected[name])}{_found(error['input'])}"
     return [f"  {name}: {line}" for name, line in lines.items()]
 

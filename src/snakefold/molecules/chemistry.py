@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from snakefold.kernel.names import shown
 from snakefold.molecules import components, smiles
-from snakefold.molecules.entities import CALLED, Assembly, Entity, Kind
+from snakefold.molecules.entities import CALLED, Assembly, Entity, Kind, places
 from snakefold.molecules.lines import BadFile
 
 if TYPE_CHECKING:
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 
 def check(assembly: Assembly, lines: Sequence[int] = ()) -> None:
-    """Check codes of components, and SMILES by RDKit.
+    """Check codes of components, SMILES by RDKit, and names of atoms in constraints.
 
     Args:
         lines: of the entities, 1-based; none: nobody knows.
 
     Raises:
-        BadFile: a code is not known, or a SMILES is no molecule; at the line of its entity.
+        BadFile: a code is not known, a SMILES is no molecule, or a residue or ligand has no such atom; at the
+            line of its entity.
     """
     for number, entity in enumerate(assembly.entities):
         check_entity(entity, lines[number] if number < len(lines) else 0)
+    _check_atoms(assembly, lines)
 
 
 def check_entity(entity: Entity, line: int) -> None:
@@ -43,6 +45,42 @@ def check_entity(entity: Entity, line: int) -> None:
             "Correct it, or give a code of the Chemical Component Dictionary.",
             line,
         )
+
+
+def _check_atoms(assembly: Assembly, lines: Sequence[int]) -> None:
+    chains = dict(assembly.chains())
+    for constraint in assembly.constraints:
+        for place in places(constraint):
+            entity = chains[place.chain]
+            code = "" if place.atom is None else _component_at(entity, place.residue or 1)
+            found = components.structure(code)
+            if found is None or place.atom in found[1]:
+                continue
+            number = next(at for at, each in enumerate(assembly.entities) if each is entity)
+            names = shown(", ".join(found[1]), 120)
+            raise BadFile(
+                "molecules",
+                f"{constraint.kind}: {code} of chain {place.chain} has no atom {place.atom}.",
+                f"Its atoms are {names}.",
+                lines[number] if number < len(lines) else 0,
+            )
+
+
+def _component_at(entity: Entity, residue: int) -> str:
+    """Code of a ligand's component or of a residue, 1-based; empty where none is known."""
+    if entity.kind is Kind.LIGAND:
+        return entity.ccd[residue - 1] if residue <= len(entity.ccd) else ""
+    modified = {each.position: each.ccd for each in entity.modifications}
+    if residue in modified:
+        return modified[residue]
+    import gemmi
+
+    kinds = {
+        Kind.PROTEIN: gemmi.ResidueKind.AA,
+        Kind.DNA: gemmi.ResidueKind.DNA,
+        Kind.RNA: gemmi.ResidueKind.RNA,
+    }
+    return str(gemmi.expand_one_letter(entity.sequence[residue - 1], kinds[entity.kind]) or "")
 
 
 def _unknown(entity: Entity, code: str, line: int) -> BadFile:

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from snakefold.kernel.contracts import Model
 from snakefold.kernel.names import shown
 from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.setting_errors import expected_by
 from snakefold.kernel.wording import count
 from snakefold.molecules import smiles
 from snakefold.molecules.sequences import to_standard
@@ -322,7 +323,7 @@ class Assembly(Model):
             raise ValueError(f"The chain id {twice} is given twice.")
         chains = dict(self.chains())
         for constraint in self.constraints:
-            for place in _places(constraint):
+            for place in places(constraint):
                 _check_place(place, chains, constraint)
         for template in self.templates:
             for chain in template.chains:
@@ -418,8 +419,9 @@ class Assembly(Model):
 
 def said(error: ValidationError) -> str:
     """The first thing that is wrong with an entity or an assembly, as a sentence."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
+    first = error.errors(include_url=False)[0]
+    kind = None if first["type"] == "too_short" else expected_by(first)
+    message = first["msg"].removeprefix("Value error, ") if kind is None else f"expected {kind}"
     if first["type"] == "value_error":
         return message
     where = ".".join(str(part) for part in first["loc"])
@@ -435,7 +437,8 @@ def _letters() -> Iterator[str]:
             yield first + second
 
 
-def _places(constraint: Bond | Pocket | Contact) -> tuple[Atom | Token, ...]:
+def places(constraint: Bond | Pocket | Contact) -> tuple[Atom | Token, ...]:
+    """The residues and atoms that a constraint names."""
     if isinstance(constraint, Bond):
         return constraint.atoms
     return constraint.contacts if isinstance(constraint, Pocket) else constraint.tokens

@@ -52,6 +52,8 @@ class _Columns:
     count: int
     engine: int | None
     ligands: Mapping[str, int]
+    #: Of a sheet without ligands, where the word may mean a measured value.
+    affinity: int | None = None
 
 
 def read_samplesheet(
@@ -81,6 +83,8 @@ def read_samplesheet(
         found: Target | Molecules | Refusal = _target(place, row, columns, limits)
         if columns.ligands and isinstance(found, Target):
             found = _with_ligands(place, found, row, columns, limits)
+        elif isinstance(found, Target) and _asks(row, columns):
+            found = refuse(place, _NOTHING_BINDS)
         if columns.engine is not None and not isinstance(found, Refusal):
             found = replace(found, engine=row[columns.engine].strip())
         yield found
@@ -178,7 +182,22 @@ def _columns(header: Sequence[str], line: int) -> _Columns:
         count=len(names),
         engine=engine,
         ligands=ligands,
+        affinity=names.index("affinity") if "affinity" in names and not ligands else None,
     )
+
+
+_NOTHING_BINDS = BadFile(
+    "affinity",
+    "Affinity is asked for, and the sheet has no column of ligands.",
+    "Give the ligand in a column ligand_smiles or ligand_ccd.",
+)
+
+
+def _asks(row: Sequence[str], columns: _Columns) -> bool:
+    """Whether a row of a sheet without ligands asks for an affinity."""
+    if columns.affinity is None or columns.affinity >= len(row):
+        return False
+    return row[columns.affinity].strip().lower() in _YES - {"1"}
 
 
 def _meant(name: str) -> str:
