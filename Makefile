@@ -2,7 +2,8 @@
 # make demo-full      the whole demo set of AlphaFold2, as a rehearsal
 # make demo-antibody  more antibodies
 # make demo-boltz     Boltz-2 with a ligand, an affinity and DNA, as a rehearsal; installs its environment (1 GB) first
-# make weights        flash-abb's parameters (79 MB to download) into your data folder, for the demos and the tests
+# make weights        parameters of flash-abb and ProteinMPNN (147 MB to download) into your data folder, for the
+#                     demos and the tests
 # make test           unit and property tests, a foreign engine and the tutorials: a verdict in ten minutes
 # make test-all       all others; what needs a program that is missing is skipped, with the reason
 # make check          linters and types
@@ -40,6 +41,7 @@ demo-full: .venv/run.stamp
 
 weights: .venv/run.stamp
 	$(BIN)/snakefold weights fetch flashabb
+	$(BIN)/snakefold weights fetch proteinmpnn
 
 demo-antibody: .venv/run.stamp weights
 	$(BIN)/snakefold run --configfile config/antibody.yaml

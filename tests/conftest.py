@@ -50,6 +50,17 @@ def flashabb_weights() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def proteinmpnn_weights() -> Path:
+    """The weights folder of `weights: auto`, with ProteinMPNN's parameters: fetched as `make test` does."""
+    from snakefold.cli import main
+    from snakefold.engines.weights_folder import fetch_folder
+
+    folder = fetch_folder()
+    assert main(["weights", "fetch", "proteinmpnn", str(folder)]) == 0
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first: begun last, one of them would be waited for when all others are done."""
     order = {folder: place for place, folder in enumerate(_LONG)}

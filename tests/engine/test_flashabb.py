@@ -16,7 +16,8 @@ from alphafold.common import residue_constants
 from Bio import SeqIO
 
 from snakefold.engines import get
-from snakefold.engines.flashabb import ENGINE, IMPLEMENTATION, checkpoint, domains, network, weights
+from snakefold.engines import checkpoint
+from snakefold.engines.flashabb import ENGINE, IMPLEMENTATION, domains, network, weights
 from snakefold.engines.spec import Session, TargetMsas, as_result
 from snakefold.kernel import recipes
 from snakefold.kernel.contracts import FoldRequest, TargetInput

@@ -93,7 +93,7 @@ def _list(options: argparse.Namespace) -> None:
     rows: list[tuple[str, ...]] = [("engine", "version", "takes", "groups", "installed")]
     for name in engines.names():
         engine = engines.get(name)
-        takes, groups = ", ".join(sorted(engine.accepts.kinds)), ", ".join(engine.groups)
+        takes, groups = engine.accepts.names, ", ".join(engine.groups)
         rows.append((name, str(engine.version), takes, groups, _where(_place(engine))))
     rows += [(name, "", "", "", f"broken: {wrong}") for name, wrong in sorted(engines.broken().items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -236,6 +236,11 @@ class Molecules(Protocol):
         ...
 
     @property
+    def backbone(self) -> Model | Mapping[str, Any] | None:
+        """What is designed of a backbone (`molecules.designs`): as an object, or as contracts have it."""
+        ...
+
+    @property
     def searched(self) -> Sequence[str]:
         """Sequences of protein whose alignments are searched; see `TargetInput`."""
         ...

@@ -103,11 +103,19 @@ class TargetInput(Model):
         "are no chains.",
         exclude_if=lambda value: value is None,
     )
+    backbone: dict[str, Any] | None = Field(
+        None,
+        description="The backbone that sequences are designed for (`molecules.designs.Design`); then the chains "
+        "are its native ones, and the key is that of all of it.",
+        exclude_if=lambda value: value is None,
+    )
 
     @model_validator(mode="after")
     def _something(self) -> TargetInput:
         if bool(self.chains) == (self.assembly is not None):
             raise ValueError("expected chains, or an assembly in their place")
+        if self.backbone is not None and self.assembly is not None:
+            raise ValueError("expected a backbone or an assembly, not both")
         return self
 
     @property

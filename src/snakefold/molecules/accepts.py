@@ -33,10 +33,20 @@ class Accepts:
     constraints: bool = False
     affinity: bool = False
     templates: bool = False
+    backbones: bool = False
+
+    @property
+    def names(self) -> str:
+        """What it takes, as a sentence lists it."""
+        return _listed(
+            [*(_PLURAL[kind] for kind in Kind if kind in self.kinds), *["backbones"] * self.backbones]
+        )
 
 
 #: Chains of plain protein, and nothing else.
 PROTEINS = Accepts()
+#: Backbones to design sequences for (`molecules.designs`), and nothing else.
+BACKBONES = Accepts(kinds=frozenset(), backbones=True)
 
 
 @dataclass(frozen=True)
@@ -66,11 +76,11 @@ def why_not(
         return None
     things = [*kinds, *(thing for thing, _ in beside)]
     named = ", ".join(things[:_SHOWN]) + (f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else "")
-    only = f"{_listed([_PLURAL[kind] for kind in Kind if kind in accepts.kinds])} only"
+    only = f"{accepts.names} only"
     if engine is None:
         return Verdict(f"{named}: {only} are taken here.", _advice(assembly, None))
     lacks = _listed(sorted({lacking for _, lacking in beside}))
-    does = f"folds {only}" if kinds else f"takes no {lacks}"
+    does = f"{'folds' if accepts.kinds else 'takes'} {only}" if kinds else f"takes no {lacks}"
     able = [name for name, theirs in (others or {}).items() if why_not(assembly, name, theirs) is None]
     it = "it" if len(things) == 1 else "them"
     refused = {entity.kind for entity in assembly.entities} - set(accepts.kinds)

@@ -9,6 +9,7 @@ from pathlib import Path
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import safe_id, shown
 from snakefold.kernel.recipes import sequence_key
+from snakefold.molecules.designs import Design
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.lines import BadFile, undecodable
 from snakefold.molecules.sequences import NUL_ADVICE, BadSequence, clean_chains
@@ -28,8 +29,9 @@ class Target:
         note: what was changed in the sequence, for the user to see; empty if nothing.
         engine: what folds it, if the input says so; empty: what the configuration says.
         assembly: what it is, if it is more than chains of plain protein; `chains` are empty then.
-        files: of the alignments and templates that the assembly brings, by the sha256 of their content
-            (`molecules.own_msa`, `molecules.own_templates`).
+        files: of the alignments and templates that the assembly brings, or of the backbone, by the sha256 of
+            their content (`molecules.own_msa`, `molecules.own_templates`, `molecules.designs`).
+        backbone: what is designed of it, if sequences are designed; `chains` are the native ones.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Target:
     engine: str = ""
     assembly: Assembly | None = None
     files: tuple[tuple[str, Path], ...] = ()
+    backbone: Design | None = None
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -73,7 +76,9 @@ class Target:
 
     @property
     def key(self) -> str:
-        """sha256 of the sequences, or of the assembly."""
+        """sha256 of the sequences, of the assembly, or of the backbone and what is designed of it."""
+        if self.backbone is not None:
+            return self.backbone.key
         return sequence_key(self.chains) if self.assembly is None else self.assembly.key
 
 

@@ -11,7 +11,6 @@ from snakefold.config import Config
 from snakefold.engines.spec import Engine, Needs, Work, relaxation
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import Reason, TargetError
-from snakefold.kernel.wording import listed
 from snakefold.molecules.accepts import why_not
 from snakefold.molecules.entities import Kind
 from snakefold.molecules.target import Target
@@ -106,11 +105,18 @@ def _check_kinds(engine: Engine, target: Target) -> None:
         verdict = why_not(target.assembly, engine.name, engine.accepts)
         if verdict is not None:
             raise TargetError(Reason.INVALID_INPUT, verdict.message, verdict.advice)
+    elif target.backbone is not None:
+        if not engine.accepts.backbones:
+            raise TargetError(
+                Reason.INVALID_INPUT,
+                f"This is a backbone to design sequences for, and engine {engine.name} takes "
+                f"{engine.accepts.names} only.",
+                "Name an engine that designs (snakefold engines list says which take backbones).",
+            )
     elif Kind.PROTEIN not in engine.accepts.kinds:
-        taken = listed(sorted(engine.accepts.kinds))
         raise TargetError(
             Reason.INVALID_INPUT,
-            f"This is a protein, and engine {engine.name} takes {taken} only.",
+            f"This is a protein, and engine {engine.name} takes {engine.accepts.names} only.",
             "Name another engine (engine, engines, or the column engine of a sample sheet).",
         )
 

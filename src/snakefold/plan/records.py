@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,7 +209,14 @@ def _unchecked(target: Target) -> TargetInput:
         chains=list(target.chains),
         msa_sha256=target.msa_sha256,
         assembly=assembly,
+        backbone=_backbone(target),
     )
+
+
+def _backbone(target: Target) -> dict[str, Any] | None:
+    if target.backbone is None:
+        return None
+    return target.backbone.model_dump(mode="json", exclude_defaults=True)
 
 
 def target_input(target: Target) -> TargetInput:
@@ -222,6 +230,7 @@ def target_input(target: Target) -> TargetInput:
         chains=list(target.chains),
         msa_sha256=target.msa_sha256,
         assembly=assembly,
+        backbone=_backbone(target),
     )
 
 

@@ -22,6 +22,7 @@ from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.kernel.unchanged import changed
 from snakefold.molecules import own_msa, own_templates
+from snakefold.molecules.designs import Design, file_name
 from snakefold.molecules.entities import NO_ALIGNMENT
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.sequences import BadSequence
@@ -137,7 +138,8 @@ def read_inputs(
         except TargetError as error:
             failed[target.result_key] = error
             continue
-        if not needs.alignment or (beside and target.assembly is None):
+        structured = target.assembly is not None or target.backbone is not None
+        if not needs.alignment or (beside and not structured):
             msas[target.result_key] = TargetMsas(files=beside)
             continue
         if own is not None:
@@ -248,7 +250,9 @@ def _own_file(alignment: str) -> str:
 
 
 def _brought(planned: PlannedTarget) -> dict[str, bytes]:
-    """The alignments and templates that a target brings."""
+    """The backbone, or the alignments and templates, that a target brings."""
+    if planned.target.backbone is not None:
+        return _backbone(planned)
     sequences = [each["sequence"] for each in planned.target.proteins]
     files = {}
     templates = {each["file"]: each["form"] for each in (planned.target.assembly or {}).get("templates", ())}
@@ -264,6 +268,18 @@ def _brought(planned: PlannedTarget) -> dict[str, bytes]:
             raise changed([f"{path} (an alignment of the input)"])
         files[_own_file(digest)] = text.encode()
     return files
+
+
+def _backbone(planned: PlannedTarget) -> dict[str, bytes]:
+    design = Design.model_validate(planned.target.backbone)
+    path = Path(planned.files[design.structure])
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SnakefoldError(f"{path}: whole when the run was planned. {error}") from error
+    if hashlib.sha256(data).hexdigest() != design.structure:
+        raise changed([f"{path} (a backbone of the input)"])
+    return {f"targets/{planned.target.result_key}/{file_name(design.form)}": data}
 
 
 def _template(path: Path, digest: str) -> bytes:

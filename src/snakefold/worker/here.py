@@ -120,6 +120,7 @@ def fold_here(
     parameters = {kind.engine.name: Parameters(folder, rehearsal=rehearsal)}
     several = [target for target in targets if kind.needs.pairing and len(target.pairable) > 1]
     named = recipes_of(config, preset, parameters, kinds, {group}, pairing=bool(several))
+    brought = {told.key: target.files for told, target in zip(inputs, targets, strict=True)}
     unique = list({each.key: each for each in inputs}.values())
     by_server = config.msa.asks_server and bool(several)
     paired = set() if by_server else {chain for each in several for chain in each.pairable}
@@ -138,7 +139,10 @@ def fold_here(
         complexes=sorted({sequence_key(each.pairable) for each in several}) if by_server else [],
         rehearsal=rehearsal,
         chunks=[],
-        targets=[PlannedTarget(target=each) for each in unique],
+        targets=[
+            PlannedTarget(target=each, files={digest: str(path) for digest, path in brought[each.key]})
+            for each in unique
+        ],
     )
     failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="snakefold-msa-") as work:

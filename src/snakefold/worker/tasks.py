@@ -11,6 +11,7 @@ from snakefold.kernel.envelope import Response
 from snakefold.kernel.paths import compiled_programs
 from snakefold.kernel.store import Store, open_store
 from snakefold.worker.endpoints import (
+    DesignRequest,
     Envelope,
     FlatRequest,
     PoseRequest,
@@ -85,6 +86,10 @@ def _response(request: Request, context: Context) -> tuple[Response, bool]:
         from snakefold.worker.poses import predict_poses
 
         return predict_poses(request, context)
+    if isinstance(request, DesignRequest):
+        from snakefold.worker.designs import design
+
+        return design(request, context)
     if isinstance(request, SearchRequest):
         from snakefold.worker.mmseqs import search
 

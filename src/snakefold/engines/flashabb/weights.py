@@ -7,29 +7,27 @@ only the parameters are used. pip downloads it, with the user's settings of pip.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from snakefold.engines.spec import Log
 from snakefold.engines.weights_folder import default_folder, fetch_folder, named_folder
-from snakefold.kernel.errors import MissingProgramError, SnakefoldError, WeightsMissingError
+from snakefold.engines.wheels import Wheel
+from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
 from snakefold.kernel.store import write_atomically
 
 #: The release of flash-abb whose network and parameters these are.
 VERSION = "0.0.5"
 COMMAND = "snakefold weights fetch flashabb"
-_WHEEL = "97f1c067fa2d9d05c192a4f4678d56daff793dc6221323b847741c04cda7c7e2"
+_WHEEL = Wheel(
+    name="flash-abb",
+    version=VERSION,
+    sha256="97f1c067fa2d9d05c192a4f4678d56daff793dc6221323b847741c04cda7c7e2",
+    command=COMMAND,
+)
 _MEMBER = "flash_abb/weights/flabb_weights.pt"
 _LICENCE = f"flash_abb-{VERSION}.dist-info/licenses/LICENCE"
 _BYTES = 28_869_531
 _SHA256 = "1c266694c15c9890707db418bb8e424bf7de45f562a74142d4942f25c1e39e6a"
-_DOWNLOADS = ".download-"
 
 
 def parameters_file(folder: Path) -> Path:
@@ -100,16 +98,11 @@ def fetch(folder: Path, mirror: str | None, log: Log) -> None:
         else:
             log(f"{path}: complete, not fetched again")
             return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f"{_DOWNLOADS}*"):  # of a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_DOWNLOADS, dir=path.parent) as place:
-        log(f"flash-abb {VERSION}: pip downloads its wheel (79 MB), which has the parameters")
-        wheel = _download(Path(place))
-        with zipfile.ZipFile(wheel) as members:
-            licence, parameters = members.read(_LICENCE), members.read(_MEMBER)
+    log(f"flash-abb {VERSION}: pip downloads its wheel (79 MB), which has the parameters")
+    members = _WHEEL.members([_LICENCE, _MEMBER], path.parent)
+    licence, parameters = members[_LICENCE], members[_MEMBER]
     if fault := _fault(parameters):  # pip has compared the wheel with its checksum
-        raise WeightsMissingError(f"{wheel.name}: {_MEMBER}: {fault}.")
+        raise WeightsMissingError(f"{_WHEEL.name} {VERSION}: {_MEMBER}: {fault}.")
     write_atomically(path.with_name("LICENCE"), licence)
     write_atomically(path, parameters)
     log(f"{path}: {_BYTES / 1e6:.0f} MB, complete")
@@ -132,28 +125,3 @@ def _fault(data: bytes) -> str:
         return f"it has {len(data)} bytes, expected {_BYTES}"
     found = hashlib.sha256(data).hexdigest()
     return "" if found == _SHA256 else f"it is damaged (SHA-256 {found}, expected {_SHA256})"
-
-
-def _download(place: Path) -> Path:
-    """The wheel of flash-abb and nothing that it asks for, in an empty folder."""
-    if importlib.util.find_spec("pip") is None:
-        raise MissingProgramError(
-            f"{sys.executable}: has no pip, which downloads flash-abb. Install pip into this environment "
-            f"(python -m ensurepip, or uv pip install pip), then run again: {COMMAND}"
-        )
-    requirements = place / "requirements.txt"
-    requirements.write_text(f"flash-abb=={VERSION} --hash=sha256:{_WHEEL}\n")
-    command: Sequence[str] = [
-        *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"),
-        *("--require-hashes", "--only-binary", ":all:"),
-        *("--dest", ".", "--requirement", requirements.name),
-    ]
-    # In the empty folder, so that no file of the current one is taken for a module of Python's.
-    done = subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
-    if done.returncode:
-        raise SnakefoldError(
-            f"{' '.join(command)}: failed with exit code {done.returncode}; pip says why above. Its own "
-            "settings name the package index (pip config list). No file was changed."
-        )
-    (wheel,) = place.glob("*.whl")
-    return wheel

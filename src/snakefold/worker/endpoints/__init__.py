@@ -7,9 +7,11 @@ from snakefold.worker.endpoints.alphafold2 import FlatRequest
 from snakefold.worker.endpoints.boltz2 import PoseRequest
 from snakefold.worker.endpoints.checked import InvalidInput, Request, checked, read_input
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, SearchRequest
+from snakefold.worker.endpoints.proteinmpnn import DesignRequest
 
 __all__ = [
     "BuildRequest",
+    "DesignRequest",
     "Envelope",
     "FlatRequest",
     "InvalidInput",

@@ -13,6 +13,7 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.worker.endpoints.alphafold2 import FlatRequest
 from snakefold.worker.endpoints.boltz2 import PoseRequest
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, SearchRequest
+from snakefold.worker.endpoints.proteinmpnn import DesignRequest
 
 _Contract = TypeVar("_Contract", bound=BaseModel)
 _SHOWN = 10
@@ -80,11 +81,16 @@ def _listed(names: object) -> str:
     return ", ".join(map(str, names))  # type: ignore[call-overload]
 
 
-Request = Envelope | FlatRequest | PoseRequest | SearchRequest | BuildRequest
+Request = Envelope | FlatRequest | PoseRequest | DesignRequest | SearchRequest | BuildRequest
 
-_TASKS: dict[str, type[SearchRequest] | type[BuildRequest]] = {"search": SearchRequest, "build": BuildRequest}
+_TASKS: dict[str, type[SearchRequest] | type[BuildRequest] | type[DesignRequest]] = {
+    "search": SearchRequest,
+    "build": BuildRequest,
+    "design": DesignRequest,
+}
 _FLAT = ("sequence", "fasta", "fasta_url")
 _POSE = "input_yaml"
+_DESIGN = "pdb_base64"
 
 
 def read_input(value: object) -> Request:
@@ -109,6 +115,8 @@ def contract_of(value: Mapping[object, object]) -> type[BaseModel]:
         return _TASKS[task]
     if _POSE in value:
         return PoseRequest
+    if _DESIGN in value:
+        return DesignRequest
     if any(key in value for key in _FLAT):
         return FlatRequest
     every = dict.fromkeys(
@@ -119,5 +127,5 @@ def contract_of(value: Mapping[object, object]) -> type[BaseModel]:
     unknown = [unknown_key(str(key), list(every)) for key in value if key not in every]
     raise InvalidInput(
         f"`input` is no request: expected `request` (an envelope), `task` (MMseqs2), `{_POSE}` (Boltz-2), "
-        f"or one of {', '.join(_FLAT)} (AlphaFold2). {' '.join(unknown[:5])}".strip()
+        f"`{_DESIGN}` (ProteinMPNN), or one of {', '.join(_FLAT)} (AlphaFold2). {' '.join(unknown[:5])}".strip()
     )

@@ -14,6 +14,7 @@ from snakefold.plan import settings_docs
 from snakefold.worker.endpoints.alphafold2 import ALLOWED, Archive, FailedTarget, FlatRequest, FlatResponse
 from snakefold.worker.endpoints.boltz2 import PoseConfig, PoseRequest, PoseResponse
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, BuildResponse, SearchRequest, SearchResponse
+from snakefold.worker.endpoints.proteinmpnn import DesignRequest, DesignResponse, ResidueBias
 
 CONTRACTS: dict[str, type[BaseModel]] = {
     contract.__name__: contract
@@ -31,6 +32,9 @@ CONTRACTS: dict[str, type[BaseModel]] = {
         PoseRequest,
         PoseConfig,
         PoseResponse,
+        DesignRequest,
+        ResidueBias,
+        DesignResponse,
         Worker,
         SearchRequest,
         SearchResponse,
@@ -38,7 +42,7 @@ CONTRACTS: dict[str, type[BaseModel]] = {
         BuildResponse,
     )
 }
-REQUESTS = ("Envelope", "FlatRequest", "PoseRequest", "SearchRequest", "BuildRequest")
+REQUESTS = ("Envelope", "FlatRequest", "PoseRequest", "DesignRequest", "SearchRequest", "BuildRequest")
 
 _MARKED = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from snakefold.engines.flashabb.checkpoint import read_tensors
+from snakefold.engines.checkpoint import read_tensors
 from snakefold.kernel.errors import WeightsMissingError
 
 #: Written into a file if a pickle is obeyed that should be refused.

@@ -26,27 +26,35 @@ _STORAGE = ("torch", "FloatStorage")
 _REBUILD = ("torch._utils", "_rebuild_tensor_v2")
 
 
-def read_tensors(data: bytes, name: str) -> dict[str, Tensor]:
+def read_tensors(data: bytes, name: str, inside: str = "") -> dict[str, Tensor]:
     """The tensors of a checkpoint by name.
 
     Args:
         data: the file.
         name: what an error calls it.
+        inside: key of the dictionary that has them, where a checkpoint has more than tensors; empty: it has
+            nothing else.
 
     Raises:
         WeightsMissingError: it is no such archive, or contains anything but named tensors of float32.
     """
+    found = _content(data, name)
+    if inside:
+        found = found.get(inside) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(each, np.ndarray) for each in found.values()):
+        raise WeightsMissingError(f"{name}: is no dictionary of tensors.")
+    return {str(key): tensor for key, tensor in found.items()}
+
+
+def _content(data: bytes, name: str) -> object:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             index = next(member for member in archive.namelist() if member.endswith("/data.pkl"))
             folder = index.removesuffix("data.pkl")
-            found = _Reader(archive, folder, index).load()
+            return _Reader(archive, folder, index).load()
     except Exception as error:  # a damaged pickle may raise anything
         told = "it has no data.pkl" if isinstance(error, StopIteration) else str(error)
         raise WeightsMissingError(f"{name}: cannot be read as a checkpoint: {told}.") from error
-    if not isinstance(found, dict) or not all(isinstance(each, np.ndarray) for each in found.values()):
-        raise WeightsMissingError(f"{name}: is no dictionary of tensors.")
-    return {str(key): tensor for key, tensor in found.items()}
 
 
 class _Reader(pickle.Unpickler):
