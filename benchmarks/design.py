@@ -457,7 +457,7 @@ def run_designs(words: list[str]) -> None:
     )
     out = Path(store) / "archive.tar.zst"
     response = run_request(
-        request, files, out, store=open_store(store), weights=folder, cache=Path(cache), log=lambda line: None
+        request, files, out, store=open_store(store), weights=folder, cache=Path(cache), log=lambda _: None
     )
     if any(outcome.state != "done" for outcome in response.outcomes):
         raise SystemExit(str(response.outcomes))
@@ -473,12 +473,17 @@ def told(result: dict[str, Any]) -> str:
         f"{row['cpu'][1]:.2f} |"
         for name, row in result["cases"].items()
     )
+    together = (
+        f"{many['backbones']} backbones × {WARM}: CPU seconds of one process ({many['together']:.1f}) to a "
+        f"process each ({many['apart']:.1f})"
+    )
     return f"""# ProteinMPNN: the network in JAX against the authors' code in PyTorch
 
 `python benchmarks/design.py`: official parameters, float32, each side a process on one CPU core.
-jax {versions["jax"]}; torch {versions["torch"]}. Ours / theirs; recovery and score are means of {SAMPLES} designs.
+jax {versions["jax"]}; torch {versions["torch"]}. Ours / theirs; recovery and score are means of {SAMPLES}
+designs.
 
-| backbone | positions (gaps) | largest difference of a log-probability | recovery | score | CPU s of {WARM} designs |
+| backbone | positions (gaps) | difference of log-probabilities | recovery | score | CPU s of {WARM} designs |
 |---|---|---|---|---|---|
 {rows}
 
@@ -488,7 +493,7 @@ jax {versions["jax"]}; torch {versions["torch"]}. Ours / theirs; recovery and sc
 | of mean recovery | {result["most_recovery"]:.4f} | {limits["mean"]} |
 | of mean score | {result["most_score"]:.4f} | {limits["mean"]} |
 | CPU seconds, ours to theirs | {result["ratio"]:.3f} | {limits["cpu"]} |
-| {many["backbones"]} backbones × {WARM}: one process ({many["together"]:.1f} CPU s) to a process each ({many["apart"]:.1f}) | {many["ratio"]:.3f} | {limits["batch"]} |
+| {together} | {many["ratio"]:.3f} | {limits["batch"]} |
 """
 
 

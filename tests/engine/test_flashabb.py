@@ -15,8 +15,7 @@ import pytest
 from alphafold.common import residue_constants
 from Bio import SeqIO
 
-from snakefold.engines import get
-from snakefold.engines import checkpoint
+from snakefold.engines import checkpoint, get
 from snakefold.engines.flashabb import ENGINE, IMPLEMENTATION, domains, network, weights
 from snakefold.engines.spec import Session, TargetMsas, as_result
 from snakefold.kernel import recipes

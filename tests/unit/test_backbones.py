@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.backbones import helix
 
 from snakefold.molecules.backbones import BadBackboneError, format_of, read_backbone
-from tests.backbones import helix
 
 
 def test_a_missing_number_is_a_gap_and_an_insertion_code_a_position() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from tests.backbones import helix
 
 from snakefold.kernel.errors import TargetError
 from snakefold.molecules.backbones import read_backbone
@@ -17,7 +18,6 @@ from snakefold.molecules.designs import (
     make_design,
     read_design,
 )
-from tests.backbones import helix
 
 TEXT = (
     helix(

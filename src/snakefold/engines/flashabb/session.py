@@ -10,8 +10,8 @@ from alphafold.common import protein, residue_constants
 from numpy.typing import NDArray
 
 from snakefold.engines import compilation
-from snakefold.engines.flashabb import domains, weights
 from snakefold.engines.checkpoint import read_tensors
+from snakefold.engines.flashabb import domains, weights
 from snakefold.engines.flashabb.network import Network, flashabb_network, padded_length
 from snakefold.engines.spec import TargetMsas
 from snakefold.kernel.contracts import FoldRequest, TargetInput

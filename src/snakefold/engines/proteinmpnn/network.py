@@ -38,7 +38,33 @@ _CENTRES, _WIDTH = np.linspace(2.0, 22.0, 16, dtype=np.float32), 1.25
 #: Distances in the sequence are told apart up to this number; another chain is a class of its own.
 _FURTHEST = 32
 #: Pairs of atoms whose distances are features; B: the place of CB, built from N, CA and C.
-_PAIRS = "AA NN CC OO BB AN AC AO AB NC NO NB BC BO OC NA CA OA BA CN ON BN CB OB CO".split()
+_PAIRS = [
+    "AA",
+    "NN",
+    "CC",
+    "OO",
+    "BB",
+    "AN",
+    "AC",
+    "AO",
+    "AB",
+    "NC",
+    "NO",
+    "NB",
+    "BC",
+    "BO",
+    "OC",
+    "NA",
+    "CA",
+    "OA",
+    "BA",
+    "CN",
+    "ON",
+    "BN",
+    "CB",
+    "OB",
+    "CO",
+]
 _UNKNOWN = LETTERS.index("X")
 
 

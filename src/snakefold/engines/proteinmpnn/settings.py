@@ -71,10 +71,10 @@ class ProteinMpnnSettings(Model):
     backbone_noise: float = Field(
         0.0, ge=0, le=5, description="Å: standard deviation of noise on the atoms, drawn for each sequence."
     )
-    omit_AAs: Annotated[str, BeforeValidator(_letters)] = Field(  # noqa: N815
+    omit_AAs: Annotated[str, BeforeValidator(_letters)] = Field(
         "", description="Amino acids that are never drawn, as CM."
     )
-    bias_AA: Annotated[dict[str, float], BeforeValidator(_biases)] = Field(  # noqa: N815
+    bias_AA: Annotated[dict[str, float], BeforeValidator(_biases)] = Field(
         {}, description="Added to the logits of amino acids, as {W: -2.0}; divided by the temperature."
     )
 

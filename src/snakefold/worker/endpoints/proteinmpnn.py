@@ -92,8 +92,8 @@ class DesignRequest(Model):
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Equal seeds give equal sequences. 0 is a seed.")
     backbone_noise: float = Field(0.0, ge=0, le=5, description="Å of noise on the atoms.")
-    omit_AAs: str = Field("", description="Amino acids that are never drawn, as CM.")  # noqa: N815
-    bias_AA: dict[str, float] = Field(  # noqa: N815
+    omit_AAs: str = Field("", description="Amino acids that are never drawn, as CM.")
+    bias_AA: dict[str, float] = Field(
         {}, description="Added to the logits of amino acids, as {W: -2.0}; divided by the temperature."
     )
     bias_by_res: list[ResidueBias] = Field([], description="The same for single positions.")
