@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -143,17 +144,17 @@ def test_a_temperature_gives_the_same_with_and_without_others(sampler: Any) -> N
 
 
 def test_fixed_residues_stay_omitted_ones_never_come_and_gaps_are_x(sampler: Any) -> None:
-    (chain,) = read_backbone(LIGHT)
+    (light,) = read_backbone(LIGHT)
     fixed = [1, 2, 3, 30, 31]
     for sequence in sequences(
         sampler, LIGHT, {"fixed": {"L": fixed}}, num_seq_per_target=8, omit_AAs="CWG", sampling_temp=1.0
     ):
-        kept = {place for place in range(len(chain)) if place + 1 in fixed}
-        assert all(sequence[place] == chain.sequence[place] for place in kept)
+        kept = {place for place in range(len(light)) if place + 1 in fixed}
+        assert all(sequence[place] == light.sequence[place] for place in kept)
         free = "".join(letter for place, letter in enumerate(sequence) if place not in kept)
         assert not set(free) & set("CWG")
         assert [place for place, letter in enumerate(sequence) if letter == "X"] == np.flatnonzero(
-            ~chain.complete
+            ~light.complete
         ).tolist()
 
 
@@ -215,14 +216,14 @@ def test_what_is_known_is_decided_first_and_a_group_together(
     mask = np.array(drawn)
     tied: list[list[int]] = []
     for pair in pairs:
-        free = all(each < len(mask) and mask[each] and each not in sum(tied, []) for each in pair)
+        free = all(each < len(mask) and mask[each] and each not in chain.from_iterable(tied) for each in pair)
         if free and pair[0] != pair[1]:
             tied.append(list(pair))
     rank, groups = draws.order_of(draws.stream(seed, 0.1, 1), mask, tied)
     assert sorted(rank.tolist()) == list(range(len(mask)))
     if mask.any() and not mask.all():
         assert rank[~mask].max() < rank[mask].min()
-    assert sorted(sum(groups, [])) == np.flatnonzero(mask).tolist()
+    assert sorted(chain.from_iterable(groups)) == np.flatnonzero(mask).tolist()
     for group in tied:
         assert sorted(rank[group].tolist()) == list(range(rank[group].min(), rank[group].min() + 2))
         assert group in groups
@@ -346,13 +347,13 @@ def test_the_task_of_a_batch_gives_sequences_and_the_store_has_them(
     assert json.loads(made["confidence.json"])["scores"]["designs"] == 2
 
 
-def aligned(chain: BackboneChain, same: Sequence[int]) -> ChainMsa:
+def aligned(native: BackboneChain, same: Sequence[int]) -> ChainMsa:
     """An alignment in which these positions (from 1) never change, and all others do."""
-    rows = [chain.sequence]
+    rows = [native.sequence]
     for number in range(12):
-        letters = [LETTERS[(number * 5 + place * 3) % 20] for place in range(len(chain))]
+        letters = [LETTERS[(number * 5 + place * 3) % 20] for place in range(len(native))]
         for position in same:
-            letters[position - 1] = chain.sequence[position - 1]
+            letters[position - 1] = native.sequence[position - 1]
         rows.append("".join(letters))
     return ChainMsa(a3m="".join(f">{number}\n{row}\n" for number, row in enumerate(rows)))
 

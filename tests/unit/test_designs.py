@@ -19,10 +19,9 @@ from snakefold.molecules.designs import (
     read_design,
 )
 
+#: A has positions 1 to 7, of which 4 and 5 are gaps.
 TEXT = (
-    helix(
-        "ACDEF", "A", numbers=["10", "11", "11A", "14", "15"]
-    )  # positions 1 to 7, of which 4 and 5 are gaps
+    helix("ACDEF", "A", numbers=["10", "11", "11A", "14", "15"])
     + helix("GHIKL", "B", origin=(12, 0, 0), without=[("3", "O")])
     + helix("GHIKL", "C", origin=(0, 12, 0))
 )

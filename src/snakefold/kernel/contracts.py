@@ -105,8 +105,8 @@ class TargetInput(Model):
     )
     backbone: dict[str, Any] | None = Field(
         None,
-        description="The backbone that sequences are designed for (`molecules.designs.Design`); then the chains "
-        "are its native ones, and the key is that of all of it.",
+        description="The backbone that sequences are designed for (`molecules.designs.Design`); then the "
+        "chains are its native ones, and the key is that of all of it.",
         exclude_if=lambda value: value is None,
     )
 

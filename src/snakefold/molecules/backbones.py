@@ -51,7 +51,7 @@ class BackboneChain:
     @property
     def complete(self) -> NDArray[np.bool_]:
         """Positions with all four atoms, bool [L]: a sequence can be designed there."""
-        return np.isfinite(self.coordinates).all(axis=(1, 2))
+        return np.asarray(np.isfinite(self.coordinates).all(axis=(1, 2)))
 
 
 def read_backbone(data: bytes) -> list[BackboneChain]:
@@ -107,7 +107,7 @@ def _residues(chain: gemmi.Chain) -> Iterator[gemmi.Residue]:
 def _chain(name: str, residues: list[gemmi.Residue]) -> BackboneChain:
     placed: dict[tuple[int, str], gemmi.Residue] = {}
     for residue in residues:  # of two residues in one place, the first is taken
-        placed.setdefault((residue.seqid.num, residue.seqid.icode.strip()), residue)
+        placed.setdefault((residue.seqid.num or 0, residue.seqid.icode.strip()), residue)
     numbered: dict[int, list[str]] = {}
     for number, code in sorted(placed):
         numbered.setdefault(number, []).append(code)
@@ -119,7 +119,8 @@ def _chain(name: str, residues: list[gemmi.Residue]) -> BackboneChain:
         )
     letters, numbers, coordinates = [], [], []
     for number in range(first, last + 1):
-        for code in numbered.get(number, [None]):
+        codes: list[str | None] = [*numbered.get(number, [])] or [None]
+        for code in codes:
             coordinates.append(np.full((len(ATOMS), 3), np.nan, np.float32))
             if code is None:
                 letters.append("X")

@@ -1,7 +1,8 @@
 """What of a backbone is designed, as it is asked for and as a request says it.
 
-Positions are counted from 1 along a chain of the backbone (`molecules.backbones`), gaps included: ProteinMPNN's
-own way. A position may also be given as text: the author's residue number with its insertion code, as "52A".
+Positions are counted from 1 along a chain of the backbone (`molecules.backbones`), gaps included:
+ProteinMPNN's own way. A position may also be given as text: the author's residue number with its insertion
+code, as "52A".
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Design(Model):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the designed positions that keep their residue as well: the most conserved ones of "
-        "the alignments.",
+        description="Share of the designed positions that keep their residue as well: the most conserved "
+        "ones of the alignments.",
     )
 
     @property
@@ -100,7 +101,7 @@ def make_design(chains: Sequence[BackboneChain], data: bytes, form: str, wanted:
     bias = _bias(by_name, wanted.bias)
     design = Design(
         structure=hashlib.sha256(data).hexdigest(),
-        form=form,  # type: ignore[arg-type]
+        form=form,
         designed=tuple(designed),
         fixed=fixed,
         tied=tied,
@@ -218,11 +219,11 @@ def _tied(
 ) -> tuple[tuple[tuple[str, int], ...], ...]:
     groups: list[tuple[tuple[str, int], ...]] = []
     for asked in wanted.tied:
-        group: list[tuple[str, int]] = []
+        members: set[tuple[str, int]] = set()
         for name, positions in asked.items():
             chain = _chain(by_name, name, "tied_positions")
-            group += [(name, _position(chain, each, "tied_positions")) for each in positions]
-        groups.append(tuple(sorted(set(group))))
+            members |= {(name, _position(chain, each, "tied_positions")) for each in positions}
+        groups.append(tuple(sorted(members)))
     if wanted.homooligomer:
         if wanted.tied:
             raise _refused("homooligomer and tied_positions are both given.", "Give one of them.")

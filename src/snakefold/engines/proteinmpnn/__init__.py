@@ -21,7 +21,6 @@ from snakefold.engines.spec import (
     TargetMsas,
     Told,
     Weights,
-    settings_of,
 )
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
@@ -177,7 +176,7 @@ class ProteinMpnn(Defaults):
         del msas
         from snakefold.engines.proteinmpnn.session import ProteinMpnnSession
 
-        settings = settings_of(self, request)
+        settings = ProteinMpnnSettings.model_validate(request.settings)
         path = files.existing(weights, settings.kind, settings.model_name)
         return ProteinMpnnSession(settings, files.load(path, settings.kind, settings.model_name), cache)
 

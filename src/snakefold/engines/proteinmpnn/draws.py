@@ -28,8 +28,8 @@ def order_of(
 ) -> tuple[NDArray[np.int32], list[list[int]]]:
     """Rank of every position [L], and the groups that are drawn, in order.
 
-    As in ProteinMPNN, what is not drawn comes first and all else in random order; a group comes where the first
-    of its members would.
+    As in ProteinMPNN, what is not drawn comes first and all else in random order; a group comes where the
+    first of its members would.
     """
     keys = random.random(len(drawn)) + drawn
     of_group = {position: list(group) for group in tied for position in group}

@@ -38,33 +38,10 @@ _CENTRES, _WIDTH = np.linspace(2.0, 22.0, 16, dtype=np.float32), 1.25
 #: Distances in the sequence are told apart up to this number; another chain is a class of its own.
 _FURTHEST = 32
 #: Pairs of atoms whose distances are features; B: the place of CB, built from N, CA and C.
-_PAIRS = [
-    "AA",
-    "NN",
-    "CC",
-    "OO",
-    "BB",
-    "AN",
-    "AC",
-    "AO",
-    "AB",
-    "NC",
-    "NO",
-    "NB",
-    "BC",
-    "BO",
-    "OC",
-    "NA",
-    "CA",
-    "OA",
-    "BA",
-    "CN",
-    "ON",
-    "BN",
-    "CB",
-    "OB",
-    "CO",
-]
+_PAIRS = (
+    *("AA", "NN", "CC", "OO", "BB", "AN", "AC", "AO", "AB", "NC", "NO", "NB", "BC"),
+    *("BO", "OC", "NA", "CA", "OA", "BA", "CN", "ON", "BN", "CB", "OB", "CO"),
+)
 _UNKNOWN = LETTERS.index("X")
 
 
@@ -116,6 +93,20 @@ class Draw(NamedTuple):
     groups: Any
     rank: Any
     noise: Any
+
+
+class Asked(NamedTuple):
+    """What all samples have in common.
+
+    Attributes:
+        residues: of the native sequence, int32 [L]; they stay where nothing is drawn.
+        bias: added to the logits, float32 [L, 21].
+        temperature: by which both are divided, float32.
+    """
+
+    residues: Any
+    bias: Any
+    temperature: Any
 
 
 # ---- input -----------------------------------------------------------------------------------------------
@@ -267,24 +258,15 @@ def decode(layers: Layers, graph: Graph, residues: Array, rank: Array) -> tuple[
     return jax.nn.log_softmax(_linear(layers["W_out"], nodes)), decided
 
 
-def draw_one(
-    layers: Layers,
-    graph: Graph,
-    residues: Array,
-    draw: Draw,
-    bias: Array,
-    temperature: Array,
-    *,
-    known: bool,
-) -> Array:
-    """One sample, int32 [L]: `residues` where nothing is drawn.
+def draw_one(layers: Layers, asked: Asked, graph: Graph, draw: Draw, *, known: bool) -> Array:
+    """One sample, int32 [L]: the native residues where nothing is drawn.
 
     Residues of a group do not see one another while they are decided; the logits of its members are averaged.
 
     Args:
-        bias: added to the logits, float32 [L, 21].
         known: some complete residues are not drawn; they are decided before all others.
     """
+    residues = asked.residues
     length = residues.shape[0]
     tables = jnp.stack(_undecided(layers, graph))
     if known:
@@ -311,7 +293,7 @@ def draw_one(
             first = _part(layer["W1"], 0, nodes)[:, None] + edges[number, at] + tables[number, neighbours]
             nodes = _updated(layer, nodes, _summed(layer, first, seen))
         logits = (_linear(layers["W_out"], nodes) * there[:, None]).sum(0) / jnp.maximum(there.sum(), 1)
-        residue = jnp.argmax((logits + bias[at[0]]) / temperature + draw.noise[at[0]])
+        residue = jnp.argmax((logits + asked.bias[at[0]]) / asked.temperature + draw.noise[at[0]])
         amino = layers["W_s"]["weight"][residue]
         for number in range(_LAYERS):
             first_layer = layers["decoder_layers"][str(number)]["W1"]
@@ -326,10 +308,8 @@ def draw_one(
 def proteinmpnn_sample(
     layers: Layers,
     backbone: Backbone,
-    residues: Array,
+    asked: Asked,
     draws: Draw,
-    bias: Array,
-    temperature: Array,
     shifts: Array | None = None,
     *,
     known: bool = False,
@@ -340,33 +320,16 @@ def proteinmpnn_sample(
         draws: with a first axis of N samples.
         shifts: Å that atoms are moved by, float32 [N, L, 4, 3]: backbone noise; None: none.
     """
-    one = partial(_sample, layers, residues, bias, temperature, known=known)
+    one = partial(draw_one, layers, asked, known=known)
     if shifts is None:
         graph = encode(layers, backbone)
         samples = jax.vmap(partial(one, graph))(draws)
         return samples, jax.lax.map(lambda each: decode(layers, graph, *each)[0], (samples, draws.rank))
-
-    def noisy(shift: Array) -> Graph:
-        return encode(layers, backbone._replace(atoms=backbone.atoms + shift))
-
-    graphs = jax.lax.map(noisy, shifts)
-    samples = jax.vmap(one)(graphs, draws)
-    return samples, jax.lax.map(
-        lambda each: decode(layers, each[0], each[1], each[2])[0], (graphs, samples, draws.rank)
+    graphs = jax.lax.map(
+        lambda shift: encode(layers, backbone._replace(atoms=backbone.atoms + shift)), shifts
     )
-
-
-def _sample(
-    layers: Layers,
-    residues: Array,
-    bias: Array,
-    temperature: Array,
-    graph: Graph,
-    draw: Draw,
-    *,
-    known: bool,
-) -> Array:
-    return draw_one(layers, graph, residues, draw, bias, temperature, known=known)
+    samples = jax.vmap(one)(graphs, draws)
+    return samples, jax.lax.map(lambda each: decode(layers, *each)[0], (graphs, samples, draws.rank))
 
 
 def proteinmpnn_score(layers: Layers, backbone: Backbone, residues: Array, rank: Array) -> Array:

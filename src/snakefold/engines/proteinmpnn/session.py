@@ -142,8 +142,8 @@ class ProteinMpnnSession:
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Residues [N, L] and log-probabilities [N, L, 21] of samples by number.
 
-        A chunk is always whole, also where fewer samples are wanted: one program then serves all requests of a
-        length, and a sample does not depend on how many are drawn with it.
+        A chunk is always whole, also where fewer samples are wanted: one program then serves all requests of
+        a length, and a sample does not depend on how many are drawn with it.
         """
         settings = self._settings
         streams = [draws.stream(settings.seed, temperature, number) for number in numbers]
@@ -155,10 +155,8 @@ class ProteinMpnnSession:
         residues, logs = _sample(
             self._layers,
             prepared.backbone,
-            prepared.native,
+            network.Asked(prepared.native, prepared.bias, np.float32(temperature)),
             jax.tree_util.tree_map(lambda *each: np.stack(each), *drawn),
-            prepared.bias,
-            np.float32(temperature),
             shifts,
             known=prepared.known,
         )

