@@ -153,6 +153,42 @@ class ScreenSettings(Model):
     )
 
 
+class DesignSettings(Model):
+    """Sequences that are designed for backbones, folded, and compared with them."""
+
+    engine: str = Field(
+        "",
+        description="Engine that designs sequences for the backbones of `input`, such as proteinmpnn; "
+        "`engine` folds them. Empty: nothing is designed.",
+    )
+    stage: Literal["", "sequences", "structures"] = Field(
+        "",
+        description="Set by `snakefold run`, which does one stage after the other: sequences are designed, "
+        "or their structures are predicted and compared.",
+    )
+    chains: str = Field(
+        "", description="Chains to design, as `A B`, where no sheet says so. Empty: all of them."
+    )
+    homooligomer: bool = Field(
+        False, description="Designed chains are copies, and get the same sequence, where no sheet says so."
+    )
+    conserved: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [0.0],
+        min_length=1,
+        description="Shares of the most conserved positions that keep their residue, by the alignment of the "
+        "native sequence. Each makes designs of its own.",
+    )
+    max_rmsd: float = Field(
+        2.0, gt=0, description="Å: a design passes if its CA atoms are no further from the backbone's (RMSD)."
+    )
+    min_plddt: float = Field(80.0, ge=0, le=100, description="A design passes if its mean pLDDT is no lower.")
+    novelty: SettingPath | None = Field(
+        None,
+        description="FASTA file or MMseqs2 database in which the nearest sequence of each design is looked "
+        "for. Empty: none is.",
+    )
+
+
 class Settings(Model):
     """config/config.yaml, but for the sections of the engines."""
 
@@ -234,6 +270,7 @@ class Settings(Model):
     kubernetes: KubernetesSettings = KubernetesSettings()
     # Folders of results from before these settings have none: defaults that are written plan them again.
     screen: ScreenSettings = Field(ScreenSettings(), exclude_if=lambda value: value == ScreenSettings())
+    design: DesignSettings = Field(DesignSettings(), exclude_if=lambda value: value == DesignSettings())
     output: OutputSettings = Field(OutputSettings(), exclude_if=lambda value: value == OutputSettings())
     references: dict[str, SettingPath] = Field(
         {}, description="Known structures to compare with: target id → PDB or mmCIF file."
@@ -309,8 +346,15 @@ class Settings(Model):
         return [Path(item) for item in ([self.input] if isinstance(self.input, str) else self.input)]
 
     @property
+    def designs(self) -> bool:
+        """Whether sequences are designed: then the input is backbones."""
+        return bool(self.design.engine) and self.design.stage != "structures"
+
+    @property
     def wanted_engines(self) -> list[str]:
         """Engines that targets go to: each to the first that takes it."""
+        if self.designs:
+            return [self.design.engine]
         return self.engines or [self.engine]
 
     def settings_of(self, engine: str, *, rehearsal: bool = False) -> Any:

@@ -117,18 +117,20 @@ def _chain(name: str, residues: list[gemmi.Residue]) -> BackboneChain:
             f"residues of chain {name} have the numbers {first} to {last}, and each number between is a "
             f"position; at most {_MAX_POSITIONS} are taken"
         )
-    letters, numbers, coordinates = [], [], []
+    letters: list[str] = []
+    numbers: list[str] = []
+    coordinates: list[NDArray[np.float32]] = []
     for number in range(first, last + 1):
-        codes: list[str | None] = [*numbered.get(number, [])] or [None]
-        for code in codes:
+        at: list[str | None] = [*numbered.get(number, [])]
+        for inserted in at or [None]:
             coordinates.append(np.full((len(ATOMS), 3), np.nan, np.float32))
-            if code is None:
+            if inserted is None:
                 letters.append("X")
                 numbers.append("")
                 continue
-            residue = placed[number, code]
+            residue = placed[number, inserted]
             letters.append(_LETTERS.get(residue.name, "X"))
-            numbers.append(f"{number}{code}")
+            numbers.append(f"{number}{inserted}")
             for place, atom in enumerate(ATOMS):
                 found = residue.find_atom(atom, "*")
                 if found is not None:

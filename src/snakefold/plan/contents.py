@@ -20,6 +20,7 @@ from snakefold.config import Config, inputs_of
 from snakefold.kernel import recipes
 from snakefold.kernel.paths import resource
 from snakefold.kernel.store import write_atomically
+from snakefold.molecules import backbone_inputs
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.own_msa import alignment_files
 from snakefold.molecules.samplesheet import fasta_files
@@ -94,7 +95,7 @@ def contents_of(config: Config) -> dict[str, str]:
     tables = [Path(path) for path in (config.gpu.table, config.calibration) if path]
     parts: dict[str, Any] = {
         "settings": settings,
-        "input": [_input(path, digests) for path in inputs_of(config)],
+        "input": [_input(path, digests, backbones=config.designs) for path in inputs_of(config)],
         "references": {name: digests.of(resource(path)) for name, path in config.references.items()},
         "reuse": [_collection(name) for name in config.reuse],
         "databases": list(_databases(config)),
@@ -112,12 +113,15 @@ def name_of(contents: dict[str, str]) -> str:
     return recipes.digest(contents)
 
 
-def _input(path: Path, digests: Digests) -> list[Any]:
+def _input(path: Path, digests: Digests, *, backbones: bool) -> list[Any]:
     """An input: names and digests of its files, and of those that its sheets and assemblies name."""
     try:
-        files = input_files(path)
+        files = backbone_inputs.input_files(path) if backbones else input_files(path)
     except BadFile as problem:
         return [str(path), problem.code]
+    if backbones:
+        structures = ((file, each) for file in files for each in (file, *backbone_inputs.named_files(file)))
+        return [str(path), [[str(file), str(each), digests.of(each)] for file, each in structures]]
     named = ((file, each) for file in files for each in (file, *fasta_files(file), *alignment_files(file)))
     return [str(path), [[str(file), str(each), digests.of(each)] for file, each in named]]
 

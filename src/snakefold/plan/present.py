@@ -92,7 +92,9 @@ def find_present(
         index_of = {
             records.keys[index]: index
             for index in np.flatnonzero(~stored).tolist()
-            if records.targets[index].msa is None and records.targets[index].assembly is None
+            if (target := records.targets[index]).msa is None
+            and target.assembly is None
+            and target.backbone is None
         }
         chains = {key: records.targets[index].chains for key, index in index_of.items()}
         taken = lookup(config.reuse, chains, rehearsal=recipes.rehearsal, log=log)

@@ -17,6 +17,7 @@ from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import ConfigError, InputError, Reason, Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
 from snakefold.molecules.accepts import Verdict, why_not
+from snakefold.molecules.backbone_inputs import Defaults, read_backbones
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.ligands import screened
 from snakefold.molecules.records import Judge
@@ -73,13 +74,7 @@ def read_input(config: Config, check: Check | None = None) -> Records:
     Raises:
         InputError: nothing can be folded, or `on_invalid: stop` and something is refused.
     """
-    rows = read_records(
-        inputs_of(config),
-        # The record of a screen is a receptor, which gets a ligand.
-        min_length=config.min_length if config.screen.ligands is None else 1,
-        max_length=config.max_length,
-        judge=assembly_check(config),
-    )
+    rows = _read(config)
     if config.screen.ligands is not None:
         rows = _screened(rows, config, Path(config.screen.ligands))
     if check is not None:
@@ -145,6 +140,21 @@ def _placed(rows: list[Target | Refusal], kinds: Groups) -> tuple[Sequence[int],
         if row.msa is not None and not kinds[placed[place]].needs.alignment:
             rows[place] = _without_alignment(row, kinds[placed[place]].engine)
     return placed, noted
+
+
+def _read(config: Config) -> list[Target | Refusal]:
+    if config.designs:
+        design = config.design
+        defaults = Defaults(design.chains, design.homooligomer, design.conserved)
+        lengths = {"min_length": config.min_length, "max_length": config.max_length}
+        return read_backbones(inputs_of(config), defaults, **lengths)
+    return read_records(
+        inputs_of(config),
+        # The record of a screen is a receptor, which gets a ligand.
+        min_length=config.min_length if config.screen.ligands is None else 1,
+        max_length=config.max_length,
+        judge=assembly_check(config),
+    )
 
 
 def _screened(rows: Sequence[Target | Refusal], config: Config, ligands: Path) -> list[Target | Refusal]:

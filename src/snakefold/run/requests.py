@@ -22,6 +22,7 @@ from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.kernel.unchanged import changed
 from snakefold.molecules import own_msa, own_templates
+from snakefold.molecules.backbone_inputs import structure_bytes
 from snakefold.molecules.designs import Design, file_name
 from snakefold.molecules.entities import NO_ALIGNMENT
 from snakefold.molecules.lines import BadFile
@@ -274,8 +275,8 @@ def _backbone(planned: PlannedTarget) -> dict[str, bytes]:
     design = Design.model_validate(planned.target.backbone)
     path = Path(planned.files[design.structure])
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        data = structure_bytes(path)
+    except (OSError, ValueError) as error:
         raise SnakefoldError(f"{path}: whole when the run was planned. {error}") from error
     if hashlib.sha256(data).hexdigest() != design.structure:
         raise changed([f"{path} (a backbone of the input)"])
