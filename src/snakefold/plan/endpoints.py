@@ -73,11 +73,12 @@ def _unset(engine: str) -> str:
 
 def _absent(engine: str, endpoint: str, classes: list[str], known: list[str]) -> str:
     names = listed([f"{endpoint}-{each}" for each in classes])
-    own = engines.get(engine).environment is not None
-    image = f" --image {endpoint}=IMAGE" if own else " --image IMAGE"
-    built = f", whose image containers/build_and_push.sh --engine={engine} makes" if own else ""
+    build, image = "Deploy it:", "IMAGE"
+    if engines.get(engine).environment is not None:
+        build = f"Build its image (containers/build_and_push.sh --engine={engine}) and deploy it:"
+        image = f"{endpoint}=IMAGE"
     return (
         f"Jobs of engine {engine} go to the endpoint {names} (or {endpoint}), and there is none; there are: "
-        f"{', '.join(known) or 'none'}. Deploy it{built}: snakefold deploy apply{image}. Or give the id of "
+        f"{', '.join(known) or 'none'}. {build} snakefold deploy apply --image {image}. Or give the id of "
         f"yours: --runpod-endpoints {endpoint}=ID."
     )
