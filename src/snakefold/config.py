@@ -133,8 +133,8 @@ class RunpodSettings(Model):
 
     endpoint: str | None = Field(
         None,
-        description="Endpoint of the engines that run in snakefold's own environment. Empty: their jobs run "
-        "on this machine.",
+        description="Endpoint of the engines that run in snakefold's own environment. profiles/runpod sets "
+        "it.",
     )
     endpoints: dict[str, str] = Field(
         {},

@@ -61,8 +61,9 @@ def test_each_class_is_looked_for_and_then_the_name_alone() -> None:
 def test_an_engine_that_no_setting_names_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Set runpod\.endpoints\.boltz2.*nothing has been spent"):
         check([batch("boltz2")], config(endpoint="fold"), runpod("fold"))
-    # Jobs of snakefold's own environment can run here.
-    check([batch("alphafold2")], config(), runpod("fold"))
+    # Else they would run on this machine, unasked.
+    with pytest.raises(ConfigError, match=r"Set runpod\.endpoint, as settings\.yaml.*replaces that file"):
+        check([batch("alphafold2")], config(), runpod("fold"))
 
 
 def test_of_an_earlier_plan_only_what_is_left_is_looked_for(tmp_path: Path) -> None:

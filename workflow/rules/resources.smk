@@ -74,7 +74,7 @@ def on_slurm(name):
 
 @planned
 def endpoint_of(wildcards):
-    """Endpoint on RunPod for the engine of a batch; nothing if none is set: the job runs on this machine."""
+    """Endpoint on RunPod for the engine of a batch; nothing if none is set, as on other machines."""
     return SETTINGS.runpod.endpoint_of(planned_batches()[wildcards.batch].engine)
 
 

@@ -31,9 +31,7 @@ def missing(rows: Iterable[BatchRow], config: Config, executor: Executor) -> lis
     for engine, wanted in sorted(classes.items()):
         endpoint = config.runpod.endpoint_of(engine)
         if endpoint is None:
-            # Without an environment of its own, an engine runs on this machine too.
-            if engines.get(engine).environment is not None:
-                found.append(_unset(engine))
+            found.append(_unset(engine))
         elif absent := sorted(each for each in wanted if not {endpoint, f"{endpoint}-{each}"} & known):
             found.append(_absent(engine, endpoint, absent, sorted(known)))
     return found
@@ -65,9 +63,12 @@ def _is_predicted(results: Path, batch: str) -> bool:
 
 
 def _unset(engine: str) -> str:
+    own = engines.get(engine).environment is not None
+    name = f"runpod.endpoints.{engine}" if own else "runpod.endpoint"
+    image = f"engine {engine}, which has an image of its own," if own else f"engine {engine}"
     return (
-        f"Engine {engine} has an environment of its own, and no setting says which endpoint has its image. "
-        f"Set runpod.endpoints.{engine} to the name of one (settings.yaml of the profile, or --set)."
+        f"No setting says which endpoint the jobs of {image} go to. Set {name}, as settings.yaml of "
+        "profiles/runpod does (--configfile of Snakemake replaces that file; give both)."
     )
 
 
