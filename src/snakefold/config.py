@@ -129,6 +129,27 @@ class KubernetesSettings(Model):
     )
 
 
+class RunpodSettings(Model):
+    """Which endpoints prediction jobs go to on RunPod (profiles/runpod)."""
+
+    endpoint: str | None = Field(
+        None,
+        description="Endpoint of the engines that run in snakefold's own environment. profiles/runpod sets "
+        "it.",
+    )
+    endpoints: dict[str, str] = Field(
+        {},
+        description="Per engine: its endpoint. An engine with an environment of its own needs an entry, "
+        "because it has an image of its own.",
+    )
+
+    def endpoint_of(self, engine: str) -> str | None:
+        """Endpoint of an engine's jobs; None: none is set."""
+        if engine in self.endpoints:
+            return self.endpoints[engine]
+        return self.endpoint if engines.get(engine).environment is None else None
+
+
 class OutputSettings(Model):
     """What lies beside the structures besides what is always there."""
 
@@ -269,6 +290,7 @@ class Settings(Model):
     slurm: SlurmSettings = SlurmSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
     # Folders of results from before these settings have none: defaults that are written plan them again.
+    runpod: RunpodSettings = Field(RunpodSettings(), exclude_if=lambda value: value == RunpodSettings())
     screen: ScreenSettings = Field(ScreenSettings(), exclude_if=lambda value: value == ScreenSettings())
     design: DesignSettings = Field(DesignSettings(), exclude_if=lambda value: value == DesignSettings())
     output: OutputSettings = Field(OutputSettings(), exclude_if=lambda value: value == OutputSettings())

@@ -177,6 +177,22 @@ def test_it_never_starts_itself_forever(here: Site, installed: Site, monkeypatch
         environments.enter(engines.get(NAME), ["task"])
 
 
+def test_a_worker_tests_itself_with_it(installed: Site, tmp_path: Path) -> None:
+    """As the last step of an image's build."""
+    words = [sys.executable, "-m", "snakefold.worker.handler", "--self-test", "--engine"]
+    done = subprocess.run(
+        [*words, NAME], env=installed.everything, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    assert said["ok"] and set(said["checks"]) == {"volume", "predict"}
+    assert said["checks"]["predict"]["detail"]["engine"] == NAME
+    lost = {**installed.everything, environments.ROOT: str(tmp_path / "nowhere")}
+    done = subprocess.run([*words, NAME], env=lost, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "its environment is not installed" in json.loads(done.stdout)["checks"]["predict"]["detail"]
+
+
 def test_installing_again_does_nothing(installed: Site) -> None:
     done = installed.snakefold("engines", "install", NAME)
     assert (done.returncode, done.stderr) == (0, "")

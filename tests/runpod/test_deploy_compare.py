@@ -19,7 +19,7 @@ from .deploying import BASE
 
 
 def wanted(**changes):
-    return resources(Deployment.model_validate({**BASE, **changes}))
+    return resources(Deployment.model_validate({**BASE, **changes})).resources
 
 
 def as_made(asked):
@@ -65,12 +65,22 @@ def test_a_field_that_an_answer_leaves_out_has_its_default(name):
 
 def test_the_files_that_come_with_the_project():
     folder = Path(__file__).resolve().parents[2] / "profiles" / "runpod"
-    deployment = read_deployment(folder / "endpoints.yaml", "registry/worker:1")
-    keys = {one.key for one in resources(deployment) if one.kind == "endpoint"}
-    workers = [one.body["workers"]["max"] for one in resources(deployment) if one.kind == "endpoint"]
+    made = resources(read_deployment(folder / "endpoints.yaml", ["registry/worker:1"]))
+    keys = {one.key for one in made.resources if one.kind == "endpoint"}
+    workers = [one.body["workers"]["max"] for one in made.resources if one.kind == "endpoint"]
     assert sum(workers) <= 5  # what a new account may have
     settings = yaml.safe_load((folder / "settings.yaml").read_text())["gpu"]
     assert {f"fold-{name}" for name in settings["classes"]} < keys
     assert settings["workers"] == dict.fromkeys(settings["classes"], 2)
     with pytest.raises(ConfigError, match="no image"):
         resources(read_deployment(folder / "endpoints.yaml"))
+    # Who has AlphaFold2's image alone gets its endpoints alone, and who has an engine's, that engine's.
+    (left_out,) = made.left_out
+    own = resources(read_deployment(folder / "endpoints.yaml", [f"{left_out}=registry/engine:1"]))
+    keys = {one.key for one in own.resources if one.kind == "endpoint"}
+    classes = yaml.safe_load((folder / "settings.yaml").read_text())["gpu"]["classes"]
+    assert keys == {f"{left_out}-{name}" for name in classes}
+    # Runs send its jobs there, and others to `fold`.
+    deployment = read_deployment(folder / "endpoints.yaml")
+    sent = yaml.safe_load((folder / "settings.yaml").read_text())["runpod"]
+    assert sent == {"endpoint": "fold", "endpoints": {deployment.endpoints[left_out].engine: left_out}}

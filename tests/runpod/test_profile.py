@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from snakefold import engines
 from snakefold.cli import main
 from snakefold.clusters.emulator import EmulatorThread, ProcessWorkers, StubWorkers
+from snakefold.config import load_config
 
 from .helpers import environment_of
 
@@ -21,6 +23,9 @@ HOUSE = Path(__file__).resolve().parents[2]
 PLUGIN = HOUSE / "plugins" / "snakemake-executor-plugin-runpod" / "src"
 SECRET = "s3-secret-that-nobody-may-see"  # noqa: S105
 FASTA = ">one\nMKTAYIAKQRQISFVKSHFSRQ\n"
+LIGAND = (
+    "version: 1\nsequences:\n- ligand: {id: A, smiles: CCO}\n- protein: {id: B, sequence: MKTAYIAKQRQISFVK}\n"
+)
 CHEAP = (
     "input=one.fasta",
     "weights=rehearsal",
@@ -123,7 +128,45 @@ def test_only_predictions_are_for_the_endpoints(tmp_path):
 def test_the_default_profile_sends_nothing():
     entries = yaml.safe_load((HOUSE / "profiles" / "default" / "config.yaml").read_text())
     assert "runpod" not in str(entries)
-    assert "runpod_endpoint" not in (HOUSE / "workflow" / "rules" / "predict.smk").read_text()
+    settings = load_config({}).runpod
+    assert not any(settings.endpoint_of(name) for name in engines.names())
+
+
+@pytest.mark.slow
+def test_each_engine_has_its_endpoint(tmp_path):
+    """No flag says so; and nothing is sent while one of the endpoints is missing."""
+    given = ["--config", *CHEAP, "input=[one.fasta,two.yaml]", "engines=[alphafold2,boltz2]"]
+    given += ["predict={retries: 0}"]
+    with EmulatorThread({"theirs": StubWorkers()}) as service:
+        service.emulator.account.workers_for = lambda _: StubWorkers(lambda job: {"error": "not computed"})
+        place = Place(service, tmp_path)
+        (tmp_path / "two.yaml").write_text(LIGAND)
+        said = place.snakemake("--profile", "runpod", *given, code=1)
+        assert (
+            "Jobs of engine boltz2 go to the endpoint boltz-ampere_24 (or boltz), and there is none" in said
+        )
+        assert "snakefold deploy apply --image boltz=IMAGE" in said
+        assert service.jobs == [] and not (tmp_path / "results/plan/batches.tsv").exists()
+
+        place.snakefold("deploy", "apply", "boltz", "--yes", "--image", "boltz=registry/boltz:1", *place.file)
+        place.snakemake("--profile", "runpod", *given, code=1)
+        ids = yaml.safe_load((place.profile / "endpoints.lock.yaml").read_text())["endpoints"]
+        sent = {
+            name: [
+                job.input["request"]["engine"]
+                for job in service.emulator.endpoints[number].jobs.records.values()
+            ]
+            for name, number in ids.items()
+        }
+        assert {name: found for name, found in sent.items() if found} == {
+            "fold-ampere_24": ["alphafold2"],
+            "boltz-ampere_24": ["boltz2"],
+        }
+
+        # The plan is there now: what it still has to predict needs the endpoint too.
+        place.snakefold("deploy", "destroy", "boltz", "--yes", *place.file)
+        said = place.snakemake("--profile", "runpod", *given, code=1)
+        assert "there is none" in said and len(service.jobs) == 1
 
 
 @pytest.mark.slow

@@ -119,6 +119,24 @@ def test_the_executor_is_told_of_and_read_from_the_profile() -> None:
     assert not of_profile({}).elsewhere
 
 
+def test_endpoints_are_told_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.lock.yaml").write_text("endpoints: {fold-a: x, boltz: y}\ntemplates: {other: z}\n")
+    entries = {"executor": "runpod", "runpod-endpoints": "endpoints.lock.yaml"}
+    there = of_profile(entries, tmp_path)
+    assert there.endpoints == ("boltz", "fold-a")
+    environment: dict[str, str] = {}
+    announce(there, environment)
+    assert announced(environment) == there
+    assert of_profile(entries).endpoints == ()  # nothing is deployed yet
+    assert describe("runpod", {"endpoints": ["one=x", "two = y"]}).endpoints == ("one", "two")
+    # What the executor will refuse, or what is not for the plan to say, is not known.
+    (tmp_path / "endpoints.lock.yaml").write_text("[")
+    assert of_profile(entries, tmp_path).endpoints is None
+    assert of_profile({**entries, "runpod-fallback": "local"}).endpoints is None
+    assert of_profile({**entries, "set-resources": {"predict": {"runpod_endpoint": "x"}}}).endpoints is None
+    assert Executor("slurm").endpoints is None
+
+
 def test_limits_are_those_of_the_executor_and_of_the_worker() -> None:
     from snakefold.kernel.envelope import INLINE_INPUTS, INLINE_LIMIT, INLINE_RESULTS, REQUEST_LIMIT, RESERVED
     from snakemake_executor_plugin_runpod.transfer import INLINE_BYTES

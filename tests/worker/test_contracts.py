@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from snakefold.engines import environments
 from snakefold.kernel.contracts import FoldRequest
 from snakefold.kernel.paths import house
 from snakefold.worker.endpoints import (
@@ -120,6 +121,16 @@ def test_a_wrong_key_deep_in_the_batch_is_named() -> None:
         InvalidInput, match="request: engine: this worker has no 'rosetta'; it has alphafold2"
     ):
         checked_request({**body, "engine": "rosetta"})
+
+
+def test_an_image_that_lacks_an_engines_packages_refuses_its_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a wrong request: what is tried again goes to the same image, and is paid again."""
+    monkeypatch.setenv(environments.ROOT, str(tmp_path))
+    body = {**fold_request().model_dump(mode="json"), "engine": "boltz2", "settings": {}}
+    with pytest.raises(InvalidInput, match=r"cannot run boltz2 .*runpod\.endpoints\.boltz2"):
+        checked_request(body)
 
 
 def test_a_request_of_version_1_is_taken_by_a_worker() -> None:

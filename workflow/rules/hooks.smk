@@ -6,6 +6,7 @@ from pathlib import Path
 
 from snakefold.run import retries
 from snakefold.kernel.unchanged import bring_to_now
+from snakefold.plan.endpoints import check_planned
 from snakefold.plan.executors import announce, describe
 from snakefold.clusters.job_errors import seldom
 from snakefold.plan.lock import hold_results, note_log
@@ -50,9 +51,16 @@ def tell_the_plan_of(workflow):
     """Where jobs go, and what they can carry: only the main process knows."""
     if workflow.is_main_process:
         settings = workflow.executor_settings
-        announce(
-            describe(workflow.executor_plugin.name, vars(settings) if settings else {})
+        chosen = workflow.resource_settings.overwrite_resources.values()
+        executor = describe(
+            workflow.executor_plugin.name,
+            vars(settings) if settings else {},
+            overridden=any("runpod_endpoint" in given for given in chosen),
         )
+        announce(executor)
+        # The plan step checks what it plans; this plan was made before.
+        if os.path.isfile(f"{PLAN}/contents/{CONTENTS}"):
+            check_planned(Path(RESULTS), SETTINGS, executor)
 
 
 def cancel_jobs_of_a_killed_run():

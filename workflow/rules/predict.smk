@@ -45,6 +45,7 @@ rule predict:
         gpu_model=on_slurm("model"),
         constraint=on_slurm("constraint"),
         machine_type=machine_type_of,
+        runpod_endpoint=endpoint_of,
     params:
         store=SETTINGS.store,
         weights=weights_option,

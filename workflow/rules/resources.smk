@@ -72,6 +72,12 @@ def on_slurm(name):
     return value
 
 
+@planned
+def endpoint_of(wildcards):
+    """Endpoint on RunPod for the engine of a batch; nothing if none is set, as on other machines."""
+    return SETTINGS.runpod.endpoint_of(planned_batches()[wildcards.batch].engine)
+
+
 def machine_type_of(wildcards):
     """Label of a Kubernetes cluster's nodes that have a batch's GPU class; nothing if no class has an entry."""
     return SETTINGS.kubernetes.gpus.get(gpu_class_of(wildcards))

@@ -229,7 +229,9 @@ def _read_profile(path: Path) -> _Profile:
     config = entries.get("config") or []
     if isinstance(config, dict):
         config = [f"{name}={_quoted(value)}" for name, value in config.items()]
-    return _Profile(tuple(Path(str(name)) for name in files), tuple(map(str, config)), of_profile(entries))
+    return _Profile(
+        tuple(Path(str(name)) for name in files), tuple(map(str, config)), of_profile(entries, path.parent)
+    )
 
 
 def _quoted(value: object) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from snakefold.kernel.paths import house
 if TYPE_CHECKING:
     from snakefold.clusters.runpod import Session
     from snakefold.clusters.runpod.deploy.checks import Note
-    from snakefold.clusters.runpod.deploy.desired import Resource
+    from snakefold.clusters.runpod.deploy.desired import Deployment, Wanted
     from snakefold.clusters.runpod.deploy.diff import Change
     from snakefold.clusters.runpod.deploy.lock import Lock
     from snakefold.plan.executors import Executor
@@ -73,7 +74,20 @@ def add(commands: Commands) -> None:
             help="description of the endpoints (profiles/runpod/endpoints.yaml); ids are written beside it",
         )
     for action in (plan, apply):
-        action.add_argument("--image", default=None, help="image of the workers, instead of the file's")
+        action.add_argument(
+            "--image",
+            action="append",
+            default=[],
+            metavar="[ENDPOINT=]IMAGE",
+            help="image of the workers, instead of the file's; ENDPOINT=IMAGE is for that endpoint alone",
+        )
+    for action in (plan, apply, destroy):
+        action.add_argument(
+            "endpoints",
+            nargs="*",
+            metavar="ENDPOINT",
+            help="entry of the file; others stay as they are. If not given, all that have an image",
+        )
     for action in (apply, destroy):
         action.add_argument("--yes", action="store_true", help="do not ask")
         action.add_argument("--force", action="store_true", help="also delete endpoints that have jobs")
@@ -105,8 +119,8 @@ def _apply(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from snakefold.clusters.runpod.deploy import status
 
-    session, wanted, lock = _opened(options, need_image=False)
-    rows = status.rows(session, wanted, lock)
+    session, wanted, lock, _ = _opened(options, images=False)
+    rows = status.rows(session, wanted.resources, lock)
     if len(rows) == 1:
         print("nothing is deployed (snakefold deploy apply)")
         return 0
@@ -117,42 +131,56 @@ def _status(options: argparse.Namespace) -> int:
 def _destroy(options: argparse.Namespace) -> int:
     from snakefold.clusters.runpod.deploy import api, apply
 
-    session, wanted, lock = _opened(options, need_image=False)
+    session, wanted, lock, deployment = _opened(options, images=False)
+    if options.with_volume and wanted.only:
+        raise SnakefoldError("--with-volume: all endpoints share the network volume. Name no endpoints.")
     account = api.read_account(session)
-    changes = apply.removals(wanted, account, lock, with_volume=options.with_volume)
+    concerns = partial(wanted.concerns, endpoints=deployment.endpoints)
+    changes = apply.removals(wanted.resources, account, lock, concerns, with_volume=options.with_volume)
     if not changes:
         print("nothing to delete")
         return 0
     _show(changes, [])
     _agree(options, "Delete these?")
     apply.destroy(session, changes, lock, print, force=options.force)
-    if not options.with_volume and lock.id_of("volume", "volume"):
+    if not options.with_volume and not wanted.only and lock.id_of("volume", "volume"):
         print("The network volume is kept, and paid for by the month (--with-volume deletes it).")
     return 0
 
 
-def _opened(options: argparse.Namespace, *, need_image: bool = True) -> tuple[Session, list[Resource], Lock]:
+def _opened(options: argparse.Namespace, *, images: bool = True) -> tuple[Session, Wanted, Lock, Deployment]:
     from snakefold.clusters.runpod import open_session
     from snakefold.clusters.runpod.deploy.desired import read_deployment, resources
     from snakefold.clusters.runpod.deploy.lock import read_lock
 
     path = options.file or house() / "profiles" / "runpod" / "endpoints.yaml"
-    image = getattr(options, "image", None) if need_image else "any"
-    wanted = resources(read_deployment(path, image))
-    return open_session(told=_say), wanted, read_lock(path.with_name(_LOCK))
+    deployment = read_deployment(path, options.image if images else ())
+    wanted = resources(deployment, getattr(options, "endpoints", ()), images=images)
+    return open_session(told=_say), wanted, read_lock(path.with_name(_LOCK)), deployment
 
 
 def _compared(options: argparse.Namespace) -> tuple[Session, list[Change], list[Note], Lock]:
     from snakefold.clusters.runpod.deploy import api
-    from snakefold.clusters.runpod.deploy.checks import check, check_transfer
+    from snakefold.clusters.runpod.deploy.checks import check, check_engines, check_transfer
     from snakefold.clusters.runpod.deploy.diff import compare
 
-    session, wanted, lock = _opened(options)
+    session, asked, lock, deployment = _opened(options)
+    wanted = asked.resources
     account = api.read_account(session)
-    changes = compare(wanted, account, lock)
+    changes = compare(wanted, account, lock, partial(asked.concerns, endpoints=deployment.endpoints))
     volume = next((change.id for change in changes if change.kind == "volume" and change.id), None)
     notes = check(wanted, account, changes) + check_transfer(_executor(lock.path.parent), wanted, volume)
+    notes += check_engines(deployment, asked, _endpoints(lock.path.parent))
     return session, changes, notes, lock
+
+
+def _endpoints(profile: Path) -> dict[str, str]:
+    """Which endpoints the settings beside the file send the jobs of engines to."""
+    from snakefold.config import load_config, read_settings
+
+    path = profile / "settings.yaml"
+    settings = {"runpod": read_settings(path).get("runpod", {})} if path.is_file() else {}
+    return load_config(settings, str(path)).runpod.endpoints
 
 
 def _executor(profile: Path) -> Executor:
@@ -161,7 +189,7 @@ def _executor(profile: Path) -> Executor:
     from snakefold.plan.executors import Executor, of_profile
 
     path = profile / "config.v9+.yaml"
-    return of_profile(read_settings(path)) if path.is_file() else Executor()
+    return of_profile(read_settings(path), profile) if path.is_file() else Executor()
 
 
 def _show(changes: Sequence[Change], notes: Sequence[Note]) -> None:

@@ -17,8 +17,8 @@ GROUP = "snakefold.engines"
 SETTINGS = frozenset([
     "batch", "budget", "calibration", "container", "deadline", "device", "engine", "engines", "gpu",
     "input", "inputs", "kubernetes", "max_length", "min_length", "msa", "objective", "on_invalid", "output",
-    "predict", "publish", "references", "rehearsal", "relax", "relax_of", "results", "reuse", "screen",
-    "settings_of", "slurm", "store", "wanted_engines", "weights",
+    "predict", "publish", "references", "rehearsal", "relax", "relax_of", "results", "reuse", "runpod",
+    "screen", "settings_of", "slurm", "store", "wanted_engines", "weights",
 ])  # fmt: skip
 
 

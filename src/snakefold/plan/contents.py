@@ -92,6 +92,7 @@ def contents_of(config: Config) -> dict[str, str]:
     settings = config.model_dump(mode="json")
     # One folder may be called by several names; and in another folder, relative paths name other files.
     settings["results"] = str(Path.cwd())
+    settings.pop("runpod", None)  # where jobs go changes no plan
     tables = [Path(path) for path in (config.gpu.table, config.calibration) if path]
     parts: dict[str, Any] = {
         "settings": settings,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from snakefold.config import Config
+from snakefold.config import Config, read_settings
 from snakefold.kernel.envelope import INLINE_INPUTS, INLINE_RESULTS
+from snakefold.kernel.errors import ConfigError
 from snakefold.msa.planned import PlannedChunk, read_chunk
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import load_model
@@ -34,12 +35,14 @@ class Executor:
         name: Snakemake's; empty if nobody said.
         inputs, results: bytes that the files of one job may have on their way there and back; None: no limit.
         more: settings that take these limits away.
+        endpoints: names of those that jobs can be sent to; None: nobody knows, or it does not matter.
     """
 
     name: str = ""
     inputs: int | None = None
     results: int | None = None
     more: str = ""
+    endpoints: tuple[str, ...] | None = None
 
     @property
     def elsewhere(self) -> bool:
@@ -52,20 +55,50 @@ class Executor:
         return self.name in _SHARING
 
 
-def describe(name: str, settings: Mapping[str, Any]) -> Executor:
-    """An executor by its settings, named as in its settings class (`endpoint_url`)."""
+def describe(
+    name: str, settings: Mapping[str, Any], folder: Path = Path(), *, overridden: bool = False
+) -> Executor:
+    """An executor by its settings, named as in its settings class (`endpoint_url`).
+
+    Args:
+        folder: where files that the settings name are looked for first.
+        overridden: somebody says for all jobs which endpoint they go to, whatever the plan has.
+    """
     if name != "runpod":
         return Executor(name)
+    # With fallback: local, jobs without an endpoint run on this machine.
+    unchecked = overridden or settings.get("fallback") == "local"
+    endpoints = None if unchecked else _endpoint_names(settings.get("endpoints") or [], folder)
     transfer = settings.get("transfer") or "auto"
     stored = settings.get("bucket") or (settings.get("volume") and settings.get("datacenter"))
     if transfer in ("s3", "volume") or (transfer == "auto" and stored):
-        return Executor(name)
+        return Executor(name, endpoints=endpoints)
     more = _MORE if transfer == "auto" else f"runpod-transfer: auto, and {_MORE}"
-    return Executor(name, INLINE_INPUTS, INLINE_RESULTS, more)
+    return Executor(name, INLINE_INPUTS, INLINE_RESULTS, more, endpoints)
 
 
-def of_profile(entries: Mapping[str, Any]) -> Executor:
-    """The executor that a profile names, by the options that stand in it."""
+def _endpoint_names(given: str | Sequence[object], folder: Path) -> tuple[str, ...] | None:
+    """Names in `NAME=ID …`, or in files of ids by name; None if a file is none, as the executor will say."""
+    names: set[str] = set()
+    for entry in [given] if isinstance(given, str) else map(str, given):
+        name, equals, _ = entry.partition("=")
+        if equals:
+            names.add(name.strip())
+            continue
+        path = folder / entry if (folder / entry).exists() else Path(entry)
+        if not path.exists():
+            continue  # `snakefold deploy apply` has yet to write it
+        try:
+            content = read_settings(path)
+        except ConfigError:
+            return None
+        found = content.get("endpoints", content)
+        names |= set(map(str, found)) if isinstance(found, Mapping) else set()
+    return tuple(sorted(names))
+
+
+def of_profile(entries: Mapping[str, Any], folder: Path = Path()) -> Executor:
+    """The executor that a profile names, by the options that stand in it, in `folder`."""
     name = str(entries.get("executor") or "")
     prefix = f"{name}-"
     options = {
@@ -73,7 +106,8 @@ def of_profile(entries: Mapping[str, Any]) -> Executor:
         for option, value in entries.items()
         if str(option).startswith(prefix)
     }
-    return describe(name, options)
+    overridden = "runpod_endpoint" in str(entries.get("set-resources", ""))
+    return describe(name, options, folder, overridden=overridden)
 
 
 def announce(executor: Executor, environment: MutableMapping[str, str] = os.environ) -> None:
@@ -84,8 +118,11 @@ def announce(executor: Executor, environment: MutableMapping[str, str] = os.envi
 def announced(environment: Mapping[str, str] = os.environ) -> Executor:
     """What the process that started this one said; an executor without a name if it said nothing."""
     try:
-        return Executor(**json.loads(environment.get(VARIABLE) or "{}"))
-    except (ValueError, TypeError):
+        said = json.loads(environment.get(VARIABLE) or "{}")
+        if said.get("endpoints") is not None:
+            said["endpoints"] = tuple(said["endpoints"])
+        return Executor(**said)
+    except (ValueError, TypeError, AttributeError):
         return Executor()
 
 

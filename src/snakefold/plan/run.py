@@ -18,6 +18,7 @@ from snakefold.msa import search, templates
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.server import facts as server
 from snakefold.msa.settings import MsaSettings
+from snakefold.plan import endpoints
 from snakefold.plan.accept import to_do_check
 from snakefold.plan.alignments import Chunk, is_complex
 from snakefold.plan.asked import leaving, may_ask
@@ -95,6 +96,7 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
     draft, quote = quoted_draft(
         config, folder, name, log, warnings=warnings, executor=executor, absent=absent
     )
+    endpoints.check(batch_rows(draft), config, executor)
     write_plan(folder, draft)
     kinds = draft.records.kinds
     _forget_refused(parameters, made_with, draft.records)
@@ -141,6 +143,7 @@ def quoted_draft(
     """
     draft, too_much = _draft(config, name, log, executor, absent)
     log(str(draft))
+<<<<<<< HEAD
     said = [
         *passed_over(inputs_of(config)),
         *warnings,
@@ -148,6 +151,10 @@ def quoted_draft(
         *summary(draft.records.notes, draft.records.targets),
     ]
     said += [*_idle_references(draft, config), *leaving(draft, config)]
+=======
+    said = [*warnings, *draft.notes, *_idle_references(draft, config), *leaving(draft, config)]
+    said += endpoints.missing(batch_rows(draft), config, executor or Executor())
+>>>>>>> main
     said += [str(too_much)] if too_much else []
     quote = _quote(draft, config, said)
     write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())

@@ -62,9 +62,9 @@ def design(request: DesignRequest, context: Context) -> tuple[DesignResponse, bo
         fixed_chains=found["fixed_chains"],
         fixed_positions=found["fixed_positions"],
         numbering=found["numbering"],
-        model_name=found["model_name"],
-        use_soluble_model=found["use_soluble_model"],
-        seed=found["seed"],
+        model_name=found["settings"]["model_name"],
+        use_soluble_model=found["settings"]["use_soluble_model"],
+        seed=found["settings"]["seed"],
         seconds={
             **response.seconds,
             **context.transfer.seconds,

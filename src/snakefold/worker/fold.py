@@ -82,6 +82,12 @@ def checked_request(body: Mapping[str, object]) -> FoldRequest:
     if engine is None:
         known = ", ".join(engines.names())
         raise InvalidInput(f"request: engine: this worker has no {request.engine!r}; it has {known}.")
+    if engine.environment is not None and (lacking := environments.place_of(engine).missing):
+        # Another worker of this endpoint has the same image: a retry would be paid for nothing.
+        raise InvalidInput(
+            f"request: engine: this worker cannot run {engine.name} ({lacking}). Send its batches to an "
+            f"endpoint whose image has it (runpod.endpoints.{engine.name})."
+        )
     try:
         checked(engine.Settings, request.settings)
     except InvalidInput as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import hashlib
 import importlib
 import importlib.metadata
 import json
@@ -16,8 +17,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from snakefold.kernel.errors import SnakefoldError
+from snakefold import engines
+from snakefold.config import load_config
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldRequest, RelaxChoice, RelaxSettings, TargetInput
+from snakefold.kernel.envelope import Part, digest_of
+from snakefold.kernel.errors import SnakefoldError, TargetError
+from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.wording import count
+from snakefold.run.task import read_response
 from snakefold.worker.jobs import handler
 from snakefold.worker.settings import Settings, read_settings
 
@@ -31,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _options().parse_args(arguments)
     os.environ.setdefault("RUNPOD_TEST_MODE", "1")
     try:
-        return _local(options) if options.local else _self_test()
+        return _local(options) if options.local else _self_test(options.engine)
     except SnakefoldError as error:
         print(f"handler: {error}", file=sys.stderr)
         return error.exit_code
@@ -50,6 +58,11 @@ def _options() -> argparse.ArgumentParser:
         help="fold and search something tiny; prints JSON, exit code 0 or 1",
     )
     what.add_argument("--local", type=Path, metavar="FASTA", help="fold a FASTA file as the endpoint would")
+    parser.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="--self-test: predict with this engine, as a batch of a run, in place of the usual tests",
+    )
     parser.add_argument("--out", type=Path, default=Path(), help="--local: folder for the archives (here)")
     parser.add_argument("--rehearsal", action="store_true", help="--local: with random parameters")
     for name in ("model_preset", "db_preset", "max_template_date"):
@@ -80,10 +93,10 @@ def _local(options: argparse.Namespace) -> int:
         return 1
     archives = answer.get("archives") or [answer["archive"]]
     options.out.mkdir(parents=True, exist_ok=True)
-    for archive in archives:
-        if (data := archive.pop("base64", None)) is not None:
-            (options.out / archive["name"]).write_bytes(base64.b64decode(data))
-            archive["written"] = str(options.out / archive["name"])
+    for each in archives:
+        if (data := each.pop("base64", None)) is not None:
+            (options.out / each["name"]).write_bytes(base64.b64decode(data))
+            each["written"] = str(options.out / each["name"])
     print(json.dumps(answer, indent=1))
     return 1 if answer.get("failed") else 0
 
@@ -100,18 +113,21 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
         sys.stdout = kept
 
 
-def _self_test() -> int:
+def _self_test(engine: str | None) -> int:
     settings = read_settings()
     with tempfile.TemporaryDirectory(prefix="snakefold-self-test-") as folder:
         os.environ["SNAKEFOLD_STORE"] = f"{folder}/store"
         os.environ["MMSEQS_DB_ROOT"] = f"{folder}/mmseqsdb"
-        checks = {
-            "imports": _checked(_imports),
-            "volume": _checked(lambda: _volume(settings)),
-            "weights": _checked(lambda: _weights(settings)),
-            "fold": _checked(_fold),
-            "mmseqs": _checked(_search),
-        }
+        checks = {"volume": _checked(lambda: _volume(settings))}
+        if engine is not None:
+            checks["predict"] = _checked(lambda: _predict(engine))
+        else:
+            checks |= {
+                "imports": _checked(_imports),
+                "weights": _checked(lambda: _weights(settings)),
+                "fold": _checked(_fold),
+                "mmseqs": _checked(_search),
+            }
     # An endpoint may be for searches, or be used with rehearsals only: what it lacks it says when asked.
     ok = all(check["ok"] for name, check in checks.items() if name != "weights")
     print(json.dumps({"ok": ok, "checks": checks}, indent=1))
@@ -160,6 +176,56 @@ def _fold() -> dict[str, Any]:
     if not answer["archive"]["rehearsal"]:
         raise SnakefoldError("A rehearsal that does not say so.")
     return {"device": answer["worker"]["gpu"], "seconds": answer["seconds"], "rehearsal": True}
+
+
+def _predict(name: str) -> dict[str, Any]:
+    """A rehearsal of an engine, in an envelope: what an endpoint gets of a run."""
+    engine = engines.get(name)
+    settings = load_config({"engine": name}).settings_of(name, rehearsal=True)
+    key = sequence_key([_SEQUENCE])
+    target = TargetInput(id="trp-cage", key=key, chains=[_SEQUENCE])
+    try:
+        engine.check(target, settings)
+    except TargetError as error:
+        return {"not tested": f"{engine.title} takes no protein alone: {error.message}"}
+    request = FoldRequest(
+        batch="self-test",
+        engine=name,
+        settings=settings.model_dump(mode="json"),
+        relax=RelaxSettings(models_to_relax=RelaxChoice.NONE),
+        recipe="0" * 16,
+        rehearsal=True,
+        targets=[target],
+    ).model_dump(mode="json")
+    inputs = archive.pack({f"chains/{key}/msa.a3m": f">query\n{_SEQUENCE}\n".encode()})
+    part = Part(
+        size=len(inputs),
+        sha256=hashlib.sha256(inputs).hexdigest(),
+        base64=base64.b64encode(inputs).decode(),
+    )
+    answer = _answer(
+        {
+            "version": 1,
+            "digest": digest_of(request, {"inputs": part.sha256}),
+            "request": request,
+            "files": {"inputs": part.model_dump(exclude_none=True)},
+            "results": {"archive": {"inline": True}},
+        }
+    )
+    files = archive.unpack(base64.b64decode(answer["results"]["archive"]["base64"]))
+    response = read_response(files)
+    (outcome,) = response.outcomes
+    if outcome.state != "done":
+        raise SnakefoldError(f"{outcome.message} {outcome.advice}".strip())
+    if not response.rehearsal:
+        raise SnakefoldError("A rehearsal that does not say so.")
+    return {
+        "engine": name,
+        "version": response.engine_version,
+        "device": response.device,
+        "seconds": answer["seconds"],
+        "rehearsal": True,
+    }
 
 
 def _search() -> dict[str, Any]:

@@ -148,6 +148,11 @@ class ProteinMpnn(Defaults):
             "weights": files.sha256_of(settings.kind, settings.model_name),
         }
 
+    def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
+        """The backbone: designs are compared with it when its file may be gone."""
+        del request, target
+        return {name: data for name, data in msas.files.items() if name.startswith("backbone.")}
+
     def describe(self, told: Told) -> Sequence[str]:
         """What designed."""
         models = sorted(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from snakefold.engines import designing
 from snakefold.engines.proteinmpnn.settings import ProteinMpnnSettings
 from snakefold.engines.spec import Result
 from snakefold.molecules.backbones import BackboneChain
 from snakefold.molecules.designs import Design
-
-FASTA, NUMBERS = "designs.fa", "designs.json"
 
 
 @dataclass(frozen=True)
@@ -51,54 +49,58 @@ def as_result(
     by_name = {chain.name: chain for chain in chains}
     lengths = {name: len(by_name[name]) for name in design.designed}
     others = sorted(set(by_name) - set(design.designed))
-    native = {
-        "header": _native_header(found.native, design, others, settings),
+    native = designing.Native(
+        header=_native_header(found.native, design, others, settings),
         **_sequences(found.native, lengths),
-        "score": _rounded(found.native.score),
-        "global_score": _rounded(found.native.global_score),
-    }
+        score=_rounded(found.native.score),
+        global_score=_rounded(found.native.global_score),
+    )
     samples = [
-        {
-            "sample": each.number,
-            "header": _header(each),
+        designing.Sample(
+            sample=each.number,
+            header=_header(each),
             **_sequences(each, lengths),
-            "temperature": each.temperature,
-            "seed": settings.seed,
-            "score": _rounded(each.score),
-            "global_score": _rounded(each.global_score),
-            "recovery": _rounded(each.recovery),
-        }
+            temperature=each.temperature,
+            seed=settings.seed,
+            score=_rounded(each.score),
+            global_score=_rounded(each.global_score),
+            recovery=_rounded(each.recovery),
+        )
         for each in found.samples
     ]
-    content = {
-        "model_name": settings.model_name,
-        "use_soluble_model": settings.use_soluble_model,
-        "seed": settings.seed,
-        "backbone_noise": settings.backbone_noise,
-        "designed_chains": list(design.designed),
-        "fixed_chains": others,
-        "fixed_positions": {name: list(positions) for name, positions in design.fixed.items()},
-        "tied_positions": [list(map(list, group)) for group in design.tied],
-        "numbering": {name: list(by_name[name].numbers) for name in by_name},
-        "native": native,
-        "samples": samples,
-    }
+    content = designing.Designs(
+        settings={
+            "model_name": settings.model_name,
+            "use_soluble_model": settings.use_soluble_model,
+            "seed": settings.seed,
+            "backbone_noise": settings.backbone_noise,
+        },
+        designed_chains=list(design.designed),
+        fixed_chains=others,
+        fixed_positions={name: list(positions) for name, positions in design.fixed.items()},
+        tied_positions=[list(group) for group in design.tied],
+        conserved=design.conserved,
+        sequences={chain.name: chain.sequence for chain in chains},
+        numbering={name: list(by_name[name].numbers) for name in by_name},
+        native=native,
+        samples=samples,
+    )
     scores: dict[str, float | int | str | bool] = {
         "designs": len(samples),
         "design_score": _rounded(fmean(each.score for each in found.samples)),
         "design_recovery": _rounded(fmean(each.recovery for each in found.samples)),
-        "native_score": native["score"],
+        "native_score": native.score,
     }
     files = {
-        FASTA: fasta([native, *samples]).encode(),
-        NUMBERS: (json.dumps(content, indent=1) + "\n").encode(),
+        designing.FASTA: fasta([native, *samples]).encode(),
+        designing.NUMBERS: (content.model_dump_json(indent=1) + "\n").encode(),
     }
     return Result(scores=scores, files=files)
 
 
-def fasta(records: Sequence[Mapping[str, Any]]) -> str:
-    """FASTA of records with header and sequence."""
-    return "".join(f">{each['header']}\n{each['sequence']}\n" for each in records)
+def fasta(records: Sequence[designing.Native]) -> str:
+    """FASTA of the native sequence and the designs."""
+    return "".join(f">{each.header}\n{each.sequence}\n" for each in records)
 
 
 def _sequences(sample: Sample, lengths: Mapping[str, int]) -> dict[str, Any]:

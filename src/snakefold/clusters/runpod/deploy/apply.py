@@ -40,12 +40,25 @@ def apply(
             lock.note(change.kind, change.key, identifier)
 
 
-def removals(wanted: Sequence[Resource], account: Account, lock: Lock, *, with_volume: bool) -> list[Change]:
-    """What `destroy` would delete: what was noted, and what has the names of endpoints.yaml."""
+def removals(
+    wanted: Sequence[Resource],
+    account: Account,
+    lock: Lock,
+    concerns: Callable[[str], bool] = lambda _: True,
+    *,
+    with_volume: bool,
+) -> list[Change]:
+    """What `destroy` would delete: what was noted, and what has the names of endpoints.yaml.
+
+    Args:
+        concerns: whether what has a logical name may be deleted.
+    """
     found: dict[tuple[Kind, str], Change] = {}
     names = {(one.kind, one.key): one.name for one in wanted}
     keys = [(kind, key) for kind, key, _ in lock.entries()] + list(names)
     for kind, key in keys:
+        if kind != "volume" and not concerns(key):
+            continue
         record = find(account, kind, names.get((kind, key), ""), lock.id_of(kind, key))
         if record is not None and (kind != "volume" or with_volume):
             found[kind, key] = Change("delete", kind, key, api.account_name(record), record["id"])

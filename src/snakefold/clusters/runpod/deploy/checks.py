@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from snakefold.clusters.runpod.deploy.api import Account
-from snakefold.clusters.runpod.deploy.desired import Resource, image_cuda
+from snakefold.clusters.runpod.deploy.desired import Deployment, Resource, Wanted, version_of
 from snakefold.clusters.runpod.deploy.diff import Change
 from snakefold.plan.executors import Executor
 
@@ -115,20 +115,40 @@ def check_transfer(executor: Executor, wanted: Sequence[Resource], volume: str |
 
 
 def _drivers(wanted: Sequence[Resource]) -> Iterator[Note]:
-    own = image_cuda()
     for one in wanted:
-        asked = one.body["gpu"]["minCudaVersion"] if one.kind == "endpoint" else own
-        if asked is None or _version(asked) < _version(own):
+        if one.kind != "endpoint":
+            continue
+        asked = one.body["gpu"]["minCudaVersion"]
+        if asked is None or version_of(asked) < version_of(one.cuda):
             yield Note(
                 "warning",
-                f"endpoint {one.name}: min_cuda_version is {asked or 'any'}, and snakefold's image is "
-                f"built on CUDA {own} (containers/Docker.base): on a host with an older driver its workers "
-                "fail at their start. Leave min_cuda_version out, unless your image is built on another.",
+                f"endpoint {one.name}: min_cuda_version is {asked or 'any'}, and snakefold's image is built "
+                f"on CUDA {one.cuda}: on a host with an older driver its workers fail at their start. "
+                "Leave min_cuda_version out, unless your image is built on another.",
             )
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(".")))
+def check_engines(deployment: Deployment, wanted: Wanted, endpoints: Mapping[str, str]) -> list[Note]:
+    """Endpoints that are left out for want of an image, or that no run sends jobs to.
+
+    Args:
+        endpoints: engine → endpoint, the setting `runpod.endpoints` of the profile beside endpoints.yaml.
+    """
+    notes = []
+    for name, endpoint in deployment.endpoints.items():
+        if name in wanted.left_out:
+            if not wanted.only:
+                notes.append(Note("note", f"endpoint {name}: is left as it is: {wanted.left_out[name]}"))
+        elif endpoint.engine and (sent := endpoints.get(endpoint.engine)) != name:
+            notes.append(
+                Note(
+                    "warning",
+                    f"endpoint {name}: has the image of engine {endpoint.engine}, whose jobs a run sends "
+                    f"{f'to {sent}' if sent else 'nowhere'}. In settings.yaml of the profile set "
+                    f"runpod.endpoints.{endpoint.engine}: {name}.",
+                )
+            )
+    return notes
 
 
 def _scaled_down(changes: Sequence[Change]) -> Iterator[Note]:

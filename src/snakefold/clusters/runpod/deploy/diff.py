@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -51,11 +51,19 @@ class Change:
     resource: Resource | None = field(default=None, repr=False)
 
 
-def compare(wanted: Sequence[Resource], account: Account, lock: Lock) -> list[Change]:
+def compare(
+    wanted: Sequence[Resource],
+    account: Account,
+    lock: Lock,
+    concerns: Callable[[str], bool] = lambda _: True,
+) -> list[Change]:
     """Changes in the order in which they are made.
 
     A resource is found by the id that was noted for it, else by its name. What was noted and is no longer
     asked for is deleted, except the volume.
+
+    Args:
+        concerns: whether what has a logical name may be deleted.
 
     Raises:
         ConfigError: a name is there twice, or something can only be changed by making it anew.
@@ -76,7 +84,7 @@ def compare(wanted: Sequence[Resource], account: Account, lock: Lock) -> list[Ch
     return changes + [
         Change("delete", kind, key, account_name(record), record["id"])
         for kind, key, noted in lock.entries()
-        if kind != "volume" and (kind, key) not in asked
+        if kind != "volume" and (kind, key) not in asked and concerns(key)
         if (record := find(account, kind, "", noted))
     ]
 

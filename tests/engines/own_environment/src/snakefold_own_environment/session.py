@@ -14,9 +14,9 @@ from snakefold.engines.spec import Result, TargetMsas
 from snakefold.kernel.contracts import TargetInput
 from snakefold.structures.prediction import Prediction
 
-#: Of the residues that the tests have.
 _NAMES = {"A": "ALA", "F": "PHE", "G": "GLY", "H": "HIS", "I": "ILE", "K": "LYS", "L": "LEU", "M": "MET"}
-_NAMES |= {"Q": "GLN", "R": "ARG", "S": "SER", "T": "THR", "V": "VAL", "Y": "TYR"}
+_NAMES |= {"Q": "GLN", "R": "ARG", "S": "SER", "T": "THR", "V": "VAL", "Y": "TYR", "C": "CYS", "D": "ASP"}
+_NAMES |= {"E": "GLU", "N": "ASN", "P": "PRO", "W": "TRP", "X": "UNK"}
 
 
 class LineSession:
