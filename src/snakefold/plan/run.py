@@ -143,7 +143,6 @@ def quoted_draft(
     """
     draft, too_much = _draft(config, name, log, executor, absent)
     log(str(draft))
-<<<<<<< HEAD
     said = [
         *passed_over(inputs_of(config)),
         *warnings,
@@ -151,10 +150,7 @@ def quoted_draft(
         *summary(draft.records.notes, draft.records.targets),
     ]
     said += [*_idle_references(draft, config), *leaving(draft, config)]
-=======
-    said = [*warnings, *draft.notes, *_idle_references(draft, config), *leaving(draft, config)]
     said += endpoints.missing(batch_rows(draft), config, executor or Executor())
->>>>>>> main
     said += [str(too_much)] if too_much else []
     quote = _quote(draft, config, said)
     write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
