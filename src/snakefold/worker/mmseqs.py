@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shlex
-import shutil
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +35,6 @@ from snakefold.worker.responses import entry_for, remembered
 from snakefold.worker.tasks import Context
 
 PADDED = "_pad"
-#: Seconds without a sign of life after which a lock is nobody's, and between two signs.
-STALE = 300.0
-_BEAT = 20.0
-_POLL = 0.5
 
 
 def beside(prefix: Path, suffix: str) -> Path:
@@ -89,64 +80,6 @@ def find_padded(name: str, roots: Sequence[Path]) -> Path:
             f"{name}: has no padded copy ({name}{PADDED}), which GPU searches need. Make one: mmseqs "
             f"makepaddedseqdb {name} {name}{PADDED}; or search without use_gpu."
         ) from error
-
-
-@contextmanager
-def writing(prefix: Path, timeout: float) -> Iterator[None]:
-    """Be the only writer of a database.
-
-    Raises:
-        TimeoutError: another writer was at work all the time.
-    """
-    lock = beside(prefix, ".lock")
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    _take(lock, time.monotonic() + timeout)
-    done = threading.Event()
-    beat = threading.Thread(target=_beat, args=(lock, done), daemon=True)
-    beat.start()
-    try:
-        yield
-    finally:
-        done.set()
-        beat.join()
-        shutil.rmtree(lock, ignore_errors=True)
-
-
-def _take(lock: Path, deadline: float) -> None:
-    while True:
-        try:
-            lock.mkdir()
-        except FileExistsError:
-            if _is_stale(lock):
-                # Of several that find it stale, one can rename it; the others find it gone.
-                aside = beside(lock, f".{secrets.token_hex(4)}")
-                with suppress(OSError):
-                    lock.rename(aside)
-                    shutil.rmtree(aside, ignore_errors=True)
-                continue
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{lock}: another worker is building this database.") from None
-            time.sleep(_POLL)
-        else:
-            return
-
-
-def _is_stale(lock: Path) -> bool:
-    try:
-        # The clock of the file system: those of two machines may differ.
-        probe = lock.parent / f".{secrets.token_hex(6)}.clock"
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
-        return now - lock.stat().st_mtime > STALE
-    except OSError:
-        return False
-
-
-def _beat(lock: Path, done: threading.Event) -> None:
-    while not done.wait(_BEAT):
-        with suppress(OSError):
-            os.utime(lock)
 
 
 #: A chain is at least this long, residues; the longest known protein has 35,213.
@@ -211,7 +144,7 @@ def _found(request: SearchRequest, context: Context) -> Found:
         depends_on: dict[str, Any] = {"mmseqs": programs.version("mmseqs")}
     else:
         targets = []
-        database = (find_padded if gpu else find)(name, context.settings.mmseqs_roots)
+        database = _database(request, name, context.settings.mmseqs_roots, gpu=gpu)
         depends_on = {"database": _identity(database)}
     columns = list(COLUMNS)
     if request.include_taxonomy:
@@ -219,8 +152,8 @@ def _found(request: SearchRequest, context: Context) -> Found:
             columns += TAXONOMY
         else:
             warnings.append(
-                f"include_taxonomy: {name or 'target_fasta'} has no taxonomy (mmseqs createtaxdb makes one): "
-                "tsv has none of its columns."
+                f"include_taxonomy: {database.name if database else 'target_fasta'} has no taxonomy (mmseqs "
+                "createtaxdb makes one): tsv has none of its columns."
             )
     digest = digest_of(
         {
@@ -265,6 +198,18 @@ def _on_gpu(request: SearchRequest, warnings: list[str]) -> bool:
         warnings.append("use_gpu: this worker has no GPU; its CPU searched.")
         return False
     return request.use_gpu
+
+
+def _database(request: SearchRequest, name: str, roots: Sequence[Path], *, gpu: bool) -> Path:
+    if gpu:
+        return find_padded(name, roots)
+    try:
+        return find(name, roots)
+    except DatabaseMissingError:
+        # Meant for a GPU that is not there, the padded copy alone may be: it is searched on the CPU as well.
+        if not request.use_gpu:
+            raise
+        return find_padded(name, roots)
 
 
 def has_taxonomy(prefix: Path) -> bool:

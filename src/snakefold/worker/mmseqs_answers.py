@@ -15,6 +15,7 @@ from snakefold.worker.endpoints.mmseqs2 import SCORED_A3M, SearchRequest, Search
 from snakefold.worker.failures import JobError
 from snakefold.worker.tasks import Context
 
+_MOST_NOTES = 50
 _TSV, _INLINE = "tsv", Sink(inline=True)
 
 
@@ -39,23 +40,26 @@ class Found:
 
 
 def given_names(targets: Sequence[Target]) -> tuple[list[str], list[str]]:
-    """Names as the FASTA has them, each once, and what is said of those that had to be changed.
+    """Names as the FASTA has them, each once, and what is said of names and sequences that were changed.
 
     `-2`, `-3`, … follow a name that was there before.
     """
     wanted = [first_word(target.header) or target.id for target in targets]
     taken, met, last = set(wanted), set[str](), dict[str, int]()
     names, changed = [], []
-    for name in wanted:
+    for name, target in zip(wanted, targets, strict=True):
         free = name
         while free in met or (free != name and free in taken):
             last[name] = last.get(name, 1) + 1
             free = f"{name}-{last[name]}"
         if free != name:
             changed.append(f"{name}: is {free} here, because another sequence has the name.")
+        if target.note:
+            changed.append(f"{free}: {target.note}")
         met.add(free)
         names.append(free)
-    return names, changed
+    more = [f"… and {len(changed) - _MOST_NOTES} more."] if len(changed) > _MOST_NOTES else []
+    return names, changed[:_MOST_NOTES] + more
 
 
 def in_parts(found: Found, context: Context) -> SearchResponse:

@@ -168,7 +168,9 @@ class SearchTexts(Response):
     queries: int = Field(0, description="Number of queries searched.")
     hits: int = Field(0, description="Rows of the TSV.")
     database: str = Field("", description="Path of the database; empty for target_fasta.")
-    warnings: list[str] = Field([], description="What was asked for and could not be given.")
+    warnings: list[str] = Field(
+        [], description="What could not be given; names and letters that were changed."
+    )
     commands: list[str] = Field([], description="Command lines that ran, in order.")
 
 
@@ -182,9 +184,7 @@ class ClusterResponse(Response):
     representatives_fasta: str | None = Field(None, description="FASTA text of the representatives.")
     sequences: int = Field(0, description="Number of sequences.")
     clusters: int = Field(0, description="Number of clusters.")
-    warnings: list[str] = Field(
-        [], description="Names that were changed, because several sequences had them."
-    )
+    warnings: list[str] = Field([], description="Names and letters that were changed.")
     commands: list[str] = Field([], description="Command lines that ran, in order.")
 
 
