@@ -48,13 +48,13 @@ class Program:
     workers: ProcessWorkers
 
     def job(self, **payload: Any) -> dict[str, Any]:
-        sent = self._call("run", {"input": payload})
+        sent = self.call("run", {"input": payload})
         while True:
             try:
-                found = self._call(f"status/{sent['id']}")
+                found = self.call(f"status/{sent['id']}")
             except urllib.error.HTTPError as error:
                 assert error.code == 404
-                sent = self._call("run", {"input": payload})
+                sent = self.call("run", {"input": payload})
                 continue
             if found["status"] in FINAL:
                 return found
@@ -68,16 +68,11 @@ class Program:
         assert str(output.get("status")).lower() not in {"error", "failed"}
         return output
 
-    def error(self, **payload: Any) -> str:
-        job = self.job(**payload)
-        assert job["status"] == "FAILED", job
-        return str(job["error"])
-
     def log(self) -> str:
         ids = self.service.call(lambda emulator: list(emulator.endpoints["any"].workers))
         return "".join(self.workers.log(name) for name in ids)
 
-    def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 (the emulator)
             f"{self.service.url}/any/{path}",
             data=None if body is None else json.dumps(body).encode(),
@@ -229,15 +224,21 @@ def test_what_cannot_be_done_is_an_error_that_names_the_key(program: Program) ->
     cluster = {"task": "cluster", "sequences_fasta": DATABASE, "threads": 2}
     for given, says in (
         (search(return_a3m=True, a3m_format_mode=1), "a3m_format_mode: 1 is ca3m"),
-        (search(target_db="uniref30"), "database_missing"),
+        (search(target_db="uniref30"), "uniref30: no such MMseqs2 database"),
         ({**cluster, "min_seq_id": 1.5, "cov_mode": 9}, "min_seq_id"),
         (
             {"sequence": UBIQUITIN, "alphafold_extra_flags": "--num_recycles=3"},
             "--num_recycles is not allowed",
         ),
     ):
-        assert says in program.error(**given)
+        job = program.job(**given)
+        assert job["status"] == "FAILED" and says in job["error"], job
+        output = job["output"]
+        assert output["status"] in {"error", "failed"} and says in output["message"] and "details" in output
     assert program.log().count("$ mmseqs ") == ran
+    # A job that nobody remembers is one to submit again.
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        program.call("status/gone")
 
 
 def fold(**more: Any) -> dict[str, Any]:
@@ -281,5 +282,5 @@ def test_a_sequence_is_one_archive(program: Program) -> None:
         assert found["rehearsal"] is True
     assert listed["warnings"][0].startswith("REHEARSAL")
     assert "0 to predict" in listed["log"]
-    refused = program.error(sequences=[{"id": "a", "sequence": "MKT1"}], **fold())
-    assert "sequences (record 1: 'a')" in refused
+    refused = program.job(sequences=[{"id": "a", "sequence": "MKT1"}], **fold())
+    assert "sequences (record 1: 'a')" in refused["error"]

@@ -86,7 +86,7 @@ def as_job_error(error: BaseException) -> JobError:
 def failure(error: JobError, log: str = "") -> dict[str, Any]:
     """What the handler returns: RunPod wants `error` to be a text, so it is JSON.
 
-    RunPod passes on nothing else of a failed job. Over HTTP programs look for `status`, `message`, `details`.
+    Some programs look for `status`, `message` and `details` in the output in its place.
     """
     told = {
         "reason": str(error.reason),

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -207,9 +208,10 @@ def _database(request: SearchRequest, name: str, roots: Sequence[Path], *, gpu: 
         return find(name, roots)
     except DatabaseMissingError:
         # Meant for a GPU that is not there, the padded copy alone may be: it is searched on the CPU as well.
-        if not request.use_gpu:
-            raise
-        return find_padded(name, roots)
+        if request.use_gpu:
+            with suppress(DatabaseMissingError):
+                return find_padded(name, roots)
+        raise
 
 
 def has_taxonomy(prefix: Path) -> bool:
