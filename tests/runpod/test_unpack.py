@@ -128,12 +128,25 @@ def test_every_form_of_output(tmp_path):
         "several": {"archives": [part_of(archive, name="a.tar.gz"), part_of(other, name="b.tar.gz")]},
         "bare": {"archives": [base64.b64encode(archive).decode(), base64.b64encode(other).decode()]},
         "envelope": {"version": 1, "results": {"archive": part_of(archive)}},
+        "twice": {
+            "archive": part_of(archive, name="a.tar.gz"),
+            "archives": [part_of(archive, name="a.tar.gz")],
+        },
+        "texts": {
+            "tsv": "q\tt",
+            "cluster_tsv": "a\tb\n",
+            "a3m_gz_b64": part_of(gzip.compress(b">q\nM\n"))["base64"],
+        },
+        "both": {"tsv": "t", "files": {"tsv": text}, "a3m_gz_b64": "QQ==", "a3m": {"q": part_of(b">q\nM\n")}},
         "search": {"tsv": text, "a3m": {"query one": part_of(b">q\nM\n")}, "commands": ["mmseqs …"]},
     }
     found = {}
     for name, output in forms.items():
         save_results(SESSION, output, tmp_path / name)
         found[name] = everything_in(tmp_path / name)
+    assert found["twice"] == found["flat"]
+    assert found["texts"] == ["alignments.a3m.gz", "clusters.tsv", "response.json", "tsv"]
+    assert found["both"] == ["q", "response.json", "tsv"]
     assert found["flat"] == found["envelope"] == [*sorted(FILES), "response.json"]
     assert found["several"] == [*sorted(FILES), "b/ranked_0.pdb", "response.json"]
     bare = [*(f"archive/{name}" for name in FILES), "2-archive/b/ranked_0.pdb", "response.json"]

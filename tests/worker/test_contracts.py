@@ -16,10 +16,12 @@ from snakefold.kernel.contracts import FoldRequest
 from snakefold.kernel.paths import house
 from snakefold.worker.endpoints import (
     BuildRequest,
+    ClusterRequest,
     Envelope,
     FlatRequest,
     InvalidInput,
     SearchRequest,
+    SequencesRequest,
     checked,
     docs,
     read_input,
@@ -41,6 +43,10 @@ _VALID: list[dict[str, Any]] = [
     {"task": "search", "query_fasta": ">a\nMKTAY\n", "target_db": "swissprot"},
     {"task": "build", "target_fasta": ">a\nMKTAY\n", "target_db": "mine", "use_gpu": True},
     envelope(fold_request()),
+    {"task": "search", "query_fasta": ">a\nMKTAY\n", "max_seqs": None, "a3m_max_return_bytes": None},
+    {"task": "cluster", "sequences_fasta": ">a\nMKTAY\n", "min_seq_id": 0.3, "cov_mode": None},
+    {"sequence": "MKTAY", "model_preset": None, "max_template_date": None, "alphafold_extra_flags": None},
+    {"sequences": [{"id": "a b", "sequence": "MKTAY"}], "alphafold_extra_flags": "--random_seed=3"},
 ]
 
 
@@ -49,7 +55,10 @@ _VALID: list[dict[str, Any]] = [
     [
         *zip(
             _VALID,
-            [FlatRequest, FlatRequest, FlatRequest, SearchRequest, BuildRequest, Envelope],
+            [
+                *[FlatRequest, FlatRequest, FlatRequest, SearchRequest, BuildRequest, Envelope],
+                *[SearchRequest, ClusterRequest, FlatRequest, SequencesRequest],
+            ],
             strict=True,
         )
     ],
@@ -100,6 +109,30 @@ def test_a_spoilt_request_is_a_named_error(valid: dict[str, Any], data: st.DataO
         ({"task": "serch", "query_fasta": "x", "target_db": "x"}, "one of search, build"),
         ({"task": "search", "query_fasta": "x", "target_db": "../etc/passwd"}, "target_db"),
         ({"task": "search", "query_fasta": "x", "target_db": "a", "max_seq": 3}, "did you mean 'max_seqs'"),
+        (
+            {"task": "search", "query_fasta": "x", "return_a3m": True, "a3m_format_mode": 3},
+            "a3m_format_mode: exp",
+        ),
+        (
+            {"task": "search", "query_fasta": "x", "target_db": "a", "target_fasta": "x"},
+            "target_db and target_fasta",
+        ),
+        (
+            {"task": "search", "query_fasta": "x", "version": 1, "include_taxonomy": True},
+            "include_taxonomy: needs",
+        ),
+        ({"task": "cluster", "sequences_fasta": "x", "coverage": -0.1}, "coverage"),
+        ({"task": "cluster", "sequences_fasta": "x", "cov_mode": 9}, "cov_mode"),
+        ({"task": "cluster", "sequences_fasta": "x", "kmer_per_seq": 0}, "kmer_per_seq"),
+        ({"task": "cluster", "sequences_fasta": "x", "cluster_method": "easy"}, "cluster_method"),
+        ({"sequence": ">a\nMK\n>b\nMK"}, "send FASTA text as `fasta`"),
+        ({"sequence": "MK\n>b"}, "send FASTA text as `fasta`"),
+        ({"sequences": []}, "sequences"),
+        ({"sequences": [{"id": "a", "sequence": "MK"}] * 2}, "number 1 and number 2 have one id"),
+        (
+            {"sequences": [{"id": "a", "sequence": "MK"}], "preset": "monomer", "model_preset": "multimer"},
+            "contradict each other",
+        ),
         ({}, "is no request"),
         ("text", "must be an object"),
     ],
@@ -176,6 +209,28 @@ def test_flags_of_alphafold(flags: list[str], expected: dict[str, Any]) -> None:
     assert read_flags(flags) == expected
 
 
+def test_flags_are_a_list_a_text_or_null() -> None:
+    def flags(value: object) -> object:
+        return checked(FlatRequest, {"sequence": "MK", "alphafold_extra_flags": value}).alphafold_extra_flags
+
+    assert flags("--models_to_relax=none  --random_seed '7'") == [
+        "--models_to_relax=none",
+        "--random_seed",
+        "7",
+    ]
+    assert flags(None) == flags("") == flags([]) == []
+    with pytest.raises(InvalidInput, match=r"alphafold_extra_flags: cannot be split as a shell does"):
+        flags("--random_seed='7")
+
+
+def test_header_lines_separate_the_chains_of_a_sequence() -> None:
+    """As programs send a complex: its first chain has no header."""
+    sent = checked(FlatRequest, {"sequence": "MKTAY\n>B\nGSHM\nGS\n>chain_3\nMK\n"})
+    assert sent.sequence == "MKTAY:GSHM\nGS:MK"
+    named = checked(SequencesRequest, {"sequences": [{"id": ">x|protein", "sequence": "MK\n>B\nGS"}]})
+    assert named.flat.fasta == ">1\nMK:GS\n"
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -192,9 +247,11 @@ def test_flags_of_alphafold(flags: list[str], expected: dict[str, Any]) -> None:
         ["--"],
         ["--norandom_seed"],
         ["; rm -rf /"],
+        "--data_dir=/etc",
+        "--random_seed=1; rm -rf /",
     ],
 )
-def test_flags_not_allowed_are_refused_by_name(flags: list[str]) -> None:
+def test_flags_not_allowed_are_refused_by_name(flags: list[str] | str) -> None:
     with pytest.raises(InvalidInput, match="alphafold_extra_flags"):
         read_input({"sequence": "MK", "alphafold_extra_flags": flags})
 

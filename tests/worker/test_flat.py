@@ -87,7 +87,11 @@ def test_several_records_are_several_archives_in_order(worker: Worker) -> None:
     assert (second["stored"], second["path"]) == (True, "flat/two.tar.gz")
     files = unpacked((volume / "flat" / "two.tar.gz").read_bytes())
     ranking = json.loads(files["ranking_debug.json"])
-    assert set(ranking["iptm+ptm"]) == {f"model_{n}_multimer_v3_pred_0" for n in (1, 2)}
+    # Ranked as AlphaFold does, and with the number that programs look for.
+    names = {f"model_{n}_multimer_v3_pred_0" for n in (1, 2)}
+    assert set(ranking["iptm+ptm"]) == set(ranking["plddts"]) == names
+    scores = json.loads(files["confidence.json"])["models"]
+    assert ranking["plddts"] == {model["name"]: model["mean_plddt"] for model in scores}
     atoms = [line for line in files["ranked_0.pdb"].decode().splitlines() if line.startswith("ATOM")]
     residues = {chain: {int(line[22:26]) for line in atoms if line[21] == chain} for chain in "AB"}
     assert {chain: len(found) for chain, found in residues.items()} == {"A": 21, "B": 20}

@@ -39,7 +39,7 @@ def configured(context: Context, *flags: str, multimer: bool = False, **given: s
 def test_an_address_is_fetched_and_read(net: Net) -> None:
     request = FlatRequest(fasta_url=f"https://{HOST}/ok")
     text = flat._fasta(request, net.network())
-    assert [(target.id, target.chains) for target in flat._targets(text)] == [("a", ("MKTAYIAK",))]
+    assert [(target.id, target.chains) for target in flat.targets_of(text)] == [("a", ("MKTAYIAK",))]
 
 
 def test_an_address_of_the_callers_is_trusted_nowhere(net: Net) -> None:
@@ -91,4 +91,4 @@ def test_presets_and_chains_must_fit(context: Context) -> None:
 
 def test_no_more_targets_than_a_worker_takes() -> None:
     with pytest.raises(InvalidInput, match="expected 1 to 1000"):
-        flat._targets("".join(f">t{n}\nMKTAYIAKQRQISFVKSHF{'A' * n}\n" for n in range(1001)))
+        flat.targets_of("".join(f">t{n}\nMKTAYIAKQRQISFVKSHF{'A' * n}\n" for n in range(1001)))

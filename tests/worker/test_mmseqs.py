@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -19,9 +21,14 @@ from snakefold.kernel.paths import house
 from snakefold.kernel.unchanged import ChangedError
 from snakefold.msa.programs import ProgramError
 from snakefold.worker import mmseqs
-from snakefold.worker.endpoints import BuildRequest, InvalidInput, SearchRequest
-from snakefold.worker.mmseqs import beside, find, is_ready, search, writing
+from snakefold.worker.endpoints import BuildRequest, ClusterRequest, InvalidInput, SearchRequest
+from snakefold.worker.endpoints.mmseqs2 import SearchResponse, SearchTexts
+from snakefold.worker.failures import JobError
+from snakefold.worker.mmseqs import beside, find, is_ready, read_sequences, search
+from snakefold.worker.mmseqs_answers import given_names
 from snakefold.worker.mmseqs_build import build
+from snakefold.worker.mmseqs_cluster import cluster
+from snakefold.worker.mmseqs_lock import writing
 from snakefold.worker.settings import read_settings
 from snakefold.worker.tasks import Context, new_context
 from tests.worker.conftest import data_of
@@ -61,12 +68,13 @@ def context_of(folder: Path, root: Path | None, lines: list[str] | None = None, 
 
 def query(**changes: Any) -> SearchRequest:
     given = {"task": "search", "query_fasta": f">ubi|1 human\n{UBIQUITIN}\n", "target_db": "swissprot"}
-    return SearchRequest.model_validate(given | changes)
+    return SearchRequest.model_validate(given | {"version": 1} | changes)
 
 
 def test_hits_alignments_and_commands(swissprot: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     answer = search(query(return_a3m=True), context_of(tmp_path, swissprot, lines))
+    assert isinstance(answer, SearchResponse)
     header, *rows = data_of(answer.tsv.model_dump(exclude_none=True)).decode().splitlines()
     assert header == "query\ttarget\tevalue\tpident\talnlen"
     assert answer.hits == len(rows) > 3
@@ -90,6 +98,58 @@ def test_hits_alignments_and_commands(swissprot: Path, tmp_path: Path) -> None:
     assert [f"$ {command}" for command in answer.commands] == [
         line for line in lines if line.startswith("$ ")
     ]
+
+
+def test_texts_have_parts_besides_for_those_who_read_parts(swissprot: Path, tmp_path: Path) -> None:
+    """A request that does not say which form is meant is answered in both."""
+    context = context_of(tmp_path, swissprot)
+    parts = search(query(return_a3m=True), context)
+    texts = search(query(return_a3m=True, version=None), context)
+    assert isinstance(parts, SearchResponse) and isinstance(texts, SearchTexts)
+    assert (texts.version, texts.files["tsv"], texts.a3m) == (2, parts.tsv, parts.a3m)
+    table = str(parts.tsv.text).replace("ubi_1\t", "ubi|1\t")
+    assert table == "\t".join(texts.columns) + "\n" + texts.tsv
+    alone = search(query(return_a3m=True, version=2), context)
+    assert isinstance(alone, SearchTexts)
+    assert (alone.tsv, alone.a3m_gz_b64, alone.a3m, alone.files) == (texts.tsv, texts.a3m_gz_b64, None, {})
+
+
+def test_what_is_too_large_for_an_answer_says_where_it_is(swissprot: Path, tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    context = context_of(tmp_path, swissprot)
+    context.transfer.inline_left = -(10 << 20)
+    with pytest.raises(JobError, match=r"^invalid_input: tsv: \d+ bytes \(sha256 \w+\) .* is at path snake"):
+        search(query(version=2, return_a3m=True), context)
+    placeless = context_of(tmp_path, swissprot, RUNPOD_VOLUME_PATH=str(tmp_path / "none"))
+    with pytest.raises(JobError, match=r"a3m_gz_b64: \d+ bytes are more than a3m_max_return_bytes \(9\)"):
+        search(query(version=None, return_a3m=True, a3m_max_return_bytes=9), placeless)
+
+
+def test_names_are_those_of_the_fasta_each_once() -> None:
+    fasta = "".join(f">{name}\nMKTAY\n" for name in ("a", "a-2 x", "a", "A", "sp|P1|X_Y z", "a"))
+    names, changed = given_names(read_sequences(fasta, "f"))
+    assert names == ["a", "a-2", "a-3", "A", "sp|P1|X_Y", "a-4"]
+    assert [text.split(":")[0] for text in changed] == ["a", "a"]
+    _, replaced = given_names(read_sequences(">s\nMKTUAY\n", "f"))
+    assert replaced == ["s: U→C at 1 place"]
+
+
+def test_a_search_without_hits_and_a_cluster_of_one(swissprot: Path, tmp_path: Path) -> None:
+    context = context_of(tmp_path, swissprot)
+    nothing = search(query(query_fasta=f">n\n{'W' * 40}\n", return_a3m=True, version=2), context)
+    assert isinstance(nothing, SearchTexts)
+    assert (nothing.tsv, nothing.hits) == ("", 0)
+    packed = base64.b64decode(str(nothing.a3m_gz_b64))
+    assert gzip.decompress(packed).decode() == f">n\n{'W' * 40}\n"
+    request = ClusterRequest(task="cluster", sequences_fasta=f">one two\n{UBIQUITIN}\n")
+    alone = cluster(request, context)
+    assert (alone.cluster_tsv, alone.representatives_fasta, alone.clusters) == ("one\tone\n", None, 1)
+    # What was clustered before is not clustered again to give the representatives too.
+    lines: list[str] = []
+    again = request.model_copy(update={"return_representatives": True})
+    given = cluster(again, context_of(tmp_path, swissprot, lines))
+    assert given.representatives_fasta == f">one\n{UBIQUITIN}\n"
+    assert not any(line.startswith("$ ") for line in lines)
 
 
 def test_limits_and_names_of_several_queries(swissprot: Path, tmp_path: Path) -> None:

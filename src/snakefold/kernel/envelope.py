@@ -15,6 +15,10 @@ from snakefold.kernel.contracts import Key, Model
 INLINE_LIMIT = 4 << 20
 #: Of it, for everything in a response that is no result.
 RESERVED = 64 << 10
+#: Bytes of an answer that RunPod takes: 10 MB, less what its SDK puts around it.
+LARGEST_ANSWER = 10_000_000 - 10_000
+#: Bytes that are inline for programs that read nothing else.
+TEXT_LIMIT = LARGEST_ANSWER - 4 * RESERVED
 #: Bytes of a request as the executor sends it without storage, and of them for what is not its files.
 REQUEST_LIMIT, _REQUEST_JSON = 8_000_000, 200_000
 #: Bytes of files that fit in, as base64: inputs of a request, results of a response.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +17,12 @@ from snakefold.kernel.store import write_atomically
 from snakefold.worker.failures import as_job_error
 from snakefold.worker.settings import read_settings
 from snakefold.worker.tasks import new_context, perform
+
+_TEXTS = {
+    "tsv": "hits.tsv",
+    "cluster_tsv": "clusters.tsv",
+    "representatives_fasta": "representatives.fasta",
+}
 
 
 def perform_into(given: object, out: Path, *, store: str | None, weights: str | None) -> int:
@@ -58,7 +66,8 @@ def _files(answer: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     named += [
         (each["name"], each) for each in [*(answer.get("archives") or []), answer.get("archive")] if each
     ]
-    if "tsv" in answer:
+    yield from _texts(answer)
+    if isinstance(answer.get("tsv"), dict):
         named.append(("hits.tsv", answer["tsv"]))
     named += [(f"{query}.a3m", each) for query, each in (answer.get("a3m") or {}).items()]
     # Programs read these as base64 in the answer, where they stay.
@@ -69,6 +78,24 @@ def _files(answer: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
             yield name, text.encode()
         elif (data := result.pop("base64", None)) is not None:
             yield name, base64.b64decode(data)
+
+
+def _texts(answer: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """Results that are texts in the answer itself."""
+    if isinstance(answer.get("files"), dict):
+        del answer["files"]  # the same again, as parts
+    if isinstance(answer.get("tsv"), str):
+        answer["tsv"] = "\t".join(answer["columns"]) + "\n" + answer["tsv"]
+    for key, name in _TEXTS.items():
+        if isinstance(text := answer.get(key), str):
+            data = text.encode()
+            answer[key] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            yield name, data
+    if isinstance(packed := answer.get("a3m_gz_b64"), str):
+        data = gzip.decompress(base64.b64decode(packed))
+        answer["a3m_gz_b64"] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        if not answer.get("a3m"):
+            yield "alignments.a3m", data
 
 
 def _json(answer: dict[str, Any]) -> bytes:

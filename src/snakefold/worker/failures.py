@@ -84,13 +84,21 @@ def as_job_error(error: BaseException) -> JobError:
 
 
 def failure(error: JobError, log: str = "") -> dict[str, Any]:
-    """What the handler returns: RunPod wants `error` to be a text, so it is JSON."""
+    """What the handler returns: RunPod wants `error` to be a text, so it is JSON.
+
+    Some programs look for `status`, `message` and `details` in the output in its place.
+    """
     told = {
         "reason": str(error.reason),
         "message": without_secrets(error.message)[:_LONGEST],
         "log": without_secrets(log)[-_LONGEST:],
     }
-    answer: dict[str, Any] = {"error": json.dumps(told)}
+    answer: dict[str, Any] = {
+        "error": json.dumps(told),
+        "status": "failed",
+        "message": f"{told['reason']}: {told['message']}",
+        "details": told["log"],
+    }
     if error.reason is Reason.OUT_OF_MEMORY:
         answer["refresh_worker"] = True
     return answer

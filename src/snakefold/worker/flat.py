@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from snakefold.config import Config
 from snakefold.engines.alphafold2 import ENGINE
 from snakefold.engines.alphafold2.models import preset_for
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.kernel import archive
-from snakefold.kernel.contracts import FoldResponse
+from snakefold.kernel.contracts import Confidence, FoldResponse
 from snakefold.kernel.envelope import Sink, Worker, digest_of
 from snakefold.kernel.errors import (
     InputError,
@@ -44,6 +46,8 @@ _LARGEST_FASTA = 8 << 20
 _FETCH_SECONDS = 60.0
 _SHORTEST = 2
 _MOST_TARGETS = 1000
+RANKING = "ranking_debug.json"
+_REHEARSAL = "REHEARSAL: random parameters were used, the structures mean nothing."
 #: AlphaFold's own, where they are not ours: predictions per model, recycles and early stop of complexes.
 _MULTIMER = {"num_seeds": 5, "num_recycle": 20, "recycle_early_stop_tolerance": 0.5}
 
@@ -58,6 +62,24 @@ class _Group:
     results: Mapping[str, bytes]
 
 
+@dataclass(frozen=True)
+class Folded:
+    """What came of the targets of a request.
+
+    Attributes:
+        files: of a target with a structure, by its id.
+        failed: targets without one.
+        facts: what every answer says of the whole.
+    """
+
+    targets: Sequence[Target]
+    files: Mapping[str, Mapping[str, bytes]]
+    failed: list[FailedTarget]
+    facts: Mapping[str, Any]
+    rehearsal: bool
+    out_of_memory: bool
+
+
 def fold_flat(request: FlatRequest, context: Context) -> tuple[FlatResponse, bool]:
     """Align and fold every sequence, and whether one ran out of memory.
 
@@ -65,52 +87,98 @@ def fold_flat(request: FlatRequest, context: Context) -> tuple[FlatResponse, boo
         InputError, InvalidInput: a sequence is refused: nothing starts.
         DatabaseMissingError: the worker lacks the databases asked for by name.
         WeightsMissingError: it lacks parameters.
+        TargetError: the only target failed.
     """
     started = time.monotonic()
     text = _fasta(request, context.network)
-    targets = _targets(text)
+    targets = targets_of(text)
     sinks = _sinks(request, len(targets))
+    folded = fold_targets(request, targets, context)
+    archives = []
+    with context.transfer.all_room():
+        for target, sink in zip(targets, sinks, strict=True):
+            if target.id in folded.files:
+                name, data = f"{target.id}.tar.gz", _tar_gz(folded.files[target.id])
+                sent = context.transfer.deliver(name, data, sink).model_dump()
+                archives.append(Archive(**sent, name=name, id=target.id, rehearsal=folded.rehearsal))
+    alone = len(targets) == 1
+    answer = FlatResponse(
+        digest=digest_of({**_content(request), "text": text}),
+        archive=_again(archives[0], context) if alone else None,
+        archives=archives,
+        files=sorted(folded.files[targets[0].id]) if alone else [],
+        failed=folded.failed,
+        rehearsal=folded.rehearsal,
+        **folded.facts,
+    )
+    seconds = {**answer.seconds, **context.transfer.seconds, "total": round(time.monotonic() - started, 3)}
+    return answer.model_copy(update={"seconds": seconds}), folded.out_of_memory
+
+
+def fold_targets(request: FlatRequest, targets: Sequence[Target], context: Context) -> Folded:
+    """Align and fold targets.
+
+    Raises:
+        as `fold_flat`.
+    """
     groups = [
         _fold(request, [target for target in targets if (len(target.chains) > 1) == several], context)
         for several in {len(target.chains) > 1 for target in targets}
     ]
-    archives, failed = [], []
-    for target, sink in zip(targets, sinks, strict=True):
+    files: dict[str, Mapping[str, bytes]] = {}
+    failed = []
+    for target in targets:
         group = next(group for group in groups if target in group.targets)
         outcome = next(each for each in group.response.outcomes if each.key == target.key)
         if outcome.state == "done":
-            data = _tar_gz(archive.unpack(group.results[f"targets/{outcome.result_key}.tar.zst"]))
-            name = f"{target.id}.tar.gz"
-            sent = context.transfer.deliver(name, data, sink).model_dump()
-            archives.append(Archive(**sent, name=name, id=target.id, rehearsal=group.response.rehearsal))
+            found = archive.unpack(group.results[f"targets/{outcome.result_key}.tar.zst"])
+            files[target.id] = with_plddts(found)
         else:
             reason = outcome.reason or Reason.INTERNAL
             failed.append(
                 FailedTarget(id=target.id, reason=reason, message=outcome.message, advice=outcome.advice)
             )
-    if not archives and len(failed) == 1:
+    if not files and len(failed) == 1:
         raise TargetError(failed[0].reason, failed[0].message, failed[0].advice)
     seconds: dict[str, float] = {}
     for group in groups:
         for name, value in group.response.seconds.items():
             seconds[name] = round(seconds.get(name, 0.0) + value, 3)
-    alone = len(targets) == 1
-    answer = FlatResponse(
-        digest=digest_of({**request.model_dump(mode="json", exclude={"results", "fasta_url"}), "text": text}),
-        archive=archives[0] if alone and archives else None,
-        archives=None if alone else archives,
-        failed=failed,
-        warnings=list(dict.fromkeys(each for group in groups for each in group.searched.warnings)),
-        db_preset=", ".join(sorted({group.searched.name for group in groups})),
-        rehearsal=any(group.response.rehearsal for group in groups),
-        seconds={
-            **seconds,
-            **context.transfer.seconds,
-            "total": round(time.monotonic() - started, 3),
-        },
-        worker=Worker(gpu=next((group.response.device for group in groups if group.response.device), "")),
+    rehearsal = any(group.response.rehearsal for group in groups)
+    warnings = dict.fromkeys(each for group in groups for each in group.searched.warnings)
+    facts = {
+        "warnings": [*([_REHEARSAL] if rehearsal else []), *warnings],
+        "db_preset": ", ".join(sorted({group.searched.name for group in groups})),
+        "seconds": seconds,
+        "worker": Worker(gpu=next((group.response.device for group in groups if group.response.device), "")),
+    }
+    return Folded(
+        targets, files, failed, facts, rehearsal, any(ran_out_of_memory(group.response) for group in groups)
     )
-    return answer, any(ran_out_of_memory(group.response) for group in groups)
+
+
+def with_plddts(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """A target's files, with `plddts` in ranking_debug.json whatever models are ranked by.
+
+    AlphaFold writes either `plddts` or, of complexes, `iptm+ptm`; programs look for the first alone.
+    """
+    ranking = json.loads(files[RANKING])
+    if "plddts" in ranking:
+        return files
+    scores = Confidence.model_validate_json(files["confidence.json"])
+    ranking = {"plddts": {model.name: model.mean_plddt for model in scores.models}, **ranking}
+    return {**files, RANKING: (json.dumps(ranking, indent=1) + "\n").encode()}
+
+
+def _again(sent: Archive, context: Context) -> Archive:
+    """The only archive under the key of earlier releases; with its bytes, if there is room for them twice."""
+    if sent.base64 is None or context.transfer.takes(len(sent.base64)):
+        return sent
+    return sent.model_copy(update={"base64": None})
+
+
+def _content(request: FlatRequest) -> dict[str, Any]:
+    return request.model_dump(mode="json", exclude={"results", "fasta_url"})
 
 
 def _fasta(request: FlatRequest, network: Network) -> str:
@@ -127,7 +195,12 @@ def _fasta(request: FlatRequest, network: Network) -> str:
         raise InvalidInput("fasta_url: is no text in UTF-8.") from error
 
 
-def _targets(text: str) -> list[Target]:
+def targets_of(text: str) -> list[Target]:
+    """The targets of a FASTA text.
+
+    Raises:
+        InputError, InvalidInput: one of them is refused.
+    """
     with tempfile.TemporaryDirectory(prefix="snakefold-input-") as folder:
         path = Path(folder) / "input.fasta"
         path.write_text(text, encoding="utf-8", errors="surrogatepass")

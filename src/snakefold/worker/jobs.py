@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from snakefold.kernel.envelope import LARGEST_ANSWER
 from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.worker.child import Child
 from snakefold.worker.endpoints import InvalidInput, read_input
@@ -18,8 +19,6 @@ from snakefold.worker.settings import read_settings
 #: Targets that must be left for a report of progress: one that is sent close to the end can overtake the
 #: result and take its place.
 _PROGRESS_LEFT = 2
-#: Bytes of an answer that RunPod takes: 10 MB, less what its SDK puts around it.
-LARGEST_ANSWER = 10_000_000 - 10_000
 
 
 def checked_size(answer: dict[str, Any]) -> dict[str, Any]:

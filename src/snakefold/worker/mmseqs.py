@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
+import shlex
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from snakefold.kernel import recipes
-from snakefold.kernel.envelope import Sink, digest_of
+from snakefold.kernel.envelope import digest_of
 from snakefold.kernel.errors import DatabaseMissingError, InputError, Refusal
+from snakefold.kernel.machine import has_gpu
 from snakefold.kernel.unchanged import Watch
 from snakefold.kernel.wording import count
 from snakefold.molecules.targets import Target, read_records
@@ -26,15 +24,18 @@ from snakefold.msa import programs
 from snakefold.msa.databases.inside import explained_mmseqs
 from snakefold.msa.names import first_word, text_of
 from snakefold.worker.endpoints.checked import InvalidInput
-from snakefold.worker.endpoints.mmseqs2 import COLUMNS, SearchRequest, SearchResponse
+from snakefold.worker.endpoints.mmseqs2 import (
+    COLUMNS,
+    TAXONOMY,
+    SearchRequest,
+    SearchResponse,
+    SearchTexts,
+)
+from snakefold.worker.mmseqs_answers import Found, in_parts, in_texts
 from snakefold.worker.responses import entry_for, remembered
 from snakefold.worker.tasks import Context
 
 PADDED = "_pad"
-#: Seconds without a sign of life after which a lock is nobody's, and between two signs.
-STALE = 300.0
-_BEAT = 20.0
-_POLL = 0.5
 
 
 def beside(prefix: Path, suffix: str) -> Path:
@@ -82,64 +83,6 @@ def find_padded(name: str, roots: Sequence[Path]) -> Path:
         ) from error
 
 
-@contextmanager
-def writing(prefix: Path, timeout: float) -> Iterator[None]:
-    """Be the only writer of a database.
-
-    Raises:
-        TimeoutError: another writer was at work all the time.
-    """
-    lock = beside(prefix, ".lock")
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    _take(lock, time.monotonic() + timeout)
-    done = threading.Event()
-    beat = threading.Thread(target=_beat, args=(lock, done), daemon=True)
-    beat.start()
-    try:
-        yield
-    finally:
-        done.set()
-        beat.join()
-        shutil.rmtree(lock, ignore_errors=True)
-
-
-def _take(lock: Path, deadline: float) -> None:
-    while True:
-        try:
-            lock.mkdir()
-        except FileExistsError:
-            if _is_stale(lock):
-                # Of several that find it stale, one can rename it; the others find it gone.
-                aside = beside(lock, f".{secrets.token_hex(4)}")
-                with suppress(OSError):
-                    lock.rename(aside)
-                    shutil.rmtree(aside, ignore_errors=True)
-                continue
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{lock}: another worker is building this database.") from None
-            time.sleep(_POLL)
-        else:
-            return
-
-
-def _is_stale(lock: Path) -> bool:
-    try:
-        # The clock of the file system: those of two machines may differ.
-        probe = lock.parent / f".{secrets.token_hex(6)}.clock"
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
-        return now - lock.stat().st_mtime > STALE
-    except OSError:
-        return False
-
-
-def _beat(lock: Path, done: threading.Event) -> None:
-    while not done.wait(_BEAT):
-        with suppress(OSError):
-            os.utime(lock)
-
-
 #: A chain is at least this long, residues; the longest known protein has 35,213.
 _SHORTEST, _LONGEST = 2, 65_535
 _TSV, _ALIGNMENTS, _FACTS = "hits.tsv", "alignments", "facts.json"
@@ -161,58 +104,120 @@ class Mmseqs:
         # At call depth 0 every module prints its full list of parameters.
         quiet = {"MMSEQS_CALL_DEPTH": "1"}
 
+        def plain(line: str) -> str:
+            return line.replace(shlex.quote(str(program)), "mmseqs", 1)
+
         def say(line: str) -> None:
-            self.context.log(line.replace(str(program), "mmseqs", 1))
+            self.context.log(plain(line))
 
         command = [program, module, *arguments, *tail]
         try:
             ran = programs.run(command, self.folder, say, environment=quiet)
         except programs.ProgramError as error:
             raise explained_mmseqs(error, self.database) if self.database else error from error
-        self.commands.append(ran.command.replace(str(program), "mmseqs", 1))
+        self.commands.append(plain(ran.command))
 
 
-def search(request: SearchRequest, context: Context) -> SearchResponse:
+def search(request: SearchRequest, context: Context) -> SearchResponse | SearchTexts:
     """Search the queries; the same search in the same database is answered from the store.
 
     Raises:
-        InputError: a query is refused. DatabaseMissingError: no such database, or no padded copy for the GPU.
+        InputError: a sequence is refused.
+        DatabaseMissingError: no such database, or no padded copy for the GPU.
         ChangedError: the database changed while it was searched.
+        JobError: the answer is too large.
     """
     started = time.monotonic()
+    found = _found(request, context)
+    answer = in_parts(found, context) if request.version == 1 else in_texts(found, context)
+    seconds = {**context.transfer.seconds, "total": round(time.monotonic() - started, 3)}
+    return answer.model_copy(update={"seconds": seconds})
+
+
+def _found(request: SearchRequest, context: Context) -> Found:
     queries = read_sequences(request.query_fasta, "query_fasta")
-    roots = context.settings.mmseqs_roots
-    database = (find_padded if request.use_gpu else find)(request.target_db, roots)
-    asked = request.model_dump(mode="json", exclude={"threads"})
-    digest = digest_of(asked)
-    watch = Watch(_files(database))
-    entry = entry_for("mmseqs2", digest, {"database": _identity(database)})
+    warnings: list[str] = []
+    gpu = _on_gpu(request, warnings)
+    name = request.database
+    if name is None:
+        targets = read_sequences(str(request.target_fasta), "target_fasta")
+        database = None
+        depends_on: dict[str, Any] = {"mmseqs": programs.version("mmseqs")}
+    else:
+        targets = []
+        database = _database(request, name, context.settings.mmseqs_roots, gpu=gpu)
+        depends_on = {"database": _identity(database)}
+    columns = list(COLUMNS)
+    if request.include_taxonomy:
+        if database is not None and has_taxonomy(database):
+            columns += TAXONOMY
+        else:
+            warnings.append(
+                f"include_taxonomy: {database.name if database else 'target_fasta'} has no taxonomy (mmseqs "
+                "createtaxdb makes one): tsv has none of its columns."
+            )
+    digest = digest_of(
+        {
+            "task": request.task,
+            "query_fasta": request.query_fasta,
+            "target_db": name,
+            "use_gpu": gpu,
+            "max_seqs": request.max_seqs,
+            "return_a3m": request.return_a3m,
+            **({"target_fasta": request.target_fasta} if name is None else {}),
+            **({"columns": columns} if len(columns) > len(COLUMNS) else {}),
+        }
+    )
+    watch = Watch(_files(database) if database else [])
 
     def compute() -> tuple[dict[str, bytes], bool]:
-        files = _search(request, queries, database, context)
+        files = _search(request, queries, database or targets, context, columns, gpu)
         watch.check()
         return files, True
 
-    files, found = remembered(context.store, entry, compute, context.log)
-    if found:
-        context.log(f"{request.target_db}: searched before: taken from the store")
+    entry = entry_for("mmseqs2", digest, depends_on)
+    files, before = remembered(context.store, entry, compute, context.log)
+    if before:
+        context.log(f"{name or 'target_fasta'}: searched before: taken from the store")
     facts: dict[str, Any] = json.loads(files[_FACTS])
-    send, inline = context.transfer.deliver, Sink(inline=True)
-    tsv = send(_TSV, files[_TSV], inline, text=True)
-    a3m = {
-        query.id: send(f"{query.id}.a3m", files[f"{_ALIGNMENTS}/{query.id}.a3m"], inline, text=True)
-        for query in queries
-        if request.return_a3m
-    }
-    return SearchResponse(
+    alignments = {query.id: files[f"{_ALIGNMENTS}/{query.id}.a3m"] for query in queries if request.return_a3m}
+    return Found(
+        request=request,
+        queries=queries,
         digest=digest,
-        tsv=tsv,
-        a3m=a3m if request.return_a3m else None,
-        queries=len(queries),
+        tsv=files[_TSV],
+        alignments=alignments,
         hits=facts["hits"],
-        database=str(database),
+        database=str(database or ""),
         commands=facts["commands"],
-        seconds={**context.transfer.seconds, "total": round(time.monotonic() - started, 3)},
+        warnings=warnings,
+    )
+
+
+def _on_gpu(request: SearchRequest, warnings: list[str]) -> bool:
+    if request.use_gpu and request.version != 1 and not has_gpu():
+        warnings.append("use_gpu: this worker has no GPU; its CPU searched.")
+        return False
+    return request.use_gpu
+
+
+def _database(request: SearchRequest, name: str, roots: Sequence[Path], *, gpu: bool) -> Path:
+    if gpu:
+        return find_padded(name, roots)
+    try:
+        return find(name, roots)
+    except DatabaseMissingError:
+        # Meant for a GPU that is not there, the padded copy alone may be: it is searched on the CPU as well.
+        if request.use_gpu:
+            with suppress(DatabaseMissingError):
+                return find_padded(name, roots)
+        raise
+
+
+def has_taxonomy(prefix: Path) -> bool:
+    """Whether mmseqs can say of this database's sequences which species they are of."""
+    return beside(prefix, "_mapping").is_file() and any(
+        beside(prefix, suffix).is_file() for suffix in ("_taxonomy", "_nodes.dmp")
     )
 
 
@@ -236,33 +241,55 @@ def read_sequences(text: str, key: str) -> list[Target]:
     return targets
 
 
-def _search(
-    request: SearchRequest, queries: list[Target], database: Path, context: Context
+def _search(  # noqa: PLR0917 (the parts of one search)
+    request: SearchRequest,
+    queries: list[Target],
+    targets: Path | list[Target],
+    context: Context,
+    columns: list[str],
+    gpu: bool,
 ) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="snakefold-mmseqs-") as scratch:
         folder = Path(scratch)
-        mmseqs = Mmseqs(folder, context, request.threads or context.settings.threads, database)
+        mmseqs = Mmseqs(folder, context, request.threads or context.settings.threads)
+        if isinstance(targets, Path):
+            database = mmseqs.database = targets
+        else:
+            database = _made(mmseqs, targets, gpu)
         fasta, query, hits = folder / "queries.fasta", folder / "queries", folder / "hits"
         # Numbers for names: mmseqs takes names apart that look like UniProt's.
         write_fasta(fasta, ((f"q{number}", each.chains[0]) for number, each in enumerate(queries)))
         mmseqs("createdb", fasta, query, "--shuffle", "0", "--dbtype", "1", threads=False)
         # Without -a, result2msa writes other, shorter alignments and says nothing.
         options = ["--max-seqs", str(request.max_seqs), *(["-a"] if request.return_a3m else [])]
-        options += ["--gpu", "1"] if request.use_gpu else []
+        options += ["--gpu", "1"] if gpu else []
         mmseqs("search", query, database, hits, folder / "tmp", *options)
         table = folder / "table.tsv"
-        columns = "query,target,evalue,pident,alnlen,theader"
-        mmseqs("convertalis", query, database, hits, table, "--format-output", columns)
+        mmseqs(
+            "convertalis", query, database, hits, table, "--format-output", ",".join([*columns, "theader"])
+        )
         names = {f"q{number}": each.id for number, each in enumerate(queries)}
-        full, rows = _rows(table, names)
-        files = {_TSV: "".join("\t".join(row) + "\n" for row in [COLUMNS, *rows]).encode()}
+        full, rows = _rows(table, names, len(columns))
+        files = {_TSV: "".join("\t".join(row) + "\n" for row in [columns, *rows]).encode()}
         if request.return_a3m:
             files |= _alignments(mmseqs, query, database, hits, queries=queries, full=full)
         found = Counter(row[0] for row in rows)
         asked = count(len(queries), "query", "queries")
-        context.log(f"{request.target_db}: {count(len(rows), 'hit')} of {len(found)} of {asked}")
+        what = request.database or "target_fasta"
+        context.log(f"{what}: {count(len(rows), 'hit')} of {len(found)} of {asked}")
         files[_FACTS] = json.dumps({"hits": len(rows), "commands": mmseqs.commands}).encode()
         return files
+
+
+def _made(mmseqs: Mmseqs, targets: list[Target], gpu: bool) -> Path:
+    """A database of these sequences, for one search."""
+    fasta, made = mmseqs.folder / "targets.fasta", mmseqs.folder / "targets"
+    write_fasta(fasta, ((each.header or each.id, each.chains[0]) for each in targets))
+    mmseqs("createdb", fasta, made, "--dbtype", "1", threads=False)
+    if gpu:
+        mmseqs("makepaddedseqdb", made, beside(made, PADDED))
+        return beside(made, PADDED)
+    return made
 
 
 def _alignments(
@@ -284,15 +311,15 @@ def _alignments(
     return files
 
 
-def _rows(table: Path, names: dict[str, str]) -> tuple[dict[str, str], list[list[str]]]:
+def _rows(table: Path, names: dict[str, str], columns: int) -> tuple[dict[str, str], list[list[str]]]:
     """Full names by mmseqs' own, and the rows with both names as they were given."""
     full: dict[str, str] = {}
     rows = []
     with table.open("rb") as stream:
         for line in stream:
-            query, target, evalue, pident, alnlen, header = text_of(line).rstrip("\n").split("\t", 5)
+            query, target, *values, header = text_of(line).rstrip("\n").split("\t", columns)
             full[target] = first_word(header)
-            rows.append([names[query], full[target], evalue, pident, alnlen])
+            rows.append([names[query], full[target], *values])
     return full, rows
 
 

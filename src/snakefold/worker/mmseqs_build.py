@@ -15,7 +15,8 @@ from snakefold.kernel.store import write_atomically
 from snakefold.msa import programs
 from snakefold.worker.endpoints.checked import InvalidInput
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, BuildResponse
-from snakefold.worker.mmseqs import PADDED, Mmseqs, beside, read_sequences, write_fasta, writing
+from snakefold.worker.mmseqs import PADDED, Mmseqs, beside, read_sequences, write_fasta
+from snakefold.worker.mmseqs_lock import writing
 from snakefold.worker.tasks import Context
 
 _LONGEST_WAIT = 6 * 3600.0

@@ -93,6 +93,7 @@ def _local(options: argparse.Namespace) -> int:
         return 1
     archives = answer.get("archives") or [answer["archive"]]
     options.out.mkdir(parents=True, exist_ok=True)
+    answer.pop("archive", None)  # the first of the others again
     for each in archives:
         if (data := each.pop("base64", None)) is not None:
             (options.out / each["name"]).write_bytes(base64.b64decode(data))

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakefold.kernel.envelope import Response
 from snakefold.kernel.paths import compiled_programs
 from snakefold.kernel.store import Store, open_store
-from snakefold.worker.endpoints import (
-    DesignRequest,
-    Envelope,
-    FlatRequest,
-    PoseRequest,
-    Request,
-    SearchRequest,
-    read_input,
-)
+from snakefold.worker.endpoints.checked import InvalidInput, checked, served_for
 from snakefold.worker.fetch import Network
 from snakefold.worker.settings import Settings
 from snakefold.worker.transfer import Transfer
@@ -66,34 +58,12 @@ def perform(given: object, context: Context) -> dict[str, Any]:
     Raises:
         anything: `failures.as_job_error` says what it is.
     """
-    request = read_input(given)
-    response, out_of_memory = _response(request, context)
+    if not isinstance(given, Mapping):
+        raise InvalidInput("`input` must be an object.")
+    served = served_for(given)
+    request = checked(served.contract, given)
+    # Each imports what it needs only: an MMseqs2 endpoint has no use for JAX.
+    done = pkgutil.resolve_name(served.does)(request, context)
+    response, out_of_memory = done if isinstance(done, tuple) else (done, False)
     answer = dict.fromkeys(response.always) | response.model_dump(mode="json", exclude_none=True)
     return {**answer, "refresh_worker": True} if out_of_memory else answer
-
-
-def _response(request: Request, context: Context) -> tuple[Response, bool]:
-    # Each imports what it needs only: an MMseqs2 endpoint has no use for JAX.
-    if isinstance(request, Envelope):
-        from snakefold.worker.fold import fold_envelope
-
-        return fold_envelope(request, context)
-    if isinstance(request, FlatRequest):
-        from snakefold.worker.flat import fold_flat
-
-        return fold_flat(request, context)
-    if isinstance(request, PoseRequest):
-        from snakefold.worker.poses import predict_poses
-
-        return predict_poses(request, context)
-    if isinstance(request, DesignRequest):
-        from snakefold.worker.designs import design
-
-        return design(request, context)
-    if isinstance(request, SearchRequest):
-        from snakefold.worker.mmseqs import search
-
-        return search(request, context), False
-    from snakefold.worker.mmseqs_build import build
-
-    return build(request, context), False

@@ -8,12 +8,13 @@ import hashlib
 import http.client
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakefold.kernel.envelope import INLINE_LIMIT, RESERVED, Part, Result, Sink
+from snakefold.kernel.envelope import INLINE_LIMIT, RESERVED, TEXT_LIMIT, Part, Result, Sink
 from snakefold.kernel.errors import Reason, SnakefoldError, StoreError
 from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.worker.endpoints.checked import InvalidInput
@@ -27,6 +28,7 @@ _TRIES = 4
 _FIRST_WAIT = 0.5
 #: Seconds that a presigned address of the results bucket holds: RunPod keeps a response for 30 minutes.
 _PRESIGNED_FOR = 24 * 3600
+_MORE = TEXT_LIMIT - (INLINE_LIMIT - RESERVED)
 
 
 def volume_path(volume: Path | None, path: str) -> Path:
@@ -71,12 +73,24 @@ class Transfer:
         self._add("read", started)
         return data
 
-    def deliver(self, name: str, data: bytes, sink: Sink, *, text: bool = False) -> Result:
+    @contextmanager
+    def all_room(self) -> Iterator[None]:
+        """Inline results may fill an answer up to RunPod's limit: for programs that read nothing else."""
+        self.inline_left += _MORE
+        try:
+            yield
+        finally:
+            self.inline_left = max(0, self.inline_left - _MORE)
+
+    def deliver(
+        self, name: str, data: bytes, sink: Sink, *, text: bool = False, most: int | None = None
+    ) -> Result:
         """Put a result where its sink says; one that is too large to be inline goes elsewhere.
 
         Args:
             name: of the file, where one must be chosen.
             text: inline as text instead of base64.
+            most: bytes that are inline at the most, whatever room there is.
 
         Raises:
             JobError, SnakefoldError: it cannot be put there; what was computed is in the store.
@@ -88,7 +102,7 @@ class Transfer:
             facts["stored"] = True
         elif sink.path is not None:
             facts |= self._write(sink.path, data)
-        elif (inline := self._inline(data, text)) is not None:
+        elif (most is None or len(data) <= most) and (inline := self._inline(data, text)) is not None:
             facts |= inline
         else:
             facts |= self._elsewhere(name, data, facts["sha256"])
@@ -120,11 +134,14 @@ class Transfer:
             return None
         inline = {"text": data.decode()} if text else {"base64": base64.b64encode(data).decode()}
         # As it travels: JSON writes a tab as two characters.
-        cost = len(json.dumps(inline))
-        if cost > self.inline_left:
-            return None
-        self.inline_left -= cost
-        return inline
+        return inline if self.takes(len(json.dumps(inline))) else None
+
+    def takes(self, size: int) -> bool:
+        """Whether so many bytes more fit into the answer; if so, they count."""
+        if size > self.inline_left:
+            return False
+        self.inline_left -= size
+        return True
 
     def _elsewhere(self, name: str, data: bytes, sha256: str) -> dict[str, Any]:
         if self.settings.volume is not None:
@@ -137,7 +154,7 @@ class Transfer:
             return {"stored": True, "store": entry.name}
         raise JobError(
             Reason.INVALID_INPUT,
-            f"The result has {len(data)} bytes, too many to be inline, and the worker has no volume, results "
+            f"{name} has {len(data)} bytes, too many to be inline, and the worker has no volume, results "
             "bucket or store on S3. Send a sink with `url` or `path`: nothing will be computed again.",
         )
 

@@ -20,6 +20,13 @@ from snakefold.clusters.runpod.session import ResultError, Session, UnavailableE
 _PLACES = ("base64", "text", "url", "path", "store")
 #: Keys under which workers send a bare text in place of a described part: base64, or an address.
 _BARE = ("archive", "archives", "archive_base64", "archive_url", "tar_gz", "tar_gz_base64", "presigned_url")
+#: Keys of whole files as a bare text: how it is to be read, and the file's name.
+_TEXTS = {
+    "tsv": ("text", "tsv"),
+    "cluster_tsv": ("text", "clusters.tsv"),
+    "representatives_fasta": ("text", "representatives.fasta"),
+    "a3m_gz_b64": ("base64", "alignments.a3m.gz"),
+}
 _BLOCK = 1 << 20
 
 
@@ -38,10 +45,17 @@ def parts_of(output: Any) -> list[Part]:
     """Every file that `output` describes, each under a name of its own that is safe as a file's.
 
     A part is an object with `base64`, `text`, `url`, `path` or `store` and a size, a sha256 or a name; or, as
-    other workers send it, a bare text (base64 or an https address) called archive, archives, ….
+    other workers send it, a bare text (base64 or an https address) called archive, archives, …. A file that
+    is there twice, under an old key and a new one, counts once.
     """
     parts: dict[str, Part] = {}
+    met: set[tuple[str, str]] = set()
     for name, part in _walk(output, "result"):
+        sha256 = part[3] if len(part) > 3 else None
+        if sha256 is not None:
+            if (name, sha256) in met:
+                continue
+            met.add((name, sha256))
         unique, number = name, 2
         while unique in parts:
             unique, number = f"{number}-{name}", number + 1
@@ -82,7 +96,11 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
             yield safe_name(str(value.get("name") or value.get("filename") or name)), part
             return
         for key, inner in value.items():
-            if key in _BARE and (texts := _texts(inner)):
+            if key in _TEXTS and isinstance(inner, str):
+                if inner and not _there_as_parts(key, value):
+                    place, file = _TEXTS[key]
+                    yield file, (place, inner)
+            elif key in _BARE and (texts := _texts(inner)):
                 for text in texts:
                     place = "url" if text.startswith(("https://", "http://")) else "base64"
                     yield f"{'archive' if key in _BARE[:2] else safe_name(key)}.tar.gz", (place, text)
@@ -91,6 +109,11 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _walk(inner, name)
+
+
+def _there_as_parts(key: str, output: Mapping[str, Any]) -> bool:
+    files = output.get("files")
+    return bool(output.get("a3m")) if key == "a3m_gz_b64" else isinstance(files, Mapping) and key in files
 
 
 def _texts(value: Any) -> list[str]:

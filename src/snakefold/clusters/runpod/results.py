@@ -14,6 +14,8 @@ from snakefold.kernel.wording import count
 
 RESPONSE = "response.json"
 _SHOWN_TEXT = 10_000
+#: Compressed, and no archive.
+_ONE_FILE = ".a3m.gz"
 _ENDINGS = (".tar.gz", ".tgz", ".tar.zst", ".tar")
 
 
@@ -59,7 +61,7 @@ def _save(
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as scratch:
         path = Path(scratch) / safe_name(part.name)
         fetch(session, part, path, most_bytes=most_bytes)
-        if unpacked and is_archive(path):
+        if unpacked and is_archive(path) and not part.name.endswith(_ONE_FILE):
             name = next((part.name.removesuffix(end) for end in _ENDINGS if part.name.endswith(end)), "")
             if alone or not name:
                 return unpack(path, folder, most_bytes=most_bytes)

@@ -8,12 +8,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from snakefold.kernel.envelope import Envelope
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.worker.endpoints.alphafold2 import FlatRequest
-from snakefold.worker.endpoints.boltz2 import PoseRequest
-from snakefold.worker.endpoints.mmseqs2 import BuildRequest, SearchRequest
-from snakefold.worker.endpoints.proteinmpnn import DesignRequest
+from snakefold.worker.endpoints.served import ENVELOPE, EVERY, KEYS, TASKS, Served
 
 _Contract = TypeVar("_Contract", bound=BaseModel)
 _SHOWN = 10
@@ -81,19 +77,7 @@ def _listed(names: object) -> str:
     return ", ".join(map(str, names))  # type: ignore[call-overload]
 
 
-Request = Envelope | FlatRequest | PoseRequest | DesignRequest | SearchRequest | BuildRequest
-
-_TASKS: dict[str, type[SearchRequest] | type[BuildRequest] | type[DesignRequest]] = {
-    "search": SearchRequest,
-    "build": BuildRequest,
-    "design": DesignRequest,
-}
-_FLAT = ("sequence", "fasta", "fasta_url")
-_POSE = "input_yaml"
-_DESIGN = "pdb_base64"
-
-
-def read_input(value: object) -> Request:
+def read_input(value: object) -> BaseModel:
     """The request that an `input` is.
 
     Raises:
@@ -101,32 +85,25 @@ def read_input(value: object) -> Request:
     """
     if not isinstance(value, Mapping):
         raise InvalidInput("`input` must be an object.")
-    return checked(contract_of(value), value)  # type: ignore[return-value]
+    return checked(served_for(value).contract, value)
 
 
-def contract_of(value: Mapping[object, object]) -> type[BaseModel]:
-    """The contract that the keys of `value` tell."""
+def served_for(value: Mapping[object, object]) -> Served:
+    """What the keys of `value` ask for."""
     if "request" in value:
-        return Envelope
+        return ENVELOPE
     if "task" in value:
         task = value["task"]
-        if not isinstance(task, str) or task not in _TASKS:
-            raise InvalidInput(f"task: expected one of {', '.join(_TASKS)}.")
-        return _TASKS[task]
-    if _POSE in value:
-        return PoseRequest
-    if _DESIGN in value:
-        return DesignRequest
-    if any(key in value for key in _FLAT):
-        return FlatRequest
-    every = dict.fromkeys(
-        field
-        for contract in (FlatRequest, Envelope, PoseRequest, *_TASKS.values())
-        for field in contract.model_fields
-    )
+        if not isinstance(task, str) or task not in TASKS:
+            raise InvalidInput(f"task: expected one of {', '.join(TASKS)}.")
+        return TASKS[task]
+    for key, served in KEYS.items():
+        if key in value:
+            return served
+    every = dict.fromkeys(field for served in EVERY for field in served.contract.model_fields)
     unknown = [unknown_key(str(key), list(every)) for key in value if key not in every]
     raise InvalidInput(
-        f"`input` is no request: expected `request` (an envelope), `task` (MMseqs2), `{_POSE}` (Boltz-2), "
-        f"`{_DESIGN}` (ProteinMPNN), or one of {', '.join(_FLAT)} (AlphaFold2). "
+        "`input` is no request: expected `request` (an envelope), `task` (MMseqs2), `input_yaml` (Boltz-2), "
+        "`pdb_base64` (ProteinMPNN), `sequences`, or one of sequence, fasta, fasta_url (AlphaFold2). "
         f"{' '.join(unknown[:5])}".strip()
     )

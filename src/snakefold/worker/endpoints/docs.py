@@ -9,40 +9,52 @@ from typing import Any
 from pydantic import BaseModel
 
 from snakefold.kernel.contracts import FoldRequest
-from snakefold.kernel.envelope import Envelope, EnvelopeResponse, Part, Result, Sink, Worker
+from snakefold.kernel.envelope import EnvelopeResponse, Part, Result, Sink, Worker
 from snakefold.plan import settings_docs
-from snakefold.worker.endpoints.alphafold2 import ALLOWED, Archive, FailedTarget, FlatRequest, FlatResponse
-from snakefold.worker.endpoints.boltz2 import PoseConfig, PoseRequest, PoseResponse
-from snakefold.worker.endpoints.mmseqs2 import BuildRequest, BuildResponse, SearchRequest, SearchResponse
-from snakefold.worker.endpoints.proteinmpnn import DesignRequest, DesignResponse, ResidueBias
+from snakefold.worker.endpoints.alphafold2 import (
+    ALLOWED,
+    Archive,
+    FailedTarget,
+    FlatResponse,
+    NamedSequence,
+    SequenceResult,
+    SequencesResponse,
+)
+from snakefold.worker.endpoints.boltz2 import PoseConfig, PoseResponse
+from snakefold.worker.endpoints.mmseqs2 import (
+    BuildResponse,
+    ClusterResponse,
+    SearchResponse,
+    SearchTexts,
+)
+from snakefold.worker.endpoints.proteinmpnn import DesignResponse, ResidueBias
+from snakefold.worker.endpoints.served import EVERY
 
-CONTRACTS: dict[str, type[BaseModel]] = {
-    contract.__name__: contract
-    for contract in (
-        Envelope,
-        EnvelopeResponse,
-        Part,
-        Sink,
-        Result,
-        FoldRequest,
-        FlatRequest,
-        FlatResponse,
-        Archive,
-        FailedTarget,
-        PoseRequest,
-        PoseConfig,
-        PoseResponse,
-        DesignRequest,
-        ResidueBias,
-        DesignResponse,
-        Worker,
-        SearchRequest,
-        SearchResponse,
-        BuildRequest,
-        BuildResponse,
-    )
-}
-REQUESTS = ("Envelope", "FlatRequest", "PoseRequest", "DesignRequest", "SearchRequest", "BuildRequest")
+_REQUESTS = [served.contract for served in EVERY]
+_OTHERS: list[type[BaseModel]] = [
+    EnvelopeResponse,
+    Part,
+    Sink,
+    Result,
+    FoldRequest,
+    FlatResponse,
+    Archive,
+    FailedTarget,
+    NamedSequence,
+    SequencesResponse,
+    SequenceResult,
+    PoseConfig,
+    PoseResponse,
+    DesignResponse,
+    ResidueBias,
+    Worker,
+    SearchResponse,
+    SearchTexts,
+    BuildResponse,
+    ClusterResponse,
+]
+CONTRACTS = {contract.__name__: contract for contract in [*_REQUESTS, *_OTHERS]}
+REQUESTS = tuple(contract.__name__ for contract in _REQUESTS)
 
 _MARKED = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
