@@ -144,6 +144,11 @@ def prepare(options: argparse.Namespace) -> list[str]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    config = settings_of(options)
+    if config.designs and not config.design.stage:
+        from snakefold.cli._stages import run_stages
+
+        return run_stages(options, config)
     arguments = prepare(options)
     from snakefold.cli._start import RESULTS
     from snakefold.plan.provenance import COMMAND
@@ -151,4 +156,4 @@ def _run(options: argparse.Namespace) -> int:
     os.environ[RESULTS] = str(Path(settings_of(options).results).absolute())
     os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
     # The process becomes Snakemake: signals are its own.
-    os.execv(arguments[0], arguments)
+    return os.execv(arguments[0], arguments)

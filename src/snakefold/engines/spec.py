@@ -418,6 +418,10 @@ class Engine(Protocol):
         """What must be there before a prediction of a group."""
         ...
 
+    def sequences(self, settings: Any) -> int:
+        """Sequences that are designed for a backbone; 0: the engine designs none."""
+        ...
+
     def work(
         self, group: str, settings: Any, relax: RelaxSettings, *, blocks: int | None = None, rows: Any = None
     ) -> Work:
@@ -599,6 +603,11 @@ class Defaults:
         """Nothing but the target."""
         del group, settings
         return Needs()
+
+    def sequences(self, settings: Any) -> int:
+        """None."""
+        del settings
+        return 0
 
     def alignment_rows(
         self, request: FoldRequest, targets: Sequence[TargetInput], depths: Sequence[int]

@@ -15,6 +15,7 @@ from snakefold.kernel.wording import listed
 from snakefold.msa.databases import presets as databases
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.executors import Executor
+from snakefold.plan.forecast import forecast
 from snakefold.plan.groups import Group
 from snakefold.plan.needed import find_parameters, present
 from snakefold.plan.preflight import check_weights_folder
@@ -84,6 +85,8 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
         )
 
     draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
+    if config.designs:
+        forecast(config, draft.records.targets, quote, folder, log=log, executor=executor)
     write_plan(folder, draft)
     return quote
 

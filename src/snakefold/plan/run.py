@@ -97,6 +97,11 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
         config, folder, name, log, warnings=warnings, executor=executor, absent=absent
     )
     endpoints.check(batch_rows(draft), config, executor)
+    if config.designs:
+        # It previews a plan, as preview.py does with what is defined here.
+        from snakefold.plan.forecast import forecast
+
+        forecast(config, draft.records.targets, quote, folder, log=log, executor=executor)
     write_plan(folder, draft)
     kinds = draft.records.kinds
     _forget_refused(parameters, made_with, draft.records)

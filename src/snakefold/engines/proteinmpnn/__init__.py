@@ -89,6 +89,10 @@ class ProteinMpnn(Defaults):
         del settings
         return Needs(alignment=group == "conserved")
 
+    def sequences(self, settings: ProteinMpnnSettings) -> int:
+        """So many for each temperature."""
+        return settings.num_seq_per_target * len(settings.sampling_temp)
+
     def parameters(
         self,
         place: str,
@@ -130,10 +134,9 @@ class ProteinMpnn(Defaults):
         from snakefold.engines.proteinmpnn.shapes import chunk_for
 
         del group, relax, blocks, rows
-        each = settings.num_seq_per_target
         return ProteinMpnnWork(
-            sequences=each * len(settings.sampling_temp),
-            chunk=chunk_for(each),
+            sequences=self.sequences(settings),
+            chunk=chunk_for(settings.num_seq_per_target),
             noisy=settings.backbone_noise > 0,
         )
 
