@@ -272,9 +272,9 @@ def side(code: ProteinMpnn | Ours, asked: dict[str, Any], out: Path) -> None:
         code.load(case)
         code.seed()
         arrays[f"{name}/logs"], arrays[f"{name}/complete"] = code.logs(case["order"])
-        recovery, score = zip(*(code.designs(WARM * 4) for _ in range(SAMPLES // WARM // 4)), strict=True)
-        if isinstance(code, Ours):  # equal seeds give equal designs: all at once
-            recovery, score = zip(code.designs(SAMPLES), strict=True)
+        # ProteinMPNN draws all that are tied in the order of the first; ours draws equal ones for equal seeds.
+        at_once = SAMPLES if isinstance(code, Ours) else 1 if case["tied"] else WARM * 4
+        recovery, score = zip(*(code.designs(at_once) for _ in range(SAMPLES // at_once)), strict=True)
         arrays[f"{name}/recovery"], arrays[f"{name}/score"] = np.concatenate(recovery), np.concatenate(score)
         code.designs(WARM)
         start = time.process_time()

@@ -22,6 +22,7 @@ import pytest
 
 from snakefold.clusters.emulator import EmulatorThread, ProcessWorkers, Scaling
 from snakefold.msa import programs
+from tests.backbones import helix
 
 pytest.importorskip("runpod", reason="needs runpod: pip install -e .[worker]")
 pytestmark = pytest.mark.slow
@@ -284,3 +285,63 @@ def test_a_sequence_is_one_archive(program: Program) -> None:
     assert "0 to predict" in listed["log"]
     refused = program.job(sequences=[{"id": "a", "sequence": "MKT1"}], **fold())
     assert "sequences (record 1: 'a')" in refused["error"]
+
+
+def design(**more: Any) -> dict[str, Any]:
+    """A payload as their design client makes it."""
+    backbone = helix("GSHMEELLKKAEELLK", "A") + helix("GSHMEELLKKAEELLK", "B", origin=(10, 0, 0))
+    return {
+        "pdb_base64": base64.b64encode(backbone.encode()).decode(),
+        "pdb_name": "two helices",
+        "use_soluble_model": True,
+        "model_name": "v_48_020",
+        "num_seq_per_target": 3,
+        "batch_size": 2,
+        "sampling_temp": 0.1,
+        "seed": 0,
+        "backbone_noise": 0.0,
+        "cleanup": True,
+        **more,
+    }
+
+
+@pytest.fixture
+def designing(program: Program, parameters: Path, proteinmpnn_weights: Path) -> Program:
+    """The worker's folder of parameters has those of ProteinMPNN, too."""
+    place = parameters / "proteinmpnn"
+    if not place.exists():
+        place.symlink_to(proteinmpnn_weights / "proteinmpnn")
+    return program
+
+
+def test_designs_are_native_and_samples(designing: Program) -> None:
+    program = designing
+    output = program.output(**design(pdb_path_chains="A", fixed_positions={"A": [1, 2, 3, 4]}))
+    native, samples = output["native"], output["samples"]
+    assert (native["name"], native["sequence"]) == ("two helices", "GSHMEELLKKAEELLK")
+    assert native["header"].startswith("two helices, score=")
+    # Exactly as many as asked, whatever the batch size: upstream's own program gives 2.
+    assert [sample["sample"] for sample in samples] == [1, 2, 3]
+    for sample in samples:
+        assert len(sample["sequence"]) == 16 and sample["sequence"].startswith("GSHM")
+        assert sample["header"].startswith(f"T=0.1, sample={sample['sample']}, score=")
+        assert {"score", "recovery", "temperature", "seed"} <= set(sample)
+    listed = program.output(
+        **design(task="design", pdb_path_chains=["A"], fixed_positions={"A": [1, 2, 3, 4]})
+    )
+    assert listed["samples"] == samples
+    everything = program.output(**design())
+    assert all(sample["sequence"].count("/") == 1 for sample in everything["samples"])
+
+
+def test_a_design_that_cannot_be_is_an_error_that_says_why(program: Program) -> None:
+    for wrong, said in (
+        ({"pdb_path_chains": "Q"}, "no protein chain 'Q'"),
+        ({"fixed_positions": {"A": [17]}}, "no position 17"),
+        ({"pdb_base64": base64.b64encode(b"HEADER").decode()}, "no protein chain"),
+        ({"pdb_base64": "?"}, "base64"),
+        ({"sampling_temp": 0}, "sampling_temp"),
+    ):
+        job = program.job(**design(**wrong))
+        assert job["status"] == "FAILED"
+        assert said in json.loads(job["error"])["message"]

@@ -261,7 +261,8 @@ def decode(layers: Layers, graph: Graph, residues: Array, rank: Array) -> tuple[
 def draw_one(layers: Layers, asked: Asked, graph: Graph, draw: Draw, *, known: bool) -> Array:
     """One sample, int32 [L]: the native residues where nothing is drawn.
 
-    Residues of a group do not see one another while they are decided; the logits of its members are averaged.
+    The logits of a group's members are averaged. As in ProteinMPNN, a member sees those before it in the group
+    as decided, but without an amino acid, and those after it as undecided.
 
     Args:
         known: some complete residues are not drawn; they are decided before all others.
@@ -287,10 +288,16 @@ def draw_one(layers: Layers, asked: Asked, graph: Graph, draw: Draw, *, known: b
         at = jnp.minimum(group, length - 1)
         neighbours, seen = graph.neighbours[at], graph.seen[at]
         nodes, inputs = graph.nodes[at], []
+        before = jnp.tril(jnp.ones((len(at), len(at)), bool), -1)
+        earlier = before[:, None] & (neighbours[..., None] == group)
         for number in range(_LAYERS):
             layer = layers["decoder_layers"][str(number)]
             inputs.append(nodes)
-            first = _part(layer["W1"], 0, nodes)[:, None] + edges[number, at] + tables[number, neighbours]
+            other = tables[number, neighbours]
+            if len(at) > 1:
+                alone = _part(layer["W1"], 3, nodes)
+                other = jnp.where(earlier.any(-1, keepdims=True), earlier.astype(alone.dtype) @ alone, other)
+            first = _part(layer["W1"], 0, nodes)[:, None] + edges[number, at] + other
             nodes = _updated(layer, nodes, _summed(layer, first, seen))
         logits = (_linear(layers["W_out"], nodes) * there[:, None]).sum(0) / jnp.maximum(there.sum(), 1)
         residue = jnp.argmax((logits + asked.bias[at[0]]) / asked.temperature + draw.noise[at[0]])
