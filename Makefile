@@ -2,6 +2,7 @@
 # make demo-full      the whole demo set of AlphaFold2, as a rehearsal
 # make demo-antibody  more antibodies
 # make demo-boltz     Boltz-2 with a ligand, an affinity and DNA, as a rehearsal; installs its environment (1 GB) first
+# make demo-design    sequences for an antibody's backbone with ProteinMPNN, folded and compared: real parameters
 # make weights        parameters of flash-abb and ProteinMPNN (147 MB to download) into your data folder, for the
 #                     demos and the tests
 # make test           unit and property tests, a foreign engine and the tutorials: a verdict in ten minutes
@@ -18,7 +19,7 @@ WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-full demo-antibody demo-boltz weights test test-all check docs emulator faults lock
+.PHONY: demo demo-full demo-antibody demo-boltz demo-design weights test test-all check docs emulator faults lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
@@ -50,6 +51,9 @@ demo-antibody: .venv/run.stamp weights
 demo-boltz: .venv/run.stamp
 	$(BIN)/snakefold engines install boltz2 $(INSTALL)
 	$(BIN)/snakefold run --configfile config/demo-boltz.yaml
+
+demo-design: .venv/run.stamp weights
+	$(BIN)/snakefold run --configfile config/design.yaml
 
 QUICK := tests/unit tests/gate tests/e2e/test_tutorials.py
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15

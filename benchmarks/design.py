@@ -272,7 +272,7 @@ def side(code: ProteinMpnn | Ours, asked: dict[str, Any], out: Path) -> None:
         code.load(case)
         code.seed()
         arrays[f"{name}/logs"], arrays[f"{name}/complete"] = code.logs(case["order"])
-        # ProteinMPNN draws all that are tied in the order of the first; ours draws equal ones for equal seeds.
+        # ProteinMPNN draws tied ones in the order of the first; ours draws equal ones for equal seeds.
         at_once = SAMPLES if isinstance(code, Ours) else 1 if case["tied"] else WARM * 4
         recovery, score = zip(*(code.designs(at_once) for _ in range(SAMPLES // at_once)), strict=True)
         arrays[f"{name}/recovery"], arrays[f"{name}/score"] = np.concatenate(recovery), np.concatenate(score)

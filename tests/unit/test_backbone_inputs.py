@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+from tests.backbones import helix
 
 from snakefold.config import load_config
 from snakefold.kernel.errors import Refusal
@@ -14,7 +15,6 @@ from snakefold.molecules.lines import BadFile
 from snakefold.molecules.target import Target
 from snakefold.plan.preview import preview
 from snakefold.plan.quote.limits import BudgetError
-from tests.backbones import helix
 
 HELIX = helix("GSHMEELLKKAEELLK")
 

@@ -164,10 +164,20 @@ class ProteinMpnn(Defaults):
                 for settings in (recipe.get("settings", {}) for recipe in told.recipes.values())
             }
         )
-        return [
+        sentences = [
             f"Sequences were designed with the network and parameters of ProteinMPNN ({'; '.join(models)}), "
             f"computed with {told.package('jax')}{told.cite(self.name)}, run by {told.run}."
         ]
+        if told.recipes.get("conserved"):
+            sentences.append(
+                "Positions that stayed as the most conserved ones were chosen by Jensen-Shannon divergence "
+                f"of the native sequence's alignment{told.cite('conserved')}."
+            )
+        return sentences
+
+    def cites(self, told: Told) -> Collection[str]:
+        """ProteinMPNN, and the measure of conservation where it was used."""
+        return {self.name, "conserved"} if told.recipes.get("conserved") else {self.name}
 
     def start(
         self,

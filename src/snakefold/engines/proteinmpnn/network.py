@@ -261,8 +261,8 @@ def decode(layers: Layers, graph: Graph, residues: Array, rank: Array) -> tuple[
 def draw_one(layers: Layers, asked: Asked, graph: Graph, draw: Draw, *, known: bool) -> Array:
     """One sample, int32 [L]: the native residues where nothing is drawn.
 
-    The logits of a group's members are averaged. As in ProteinMPNN, a member sees those before it in the group
-    as decided, but without an amino acid, and those after it as undecided.
+    The logits of a group's members are averaged. As in ProteinMPNN, a member sees those before it in the
+    group as decided, but without an amino acid, and those after it as undecided.
 
     Args:
         known: some complete residues are not drawn; they are decided before all others.
