@@ -89,8 +89,12 @@ TARGETS = [
         protein(OTHER, msa="empty", modifications=[{"position": 2, "ccd": "SEP"}]),
     ),
     target("affine", protein(OTHER, msa="empty"), {**ETHANOL, "chains": ["L"]}, affinity="L"),
+    target(
+        "affine_ccd", protein(OTHER, msa="empty"), {"kind": "ligand", "ccd": ["BEN"], "chains": ["L"]}, affinity="L"
+    ),
 ]
-WHOLE = ["alone", "pair", "mixed", "affine"]
+AFFINE = ["affine", "affine_ccd"]
+WHOLE = ["alone", "pair", "mixed", *AFFINE]
 
 
 @dataclass
@@ -124,7 +128,7 @@ def boltz(tmp_path_factory: pytest.TempPathFactory) -> Boltz:
     draw = (
         "import sys, pathlib\nfrom snakefold.engines.boltz2 import rehearsal\n"
         "folder = pathlib.Path(sys.argv[1])\nrehearsal.declare(folder)\n"
-        "rehearsal.draw(folder, ['ATP', 'SEP'], affinity=True)\n"
+        "rehearsal.draw(folder, ['ATP', 'BEN', 'SEP'], affinity=True)\n"
     )
     found.run("-c", draw, str(weights))
     return found
@@ -159,7 +163,7 @@ def reference(
 ) -> Callable[[str], Path]:
     """Where Boltz's own command writes a target. It cannot mix targets with and without affinity."""
     out = tmp_path_factory.mktemp("reference")
-    inputs = {name: "affinity" if name == "affine" else "inputs" for name in WHOLE}
+    inputs = {name: "affinity" if name in AFFINE else "inputs" for name in WHOLE}
     (predicted.folder / "inputs" / "unknown.yaml").unlink()  # ends Boltz's command
     for each in set(inputs.values()):
         boltz.run(
@@ -179,7 +183,7 @@ def test_results_are_those_of_boltz_byte_by_byte(
         assert ours[f"{model}.cif"] == (theirs / f"{name}_model_{number}.cif").read_bytes()
         confidence = json.loads((theirs / f"confidence_{name}_model_{number}.json").read_text())
         assert json.loads(ours[f"{model}.json"]) == confidence
-    if name == "affine":
+    if name in AFFINE:
         affinity = json.loads((theirs / f"affinity_{name}.json").read_text())
         assert json.loads(ours["affinity.json"])["chains"] == {"B": affinity}
         assert affinity.items() <= {**predicted.result(name)["scores"], "binder_chain": "B"}.items()
