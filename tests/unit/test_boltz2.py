@@ -356,13 +356,24 @@ def test_a_wrong_alignment_is_named(msas: TargetMsas, says: str) -> None:
 
 # ---- results ---------------------------------------------------------------------------------------------
 def test_scores_that_mean_nothing_are_absent() -> None:
-    summary = dict.fromkeys(results.SUMMARY, 0.5) | {"ligand_iptm": 0.0, "protein_iptm": 0.0}
+    summary = dict.fromkeys(results.SUMMARY, 0.5) | {"protein_iptm": 0.0}
     alone = results.scores_of(summary, {}, chains_of(plain("MKT")))
     assert set(alone) == {"confidence_score", "complex_plddt", "complex_pde", "structure_checks_passed"}
     both = results.scores_of(summary, {"affinity_pred_value": -1.5}, chains_of(target(PROTEIN, ASPIRIN)))
     assert both["affinity_pred_value"] == -1.5
     assert "ligand_iptm" in both
     assert "protein_iptm" not in both
+
+
+def test_a_mean_over_nothing_is_absent(tmp_path: Path) -> None:
+    """Boltz writes 0 or NaN for a lone residue, whose tokens have no frame and no pair."""
+    (tmp_path / "confidence.json").write_text(
+        '{"ptm": 0.0, "iptm": 0.0, "ligand_iptm": 0.0, "complex_pde": NaN, "confidence_score": 0.0}'
+    )
+    summary = results.read_summary(tmp_path / "confidence.json")
+    assert [results.defined(summary, name) for name in ("ptm", "iptm", "complex_pde")] == [None] * 3
+    found = results.scores_of(summary, {}, chains_of(target(PROTEIN, ASPIRIN)))
+    assert found == {"confidence_score": 0.0}
 
 
 def test_tokens_are_put_into_the_targets_order() -> None:
