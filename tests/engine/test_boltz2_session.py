@@ -79,7 +79,13 @@ ALIGNED = [
 ]
 TARGETS = [
     target("alone", protein(PROTEIN, msa="empty")),
-    target("pair", protein(PROTEIN), protein(OTHER), {**ETHANOL, "copies": 2}, msas=ALIGNED),
+    target(
+        "pair",
+        protein(PROTEIN),
+        protein(OTHER),
+        {"kind": "ligand", "smiles": "CC(O)F", "copies": 2},
+        msas=ALIGNED,
+    ),
     target("unknown", protein(OTHER, msa="empty"), {"kind": "ligand", "ccd": ["ZZZZZ"]}),
     target(
         "mixed",
@@ -90,7 +96,10 @@ TARGETS = [
     ),
     target("affine", protein(OTHER, msa="empty"), {**ETHANOL, "chains": ["L"]}, affinity="L"),
     target(
-        "affine_ccd", protein(OTHER, msa="empty"), {"kind": "ligand", "ccd": ["BEN"], "chains": ["L"]}, affinity="L"
+        "affine_ccd",
+        protein(OTHER, msa="empty"),
+        {"kind": "ligand", "ccd": ["BEN"], "chains": ["L"]},
+        affinity="L",
     ),
 ]
 AFFINE = ["affine", "affine_ccd"]
@@ -220,6 +229,7 @@ def test_a_target_fails_alone_with_its_own_reason(predicted: Predicted) -> None:
 def test_models_say_what_they_were_made_with(predicted: Predicted) -> None:
     assert [model["recycles"] for model in predicted.result("alone")["models"]] == [1, 1]
     assert predicted.result("affine")["notes"] == []
+    assert predicted.result("pair")["notes"] == ["undefined_stereo: ligand CC(O)F: 1 stereocentre not given"]
 
 
 def test_models_differ(predicted: Predicted) -> None:

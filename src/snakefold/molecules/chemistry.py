@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snakefold.kernel.names import shown
 from snakefold.molecules import components, smiles
@@ -145,6 +145,41 @@ def molecule(text: str) -> Chem.Mol | None:
     with rdBase.BlockLogs():
         found = Chem.MolFromSmiles(text)
         return None if found is None else Chem.RemoveHs(found)
+
+
+def canonical(text: str) -> str:
+    """RDKit's canonical SMILES, equal for all ways to write a molecule; the text itself if it is none."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        found = Chem.MolFromSmiles(text)
+        return text if found is None else str(Chem.MolToSmiles(found))
+
+
+def open_stereo(text: str) -> int:
+    """Stereocentres (C, S) and double bonds between carbons that a SMILES leaves open; 0 if it is none."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        found = Chem.MolFromSmiles(text)
+        if found is None:
+            return 0
+        return sum(
+            each.specified == Chem.StereoSpecified.Unspecified and _counts(found, each)
+            for each in Chem.FindPotentialStereo(found)
+        )
+
+
+def _counts(molecule: Chem.Mol, stereo: Any) -> bool:
+    """Whether isomers differ: not by N, which inverts, nor by P and N whose tautomers RDKit tells apart."""
+    from rdkit import Chem
+
+    if stereo.type == Chem.StereoType.Atom_Tetrahedral:
+        return molecule.GetAtomWithIdx(stereo.centeredOn).GetSymbol() in ("C", "S")
+    if stereo.type != Chem.StereoType.Bond_Double:
+        return False
+    bond = molecule.GetBondWithIdx(stereo.centeredOn)
+    return {bond.GetBeginAtom().GetSymbol(), bond.GetEndAtom().GetSymbol()} == {"C"}
 
 
 def component_molecule(code: str) -> Chem.Mol | None:

@@ -29,6 +29,7 @@ from snakefold.plan.executors import Executor, announced
 from snakefold.plan.files import WEIGHTS, PlannedParameters
 from snakefold.plan.groups import Group, Groups
 from snakefold.plan.needed import find_environments, find_parameters, present
+from snakefold.plan.notes import summary
 from snakefold.plan.planner import draft_plan
 from snakefold.plan.preflight import check_databases, check_weights_folder
 from snakefold.plan.present import Recipes
@@ -141,7 +142,8 @@ def quoted_draft(
     """
     draft, too_much = _draft(config, name, log, executor, absent)
     log(str(draft))
-    said = [*warnings, *draft.notes, *_idle_references(draft, config), *leaving(draft, config)]
+    said = [*warnings, *draft.notes, *summary(draft.records.notes, draft.records.targets)]
+    said += [*_idle_references(draft, config), *leaving(draft, config)]
     said += endpoints.missing(batch_rows(draft), config, executor or Executor())
     said += [str(too_much)] if too_much else []
     quote = _quote(draft, config, said)

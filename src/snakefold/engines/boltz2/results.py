@@ -30,8 +30,8 @@ SUMMARY = (
     "complex_ipde",
     "structure_checks_passed",
 )
-#: Boltz writes 0 for these where no token has a frame (a lone residue, an ion): a mean over nothing. A mean over
-#: something is above 0.
+#: Boltz writes 0 for these where no token has a frame (a lone residue, an ion), for a mean over nothing. Any
+#: other value is above 0.
 _ABOVE_ZERO = ("ptm", "iptm", "ligand_iptm", "protein_iptm")
 AFFINITY = (
     "affinity_pred_value",
