@@ -7,7 +7,7 @@ with its tolerances; its checks of energy, planarity and volume are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,8 +20,8 @@ from pydantic import Field
 
 from snakefold.kernel import tables
 from snakefold.kernel.contracts import Model
-from snakefold.molecules.entities import Assembly, Bond, Entity, Kind
-from snakefold.structures.mmcif import chain_names
+from snakefold.molecules.entities import Assembly, Entity, Kind
+from snakefold.structures.chains import bonds_of, chain_names
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -111,7 +111,7 @@ def poses(model: gemmi.Model, assembly: Assembly, rank: int = 0) -> tuple[list[P
     """Every ligand of a model, and its contacts: by ligand, the closest first.
 
     Args:
-        model: chains named as `mmcif.chain_names` has them, residues numbered from 1.
+        model: chains named as `chains.chain_names` has them, residues numbered from 1.
     """
     entities = [entity for _, entity in assembly.chains()]
     names = chain_names(len(entities))
@@ -120,7 +120,7 @@ def poses(model: gemmi.Model, assembly: Assembly, rank: int = 0) -> tuple[list[P
     polymers = [place_of[name] for name, each in zip(names, entities, strict=True)
                 if each.kind is not Kind.LIGAND and name in place_of]  # fmt: skip
     polymer = atoms.part(np.isin(atoms.chain, polymers))
-    bonds = _bonds(assembly, dict(zip((name for name, _ in assembly.chains()), names, strict=True)))
+    bonds = _bonds(assembly)
     found, touched = [], []
     for name, entity in zip(names, entities, strict=True):
         if entity.kind is not Kind.LIGAND or name not in place_of:
@@ -212,12 +212,11 @@ def _contacts(ligand: _Atoms, polymer: _Atoms, name: str, rank: int) -> list[Con
 Place = tuple[str, int, str]
 
 
-def _bonds(assembly: Assembly, names: Mapping[str, str]) -> list[tuple[Place, Place]]:
-    """Bonds that were asked for, by the names of chains in the model, both ways."""
+def _bonds(assembly: Assembly) -> list[tuple[Place, Place]]:
+    """Bonds that were asked for, both ways."""
     pairs = [
-        tuple((names[atom.chain], atom.residue, atom.atom) for atom in each.atoms)
-        for each in assembly.constraints
-        if isinstance(each, Bond)
+        ((one.chain, one.residue, one.atom), (other.chain, other.residue, other.atom))
+        for one, other in bonds_of(assembly)
     ]
     return [pair for one, other in pairs for pair in ((one, other), (other, one))]
 
