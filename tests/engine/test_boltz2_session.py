@@ -245,8 +245,10 @@ def test_a_run_from_yaml_to_metrics(boltz: Boltz, tmp_path: Path) -> None:
     )
     (tmp_path / "two.yaml").write_text(
         "version: 1\nsequences:\n"
-        f"  - protein: {{id: [A, B], sequence: {OTHER}, msa: empty}}\n"
-        "  - dna: {id: D, sequence: ACGT}\n  - ligand: {id: E, ccd: ATP}\n"
+        f"  - protein: {{id: [A, B], sequence: {OTHER}, msa: empty, cyclic: true}}\n"
+        "  - dna: {id: D, sequence: ACGT}\n  - ligand: {id: E, ccd: [NAG, NAG]}\nconstraints:\n"
+        "  - bond: {atom1: [B, 2, OG], atom2: [E, 1, C1]}\n"
+        "  - bond: {atom1: [E, 2, C1], atom2: [E, 1, O4]}\n"
     )
     settings = [
         "engine=boltz2",
@@ -278,10 +280,22 @@ def test_a_run_from_yaml_to_metrics(boltz: Boltz, tmp_path: Path) -> None:
         assert confidence.chain_kinds == kinds
         model = gemmi.read_structure(str(folder / "ranked_0.cif"))
         assert [len(chain) for chain in model[0]] == confidence.chain_lengths
+        bonds = bonded(folder / "ranked_0.cif")
+        assert len(bonds) == {"one": 0, "two": 4}[name]
+        assert bonds == bonded(folder / f"{confidence.models[0].name}.cif")
         for path in folder.iterdir():
             if path.suffix in (".cif", ".pdb", ".json") and path.name not in ("timings.json", "tokens.json"):
                 assert "REHEARSAL" in path.read_text() or '"rehearsal":true' in path.read_text(), path.name
     assert "Boltz-2 (boltz-community" in (tmp_path / "results" / "methods.md").read_text()
+
+
+def bonded(path: Path) -> set[frozenset[tuple[str, str, str]]]:
+    """Both ends of every bond that a file names: chain, number of the residue, atom."""
+    ends = [f"ptnr{side}_auth_{what}" for side in (1, 2) for what in ("asym_id", "seq_id")]
+    atoms = ["ptnr1_label_atom_id", "ptnr2_label_atom_id"]
+    table = gemmi.cif.read(str(path)).sole_block().find("_struct_conn.", [*ends, *atoms])
+    rows = [[gemmi.cif.as_string(value) for value in row] for row in table]
+    return {frozenset([(row[0], row[1], row[4]), (row[2], row[3], row[5])]) for row in rows}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
