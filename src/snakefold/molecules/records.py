@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from snakefold.molecules import chemistry
 from snakefold.molecules.accepts import Verdict
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.foreign import recognised
-from snakefold.molecules.lines import BadFile, check_text, read_lines, read_text
+from snakefold.molecules.lines import BadFile, check_text, read_text
 from snakefold.molecules.own_msa import Named, resolve
 from snakefold.molecules.own_templates import resolve_templates
 from snakefold.molecules.readers import alphafold3, boltz
@@ -174,27 +173,3 @@ def stem(path: Path) -> str:
     if name.lower().endswith(".gz"):
         name = name[:-3]
     return Path(name).stem
-
-
-_HAS_SEQUENCES = {
-    ".json": re.compile(r'"sequences"\s*:'),
-    ".yaml": re.compile(r"^['\"]?sequences['\"]?\s*:", re.MULTILINE),
-}
-_HAS_SEQUENCES[".yml"] = _HAS_SEQUENCES[".yaml"]
-#: Characters of a file that are looked at: sequences are among the first keys.
-_LOOKED_AT = 1 << 16
-
-
-def looks_like_input(path: Path, suffix: str) -> bool:
-    """Whether a JSON or YAML that lies in a folder of inputs is one of them: other programs use them, too."""
-    seen = 0
-    begin = []
-    try:
-        for line in read_lines(path):
-            begin.append(line)
-            seen += len(line)
-            if seen > _LOOKED_AT:
-                break
-    except BadFile:
-        pass  # an endless line is no reason: what came before it counts
-    return _HAS_SEQUENCES[suffix].search("\n".join(begin)) is not None
