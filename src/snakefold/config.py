@@ -197,8 +197,15 @@ class Settings(Model):
         "skip",
         description="If a record is invalid: skip lists it and folds the others; stop starts nothing.",
     )
-    min_length: int = Field(16, ge=1, description="Minimum length of a target, residues.")
-    max_length: int = Field(5000, ge=1, description="Maximum length of a target, residues.")
+    min_length: int = Field(
+        16,
+        ge=1,
+        description="Minimum length of a target of proteins alone, residues of all chains. A target with "
+        "ligands, nucleic acids, modifications or constraints may be shorter.",
+    )
+    max_length: int = Field(
+        5000, ge=1, description="Maximum length of a target, residues of all polymer chains."
+    )
     reuse: list[SettingPath] = Field(
         [],
         description="Folders or tar archives of predicted structures (PDB, mmCIF). A target whose exact "

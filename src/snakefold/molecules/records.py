@@ -55,8 +55,9 @@ def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target
         return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice))
     place = record.place
     try:
-        if record.limits is not None and record.assembly.residues > record.limits.max_length:
-            record.limits.check(record.assembly.residues)
+        if record.limits is not None:
+            limits = record.limits if _proteins_alone(record.assembly) else record.limits.of_assemblies
+            limits.check(record.assembly.residues)
         chemistry.check(record.assembly, record.lines)
         named = Named(place.file, record.lines, record.texts, own_files, record.template_lines)
         assembly, alignments = resolve(record.assembly, named)
@@ -77,6 +78,12 @@ def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target
         assembly=assembly,
         files=alignments + templates,
     )
+
+
+def _proteins_alone(assembly: Assembly) -> bool:
+    """Whether an assembly is plain proteins, with an alignment that they bring or without."""
+    without = [each.model_copy(update={"msa": None, "paired_msa": None}) for each in assembly.entities]
+    return assembly.model_copy(update={"entities": tuple(without)}).plain_chains is not None
 
 
 def _renamed(assembly: Assembly) -> str:

@@ -74,7 +74,8 @@ def read_input(config: Config, check: Check | None = None) -> Records:
     """
     rows = read_records(
         inputs_of(config),
-        min_length=config.min_length,
+        # The record of a screen is a receptor, which gets a ligand.
+        min_length=config.min_length if config.screen.ligands is None else 1,
         max_length=config.max_length,
         judge=assembly_check(config),
     )
