@@ -51,6 +51,18 @@ def test_a_plan_says_what_boltz_computes_as_less_than_was_given(tmp_path: Path) 
     assert said[0].endswith(MEANINGS[Code.LARGE_LIGAND].text)
 
 
+def test_sizes_are_told_in_the_units_of_their_engines(tmp_path: Path) -> None:
+    assert "2 targets (158 tokens)" in str(screen(tmp_path, "CCO a\nCCN b\n"))
+    folder = tmp_path / "both"
+    text = f"id,sequence,engine\na,{UBQ},boltz2\nb,{UBQ},alphafold2\n"
+    recipes = Recipes(folds=["0" * 16] * 6, msa="1" * 16, paired_msa="2" * 16, rehearsals=[True] * 6)
+    config = load_config(
+        {"input": str(write(tmp_path, "sheet.csv", text)), "engines": ["alphafold2", "boltz2"]}
+    )
+    made = make_plan(config, folder, name=lambda _: recipes)
+    assert "2 targets (76 residues and 76 tokens)" in str(made)
+
+
 def test_without_an_affinity_a_large_ligand_is_no_matter_and_a_salt_is_whole(tmp_path: Path) -> None:
     screen(tmp_path, f"{'C' * 57} long\n[Na+].CC(=O)[O-] salt\n")
     assert notes(tmp_path) == {
