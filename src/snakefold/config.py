@@ -49,8 +49,8 @@ class BatchSettings(Model):
     max_residues: int = Field(
         50_000,
         ge=1,
-        description="Maximum residues (tokens, if the engine counts those) per prediction job. A longer target "
-        "runs alone.",
+        description="Maximum residues (tokens, if the engine counts those) per prediction job. A longer "
+        "target runs alone.",
     )
     bucket_edges: list[Annotated[int, Field(ge=1)]] | None = Field(
         None,

@@ -354,6 +354,16 @@ def test_a_wrong_alignment_is_named(msas: TargetMsas, says: str) -> None:
     assert says in error.value.message
 
 
+def test_templates_are_refused_alone() -> None:
+    template = {"form": "cif", "file": "sha256:" + "0" * 64}
+    assembly = Assembly.model_validate({"entities": [PROTEIN, ATP], "templates": [template]})
+    verdict = why_not(assembly, "boltz2", ENGINE.accepts, {"boltz2": ENGINE.accepts})
+    assert verdict is not None
+    assert verdict.templates
+    assert "engine boltz2 takes no templates" in verdict.message
+    assert verdict.advice == "Remove `templates` from the record: the rest of it is taken."
+
+
 # ---- results ---------------------------------------------------------------------------------------------
 def test_scores_that_mean_nothing_are_absent() -> None:
     summary = dict.fromkeys(results.SUMMARY, 0.5) | {"protein_iptm": 0.0}

@@ -397,7 +397,7 @@ REFUSED = {
         7,
     ),
     "Boltz with a template": Refused(
-        BOLTZ + "templates: [{cif: x.cif}]\n", "b.yaml", "molecules", "template x.cif: proteins only", 1
+        BOLTZ + "templates: [{cif: x.cif}]\n", "b.yaml", "molecules", "template x.cif: proteins only", 6
     ),
     "Boltz, template of two files": Refused(
         BOLTZ + "templates: [{cif: x.cif, pdb: x.pdb}]\n", "b.yaml", "templates", "one of the two", 6

@@ -52,7 +52,8 @@ def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target
     # An engine that the record names is asked where targets are given to engines.
     verdict = None if record.engine else judge(record.assembly)
     if verdict is not None:
-        return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice))
+        line = record.template_lines[0] if verdict.templates and record.template_lines else None
+        return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice), line)
     place = record.place
     try:
         if record.limits is not None:
