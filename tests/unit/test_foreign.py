@@ -641,6 +641,7 @@ def test_what_of_a_folder_is_not_read_is_said(tmp_path: Path) -> None:
         (BOLTZ.encode() + "# µ\n".encode("latin-1"), "encoding"),
         (gzip.compress(BOLTZ.encode())[:40], "damaged_gzip"),
     ],
+    ids=["UTF-16 with its mark", "UTF-16 without", "Latin-1", "gzip"],
 )
 def test_a_file_of_a_folder_that_cannot_be_decoded_is_refused_by_name(
     tmp_path: Path, content: bytes, code: str

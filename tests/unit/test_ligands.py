@@ -99,6 +99,26 @@ def test_formats_agree_on_one_key(tmp_path: Path) -> None:
     assert len(set(keys.values())) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "sequence", "code"),
+    [
+        ("protein", "MSIF", "SEP"),
+        ("protein", "MXIF", "SEP"),
+        ("protein", "MGIF", "CRO"),  # derives from three residues
+        ("protein", "MAIF", "DAL"),  # of which the dictionary says nothing
+        ("dna", "ATGC", "PSU"),
+        ("dna", "ANGC", "5CM"),
+        ("rna", "AUGC", "5MU"),
+    ],
+)
+def test_a_modification_of_what_it_derives_from_is_taken(
+    tmp_path: Path, kind: str, sequence: str, code: str
+) -> None:
+    modified = f"modifications: [{{position: 2, ccd: {code}}}]"
+    text = f"sequences:\n- {kind}: {{id: A, sequence: {sequence}, {modified}}}\n"
+    assert target(write(tmp_path, "a.yaml", text)).assembly is not None
+
+
 def test_chais_modifications_are_named_by_their_letter(tmp_path: Path) -> None:
     chai = target(write(tmp_path, "a.fasta", ">protein|name=x\nMQ(SEP)IF(MSE)K\n>rna|name=y\nAC(PSU)\n"))
     assert chai.assembly is not None

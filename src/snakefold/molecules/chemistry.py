@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def check(assembly: Assembly, lines: Sequence[int] = ()) -> None:
-    """Check codes of components, SMILES by RDKit, and names of atoms in constraints.
+    """Check codes of components, what modified residues derive from, SMILES by RDKit, and names of atoms.
 
     Args:
         lines: of the entities, 1-based; none: nobody knows.
 
     Raises:
-        BadFile: a code is not known, a SMILES is no molecule, or a residue or ligand has no such atom; at the
-            line of its entity.
+        BadFile: a code is not known, or is a modification of another residue; a SMILES is no molecule; a
+            residue or ligand has no such atom. At the line of its entity.
     """
     for number, entity in enumerate(assembly.entities):
         check_entity(entity, lines[number] if number < len(lines) else 0)
@@ -38,6 +38,7 @@ def check_entity(entity: Entity, line: int) -> None:
     codes = [*entity.ccd, *(each.ccd for each in entity.modifications)]
     if codes and (unknown := components.unknown(codes)):
         raise _unknown(entity, unknown[0], line)
+    _check_parents(entity, line)
     if entity.smiles and (wrong := problem(entity.smiles)):
         raise BadFile(
             "ligand",
@@ -45,6 +46,28 @@ def check_entity(entity: Entity, line: int) -> None:
             "Correct it, or give a code of the Chemical Component Dictionary.",
             line,
         )
+
+
+def _check_parents(entity: Entity, line: int) -> None:
+    """Raises BadFile for a modified residue in place of another than it derives from, as the dictionary says.
+
+    It says nothing of some, and X or N may be anything.
+    """
+    unknown = "X" if entity.kind is Kind.PROTEIN else "N"
+    for each in entity.modifications:
+        found = components.component(each.ccd)
+        parent = "" if found is None else found.letter
+        if entity.kind is not Kind.PROTEIN and parent in ("T", "U"):  # of both there are modifications in DNA
+            parent = "T" if entity.kind is Kind.DNA else "U"
+        letter = entity.sequence[each.position - 1]
+        if parent and letter not in (parent, unknown):
+            raise BadFile(
+                "modification",
+                f"{CALLED[entity.kind]}: {each.ccd} at residue {each.position} is a modified {parent}, and "
+                f"the sequence has {letter} there.",
+                f"Correct the position (from 1) or the code, or write {parent} in the sequence.",
+                line,
+            )
 
 
 def _check_atoms(assembly: Assembly, lines: Sequence[int]) -> None:
