@@ -167,7 +167,10 @@ def molecule(text: str) -> Chem.Mol | None:
 
     with rdBase.BlockLogs():
         found = Chem.MolFromSmiles(text)
-        return None if found is None else Chem.RemoveHs(found)
+        try:
+            return None if found is None else Chem.RemoveHs(found)
+        except ValueError:  # RDKit's own kinds derive from it: without hydrogens it may be no aromatic ring
+            return None
 
 
 def canonical(text: str) -> str:

@@ -350,7 +350,11 @@ def _checked(molecule: Chem.Mol, xyz: Floats) -> tuple[bool | None, bool | None]
 
 
 def _bonds_ok(molecule: Chem.Mol, xyz: Floats, there: NDArray[np.bool_]) -> bool | None:
-    """Bond lengths and angles within RDKit's bounds and `TOLERANCE`; bonds of metals have none."""
+    """Bond lengths and angles within RDKit's bounds and `TOLERANCE`; bonds of metals have none.
+
+    None also where RDKit's own bounds contradict each other, as of four organometallic components.
+    """
+    from rdkit import rdBase
     from rdkit.Chem import rdDistGeom
 
     counted = [
@@ -367,7 +371,11 @@ def _bonds_ok(molecule: Chem.Mol, xyz: Floats, there: NDArray[np.bool_]) -> bool
     pairs = np.array([pair for pair in sorted(bound | across) if all(counted[each] for each in pair)])
     if not len(pairs):
         return None
-    bounds = rdDistGeom.GetMoleculeBoundsMatrix(molecule)
+    try:
+        with rdBase.BlockLogs():
+            bounds = rdDistGeom.GetMoleculeBoundsMatrix(molecule)
+    except RuntimeError:
+        return None
     first, last = pairs.T  # sorted: the upper bound of i < j is at [i, j], the lower at [j, i]
     apart = np.linalg.norm(xyz[first] - xyz[last], axis=1)
     low, high = bounds[last, first] * (1 - TOLERANCE), bounds[first, last] * (1 + TOLERANCE)
