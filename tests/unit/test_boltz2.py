@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from snakefold import engines
 from snakefold.config import load_config
 from snakefold.engines import environments
-from snakefold.engines.boltz2 import ENGINE, msa, results
+from snakefold.engines.boltz2 import ENGINE, components, msa, results
 from snakefold.engines.boltz2.inputs import chains_of, yaml_text
 from snakefold.engines.boltz2.settings import Boltz2Settings
 from snakefold.engines.environments import lock_for
@@ -78,6 +78,12 @@ def test_both_locks_have_the_same_versions_of_what_both_have() -> None:
     assert cpu["torch"] == [f"{gpu['torch'][0]}+cpu"]
     assert not any(name.startswith("nvidia") for name in cpu)
     assert all(each in gpu for each in (*ENGINE.packages, "cuequivariance-torch"))
+
+
+def test_a_rehearsal_takes_the_dictionary_of_the_locks() -> None:
+    """Random parameters are named by it, so that all machines draw equal ones."""
+    locks = [lock_for(ENGINE.environment, gpu=gpu) for gpu in (True, False)]
+    assert [locked(lock)["biotite"] for lock in locks] == [[components.DICTIONARY]] * 2
 
 
 def test_everything_of_an_assembly_is_accepted() -> None:
