@@ -131,6 +131,21 @@ def test_what_boltz_would_compute_as_something_else_is_refused(
     assert error.value.advice
 
 
+def test_components_that_no_bond_joins_are_said() -> None:
+    glycan = {"kind": "ligand", "ccd": ["NAG", "NAG", "BMA"], "chains": ["G"]}
+
+    def bond(*ends: tuple[int, str]) -> dict[str, Any]:
+        return {"kind": "bond", "atoms": [{"chain": "G", "residue": at, "atom": atom} for at, atom in ends]}
+
+    first, second = bond((1, "O4"), (2, "C1")), bond((3, "C1"), (2, "O4"))
+    said = "several_molecules: ligand NAG-NAG-BMA: {} molecules, for no bond joins its components"
+    found = [
+        ENGINE.notes(target(PROTEIN, glycan, constraints=bonds), SETTINGS)
+        for bonds in ([], [second], [second, first])
+    ]
+    assert found == [[said.format(3)], [said.format(2)], []]
+
+
 def test_a_salt_counts_by_its_larger_part() -> None:
     ligand = {"kind": "ligand", "smiles": "C" * 128 + ".[Na+]", "chains": ["L"]}
     ENGINE.check(target(PROTEIN, ligand, affinity="L"), SETTINGS)
