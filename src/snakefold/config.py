@@ -49,7 +49,8 @@ class BatchSettings(Model):
     max_residues: int = Field(
         50_000,
         ge=1,
-        description="Maximum residues per prediction job. A longer target runs alone.",
+        description="Maximum residues (tokens, if the engine counts those) per prediction job. A longer "
+        "target runs alone.",
     )
     bucket_edges: list[Annotated[int, Field(ge=1)]] | None = Field(
         None,
@@ -197,8 +198,15 @@ class Settings(Model):
         "skip",
         description="If a record is invalid: skip lists it and folds the others; stop starts nothing.",
     )
-    min_length: int = Field(16, ge=1, description="Minimum length of a target, residues.")
-    max_length: int = Field(5000, ge=1, description="Maximum length of a target, residues.")
+    min_length: int = Field(
+        16,
+        ge=1,
+        description="Minimum length of a target of proteins alone, residues of all chains. A target with "
+        "ligands, nucleic acids, modifications or constraints may be shorter.",
+    )
+    max_length: int = Field(
+        5000, ge=1, description="Maximum length of a target, residues of all polymer chains."
+    )
     reuse: list[SettingPath] = Field(
         [],
         description="Folders or tar archives of predicted structures (PDB, mmCIF). A target whose exact "

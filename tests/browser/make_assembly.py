@@ -22,7 +22,7 @@ from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.run.collect import collect_batch, merge_tables
 from snakefold.run.outputs import Relaxation, target_files
 from snakefold.structures import files as structures
-from snakefold.structures import mmcif
+from snakefold.structures.chains import Kind, chain_names, molecules_of
 from snakefold.structures.prediction import Prediction
 from snakefold.structures.tokens import Tokens
 from tests.browser.make_results import VILLIN, alignment, helices
@@ -114,11 +114,11 @@ def _strand(model: gemmi.Model, name: str, sequence: str, plddt: float, *, back:
 def prediction(assembly: Assembly, rank: int, shift: Sequence[float] = (0.0, 0.0, 0.0)) -> Prediction:
     """A model of an assembly of proteins (helices), DNA and ligands by SMILES, or ions, side by side."""
     model, plddt, chain_of, residue_of, atom_of = gemmi.Model(1), [], [], [], []
-    molecules = mmcif.molecules_of(assembly)
+    molecules = molecules_of(assembly)
     ligands = 0
-    for number, (name, molecule) in enumerate(zip(mmcif.chain_names(len(molecules)), molecules, strict=True)):
+    for number, (name, molecule) in enumerate(zip(chain_names(len(molecules)), molecules, strict=True)):
         value = 92.0 - 12 * number - 2 * rank
-        if molecule.kind is mmcif.Kind.PROTEIN:
+        if molecule.kind is Kind.PROTEIN:
             length = len(molecule.sequence)
             made = structures.read(helices([molecule.sequence], np.full(length, value), 12.0 * number))
             chain = made[0][0].clone()
@@ -127,7 +127,7 @@ def prediction(assembly: Assembly, rank: int, shift: Sequence[float] = (0.0, 0.0
                 residue.name = code
             model.add_chain(chain)
             count, atoms = length, [""] * length
-        elif molecule.kind is mmcif.Kind.DNA:
+        elif molecule.kind is Kind.DNA:
             strands = sum(chain.name != name and "D" in chain[0].name[:1] for chain in model)
             _strand(model, name, molecule.sequence, value, back=strands % 2 == 1)
             count, atoms = len(molecule.sequence), [""] * len(molecule.sequence)

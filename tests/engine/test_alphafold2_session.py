@@ -15,7 +15,7 @@ from snakefold.engines.alphafold2 import ENGINE, parameters, rehearsal
 from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.engines.spec import ChainMsa, TargetMsas, settings_of
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
-from snakefold.structures.mmcif import chain_names
+from snakefold.structures.chains import chain_names
 from tests.engine.toys import chain_msas, make_request, make_target, templates_npz, toy_a3m
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHF", "GSHMFVKSHFSRQLEEMKTAYI", "MKTAYIAXQRQISFVKSHFSRQLE"]

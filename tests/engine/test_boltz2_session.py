@@ -79,7 +79,13 @@ ALIGNED = [
 ]
 TARGETS = [
     target("alone", protein(PROTEIN, msa="empty")),
-    target("pair", protein(PROTEIN), protein(OTHER), {**ETHANOL, "copies": 2}, msas=ALIGNED),
+    target(
+        "pair",
+        protein(PROTEIN),
+        protein(OTHER),
+        {"kind": "ligand", "smiles": "CC(O)F", "copies": 2},
+        msas=ALIGNED,
+    ),
     target("unknown", protein(OTHER, msa="empty"), {"kind": "ligand", "ccd": ["ZZZZZ"]}),
     target(
         "mixed",
@@ -89,8 +95,15 @@ TARGETS = [
         protein(OTHER, msa="empty", modifications=[{"position": 2, "ccd": "SEP"}]),
     ),
     target("affine", protein(OTHER, msa="empty"), {**ETHANOL, "chains": ["L"]}, affinity="L"),
+    target(
+        "affine_ccd",
+        protein(OTHER, msa="empty"),
+        {"kind": "ligand", "ccd": ["BEN"], "chains": ["L"]},
+        affinity="L",
+    ),
 ]
-WHOLE = ["alone", "pair", "mixed", "affine"]
+AFFINE = ["affine", "affine_ccd"]
+WHOLE = ["alone", "pair", "mixed", *AFFINE]
 
 
 @dataclass
@@ -124,7 +137,7 @@ def boltz(tmp_path_factory: pytest.TempPathFactory) -> Boltz:
     draw = (
         "import sys, pathlib\nfrom snakefold.engines.boltz2 import rehearsal\n"
         "folder = pathlib.Path(sys.argv[1])\nrehearsal.declare(folder)\n"
-        "rehearsal.draw(folder, ['ATP', 'SEP'], affinity=True)\n"
+        "rehearsal.draw(folder, ['ATP', 'BEN', 'SEP'], affinity=True)\n"
     )
     found.run("-c", draw, str(weights))
     return found
@@ -159,7 +172,7 @@ def reference(
 ) -> Callable[[str], Path]:
     """Where Boltz's own command writes a target. It cannot mix targets with and without affinity."""
     out = tmp_path_factory.mktemp("reference")
-    inputs = {name: "affinity" if name == "affine" else "inputs" for name in WHOLE}
+    inputs = {name: "affinity" if name in AFFINE else "inputs" for name in WHOLE}
     (predicted.folder / "inputs" / "unknown.yaml").unlink()  # ends Boltz's command
     for each in set(inputs.values()):
         boltz.run(
@@ -179,7 +192,7 @@ def test_results_are_those_of_boltz_byte_by_byte(
         assert ours[f"{model}.cif"] == (theirs / f"{name}_model_{number}.cif").read_bytes()
         confidence = json.loads((theirs / f"confidence_{name}_model_{number}.json").read_text())
         assert json.loads(ours[f"{model}.json"]) == confidence
-    if name == "affine":
+    if name in AFFINE:
         affinity = json.loads((theirs / f"affinity_{name}.json").read_text())
         assert json.loads(ours["affinity.json"])["chains"] == {"B": affinity}
         assert affinity.items() <= {**predicted.result(name)["scores"], "binder_chain": "B"}.items()
@@ -216,6 +229,7 @@ def test_a_target_fails_alone_with_its_own_reason(predicted: Predicted) -> None:
 def test_models_say_what_they_were_made_with(predicted: Predicted) -> None:
     assert [model["recycles"] for model in predicted.result("alone")["models"]] == [1, 1]
     assert predicted.result("affine")["notes"] == []
+    assert predicted.result("pair")["notes"] == ["undefined_stereo: ligand CC(O)F: 1 stereocentre not given"]
 
 
 def test_models_differ(predicted: Predicted) -> None:
@@ -231,8 +245,10 @@ def test_a_run_from_yaml_to_metrics(boltz: Boltz, tmp_path: Path) -> None:
     )
     (tmp_path / "two.yaml").write_text(
         "version: 1\nsequences:\n"
-        f"  - protein: {{id: [A, B], sequence: {OTHER}, msa: empty}}\n"
-        "  - dna: {id: D, sequence: ACGT}\n  - ligand: {id: E, ccd: ATP}\n"
+        f"  - protein: {{id: [A, B], sequence: {OTHER}, msa: empty, cyclic: true}}\n"
+        "  - dna: {id: D, sequence: ACGT}\n  - ligand: {id: E, ccd: [NAG, NAG]}\nconstraints:\n"
+        "  - bond: {atom1: [B, 2, OG], atom2: [E, 1, C1]}\n"
+        "  - bond: {atom1: [E, 2, C1], atom2: [E, 1, O4]}\n"
     )
     settings = [
         "engine=boltz2",
@@ -264,10 +280,22 @@ def test_a_run_from_yaml_to_metrics(boltz: Boltz, tmp_path: Path) -> None:
         assert confidence.chain_kinds == kinds
         model = gemmi.read_structure(str(folder / "ranked_0.cif"))
         assert [len(chain) for chain in model[0]] == confidence.chain_lengths
+        bonds = bonded(folder / "ranked_0.cif")
+        assert len(bonds) == {"one": 0, "two": 4}[name]
+        assert bonds == bonded(folder / f"{confidence.models[0].name}.cif")
         for path in folder.iterdir():
             if path.suffix in (".cif", ".pdb", ".json") and path.name not in ("timings.json", "tokens.json"):
                 assert "REHEARSAL" in path.read_text() or '"rehearsal":true' in path.read_text(), path.name
     assert "Boltz-2 (boltz-community" in (tmp_path / "results" / "methods.md").read_text()
+
+
+def bonded(path: Path) -> set[frozenset[tuple[str, str, str]]]:
+    """Both ends of every bond that a file names: chain, number of the residue, atom."""
+    ends = [f"ptnr{side}_auth_{what}" for side in (1, 2) for what in ("asym_id", "seq_id")]
+    atoms = ["ptnr1_label_atom_id", "ptnr2_label_atom_id"]
+    table = gemmi.cif.read(str(path)).sole_block().find("_struct_conn.", [*ends, *atoms])
+    rows = [[gemmi.cif.as_string(value) for value in row] for row in table]
+    return {frozenset([(row[0], row[1], row[4]), (row[2], row[3], row[5])]) for row in rows}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

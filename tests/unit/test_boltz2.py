@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from snakefold import engines
 from snakefold.config import load_config
 from snakefold.engines import environments
-from snakefold.engines.boltz2 import ENGINE, msa, results
+from snakefold.engines.boltz2 import ENGINE, components, msa, results
 from snakefold.engines.boltz2.inputs import chains_of, yaml_text
 from snakefold.engines.boltz2.settings import Boltz2Settings
 from snakefold.engines.environments import lock_for
@@ -80,6 +80,12 @@ def test_both_locks_have_the_same_versions_of_what_both_have() -> None:
     assert all(each in gpu for each in (*ENGINE.packages, "cuequivariance-torch"))
 
 
+def test_a_rehearsal_takes_the_dictionary_of_the_locks() -> None:
+    """Random parameters are named by it, so that all machines draw equal ones."""
+    locks = [lock_for(ENGINE.environment, gpu=gpu) for gpu in (True, False)]
+    assert [locked(lock)["biotite"] for lock in locks] == [[components.DICTIONARY]] * 2
+
+
 def test_everything_of_an_assembly_is_accepted() -> None:
     found = target(
         {**PROTEIN, "modifications": [{"position": 2, "ccd": "SEP"}], "cyclic": True, "msa": "empty"},
@@ -123,6 +129,21 @@ def test_what_boltz_would_compute_as_something_else_is_refused(
         ENGINE.check(target(*entities, **more), SETTINGS)
     assert says in error.value.message
     assert error.value.advice
+
+
+def test_components_that_no_bond_joins_are_said() -> None:
+    glycan = {"kind": "ligand", "ccd": ["NAG", "NAG", "BMA"], "chains": ["G"]}
+
+    def bond(*ends: tuple[int, str]) -> dict[str, Any]:
+        return {"kind": "bond", "atoms": [{"chain": "G", "residue": at, "atom": atom} for at, atom in ends]}
+
+    first, second = bond((1, "O4"), (2, "C1")), bond((3, "C1"), (2, "O4"))
+    said = "several_molecules: ligand NAG-NAG-BMA: {} molecules, for no bond joins its components"
+    found = [
+        ENGINE.notes(target(PROTEIN, glycan, constraints=bonds), SETTINGS)
+        for bonds in ([], [second], [second, first])
+    ]
+    assert found == [[said.format(3)], [said.format(2)], []]
 
 
 def test_a_salt_counts_by_its_larger_part() -> None:
@@ -354,15 +375,36 @@ def test_a_wrong_alignment_is_named(msas: TargetMsas, says: str) -> None:
     assert says in error.value.message
 
 
+def test_templates_are_refused_alone() -> None:
+    template = {"form": "cif", "file": "sha256:" + "0" * 64}
+    assembly = Assembly.model_validate({"entities": [PROTEIN, ATP], "templates": [template]})
+    verdict = why_not(assembly, "boltz2", ENGINE.accepts, {"boltz2": ENGINE.accepts})
+    assert verdict is not None
+    assert verdict.templates
+    assert "engine boltz2 takes no templates" in verdict.message
+    assert verdict.advice == "Remove `templates` from the record: the rest of it is taken."
+
+
 # ---- results ---------------------------------------------------------------------------------------------
 def test_scores_that_mean_nothing_are_absent() -> None:
-    summary = dict.fromkeys(results.SUMMARY, 0.5) | {"ligand_iptm": 0.0, "protein_iptm": 0.0}
+    summary = dict.fromkeys(results.SUMMARY, 0.5) | {"protein_iptm": 0.0}
     alone = results.scores_of(summary, {}, chains_of(plain("MKT")))
     assert set(alone) == {"confidence_score", "complex_plddt", "complex_pde", "structure_checks_passed"}
     both = results.scores_of(summary, {"affinity_pred_value": -1.5}, chains_of(target(PROTEIN, ASPIRIN)))
     assert both["affinity_pred_value"] == -1.5
     assert "ligand_iptm" in both
     assert "protein_iptm" not in both
+
+
+def test_a_mean_over_nothing_is_absent(tmp_path: Path) -> None:
+    """Boltz writes 0 or NaN for a lone residue, whose tokens have no frame and no pair."""
+    (tmp_path / "confidence.json").write_text(
+        '{"ptm": 0.0, "iptm": 0.0, "ligand_iptm": 0.0, "complex_pde": NaN, "confidence_score": 0.0}'
+    )
+    summary = results.read_summary(tmp_path / "confidence.json")
+    assert [results.defined(summary, name) for name in ("ptm", "iptm", "complex_pde")] == [None] * 3
+    found = results.scores_of(summary, {}, chains_of(target(PROTEIN, ASPIRIN)))
+    assert found == {"confidence_score": 0.0}
 
 
 def test_tokens_are_put_into_the_targets_order() -> None:

@@ -24,8 +24,9 @@ from snakefold.kernel.recipes import sequence_key
 from snakefold.report.target import target_scripts
 from snakefold.run import collect
 from snakefold.run.outputs import relax_ranked, target_files
-from snakefold.structures import confidence, mmcif, superposition
+from snakefold.structures import confidence, superposition
 from snakefold.structures import files as structures
+from snakefold.structures.chains import chain_names
 from snakefold.structures.prediction import Prediction
 
 CHAINS = ["MKTAYIAK"] * 40 + ["GSHMWW"] * 30
@@ -160,4 +161,4 @@ def test_it_is_laid_over_a_reference_as_mmcif(folder: Path) -> None:
     both = structures.read(found.text)
     assert found.text.startswith("data_") and [len(model) for model in both] == [70, 2]
     assert confidence.read_pae((folder / "pae.npz").read_bytes())[0].shape == (500, 500)
-    assert isinstance(both, gemmi.Structure) and mmcif.chain_names(70)[-1] == both[0][-1].name
+    assert isinstance(both, gemmi.Structure) and chain_names(70)[-1] == both[0][-1].name

@@ -57,6 +57,32 @@ def test_colabfolds_record_is_one_target(tmp_path: Path) -> None:
     ]
 
 
+def test_formats_agree_on_the_shortest_target(tmp_path: Path) -> None:
+    """`min_length` is of proteins alone: with a ligand a peptide may be short, in any form."""
+    yaml = "version: 1\nsequences:\n- protein: {id: A, sequence: MQIF%s}\n%s"
+    ligand, alone = "- ligand: {id: B, smiles: CCO}\n", ", msa: empty"
+    json = '{"name": "x", "modelSeeds": [1], "dialect": "alphafold3", "version": 1, "sequences": [%s]}'
+    protein = '{"protein": {"id": "A", "sequence": "MQIF"}}'
+    files = {
+        "a.fasta": (">c\nMQIF:smiles|CCO\n", ">c\nMQIF\n"),
+        "b.csv": ("id,sequence,ligand_smiles\nc,MQIF,CCO\n", "id,sequence,ligand_smiles\nc,MQIF,\n"),
+        "c.yaml": (yaml % ("", ligand), yaml % ("", "")),
+        "d.yaml": (yaml % (alone, ligand), yaml % (alone, "")),
+        "e.json": (
+            json % f'{protein}, {{"ligand": {{"id": "B", "smiles": "CCO"}}}}',
+            json % protein,
+        ),
+        "f.csv": ("id,sequence,ligand_ccd\nc,MQIF,ATP\n", "id,sequence\nc,MQIF\n"),
+    }
+    for name, texts in files.items():
+        found = [
+            read_records([write(tmp_path, name, text)], min_length=5, max_length=6, judge=lambda _: None)
+            for text in texts
+        ]
+        assert [isinstance(each, Target) for (each,) in found] == [True, False], name
+        assert found[1][0].code == "too_short", name  # type: ignore[union-attr]
+
+
 def test_formats_agree_on_one_key(tmp_path: Path) -> None:
     files = {
         "colabfold.fasta": f">x\n{UBQ}:{UBQ}:ccd|ATP|2:smiles|CCO\n",
@@ -71,6 +97,26 @@ def test_formats_agree_on_one_key(tmp_path: Path) -> None:
     swapped = f">x\n{UBQ}:{UBQ}:smiles|CCO:ccd|ATP|2\n"
     assert keys.pop("sheet.csv") == target(write(tmp_path, "swapped.fasta", swapped)).key
     assert len(set(keys.values())) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "sequence", "code"),
+    [
+        ("protein", "MSIF", "SEP"),
+        ("protein", "MXIF", "SEP"),
+        ("protein", "MGIF", "CRO"),  # derives from three residues
+        ("protein", "MAIF", "DAL"),  # of which the dictionary says nothing
+        ("dna", "ATGC", "PSU"),
+        ("dna", "ANGC", "5CM"),
+        ("rna", "AUGC", "5MU"),
+    ],
+)
+def test_a_modification_of_what_it_derives_from_is_taken(
+    tmp_path: Path, kind: str, sequence: str, code: str
+) -> None:
+    modified = f"modifications: [{{position: 2, ccd: {code}}}]"
+    text = f"sequences:\n- {kind}: {{id: A, sequence: {sequence}, {modified}}}\n"
+    assert target(write(tmp_path, "a.yaml", text)).assembly is not None
 
 
 def test_chais_modifications_are_named_by_their_letter(tmp_path: Path) -> None:

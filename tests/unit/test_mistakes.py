@@ -116,6 +116,25 @@ MISTAKES = {
     "modification of an unknown code": Mistake(
         PROTEIN.replace("msa: empty", "modifications: [{position: 1, ccd: ZZZZ}]"), 3, "ZZZZ is no code"
     ),
+    "bond of a component that lacks the atom": Mistake(
+        PROTEIN
+        + "  - ligand: {id: B, ccd: [NAG, NAG]}\nconstraints:\n"
+        + "  - bond: {atom1: [B, 1, O4], atom2: [B, 2, C9]}\n",
+        4,
+        "bond: NAG of chain B has no atom C9.",
+        "Its atoms are",
+    ),
+    "modification of another residue": Mistake(
+        PROTEIN.replace("msa: empty", "modifications: [{position: 1, ccd: SEP}]"),
+        3,
+        "protein: SEP at residue 1 is a modified S, and the sequence has M there.",
+        "Correct the position (from 1) or the code",
+    ),
+    "modification of another nucleotide": Mistake(
+        PROTEIN + "  - rna: {id: B, sequence: ACGU, modifications: [{position: 4, ccd: 5MC}]}\n",
+        4,
+        "RNA: 5MC at residue 4 is a modified C, and the sequence has U there.",
+    ),
     "modification past the end": Mistake(
         PROTEIN.replace("msa: empty", "modifications: [{position: 99, ccd: MSE}]"),
         3,

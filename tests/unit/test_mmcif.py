@@ -28,7 +28,8 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.entities import Assembly
 from snakefold.structures import files as structures
 from snakefold.structures import mmcif
-from snakefold.structures.mmcif import Kind, Making, Molecule
+from snakefold.structures.chains import End, Kind, Molecule, bonds_of, chain_names, molecules_of, proteins
+from snakefold.structures.mmcif import Making
 
 #: Debian's libcifpp-data: ModelCIF 1.4.2 with PDBx.
 DICTIONARY = Path("/usr/share/libcifpp/mmcif_ma.dic")
@@ -78,9 +79,7 @@ def scores(plddt: list[float], **more: float | str) -> ModelScores:
 
 def written(*chains: str, making: Making = MAKING, **more: float | str) -> str:
     pdb, plddt = drawn(*chains)
-    return mmcif.write(
-        structures.read(pdb), mmcif.proteins(chains), scores(plddt, **more), making, name="a1b2"
-    )
+    return mmcif.write(structures.read(pdb), proteins(chains), scores(plddt, **more), making, name="a1b2")
 
 
 def everything() -> str:
@@ -95,7 +94,7 @@ def everything() -> str:
         Molecule(Kind.PROTEIN, "G"),
     ]
     model = gemmi.Model(1)
-    for name, molecule in zip(mmcif.chain_names(len(molecules)), molecules, strict=True):
+    for name, molecule in zip(chain_names(len(molecules)), molecules, strict=True):
         chain = gemmi.Chain(name)
         for number, component in enumerate(molecule.components(), 1):
             residue = gemmi.Residue()
@@ -134,7 +133,7 @@ COMPONENTS = [["GLY", "SEP", "HIS"], ["6MA", "DC"], ["LIG1"], ["LIG1"], ["LIG2"]
 def assembled() -> str:
     """An assembly with one atom in every residue."""
     model = gemmi.Model(1)
-    for name, residues in zip(mmcif.chain_names(len(COMPONENTS)), COMPONENTS, strict=True):
+    for name, residues in zip(chain_names(len(COMPONENTS)), COMPONENTS, strict=True):
         chain = gemmi.Chain(name)
         for number, residue in enumerate(residues, 1):
             made = gemmi.Residue()
@@ -147,10 +146,62 @@ def assembled() -> str:
     structure = gemmi.Structure()
     structure.add_model(model)
     plddt = scores([50.0] * sum(map(len, COMPONENTS)))
-    return mmcif.write(structure, mmcif.molecules_of(ASSEMBLY), plddt, MAKING, name="assembly")
+    return mmcif.write(structure, molecules_of(ASSEMBLY), plddt, MAKING, name="assembly")
+
+
+#: A glycan bound to a protein that is closed to a ring, zinc at it; and atoms that are not there.
+BOUND = Assembly.model_validate(
+    {
+        "entities": [
+            {"kind": "ligand", "ccd": ["ZN"], "chains": ["Z"]},
+            {"kind": "protein", "sequence": "NSH", "chains": ["P"], "cyclic": True},
+            {"kind": "ligand", "ccd": ["NAG", "NAG"], "chains": ["G"]},
+        ],
+        "constraints": [
+            {
+                "kind": "bond",
+                "atoms": [{"chain": chain, "residue": number, "atom": atom} for chain, number, atom in ends],
+            }
+            for ends in (
+                (("P", 1, "ND2"), ("G", 1, "C1")),
+                (("G", 2, "C1"), ("G", 1, "O4")),
+                (("Z", 1, "ZN"), ("P", 3, "NE2")),
+                (("P", 2, "OG"), ("G", 2, "O4")),
+            )
+        ],
+    }
+)
+ATOMS = {
+    ("A", 1, "ZN"): ["ZN"],
+    ("B", 1, "ASN"): ["N", "C", "ND2"],
+    ("B", 2, "SER"): ["N", "C"],
+    ("B", 3, "HIS"): ["N", "C", "NE2"],
+    ("C", 1, "NAG"): ["C1", "O4"],
+    ("C", 2, "NAG"): ["C1", "O4"],
+}
+
+
+def bound() -> str:
+    model = gemmi.Model(1)
+    for (name, number, residue), atoms in ATOMS.items():
+        if not len(model) or model[-1].name != name:
+            model.add_chain(gemmi.Chain(name))
+        made = gemmi.Residue()
+        made.name, made.seqid = residue, gemmi.SeqId(number, " ")
+        for place, each in enumerate(atoms):
+            atom = gemmi.Atom()
+            atom.name, atom.element = each, gemmi.Element("Zn" if each == "ZN" else each[0])
+            atom.pos = gemmi.Position(3 * number, place, 5 * len(model))
+            made.add_atom(atom)
+        model[-1].add_residue(made)
+    structure = gemmi.Structure()
+    structure.add_model(model)
+    given = scores([50.0] * len(ATOMS))
+    return mmcif.write(structure, molecules_of(BOUND), given, MAKING, name="bound", bonds=bonds_of(BOUND))
 
 
 FILES = {
+    "bound molecules": bound,
     "monomer": lambda: written("MKTAYIAKQR"),
     "complex": lambda: written("ACDEF", "GHIKL", "ACDEF", ptm=0.5, iptm=0.25),
     "unknown residues": lambda: written("XMXTAYXX", "GG", "MX"),
@@ -258,6 +309,42 @@ def test_all_kinds_of_molecules_are_read_as_what_they_are() -> None:
     atoms = pdbx.get_structure(pdbx.CIFFile.read(io.StringIO(text)), model=1)
     assert atoms.res_name[atoms.hetero].tolist() == ["ATP", "MG"]
     assert bts.filter_nucleotides(atoms).sum() == 8
+
+
+def test_bonds_that_no_sequence_says_are_read_back_with_their_atoms() -> None:
+    read = gemmi.make_structure_from_block(gemmi.cif.read_string(bound()).sole_block())
+    found = []
+    for each in read.connections:
+        ends = [read[0].find_cra(end) for end in (each.partner1, each.partner2)]
+        assert all(end.atom is not None for end in ends)
+        places = [(end.chain.name, end.residue.seqid.num, end.residue.name, end.atom.name) for end in ends]
+        assert ends[0].atom.pos.dist(ends[1].atom.pos) == pytest.approx(each.reported_distance, abs=1e-3)
+        found.append((each.type, *places))
+    bond, metal = gemmi.ConnectionType.Covale, gemmi.ConnectionType.MetalC
+    # That to an atom which is not in the model is left out.
+    assert found == [
+        (metal, ("A", 1, "ZN", "ZN"), ("B", 3, "HIS", "NE2")),
+        (bond, ("B", 1, "ASN", "N"), ("B", 3, "HIS", "C")),
+        (bond, ("B", 1, "ASN", "ND2"), ("C", 1, "NAG", "C1")),
+        (bond, ("C", 1, "NAG", "O4"), ("C", 2, "NAG", "C1")),
+    ]
+    rows = (
+        gemmi.cif.read_string(bound())
+        .sole_block()
+        .find("_struct_conn.", ["ptnr1_label_seq_id", "ptnr2_label_seq_id"])
+    )
+    assert [list(row) for row in rows] == [[".", "3"], ["1", "3"], ["1", "1"], ["1", "2"]]
+    assert "_struct_conn" not in assembled()
+
+
+def test_bonds_have_an_order_of_their_own() -> None:
+    turned = [
+        each.model_copy(update={"atoms": each.atoms[::-1]})
+        for each in reversed(BOUND.constraints)
+        if each.kind == "bond"
+    ]
+    assert bonds_of(BOUND.model_copy(update={"constraints": tuple(turned)})) == bonds_of(BOUND)
+    assert End("B", 1, "N") in bonds_of(BOUND)[1]
 
 
 def test_identical_chains_are_one_entity() -> None:
@@ -399,7 +486,7 @@ def test_equal_models_have_equal_bytes_in_any_process() -> None:
 
 
 def test_chains_have_names_without_end() -> None:
-    names = mmcif.chain_names(62 + 26 * 26 + 1)
+    names = chain_names(62 + 26 * 26 + 1)
     assert "".join(names[:62]) == protein.PDB_CHAIN_IDS
     assert names[62:65] == ["AA", "AB", "AC"] and names[-1] == "AAA"
     assert len(set(names)) == len(names)
@@ -412,7 +499,7 @@ def test_what_pdb_cannot_hold_is_written_and_read() -> None:
         count = sum(lengths)
         positions = np.random.default_rng(0).normal(size=(count, 1, 3), scale=40).round(3)
         structure = structures.build(
-            mmcif.chain_names(len(chains)),
+            chain_names(len(chains)),
             chain=np.repeat(np.arange(len(chains)), lengths),
             number=np.concatenate([np.arange(1, length + 1) for length in lengths]),
             residue=[residue_constants.restype_1to3[letter] for letter in "".join(chains)],
@@ -422,11 +509,11 @@ def test_what_pdb_cannot_hold_is_written_and_read() -> None:
             plddt=np.full(count, 50.0),
         )
         assert not structures.fits_pdb(structure)
-        text = mmcif.write(structure, mmcif.proteins(chains), scores([50.0] * count), MAKING, name="large")
+        text = mmcif.write(structure, proteins(chains), scores([50.0] * count), MAKING, name="large")
         assert structures.ca_coordinates(text) == pytest.approx(positions[:, 0], abs=1e-3)
         assert [trace.sequence for trace in structures.ca_traces(text)] == chains
         found = MMCIFParser(QUIET=True).get_structure("s", io.StringIO(text))
-        assert [chain.id for chain in found.get_chains()] == mmcif.chain_names(len(chains))
+        assert [chain.id for chain in found.get_chains()] == chain_names(len(chains))
 
 
 @pytest.mark.parametrize(
@@ -442,12 +529,12 @@ def test_what_is_not_the_target_is_refused(spoil: object, message: str) -> None:
     structure = structures.read(pdb)
     spoil(structure[0][0])  # type: ignore[operator]
     with pytest.raises(SnakefoldError, match=message):
-        mmcif.write(structure, mmcif.proteins(["MKTAY"]), scores(plddt), MAKING, name="x")
+        mmcif.write(structure, proteins(["MKTAY"]), scores(plddt), MAKING, name="x")
 
 
 # ---- assemblies ------------------------------------------------------------------------------------------
 def test_assemblies_have_modified_residues_and_ligands_of_all_kinds() -> None:
-    assert [molecule.components() for molecule in mmcif.molecules_of(ASSEMBLY)] == COMPONENTS
+    assert [molecule.components() for molecule in molecules_of(ASSEMBLY)] == COMPONENTS
     text = assembled()
     again = structures.read(text)
     assert [[residue.name for residue in chain] for chain in again[0]] == COMPONENTS

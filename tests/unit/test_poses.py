@@ -270,6 +270,17 @@ def test_the_oxygens_of_a_phosphate_are_alike() -> None:
     assert pose.chirality_ok is True
 
 
+def test_what_rdkit_cannot_judge_is_absent() -> None:
+    """RDKit's bounds of this organometallic component contradict each other."""
+    _, names = components.structure("RIR") or ("", [])
+    atoms = [
+        (name, "Ir" if name.startswith("IR") else "C", (30.0 + 2 * number, 0.0, 0.0))
+        for number, name in enumerate(names)
+    ]
+    ((pose,), _) = poses(three_glycines(*atoms, name="RIR"), protein_and({"ccd": ["RIR"]}))
+    assert pose.bonds_ok is None
+
+
 def test_the_table_of_molecules_is_that_of_the_codes() -> None:
     for code in ("ATP", "ZN", "HEM", "NAG", "A1LU6", "SEP"):
         smiles, names = components.structure(code) or ("", [])

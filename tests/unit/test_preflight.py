@@ -61,5 +61,9 @@ def test_a_partial_folder_of_parameters_is_for_the_plan_to_judge(tmp_path: Path)
         "store": str(tmp_path / "store"),
     }
     check_run(load_config(values), Executor())
-    with pytest.raises(WeightsMissingError, match="no such folder"):
-        check_run(load_config({**values, "weights": str(tmp_path / "nowhere")}), Executor())
+    nowhere = tmp_path / "nowhere"
+    commands = (
+        f"`snakefold weights fetch flashabb {nowhere}` and `snakefold weights fetch alphafold2 {nowhere}`"
+    )
+    with pytest.raises(WeightsMissingError, match=f"no such folder.*: {commands}"):
+        check_run(load_config({**values, "weights": str(nowhere)}), Executor())

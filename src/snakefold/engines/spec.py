@@ -390,6 +390,13 @@ class Engine(Protocol):
         """Refuse a target that it cannot take, before anything is computed. Raises TargetError."""
         ...
 
+    def notes(self, target: TargetInput, settings: Any) -> Sequence[str]:
+        """What a person should know of a target that it takes before it is predicted (`kernel.notes`).
+
+        A plan says it in targets.tsv and with the quote. It may be asked of a million targets.
+        """
+        ...
+
     def group(self, target: Molecules, settings: Any) -> str:
         """The group that a target belongs to."""
         ...
@@ -563,6 +570,11 @@ class Defaults:
 
     def check(self, target: TargetInput, settings: Any) -> None:
         """Takes everything that it accepts."""
+
+    def notes(self, target: TargetInput, settings: Any) -> Sequence[str]:
+        """Nothing."""
+        del target, settings
+        return ()
 
     def group(self, target: Molecules, settings: Any) -> str:
         """All targets are alike."""

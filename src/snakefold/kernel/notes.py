@@ -27,6 +27,10 @@ class Code(StrEnum):
     SHALLOW_MSA = "shallow_msa"
     LOW_PLDDT = "low_plddt"
     NOT_STORED = "not_stored"
+    LARGE_LIGAND = "large_ligand"
+    SEVERAL_MOLECULES = "several_molecules"
+    UNDEFINED_STEREO = "undefined_stereo"
+    SAME_MOLECULE = "same_molecule"
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,28 @@ MEANINGS: dict[Code, Meaning] = {
     Code.NOT_STORED: Meaning(
         "The result is in the results folder but not in the store: the store was unavailable.",
         "Run again when the store is available: the result is copied there, nothing is computed.",
+        less=False,
+    ),
+    Code.LARGE_LIGAND: Meaning(
+        "The ligand is larger than those that the network of affinities was trained with.",
+        "Do not compare its affinity with those of smaller ligands.",
+        less=False,
+    ),
+    Code.SEVERAL_MOLECULES: Meaning(
+        "A ligand has several molecules: a salt with its counter-ion, or components that no bond joins.",
+        "Remove the counter-ion from the SMILES, add the bonds, or give each molecule an entry of its own.",
+        less=False,
+    ),
+    Code.UNDEFINED_STEREO: Meaning(
+        "A SMILES leaves stereocentres or double bonds open: one of the isomers is predicted, which nobody "
+        "chose.",
+        "Give the isomer (@, /), or each isomer as a target.",
+        less=False,
+    ),
+    Code.SAME_MOLECULE: Meaning(
+        "Two targets have the same molecules, whose SMILES are written differently. Both are predicted: "
+        "results depend on the order of the atoms.",
+        "Leave one out.",
         less=False,
     ),
 }

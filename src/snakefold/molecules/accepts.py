@@ -6,16 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from snakefold.kernel.names import shown
-from snakefold.molecules.entities import (
-    CALLED,
-    NO_ALIGNMENT,
-    Assembly,
-    Bond,
-    Entity,
-    Kind,
-    Pocket,
-    Template,
-)
+from snakefold.molecules.constraints import Bond, Pocket
+from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, Kind, Template
 
 _PLURAL = {Kind.PROTEIN: "proteins", Kind.DNA: "DNA", Kind.RNA: "RNA", Kind.LIGAND: "ligands"}
 #: Things that are named one by one.
@@ -41,10 +33,11 @@ PROTEINS = Accepts()
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why an assembly is not predicted, and what to do."""
+    """Why an assembly is not predicted, and what to do. `templates`: these alone are not taken."""
 
     message: str
     advice: str
+    templates: bool = False
 
 
 def why_not(
@@ -67,8 +60,9 @@ def why_not(
     things = [*kinds, *(thing for thing, _ in beside)]
     named = ", ".join(things[:_SHOWN]) + (f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else "")
     only = f"{_listed([_PLURAL[kind] for kind in Kind if kind in accepts.kinds])} only"
+    alone = not kinds and all(lacking == _TEMPLATES for _, lacking in beside)
     if engine is None:
-        return Verdict(f"{named}: {only} are taken here.", _advice(assembly, None))
+        return Verdict(f"{named}: {only} are taken here.", _advice(assembly, None, templates=alone), alone)
     lacks = _listed(sorted({lacking for _, lacking in beside}))
     does = f"folds {only}" if kinds else f"takes no {lacks}"
     able = [name for name, theirs in (others or {}).items() if why_not(assembly, name, theirs) is None]
@@ -77,7 +71,8 @@ def why_not(
     if refused and not able and any(refused <= set(theirs.kinds) for theirs in (others or {}).values()):
         it = "the whole record"
     which = f"engines that take {it}: {', '.join(able) or 'none is installed'}"
-    return Verdict(f"{named}: engine {engine} {does}; {which}.", _advice(assembly, able[0] if able else None))
+    advice = _advice(assembly, able[0] if able else None, templates=alone)
+    return Verdict(f"{named}: engine {engine} {does}; {which}.", advice, alone)
 
 
 def features(assembly: Assembly, accepts: Accepts) -> list[tuple[str, str]]:
@@ -99,15 +94,17 @@ def features(assembly: Assembly, accepts: Accepts) -> list[tuple[str, str]]:
     if not accepts.constraints:
         found += [(_constraint(each), "constraints") for each in assembly.constraints]
     if not accepts.templates:
-        found += [(f"template {_file_of(each)}", "templates") for each in assembly.templates]
+        found += [(f"template {_file_of(each)}", _TEMPLATES) for each in assembly.templates]
     if assembly.affinity is not None and not accepts.affinity:
         found.append((f"affinity of ligand {assembly.affinity}", "affinity"))
     return found
 
 
-def _advice(assembly: Assembly, able: str | None) -> str:
+def _advice(assembly: Assembly, able: str | None, *, templates: bool) -> str:
     if able is not None:
         return f"Set engine: {able}."
+    if templates:
+        return "Remove `templates` from the record: the rest of it is taken."
     if all(_but_for_alignments(entity) for entity in assembly.entities):
         return "Give the proteins alone: one alignment as an A3M file, none with msa.tool: single_sequence."
     if any(entity.kind is Kind.PROTEIN for entity in assembly.entities):
@@ -136,6 +133,7 @@ def _file_of(template: Template) -> str:
 
 
 _OWN_ALIGNMENTS = "alignments from such a file"
+_TEMPLATES = "templates"
 
 
 def _constraint(constraint: object) -> str:

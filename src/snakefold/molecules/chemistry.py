@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snakefold.kernel.names import shown
 from snakefold.molecules import components, smiles
-from snakefold.molecules.entities import CALLED, Assembly, Entity, Kind, places
+from snakefold.molecules.constraints import places
+from snakefold.molecules.entities import CALLED, Assembly, Entity, Kind
 from snakefold.molecules.lines import BadFile
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def check(assembly: Assembly, lines: Sequence[int] = ()) -> None:
-    """Check codes of components, SMILES by RDKit, and names of atoms in constraints.
+    """Check codes of components, what modified residues derive from, SMILES by RDKit, and names of atoms.
 
     Args:
         lines: of the entities, 1-based; none: nobody knows.
 
     Raises:
-        BadFile: a code is not known, a SMILES is no molecule, or a residue or ligand has no such atom; at the
-            line of its entity.
+        BadFile: a code is not known, or is a modification of another residue; a SMILES is no molecule; a
+            residue or ligand has no such atom. At the line of its entity.
     """
     for number, entity in enumerate(assembly.entities):
         check_entity(entity, lines[number] if number < len(lines) else 0)
@@ -38,6 +39,7 @@ def check_entity(entity: Entity, line: int) -> None:
     codes = [*entity.ccd, *(each.ccd for each in entity.modifications)]
     if codes and (unknown := components.unknown(codes)):
         raise _unknown(entity, unknown[0], line)
+    _check_parents(entity, line)
     if entity.smiles and (wrong := problem(entity.smiles)):
         raise BadFile(
             "ligand",
@@ -45,6 +47,28 @@ def check_entity(entity: Entity, line: int) -> None:
             "Correct it, or give a code of the Chemical Component Dictionary.",
             line,
         )
+
+
+def _check_parents(entity: Entity, line: int) -> None:
+    """Raises BadFile for a modified residue in place of another than it derives from, as the dictionary says.
+
+    It says nothing of some, and X or N may be anything.
+    """
+    unknown = "X" if entity.kind is Kind.PROTEIN else "N"
+    for each in entity.modifications:
+        found = components.component(each.ccd)
+        parent = "" if found is None else found.letter
+        if entity.kind is not Kind.PROTEIN and parent in ("T", "U"):  # of both there are modifications in DNA
+            parent = "T" if entity.kind is Kind.DNA else "U"
+        letter = entity.sequence[each.position - 1]
+        if parent and letter not in (parent, unknown):
+            raise BadFile(
+                "modification",
+                f"{CALLED[entity.kind]}: {each.ccd} at residue {each.position} is a modified {parent}, and "
+                f"the sequence has {letter} there.",
+                f"Correct the position (from 1) or the code, or write {parent} in the sequence.",
+                line,
+            )
 
 
 def _check_atoms(assembly: Assembly, lines: Sequence[int]) -> None:
@@ -144,7 +168,45 @@ def molecule(text: str) -> Chem.Mol | None:
 
     with rdBase.BlockLogs():
         found = Chem.MolFromSmiles(text)
-        return None if found is None else Chem.RemoveHs(found)
+        try:
+            return None if found is None else Chem.RemoveHs(found)
+        except ValueError:  # RDKit's own kinds derive from it: without hydrogens it may be no aromatic ring
+            return None
+
+
+def canonical(text: str) -> str:
+    """RDKit's canonical SMILES, equal for all ways to write a molecule; the text itself if it is none."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        found = Chem.MolFromSmiles(text)
+        return text if found is None else str(Chem.MolToSmiles(found))
+
+
+def open_stereo(text: str) -> int:
+    """Stereocentres (C, S) and double bonds between carbons that a SMILES leaves open; 0 if it is none."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        found = Chem.MolFromSmiles(text)
+        if found is None:
+            return 0
+        return sum(
+            each.specified == Chem.StereoSpecified.Unspecified and _counts(found, each)
+            for each in Chem.FindPotentialStereo(found)
+        )
+
+
+def _counts(molecule: Chem.Mol, stereo: Any) -> bool:
+    """Whether isomers differ: not by N, which inverts, nor by P and N whose tautomers RDKit tells apart."""
+    from rdkit import Chem
+
+    if stereo.type == Chem.StereoType.Atom_Tetrahedral:
+        return molecule.GetAtomWithIdx(stereo.centeredOn).GetSymbol() in ("C", "S")
+    if stereo.type != Chem.StereoType.Bond_Double:
+        return False
+    bond = molecule.GetBondWithIdx(stereo.centeredOn)
+    return {bond.GetBeginAtom().GetSymbol(), bond.GetEndAtom().GetSymbol()} == {"C"}
 
 
 def component_molecule(code: str) -> Chem.Mol | None:

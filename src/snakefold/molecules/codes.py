@@ -56,7 +56,7 @@ CODES: dict[str, str] = {
     "too_long": "The target is longer than max_length, or than any that is read.",
     "too_many_chains": "The target has more chains than any structure file holds.",
     "too_many_records": "The file has more records than are read.",
-    "too_short": "The target is shorter than min_length.",
+    "too_short": "The target has proteins only, and is shorter than min_length.",
     "type": "A value has another type than its key takes.",
     "unknown_key": "A key is not known.",
     "unknown_kind": "The kind of the file is not known.",

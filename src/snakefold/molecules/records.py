@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from snakefold.molecules import chemistry
 from snakefold.molecules.accepts import Verdict
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.foreign import recognised
-from snakefold.molecules.lines import BadFile, check_text, read_lines, read_text
+from snakefold.molecules.lines import BadFile, check_text, read_text
 from snakefold.molecules.own_msa import Named, resolve
 from snakefold.molecules.own_templates import resolve_templates
 from snakefold.molecules.readers import alphafold3, boltz
@@ -53,11 +52,13 @@ def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target
     # An engine that the record names is asked where targets are given to engines.
     verdict = None if record.engine else judge(record.assembly)
     if verdict is not None:
-        return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice))
+        line = record.template_lines[0] if verdict.templates and record.template_lines else None
+        return refuse(record.place, BadFile("molecules", verdict.message, verdict.advice), line)
     place = record.place
     try:
-        if record.limits is not None and record.assembly.residues > record.limits.max_length:
-            record.limits.check(record.assembly.residues)
+        if record.limits is not None:
+            limits = record.limits if _proteins_alone(record.assembly) else record.limits.of_assemblies
+            limits.check(record.assembly.residues)
         chemistry.check(record.assembly, record.lines)
         named = Named(place.file, record.lines, record.texts, own_files, record.template_lines)
         assembly, alignments = resolve(record.assembly, named)
@@ -78,6 +79,12 @@ def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target
         assembly=assembly,
         files=alignments + templates,
     )
+
+
+def _proteins_alone(assembly: Assembly) -> bool:
+    """Whether an assembly is plain proteins, with an alignment that they bring or without."""
+    without = [each.model_copy(update={"msa": None, "paired_msa": None}) for each in assembly.entities]
+    return assembly.model_copy(update={"entities": tuple(without)}).plain_chains is not None
 
 
 def _renamed(assembly: Assembly) -> str:
@@ -174,27 +181,3 @@ def stem(path: Path) -> str:
     if name.lower().endswith(".gz"):
         name = name[:-3]
     return Path(name).stem
-
-
-_HAS_SEQUENCES = {
-    ".json": re.compile(r'"sequences"\s*:'),
-    ".yaml": re.compile(r"^['\"]?sequences['\"]?\s*:", re.MULTILINE),
-}
-_HAS_SEQUENCES[".yml"] = _HAS_SEQUENCES[".yaml"]
-#: Characters of a file that are looked at: sequences are among the first keys.
-_LOOKED_AT = 1 << 16
-
-
-def looks_like_input(path: Path, suffix: str) -> bool:
-    """Whether a JSON or YAML that lies in a folder of inputs is one of them: other programs use them, too."""
-    seen = 0
-    begin = []
-    try:
-        for line in read_lines(path):
-            begin.append(line)
-            seen += len(line)
-            if seen > _LOOKED_AT:
-                break
-    except BadFile:
-        pass  # an endless line is no reason: what came before it counts
-    return _HAS_SEQUENCES[suffix].search("\n".join(begin)) is not None

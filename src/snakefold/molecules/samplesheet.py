@@ -80,7 +80,8 @@ def read_samplesheet(
         record += 1
         name = row[columns.name].strip() if columns.name < len(row) else ""
         place = Place(path, record, line, name)
-        found: Target | Molecules | Refusal = _target(place, row, columns, limits)
+        read_with = limits.of_assemblies if columns.ligands else limits
+        found: Target | Molecules | Refusal = _target(place, row, columns, read_with)
         if columns.ligands and isinstance(found, Target):
             found = _with_ligands(place, found, row, columns, limits)
         elif isinstance(found, Target) and _asks(row, columns):
@@ -237,10 +238,11 @@ def _with_ligands(
     }
     try:
         assembly = _assembly(target.chains, cells, place.line)
-    except BadFile as problem:
+        if assembly is None:
+            limits.check(target.length)
+            return target
+    except (BadFile, BadSequence) as problem:
         return refuse(place, problem)
-    if assembly is None:
-        return target
     lines = (place.line,) * len(assembly.entities)
     return Molecules(place, assembly, target.note, lines, limits=limits)
 

@@ -79,10 +79,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Lengths of a target that are accepted, residues of all chains, both ends included."""
+    """Lengths of a target that are accepted, residues of all polymer chains, both ends included.
+
+    The smallest is asked of proteins alone: a peptide with its ligand, or modified, is meant to be short.
+    """
 
     min_length: int
     max_length: int
+
+    @property
+    def of_assemblies(self) -> Limits:
+        """Those of what is more than plain proteins, in whatever form it is given."""
+        return Limits(0, self.max_length)
 
     def check(self, length: int) -> None:
         """Raises BadSequence for a length out of bounds."""

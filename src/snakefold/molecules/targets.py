@@ -19,6 +19,7 @@ refused as a whole, its good-looking records too, since nobody knows what is mis
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -29,13 +30,13 @@ from snakefold.molecules.a3m import msa_text, read_a3m
 from snakefold.molecules.accepts import Verdict, why_not
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.fasta import read_fasta
+from snakefold.molecules.folders import sorted_out, suffix_of
 from snakefold.molecules.foreign import file_kind, recognised
 from snakefold.molecules.lines import BadFile, binary, read_lines
 from snakefold.molecules.records import (
     Judge,
     Molecules,
     judged,
-    looks_like_input,
     read_json,
     read_names,
     read_yaml,
@@ -43,7 +44,7 @@ from snakefold.molecules.records import (
 from snakefold.molecules.samplesheet import read_samplesheet
 from snakefold.molecules.target import Limits, Target, refuse_file
 
-__all__ = ["Target", "input_files", "msa_text", "read_records", "read_targets"]
+__all__ = ["Target", "input_files", "msa_text", "passed_over", "read_records", "read_targets"]
 
 _Record = Target | Molecules | Refusal
 _Reader = Callable[[Path, Iterable[str], Limits], Iterator[_Record]]
@@ -136,27 +137,25 @@ def input_files(path: Path) -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    found = sorted(
-        entry
-        for entry in folder.iterdir()
-        if not entry.name.startswith(".") and entry.is_file() and _counts(entry)
-    )
-    if not found:
+    found = sorted_out(folder, _READERS)
+    if not found.files:
+        passed = f" {found.passed[:1].upper()}{found.passed[1:]}" if found.passed else ""
         raise BadFile(
             "no_sequences",
-            "The folder has no sequence files.",
+            f"The folder has no sequence files.{passed}",
             f"Expected are names ending in {_ENDINGS} (or these with .gz).",
         )
-    return found
+    return found.files
 
 
-def _counts(file: Path) -> bool:
-    suffix = _suffix(file)
-    return suffix in _READERS or (suffix in _DOCUMENTS and looks_like_input(file, suffix))
-
-
-def _suffix(path: Path) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+def passed_over(paths: Iterable[Path]) -> list[str]:
+    """A sentence for each folder among inputs of which some files are not read: which, and why."""
+    said = []
+    for path in paths:
+        with suppress(OSError, ValueError):  # reading it says what is wrong
+            if path.is_dir() and (passed := sorted_out(path, _READERS).passed):
+                said.append(f"input {shown(str(path), None)}: {passed}")
+    return said
 
 
 def _read_file(path: Path, limits: Limits) -> list[_Record]:
@@ -169,7 +168,7 @@ def _read_file(path: Path, limits: Limits) -> list[_Record]:
 def _records_of(path: Path, limits: Limits) -> Iterator[_Record]:
     if not str(path).isprintable():
         raise BadFile("file_name", "The file's name has characters that cannot be shown.", "Rename it.")
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if suffix in _DOCUMENTS:
         return _DOCUMENTS[suffix](path, limits)
     # In an A3M a NUL byte closes an alignment; in a FASTA it spoils one record, as a byte that is no UTF-8.

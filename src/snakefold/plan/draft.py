@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from snakefold.engines.spec import Work
-from snakefold.kernel.wording import count
+from snakefold.kernel.wording import count, listed
 from snakefold.plan.alignments import Alignments, Chunk
 from snakefold.plan.batches import Batch
 from snakefold.plan.cost.gpus import GpuClass
@@ -66,6 +68,14 @@ class Draft:
         found[State.TO_DO] = unique - found[State.STORED] - found[State.REUSED]
         return dict(found)
 
+    def _sizes(self) -> str:
+        """What all targets count together, in the units of their engines."""
+        units = [kind.engine.size_unit for kind in self.records.kinds]
+        sums: Counter[str] = Counter()
+        for group in np.unique(self.records.groups).tolist():
+            sums[units[group]] += int(self.records.lengths[self.records.groups == group].sum())
+        return listed([count(number, unit.removesuffix("s"), unit) for unit, number in sums.items()])
+
     def __str__(self) -> str:
         counts = self.counts()
         predicted = sum(bool(batch.gpu) for batch in self.batches)
@@ -75,7 +85,7 @@ class Draft:
         pairs = f", {count(paired, 'complex', 'complexes')} to pair" if paired else ""
         return (
             f"{count(len(self.records.rows), 'record')}: {count(len(self.records.targets), 'target')} "
-            f"({count(int(self.records.lengths.sum()), 'residue')}), "
+            f"({self._sizes()}), "
             f"{count(counts['duplicate_of'], 'duplicate')}, {counts['refused']:,} refused; "
             f"{counts['stored']:,} in the store{reused}, {counts['to_do']:,} to predict in "
             f"{count(predicted, 'batch', 'batches')}; {count(self.alignments.count('msa'), 'chain')} to align"

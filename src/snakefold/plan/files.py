@@ -90,6 +90,8 @@ class ChainRow:
 class BatchRow:
     """A row of batches.tsv; `chunks` and `bucket_edges` are joined by commas, `residues` count no padding.
 
+    `residues`, `shortest` and `longest` are in the engine's `size_unit`: residues, or tokens.
+
     `group`: of the engine (`engines.spec.Engine.groups`). `bucket_edges` are those of
     `contracts.FoldRequest`. `gpu` is a class of resources/gpus.yaml, empty for a batch that only fetches what
     is there (`s…` from the store, `r…` from a collection). `seconds` are expected of one worker, from its

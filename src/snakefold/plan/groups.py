@@ -79,6 +79,11 @@ class Groups:
             return self._place[engine.name, engine.group(target, self._settings[engine.name])]
         raise _refusal(refused)
 
+    def notes(self, number: int, told: TargetInput) -> Sequence[str]:
+        """What the engine of a group says of a target before it is predicted."""
+        group = self.all[number]
+        return group.engine.notes(told, group.settings)
+
     def works(self, rehearsals: Sequence[bool] | bool) -> list[Work]:
         """What a prediction takes, group by group; `rehearsals`: with random parameters, by group or all."""
         marks = [rehearsals] * len(self.all) if isinstance(rehearsals, bool) else rehearsals

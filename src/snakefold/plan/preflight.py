@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from snakefold import engines
 from snakefold.config import Config
 from snakefold.kernel.errors import ConfigError, WeightsMissingError
 from snakefold.kernel.paths import expanded, resource
 from snakefold.kernel.store import open_store
+from snakefold.kernel.wording import listed
 from snakefold.msa.databases import presets as databases
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.executors import Executor
@@ -81,9 +83,11 @@ def check_weights_folder(config: Config) -> None:
         WeightsMissingError: there is none.
     """
     if config.weights not in _NO_FOLDER and not Path(expanded(config.weights)).is_dir():
+        fetched = [name for name in config.wanted_engines if engines.get(name).weights is not None]
+        commands = listed([f"`snakefold weights fetch {name} {config.weights}`" for name in fetched])
+        fetch = f", or fetch the official parameters: {commands}" if fetched else ""
         raise WeightsMissingError(
-            f"weights: {config.weights}: no such folder. Correct the path, set `weights: auto`, or fetch the "
-            f"official parameters: snakefold weights fetch {config.weights}"
+            f"weights: {config.weights}: no such folder. Correct the path, or set `weights: auto`{fetch}."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from snakefold.molecules.ligands import screened
 from snakefold.molecules.records import Judge
 from snakefold.molecules.targets import Target, read_records
 from snakefold.plan.groups import Groups
+from snakefold.plan.notes import with_same_molecules
 
 Check = Callable[[TargetInput], None]
 
@@ -36,6 +37,7 @@ class Records:
         lengths, groups: size of each target, and its group by its place in `kinds`.
         kinds: the groups of the run.
         computed: for each row the index of the target computed for it, -1 for a refused one.
+        notes: what should be known of targets before they are predicted (`kernel.notes`), by their index.
     """
 
     rows: Sequence[Target | Refusal]
@@ -45,6 +47,7 @@ class Records:
     groups: NDArray[np.int64]
     computed: NDArray[np.int64]
     kinds: Groups
+    notes: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     @property
     def refusals(self) -> list[Refusal]:
@@ -71,7 +74,8 @@ def read_input(config: Config, check: Check | None = None) -> Records:
     """
     rows = read_records(
         inputs_of(config),
-        min_length=config.min_length,
+        # The record of a screen is a receptor, which gets a ligand.
+        min_length=config.min_length if config.screen.ligands is None else 1,
         max_length=config.max_length,
         judge=assembly_check(config),
     )
@@ -81,18 +85,9 @@ def read_input(config: Config, check: Check | None = None) -> Records:
         rows = [_checked(row, check) for row in rows]
     named = {row.engine for row in rows if isinstance(row, Target) and row.engine}
     kinds = Groups(config, named & set(engines.names()))
-    placed = [-1] * len(rows)
-    for place, row in enumerate(rows):
-        if isinstance(row, Target):
-            try:
-                if row.engine and row.engine not in kinds.names:
-                    raise _of_no_engine(row)
-                placed[place] = kinds.of(row, _unchecked(row))
-                if row.msa is not None and not kinds[placed[place]].needs.alignment:
-                    rows[place] = _without_alignment(row, kinds[placed[place]].engine)
-            except TargetError as error:
-                rows[place] = _refusal(row, error)
+    placed, noted = _placed(rows, kinds)
     targets: list[Target] = []
+    notes_of: dict[int, Sequence[str]] = {}
     index_of: dict[tuple[str, int], int] = {}
     groups: list[int] = []
     computed = np.full(len(rows), -1, dtype=np.int64)
@@ -104,6 +99,8 @@ def read_input(config: Config, check: Check | None = None) -> Records:
             if index == len(targets):
                 targets.append(row)
                 groups.append(group)
+                if place in noted:
+                    notes_of[index] = noted[place]
             computed[place] = index
     refused = bool((computed < 0).any())
     if not targets or (refused and config.on_invalid == "stop"):
@@ -120,7 +117,33 @@ def read_input(config: Config, check: Check | None = None) -> Records:
         groups=np.array(groups, dtype=np.int64),
         computed=computed,
         kinds=kinds,
+        notes=with_same_molecules(targets, groups, notes_of),
     )
+
+
+def _placed(rows: list[Target | Refusal], kinds: Groups) -> tuple[Sequence[int], Mapping[int, Sequence[str]]]:
+    """The group of each row, -1 of a refused one, and what engines note of rows; changes rows in place.
+
+    What no engine takes is refused; a target whose engine reads no alignment loses its own.
+    """
+    placed = [-1] * len(rows)
+    noted: dict[int, Sequence[str]] = {}
+    for place, row in enumerate(rows):
+        if not isinstance(row, Target):
+            continue
+        try:
+            if row.engine and row.engine not in kinds.names:
+                raise _of_no_engine(row)
+            told = _unchecked(row)
+            placed[place] = kinds.of(row, told)
+        except TargetError as error:
+            rows[place] = _refusal(row, error)
+            continue
+        if notes := kinds.notes(placed[place], told):
+            noted[place] = notes
+        if row.msa is not None and not kinds[placed[place]].needs.alignment:
+            rows[place] = _without_alignment(row, kinds[placed[place]].engine)
+    return placed, noted
 
 
 def _screened(rows: Sequence[Target | Refusal], config: Config, ligands: Path) -> list[Target | Refusal]:
@@ -193,6 +216,7 @@ def refuse(records: Records, errors: Mapping[int, TargetError], *, stop: bool) -
         groups=records.groups[kept],
         computed=renumbered[records.computed],
         kinds=records.kinds,
+        notes={number: records.notes[index] for number, index in enumerate(kept) if index in records.notes},
     )
     return changed, kept
 

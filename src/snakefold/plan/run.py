@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from snakefold.config import Config
+from snakefold.config import Config, inputs_of
 from snakefold.engines.spec import Parameters
 from snakefold.kernel import recipes
 from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
 from snakefold.kernel.store import open_store, write_atomically
 from snakefold.kernel.wording import listed
+from snakefold.molecules.targets import passed_over
 from snakefold.msa import search, templates
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.server import facts as server
@@ -29,6 +30,7 @@ from snakefold.plan.executors import Executor, announced
 from snakefold.plan.files import WEIGHTS, PlannedParameters
 from snakefold.plan.groups import Group, Groups
 from snakefold.plan.needed import find_environments, find_parameters, present
+from snakefold.plan.notes import summary
 from snakefold.plan.planner import draft_plan
 from snakefold.plan.preflight import check_databases, check_weights_folder
 from snakefold.plan.present import Recipes
@@ -141,7 +143,13 @@ def quoted_draft(
     """
     draft, too_much = _draft(config, name, log, executor, absent)
     log(str(draft))
-    said = [*warnings, *draft.notes, *_idle_references(draft, config), *leaving(draft, config)]
+    said = [
+        *passed_over(inputs_of(config)),
+        *warnings,
+        *draft.notes,
+        *summary(draft.records.notes, draft.records.targets),
+    ]
+    said += [*_idle_references(draft, config), *leaving(draft, config)]
     said += endpoints.missing(batch_rows(draft), config, executor or Executor())
     said += [str(too_much)] if too_much else []
     quote = _quote(draft, config, said)

@@ -188,7 +188,7 @@ def target_rows(draft: Draft) -> Iterator[TargetRow]:
             seconds=0.0 if duplicate else float(draft.prices.seconds[index]),
             dollars=0.0 if duplicate else float(draft.prices.dollars[index]),
             source=f"{row.file}:{row.line}",
-            note=row.note,
+            note="; ".join(filter(None, (row.note, *draft.records.notes.get(index, ())))),
             header=shown(row.header, None),
         )
 

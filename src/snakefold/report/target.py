@@ -21,7 +21,8 @@ from snakefold.report.coverage import coverage
 from snakefold.report.libraries import packed, script_call
 from snakefold.run import metrics
 from snakefold.run.metrics import columns_for
-from snakefold.structures import confidence, mmcif, scores, superposition
+from snakefold.structures import confidence, scores, superposition
+from snakefold.structures.chains import chain_names
 
 _AGAIN = "Delete the folder and run again."
 #: Hits of the databases that are listed on the page; hits.tsv has all.
@@ -185,7 +186,7 @@ def _own_scores(found: Confidence, results: Path) -> list[list[str]]:
 
 
 def _kinds(found: Confidence, atoms: Atoms) -> list[str]:
-    names = dict(zip(mmcif.chain_names(len(found.chain_kinds)), found.chain_kinds, strict=True))
+    names = dict(zip(chain_names(len(found.chain_kinds)), found.chain_kinds, strict=True))
     return [names.get(name, "protein") for name, _ in atoms.chains] if names else []
 
 

@@ -12,7 +12,7 @@ from snakefold import engines
 from snakefold.engines.spec import ChainMsa, Result, TargetMsas
 from snakefold.kernel.contracts import FoldRequest, RelaxChoice, TargetInput
 from snakefold.kernel.notes import Code, note
-from snakefold.structures import confidence, mmcif
+from snakefold.structures import chains, confidence, mmcif
 from snakefold.structures import files as structures
 from snakefold.structures.prediction import Prediction
 
@@ -57,7 +57,7 @@ def target_files(
         scores=result.scores,
     )
     searched = _different_chains(msas)
-    molecules = mmcif.molecules_of_target(target)
+    molecules, bonds = chains.molecules_of_target(target), chains.bonds_of_target(target)
 
     def annotated(pdb: str, origin: str) -> str:
         return structures.annotate(
@@ -81,7 +81,7 @@ def target_files(
             rehearsal=request.rehearsal,
         )
         files[f"ranked_{rank}.cif"] = mmcif.write(
-            model, molecules, scores.models[rank], making, name=target.key[:12]
+            model, molecules, scores.models[rank], making, name=target.key[:12], bonds=bonds
         ).encode()
         if relaxed:
             files[f"unrelaxed_{rank}.pdb"] = annotated(prediction.pdb, "").encode()

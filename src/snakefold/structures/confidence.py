@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from snakefold.kernel.contracts import Confidence, ModelScores, TargetInput
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.structures.mmcif import molecules_of_target
+from snakefold.structures.chains import molecules_of_target
 from snakefold.structures.prediction import Prediction
 
 #: Å per unit of a stored PAE value.

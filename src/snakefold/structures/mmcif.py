@@ -11,18 +11,15 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from itertools import count, product
-from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 import gemmi
 import numpy as np
 
 from snakefold import __version__
-from snakefold.kernel.contracts import ModelScores, TargetInput
+from snakefold.kernel.contracts import ModelScores
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.molecules.entities import Assembly
+from snakefold.structures.chains import End, Ends, Kind, Molecule, chain_names
 from snakefold.structures.files import REHEARSAL_NOTE
 
 #: The only revision of every model. A day that is today's would make equal results differ. Programs that take
@@ -31,56 +28,7 @@ from snakefold.structures.files import REHEARSAL_NOTE
 RELEASED = datetime.date(1971, 1, 1)
 _RELEASED = "A fixed date, no release: equal models have equal bytes, and no limit on dates leaves them out."
 
-#: One letter in the PDB format's order, then two and more.
-_NAMES = ascii_uppercase + ascii_lowercase + digits
-
 Value = str | int | float | bool | list[int] | list[float]
-
-
-class Kind(StrEnum):
-    """What a chain is made of."""
-
-    PROTEIN = "protein"
-    DNA = "dna"
-    RNA = "rna"
-    LIGAND = "ligand"
-
-
-@dataclass(frozen=True)
-class Molecule:
-    """One chain of a model.
-
-    Attributes:
-        sequence: letters of a polymer (X, or N of nucleotides: unknown), or components of a ligand with
-            blanks between.
-        modified: residues of a polymer that are not those of its letters: number, from 1, and component.
-        smiles: of a ligand that is in no dictionary; its component has a name that means nothing.
-    """
-
-    kind: Kind
-    sequence: str
-    modified: tuple[tuple[int, str], ...] = ()
-    smiles: str = ""
-
-    def components(self) -> list[str]:
-        """Names of the residues: CCD ids, but for ligands by SMILES."""
-        match self.kind:
-            case Kind.PROTEIN:
-                names = gemmi.expand_one_letter_sequence(self.sequence, gemmi.ResidueKind.AA)
-            case Kind.DNA:
-                names = [f"D{letter}" for letter in self.sequence]
-            case Kind.RNA:
-                names = list(self.sequence)
-            case Kind.LIGAND:
-                return self.sequence.split()
-        for number, component in self.modified:
-            names[number - 1] = component
-        return names
-
-    @property
-    def is_polymer(self) -> bool:
-        """Residues are numbered: so are the components of a ligand that has several."""
-        return self.kind is not Kind.LIGAND or len(self.sequence.split()) > 1
 
 
 @dataclass(frozen=True)
@@ -107,40 +55,6 @@ class Making:
     rehearsal: bool = False
 
 
-def proteins(chains: Sequence[str]) -> list[Molecule]:
-    """Protein chains by their sequences."""
-    return [Molecule(Kind.PROTEIN, chain) for chain in chains]
-
-
-def molecules_of(assembly: Assembly) -> list[Molecule]:
-    """Every chain of an assembly, in order. Ligands by SMILES are LIG1, LIG2 …, each SMILES one of them."""
-    named: dict[str, str] = {}
-    found = []
-    for _, entity in assembly.chains():
-        kind = Kind(entity.kind.value)
-        if kind is not Kind.LIGAND:
-            modified = tuple((each.position, each.ccd) for each in entity.modifications)
-            found.append(Molecule(kind, entity.sequence, modified))
-        elif entity.smiles:
-            name = named.setdefault(entity.smiles, f"LIG{len(named) + 1}")
-            found.append(Molecule(kind, name, smiles=entity.smiles))
-        else:
-            found.append(Molecule(kind, " ".join(entity.ccd)))
-    return found
-
-
-def molecules_of_target(target: TargetInput) -> list[Molecule]:
-    """Every chain of a target, in order."""
-    if target.assembly is None:
-        return proteins(target.chains)
-    return molecules_of(Assembly.model_validate(target.assembly))
-
-
-def chain_names(number: int) -> list[str]:
-    """Names of so many chains, in order: A to Z, a to z, 0 to 9, then AA, AB …"""
-    return [name for name, _ in zip(_all_names(), range(number), strict=False)]
-
-
 def write(
     structure: gemmi.Structure,
     molecules: Sequence[Molecule],
@@ -148,6 +62,7 @@ def write(
     making: Making,
     *,
     name: str,
+    bonds: Sequence[Ends] = (),
 ) -> str:
     """mmCIF text of a predicted model.
 
@@ -157,6 +72,7 @@ def write(
         molecules: what was predicted, in order.
         scores: `plddt` has a value for every residue of `molecules`, with atoms or without.
         name: of the data block.
+        bonds: covalent ones that no sequence says. One whose atoms are not in the model is left out.
 
     Raises:
         SnakefoldError: chains, residue numbers or residue names are not those of `molecules`.
@@ -167,18 +83,15 @@ def write(
     del structure[1:]
     entities = {molecule: str(number) for number, molecule in enumerate(dict.fromkeys(molecules), 1)}
     _label(structure, names, entities)
+    _connect(structure, bonds)
     text = io.StringIO()
     _write_description(text, structure, names, scores, making, entry=entry)
     groups = gemmi.MmcifOutputGroups(False)
     groups.atoms = groups.atom_type = groups.auth_all = groups.group_pdb = True
+    groups.conn = bool(len(structure.connections))
     block = structure.make_mmcif_document(groups)
     _, _, atoms = block.as_string(gemmi.cif.WriteOptions(gemmi.cif.Style.Pdbx)).partition("\n")
     return text.getvalue() + atoms
-
-
-def _all_names() -> Iterator[str]:
-    for length in count(1):
-        yield from map("".join, product(_NAMES if length == 1 else ascii_uppercase, repeat=length))
 
 
 def _label(
@@ -210,6 +123,36 @@ def _label(
         entity.entity_type = kind
         entity.subchains = [*entity.subchains, chain.name]
     structure.entities = gemmi.EntityList(list(found.values()))
+
+
+def _connect(structure: gemmi.Structure, bonds: Sequence[Ends]) -> None:
+    """Say which atoms are bound; `_struct_conn` has them with their distance."""
+    structure.connections.clear()
+    for ends in bonds:
+        connection = gemmi.Connection()
+        connection.name = f"covale{len(structure.connections) + 1}"
+        connection.type = gemmi.ConnectionType.Covale
+        connection.asu = gemmi.Asu.Same
+        found = [cra for end in ends if (cra := _find(structure[0], end)) is not None]
+        if len(found) < len(ends):
+            continue
+        if any(each.atom.element.is_metal for each in found):
+            connection.type = gemmi.ConnectionType.MetalC
+        connection.partner1, connection.partner2 = (
+            gemmi.AtomAddress(
+                each.chain.name, each.residue.seqid, each.residue.name, each.atom.name, each.atom.altloc
+            )
+            for each in found
+        )
+        structure.connections.append(connection)
+
+
+def _find(model: gemmi.Model, end: End) -> gemmi.CRA | None:
+    """The atom of a bond's end; None if it is not in the model."""
+    for cra in model.all():
+        if (cra.chain.name, cra.residue.seqid.num, cra.atom.name) == (end.chain, end.residue, end.atom):
+            return cra
+    return None
 
 
 def _write_description(

@@ -21,7 +21,7 @@ class Prediction:
         name: AlphaFold's name, for example `model_1_ptm_pred_0`.
         pdb: PDB text; pLDDT in the B column; chains A, B, … in the target's order, residues numbered from 1
             in each. Empty where the format cannot hold the model.
-        structure: the same, where there is no PDB text; chains as `mmcif.chain_names` has them.
+        structure: the same, where there is no PDB text; chains as `chains.chain_names` has them.
         plddt: float [L], 0 to 100; components of ligands count as residues.
         pae: float [L, L] in Å, row = aligned on, column = scored (AlphaFold's convention), or None.
         tokens: what the T rows of `pae` are, if they are not the residues; then `pae` is [T, T].

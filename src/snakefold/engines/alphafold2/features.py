@@ -20,7 +20,7 @@ from snakefold.engines.alphafold2.shapes import MAX_TEMPLATES, MsaShape, multime
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import Reason, TargetError
-from snakefold.structures.mmcif import chain_names
+from snakefold.structures.chains import chain_names
 
 Features = dict[str, Any]
 #: ColabFold names chains by one letter or digit.

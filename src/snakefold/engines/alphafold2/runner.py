@@ -19,7 +19,7 @@ from snakefold.engines.alphafold2 import sampling
 from snakefold.engines.alphafold2.features import residue_order
 from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.structures import files as structures
-from snakefold.structures.mmcif import chain_names
+from snakefold.structures.chains import chain_names
 
 Features = dict[str, Any]
 
@@ -102,7 +102,7 @@ def to_protein(features: Features, result: Features, preset: ModelPreset, chains
 def to_structure(
     features: Features, result: Features, preset: ModelPreset, chains: Sequence[str]
 ) -> gemmi.Structure:
-    """The same as gemmi has it, whatever its size; chains named by `mmcif.chain_names`."""
+    """The same as gemmi has it, whatever its size; chains named by `chains.chain_names`."""
     from alphafold.common import residue_constants
 
     picked, structure, b_factors = _model(features, result, preset, chains)

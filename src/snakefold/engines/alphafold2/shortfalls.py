@@ -13,7 +13,7 @@ from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.notes import Code, note
-from snakefold.structures.mmcif import chain_names
+from snakefold.structures.chains import chain_names
 
 
 def shortfalls(

@@ -45,13 +45,13 @@ _HERE = Path(__file__).parent
 
 
 def _fetch(folder: Path, address: str | None, log: Log) -> None:
-    from snakefold.engines.boltz2.weights import WEIGHTS
+    from snakefold.engines.boltz2.downloads import WEIGHTS
 
     WEIGHTS.fetch(folder, address, log)
 
 
 def _check(folder: Path, log: Log) -> bool:
-    from snakefold.engines.boltz2.weights import WEIGHTS
+    from snakefold.engines.boltz2.downloads import WEIGHTS
 
     return WEIGHTS.check(folder, log)
 
@@ -77,7 +77,7 @@ class Boltz2(Defaults):
         "confidence_score": Column(
             float, "0 to 1", "What Boltz ranks models by: 0.8 complex_plddt + 0.2 ipTM (pTM of one chain)."
         ),
-        "ligand_iptm": Column(float, "0 to 1", "ipTM of interfaces between ligands and polymers."),
+        "ligand_iptm": Column(float, "0 to 1", "ipTM of interfaces between ligands and proteins."),
         "protein_iptm": Column(float, "0 to 1", "ipTM of interfaces between proteins."),
         "complex_plddt": Column(float, "0 to 1", "Mean pLDDT of all tokens."),
         "complex_iplddt": Column(float, "0 to 1", "Mean pLDDT, tokens at interfaces weighted more."),
@@ -135,6 +135,11 @@ class Boltz2(Defaults):
         del settings
         if target.assembly is not None:
             checks.check(Assembly.model_validate(target.assembly))
+
+    def notes(self, target: TargetInput, settings: Boltz2Settings) -> Sequence[str]:
+        """Ligands that Boltz computes as less than they are, or that its network was not trained for."""
+        del settings
+        return () if target.assembly is None else checks.notes(Assembly.model_validate(target.assembly))
 
     def group(self, target: Molecules, settings: Boltz2Settings) -> str:
         """By what has to be searched and loaded."""

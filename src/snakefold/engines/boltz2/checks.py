@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from snakefold.kernel.errors import Reason, TargetError
-from snakefold.molecules import smiles
+from snakefold.kernel.names import shown
+from snakefold.kernel.notes import Code, note
+from snakefold.kernel.wording import count
+from snakefold.molecules import chemistry, smiles
 from snakefold.molecules.components import component
+from snakefold.molecules.constraints import Bond
 from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, Kind
 
 #: Heavy atoms of a ligand whose affinity can be predicted, and of the largest that the network has seen.
@@ -33,6 +37,47 @@ def check(assembly: Assembly) -> None:
     for entity in assembly.entities:
         if entity.kind is Kind.LIGAND:
             _check_ligand(entity)
+
+
+def notes(assembly: Assembly) -> list[str]:
+    """What a reader of the results should know of an assembly that Boltz computes."""
+    found = []
+    binder = None if assembly.affinity is None else dict(assembly.chains())[assembly.affinity]
+    if binder is not None and (atoms := binder_atoms(binder)) > AFFINITY_TRAINED:
+        found.append(
+            note(
+                Code.LARGE_LIGAND,
+                f"affinity of a ligand of {atoms} heavy atoms; Boltz-2 was trained with at most "
+                f"{AFFINITY_TRAINED}",
+            )
+        )
+    for text in dict.fromkeys(each.smiles for each in assembly.entities if each.smiles):
+        called = f"ligand {shown(text, 40)}"
+        if "." in text:
+            number = text.count(".") + 1
+            what = (
+                "the largest is predicted alone, because its affinity is asked for"
+                if binder is not None and text == binder.smiles
+                else "predicted as one ligand"
+            )
+            found.append(note(Code.SEVERAL_MOLECULES, f"{called}: {number} molecules, {what}"))
+        if number := chemistry.open_stereo(text):
+            found.append(note(Code.UNDEFINED_STEREO, f"{called}: {count(number, 'stereocentre')} not given"))
+    for name, entity in assembly.chains():
+        if len(entity.ccd) > 1 and (parts := _parts(name, entity, assembly)) > 1:
+            what = f"ligand {'-'.join(entity.ccd)}: {parts} molecules, for no bond joins its components"
+            found.append(note(Code.SEVERAL_MOLECULES, what))
+    return list(dict.fromkeys(found))
+
+
+def _parts(name: str, ligand: Entity, assembly: Assembly) -> int:
+    """Molecules that the components of one ligand make with the bonds that are given."""
+    group = list(range(len(ligand.ccd)))
+    for bond in assembly.constraints:
+        if isinstance(bond, Bond) and {atom.chain for atom in bond.atoms} == {name}:
+            one, other = (group[atom.residue - 1] for atom in bond.atoms)
+            group = [one if each == other else each for each in group]
+    return len(set(group))
 
 
 def _refusal(found: str, advice: str) -> TargetError:

@@ -1,7 +1,7 @@
 """A target as the YAML that Boltz reads, a function of what is predicted alone.
 
 Targets are stored by a key that knows no names and no order of constraints. So chains get the names of
-`mmcif.chain_names` in the target's order, and constraints the order of the assembly's canonical form: equal
+`chains.chain_names` in the target's order, and constraints the order of the assembly's canonical form: equal
 keys give equal texts.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from snakefold.kernel.contracts import TargetInput
 from snakefold.molecules.entities import Assembly, Entity, Kind
-from snakefold.structures.mmcif import chain_names
+from snakefold.structures.chains import chain_names
 
 #: What Boltz reads in place of an alignment.
 NO_ALIGNMENT = "empty"

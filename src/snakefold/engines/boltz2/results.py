@@ -30,6 +30,9 @@ SUMMARY = (
     "complex_ipde",
     "structure_checks_passed",
 )
+#: Boltz writes 0 for these where no token has a frame (a lone residue, an ion), for a mean over nothing. Any
+#: other value is above 0.
+_ABOVE_ZERO = ("ptm", "iptm", "ligand_iptm", "protein_iptm")
 AFFINITY = (
     "affinity_pred_value",
     "affinity_probability_binary",
@@ -139,9 +142,21 @@ def scores_of(summary: Mapping[str, Any], affinity: Mapping[str, Any], chains: C
         "complex_iplddt": len(chains.entities) < 2,
         "complex_ipde": len(chains.entities) < 2,
     }
-    told = {key: summary.get(key) for key in SUMMARY if not absent.get(key)}
+    told = {key: defined(summary, key) for key in SUMMARY if not absent.get(key)}
     told |= {key: affinity.get(key) for key in AFFINITY}
     return {key: value for key, value in told.items() if value is not None}
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """A confidence_*.json; NaN, which no JSON has, as null."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    return found
+
+
+def defined(summary: Mapping[str, Any], name: str) -> Any:
+    """A value of Boltz's summary; None where it is not defined."""
+    value = summary.get(name)
+    return None if name in _ABOVE_ZERO and value == 0 else value
 
 
 def _model(
@@ -160,7 +175,7 @@ def _model(
         with np.load(path.with_name(f"{kind}_{path.stem}.npz"), allow_pickle=False) as found:
             return np.asarray(found[kind])
 
-    summary = json.loads(path.with_name(f"confidence_{path.stem}.json").read_text(encoding="utf-8"))
+    summary = read_summary(path.with_name(f"confidence_{path.stem}.json"))
     plddt = array("plddt")
     if len(plddt) != len(places):
         raise TargetError(Reason.INTERNAL, f"Boltz gives {len(plddt)} pLDDT values for {len(places)} tokens.")
@@ -176,8 +191,8 @@ def _model(
         structure=model,
         plddt=residues,
         pae=array("pae")[pair],
-        ptm=summary["ptm"],
-        iptm=summary["iptm"] if several else None,
+        ptm=defined(summary, "ptm"),
+        iptm=defined(summary, "iptm") if several else None,
         ranking_confidence=summary["confidence_score"],
         recycles=recycles,
         seed=seed,

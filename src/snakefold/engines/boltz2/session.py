@@ -9,14 +9,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import rdkit
 import torch
 
-from snakefold.engines.boltz2 import msa, results
-from snakefold.engines.boltz2.checks import AFFINITY_TRAINED, binder_atoms
+from snakefold.engines.boltz2 import ENGINE, msa, results
 from snakefold.engines.boltz2.inputs import Chains, chains_of, yaml_text
 from snakefold.engines.boltz2.network import Networks, Parsed, Places, device_of
 from snakefold.engines.boltz2.results import Modelled
@@ -64,7 +64,8 @@ class Boltz2Session:
             source = _write(root, target, chains, msas, self._settings.max_msa_seqs)
             with _quiet():
                 parsed = self._networks.parse(_NAME, source, root / "processed")
-                return self._predict(chains, parsed, root)
+                found = self._predict(chains, parsed, root)
+        return replace(found, notes=ENGINE.notes(target, self._settings))
 
     def _predict(self, chains: Chains, parsed: Parsed, root: Path) -> Result:
         tokens = results.tokens_of(parsed.structure(), chains)
@@ -96,7 +97,6 @@ class Boltz2Session:
             predictions=[model.prediction for model in models],
             scores=results.scores_of(best.summary, wanted, chains),
             files=self._files(models, affinities),
-            notes=_notes(chains),
         )
 
     def _seeds(self) -> Sequence[int]:
@@ -147,18 +147,6 @@ def open_session(request: FoldRequest, weights: Path | None) -> Boltz2Session:
     files = ready(weights, sorted(codes), affinity=affinity)
     places = Places(files.structure, files.affinity, files.molecules)
     return Boltz2Session(settings, places, affinity=affinity, rehearsal=request.rehearsal)
-
-
-def _notes(chains: Chains) -> list[str]:
-    """What a reader of the affinity should know."""
-    if chains.binder is None:
-        return []
-    atoms = binder_atoms(chains.entities[chains.binder])
-    if atoms <= AFFINITY_TRAINED:
-        return []
-    return [
-        f"affinity: the ligand has {atoms} heavy atoms; Boltz-2 was trained with at most {AFFINITY_TRAINED}"
-    ]
 
 
 def _write(root: Path, target: TargetInput, chains: Chains, msas: TargetMsas, most: int) -> Path:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from snakefold.engines.reuse.found import UnusableError, expand
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.structures import files as structures
-from snakefold.structures.mmcif import chain_names
+from snakefold.structures.chains import chain_names
 
 _LETTERS = {
     gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA): letter for letter in "ACDEFGHIKLMNPQRSTVWY"
