@@ -224,6 +224,27 @@ def test_without_affinities_rows_are_in_the_order_of_the_input(seen: Visit) -> N
     assert seen.page.locator(".dt-scroll-head thead th[aria-sort]").count() == 0
 
 
+def test_all_that_is_wrong_with_a_pose_is_in_its_cell(visiting: Any, tmp_path: Path) -> None:
+    results = make_assembly(tmp_path / "results", models=1)
+    table = results / "metrics.tsv"
+    head, *lines = (line.split("\t") for line in table.read_text().splitlines())
+    wrong = {"pose_clashes": "1234", "pose_bonds_ok": "False", "pose_chirality_ok": "False"}
+    changed = [[wrong.get(name, cell) for name, cell in zip(head, line, strict=True)] for line in lines]
+    table.write_text("".join("\t".join(line) + "\n" for line in (head, *changed)))
+    build(results)
+    visit: Visit = visiting(results)
+    visit.open()
+    heads = [head.strip() for head in visit.page.locator(".dt-scroll-head thead th").all_inner_texts()]
+    cells = visit.page.locator(f"#targets-table tbody tr > *:nth-child({heads.index('Pose') + 1})")
+    assert cells.all_inner_texts() == ["1234 clashes\nodd bonds, chirality"] * len(lines)
+    inside = cells.evaluate_all(
+        """cells => cells.flatMap(cell => [...cell.querySelectorAll("*")])
+            .filter(each => each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight)
+            .map(each => each.textContent)"""
+    )
+    assert inside == []
+
+
 def test_heads_of_an_engines_columns_stay_in_their_columns(seen: Visit) -> None:
     seen.open()
     heads = seen.page.locator(".dt-scroll-head thead th.broken .dt-column-title")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.engines.boltz2 import components, rehearsal, weights
+from snakefold.engines.boltz2 import components, downloads, rehearsal, weights
 from snakefold.engines.boltz2.folder import Files
 from snakefold.kernel import recipes
 from snakefold.kernel.download import DownloadError
@@ -95,11 +95,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         "mols.tar": tar(MOLECULES),
     }
     for name in ("STRUCTURE", "AFFINITY", "COMPONENTS"):
-        content = files[getattr(weights, name).name]
+        content = files[getattr(downloads, name).name]
         stated = replace(
-            getattr(weights, name), bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
+            getattr(downloads, name), bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
         )
-        monkeypatch.setattr(weights, name, stated)
+        monkeypatch.setattr(downloads, name, stated)
     monkeypatch.setattr(time, "sleep", lambda _: None)  # before the next attempt
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         found = Hub(files, address=f"http://127.0.0.1:{running.server_port}/copy/")
@@ -113,15 +113,15 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.fixture
 def fetched(hub: Hub, tmp_path: Path) -> Path:
     """A complete weights folder."""
-    weights.fetch(tmp_path / "w", hub.address, lambda _: None)
+    downloads.fetch(tmp_path / "w", hub.address, lambda _: None)
     hub.asked.clear()
     return tmp_path / "w"
 
 
 def test_the_official_addresses_name_a_revision_and_checksums() -> None:
-    assert len(weights.REVISION) == 40
-    assert weights.ADDRESS.endswith(weights.REVISION)
-    for published in (weights.STRUCTURE, weights.AFFINITY, weights.COMPONENTS):
+    assert len(downloads.REVISION) == 40
+    assert downloads.ADDRESS.endswith(downloads.REVISION)
+    for published in (downloads.STRUCTURE, downloads.AFFINITY, downloads.COMPONENTS):
         assert published.bytes > 1e9
         assert published.sha256 is not None
         assert len(bytes.fromhex(published.sha256)) == 32
@@ -129,7 +129,7 @@ def test_the_official_addresses_name_a_revision_and_checksums() -> None:
 
 def test_a_fetch_makes_a_complete_folder(hub: Hub, tmp_path: Path) -> None:
     said: list[str] = []
-    weights.fetch(tmp_path, hub.address, said.append)
+    downloads.fetch(tmp_path, hub.address, said.append)
     files = Files(tmp_path)
     assert files.structure.read_bytes() == hub.files["boltz2_conf.ckpt"]
     assert files.affinity.read_bytes() == hub.files["boltz2_aff.ckpt"]
@@ -144,14 +144,14 @@ def test_a_fetch_makes_a_complete_folder(hub: Hub, tmp_path: Path) -> None:
     ]
     assert sum("SHA-256 as published" in line for line in said) == 3
     said.clear()
-    assert weights.check(tmp_path, said.append)
+    assert downloads.check(tmp_path, said.append)
     assert all("complete" in line for line in said)
     assert len(said) == 3
 
 
 def test_what_is_complete_is_not_fetched_again(hub: Hub, fetched: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (fetched / "boltz2").rglob("*") if path.is_file()}
-    weights.fetch(fetched, hub.address, lambda _: None)
+    downloads.fetch(fetched, hub.address, lambda _: None)
     assert hub.asked == []
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -162,19 +162,19 @@ def test_a_break_is_continued_even_by_a_later_call(hub: Hub, tmp_path: Path) -> 
     part.parent.mkdir(parents=True)
     part.write_bytes(hub.files["mols.tar"][:1000])
     part.with_name("mols.tar.part.etag").write_text('"one"')
-    weights.fetch(tmp_path, hub.address, lambda _: None)
+    downloads.fetch(tmp_path, hub.address, lambda _: None)
     assert ("boltz2_conf.ckpt", "bytes=40-") in hub.asked
     assert [asked for name, asked in hub.asked if name == "mols.tar"] == ["bytes=1000-"]
-    assert weights.check(tmp_path, print)
+    assert downloads.check(tmp_path, print)
 
 
 def test_another_file_than_stated_is_refused(hub: Hub, tmp_path: Path) -> None:
     hub.files["boltz2_aff.ckpt"] = bytes(len(hub.files["boltz2_aff.ckpt"]))
     with pytest.raises(DownloadError, match=r"boltz2_aff.ckpt: sha256 is .*, expected"):
-        weights.fetch(tmp_path, hub.address, lambda _: None)
+        downloads.fetch(tmp_path, hub.address, lambda _: None)
     assert Files(tmp_path).structure.is_file()
     assert not Files(tmp_path).affinity.exists()
-    assert not weights.check(tmp_path, print)
+    assert not downloads.check(tmp_path, print)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "removed"])
@@ -187,11 +187,11 @@ def test_a_damaged_file_is_told_and_replaced(hub: Hub, fetched: Path, damage: st
     else:
         path.write_bytes(content if damage == "flipped" else content[:-5])
     said: list[str] = []
-    assert not weights.check(fetched, said.append)
+    assert not downloads.check(fetched, said.append)
     assert any(str(path) in line and weights.COMMAND in line for line in said)
-    weights.fetch(fetched, hub.address, said.append)
+    downloads.fetch(fetched, hub.address, said.append)
     assert [name for name, _ in hub.asked] == ["boltz2_conf.ckpt"]
-    assert weights.check(fetched, said.append)
+    assert downloads.check(fetched, said.append)
 
 
 @pytest.mark.parametrize("damage", ["lost", "cut", "unrecorded"])
@@ -203,24 +203,24 @@ def test_lost_components_are_noticed(hub: Hub, fetched: Path, damage: str) -> No
         (files.molecules / "ATP.pkl").write_bytes(b"")
     else:
         (files.folder / "mols.json").unlink()
-    assert not weights.check(fetched, print)
-    weights.fetch(fetched, hub.address, print)
+    assert not downloads.check(fetched, print)
+    downloads.fetch(fetched, hub.address, print)
     assert [name for name, _ in hub.asked] == ["mols.tar"]
-    assert weights.check(fetched, print)
+    assert downloads.check(fetched, print)
 
 
 def test_a_copy_that_another_program_unpacked_is_complete(
     fetched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "CODES", len(MOLECULES))
+    monkeypatch.setattr(downloads, "CODES", len(MOLECULES))
     (Files(fetched).folder / "mols.json").unlink()
-    assert weights.check(fetched, print)
+    assert downloads.check(fetched, print)
 
 
 def test_structures_need_no_affinity_network(fetched: Path) -> None:
     Files(fetched).affinity.unlink()
     said: list[str] = []
-    assert weights.check(fetched, said.append)
+    assert downloads.check(fetched, said.append)
     assert "affinities cannot" in said[-1]
     assert weights.find(str(fetched), affinity=False, draw=False) is not None
     with pytest.raises(WeightsMissingError, match=r"lacks boltz2_aff\.ckpt"):
@@ -241,9 +241,9 @@ def test_no_member_leaves_the_folder(hub: Hub, tmp_path: Path, monkeypatch: pyte
         {"mols/link.pkl": "/etc/passwd"},
     )
     content = hub.files["mols.tar"]
-    stated = weights.Published("mols.tar", len(content), hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(weights, "COMPONENTS", stated)
-    weights.fetch(tmp_path / "w", hub.address, print)
+    stated = downloads.Published("mols.tar", len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(downloads, "COMPONENTS", stated)
+    downloads.fetch(tmp_path / "w", hub.address, print)
     assert not list(tmp_path.rglob("*escaped*"))
     assert len(list(Files(tmp_path / "w").molecules.iterdir())) == len(MOLECULES)
 
@@ -253,20 +253,20 @@ def test_an_archive_that_lacks_an_amino_acid_leaves_what_was_there(
 ) -> None:
     content = tar({name: data for name, data in MOLECULES.items() if "GLY" not in name})
     hub.files["mols.tar"] = content
-    stated = weights.Published("mols.tar", len(content), hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(weights, "COMPONENTS", stated)
+    stated = downloads.Published("mols.tar", len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(downloads, "COMPONENTS", stated)
     (Files(fetched).folder / "mols.json").unlink()
     with pytest.raises(WeightsMissingError, match="lacks GLY"):
-        weights.fetch(fetched, hub.address, print)
+        downloads.fetch(fetched, hub.address, print)
     assert (Files(fetched).molecules / "GLY.pkl").is_file()
 
 
 def test_an_unstated_checksum_is_recorded_and_said(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "STRUCTURE", replace(weights.STRUCTURE, sha256=None))
+    monkeypatch.setattr(downloads, "STRUCTURE", replace(downloads.STRUCTURE, sha256=None))
     said: list[str] = []
-    weights.fetch(tmp_path, hub.address, said.append)
+    downloads.fetch(tmp_path, hub.address, said.append)
     path = Files(tmp_path).structure
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     assert path.with_name("boltz2_conf.ckpt.sha256").read_text() == f"{found}  boltz2_conf.ckpt\n"
@@ -274,7 +274,7 @@ def test_an_unstated_checksum_is_recorded_and_said(
     content = bytearray(path.read_bytes())
     content[50] ^= 1
     path.write_bytes(content)
-    assert not weights.check(tmp_path, print)
+    assert not downloads.check(tmp_path, print)
 
 
 def test_a_recipe_names_what_is_loaded(fetched: Path) -> None:
@@ -347,13 +347,13 @@ def test_random_and_official_parameters_never_mix(hub: Hub, fetched: Path, tmp_p
     drawn = tmp_path / "drawn"
     rehearsal.declare(drawn)
     with pytest.raises(WeightsMissingError, match="REHEARSAL"):
-        weights.fetch(drawn, hub.address, print)
+        downloads.fetch(drawn, hub.address, print)
     Files(drawn).structure.write_bytes(Files(fetched).structure.read_bytes())
     with pytest.raises(WeightsMissingError, match="mixes random and other"):
         weights.identity(drawn, affinity=False)
     said: list[str] = []
     Files(drawn).structure.unlink()
-    assert weights.check(drawn, said.append)
+    assert downloads.check(drawn, said.append)
     assert "REHEARSAL" in said[0]
 
 
@@ -372,4 +372,4 @@ def test_a_damaged_declaration_is_told(tmp_path: Path) -> None:
     (tmp_path / "boltz2" / "REHEARSAL.json").write_text("{")
     with pytest.raises(WeightsMissingError, match=r"REHEARSAL.json: cannot be read"):
         weights.identity(tmp_path, affinity=False)
-    assert not weights.check(tmp_path, print)
+    assert not downloads.check(tmp_path, print)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from snakefold import engines
 from snakefold.config import load_config
 from snakefold.engines import environments
-from snakefold.engines.boltz2 import ENGINE, msa, results
+from snakefold.engines.boltz2 import ENGINE, components, msa, results
 from snakefold.engines.boltz2.inputs import chains_of, yaml_text
 from snakefold.engines.boltz2.settings import Boltz2Settings
 from snakefold.engines.environments import lock_for
@@ -80,6 +80,12 @@ def test_both_locks_have_the_same_versions_of_what_both_have() -> None:
     assert all(each in gpu for each in (*ENGINE.packages, "cuequivariance-torch"))
 
 
+def test_a_rehearsal_takes_the_dictionary_of_the_locks() -> None:
+    """Random parameters are named by it, so that all machines draw equal ones."""
+    locks = [lock_for(ENGINE.environment, gpu=gpu) for gpu in (True, False)]
+    assert [locked(lock)["biotite"] for lock in locks] == [[components.DICTIONARY]] * 2
+
+
 def test_everything_of_an_assembly_is_accepted() -> None:
     found = target(
         {**PROTEIN, "modifications": [{"position": 2, "ccd": "SEP"}], "cyclic": True, "msa": "empty"},
@@ -123,6 +129,21 @@ def test_what_boltz_would_compute_as_something_else_is_refused(
         ENGINE.check(target(*entities, **more), SETTINGS)
     assert says in error.value.message
     assert error.value.advice
+
+
+def test_components_that_no_bond_joins_are_said() -> None:
+    glycan = {"kind": "ligand", "ccd": ["NAG", "NAG", "BMA"], "chains": ["G"]}
+
+    def bond(*ends: tuple[int, str]) -> dict[str, Any]:
+        return {"kind": "bond", "atoms": [{"chain": "G", "residue": at, "atom": atom} for at, atom in ends]}
+
+    first, second = bond((1, "O4"), (2, "C1")), bond((3, "C1"), (2, "O4"))
+    said = "several_molecules: ligand NAG-NAG-BMA: {} molecules, for no bond joins its components"
+    found = [
+        ENGINE.notes(target(PROTEIN, glycan, constraints=bonds), SETTINGS)
+        for bonds in ([], [second], [second, first])
+    ]
+    assert found == [[said.format(3)], [said.format(2)], []]
 
 
 def test_a_salt_counts_by_its_larger_part() -> None:

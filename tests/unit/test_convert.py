@@ -19,7 +19,8 @@ from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.store import Entry, open_store
 from snakefold.molecules.blocks import read_blocks
 from snakefold.molecules.components import component
-from snakefold.molecules.entities import Assembly, Atom, Bond, Entity, Kind
+from snakefold.molecules.constraints import Atom, Bond
+from snakefold.molecules.entities import Assembly, Entity, Kind
 from snakefold.molecules.readers import alphafold3 as read_alphafold3
 from snakefold.molecules.readers import boltz as read_boltz
 from snakefold.molecules.readers import labels

@@ -15,18 +15,8 @@ from sequence_files import CRN, UBQ
 
 from snakefold.kernel.recipes import sequence_key
 from snakefold.molecules.accepts import PROTEINS, Accepts, why_not
-from snakefold.molecules.entities import (
-    Assembly,
-    Atom,
-    Bond,
-    Contact,
-    Entity,
-    Kind,
-    Modification,
-    Pocket,
-    Token,
-    said,
-)
+from snakefold.molecules.constraints import Atom, Bond, Contact, Pocket, Token
+from snakefold.molecules.entities import Assembly, Entity, Kind, Modification, said
 
 
 def protein(sequence: str = UBQ, **more: Any) -> Entity:

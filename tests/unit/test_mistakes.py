@@ -116,6 +116,14 @@ MISTAKES = {
     "modification of an unknown code": Mistake(
         PROTEIN.replace("msa: empty", "modifications: [{position: 1, ccd: ZZZZ}]"), 3, "ZZZZ is no code"
     ),
+    "bond of a component that lacks the atom": Mistake(
+        PROTEIN
+        + "  - ligand: {id: B, ccd: [NAG, NAG]}\nconstraints:\n"
+        + "  - bond: {atom1: [B, 1, O4], atom2: [B, 2, C9]}\n",
+        4,
+        "bond: NAG of chain B has no atom C9.",
+        "Its atoms are",
+    ),
     "modification of another residue": Mistake(
         PROTEIN.replace("msa: empty", "modifications: [{position: 1, ccd: SEP}]"),
         3,

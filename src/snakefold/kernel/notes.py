@@ -112,8 +112,8 @@ MEANINGS: dict[Code, Meaning] = {
         less=False,
     ),
     Code.SEVERAL_MOLECULES: Meaning(
-        "A SMILES has several molecules, such as a salt with its counter-ion.",
-        "Remove the counter-ion from the SMILES, or give each molecule as a ligand of its own.",
+        "A ligand has several molecules: a salt with its counter-ion, or components that no bond joins.",
+        "Remove the counter-ion from the SMILES, add the bonds, or give each molecule an entry of its own.",
         less=False,
     ),
     Code.UNDEFINED_STEREO: Meaning(

@@ -6,16 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from snakefold.kernel.names import shown
-from snakefold.molecules.entities import (
-    CALLED,
-    NO_ALIGNMENT,
-    Assembly,
-    Bond,
-    Entity,
-    Kind,
-    Pocket,
-    Template,
-)
+from snakefold.molecules.constraints import Bond, Pocket
+from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, Kind, Template
 
 _PLURAL = {Kind.PROTEIN: "proteins", Kind.DNA: "DNA", Kind.RNA: "RNA", Kind.LIGAND: "ligands"}
 #: Things that are named one by one.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from snakefold.kernel.names import shown
 from snakefold.molecules import components, smiles
-from snakefold.molecules.entities import CALLED, Assembly, Entity, Kind, places
+from snakefold.molecules.constraints import places
+from snakefold.molecules.entities import CALLED, Assembly, Entity, Kind
 from snakefold.molecules.lines import BadFile
 
 if TYPE_CHECKING:

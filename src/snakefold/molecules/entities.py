@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import string
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from snakefold.kernel.contracts import Model
 from snakefold.kernel.names import shown
@@ -23,20 +22,24 @@ from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.setting_errors import expected_by
 from snakefold.kernel.wording import count
 from snakefold.molecules import smiles
+from snakefold.molecules.constraints import (
+    Atom,
+    Bond,
+    Constraint,
+    Contact,
+    Pocket,
+    Token,
+    as_text,
+    numbered,
+    places,
+)
+from snakefold.molecules.notation import Alignment, Ccd, ChainId, File
 from snakefold.molecules.sequences import to_standard
 
 #: Chains of an assembly, ligands and ions counted.
 MAX_CHAINS = 512
-#: Å, as Boltz documents it.
-DISTANCES, DISTANCE = (4.0, 20.0), 6.0
 #: An alignment that is none: the chain is predicted from its sequence alone.
 NO_ALIGNMENT = "empty"
-
-_CHAIN = re.compile(r"[A-Za-z0-9]{1,5}", re.ASCII)
-_CCD = re.compile(r"[A-Z0-9]{1,5}", re.ASCII)
-_ATOM = re.compile(r"[A-Za-z0-9'\"*_+-]{1,8}", re.ASCII)
-_FILE = re.compile(r"sha256:[0-9a-f]{64}|file:[^\x00-\x1f]{1,1000}")
-_ALIGNMENT = re.compile(r"empty|sha256:[0-9a-f]{64}|file:[^\x00-\x1f]{1,1000}")
 
 
 class Kind(StrEnum):
@@ -51,47 +54,6 @@ class Kind(StrEnum):
 #: As they are written in a sentence.
 CALLED = {Kind.PROTEIN: "protein", Kind.DNA: "DNA", Kind.RNA: "RNA", Kind.LIGAND: "ligand"}
 LETTERS = {Kind.PROTEIN: "ACDEFGHIKLMNPQRSTVWXY", Kind.DNA: "ACGTN", Kind.RNA: "ACGUN"}
-
-
-def _chain_id(text: str) -> str:
-    if not _CHAIN.fullmatch(text):
-        raise ValueError(f"{shown(text, 20)!r} is no chain id: one to five letters or digits, for example A.")
-    return text
-
-
-def _ccd_code(text: str) -> str:
-    code = text.strip().upper()
-    if not _CCD.fullmatch(code):
-        raise ValueError(
-            f"{shown(text, 20)!r} is no code of the Chemical Component Dictionary: one to five letters or "
-            "digits, for example ATP."
-        )
-    return code
-
-
-def _atom_name(text: str) -> str:
-    if not _ATOM.fullmatch(text):
-        raise ValueError(f"{shown(text, 20)!r} is no name of an atom, for example CA.")
-    return text
-
-
-def _alignment(text: str) -> str:
-    if not _ALIGNMENT.fullmatch(text):
-        raise ValueError(f"{shown(text, 40)!r} is no alignment: empty, sha256:<digest> or file:<path>.")
-    return text
-
-
-def _file(text: str) -> str:
-    if not _FILE.fullmatch(text):
-        raise ValueError(f"{shown(text, 40)!r} is no file: sha256:<digest> or file:<path>.")
-    return text
-
-
-ChainId = Annotated[str, AfterValidator(_chain_id)]
-Ccd = Annotated[str, AfterValidator(_ccd_code)]
-AtomName = Annotated[str, AfterValidator(_atom_name)]
-#: `empty`, `sha256:<digest of the A3M>`, or `file:<path>` until somebody has read the file.
-Alignment = Annotated[str, AfterValidator(_alignment)]
 
 
 class Modification(Model):
@@ -203,74 +165,6 @@ class Entity(Model):
         return len(self.sequence) if self.sequence else max(1, len(self.ccd))
 
 
-class Atom(Model):
-    """An atom by name: of a residue (1-based) of a polymer, or of a component of a ligand."""
-
-    chain: ChainId
-    residue: int = Field(1, ge=1)
-    atom: AtomName
-
-
-class Token(Model):
-    """A residue (1-based) of a polymer, or an atom of a ligand by its name."""
-
-    chain: ChainId
-    residue: int | None = Field(None, ge=1)
-    atom: AtomName | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.residue is None) == (self.atom is None):
-            raise ValueError(f"Chain {self.chain}: a residue of a polymer or an atom of a ligand is needed.")
-        return self
-
-
-class Bond(Model):
-    """A covalent bond between two atoms."""
-
-    kind: Literal["bond"]
-    atoms: tuple[Atom, Atom]
-
-    @field_validator("atoms")
-    @classmethod
-    def _sides(cls, given: tuple[Atom, Atom]) -> tuple[Atom, Atom]:
-        if given[0] == given[1]:
-            raise ValueError("A bond is between two atoms, and these are one.")
-        return given
-
-
-def _distance(value: float) -> float:
-    low, high = DISTANCES
-    if not low <= value <= high:
-        raise ValueError(f"max_distance {value:g} Å: between {low:g} and {high:g} Å are possible.")
-    return value
-
-
-Distance = Annotated[float, AfterValidator(_distance)]
-
-
-class Pocket(Model):
-    """The residues or atoms that a chain binds to, at most `max_distance` Å from it."""
-
-    kind: Literal["pocket"]
-    binder: ChainId
-    contacts: tuple[Token, ...] = Field(min_length=1)
-    max_distance: Distance = DISTANCE
-    force: bool = False
-
-
-class Contact(Model):
-    """Two residues or atoms that are at most `max_distance` Å apart."""
-
-    kind: Literal["contact"]
-    tokens: tuple[Token, Token]
-    max_distance: Distance = DISTANCE
-    force: bool = False
-
-
-Constraint = Annotated[Bond | Pocket | Contact, Field(discriminator="kind")]
-
-
 class Template(Model):
     """A known structure that chains of protein are modelled on.
 
@@ -283,7 +177,7 @@ class Template(Model):
     """
 
     form: Literal["cif", "pdb"]
-    file: Annotated[str, AfterValidator(_file)]
+    file: File
     chains: tuple[ChainId, ...] = ()
     template_chains: tuple[str, ...] = ()
     force: bool = False
@@ -383,7 +277,7 @@ class Assembly(Model):
                 if alignment is not None and alignment.startswith("file:"):
                     raise ValueError(f"The alignment {alignment.removeprefix('file:')} has not been read.")
         number = {name: index for index, (name, _) in enumerate(chains)}
-        constraints = {_text(_numbered(constraint, number)) for constraint in self.constraints}
+        constraints = {as_text(numbered(constraint, number)) for constraint in self.constraints}
         if any(template.file.startswith("file:") for template in self.templates):
             raise ValueError("A template has not been read.")
         templates = [
@@ -414,7 +308,7 @@ class Assembly(Model):
         plain = self.plain_chains
         if plain is not None:
             return sequence_key(plain)
-        return hashlib.sha256(_text(self.canonical()).encode()).hexdigest()
+        return hashlib.sha256(as_text(self.canonical()).encode()).hexdigest()
 
 
 def said(error: ValidationError) -> str:
@@ -435,13 +329,6 @@ def _letters() -> Iterator[str]:
     for first in ("", *string.ascii_uppercase):
         for second in string.ascii_uppercase:
             yield first + second
-
-
-def places(constraint: Bond | Pocket | Contact) -> tuple[Atom | Token, ...]:
-    """The residues and atoms that a constraint names."""
-    if isinstance(constraint, Bond):
-        return constraint.atoms
-    return constraint.contacts if isinstance(constraint, Pocket) else constraint.tokens
 
 
 def _known(chain: str, chains: Mapping[str, Entity], where: str) -> Entity:
@@ -468,18 +355,3 @@ def _check_place(
         raise ValueError(
             f"{constraint.kind}: residue {place.residue} of chain {place.chain}, which has {entity.length}."
         )
-
-
-def _numbered(constraint: Bond | Pocket | Contact, number: Mapping[str, int]) -> dict[str, Any]:
-    """A constraint with numbers for names, and what has no order sorted."""
-    content = constraint.model_dump(mode="json", exclude_none=True)
-    for name in {"atoms", "tokens", "contacts"} & set(content):
-        places = {_text({**place, "chain": number[place["chain"]]}) for place in content[name]}
-        content[name] = [json.loads(text) for text in sorted(places)]
-    if isinstance(constraint, Pocket):
-        content["binder"] = number[constraint.binder]
-    return content
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -117,6 +117,21 @@ def read_input(config: Config, check: Check | None = None) -> Records:
     )
 
 
+def _read(config: Config) -> list[Target | Refusal]:
+    if config.designs:
+        design = config.design
+        defaults = Defaults(design.chains, design.homooligomer, design.conserved)
+        lengths = {"min_length": config.min_length, "max_length": config.max_length}
+        return read_backbones(inputs_of(config), defaults, **lengths)
+    return read_records(
+        inputs_of(config),
+        # The record of a screen is a receptor, which gets a ligand.
+        min_length=config.min_length if config.screen.ligands is None else 1,
+        max_length=config.max_length,
+        judge=assembly_check(config),
+    )
+
+
 def _placed(rows: list[Target | Refusal], kinds: Groups) -> tuple[Sequence[int], Mapping[int, Sequence[str]]]:
     """The group of each row, -1 of a refused one, and what engines note of rows; changes rows in place.
 
@@ -140,21 +155,6 @@ def _placed(rows: list[Target | Refusal], kinds: Groups) -> tuple[Sequence[int],
         if row.msa is not None and not kinds[placed[place]].needs.alignment:
             rows[place] = _without_alignment(row, kinds[placed[place]].engine)
     return placed, noted
-
-
-def _read(config: Config) -> list[Target | Refusal]:
-    if config.designs:
-        design = config.design
-        defaults = Defaults(design.chains, design.homooligomer, design.conserved)
-        lengths = {"min_length": config.min_length, "max_length": config.max_length}
-        return read_backbones(inputs_of(config), defaults, **lengths)
-    return read_records(
-        inputs_of(config),
-        # The record of a screen is a receptor, which gets a ligand.
-        min_length=config.min_length if config.screen.ligands is None else 1,
-        max_length=config.max_length,
-        judge=assembly_check(config),
-    )
 
 
 def _screened(rows: Sequence[Target | Refusal], config: Config, ligands: Path) -> list[Target | Refusal]:

@@ -11,7 +11,8 @@ from string import ascii_lowercase, ascii_uppercase, digits
 import gemmi
 
 from snakefold.kernel.contracts import TargetInput
-from snakefold.molecules.entities import Assembly, Bond
+from snakefold.molecules.constraints import Bond
+from snakefold.molecules.entities import Assembly
 
 #: One letter in the PDB format's order, then two and more.
 _NAMES = ascii_uppercase + ascii_lowercase + digits

@@ -45,13 +45,13 @@ _HERE = Path(__file__).parent
 
 
 def _fetch(folder: Path, address: str | None, log: Log) -> None:
-    from snakefold.engines.boltz2.weights import WEIGHTS
+    from snakefold.engines.boltz2.downloads import WEIGHTS
 
     WEIGHTS.fetch(folder, address, log)
 
 
 def _check(folder: Path, log: Log) -> bool:
-    from snakefold.engines.boltz2.weights import WEIGHTS
+    from snakefold.engines.boltz2.downloads import WEIGHTS
 
     return WEIGHTS.check(folder, log)
 

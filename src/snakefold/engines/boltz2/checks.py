@@ -8,6 +8,7 @@ from snakefold.kernel.notes import Code, note
 from snakefold.kernel.wording import count
 from snakefold.molecules import chemistry, smiles
 from snakefold.molecules.components import component
+from snakefold.molecules.constraints import Bond
 from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, Kind
 
 #: Heavy atoms of a ligand whose affinity can be predicted, and of the largest that the network has seen.
@@ -62,7 +63,21 @@ def notes(assembly: Assembly) -> list[str]:
             found.append(note(Code.SEVERAL_MOLECULES, f"{called}: {number} molecules, {what}"))
         if number := chemistry.open_stereo(text):
             found.append(note(Code.UNDEFINED_STEREO, f"{called}: {count(number, 'stereocentre')} not given"))
-    return found
+    for name, entity in assembly.chains():
+        if len(entity.ccd) > 1 and (parts := _parts(name, entity, assembly)) > 1:
+            what = f"ligand {'-'.join(entity.ccd)}: {parts} molecules, for no bond joins its components"
+            found.append(note(Code.SEVERAL_MOLECULES, what))
+    return list(dict.fromkeys(found))
+
+
+def _parts(name: str, ligand: Entity, assembly: Assembly) -> int:
+    """Molecules that the components of one ligand make with the bonds that are given."""
+    group = list(range(len(ligand.ccd)))
+    for bond in assembly.constraints:
+        if isinstance(bond, Bond) and {atom.chain for atom in bond.atoms} == {name}:
+            one, other = (group[atom.residue - 1] for atom in bond.atoms)
+            group = [one if each == other else each for each in group]
+    return len(set(group))
 
 
 def _refusal(found: str, advice: str) -> TargetError:

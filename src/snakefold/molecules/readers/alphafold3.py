@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snakefold.kernel.names import shown
-from snakefold.molecules.entities import NO_ALIGNMENT, Atom, Bond, Entity, Kind, Modification
+from snakefold.molecules.constraints import Atom, Bond
+from snakefold.molecules.entities import NO_ALIGNMENT, Entity, Kind, Modification
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.readers.common import Found, Unread, assemble, left_to_settings, protein
 from snakefold.molecules.readers.document import Fields, Table, parse_json

@@ -11,19 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from snakefold.kernel.names import shown
-from snakefold.molecules.entities import (
-    DISTANCE,
-    NO_ALIGNMENT,
-    Atom,
-    Bond,
-    Contact,
-    Entity,
-    Kind,
-    Modification,
-    Pocket,
-    Template,
-    Token,
-)
+from snakefold.molecules.constraints import DISTANCE, Atom, Bond, Contact, Pocket, Token
+from snakefold.molecules.entities import NO_ALIGNMENT, Entity, Kind, Modification, Template
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.readers.common import Found, assemble, protein
 from snakefold.molecules.readers.document import Fields, Table, parse_yaml

@@ -8,7 +8,8 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from snakefold.molecules.entities import Assembly, Constraint, Entity, Template, said
+from snakefold.molecules.constraints import Constraint
+from snakefold.molecules.entities import Assembly, Entity, Template, said
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.sequences import BadSequence, clean_chains
 

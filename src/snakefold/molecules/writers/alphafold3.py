@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from snakefold.molecules.accepts import Accepts
-from snakefold.molecules.entities import NO_ALIGNMENT, Assembly, Bond, Entity, Kind
+from snakefold.molecules.constraints import Bond
+from snakefold.molecules.entities import NO_ALIGNMENT, Assembly, Entity, Kind
 from snakefold.molecules.writers.common import Beside, called, named, renamed, require
 
 _SAYS = Accepts(kinds=frozenset(Kind), modifications=True, alignments=True, constraints=True)

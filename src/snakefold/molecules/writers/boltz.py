@@ -8,19 +8,8 @@ from typing import Any
 import yaml
 
 from snakefold.molecules.accepts import Accepts
-from snakefold.molecules.entities import (
-    DISTANCE,
-    NO_ALIGNMENT,
-    Assembly,
-    Atom,
-    Bond,
-    Contact,
-    Entity,
-    Kind,
-    Pocket,
-    Template,
-    Token,
-)
+from snakefold.molecules.constraints import DISTANCE, Atom, Bond, Contact, Pocket, Token
+from snakefold.molecules.entities import NO_ALIGNMENT, Assembly, Entity, Kind, Template
 from snakefold.molecules.writers.common import Beside, called, named, require
 
 _SAYS = Accepts(

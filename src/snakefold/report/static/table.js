@@ -62,11 +62,20 @@
   const noted = (row) => [row.history, row.warnings].filter(Boolean).join("; ");
 
   /** What the checks of a target's ligands say, in a word or two; nothing without a ligand. */
-  function pose(row) {
-    if (row.pose_clashes === undefined || row.pose_clashes === null) return "";
+  function faults(row) {
+    if (row.pose_clashes === undefined || row.pose_clashes === null) return [];
     const wrong = [row.pose_clashes > 0 && `${row.pose_clashes} clash${row.pose_clashes > 1 ? "es" : ""}`,
-      row.pose_bonds_ok === false && "odd bonds", row.pose_chirality_ok === false && "other chirality"].filter(Boolean);
-    return wrong.length ? wrong.join(", ") : "plausible";
+      row.pose_bonds_ok === false && "odd bonds", row.pose_chirality_ok === false && "chirality"].filter(Boolean);
+    return wrong.length ? wrong : ["plausible"];
+  }
+
+  const pose = (row) => faults(row).join(", ");
+
+  /** On two lines: a row of the table is no higher, and cut words say nothing. */
+  function posed(row) {
+    const [first, ...others] = faults(row);
+    return [first && node("span", { class: "line", title: pose(row) }, first),
+      others.length > 0 && node("span", { class: "line", title: pose(row) }, others.join(", "))];
   }
 
   const COLUMNS = [
@@ -81,8 +90,8 @@
     numeric("MSA", "msa_depth", 0, "Rows of the MSA, query included", 60),
     numeric("Neff", "neff", 1, "Effective rows of the MSA", 60),
     numeric("Chains", "chains", 0, null, 62),
-    { title: "Pose", name: "pose_clashes", type: "string", width: 110, hint: "Of the ligands: clashes with polymers, bonds and angles, stereochemistry",
-      value: pose, show: (row) => pose(row) && node("span", { class: "line", title: pose(row) }, pose(row)) },
+    { title: "Pose", name: "pose_clashes", type: "string", width: 182, hint: "Of the ligands: clashes with polymers, bonds and angles, other chirality than the input's",
+      value: pose, show: posed },
     numeric("Time, s", "seconds", 1, "Seconds in this run", 68),
     { ...numeric("$", "dollars", 3, "Dollars in this run", 66), show: (row) => money(row.dollars) },
     { title: "State", name: "state", type: "string", width: 120, value: (row) => STATES[row.state], show: state },
