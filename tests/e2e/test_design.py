@@ -1,0 +1,52 @@
+"""`snakefold run` designs sequences for a backbone and folds them: real parameters, two stages, one store."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from snakefold.kernel.paths import house
+from tests.e2e.conftest import Run
+
+pytestmark = pytest.mark.slow
+
+BACKBONE = house() / "resources" / "demo" / "references" / "7CTH-HL.pdb"
+SETTINGS = ["proteinmpnn.num_seq_per_target=2", "relax.models_to_relax=none", "results=results"]
+WORDS = [
+    *("run", "backbones.csv", "--configfile", "config/design.yaml"),
+    *(word for setting in SETTINGS for word in ("--set", setting)),
+]
+
+
+def test_designs_are_folded_and_a_second_run_computes_nothing(
+    shared_run: Run, proteinmpnn_weights: Path, flashabb_weights: Path
+) -> None:
+    run = shared_run
+    (run.folder / "fv.pdb").write_bytes(BACKBONE.read_bytes())
+    (run.folder / "backbones.csv").write_text(
+        "id,backbone,chains,fixed_positions\nfv,fv.pdb,H,H:1-5\nnone,gone.pdb,,\n"
+    )
+    done = run.call(*WORDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    designs = json.loads((run.results / "design" / "structures" / "fv" / "designs.json").read_text())
+    native = designs["sequences"]["H"]
+    with (run.results / "metrics.tsv").open(encoding="utf-8") as stream:
+        rows = {row["id"]: row for row in csv.DictReader(stream, delimiter="\t")}
+    assert sorted(rows) == ["fv_t0.1_1", "fv_t0.1_2"]
+    for row in rows.values():
+        assert row["state"] == "done" and float(row["mean_plddt"]) > 70 and row["rehearsal"] == "False"
+    with (run.results / "designs" / "sequences.csv").open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            heavy, light = row["sequence"].split(":")
+            assert heavy[:5] == native[:5] and heavy != native
+            assert light == designs["sequences"]["L"].replace("X", "")
+    refused = json.loads((run.results / "design" / "plan" / "refusals.json").read_text())
+    assert [each["line"] for each in refused] == [3]
+
+    before = {path: path.stat().st_mtime_ns for path in (run.results / "predictions").iterdir()}
+    again = run.call(*WORDS)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (run.results / "predictions").iterdir()} == before
