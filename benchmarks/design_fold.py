@@ -131,8 +131,8 @@ def told(result: dict[str, Any]) -> str:
     return f"""# Designs of an antibody, folded
 
 `python benchmarks/design_fold.py`: {result["sequences"]} designs of {result["backbone"]}
-(ProteinMPNN v_48_020, T = 0.1, recovery {result["recovery"]:.3f}), and as many native sequences with shuffled residues, folded with
-flash-abb's network. Real parameters, jax {result["versions"]["jax"]}, no GPU.
+(ProteinMPNN v_48_020, T = 0.1, recovery {result["recovery"]:.3f}), and as many native sequences with
+shuffled residues, folded with flash-abb's network. Real parameters, jax {result["versions"]["jax"]}, no GPU.
 
 | set | scTM (lowest to highest) | scRMSD, Å | mean pLDDT |
 |---|---|---|---|

@@ -165,11 +165,13 @@ def _report(options: argparse.Namespace) -> int:
 
 def _summary(options: argparse.Namespace) -> int:
     from snakefold.kernel.store import write_atomically
+    from snakefold.run.job_ids import write_job_ids
     from snakefold.run.summary import summarise
     from snakefold.run.unfinished import note_lost
 
     for name in ("metrics.tsv", "failures.tsv"):
         _expect(options.results / name)
+    write_job_ids(options.results)
     text, failed = summarise(options.results)
     print(text)
     if failed:

@@ -126,6 +126,7 @@ def execution_record(task: Task, attempts: Sequence[Row]) -> dict[str, Any]:
             "endpoint": last.endpoint,
             "submitted": round(attempts[0].submitted, 3),
             "ended": round(max(row.changed for row in attempts), 3),
+            "jobs": [row.job for row in attempts if row.job],
         }
     return {
         "executor": "runpod",

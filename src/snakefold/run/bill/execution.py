@@ -43,6 +43,8 @@ class ExecutionRecord(BaseModel):
     endpoint: str = ""
     submitted: Seconds = 0.0
     ended: Seconds = 0.0
+    #: Ids of its submissions, the last one last.
+    jobs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
