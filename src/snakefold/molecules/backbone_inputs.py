@@ -21,7 +21,6 @@ from pathlib import Path
 
 from snakefold.kernel.errors import Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
-from snakefold.molecules.backbones import BadBackboneError, format_of, read_backbone
 from snakefold.molecules.designs import Position, Wanted, make_design
 from snakefold.molecules.folders import suffix_of
 from snakefold.molecules.lines import BadFile, read_lines
@@ -153,6 +152,9 @@ def _targets(
     place: Place, path: Path, wanted: Wanted, defaults: Defaults, limits: Limits
 ) -> list[Target | Refusal]:
     """A target for each share of conserved positions."""
+    # A run without backbones needs no coordinates.
+    from snakefold.molecules.backbones import BadBackboneError, format_of, read_backbone
+
     try:
         data = _bytes_of(path)
         chains = read_backbone(data)

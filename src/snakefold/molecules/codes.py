@@ -6,6 +6,10 @@ The text of a refusal names the place and what to do; the code is for programs.
 from __future__ import annotations
 
 CODES: dict[str, str] = {
+    "backbone": "A structure has no backbone that a sequence could be designed for.",
+    "design": "A chain or a position of a backbone cannot be designed as asked.",
+    "no_backbones": "A file, folder or cell that should have a structure has none.",
+    "positions": "Positions of a sheet cannot be read.",
     "a3m_blocks": "An A3M has alignments of several chains, separated by NUL bytes.",
     "a3m_query": "The first row of an A3M is no ungapped query, or its length is not that of the first line.",
     "a3m_row": "A row of an A3M has more or fewer columns than the query, or a wrong character.",

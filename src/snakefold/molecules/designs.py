@@ -12,14 +12,16 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
 from snakefold.kernel.contracts import Key, Model, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.kernel.names import shown
-from snakefold.molecules.backbones import BackboneChain, BadBackboneError, read_backbone
+
+if TYPE_CHECKING:  # targets are read everywhere, and few of them have coordinates
+    from snakefold.molecules.backbones import BackboneChain
 
 #: The twenty amino acids, by letter.
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
@@ -126,6 +128,8 @@ def read_design(target: TargetInput, files: Mapping[str, bytes]) -> tuple[Design
     Raises:
         TargetError: the backbone is missing, or is not the one that the request names.
     """
+    from snakefold.molecules.backbones import BadBackboneError, read_backbone
+
     try:
         design = Design.model_validate(target.backbone)
     except ValidationError as error:

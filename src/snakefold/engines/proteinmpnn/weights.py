@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal
 
 from snakefold.engines.wheels import Packed, Parameters, Wheel
+
+if TYPE_CHECKING:  # every command reads the settings of all engines, which need the names
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Names of the parameters: 48 neighbours, and noise of 0.02 to 0.30 Å on the structures of the training.
 ModelName = Literal["v_48_002", "v_48_010", "v_48_020", "v_48_030"]
