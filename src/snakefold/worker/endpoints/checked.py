@@ -13,6 +13,8 @@ from snakefold.worker.endpoints.served import ENVELOPE, EVERY, KEYS, TASKS, Serv
 
 _Contract = TypeVar("_Contract", bound=BaseModel)
 _SHOWN = 10
+#: Keys that are listed: those of all contracts together help nobody.
+_MOST_LISTED = 30
 
 
 class InvalidInput(SnakefoldError):
@@ -40,8 +42,11 @@ def checked(contract: type[_Contract], value: object) -> _Contract:
 def unknown_key(name: str, known: Sequence[str]) -> str:
     """What is said of a key that is not known."""
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {_listed(known)}."
-    return f"unknown key {name[:60]!r}; {hint}"
+    if near:
+        return f"unknown key {name[:60]!r}; did you mean {near[0]!r}?"
+    if len(known) > _MOST_LISTED:
+        return f"unknown key {name[:60]!r}."
+    return f"unknown key {name[:60]!r}; known are {_listed(known)}."
 
 
 def _problem(contract: type[BaseModel], item: Mapping[str, Any]) -> str:
