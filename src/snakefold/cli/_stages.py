@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from snakefold.engines import environments
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.wording import count
 from snakefold.plan.contents import OWN
+from snakefold.plan.provenance import COMMAND
 from snakefold.run.designs.made import SEQUENCES, STAGE, write_sequences
 
 _INTERRUPTED = 130
@@ -67,7 +70,8 @@ def _stage(options: argparse.Namespace, results: Path, values: dict[str, Any], s
     command += ["--verbose"] if options.verbose else []
     command += ["--dry-run"] if options.dry_run else []
     command += ["--", *options.passed_on] if options.passed_on else []
-    with subprocess.Popen(command) as process:
+    environment = {**os.environ, COMMAND: shlex.join(["snakefold", *sys.argv[1:]])}
+    with subprocess.Popen(command, env=environment) as process:
         while True:
             try:
                 return process.wait()

@@ -154,6 +154,7 @@ def _run(options: argparse.Namespace) -> int:
     from snakefold.plan.provenance import COMMAND
 
     os.environ[RESULTS] = str(Path(settings_of(options).results).absolute())
-    os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
+    if not (config.design.stage and COMMAND in os.environ):  # of a stage: what the user called
+        os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
     # The process becomes Snakemake: signals are its own.
     return os.execv(arguments[0], arguments)

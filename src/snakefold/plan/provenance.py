@@ -17,6 +17,8 @@ from snakefold.engines.spec import Column, Engine
 from snakefold.kernel.store import write_atomically
 from snakefold.plan.groups import Groups
 
+#: Results of the stage that designs sequences, below those of the run that folds them.
+FIRST_STAGE = "design"
 #: Environment variable in which `snakefold run` hands on how it was called.
 COMMAND = "SNAKEFOLD_COMMAND"
 #: Distributions that are recorded with every run, whatever its engines.
@@ -47,7 +49,18 @@ def write_provenance(path: Path, config: Config, kinds: Groups, recipe: Mapping[
             **{name: made for name, made in recipe.items() if name != "folds"},
         },
     }
+    if config.design.stage == "structures" and (before := _first_stage(path.parent)):
+        content["design"] = before
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _first_stage(results: Path) -> dict[str, Any]:
+    """What sequences were designed with, as their stage recorded it; nothing if it cannot be read."""
+    try:
+        found = json.loads((results / FIRST_STAGE / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _command(contact: str) -> str:

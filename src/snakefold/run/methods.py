@@ -28,7 +28,9 @@ def paragraph(provenance: Mapping[str, Any]) -> str:
         provenance: content of results/provenance.json; what it does not tell is not said.
     """
     found = _Used(provenance)
+    before = provenance.get("design")
     sentences = [
+        paragraph(before) if isinstance(before, Mapping) else "",
         _rehearsal(found),
         *_predictions(found),
         *_alignments(found),
@@ -61,7 +63,8 @@ def bibtex(provenance: Mapping[str, Any]) -> str:
 def used(provenance: Mapping[str, Any]) -> set[str]:
     """What the run used, in the words of `when` in resources/citations.yaml."""
     found = _Used(provenance)
-    words = {"always"}
+    before = provenance.get("design")
+    words = used(before) if isinstance(before, Mapping) else {"always"}
     for told in found.told:
         engine = engines.find(told.engine)
         words |= {told.engine} if engine is None else set(engine.cites(told))

@@ -15,9 +15,10 @@ from snakefold.engines.designing import NUMBERS, Designs, Sample, read_designs
 from snakefold.kernel import tables
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.names import safe_id, unique_ids
+from snakefold.plan.provenance import FIRST_STAGE
 
 #: Results of the first stage, and what the second is given, below the results of a run.
-STAGE, SEQUENCES = "design", "designs/sequences.csv"
+STAGE, SEQUENCES = FIRST_STAGE, "designs/sequences.csv"
 
 
 @dataclass(frozen=True, slots=True)
