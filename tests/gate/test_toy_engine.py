@@ -59,7 +59,7 @@ def test_the_run_ends_as_any_other(finished: tuple[Path, subprocess.CompletedPro
     (failed,) = [row for row in rows(folder / "results" / "failures.tsv") if row["state"] == "failed"]
     assert (failed["id"], failed["message"]) == ("endless", "Too many atoms to count.")
     (refused,) = [row for row in rows(folder / "results" / "failures.tsv") if row["state"] == "refused"]
-    assert "This is a protein, and engine toy takes ligand only." in refused["message"]
+    assert "This is a protein, and engine toy takes ligands only." in refused["message"]
 
 
 def test_the_plan_is_the_toys_own(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from snakefold.engines.designing import Designs
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.run import methods
 from snakefold.run.designs.made import STAGE, read_made, write_sequences
 
 
@@ -80,3 +81,20 @@ def test_nothing_designed_and_a_damaged_file_are_told(tmp_path: Path) -> None:
     path.write_text(json.dumps({"version": 1}))
     with pytest.raises(SnakefoldError, match=r"designs\.json: cannot be read"):
         read_made(tmp_path)
+
+
+def test_methods_and_sources_are_those_of_both_stages() -> None:
+    def provenance(engine: str, group: str, settings: dict[str, Any]) -> dict[str, Any]:
+        made = {"engine": {"settings": settings, "version": "1"}}
+        return {
+            "snakefold": "1.0",
+            "recipe": {"predictions": [{"engine": engine, "group": group, "recipe": made}]},
+        }
+
+    first = provenance("proteinmpnn", "conserved", {"model_name": "v_48_020", "use_soluble_model": True})
+    both = {**provenance("flashabb", "antibody", {}), "design": first}
+    text, sources = methods.paragraph(both), methods.bibtex(both)
+    assert text.index("ProteinMPNN (v_48_020, soluble)") < text.index("flash-abb")
+    assert "Jensen-Shannon" in text
+    assert all(name in sources for name in ("dauparas2022", "capra2007", "ellmen2026"))
+    assert "dauparas2022" not in methods.bibtex(provenance("flashabb", "antibody", {}))
