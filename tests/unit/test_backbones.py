@@ -83,7 +83,7 @@ def test_residue_numbers_that_would_fill_the_memory_are_refused() -> None:
     structure = gemmi.read_pdb_string(helix("ACD"))
     structure[0]["A"][2].seqid = gemmi.SeqId(40_000_000, " ")
     structure.setup_entities()
-    with pytest.raises(BadBackboneError, match="1 to 40000000"):
+    with pytest.raises(BadBackboneError, match="up to 40000000"):
         read_backbone(structure.make_mmcif_document().as_string().encode())
 
 
@@ -94,3 +94,32 @@ def test_positions_run_from_the_lowest_number_to_the_highest(numbers: list[int])
     assert len(chain) == numbers[-1] - numbers[0] + 1
     assert [place + numbers[0] for place in np.flatnonzero(chain.complete)] == numbers
     assert [int(number) for number in chain.numbers if number] == numbers
+
+
+def test_insertion_codes_that_run_backwards_stay_in_the_files_order() -> None:
+    """IMGT counts a long loop from both ends: 111, 111A, 112A, 112."""
+    numbers = ["110", "111", "111A", "112B", "112A", "112", "113"]
+    text = helix("ACDEFGH", numbers=numbers)
+    structure = gemmi.read_pdb_string(text)
+    structure.setup_entities()
+    for data in (text, structure.make_mmcif_document().as_string()):
+        (chain,) = read_backbone(data.encode())
+        assert (chain.sequence, chain.numbers) == ("ACDEFGH", tuple(numbers))
+
+
+@pytest.mark.parametrize("name", ["A", " "])
+def test_two_chains_of_one_name_are_refused(name: str) -> None:
+    first, second = helix("ACDEF", name), helix("GHIKL", name, origin=(12, 0, 0))
+    with pytest.raises(BadBackboneError, match="residue 1 of chain .* begin again"):
+        read_backbone(f"{first}TER\n{second}".encode())
+
+
+def test_a_modified_residue_of_the_chain_is_the_one_it_derives_from() -> None:
+    lines = helix("ASDSC").splitlines()
+    changed = [
+        line.replace("ATOM  ", "HETATM").replace("SER A   2", "SEP A   2") if "SER A   2" in line else line
+        for line in lines
+    ]
+    calcium = "ATOM     99 CA    CA A 301       9.000   1.000   1.000  1.00  0.00          CA"
+    (chain,) = read_backbone("\n".join([*changed, "TER", calcium, ""]).encode())
+    assert chain.sequence == "ASDSC" and chain.complete.all()

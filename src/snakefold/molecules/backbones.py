@@ -1,10 +1,11 @@
-"""Backbones for sequence design: protein chains of a PDB or mmCIF file as ProteinMPNN counts them.
+"""Backbones for sequence design: protein chains of a PDB or mmCIF file, position by position.
 
-A chain is the positions from its lowest residue number to its highest. Residues with insertion codes are
-positions of their own, in the order of their codes. A number that no residue has is a position without
-coordinates, a gap, whose letter is X. So ProteinMPNN's own reader does (Dauparas 2022,
-doi:10.1126/science.add2187), and positions in programs around it are counted that way, from 1.
-Residues of HETATM records are no part of a chain, but selenomethionine, which is methionine.
+A chain is the positions from its first residue to its last. A number that the file skips is a position without
+coordinates, a gap, whose letter is X; residues with insertion codes are positions of their own, in the file's
+order. So ProteinMPNN's own reader counts (Dauparas 2022, doi:10.1126/science.add2187), and so do programs around
+it, from 1. Two things differ: it sorts insertion codes by letter, which splices chains whose codes run backwards
+(IMGT's 112B, 112A, 112); and of residues in HETATM records it takes selenomethionine alone, where here a
+modified residue of the chain counts as the one that it derives from.
 """
 
 from __future__ import annotations
@@ -20,9 +21,6 @@ from numpy.typing import NDArray
 ATOMS = ("N", "CA", "C", "O")
 #: A file may number its residues as it likes: a bound on the positions of one chain.
 _MAX_POSITIONS = 20_000
-_LETTERS = {
-    gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA): letter for letter in "ACDEFGHIKLMNPQRSTVWY"
-}
 
 
 class BadBackboneError(ValueError):
@@ -87,52 +85,65 @@ def _parsed(data: bytes) -> gemmi.Structure:
     try:
         if format_of(data) == "cif":
             block = gemmi.cif.read_string(data.decode("utf-8", "replace")).sole_block()
-            return gemmi.make_structure_from_block(block)
-        return gemmi.read_pdb_string(data)
+            found = gemmi.make_structure_from_block(block)
+        else:
+            found = gemmi.read_pdb_string(data)
+        found.setup_entities()
     except (RuntimeError, ValueError, IndexError) as error:
         raise BadBackboneError(f"it cannot be read as PDB or mmCIF ({str(error)[:200]})") from error
+    return found
 
 
 def _residues(chain: gemmi.Chain) -> Iterator[gemmi.Residue]:
-    """Amino acids of ATOM records, and selenomethionine, which becomes methionine."""
+    """Amino acids of the chain: of HETATM records those that are part of the polymer."""
+    polymer = {(str(residue.seqid), residue.name) for residue in chain.get_polymer()}
     for residue in chain:
-        if residue.name == "MSE":
-            residue.name = "MET"
-        elif residue.het_flag != "A":
+        if (str(residue.seqid), residue.name) not in polymer and residue.het_flag != "A":
             continue
-        if residue.name in _LETTERS or any(atom.name in ATOMS[:3] for atom in residue):
+        if _letter(residue) != "X" or all(residue.find_atom(name, "*") for name in ATOMS[:3]):
             yield residue
 
 
+def _letter(residue: gemmi.Residue) -> str:
+    """Of the amino acid that it is or derives from; X if that is not known."""
+    found = gemmi.find_tabulated_residue(residue.name)
+    letter = found.one_letter_code.upper() if found.is_amino_acid() else "X"
+    return letter if letter in "ACDEFGHIKLMNPQRSTVWY" else "X"
+
+
 def _chain(name: str, residues: list[gemmi.Residue]) -> BackboneChain:
-    placed: dict[tuple[int, str], gemmi.Residue] = {}
-    for residue in residues:  # of two residues in one place, the first is taken
-        placed.setdefault((residue.seqid.num or 0, residue.seqid.icode.strip()), residue)
-    numbered: dict[int, list[str]] = {}
-    for number, code in sorted(placed):
-        numbered.setdefault(number, []).append(code)
-    first, last = min(numbered), max(numbered)
-    if last - first >= _MAX_POSITIONS:
-        raise BadBackboneError(
-            f"residues of chain {name} have the numbers {first} to {last}, and each number between is a "
-            f"position; at most {_MAX_POSITIONS} are taken"
-        )
     letters: list[str] = []
     numbers: list[str] = []
     coordinates: list[NDArray[np.float32]] = []
-    for number in range(first, last + 1):
-        at: list[str | None] = [*numbered.get(number, [])]
-        for inserted in at or [None]:
+    before: gemmi.Residue | None = None
+    taken: set[str] = set()
+    for residue in residues:
+        number, at = residue.seqid.num or 0, str(residue.seqid).strip()
+        if before is not None and at == str(before.seqid).strip():
+            continue  # of two residues in one place, the first is taken
+        missing = 0 if before is None else number - (before.seqid.num or 0) - 1
+        if missing < -1 or at in taken:
+            raise BadBackboneError(
+                f"residue {at} of chain {name or 'without a name'} comes after residue {before.seqid}: its "
+                "numbers begin again, as where two chains have one name. Rename or renumber them"
+            )
+        if len(letters) + missing >= _MAX_POSITIONS:
+            raise BadBackboneError(
+                f"residues of chain {name} have numbers up to {number}, and each number between is a "
+                f"position; at most {_MAX_POSITIONS} are taken"
+            )
+        for _ in range(missing):
+            letters.append("X")
+            numbers.append("")
             coordinates.append(np.full((len(ATOMS), 3), np.nan, np.float32))
-            if inserted is None:
-                letters.append("X")
-                numbers.append("")
-                continue
-            residue = placed[number, inserted]
-            letters.append(_LETTERS.get(residue.name, "X"))
-            numbers.append(f"{number}{inserted}")
-            for place, atom in enumerate(ATOMS):
-                found = residue.find_atom(atom, "*")
-                if found is not None:
-                    coordinates[-1][place] = found.pos.tolist()
+        letters.append(_letter(residue))
+        numbers.append(at)
+        taken.add(at)
+        place = np.full((len(ATOMS), 3), np.nan, np.float32)
+        for row, atom in enumerate(ATOMS):
+            found = residue.find_atom(atom, "*")
+            if found is not None:
+                place[row] = found.pos.tolist()
+        coordinates.append(place)
+        before = residue
     return BackboneChain(name, "".join(letters), tuple(numbers), np.stack(coordinates))
