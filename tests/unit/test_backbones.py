@@ -110,7 +110,7 @@ def test_insertion_codes_that_run_backwards_stay_in_the_files_order() -> None:
 @pytest.mark.parametrize("name", ["A", " "])
 def test_two_chains_of_one_name_are_refused(name: str) -> None:
     first, second = helix("ACDEF", name), helix("GHIKL", name, origin=(12, 0, 0))
-    with pytest.raises(BadBackboneError, match="residue 1 of chain .* begin again"):
+    with pytest.raises(BadBackboneError, match=r"residue 1 of chain .* begin again"):
         read_backbone(f"{first}TER\n{second}".encode())
 
 

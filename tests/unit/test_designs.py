@@ -46,9 +46,16 @@ def test_without_names_all_chains_are_designed(chains: Any) -> None:
     assert made(chains=chains).designed == ("A", "B", "C")
 
 
-def test_copies_tie_their_positions_but_where_one_has_no_backbone() -> None:
-    tied = made(chains=["B", "C"], homooligomer=True).tied
-    assert tied == tuple((("B", place), ("C", place)) for place in (1, 2, 4, 5))
+def test_copies_tie_their_positions_and_keep_the_residue_of_one_that_lacks_atoms() -> None:
+    design = made(chains=["B", "C"], homooligomer=True)
+    assert design.tied == tuple((("B", place), ("C", place)) for place in (1, 2, 4, 5))
+    assert design.fixed == {"C": (3,)}
+
+
+def test_chains_that_are_no_copies_are_refused() -> None:
+    shifted = (helix("GHIKLM", "A") + helix("AGHIKL", "B", origin=(12, 0, 0))).encode()
+    with pytest.raises(TargetError, match="at position 1 chain A has G, and chain B has A"):
+        make_design(read_backbone(shifted), shifted, "pdb", Wanted(homooligomer=True))
 
 
 def test_a_position_that_all_copies_fix_is_not_tied() -> None:

@@ -98,6 +98,8 @@ def make_design(chains: Sequence[BackboneChain], data: bytes, form: str, wanted:
         chain = _chain(by_name, name, "fixed_positions")
         if found := sorted({_position(chain, each, "fixed_positions") for each in asked}):
             fixed[name] = tuple(found)
+    if wanted.homooligomer:
+        fixed = _with_incomplete([by_name[name] for name in designed], fixed)
     frozen = {(name, each) for name, positions in fixed.items() for each in positions}
     tied = _tied(by_name, designed, frozen, wanted)
     bias = _bias(by_name, wanted.bias)
@@ -254,6 +256,44 @@ def _copies(
     chains: Sequence[BackboneChain], frozen: set[tuple[str, int]]
 ) -> list[tuple[tuple[str, int], ...]]:
     """Groups of the n-th positions; a copy that lacks atoms there stays out of its group."""
+    groups = []
+    for place in range(len(chains[0])):
+        members = [(chain.name, place + 1) for chain in chains if chain.complete[place]]
+        fixed = [each for each in members if each in frozen]
+        if fixed and len(fixed) < len(members):
+            raise _refused(
+                f"homooligomer: position {place + 1} is fixed in chain {shown(fixed[0][0], 20)} only.",
+                "Fix it in all copies, or in none.",
+            )
+        if not fixed and len(members) > 1:
+            groups.append(tuple(members))
+    return groups
+
+
+def _with_incomplete(
+    chains: Sequence[BackboneChain], fixed: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Fixed positions, and those at which some copy has a residue that lacks atoms.
+
+    It keeps its residue, and the others theirs, which is the same.
+    """
+    _check_copies(chains)
+    kept = {
+        place + 1
+        for chain in chains
+        for place, number in enumerate(chain.numbers)
+        if number and not chain.complete[place]
+    }
+    found = dict(fixed)
+    for chain in chains if kept else ():
+        here = {position for position in kept if position <= len(chain) and chain.complete[position - 1]}
+        if positions := {*fixed.get(chain.name, ()), *here}:
+            found[chain.name] = tuple(sorted(positions))
+    return found
+
+
+def _check_copies(chains: Sequence[BackboneChain]) -> None:
+    """Refuse chains whose residues at one position differ: they are no copies, or out of step."""
     lengths = {len(chain) for chain in chains}
     if len(chains) < 2 or len(lengths) > 1:
         told = ", ".join(f"{shown(chain.name, 20)} has {len(chain)}" for chain in chains)
@@ -261,19 +301,15 @@ def _copies(
             f"homooligomer: expected two or more designed chains with equally many positions; {told}.",
             "Give the groups as tied_positions.",
         )
-    groups = []
     for place in range(len(chains[0])):
-        members = [(chain.name, place + 1) for chain in chains]
-        fixed = [each for each in members if each in frozen]
-        if fixed and len(fixed) < len(members):
+        known = {chain.sequence[place]: chain for chain in chains if chain.sequence[place] != "X"}
+        if len(known) > 1:
+            (one, first), (other, second) = list(known.items())[:2]
             raise _refused(
-                f"homooligomer: position {place + 1} is fixed in chain {shown(fixed[0][0], 20)} only.",
-                "Fix it in all copies, or in none.",
+                f"homooligomer: at position {place + 1} chain {shown(first.name, 20)} has {one}, and chain "
+                f"{shown(second.name, 20)} has {other}: the chains are no copies, or are out of step.",
+                "Cut them to the same residues, or give the groups as tied_positions.",
             )
-        there = [(chain.name, place + 1) for chain in chains if chain.complete[place]]
-        if not fixed and len(there) > 1:
-            groups.append(tuple(there))
-    return groups
 
 
 def _bias(

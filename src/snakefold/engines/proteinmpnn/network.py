@@ -70,7 +70,9 @@ class Graph(NamedTuple):
         nodes: float32 [L, C].
         edges: float32 [L, K, C].
         neighbours: int32 [L, K].
-        seen: 1 for neighbours that are no padding, float32 [L, K].
+        seen: 1 for neighbours with a backbone, float32 [L, K]. ProteinMPNN's decoder sees gaps, too, as if
+            they lay at the origin of the file's coordinates, where fewer than K residues have a backbone; it
+            then gives sequences of one letter.
         complete: as `Backbone.complete`, float32 [L].
     """
 
@@ -183,8 +185,7 @@ def encode(layers: Layers, backbone: Backbone) -> Graph:
         nodes = complete[:, None] * nodes
         inner = _gelu(_linear(layer["W12"], _gelu(_first(layer["W11"], nodes, edges, neighbours))))
         edges = _norm(layer["norm3"], edges + _linear(layer["W13"], inner))
-    seen = backbone.real.astype(jnp.float32)[neighbours]
-    return Graph(nodes, edges, neighbours, seen, complete)
+    return Graph(nodes, edges, neighbours, complete[neighbours], complete)
 
 
 def _first(layer: Layers, nodes: Array, edges: Array, neighbours: Array) -> Array:
