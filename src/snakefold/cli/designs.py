@@ -118,7 +118,11 @@ def _designs(options: argparse.Namespace) -> None:
         cells = ([row[name] for name in names] for row in rows)
         sys.stdout.writelines(tables.lines(names, cells, floats=".6g"))
         return
-    shown = [name for name in _SHOWN if name in ("id", "passes") or any(row[name] not in (None, "") for row in rows)]
+    shown = [
+        name
+        for name in _SHOWN
+        if name in ("id", "passes") or any(row[name] not in (None, "") for row in rows)
+    ]
     print("\n".join(_aligned([shown, *([_text(row[name]) for name in shown] for row in rows)])))
 
 
@@ -129,7 +133,9 @@ def _of_backbone(rows: list[dict[str, Any]], backbone: str) -> list[dict[str, An
     if not found:
         known = list(dict.fromkeys(row["backbone"] for row in rows))
         more = f" and {len(known) - 5} more" if len(known) > 5 else ""
-        raise SnakefoldError(f"--backbone {backbone}: no such backbone. There are {', '.join(known[:5])}{more}.")
+        raise SnakefoldError(
+            f"--backbone {backbone}: no such backbone. There are {', '.join(known[:5])}{more}."
+        )
     return found
 
 
@@ -152,7 +158,9 @@ def _text(value: object) -> str:
 
 def _aligned(rows: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def _gather(options: argparse.Namespace) -> None:

@@ -20,17 +20,13 @@ DESIGN_COLUMNS: dict[str, Column] = {
     "sc_rmsd": Column(
         float, "Å", "RMSD of CA atoms between best model and backbone, over all positions with a backbone."
     ),
-    "sc_rmsd_designed": Column(
-        float, "Å", "The same superposition; RMSD over the designed positions alone."
-    ),
+    "sc_rmsd_designed": Column(float, "Å", "The same superposition; RMSD over the designed positions alone."),
     "sc_rmsd_motif": Column(
         float,
         "Å",
         "RMSD over the fixed positions of designed chains, superposed on these; empty below 3 such positions.",
     ),
-    "sc_tm": Column(
-        float, "0 to 1", "TM-score of the same positions, residue on residue, by their number."
-    ),
+    "sc_tm": Column(float, "0 to 1", "TM-score of the same positions, residue on residue, by their number."),
     "mean_plddt": Column(float, "0 to 100", "Mean pLDDT of the best model."),
     "ptm": Column(float, "0 to 1", "Predicted TM-score; empty if the engine predicts none."),
     "iptm": Column(float, "0 to 1", "Predicted interface TM-score; empty for one chain."),

@@ -50,7 +50,9 @@ def write_designs(results: Path, settings: DesignSettings, compared: Iterable[Pa
             "identity": alike.get(each.design),
         }
         rows.append({**row, "passes": passes(row, settings)})
-    lines = tables.lines(list(DESIGN_COLUMNS), ([row.get(name) for name in DESIGN_COLUMNS] for row in rows), floats=".6g")
+    lines = tables.lines(
+        list(DESIGN_COLUMNS), ([row.get(name) for name in DESIGN_COLUMNS] for row in rows), floats=".6g"
+    )
     tables.write(results / TABLE, lines)
     passed = [row for row in rows if row["passes"]]
     write_atomically(results / PASSED, "".join(fasta(passed)).encode())
@@ -68,7 +70,11 @@ def passes(row: Mapping[str, Any], settings: DesignSettings) -> bool | None:
 def fasta(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Records of designs, chains separated by ':', as `snakefold run` takes them."""
     for row in rows:
-        scores = " ".join(f"{name}={row[name]:.4g}" for name in ("sc_rmsd", "mean_plddt", "score") if row.get(name) is not None)
+        scores = " ".join(
+            f"{name}={row[name]:.4g}"
+            for name in ("sc_rmsd", "mean_plddt", "score")
+            if row.get(name) is not None
+        )
         yield f">{row['id']} {scores}\n{row['sequence']}\n"
 
 
