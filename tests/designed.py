@@ -88,7 +88,7 @@ def drawn(
 
 
 def make_designs(folder: Path, designs: int = 6, backbones: int = 2) -> Path:
-    """A finished run of both stages in `folder/results`, without its report; every third structure is bent."""
+    """A finished run of both stages in `folder/results`, without its report; some structures are bent."""
     results, each = folder / "results", -(-designs // backbones)
     for number in range(backbones):
         write_backbone(results, f"helix{number + 1}", drawn(min(each, designs - number * each), seed=number))

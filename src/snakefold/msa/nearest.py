@@ -19,8 +19,11 @@ MAX_EVALUE = 1e-3
 #: `--alignment-mode 3`: without it identities are estimated from scores. `-s`: MMseqs2's own default.
 _SEARCH = f"-s 5.7 -e {MAX_EVALUE} --alignment-mode 3"
 _COLUMNS = "query,fident,qcov,evalue,theader"
-#: Of the job's memory; the rest is for what MMseqs2 does not count.
-_SHARE = 0.8
+#: Residues of the queries times bytes of the database, up to which all of it is aligned without gaps: an index
+#: of k-mers takes some ten seconds, however small the database.
+_FEW = 1e10
+#: Of the job's memory; the rest is for what MMseqs2 does not count. With less than this it fits no database.
+_SHARE, _LEAST_MB = 0.8, 3000
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,11 @@ def _search(
     call("createdb", fasta, query, "--shuffle", "0", "--dbtype", "1", own_threads=False)
     if not ours:
         call("createdb", database, target, "--dbtype", "1", own_threads=False)
-    memory = ["--split-memory-limit", f"{max(500, int(_SHARE * mem_mb))}M"]
+    few = sum(map(len, queries)) * _size(target) <= _FEW
+    options = [*_SEARCH.split(), "--split-memory-limit", f"{max(_LEAST_MB, int(_SHARE * mem_mb))}M"]
+    options += ["--prefilter-mode", "1" if few else "0"]
     try:
-        call("search", query, target, hits, scratch / "tmp", *_SEARCH.split(), *memory)
+        call("search", query, target, hits, scratch / "tmp", *options)
         call("convertalis", query, target, hits, table, "--format-output", _COLUMNS)
     except programs.ProgramError as error:
         raise explained_mmseqs(error, target) if ours else error from error
@@ -122,6 +127,12 @@ def _read(table: Path) -> Mapping[int, Nearest]:
             if number not in best or hit.rank > best[number].rank:
                 best[number] = hit
     return best
+
+
+def _size(database: Path) -> int:
+    """Bytes of a database's sequences, which may be in several files."""
+    parts = database.parent.glob(f"{database.name}.[0-9]*")
+    return sum(path.stat().st_size for path in (database, *parts) if path.is_file())
 
 
 def _is_database(path: Path) -> bool:

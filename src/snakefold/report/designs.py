@@ -1,4 +1,4 @@
-"""The page of designs, `report/designs.html`: their table, and each backbone with what was designed for it."""
+"""The page of designs, `report/designs.html`: their table, and what was designed for each backbone."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ DESIGN_COLUMNS: dict[str, Column] = {
     "sc_rmsd_motif": Column(
         float,
         "Å",
-        "RMSD over the fixed positions of designed chains, superposed on these; empty below 3 such positions.",
+        "RMSD over the fixed positions of designed chains, superposed on these; empty if fewer than 3.",
     ),
     "sc_tm": Column(float, "0 to 1", "TM-score of the same positions, residue on residue, by their number."),
     "mean_plddt": Column(float, "0 to 100", "Mean pLDDT of the best model."),
