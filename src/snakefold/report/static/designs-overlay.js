@@ -79,10 +79,12 @@
   }
 
   async function show(place, row) {
-    const call = ++latest, drawn = parts(place), { viewer } = drawn;
+    const drawn = parts(place), { viewer } = drawn;
     fill(drawn, row);
+    // What is drawn, or about to be, is not begun again.
     if (place.dataset.of === row.id) return;
     place.dataset.of = row.id;
+    const call = ++latest;
     if (!row.open) {
       snakefold.closeStructure();
       viewer.replaceChildren(node("p", { class: "notice" }, "This design has no structure."));
