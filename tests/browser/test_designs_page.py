@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.browser.conftest import Visit, eventually
-from tests.designed import A, B, make_designs
 
 from snakefold.report import build
 from snakefold.run.designs.table import read_table
+from tests.browser.conftest import Visit, eventually
+from tests.designed import A, B, make_designs
 
 pytestmark = [pytest.mark.browser, pytest.mark.needs("chromium")]
 

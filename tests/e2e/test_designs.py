@@ -1,18 +1,17 @@
-"""The second stage of a design as a run: structures are taken from a collection, so that nothing is predicted."""
+"""The second stage of a design as a run: structures are those of a collection, nothing is predicted."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.designed import A, drawn, write_backbone
-from tests.browser.make_results import helices
-from tests.e2e.conftest import Run
 
 from snakefold.run.designs.made import write_sequences
 from snakefold.run.designs.table import PASSED, read_table
+from tests.browser.make_results import helices
+from tests.designed import A, drawn, write_backbone
+from tests.e2e.conftest import Run
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,16 @@ from snakefold.run.designs.columns import DESIGN_COLUMNS
 from snakefold.run.designs.compare import compare
 from snakefold.run.designs.listed import LIST, read_designed_chains, read_list, read_positions
 from snakefold.run.designs.positions import Positions
-from snakefold.run.designs.table import PASSED, TABLE, mean_identities, passes, read_table, write_designs
+from snakefold.run.designs.table import (
+    COMPARED,
+    PASSED,
+    TABLE,
+    mean_identities,
+    passes,
+    read_table,
+    write_designs,
+    write_what_is_there,
+)
 
 Points = NDArray[np.float64]
 TURN = Rotation.from_euler("xyz", (40, -70, 110), degrees=True)
@@ -29,7 +38,7 @@ TURN = Rotation.from_euler("xyz", (40, -70, 110), degrees=True)
 
 def moved(points: Points) -> Points:
     """Turned and shifted, exactly."""
-    return np.asarray(TURN.apply(points) + (30.0, -4.0, 12.0))
+    return np.asarray(TURN.apply(points) + np.array([30.0, -4.0, 12.0]))
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +172,16 @@ def test_a_design_without_a_structure_has_no_verdict(tmp_path: Path) -> None:
     assert [row["passes"] for row in rows] == [None, None]
     assert all(row["sc_rmsd"] is None and row["engine"] == "" and row["recovery"] > 0 for row in rows)
     assert (results / PASSED).read_text() == ""
+
+
+def test_what_was_compared_is_written_where_a_batch_failed(tmp_path: Path) -> None:
+    results = make_designs(tmp_path, designs=4, backbones=1)
+    before = read_table(results)
+    (results / TABLE).unlink()
+    assert write_what_is_there(results) and read_table(results) == before
+    for part in (results / COMPARED).iterdir():
+        part.unlink()
+    assert write_what_is_there(results) and {row["passes"] for row in read_table(results)} == {None}
 
 
 def test_designs_are_listed_sorted_and_as_fasta(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

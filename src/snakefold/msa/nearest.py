@@ -19,8 +19,8 @@ MAX_EVALUE = 1e-3
 #: `--alignment-mode 3`: without it identities are estimated from scores. `-s`: MMseqs2's own default.
 _SEARCH = f"-s 5.7 -e {MAX_EVALUE} --alignment-mode 3"
 _COLUMNS = "query,fident,qcov,evalue,theader"
-#: Residues of the queries times bytes of the database, up to which all of it is aligned without gaps: an index
-#: of k-mers takes some ten seconds, however small the database.
+#: Residues of the queries times bytes of the database, up to which all of it is aligned without gaps: an
+#: index of k-mers takes seconds, however small the database.
 _FEW = 1e10
 #: Of the job's memory; the rest is for what MMseqs2 does not count. With less than this it fits no database.
 _SHARE, _LEAST_MB = 0.8, 3000

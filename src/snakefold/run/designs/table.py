@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.config import DesignSettings
+from snakefold.config import DesignSettings, read_recorded
 from snakefold.kernel import tables
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.parquet import read_rows
 from snakefold.kernel.store.atomic import write_atomically
+from snakefold.plan.files import read_rows as read_batches
 from snakefold.run.designs.columns import DESIGN_COLUMNS
 from snakefold.run.designs.listed import LIST, read_list, read_positions
 from snakefold.run.designs.made import Design
@@ -38,7 +39,8 @@ def write_designs(results: Path, settings: DesignSettings, compared: Iterable[Pa
         SnakefoldError: a file of the first stage is missing or damaged.
     """
     known = {row["id"]: row for path in compared for row in read_rows(path)}
-    near = read_nearest(results / nearest_file(settings.novelty)) if settings.novelty else {}
+    hits = results / nearest_file(settings.novelty or "")
+    near = read_nearest(hits) if settings.novelty and hits.is_file() else {}
     designs = read_list(results / LIST)
     alike = _identities(results, designs)
     rows = []
@@ -57,6 +59,23 @@ def write_designs(results: Path, settings: DesignSettings, compared: Iterable[Pa
     passed = [row for row in rows if row["passes"]]
     write_atomically(results / PASSED, "".join(fasta(passed)).encode())
     return len(rows), len(passed)
+
+
+def write_what_is_there(results: Path) -> bool:
+    """Write designs.tsv of a run in which batches failed, from those that were compared.
+
+    Returns:
+        Whether the run has designs that are compared.
+
+    Raises:
+        SnakefoldError: see `write_designs`.
+    """
+    settings = read_recorded(results).design
+    if settings.stage != "structures" or not (results / LIST).is_file():
+        return False
+    batches = (results / COMPARED / f"{row.batch}.parquet" for row in read_batches(results / "plan"))
+    write_designs(results, settings, [path for path in batches if path.is_file()])
+    return True
 
 
 def passes(row: Mapping[str, Any], settings: DesignSettings) -> bool | None:
