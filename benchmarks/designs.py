@@ -2,8 +2,9 @@
 
     python benchmarks/designs.py --designs 100000 --backbones 100 --compared 1000
 
-Writes the first stage of so many designs of 236 residues (helices), and structures of the first of them. Times
-the list, one batch of structures, the table, and TM-align of one pair, in CPU seconds of one process. Files are in the cache of the file system.
+Writes the first stage of so many designs of 236 residues (helices), and structures of the first of them.
+Times the list, one batch of structures, the table, and TM-align of one pair, in CPU seconds of one process.
+Files are in the cache of the file system.
 """
 
 from __future__ import annotations
