@@ -70,9 +70,9 @@ def write_what_is_there(results: Path) -> bool:
     Raises:
         SnakefoldError: see `write_designs`.
     """
-    settings = read_recorded(results).design
-    if settings.stage != "structures" or not (results / LIST).is_file():
+    if not (results / LIST).is_file():
         return False
+    settings = read_recorded(results).design
     batches = (results / COMPARED / f"{row.batch}.parquet" for row in read_batches(results / "plan"))
     write_designs(results, settings, [path for path in batches if path.is_file()])
     return True
