@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from snakefold.kernel.paths import house
+from snakefold.run.designs.table import read_table
 from tests.e2e.conftest import Run
 
 pytestmark = pytest.mark.slow
@@ -43,6 +44,10 @@ def test_designs_are_folded_and_a_second_run_computes_nothing(
             heavy, light = row["sequence"].split(":")
             assert heavy[:5] == native[:5] and heavy != native
             assert light == designs["sequences"]["L"].replace("X", "")
+    for design in read_table(run.results):
+        assert 0 < design["sc_rmsd_motif"] < design["sc_rmsd"] < 5 and design["sc_tm"] > 0.8
+        assert design["mean_plddt"] == pytest.approx(float(rows[design["id"]]["mean_plddt"]), abs=0.01)
+    assert "designs.html" in (run.results / "report" / "index.html").read_text()
     refused = json.loads((run.results / "design" / "plan" / "refusals.json").read_text())
     assert [each["line"] for each in refused] == [3]
 

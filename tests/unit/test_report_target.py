@@ -22,9 +22,10 @@ from tests.browser.make_results import CRN, GB1, make_results
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import pae
 from snakefold.report.comparison import compared, read_others
-from snakefold.report.coordinates import STEP, overlay, read_atoms, rmsd
+from snakefold.report.coordinates import STEP, read_atoms
 from snakefold.report.target import read_target, target_scripts
 from snakefold.structures.confidence import quantise_pae
+from snakefold.structures.fit import overlay, rmsd
 
 #: What a page of 400 residues and five models may take.
 MOST = 150_000

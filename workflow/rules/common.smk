@@ -5,6 +5,11 @@ from pathlib import Path
 from snakefold.config import inputs_of, load_config
 from snakefold.kernel.paths import have_home, put_programs_on_path
 from snakefold.plan.files import read_rows
+from snakefold.run.designs.listed import LIST
+from snakefold.run.designs.made import SEQUENCES
+from snakefold.run.designs.novelty import nearest_file
+from snakefold.run.designs.table import COMPARED, PASSED
+from snakefold.run.designs.table import TABLE as DESIGNS
 
 have_home()
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
@@ -15,6 +20,10 @@ RESULTS = SETTINGS.results.rstrip("/")
 PLAN = f"{RESULTS}/plan"
 SUMMARY = f"{RESULTS}/summary.txt"
 PUBLISHED = f"{RESULTS}/published.txt"
+NEAREST = f"{RESULTS}/{nearest_file(SETTINGS.design.novelty or '')}"
+
+# Whether what is folded are designs, which are compared with their backbones.
+COMPARES = bool(SETTINGS.design.engine) and SETTINGS.design.stage == "structures"
 
 # Batches that are predicted; the others are fetched.
 PREDICTED = "[bc][0-9]+-l[0-9]+"

@@ -58,6 +58,7 @@ rule report:
     input:
         metrics=local(f"{RESULTS}/metrics.tsv"),
         failures=local(f"{RESULTS}/failures.tsv"),
+        designs=[local(f"{RESULTS}/{DESIGNS}")] if COMPARES else [],
     output:
         lengths=report(
             local(f"{RESULTS}/figures/lengths.svg"),

@@ -62,6 +62,11 @@ def msa_minutes_of(wildcards, attempt):
     return msa_minutes(Path(PLAN), wildcards.chunk, SETTINGS, attempt)
 
 
+def nearest_minutes(wildcards, attempt):
+    """When a scheduler may end the search of all designs: how long it takes is in no model."""
+    return attempt * 24 * 60
+
+
 def on_slurm(name):
     """What jobs of a batch's GPU class ask a SLURM cluster for; nothing if no class has an entry."""
 

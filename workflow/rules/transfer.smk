@@ -13,7 +13,7 @@ rule send:
     log:
         local(f"{RESULTS}/logs/send/{{file}}.log"),
     wildcard_constraints:
-        file=r"config\.yaml|plan/chunks/[^/]+\.json|requests/[^/]+/[^/]+",
+        file=r"config\.yaml|designs/designed\.parquet|plan/chunks/[^/]+\.json|requests/[^/]+/[^/]+",
     shell:
         "cp {input:q} {output:q} 2> {log:q}"
 
@@ -45,3 +45,21 @@ rule receive_prediction:
         batch=PREDICTED,
     shell:
         "cp {input.benchmark:q} {output.benchmark:q} 2> {log:q} && cp {input.archive:q} {output.archive:q} 2>> {log:q}"
+
+
+if COMPARES and SETTINGS.design.novelty:
+
+    localrules:
+        receive_nearest,
+
+    rule receive_nearest:
+        input:
+            hits=NEAREST,
+            benchmark=ancient(f"{RESULTS}/benchmarks/nearest.tsv"),
+        output:
+            hits=local(NEAREST),
+            benchmark=local(f"{RESULTS}/benchmarks/nearest.tsv"),
+        log:
+            local(f"{RESULTS}/logs/receive_nearest.log"),
+        shell:
+            "cp {input.benchmark:q} {output.benchmark:q} 2> {log:q} && cp {input.hits:q} {output.hits:q} 2>> {log:q}"

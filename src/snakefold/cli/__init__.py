@@ -18,6 +18,7 @@ from snakefold.cli import (
     convert,
     db,
     deploy,
+    designs,
     emulator,
     engines,
     errors,
@@ -99,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     weights.add(commands)
     tools.add(commands)
     steps.add(commands)
+    designs.add(commands)
     report.add(commands)
     status.add(commands)
     exports.add(commands)

@@ -54,7 +54,7 @@ def add(commands: Commands) -> None:
         commands,
         "columns",
         _columns,
-        summary="print the meaning of the columns of metrics.tsv and metrics.parquet",
+        summary="print the meaning of the columns of metrics.tsv, metrics.parquet and designs.tsv",
         example="snakefold columns > docs/results.md",
     )
 

@@ -135,6 +135,7 @@ def _report(options: argparse.Namespace) -> int:
     from snakefold.kernel.errors import SnakefoldError
     from snakefold.report.figures import write_figures
     from snakefold.run import products
+    from snakefold.run.designs.table import write_what_is_there
     from snakefold.run.exports import write_exports
     from snakefold.run.superseded import set_aside_after
 
@@ -154,6 +155,7 @@ def _report(options: argparse.Namespace) -> int:
             _expect(results / name)
     else:
         _write_tables(results)
+        write_what_is_there(results)
     for name in set_aside_after(results):
         _log(f"{name}: has no structure in this run; that of an earlier one is moved to {results}/superseded")
     write_exports(results, _log)

@@ -12,9 +12,10 @@ import numpy as np
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import pae
-from snakefold.report.coordinates import Packer, overlay, rmsd
+from snakefold.report.coordinates import Packer
 from snakefold.report.target import Target, model_content, read_target
 from snakefold.run.metrics import read_structures
+from snakefold.structures.fit import overlay, rmsd
 
 #: What a label may be long.
 _MAX_LABEL = 60

@@ -20,13 +20,18 @@ _MAX_TEXT = 160
 _LEFT_OUT = {"id", "key", "state", "rehearsal", "stored", "relaxed", "recycles", "model", "warnings"}
 
 
+def is_safe(name: str) -> bool:
+    """Whether an id may become a path and an address."""
+    return _SAFE.fullmatch(name) is not None
+
+
 def pages(results: Path, run: Run) -> list[str]:
     """Ids of the targets that get a page, in the order of the input."""
     return [
         row["id"]
         for row in run.metrics
         if row["model"]
-        and _SAFE.fullmatch(row["id"])
+        and is_safe(row["id"])
         and (results / "structures" / row["id"] / "confidence.json").is_file()
     ]
 

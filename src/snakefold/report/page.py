@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 
 from snakefold.kernel.notes import MEANINGS
+from snakefold.report import designs
 from snakefold.report.comparison import Others, read_others
 from snakefold.report.index import index_columns, own_columns, pages
 from snakefold.report.libraries import Library, copy_libraries, script_call
@@ -26,10 +27,12 @@ from snakefold.report.run import Run, read_run
 
 #: Scripts of the page's head; the others need only these to be loaded before them.
 _FIRST = ("core.js", "colours.js")
+#: What the page of designs takes of them, besides its own.
+_OF_DESIGNS = ("figure.js", "molecule.js", "residues.js", "structure.js")
 #: Files of a run that the page links to.
 _BESIDE = (
-    *("metrics.tsv", "metrics.parquet", "failures.tsv", "bill.tsv", "methods.md", "citations.bib"),
-    "ro-crate-metadata.json",
+    *("metrics.tsv", "metrics.parquet", "failures.tsv", "bill.tsv", "designs.tsv", "methods.md"),
+    *("citations.bib", "ro-crate-metadata.json"),
 )
 #: Failures listed with all that is known of them; the table has every one.
 _MAX_LISTED = 100
@@ -97,16 +100,23 @@ def _write(folder: Path, results: Path, run: Run, others: Sequence[Others], stam
     for path in own.iterdir():
         (assets / path.name).write_bytes(path.read_bytes())
     maker = Maker(results, data, others)
-    profiles = write_pages(maker, pages(results, run), results / "report" / "data")
+    ids = pages(results, run)
+    profiles = write_pages(maker, ids, results / "report" / "data")
+    # Designs are compared when all of them are there.
+    found = None if stamp else designs.read_designs(results)
+    if found is not None:
+        designs.write_data(folder, found, ids)
+        page = _render(designs.PAGE, designs=found, links=designs.links(results), scripts=_design_scripts())
+        (folder / designs.PAGE).write_text(page, encoding="utf-8")
     meanings = {code: asdict(meaning) for code, meaning in MEANINGS.items()}
     content = {"columns": index_columns(run, profiles), "own": own_columns(run), "meanings": meanings}
     (assets / "run.js").write_bytes(script_call("snakefold.start", content))
     # Tables of an earlier run may lie beside the page of one that is going on.
     beside = [name for name in _BESIDE if not stamp and (results / name).is_file()]
-    (folder / "index.html").write_text(_page(run, libraries, beside, stamp), encoding="utf-8")
+    (folder / "index.html").write_text(_page(run, libraries, beside, stamp, found), encoding="utf-8")
 
 
-def _page(run: Run, libraries: list[Library], beside: Sequence[str], stamp: str) -> str:
+def _render(template: str, **content: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("snakefold.report"),
         autoescape=True,
@@ -114,9 +124,17 @@ def _page(run: Run, libraries: list[Library], beside: Sequence[str], stamp: str)
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(template).render(**content)
+
+
+def _page(
+    run: Run, libraries: list[Library], beside: Sequence[str], stamp: str, found: designs.Designs | None
+) -> str:
     duplicates = {name: item.duplicate_of for name, item in run.planned.items() if item.duplicate_of}
-    return environment.get_template("index.html").render(
+    return _render(
+        "index.html",
         run=run,
+        designs=found,
         summary=run.summary(),
         costs=run.costs,
         failures=[_failures("Failed", "failed", run.failed), _failures("Refused", "refused", run.refused)],
@@ -140,5 +158,13 @@ def _failures(title: str, name: str, rows: Sequence[Mapping[str, str]]) -> dict[
 
 
 def _scripts() -> list[str]:
+    return [name for name in _all_scripts() if not name.startswith("designs") and name not in _FIRST]
+
+
+def _design_scripts() -> list[str]:
+    return [name for name in _all_scripts() if name.startswith("designs") or name in _OF_DESIGNS]
+
+
+def _all_scripts() -> list[str]:
     names = sorted(path.name for path in (files("snakefold.report") / "static").iterdir())
-    return [name for name in names if name.endswith(".js") and name not in _FIRST]
+    return [name for name in names if name.endswith(".js")]

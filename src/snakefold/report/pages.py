@@ -31,7 +31,7 @@ MAX_POINTS = 48
 _FEW = 24
 #: Processes need some 120 MB each; a report is to be built in 1 GB.
 _PROCESSES = 4
-_PACKAGES = ("snakefold.report", "snakefold.structures.scores")
+_PACKAGES = ("snakefold.report", "snakefold.structures", "snakefold.structures.scores")
 
 
 @dataclass(frozen=True)

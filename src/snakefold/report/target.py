@@ -16,13 +16,14 @@ from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence, ModelScores
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.report import affinity, ligands, pae
-from snakefold.report.coordinates import Atoms, Packer, overlay, read_atoms
+from snakefold.report.coordinates import Atoms, Packer, read_atoms
 from snakefold.report.coverage import coverage
 from snakefold.report.libraries import packed, script_call
 from snakefold.run import metrics
 from snakefold.run.metrics import columns_for
 from snakefold.structures import confidence, scores, superposition
 from snakefold.structures.chains import chain_names
+from snakefold.structures.fit import overlay
 
 _AGAIN = "Delete the folder and run again."
 #: Hits of the databases that are listed on the page; hits.tsv has all.

@@ -14,6 +14,7 @@ from snakefold.kernel import tables
 from snakefold.kernel.contracts import Confidence
 from snakefold.kernel.notes import MEANINGS, Code, note
 from snakefold.kernel.parquet import write_rows
+from snakefold.run.designs.columns import DESIGN_COLUMNS
 from snakefold.run.engine_columns import engine_columns, undocumented
 from snakefold.structures.scores.poses import Contact, Pose
 from snakefold.structures.scores.target import Interface, ReferenceScores, TargetScores
@@ -237,6 +238,24 @@ def _columns_rows(columns: Mapping[str, Column]) -> list[str]:
     ]
 
 
+def designs_table() -> list[str]:
+    """What designs.tsv has, as lines of docs/results.md."""
+    return [
+        "# designs.tsv",
+        "",
+        "In the results of a run that designs sequences: one row per design, by backbone, temperature and",
+        "number. `sc` is self-consistency: the predicted structure against the backbone that it was designed",
+        "for. Chains are in the order of the backbone's file; a gap in its numbering is no residue.",
+        "An empty cell means that the value does not exist. `snakefold designs results` prints it;",
+        "designs/passed.fasta has the designs that pass.",
+        "",
+        "| column | type | unit | meaning |",
+        "|---|---|---|---|",
+        *_columns_rows(DESIGN_COLUMNS),
+        "",
+    ]
+
+
 def columns_table() -> str:
     """docs/results.md, and the columns of the engines that are installed."""
     lines = [
@@ -276,6 +295,7 @@ def columns_table() -> str:
         ]
     lines += [
         "",
+        *designs_table(),
         "# scores.json",
         "",
         "In `structures/<id>/`, computed when the target is collected. A score that cannot be computed is",

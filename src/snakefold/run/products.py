@@ -25,7 +25,7 @@ Status = tuple[int, int]
 _FOLDER = Path(".snakefold", "products")
 _REPORT = "report.json"
 #: Made with the report, in the results folder.
-_TABLES = ("metrics.tsv", "metrics.parquet", "failures.tsv")
+_TABLES = ("metrics.tsv", "metrics.parquet", "failures.tsv", "designs.tsv", "designs/passed.fasta")
 _FIGURES, _PAGES = "figures", "report"
 #: docs/design.md has the list, "Files of one target".
 _OURS = re.compile(

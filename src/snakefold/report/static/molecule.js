@@ -62,21 +62,25 @@
 
   const quoted = (text) => (/^[A-Za-z0-9]+$/.test(text) ? text : text.includes("'") ? `"${text}"` : `'${text}'`);
 
-  /** mmCIF text of molecules, a model each; `values`: what the B column gets, a number a residue.
+  snakefold.moleculeResidues = residues;
+
+  /** mmCIF text of molecules, a model each; `values`: what the B column gets, a number a residue; `move(x, y, z)`
+   *  moves its atoms.
    *  All polymers are one entity, all ligands another, which Mol* puts side by side: label_seq_id is a residue's
    *  place along all chains. */
   snakefold.cifText = async (molecules) => {
     const lines = ["loop_", ...ROW.map((name) => `_atom_site.${name}`)];
     const components = new Map(); // Mol* would take a modified residue for a ligand
     let serial = 0;
-    for (const [place, { molecule, kinds, values }] of molecules.entries()) {
+    for (const [place, { molecule, kinds, values, move = (...point) => point }] of molecules.entries()) {
       (await residues(molecule, kinds)).forEach((residue, index) => {
         const chain = quoted(residue.chain || " "), ligand = residue.what === "ligand";
         components.set(residue.name, COMPONENTS[residue.what]);
         for (const { name, element, x, y, z } of residue.atoms) {
+          const moved = move(x, y, z);
           serial += 1;
           lines.push([ligand ? "HETATM" : "ATOM", serial, element, quoted(name), ".", quoted(residue.name), chain, ligand ? 2 : 1, index + 1, "?",
-            x.toFixed(3), y.toFixed(3), z.toFixed(3), "1.00", (values?.[index] ?? 0).toFixed(2), residue.number,
+            ...moved.map((value) => value.toFixed(3)), "1.00", (values?.[index] ?? 0).toFixed(2), residue.number,
             chain, place + 1].join(" "));
         }
       });

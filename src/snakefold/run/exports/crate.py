@@ -51,6 +51,8 @@ _RESULTS = {
         "Targets without a structure, each with reason and advice.",
     ),
     "bill.tsv": ("text/tab-separated-values", "Seconds and dollars of every batch and target."),
+    "designs.tsv": ("text/tab-separated-values", "A row for every design; columns in docs/results.md."),
+    "designs/passed.fasta": ("text/plain", "Designs that pass."),
     "methods.md": ("text/markdown", "Methods paragraph."),
     "citations.bib": ("application/x-bibtex", "Sources that the methods paragraph cites."),
     "report/": ("", "The report: open index.html."),

@@ -15,7 +15,8 @@ from snakefold.run.summary import summarise
 #: Below the results folder; a folder ends with a slash. Not here: what the store has (msa/, requests/,
 #: predictions/), steps between (tables/), and what is of use here alone (logs/, plan/weights.json).
 PRODUCTS = (
-    *("bill.json", "bill.tsv", "citations.bib", "config.yaml", "failures.tsv", "figures/", "methods.md"),
+    *("bill.json", "bill.tsv", "citations.bib", "config.yaml", "designs.tsv", "designs/passed.fasta"),
+    *("failures.tsv", "figures/", "methods.md"),
     *("metrics.parquet", "metrics.tsv", "multiqc/"),
     *("plan/batches.tsv", "plan/chains.tsv", "plan/quote.json", "plan/refusals.json", "plan/targets.tsv"),
     *("provenance.json", "report/", "ro-crate-metadata.json", "structures/", "workflow/"),
@@ -38,7 +39,7 @@ _TYPES = {
     ".parquet": "application/vnd.apache.parquet",
     ".pdb": "chemical/x-pdb",
     ".cif": "chemical/x-cif",
-    **dict.fromkeys((".txt", ".a3m", ".smk", ""), "text/plain; charset=utf-8"),
+    **dict.fromkeys((".txt", ".a3m", ".fasta", ".smk", ""), "text/plain; charset=utf-8"),
 }
 
 #: Bytes of a name. S3 takes 1,024, prefix included.

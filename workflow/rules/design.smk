@@ -1,0 +1,92 @@
+# Designs against their backbones, once their structures are there.
+from snakefold.msa.nearest import check_database
+
+if SETTINGS.design.novelty and workflow.is_main_process:
+    # Before anything is computed: it is searched at the end only.
+    check_database(Path(SETTINGS.design.novelty))
+
+
+localrules:
+    gather,
+    compare,
+    judge,
+
+
+# The file of sequences changes only where a design does; so what follows is made again only then.
+rule gather:
+    input:
+        sequences=local(f"{RESULTS}/{SEQUENCES}"),
+    output:
+        designed=local(f"{RESULTS}/{LIST}"),
+    log:
+        local(f"{RESULTS}/logs/gather.log"),
+    benchmark:
+        local(f"{RESULTS}/benchmarks/gather.tsv")
+    params:
+        results=RESULTS,
+    shell:
+        "snakefold gather {params.results:q} > {log:q} 2>&1"
+
+
+rule compare:
+    input:
+        table=local(f"{RESULTS}/tables/{{batch}}.parquet"),
+        designed=local(f"{RESULTS}/{LIST}"),
+    output:
+        compared=local(f"{RESULTS}/{COMPARED}/{{batch}}.parquet"),
+    log:
+        local(f"{RESULTS}/logs/compare/{{batch}}.log"),
+    benchmark:
+        local(f"{RESULTS}/benchmarks/compare/{{batch}}.tsv")
+    shell:
+        "snakefold compare {input.table:q} --designed {input.designed:q} --out {output.compared:q} > {log:q} 2>&1"
+
+
+if SETTINGS.design.novelty:
+
+    rule nearest:
+        input:
+            designed=f"{RESULTS}/{LIST}",
+        output:
+            hits=in_transit(NEAREST),
+        log:
+            f"{RESULTS}/logs/nearest.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/nearest.tsv"
+        retries: SETTINGS.msa.retries
+        threads: SETTINGS.msa.threads
+        resources:
+            mem_mb=msa_memory_of,
+            runtime=nearest_minutes,
+            slurm_account=SETTINGS.slurm.account,
+            slurm_partition=SETTINGS.slurm.partition,
+            machine_type=SETTINGS.kubernetes.machine_type,
+        params:
+            database=SETTINGS.design.novelty,
+        shell:
+            "snakefold nearest {params.database:q} --designed {input.designed:q} --threads {threads}"
+            " --memory {resources.mem_mb} --out {output.hits:q} > {log:q} 2>&1"
+
+
+# With the settings, for what passes is said there.
+rule judge:
+    input:
+        config=local(f"{RESULTS}/config.yaml"),
+        designed=local(f"{RESULTS}/{LIST}"),
+        compared=lambda wildcards: [
+            local(f"{RESULTS}/{COMPARED}/{batch}.parquet")
+            for batch in planned_batches()
+        ],
+        nearest=[local(NEAREST)] if SETTINGS.design.novelty else [],
+    output:
+        designs=local(f"{RESULTS}/{DESIGNS}"),
+        passed=local(f"{RESULTS}/{PASSED}"),
+    log:
+        local(f"{RESULTS}/logs/judge.log"),
+    benchmark:
+        local(f"{RESULTS}/benchmarks/judge.tsv")
+    params:
+        results=RESULTS,
+    shell:
+        "snakefold judge {params.results:q} --config {input.config:q} --compared {input.compared:q}"
+        " > {log:q} 2>&1"
