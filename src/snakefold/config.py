@@ -362,6 +362,15 @@ class Settings(Model):
             raise ValueError("s3://bucket/prefix is expected; a folder for results is named by `results`")
         return value
 
+    @model_validator(mode="after")
+    def _conserved_by_alignments(self) -> Settings:
+        if self.designs and any(self.design.conserved) and self.msa.tool == "single_sequence":
+            raise ValueError(
+                "design.conserved: positions are conserved in an alignment, and msa.tool: single_sequence "
+                "searches none. Set msa.tool, or leave design.conserved out."
+            )
+        return self
+
     @property
     def inputs(self) -> list[Path]:
         """`input` as a list of paths."""

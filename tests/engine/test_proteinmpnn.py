@@ -275,7 +275,7 @@ def test_parameters_that_are_missing_or_damaged_are_told_with_the_command(
         ({"omit_AAs": "B"}, "'B' is no amino acid"),
         ({"omit_AAs": LETTERS}, "none is left"),
         ({"bias_AA": {"WW": 1.0}}, "'WW' is no amino acid"),
-        ({"bias_AA": {"W": float("inf")}}, "not finite"),
+        ({"bias_AA": {"W": float("inf")}}, "not between"),
         ({"model_name": "v_48_011"}, "v_48_020"),
         ({"num_seq_per_target": 0}, "greater than or equal to 1"),
     ],

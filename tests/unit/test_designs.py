@@ -86,7 +86,7 @@ def test_a_position_that_all_copies_fix_is_not_tied() -> None:
         ({"homooligomer": True, "chains": "B C", "fixed": {"B": [1]}}, "fixed in chain B only"),
         ({"bias": [("A", 1, {"B": 1.0})]}, "'B' is no amino acid"),
         ({"bias": [("A", 1, {"AC": 1.0})]}, "'AC' is no amino acid"),
-        ({"bias": [("A", 1, {"A": float("nan")})]}, "not finite"),
+        ({"bias": [("A", 1, {"A": float("nan")})]}, "not between"),
         ({"bias": [("A", 1, {"A": 1.0}), ("A", "10", {"C": 1.0})]}, "there twice"),
         ({"bias": [("A", 99, {"A": 1.0})]}, "bias_by_res: chain A has no position 99"),
         ({"chains": "C", "fixed": {"C": [1, 2, 3, 4, 5]}}, "No position is left"),

@@ -12,6 +12,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def run_stages(options: argparse.Namespace, config: Config) -> int:
     results = Path(config.results)
     given = settings_given(options)
     first = {**given, "results": str(results / STAGE), "store": config.store, "publish": None}
+    began = time.monotonic()
     code = _stage(options, results, first, "sequences")
     if options.dry_run:
         print("The designs that this makes are planned and folded in a second stage.")
@@ -54,6 +56,13 @@ def run_stages(options: argparse.Namespace, config: Config) -> int:
                 f"{results / SEQUENCES}; raise the budget and run again to fold them."
             )
         second["budget"] = left
+    if config.deadline is not None:
+        second["deadline"] = config.deadline - (time.monotonic() - began) / 3600
+        if second["deadline"] <= 0:
+            raise SnakefoldError(
+                f"deadline: the first stage took all of {config.deadline:g} hours. The designs are in "
+                f"{results / SEQUENCES}; raise the deadline and run again to fold them."
+            )
     return max(code, _stage(options, results, second, "structures"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -50,6 +51,18 @@ class Designs(Model):
     )
     native: Native
     samples: list[Sample]
+
+
+def folded(designs: Designs, chains: Mapping[str, str]) -> dict[str, str]:
+    """Sequences that are folded, by chain in the file's order: those of `chains` or native ones, no gaps."""
+    return {
+        name: "".join(
+            letter
+            for letter, number in zip(chains.get(name, native), designs.numbering[name], strict=True)
+            if number
+        )
+        for name, native in designs.sequences.items()
+    }
 
 
 def read_designs(folder: Path) -> Designs:

@@ -18,15 +18,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from snakefold.kernel.errors import Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
+from snakefold.kernel.wording import count
 from snakefold.molecules.designs import Position, Wanted, make_design
 from snakefold.molecules.folders import suffix_of
 from snakefold.molecules.lines import BadFile, read_lines
 from snakefold.molecules.samplesheet import rows_of
 from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.target import Limits, Place, Target, refuse, refuse_file
+
+if TYPE_CHECKING:
+    from snakefold.molecules.backbones import BackboneChain
 
 STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif")
 SHEETS = (".csv", ".tsv")
@@ -170,6 +175,7 @@ def _targets(
     except (BadFile, BadSequence) as problem:
         return [refuse(place, problem)]
     name = safe_id(place.header, f"record-{place.record}")
+    note = _note(chains)
     return [
         Target(
             id=name if len(designs) == 1 else f"{name[:90]}_c{round(100 * design.conserved):02d}",
@@ -178,11 +184,28 @@ def _targets(
             file=shown(str(place.file), None),
             record=place.record,
             line=place.line,
+            note=note,
             backbone=design,
             files=((design.structure, path),),
         )
         for design in designs
     ]
+
+
+def _note(chains: Sequence[BackboneChain]) -> str:
+    """What of the chains is folded as something else than the file may be thought to have."""
+    notes = []
+    for chain in chains:
+        gaps = sum(not number for number in chain.numbers)
+        unknown = sum(
+            letter == "X" and bool(number)
+            for letter, number in zip(chain.sequence, chain.numbers, strict=True)
+        )
+        if gaps:
+            notes.append(f"chain {shown(chain.name, 20)}: {count(gaps, 'gap')} left out of what is folded")
+        if unknown:
+            notes.append(f"chain {shown(chain.name, 20)}: {count(unknown, 'residue')} of an unknown kind (X)")
+    return "; ".join(notes)
 
 
 def structure_bytes(path: Path) -> bytes:
@@ -191,17 +214,26 @@ def structure_bytes(path: Path) -> bytes:
     Raises:
         OSError: it cannot be read. ValueError: it is damaged, or larger than is taken.
     """
-    with path.open("rb") as raw:
-        if raw.read(2) == b"\x1f\x8b":
-            raw.seek(0)
-            try:
-                with gzip.open(raw) as unpacked:
-                    data = unpacked.read(_MOST + 1)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise ValueError(f"the gzip file is damaged ({error})") from error
-        else:
-            raw.seek(0)
-            data = raw.read(_MOST + 1)
+    with path.open("rb") as stream:
+        return unpacked(stream)
+
+
+def unpacked(stream: BinaryIO) -> bytes:
+    """What a stream has, unpacked if it is gzip's.
+
+    Raises:
+        ValueError: it is damaged, or larger than is taken.
+    """
+    packed = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
+    if packed:
+        try:
+            with gzip.open(stream) as inside:
+                data = inside.read(_MOST + 1)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"the gzip file is damaged ({error})") from error
+    else:
+        data = stream.read(_MOST + 1)
     if len(data) > _MOST:
         raise ValueError(f"it has more than {_MOST >> 20} MB")
     return data

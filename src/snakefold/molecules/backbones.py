@@ -2,10 +2,10 @@
 
 A chain is the positions from its first residue to its last. A number that the file skips is a position
 without coordinates, a gap, whose letter is X; residues with insertion codes are positions of their own, in
-the file's order. So ProteinMPNN's own reader counts (Dauparas 2022, doi:10.1126/science.add2187), and programs
-around it, from 1. Two things differ: it sorts insertion codes by letter, which splices chains whose codes run
-backwards (IMGT's 112B, 112A, 112); and of residues in HETATM records it takes selenomethionine alone, where
-here a modified residue of the chain counts as the one that it derives from.
+the file's order. So ProteinMPNN's own reader counts (Dauparas 2022, doi:10.1126/science.add2187), and so do
+programs around it, from 1. Two things differ: it sorts insertion codes by letter, which splices chains whose
+codes run backwards (IMGT's 112B, 112A, 112); and of residues in HETATM records it takes selenomethionine alone,
+where here a modified residue of the chain counts as the one that it derives from.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _chain(name: str, residues: list[gemmi.Residue]) -> BackboneChain:
         if before is not None and at == str(before.seqid).strip():
             continue  # of two residues in one place, the first is taken
         missing = 0 if before is None else number - (before.seqid.num or 0) - 1
-        if missing < -1 or at in taken:
+        if before is not None and (missing < -1 or at in taken):
             raise BadBackboneError(
                 f"residue {at} of chain {name or 'without a name'} comes after residue {before.seqid}: its "
                 "numbers begin again, as where two chains have one name. Rename or renumber them"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +25,8 @@ if TYPE_CHECKING:  # targets are read everywhere, and few of them have coordinat
 #: The twenty amino acids, by letter.
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 Position = int | str
+#: What may be added to a logit, either way: beyond it numbers of the network lose their digits.
+MOST_BIAS = 1000
 
 
 @dataclass(frozen=True)
@@ -323,8 +324,11 @@ def _bias(
                 raise _refused(
                     f"bias_by_res: {shown(letter, 20)!r} is no amino acid.", f"Letters are {AMINO_ACIDS}."
                 )
-            if not math.isfinite(value):
-                raise _refused(f"bias_by_res: the bias of {letter} is not finite.", "Give a number.")
+            if not abs(value) <= MOST_BIAS:
+                raise _refused(
+                    f"bias_by_res: the bias of {letter} is not between -{MOST_BIAS} and {MOST_BIAS}.",
+                    "A bias of 10 already decides at most temperatures.",
+                )
         if at in found.setdefault(name, {}):
             raise _refused(
                 f"bias_by_res: position {at} of chain {shown(name, 20)} is there twice.", "Give it once."

@@ -34,7 +34,9 @@ from snakefold.plan.run import (
 from snakefold.plan.tables import write_plan
 
 
-def preview(config: Config, folder: Path, log: Log, executor: Executor | None = None) -> Quote:
+def preview(
+    config: Config, folder: Path, log: Log, executor: Executor | None = None, *, strict: bool = False
+) -> Quote:
     """Plan and price a run, and write the plan and quote.json into `folder`, which no run reads.
 
     Databases and model parameters may be missing here, and then are priced by their published sizes. What
@@ -42,11 +44,13 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
 
     Args:
         executor: what the run's jobs would go to; None: this machine.
+        strict: a database or a parameter that is missing is an error.
 
     Raises:
         InputError, ConfigError, InfeasibleError, CarryError, BudgetError, DeadlineError: as the plan step of
             a run.
-        WeightsMissingError: `weights` names a folder that is not there.
+        WeightsMissingError: `weights` names a folder that is not there, or, if `strict`, lacks some.
+        DatabaseMissingError: of a `strict` one.
     """
     check_weights_folder(config)
     about = hold_to_purpose(config, executor or Executor())
@@ -57,12 +61,16 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
         pairing = pairs(records)
         preset = databases.load_preset(config.msa.db_preset, config.msa.db_root)
         kinds = records.kinds
-        found = _parameters(config, records, warnings)
+        found: Mapping[str, Parameters] = (
+            find_parameters(config, records, draw=False) if strict else _parameters(config, records, warnings)
+        )
         searched = aligns(records)
         if searched:
             try:
                 databases.check(preset, config.msa, pairing=pairing)
             except DatabaseMissingError as error:
+                if strict:
+                    raise
                 first = str(error).splitlines()[0]
                 warnings.append(f"The store was not consulted: databases are missing here. {first[:-1]}.")
                 searched = False
@@ -86,7 +94,7 @@ def preview(config: Config, folder: Path, log: Log, executor: Executor | None = 
 
     draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
     if config.designs:
-        forecast(config, draft.records.targets, quote, folder, log=log, executor=executor)
+        forecast(config, draft, quote, folder, log=log, executor=executor)
     write_plan(folder, draft)
     return quote
 

@@ -101,7 +101,7 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
         # It previews a plan, as preview.py does with what is defined here.
         from snakefold.plan.forecast import forecast
 
-        forecast(config, draft.records.targets, quote, folder, log=log, executor=executor)
+        forecast(config, draft, quote, folder, log=log, executor=executor, strict=True)
     write_plan(folder, draft)
     kinds = draft.records.kinds
     _forget_refused(parameters, made_with, draft.records)
@@ -149,7 +149,7 @@ def quoted_draft(
     draft, too_much = _draft(config, name, log, executor, absent)
     log(str(draft))
     said = [
-        *passed_over(inputs_of(config)),
+        *([] if config.designs else passed_over(inputs_of(config))),
         *warnings,
         *draft.notes,
         *summary(draft.records.notes, draft.records.targets),

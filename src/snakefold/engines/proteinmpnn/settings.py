@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from snakefold.engines.proteinmpnn.weights import ModelName
 from snakefold.kernel.contracts import Model
-from snakefold.molecules.designs import AMINO_ACIDS
+from snakefold.molecules.designs import AMINO_ACIDS, MOST_BIAS
 
 
 def _temperatures(given: Any) -> Any:
@@ -45,8 +44,8 @@ def _biases(given: Any) -> Any:
         for letter, value in given.items():
             if not isinstance(letter, str) or letter not in AMINO_ACIDS or len(letter) != 1:
                 raise ValueError(f"{letter!r} is no amino acid; letters are {AMINO_ACIDS}")
-            if isinstance(value, int | float) and not math.isfinite(value):
-                raise ValueError(f"the bias of {letter} is not finite")
+            if isinstance(value, int | float) and not abs(value) <= MOST_BIAS:
+                raise ValueError(f"the bias of {letter} is not between -{MOST_BIAS} and {MOST_BIAS}")
         return dict(sorted(given.items()))
     return given
 

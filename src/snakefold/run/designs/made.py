@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snakefold.engines.designing import NUMBERS, Designs, Sample, read_designs
+from snakefold.engines.designing import NUMBERS, Designs, Sample, folded, read_designs
 from snakefold.kernel import tables
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.names import safe_id, unique_ids
@@ -78,18 +78,6 @@ def write_sequences(results: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         tables.write(path, [text])
     return len(made)
-
-
-def folded(designs: Designs, chains: dict[str, str]) -> dict[str, str]:
-    """Sequences that are folded, by chain in the file's order: those of `chains` or native ones, no gaps."""
-    return {
-        name: "".join(
-            letter
-            for letter, number in zip(chains.get(name, native), designs.numbering[name], strict=True)
-            if number
-        )
-        for name, native in designs.sequences.items()
-    }
 
 
 def _of_backbone(backbone: str, designs: Designs) -> Iterator[Design]:

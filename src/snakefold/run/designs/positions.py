@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.engines.designing import Designs, backbone_file
+from snakefold.engines.designing import Designs, backbone_file, folded
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.backbones import BackboneChain, BadBackboneError, read_backbone
-from snakefold.run.designs.made import folded
 
 
 @dataclass(frozen=True)

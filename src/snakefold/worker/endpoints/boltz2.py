@@ -27,7 +27,7 @@ def yaml_of(encoded: str) -> str:
         ValueError: it is no base64 of a text in UTF-8.
     """
     try:
-        return base64.b64decode(encoded, validate=True).decode("utf-8")
+        return base64.b64decode("".join(encoded.split()), validate=True).decode("utf-8")
     except (binascii.Error, ValueError) as error:
         raise ValueError("expected base64 of a text in UTF-8") from error
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -11,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from snakefold.engines.proteinmpnn.settings import ProteinMpnnSettings
 from snakefold.kernel.contracts import Model
 from snakefold.kernel.envelope import Response, Result
+from snakefold.molecules.backbone_inputs import unpacked
 
 #: Characters of a structure as base64, and of names.
 _LONGEST, _LONGEST_NAME = 32 << 20, 100
@@ -23,15 +26,16 @@ def _is_base64(encoded: str) -> str:
 
 
 def structure_of(encoded: str) -> bytes:
-    """The file of a `pdb_base64`.
+    """The file of a `pdb_base64`, unpacked if it is gzip's; line breaks in the text do not count.
 
     Raises:
-        ValueError: it is no base64.
+        ValueError: it is no base64, or damaged.
     """
     try:
-        return base64.b64decode(encoded, validate=True)
+        data = base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError("expected base64 of a file in PDB or mmCIF format") from error
+    return unpacked(io.BytesIO(data))
 
 
 def _one_line(text: str) -> str:
@@ -98,6 +102,14 @@ class DesignRequest(Model):
     )
     bias_by_res: list[ResidueBias] = Field([], description="The same for single positions.")
     cleanup: bool = Field(True, description="Accepted; a worker leaves no file behind.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_nothing(cls, values: object) -> object:
+        """Programs send null for what they leave open."""
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if value is not None}
 
     @model_validator(mode="after")
     def _settings(self) -> DesignRequest:
