@@ -52,6 +52,8 @@ def test_designs_are_folded_and_a_second_run_computes_nothing(
     assert [each["line"] for each in refused] == [3]
 
     before = {path: path.stat().st_mtime_ns for path in (run.results / "predictions").iterdir()}
+    planned = run.call("plan", *WORDS[1:])
+    assert "1 in the store" in planned.stdout and "2 in the store" in planned.stdout
     again = run.call(*WORDS)
     assert again.returncode == 0, again.stdout + again.stderr
     assert {path: path.stat().st_mtime_ns for path in (run.results / "predictions").iterdir()} == before

@@ -123,5 +123,10 @@ def test_a_plan_quotes_both_stages_and_holds_their_sum_against_the_budget(tmp_pa
     assert any("Then 10 designs are folded" in line for line in told)
     second = next(line for line in told if line.startswith("10 records: 10 targets (160 residues)"))
     assert "0 duplicates" in second
+    # Backbones of one sequence have different designs.
+    (tmp_path / "same.pdb").write_text(helix("GSHMEELLKKAEELLK", origin=(5, 0, 0)))
+    told.clear()
+    preview(load_config({**values, "input": str(tmp_path)}), tmp_path / "quote", told.append)
+    assert any(line.startswith("20 records: 20 targets") for line in told)
     with pytest.raises(BudgetError, match="too much"):
         preview(load_config({**values, "budget": 0.01}), tmp_path / "quote", told.append)

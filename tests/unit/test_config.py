@@ -197,3 +197,11 @@ def test_what_is_written_beside_structures_plans_no_older_run_again() -> None:
     wanted = load_config({"output": {"pae_json": True}})
     assert wanted.model_dump(mode="json")["output"] == {"pae_json": True}
     assert load_config(wanted.model_dump(mode="json")) == wanted
+
+
+def test_conserved_positions_need_alignments() -> None:
+    design = {"engine": "proteinmpnn", "conserved": [0, 0.3]}
+    with pytest.raises(ConfigError, match=r"design\.conserved: positions are conserved in an alignment"):
+        load_config({"design": design, "msa": {"tool": "single_sequence"}})
+    load_config({"design": design, "msa": {"tool": "jackhmmer"}})
+    load_config({"design": {**design, "conserved": [0]}, "msa": {"tool": "single_sequence"}})

@@ -4,8 +4,8 @@ A chain is the positions from its first residue to its last. A number that the f
 without coordinates, a gap, whose letter is X; residues with insertion codes are positions of their own, in
 the file's order. So ProteinMPNN's own reader counts (Dauparas 2022, doi:10.1126/science.add2187), and so do
 programs around it, from 1. Two things differ: it sorts insertion codes by letter, which splices chains whose
-codes run backwards (IMGT's 112B, 112A, 112); and of residues in HETATM records it takes selenomethionine alone,
-where here a modified residue of the chain counts as the one that it derives from.
+codes run backwards (IMGT's 112B, 112A, 112); and of residues in HETATM records it takes selenomethionine
+alone, where here a modified residue of the chain counts as the one that it derives from.
 """
 
 from __future__ import annotations

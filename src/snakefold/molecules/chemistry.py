@@ -136,6 +136,8 @@ def problem(text: str) -> str:
             return shown(found[0].Message(), 120).rstrip(".")
         if Chem.MolFromSmiles(text) is None:
             return "RDKit cannot make it"
+        if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
+            return "it has an atom of no element (*)"
     return ""
 
 
