@@ -257,7 +257,6 @@ def test_what_is_no_mistake_here(text: str, why: str, tmp_path: Path) -> None:
         "c1ccccc1Cl",
         "[Na+].[Cl-]",
         "[Hg]",
-        "[1*]CC*",
         "[nH]1cccc1",
         "N->[Fe]",
         "[H+]",
@@ -293,3 +292,8 @@ def test_the_table_of_codes_is_the_dictionarys() -> None:
     assert same > 0.99 * len(found)
     assert found["ATP"] == "31\t"
     assert found["SEP"] == "11\tS"
+
+
+def test_a_placeholder_is_no_atom() -> None:
+    for text in ("*CC", "[1*]CC*"):
+        assert chemistry.problem(text) == "it has an atom of no element (*)"
