@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import gemmi
 import pytest
 from tests.backbones import helix
 
@@ -30,6 +31,20 @@ def test_a_file_is_a_backbone_and_a_folder_all_of_its_structures(tmp_path: Path)
     found = read(tmp_path)
     assert [each.id for each in found if isinstance(each, Target)] == ["a", "b"]
     assert [each.id for each in read(tmp_path / "b.pdb") if isinstance(each, Target)] == ["b"]
+
+
+def test_results_of_an_earlier_run_are_its_best_models(tmp_path: Path) -> None:
+    structure = gemmi.read_pdb_string(HELIX)
+    structure.setup_entities()
+    for name in ("b", "a"):
+        folder = tmp_path / "results" / "structures" / name
+        folder.mkdir(parents=True)
+        for rank in range(2):
+            (folder / f"ranked_{rank}.cif").write_text(structure.make_mmcif_document().as_string())
+    assert [each.id for each in read(tmp_path / "results") if isinstance(each, Target)] == ["a", "b"]
+    (tmp_path / "none" / "structures").mkdir(parents=True)
+    (refusal,) = read(tmp_path / "none")
+    assert isinstance(refusal, Refusal) and "no structures" in refusal.message
 
 
 def test_each_share_of_conserved_positions_is_a_target_of_its_own(tmp_path: Path) -> None:

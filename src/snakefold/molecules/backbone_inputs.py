@@ -1,7 +1,7 @@
 """Backbones as input: structure files, folders of them, or a sheet that says what of each is designed.
 
 - **structure** (`.pdb .ent .cif .mmcif`, plain or `.gz`): all its protein chains are designed. A folder
-  stands for the structures in it.
+  stands for the structures in it, and the results of an earlier run for the best model of each target.
 - **sheet** (`.csv`, `.tsv`): columns `id` and `backbone` (a path relative to the sheet), and where wanted
   `chains` (`A B`), `fixed_positions` (`A:1 2 5-10; B:52A @60`) and `homooligomer` (yes or no).
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif")
 SHEETS = (".csv", ".tsv")
+#: The best model in a target's folder.
+_BEST = "ranked_0.cif"
 _COLUMNS = ("id", "backbone", "chains", "fixed_positions", "homooligomer")
 _YES, _NO = {"yes", "true", "1", "y"}, {"", "no", "false", "0", "n"}
 #: Bytes of a structure.
@@ -80,6 +82,8 @@ def input_files(path: Path) -> list[Path]:
         BadFile: there is none.
     """
     try:
+        if path.is_dir() and (path / "structures").is_dir():
+            return _of_a_run(path)
         if path.is_dir():
             found = sorted(
                 entry
@@ -109,6 +113,18 @@ def input_files(path: Path) -> list[Path]:
     raise BadFile("missing", "no such file or folder.", "Check the path given as `input`.")
 
 
+def _of_a_run(results: Path) -> list[Path]:
+    """The best models of a run's targets."""
+    found = sorted((results / "structures").glob(f"*/{_BEST}"))
+    if not found:
+        raise BadFile(
+            "no_backbones",
+            "The results have no structures.",
+            f"Expected are structures/TARGET/{_BEST}, as a run that folds leaves them.",
+        )
+    return found
+
+
 def named_files(sheet: Path) -> Iterator[Path]:
     """Structures that a sheet names, whether they are there or not; none if it is no sheet."""
     if suffix_of(sheet) not in SHEETS:
@@ -120,7 +136,8 @@ def named_files(sheet: Path) -> Iterator[Path]:
 
 
 def _of_structure(path: Path, defaults: Defaults, limits: Limits) -> list[Target | Refusal]:
-    name = path.name
+    # Models of a run are called alike in all targets' folders.
+    name = path.parent.name if path.name == _BEST else path.name
     for ending in (".gz", *STRUCTURES):
         name = name[: -len(ending)] if name.lower().endswith(ending) else name
     wanted = Wanted(chains=defaults.chains, homooligomer=defaults.homooligomer)
