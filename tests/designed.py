@@ -17,9 +17,10 @@ from snakefold.config import DesignSettings
 from snakefold.engines.designing import Designs, Native, Sample
 from snakefold.molecules.backbones import read_backbone
 from snakefold.run.designs.compare import compare_batch
-from snakefold.run.designs.listed import LIST, write_list
-from snakefold.run.designs.made import STAGE, write_sequences
-from snakefold.run.designs.table import COMPARED, write_designs
+from snakefold.run.designs.listed import write_list
+from snakefold.run.designs.made import write_sequences
+from snakefold.run.designs.places import COMPARED, LIST, STAGE
+from snakefold.run.designs.table import write_designs
 from tests.backbones import helix
 from tests.browser.make_results import helices, make_results
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from snakefold.run.designs.made import write_sequences
-from snakefold.run.designs.table import PASSED, read_table
+from snakefold.run.designs.places import PASSED
+from snakefold.run.designs.table import read_table
 from tests.browser.make_results import helices
 from tests.designed import A, drawn, write_backbone
 from tests.e2e.conftest import Run

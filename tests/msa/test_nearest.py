@@ -11,8 +11,9 @@ from tests.designed import drawn, write_backbone
 from snakefold.kernel.errors import DatabaseMissingError
 from snakefold.msa import programs
 from snakefold.msa.nearest import Nearest, check_database, nearest
-from snakefold.run.designs.listed import LIST, write_list
-from snakefold.run.designs.novelty import nearest_file, read_nearest, write_nearest
+from snakefold.run.designs.listed import write_list
+from snakefold.run.designs.novelty import read_nearest, write_nearest
+from snakefold.run.designs.places import LIST, nearest_file
 
 UBQ = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 

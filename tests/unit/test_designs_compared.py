@@ -19,7 +19,8 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.targets import Target, read_records
 from snakefold.run.designs.columns import DESIGN_COLUMNS
 from snakefold.run.designs.compare import compare
-from snakefold.run.designs.listed import LIST, read_designed_chains, read_list, read_positions
+from snakefold.run.designs.listed import read_designed_chains, read_list, read_positions
+from snakefold.run.designs.places import LIST
 from snakefold.run.designs.positions import Positions
 from snakefold.run.designs.table import (
     COMPARED,

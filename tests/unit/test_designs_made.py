@@ -11,7 +11,8 @@ import pytest
 from snakefold.engines.designing import Designs
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.run import methods
-from snakefold.run.designs.made import STAGE, read_made, write_sequences
+from snakefold.run.designs.made import read_made, write_sequences
+from snakefold.run.designs.places import STAGE
 
 
 def designs(**changed: Any) -> dict[str, Any]:

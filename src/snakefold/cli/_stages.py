@@ -23,7 +23,8 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.wording import count
 from snakefold.plan.contents import OWN
 from snakefold.plan.provenance import COMMAND
-from snakefold.run.designs.made import SEQUENCES, STAGE, write_sequences
+from snakefold.run.designs.made import write_sequences
+from snakefold.run.designs.places import SEQUENCES, STAGE
 
 _INTERRUPTED = 130
 

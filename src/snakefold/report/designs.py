@@ -19,8 +19,9 @@ from snakefold.report.index import is_safe
 from snakefold.report.libraries import packed, script_call
 from snakefold.run.designs.columns import DESIGN_COLUMNS
 from snakefold.run.designs.listed import read_positions
+from snakefold.run.designs.places import PASSED, TABLE
 from snakefold.run.designs.positions import Positions
-from snakefold.run.designs.table import PASSED, TABLE, read_table
+from snakefold.run.designs.table import read_table
 
 #: The page, its script of data, and the folder of the backbones' atoms, in the report.
 PAGE, DATA, BACKBONES = "designs.html", "assets/designs-run.js", "data/backbones"

@@ -10,11 +10,10 @@ from typing import Any, get_type_hints
 from snakefold.engines.designing import read_designs
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.parquet import write_rows
-from snakefold.run.designs.made import STAGE, Design, read_made
+from snakefold.run.designs.made import Design, read_made
+from snakefold.run.designs.places import LIST, STAGE
 from snakefold.run.designs.positions import Positions, positions_of
 
-#: Below the results of a run.
-LIST = "designs/designed.parquet"
 #: A column besides those of `Design`: chains of its backbone with a designed position, joined by ':'.
 _DESIGNED = "designed"
 

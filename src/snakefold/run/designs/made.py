@@ -15,10 +15,7 @@ from snakefold.engines.designing import NUMBERS, Designs, Sample, folded, read_d
 from snakefold.kernel import tables
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.names import safe_id, unique_ids
-from snakefold.plan.provenance import FIRST_STAGE
-
-#: Results of the first stage, and what the second is given, below the results of a run.
-STAGE, SEQUENCES = FIRST_STAGE, "designs/sequences.csv"
+from snakefold.run.designs.places import SEQUENCES, STAGE
 
 
 @dataclass(frozen=True, slots=True)

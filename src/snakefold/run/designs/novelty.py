@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from snakefold.kernel import recipes, tables
+from snakefold.kernel import tables
 from snakefold.kernel.wording import count
 from snakefold.msa.nearest import nearest
 from snakefold.run.designs.columns import DESIGN_COLUMNS
@@ -14,11 +14,6 @@ from snakefold.run.designs.made import Design
 
 #: Of designs.tsv.
 COLUMNS = ("id", "nearest_chain", "nearest", "nearest_identity", "nearest_coverage", "nearest_evalue")
-
-
-def nearest_file(database: str) -> str:
-    """Where hits in a database are, below the results of a run: each database has a file of its own."""
-    return f"designs/nearest-{recipes.digest({'database': database})}.tsv"
 
 
 def write_nearest(

@@ -18,12 +18,10 @@ from snakefold.kernel.parquet import read_rows
 from snakefold.kernel.store.atomic import write_atomically
 from snakefold.plan.files import read_rows as read_batches
 from snakefold.run.designs.columns import DESIGN_COLUMNS
-from snakefold.run.designs.listed import LIST, read_list, read_positions
+from snakefold.run.designs.listed import read_list, read_positions
 from snakefold.run.designs.made import Design
-from snakefold.run.designs.novelty import nearest_file, read_nearest
-
-#: Below the results of a run.
-TABLE, PASSED, COMPARED = "designs.tsv", "designs/passed.fasta", "designs/compared"
+from snakefold.run.designs.novelty import read_nearest
+from snakefold.run.designs.places import COMPARED, LIST, PASSED, TABLE, nearest_file
 
 
 def write_designs(results: Path, settings: DesignSettings, compared: Iterable[Path]) -> tuple[int, int]:
