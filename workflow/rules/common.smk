@@ -5,7 +5,14 @@ from pathlib import Path
 from snakefold.config import inputs_of, load_config
 from snakefold.kernel.paths import have_home, put_programs_on_path
 from snakefold.plan.files import read_rows
-from snakefold.run.designs.places import COMPARED, LIST, PASSED, SEQUENCES, TABLE as DESIGNS, nearest_file
+from snakefold.run.designs.places import (
+    COMPARED,
+    LIST,
+    PASSED,
+    SEQUENCES,
+    TABLE as DESIGNS,
+    nearest_file,
+)
 
 have_home()
 # Rules call `snakefold`, which lies beside the interpreter that runs Snakemake, activated or not.
