@@ -11,7 +11,8 @@ import io
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,17 +39,33 @@ def read_tensors(data: bytes, name: str, inside: str = "") -> dict[str, Tensor]:
     Raises:
         WeightsMissingError: it is no such archive, or contains anything but named tensors of float32.
     """
-    found = _content(data, name)
-    if inside:
-        found = found.get(inside) if isinstance(found, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(each, np.ndarray) for each in found.values()):
+    found = read_content(data, name)
+    return tensors_of(found.get(inside) if inside and isinstance(found, dict) else found, name)
+
+
+def tensors_of(found: object, name: str) -> dict[str, Tensor]:
+    """A dictionary of tensors, which is what a part of a checkpoint should be; `name` is for the error.
+
+    Raises:
+        WeightsMissingError: it is none.
+    """
+    if not isinstance(found, Mapping) or not all(isinstance(each, np.ndarray) for each in found.values()):
         raise WeightsMissingError(f"{name}: is no dictionary of tensors.")
     return {str(key): tensor for key, tensor in found.items()}
 
 
-def _content(data: bytes, name: str) -> object:
+def read_content(source: bytes | Path, name: str) -> object:
+    """All of a checkpoint: dictionaries, lists, texts and numbers, with arrays in place of tensors.
+
+    Args:
+        source: the file, or its path: then no second copy of it is held.
+        name: what an error calls it.
+
+    Raises:
+        WeightsMissingError: it is no such archive, or contains anything else.
+    """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
             index = next(member for member in archive.namelist() if member.endswith("/data.pkl"))
             folder = index.removesuffix("data.pkl")
             return _Reader(archive, folder, index).load()

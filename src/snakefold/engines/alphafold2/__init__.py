@@ -11,8 +11,15 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakefold.engines.alphafold2 import methods
-from snakefold.engines.alphafold2.models import needed_models, preset_for
+from snakefold.engines.alphafold2 import methods, targets
+from snakefold.engines.alphafold2.models import (
+    Network,
+    model_name,
+    needed_models,
+    preset_for,
+    programs,
+    uses_templates,
+)
 from snakefold.engines.alphafold2.settings import (
     OFFICIAL_BLOCKS,
     AlphaFold2Settings,
@@ -32,7 +39,7 @@ from snakefold.engines.spec import (
 )
 from snakefold.engines.weights_folder import named_folder
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
-from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
+from snakefold.kernel.errors import WeightsMissingError
 
 if TYPE_CHECKING:
     from snakefold.engines.alphafold2.cost import AlphaFold2Work
@@ -41,8 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["ENGINE", "AlphaFold2", "needed_models"]
 
 MONOMER, COMPLEX = "monomer", "complex"
-#: One peptide bond.
-_SHORTEST = 2
 
 
 def _fetch(folder: Path, mirror: str | None, log: Log) -> None:
@@ -81,14 +86,7 @@ class AlphaFold2(Defaults):
     def check(self, target: TargetInput, settings: AlphaFold2Settings) -> None:
         """Refuse what cannot be folded whatever the settings. Raises TargetError(invalid_input)."""
         del settings
-        if target.length < _SHORTEST:
-            raise TargetError(
-                Reason.INVALID_INPUT, f"{target.length} residue is no protein.", "Give a longer sequence."
-            )
-        if set("".join(target.chains)) == {"X"}:
-            raise TargetError(
-                Reason.INVALID_INPUT, "Every residue is unknown (X).", "Give a sequence of amino acids."
-            )
+        targets.check(target)
 
     def group(self, target: Molecules, settings: AlphaFold2Settings) -> str:
         """Monomers and complexes run different networks, unless the settings name one."""
@@ -114,10 +112,19 @@ class AlphaFold2(Defaults):
         rows: tuple[int, int] | None = None,
     ) -> AlphaFold2Work:
         """What a prediction takes; `rows` of the clustered and of the extra MSA."""
-        multimer = _preset(group, settings) is ModelPreset.MULTIMER
         from snakefold.engines.alphafold2 import cost
 
-        return cost.work(settings, relax, multimer=multimer, blocks=blocks, rows=rows)
+        preset = _preset(group, settings)
+        return cost.work(
+            settings,
+            relax,
+            engine=self.name,
+            models=len(settings.models),
+            programs=programs(settings, preset),
+            multimer=preset is ModelPreset.MULTIMER,
+            blocks=blocks,
+            rows=rows,
+        )
 
     def alignment_rows(
         self, request: FoldRequest, targets: Sequence[TargetInput], depths: Sequence[int]
@@ -184,13 +191,11 @@ class AlphaFold2(Defaults):
 
     def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
         """templates.tsv, if the network was given any."""
-        from snakefold.engines.alphafold2.template_table import template_table
+        from snakefold.engines.alphafold2 import template_table
 
-        different = list({chain.a3m: chain for chain in msas.given}.values())
         del target
         used = AlphaFold2Settings.model_validate(request.settings).use_templates
-        table = template_table(different) if used else None
-        return {} if table is None else {"templates.tsv": table}
+        return template_table.files(msas, used=used)
 
     def describe(self, told: Told) -> Sequence[str]:
         """The network, its models and its parameters."""
@@ -212,9 +217,27 @@ class AlphaFold2(Defaults):
         Raises:
             WeightsMissingError: parameters are missing or damaged.
         """
+        from snakefold.engines.alphafold2.parameters import how_to_get, parameters_file
         from snakefold.engines.alphafold2.session import AlphaFold2Session
 
-        return AlphaFold2Session(request, msas, _folder(weights), cache)
+        settings, folder = AlphaFold2Settings.model_validate(request.settings), _folder(weights)
+
+        def networks(preset: ModelPreset) -> list[Network]:
+            return [
+                Network(name, preset, uses_templates(settings, preset, number), parameters_file(folder, name))
+                for number in sorted(settings.models)
+                for name in [model_name(preset, number)]
+            ]
+
+        return AlphaFold2Session(
+            request,
+            msas,
+            settings=settings,
+            preset=settings.model_preset,
+            networks=networks,
+            advice=how_to_get(folder),
+            cache=cache,
+        )
 
 
 def _preset(group: str, settings: AlphaFold2Settings) -> ModelPreset:

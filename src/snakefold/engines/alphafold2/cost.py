@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MONOMER_ROWS, MULTIMER_ROWS
 from snakefold.engines.sizes import SMALL_FILES, model_bytes, relaxed_models
 from snakefold.kernel.contracts import RelaxSettings
@@ -191,9 +191,12 @@ class AlphaFold2Work:
 
 
 def work(
-    settings: AlphaFold2Settings,
+    settings: NetworkSettings,
     relax: RelaxSettings,
     *,
+    engine: str,
+    models: int,
+    programs: int,
     multimer: bool,
     blocks: int | None,
     rows: tuple[int, int] | None,
@@ -204,14 +207,16 @@ def work(
     takes, which searches of the usual databases reach.
 
     Args:
+        engine: whose work it is.
+        models: sets of parameters.
+        programs: networks that they need for one input shape.
         multimer: of AlphaFold-Multimer's
         rows: of the clustered and the extra MSA, where they are known.
     """
     most = MULTIMER_ROWS if multimer else MONOMER_ROWS
     clusters, extra = rows or most
-    models = len(settings.models)
-    mixed = settings.use_templates and not multimer and {n <= 2 for n in settings.models} == {True, False}
     return AlphaFold2Work(
+        engine=engine,
         predictions=models * settings.num_seeds,
         passes=settings.num_recycle + 1,
         msa_rows=settings.max_msa_clusters or min(clusters, most[0]),
@@ -219,8 +224,8 @@ def work(
         blocks=OFFICIAL_BLOCKS if blocks is None else blocks,
         relaxed=relaxed_models(relax, models * settings.num_seeds),
         models=models,
-        programs=2 if mixed else 1,
-        multimer=multimer or settings.model_preset is ModelPreset.MULTIMER,
+        programs=programs,
+        multimer=multimer,
         float32=settings.precision == "float32",
         gpu_relax=relax.use_gpu_relax is not False,
     )

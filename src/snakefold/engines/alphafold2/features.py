@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MAX_TEMPLATES, MsaShape, multimer_depth
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel.contracts import TargetInput
@@ -67,7 +67,7 @@ def depth(target: TargetInput, msas: TargetMsas, preset: ModelPreset) -> int:
 
 
 def raw_features(
-    target: TargetInput, msas: TargetMsas, preset: ModelPreset, settings: AlphaFold2Settings, shape: MsaShape
+    target: TargetInput, msas: TargetMsas, preset: ModelPreset, settings: NetworkSettings, shape: MsaShape
 ) -> Features:
     """Features that `RunModel.process_features` takes.
 
@@ -99,7 +99,7 @@ def raw_features(
 
 
 def _multimer(
-    target: TargetInput, msas: Sequence[ChainMsa], settings: AlphaFold2Settings, shape: MsaShape
+    target: TargetInput, msas: Sequence[ChainMsa], settings: NetworkSettings, shape: MsaShape
 ) -> Features:
     """As alphafold.data.pipeline_multimer.DataPipeline.process; equal chains share their features."""
     from alphafold.data import feature_processing, msa_pairing, pipeline_multimer
@@ -122,7 +122,7 @@ def _multimer(
     return dict(pipeline_multimer.pad_msa(merged, min_num_seq=shape.depth))
 
 
-def _chain(sequence: str, msa: ChainMsa, settings: AlphaFold2Settings) -> Features:
+def _chain(sequence: str, msa: ChainMsa, settings: NetworkSettings) -> Features:
     from alphafold.data import pipeline
 
     return {
@@ -176,7 +176,7 @@ def _paired(
     target: TargetInput,
     msas: Sequence[ChainMsa],
     paired: Sequence[str],
-    settings: AlphaFold2Settings,
+    settings: NetworkSettings,
     shape: MsaShape,
 ) -> Features:
     """As colabfold.batch does with what an MSA server gave."""

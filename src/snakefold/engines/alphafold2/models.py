@@ -7,13 +7,32 @@ five multimer models; all five monomer models without templates; models 1-2 and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MsaShape
 
 MODEL_NUMBERS = (1, 2, 3, 4, 5)
 _SUFFIX = {ModelPreset.MONOMER: "", ModelPreset.MONOMER_PTM: "_ptm", ModelPreset.MULTIMER: "_multimer_v3"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """One set of parameters, and the network that runs with it.
+
+    Attributes:
+        name: of its predictions.
+        preset: kind of network (not `auto`).
+        templates: it reads templates in this run.
+        path: file of the parameters.
+    """
+
+    name: str
+    preset: ModelPreset
+    templates: bool
+    path: Path
 
 
 def preset_for(preset: ModelPreset, chains: int) -> ModelPreset:
@@ -57,8 +76,13 @@ def uses_templates(settings: AlphaFold2Settings, preset: ModelPreset, number: in
     return settings.use_templates and (preset is ModelPreset.MULTIMER or number <= 2)
 
 
+def programs(settings: AlphaFold2Settings, preset: ModelPreset) -> int:
+    """Networks that the models of a preset need for one input shape: two where only some read templates."""
+    return len({uses_templates(settings, preset, number) for number in settings.models})
+
+
 def configuration(
-    preset: ModelPreset, *, templates: bool, settings: AlphaFold2Settings, shape: MsaShape, blocks: int
+    preset: ModelPreset, *, templates: bool, settings: NetworkSettings, shape: MsaShape, blocks: int
 ) -> Any:
     """AlphaFold's configuration (ml_collections) of the program that one group of models shares.
 

@@ -24,7 +24,7 @@ from snakefold.kernel.names import shown
 
 _MARK = "REHEARSAL "
 _COUNTED = "alphafold/alphafold_iteration/evoformer/evoformer_iteration/outer_product_mean//output_b"
-_TEMPLATE_SCOPE = "alphafold/alphafold_iteration/evoformer/template"
+TEMPLATE_SCOPE = "alphafold/alphafold_iteration/evoformer/template"
 
 
 def parameters_folder(weights: Path) -> Path:
@@ -48,19 +48,25 @@ def rehearsal_mark(recipe: dict[str, Any]) -> bytes:
     return (_MARK + json.dumps(recipe)).encode()
 
 
-def read_rehearsal_mark(path: Path) -> dict[str, Any] | None:
+def read_rehearsal_mark(
+    path: Path,
+    what: str = "AlphaFold2 parameters (npz)",
+    advice: str = "Fetch them again: snakefold weights fetch.",
+) -> dict[str, Any] | None:
     """The recipe that `rehearsal_mark` wrote, or None for a file without it.
 
+    Args:
+        what: the file should be, and `advice` where it is none, for the error.
+
     Raises:
-        WeightsMissingError: the file is no npz.
+        WeightsMissingError: the file is no zip file, as npz and checkpoints are.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             comment = archive.comment.decode("utf-8", "replace")
     except (zipfile.BadZipFile, OSError) as error:
         raise WeightsMissingError(
-            f"{path}: expected AlphaFold2 parameters (npz), found a damaged file ({error}). "
-            "Fetch them again: snakefold weights fetch."
+            f"{path}: expected {what}, found a damaged file ({error}). {advice}"
         ) from error
     return json.loads(comment.removeprefix(_MARK)) if comment.startswith(_MARK) else None
 
@@ -83,12 +89,28 @@ def load(weights: Path, name: str, *, templates: bool) -> Any:
     Monomer models 1 and 2 without templates drop what reads templates: then all five models have the same
     structure and one compiled program.
     """
-    path = parameters_file(weights, name)
-    if not path.is_file():
-        raise WeightsMissingError(f"{path}: missing. {how_to_get(weights)}")
     drop = not templates and parse_name(name)[0] is not ModelPreset.MULTIMER
+    return load_file(parameters_file(weights, name), drop_templates=drop, advice=how_to_get(weights))
+
+
+def load_file(path: Path, *, drop_templates: bool, advice: str) -> Any:
+    """Parameters in a file, as Haiku takes them, on the device.
+
+    Args:
+        drop_templates: leave out the arrays that read templates.
+        advice: what to do where the file is missing or damaged, in a sentence.
+
+    Raises:
+        WeightsMissingError: it is.
+    """
+    if not path.is_file():
+        raise WeightsMissingError(f"{path}: missing. {advice}")
     status = path.stat()
-    return _loaded(path.resolve(), (status.st_size, status.st_mtime_ns, status.st_ctime_ns), drop)
+    version = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    try:
+        return _loaded(path.resolve(), version, drop_templates)
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError) as error:
+        raise WeightsMissingError(f"{path}: the file is damaged ({shown(str(error))}). {advice}") from error
 
 
 @lru_cache(maxsize=5)
@@ -97,13 +119,6 @@ def _loaded(path: Path, _version: tuple[int, int, int], drop: bool) -> Any:
     import jax
     from alphafold.model import utils
 
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            flat = {
-                key: arrays[key] for key in arrays.files if not (drop and key.startswith(_TEMPLATE_SCOPE))
-            }
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError) as error:
-        raise WeightsMissingError(
-            f"{path}: the file is damaged ({shown(str(error))}). Replace it with: snakefold weights fetch."
-        ) from error
+    with np.load(path, allow_pickle=False) as arrays:
+        flat = {key: arrays[key] for key in arrays.files if not (drop and key.startswith(TEMPLATE_SCOPE))}
     return jax.device_put(utils.flat_params_to_haiku(flat, fuse=True, to_jnp=False))

@@ -53,20 +53,33 @@ def draw(folder: Path, models: Iterable[str], blocks: int, seed: int = SEED) -> 
     for name in models:
         path = parameters_file(folder, name)
         paths.append(path)
-        mark = {"blocks": blocks, "seed": seed, "drawing": DRAWING}
-        found = read_rehearsal_mark(path) if path.exists() else None
-        if found == mark:
-            continue
-        if path.exists() and found is None:
-            raise WeightsMissingError(
-                f"{path}: holds other parameters, which are not overwritten. Choose another folder."
-            )
-        source = np.random.PCG64(np.random.SeedSequence([seed, *name.encode()]))
-        arrays = _draw_arrays(expected_shapes(name, blocks), source)
-        write_atomically(path, _npz(arrays, rehearsal_mark(mark)))
+        draw_file(path, name, name, blocks, seed)
     if paths:
         write_atomically(paths[0].parent / "REHEARSAL.txt", _README.format(blocks=blocks).encode())
     return paths
+
+
+def draw_file(path: Path, name: str, layout: str, blocks: int, seed: int = SEED) -> None:
+    """Draw one file, as `draw` does, unless it was drawn by the same recipe.
+
+    Args:
+        name: of the parameters: others have other numbers.
+        layout: AlphaFold's name of a model with such arrays.
+
+    Raises:
+        WeightsMissingError: the file exists and is not a rehearsal.
+    """
+    mark = {"blocks": blocks, "seed": seed, "drawing": DRAWING}
+    found = read_rehearsal_mark(path) if path.exists() else None
+    if found == mark:
+        return
+    if path.exists() and found is None:
+        raise WeightsMissingError(
+            f"{path}: holds other parameters, which are not overwritten. Choose another folder."
+        )
+    source = np.random.PCG64(np.random.SeedSequence([seed, *name.encode()]))
+    arrays = _draw_arrays(expected_shapes(layout, blocks), source)
+    write_atomically(path, _npz(arrays, rehearsal_mark(mark)))
 
 
 def _draw_arrays(shapes: Shapes, source: np.random.BitGenerator) -> dict[str, NDArray[np.float32]]:

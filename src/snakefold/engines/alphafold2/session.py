@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import numpy as np
 
 from snakefold.engines import compilation
 from snakefold.engines.alphafold2 import features, parameters
-from snakefold.engines.alphafold2.models import configuration, model_name, preset_for, uses_templates
+from snakefold.engines.alphafold2.models import Network, configuration, preset_for
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
-from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import shortfalls, unknown_residues
 from snakefold.engines.spec import TargetMsas
@@ -27,10 +27,19 @@ from snakefold.structures.prediction import Prediction
 
 #: haiku's transformed `apply`, the only jitted function of AlphaFold's RunModel that predicts.
 _NETWORK = "apply_fn"
+#: What networks that share a program have in common: kind, templates, Evoformer blocks, rows of the MSA.
+_Runner = tuple[ModelPreset, bool, int, MsaShape]
 
 
 class AlphaFold2Session:
     """See `snakefold.engines.spec.Session`. Not for use by several threads.
+
+    Args:
+        settings: of the engine that the request names.
+        preset: what its targets run with; `auto` goes by their chains.
+        networks: those of a preset (not `auto`), in order.
+        advice: what to do where a file of parameters is missing or damaged, in a sentence.
+        cache: folder of compiled programs.
 
     Attributes:
         seconds: load (parameters), compile (tracing and XLA), features, predict (network with compilation).
@@ -38,10 +47,17 @@ class AlphaFold2Session:
     """
 
     def __init__(
-        self, request: FoldRequest, msas: Mapping[str, TargetMsas], weights: Path, cache: Path | None
+        self,
+        request: FoldRequest,
+        msas: Mapping[str, TargetMsas],
+        *,
+        settings: NetworkSettings,
+        preset: ModelPreset,
+        networks: Callable[[ModelPreset], Sequence[Network]],
+        advice: str,
+        cache: Path | None,
     ) -> None:
-        self._settings = AlphaFold2Settings.model_validate(request.settings)
-        self._weights = weights
+        self._settings, self._wanted = settings, preset
         self._edges = request.bucket_edges
         self.seconds: dict[str, float] = defaultdict(float)
         started = time.perf_counter()
@@ -49,18 +65,22 @@ class AlphaFold2Session:
         self.device = compilation.device_name()
         self._before = compilation.counts()
         self._shapes = self._choose_shapes(request, msas)
-        self._runners: dict[tuple[ModelPreset, bool, MsaShape], Any] = {}
+        self._runners: dict[_Runner, Any] = {}
         #: What has a program by now: runner and length.
-        self._compiled: set[tuple[ModelPreset, bool, MsaShape, int]] = set()
+        self._compiled: set[tuple[_Runner, int]] = set()
+        self._networks = {
+            each: networks(each) for each in {self._preset(target) for target in request.targets}
+        }
+        every = [network for found in self._networks.values() for network in found]
         self._parameters = {
-            name: parameters.load(weights, name, templates=templates)
-            for preset in {self._preset(target) for target in request.targets}
-            for name, templates in self._models(preset)
+            network: parameters.load_file(
+                network.path,
+                drop_templates=not network.templates and network.preset is not ModelPreset.MULTIMER,
+                advice=advice,
+            )
+            for network in every
         }
-        self._blocks = {
-            preset: parameters.count_blocks(parameters.parameters_file(weights, self._models(preset)[0][0]))
-            for preset in {self._preset(target) for target in request.targets}
-        }
+        self._blocks = {network: parameters.count_blocks(network.path) for network in every}
         self.seconds["load"] = time.perf_counter() - started
 
     @property
@@ -86,7 +106,7 @@ class AlphaFold2Session:
             raise TargetError(
                 Reason.INVALID_INPUT,
                 f"{len(target.chains)} chains with model_preset {preset}.",
-                "Set alphafold2.model_preset to auto or multimer.",
+                f"Set {self._settings.section}.model_preset to auto or multimer.",
             )
         shape = self._shapes[self._group(target)]
         try:
@@ -101,11 +121,11 @@ class AlphaFold2Session:
                 for prediction in self._predict_seed(target, raw, preset, shape, number)
             ]
         except MemoryError as error:
-            raise _out_of_memory(target, error) from error
+            raise _out_of_memory(target, self._settings.section, error) from error
         except RuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) and "out of memory" not in str(error).lower():
                 raise
-            raise _out_of_memory(target, error) from error
+            raise _out_of_memory(target, self._settings.section, error) from error
 
     def _predict_seed(
         self, target: TargetInput, raw: features.Features, preset: ModelPreset, shape: MsaShape, number: int
@@ -113,8 +133,10 @@ class AlphaFold2Session:
         seed = self._settings.random_seed + number
         inputs: dict[bool, features.Features] = {}
         predictions = []
-        for name, templates in self._models(preset):
-            runner = self._runner(preset, templates, shape)
+        for network in self._networks[preset]:
+            templates = network.templates
+            key = network.preset, templates, self._blocks[network], shape
+            runner = self._runner(key)
             if templates not in inputs:
                 inputs[templates] = self._timed(
                     "features",
@@ -126,8 +148,8 @@ class AlphaFold2Session:
                     padded_length=self._length(target),
                     templates=templates,
                 )
-            runner.params = self._parameters[name]
-            program = preset, templates, shape, self._length(target)
+            runner.params = self._parameters[network]
+            program = key, self._length(target)
             stages.say(stages.PREDICTING if program in self._compiled else stages.COMPILING)
             self._compiled.add(program)
             compiling, started = compilation.counts().seconds, time.perf_counter()
@@ -137,10 +159,11 @@ class AlphaFold2Session:
             predictions.append(
                 _prediction(
                     target,
-                    preset,
+                    network.preset,
                     inputs[templates],
                     result,
-                    name=f"{name}_pred_{number}",
+                    name=f"{network.name}_pred_{number}",
+                    section=self._settings.section,
                     recycles=int(recycles),
                     seed=seed,
                     seconds=seconds,
@@ -169,25 +192,14 @@ class AlphaFold2Session:
         return padded_length(target.length, self._edges)
 
     def _preset(self, target: TargetInput) -> ModelPreset:
-        return preset_for(self._settings.model_preset, len(target.chains))
+        return preset_for(self._wanted, len(target.chains))
 
-    def _models(self, preset: ModelPreset) -> list[tuple[str, bool]]:
-        """Names of the models, each with whether it reads templates."""
-        return [
-            (model_name(preset, number), uses_templates(self._settings, preset, number))
-            for number in sorted(set(self._settings.models))
-        ]
-
-    def _runner(self, preset: ModelPreset, templates: bool, shape: MsaShape) -> Any:
-        key = (preset, templates, shape)
+    def _runner(self, key: _Runner) -> Any:
         if key not in self._runners:
+            preset, templates, blocks, shape = key
             self._runners[key] = new_runner(
                 configuration(
-                    preset,
-                    templates=templates,
-                    settings=self._settings,
-                    shape=shape,
-                    blocks=self._blocks[preset],
+                    preset, templates=templates, settings=self._settings, shape=shape, blocks=blocks
                 )
             )
         return self._runners[key]
@@ -207,6 +219,7 @@ def _prediction(
     result: features.Features,
     *,
     name: str,
+    section: str,
     recycles: int,
     seed: int,
     seconds: float,
@@ -222,7 +235,7 @@ def _prediction(
         raise TargetError(
             Reason.INTERNAL,
             f"{name} gave numbers that are not finite.",
-            "Set alphafold2.precision to float32.",
+            f"Set {section}.precision to float32.",
         )
     pae = result.get("predicted_aligned_error")
     ptm = float(result["ptm"]) if "ptm" in result else None
@@ -248,9 +261,9 @@ def _prediction(
     )
 
 
-def _out_of_memory(target: TargetInput, error: BaseException) -> TargetError:
+def _out_of_memory(target: TargetInput, section: str, error: BaseException) -> TargetError:
     return TargetError(
         Reason.OUT_OF_MEMORY,
         f"{target.length} residues do not fit into the memory of the device ({str(error)[:200]}).",
-        "Use a device with more memory, or fewer MSA rows (alphafold2.max_msa_clusters, max_extra_msa).",
+        f"Use a device with more memory, or fewer MSA rows ({section}.max_msa_clusters, max_extra_msa).",
     )

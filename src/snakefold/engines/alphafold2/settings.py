@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Protocol
 
 from pydantic import AfterValidator, Field
 
@@ -33,8 +33,43 @@ class ModelPreset(StrEnum):
     MULTIMER = "multimer"
 
 
+class NetworkSettings(Protocol):
+    """What the session reads of the settings of an engine that runs AlphaFold2's code.
+
+    `section` is where the settings are in a configuration: advice names it.
+    """
+
+    section: ClassVar[str]
+
+    @property
+    def num_recycle(self) -> int: ...
+
+    @property
+    def recycle_early_stop_tolerance(self) -> float: ...
+
+    @property
+    def num_seeds(self) -> int: ...
+
+    @property
+    def random_seed(self) -> int: ...
+
+    @property
+    def max_msa_clusters(self) -> int | None: ...
+
+    @property
+    def max_extra_msa(self) -> int | None: ...
+
+    @property
+    def use_templates(self) -> bool: ...
+
+    @property
+    def precision(self) -> str: ...
+
+
 class AlphaFold2Settings(Model):
     """Settings of the engine `alphafold2`. Names are AlphaFold's where AlphaFold has one."""
+
+    section: ClassVar[str] = "alphafold2"
 
     model_preset: ModelPreset = Field(
         ModelPreset.AUTO,

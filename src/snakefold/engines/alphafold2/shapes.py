@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
 from snakefold.kernel.errors import ConfigError
 
 #: Rows of the clustered and the extra MSA that ColabFold gives all models of a preset (AlphaFold's largest).
@@ -38,7 +38,7 @@ def rounded_up(rows: int) -> int:
     return -(-max(rows, 1) // step) * step
 
 
-def choose(settings: AlphaFold2Settings, preset: ModelPreset, depths: Iterable[int]) -> MsaShape:
+def choose(settings: NetworkSettings, preset: ModelPreset, depths: Iterable[int]) -> MsaShape:
     """Shape for targets whose MSAs have `depths` rows. Explicit settings are taken exactly.
 
     A multimer's depth is padded only where several targets share the program: a lone one keeps its own.
@@ -51,8 +51,9 @@ def choose(settings: AlphaFold2Settings, preset: ModelPreset, depths: Iterable[i
     extra = settings.max_extra_msa or min(rounded_up(rows - clusters), most_extra)
     if settings.use_templates and clusters <= MAX_TEMPLATES:
         raise ConfigError(
-            f"alphafold2.max_msa_clusters: {clusters} leaves no row for the MSA, because {MAX_TEMPLATES} are "
-            f"templates. Set it to {MAX_TEMPLATES + 1} or more, or use_templates to false."
+            f"{settings.section}.max_msa_clusters: {clusters} leaves no row for the MSA, because "
+            f"{MAX_TEMPLATES} are templates. Set it to {MAX_TEMPLATES + 1} or more, or use_templates to "
+            "false."
         )
     # AlphaFold needs at least one row beyond the clusters; ColabFold pads by as much as there are templates.
     depth = clusters + MAX_TEMPLATES

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines.alphafold2.features import Features, count_rows
-from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
+from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel.contracts import TargetInput
@@ -22,7 +22,7 @@ def shortfalls(
     raw: Features,
     *,
     preset: ModelPreset,
-    settings: AlphaFold2Settings,
+    settings: NetworkSettings,
     shape: MsaShape,
 ) -> list[str]:
     """Notes (`snakefold.kernel.notes`) on a target that was given `raw` features in `shape`."""

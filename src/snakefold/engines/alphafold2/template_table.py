@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from snakefold.engines.alphafold2.shapes import MAX_TEMPLATES
-from snakefold.engines.spec import ChainMsa
+from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel import tables
 
 COLUMNS = ("chain", "template", "identity", "coverage", "sum_probs")
+
+
+def files(msas: TargetMsas, *, used: bool) -> Mapping[str, bytes]:
+    """templates.tsv of a target, if its networks were given any.
+
+    Args:
+        used: they read templates.
+    """
+    table = template_table(list({chain.a3m: chain for chain in msas.given}.values())) if used else None
+    return {} if table is None else {"templates.tsv": table}
 
 
 def template_table(chains: Sequence[ChainMsa]) -> bytes | None:

@@ -45,15 +45,26 @@ def ensure_whole(folder: Path, models: Iterable[str]) -> None:
         WeightsMissingError: names the first file that does not, and what is wrong with it.
     """
     for name in models:
-        path = parameters_file(folder, name)
-        identity = _identity(path, name)
-        if identity in _known or _remembered(identity):
-            _known.add(identity)
-            continue
-        if fault := problem(path, name, drawn_shapes=False):
-            raise WeightsMissingError(f"{path}: {fault}. {how_to_get(folder)}")
+        ensure_whole_file(parameters_file(folder, name), name, how_to_get(folder))
+
+
+def ensure_whole_file(path: Path, name: str, advice: str) -> None:
+    """See that a file holds the arrays of AlphaFold's model `name`.
+
+    Args:
+        advice: what to do where it does not, in a sentence.
+
+    Raises:
+        WeightsMissingError: it does not; the text says what is wrong with it.
+    """
+    identity = _identity(path, name)
+    if identity in _known or _remembered(identity):
         _known.add(identity)
-        _remember(identity, path, name)
+        return
+    if fault := problem(path, name, drawn_shapes=False):
+        raise WeightsMissingError(f"{path}: {fault}. {advice}")
+    _known.add(identity)
+    _remember(identity, path, name)
 
 
 def problem(path: Path, name: str, *, drawn_shapes: bool = True) -> str:
