@@ -1,4 +1,4 @@
-"""`snakefold weights`: parameters of engines: fetch and check them, or draw random ones."""
+"""`snakefold weights`: parameters of engines: fetch, convert and check them, or draw random ones."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def add(commands: Commands) -> None:
     """Add the command and its actions."""
     top = commands.add_parser(
         "weights",
-        help="fetch or check the parameters of an engine, or draw random ones",
-        description="Fetch or check the parameters of an engine, or draw random ones. Help on an action: "
-        "snakefold weights fetch --help.",
+        help="fetch, convert or check the parameters of an engine, or draw random ones",
+        description="Fetch, convert or check the parameters of an engine, or draw random ones. Help on an "
+        "action: snakefold weights fetch --help.",
         epilog="Example: snakefold weights fetch ~/alphafold",
     )
     actions = top.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -55,6 +55,24 @@ def add(commands: Commands) -> None:
             "`weights: auto` finds them",
         )
     fetch.add_argument("--mirror", default=None, help="another address of the official files")
+    convert = command(
+        actions,
+        "convert",
+        _convert,
+        summary="write another program's parameter file in the format of the engine that uses it",
+        example="snakefold weights convert finetuning_ptm_2.pt",
+    )
+    convert.add_argument("file", type=Path, help="file of parameters, as it was published")
+    convert.add_argument(
+        "--engine", default=None, help="engine that uses it; if not given, the only one that converts files"
+    )
+    convert.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="file to write; if not given, its place in $SNAKEFOLD_WEIGHTS or your data folder",
+    )
     rehearsal = command(
         actions,
         "rehearsal",
@@ -88,6 +106,19 @@ def _fetch(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> int:
     _, weights, folder = _asked(options)
     return 0 if weights.check(folder, _log) else 1
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from snakefold import engines
+    from snakefold.engines.weights_folder import fetch_folder
+
+    by_name = {name: engines.get(name).weights for name in engines.names()}
+    can = {name: weights.convert for name, weights in by_name.items() if weights and weights.convert}
+    named = options.engine if options.engine is not None or len(can) != 1 else next(iter(can))
+    if named not in can:
+        said = "--engine: none is given" if named is None else f"--engine {named}: converts no files"
+        raise SnakefoldError(f"{said}. Engines that do: {', '.join(can) or 'none'}.")
+    can[named](options.file, fetch_folder(), options.out, _log)
 
 
 def _rehearsal(options: argparse.Namespace) -> None:

@@ -199,10 +199,13 @@ class Weights:
         fetch: download what is missing or damaged. Takes the folder, another address of the files (None: the
             official one) and the log. Raises SnakefoldError; complete files stay as they are.
         check: log a line for every file, and say whether a prediction can use them.
+        convert: write another program's file into the folder, or as the file that is named (None: in its
+            place in the folder), and return where it is. None: files are used as they were published.
     """
 
     fetch: Callable[[Path, str | None, Log], None]
     check: Callable[[Path, Log], bool]
+    convert: Callable[[Path, Path, Path | None, Log], Path] | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Code(StrEnum):
     UNKNOWN_RESIDUES = "unknown_residues"
     SHALLOW_MSA = "shallow_msa"
     LOW_PLDDT = "low_plddt"
+    NO_PAE = "no_pae"
     NOT_STORED = "not_stored"
     LARGE_LIGAND = "large_ligand"
     SEVERAL_MOLECULES = "several_molecules"
@@ -99,6 +100,12 @@ MEANINGS: dict[Code, Meaning] = {
     Code.LOW_PLDDT: Meaning(
         "Most residues have low confidence.",
         "The protein may be disordered, or its MSA too shallow. Do not interpret the coordinates.",
+        less=False,
+    ),
+    Code.NO_PAE: Meaning(
+        "The parameters have no pTM head: their models have no PAE and no pTM.",
+        "Predict with parameters that have one: alphafold2.model_preset monomer_ptm; of OpenFold's files, "
+        "those with ptm in their name.",
         less=False,
     ),
     Code.NOT_STORED: Meaning(

@@ -22,7 +22,7 @@ def sentences(told: Told) -> list[str]:
     found += [
         _of_group(_GROUPS.get(group, "Targets"), settings)
         for group, recipe in told.recipes.items()
-        if (settings := _settings(recipe))
+        if (settings := settings_in(recipe))
     ]
     if told.recipes:
         found.append(
@@ -35,18 +35,23 @@ def sentences(told: Told) -> list[str]:
 
 def cites(told: Told) -> set[str]:
     """Words of resources/citations.yaml."""
-    multimer = any(_settings(recipe).get("model_preset") == "multimer" for recipe in told.recipes.values())
+    multimer = any(settings_in(recipe).get("model_preset") == "multimer" for recipe in told.recipes.values())
     return {"alphafold2", *(["multimer"] if multimer else [])}
 
 
 def _of_group(what: str, settings: Mapping[str, Any]) -> str:
     preset = str(settings.get("model_preset", ""))
     models = settings.get("models") or []
-    text = (
+    return (
         f"{what} were predicted by the {_MODELS.get(preset, preset)} network, "
         f"model{'s' if len(models) != 1 else ''} {listed([str(item) for item in models])}, "
-        f"with {count(settings.get('num_recycle', 0), 'recycle')}"
+        f"{passes(settings)}."
     )
+
+
+def passes(settings: Mapping[str, Any]) -> str:
+    """Recycles, seeds, rows of the MSA and precision, as the end of a sentence."""
+    text = f"with {count(settings.get('num_recycle', 0), 'recycle')}"
     if tolerance := settings.get("recycle_early_stop_tolerance"):
         text += f" at the most (stopped once CA distances changed by less than {tolerance:g} Å)"
     first = settings.get("random_seed", 0)
@@ -57,9 +62,10 @@ def _of_group(what: str, settings: Mapping[str, Any]) -> str:
         if settings.get(name)
     ]
     text += f" and at most {' and '.join(limits)} rows of the MSA" if limits else ""
-    return f"{text}, in {settings.get('precision', 'bfloat16')}."
+    return f"{text}, in {settings.get('precision', 'bfloat16')}"
 
 
-def _settings(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+def settings_in(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings that a recorded recipe has; empty if it has none."""
     found = recipe.get("settings")
     return found if isinstance(found, Mapping) else {}

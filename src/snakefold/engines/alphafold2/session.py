@@ -17,7 +17,7 @@ from snakefold.engines.alphafold2.models import Network, configuration, preset_f
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
-from snakefold.engines.alphafold2.shortfalls import shortfalls, unknown_residues
+from snakefold.engines.alphafold2.shortfalls import shortfalls, unknown_residues, without_pae
 from snakefold.engines.spec import TargetMsas
 from snakefold.kernel import stages
 from snakefold.kernel.contracts import FoldRequest, TargetInput
@@ -114,6 +114,7 @@ class AlphaFold2Session:
             warnings = [
                 *shortfalls(target, msas, raw, preset=preset, settings=self._settings, shape=shape),
                 *unknown_residues(target),
+                *without_pae(self._networks[preset]),
             ]
             return [
                 replace(prediction, warnings=warnings)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines.alphafold2.features import Features, count_rows
+from snakefold.engines.alphafold2.models import Network
 from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape
 from snakefold.engines.spec import ChainMsa, TargetMsas
@@ -58,6 +59,12 @@ def shortfalls(
         elif without := [letters for letters, chain in _named(target, chains) if chain.templates is None]:
             found.append(note(Code.NO_TEMPLATES, f"none was found for chain {', '.join(without)}"))
     return found
+
+
+def without_pae(networks: Sequence[Network]) -> list[str]:
+    """A note if there are any: what they do not give is absent from a result."""
+    names = [network.name for network in networks if network.preset is ModelPreset.MONOMER]
+    return [note(Code.NO_PAE, ", ".join(names))] if names else []
 
 
 def unknown_residues(target: TargetInput) -> list[str]:

@@ -5,7 +5,6 @@ A weights folder holds `params/params_<model>.npz`, as AlphaFold and ColabFold l
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +22,13 @@ from snakefold.engines.alphafold2.parameters import (
 from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, ModelPreset, RehearsalSettings
 from snakefold.engines.alphafold2.weights_archive import fetch
 from snakefold.engines.alphafold2.weights_whole import ensure_whole, problem
-from snakefold.engines.weights_folder import ENVIRONMENT, default_folder
+from snakefold.engines.weights_folder import ENVIRONMENT, meant_folder
 from snakefold.kernel.errors import WeightsMissingError
-from snakefold.kernel.paths import expanded
 from snakefold.kernel.recipes import file_fingerprint
 from snakefold.kernel.wording import count
 
 __all__ = [
+    "ENVIRONMENT",
     "ModelState",
     "Weights",
     "check",
@@ -100,19 +99,14 @@ def find(setting: str, needed: Sequence[str], *, whole: bool = True) -> Weights 
     Args:
         whole: see that the files hold what their names say (`weights_whole`); who loads them at once sees it.
     """
-    if setting == "rehearsal":
+
+    def some(folder: Path) -> bool:
+        return any(parameters_file(folder, name).is_file() for name in needed)
+
+    meant = meant_folder(setting, some)
+    if meant is None:
         return None
-    if setting != "auto":
-        folder, source = Path(expanded(setting)), "the setting `weights`"
-    elif named := os.environ.get(ENVIRONMENT):
-        folder, source = Path(expanded(named)), f"${ENVIRONMENT}"
-    else:
-        try:
-            folder, source = default_folder(), "the user's data folder"
-        except RuntimeError:  # neither HOME nor an entry of the user
-            return None
-        if not any(parameters_file(folder, name).is_file() for name in needed):
-            return None
+    folder, source = meant
     found = _existing(folder, needed, source)
     if whole:
         ensure_whole(folder, needed)
