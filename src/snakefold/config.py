@@ -274,8 +274,8 @@ class Settings(Model):
     weights: ArgumentPath = Field(
         "auto",
         description="Folder of parameters: params/params_*.npz of AlphaFold2, openfold/ of OpenFold, "
-        "flashabb/ of flash-abb. auto: $SNAKEFOLD_WEIGHTS, then your data folder; random (rehearsal) parameters of "
-        "AlphaFold2 or OpenFold if neither has any. rehearsal: always random parameters.",
+        "flashabb/ of flash-abb. auto: $SNAKEFOLD_WEIGHTS, then your data folder; random (rehearsal) "
+        "parameters of AlphaFold2 or OpenFold if neither has any. rehearsal: always random parameters.",
     )
     rehearsal: RehearsalSettings = RehearsalSettings()
     batch: BatchSettings = BatchSettings()

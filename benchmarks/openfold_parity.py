@@ -1,0 +1,386 @@
+"""OpenFold's own code in PyTorch against AlphaFold2's with converted parameters, both in one run.
+
+    python benchmarks/openfold_parity.py --openfold FOLDER --torch PYTHON [--record FILE]
+
+FOLDER is a checkout of OpenFold (https://github.com/aqlaboratory/openfold), PYTHON an interpreter with
+PyTorch, SciPy, Biopython and dm-tree, such as that of `snakefold engines install boltz2`.
+
+Random parameters in AlphaFold2's format are read by OpenFold's own importer, saved as a checkpoint in the
+names of its releases 1 and 2, and converted back: every array must be the same, bit for bit. Then both
+sides predict with the same features in float32, and OpenFold in float64 besides. No difference between the
+sides may be more than twice what OpenFold's own arithmetic of 32 bits differs from that of 64. `--record`
+writes digests of the tensors for the tests (tests/engine/openfold_reference.json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# The side of OpenFold runs this file where snakefold is not installed: it is imported where it is used.
+
+HERE = Path(__file__).resolve().parent
+SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"
+ROWS, CLUSTERS, EXTRA, RECYCLES = 48, 16, 32, 1
+#: Name of the parameters, whether templates are given, and OpenFold's preset.
+CASES = (
+    ("finetuning_ptm_2", False, "model_1_ptm"),
+    ("finetuning_ptm_2", True, "model_1_ptm"),
+    ("finetuning_5", False, "model_1"),
+    ("finetuning_no_templ_ptm_1", False, "model_3_ptm"),
+    ("finetuning_no_templ_2", False, "model_3"),
+)
+#: What is compared, and its unit.
+COMPARED = {"positions": "Å", "plddt": "of 100", "pae": "Å", "ptm": ""}
+FACTOR = 2.0
+
+
+def make_a3m(sequence: str) -> str:
+    """The sequence, and copies of it with 30 % of the residues changed or missing."""
+    source = random.Random(sequence)
+    rows = [sequence]
+    for _ in range(ROWS - 1):
+        changed = (c if source.random() < 0.7 else source.choice("ACDEFGHIKLMNPQRSTVWY-") for c in sequence)
+        rows.append("".join(changed))
+    return "".join(f">row{number}\n{row}\n" for number, row in enumerate(rows))
+
+
+def digest(array: np.ndarray) -> str:
+    """Of shape and numbers of a tensor."""
+    text = f"{list(array.shape)} ".encode() + np.ascontiguousarray(array, "<f4").tobytes()
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+# ---- OpenFold's side, in a process of its own ------------------------------------------------------------
+def stand_in(name: str, **members: Any) -> None:
+    """A module that OpenFold imports and a prediction on a CPU does not need."""
+    import importlib.machinery
+    from unittest.mock import MagicMock
+
+    module = MagicMock(name=name, __path__=[], __spec__=importlib.machinery.ModuleSpec(name, None), **members)
+    sys.modules[name] = module
+
+
+def older(name: str) -> str:
+    """A tensor's name in OpenFold's release 1."""
+    name = re.sub(r"^template_embedder\.", "", name)
+    name = name.replace("template_single_embedder", "template_angle_embedder")
+    name = re.sub(r"(linear_k?v?q?_points)\.linear\.", r"\1.", name)
+    name = re.sub(r"(\.blocks\.\d+\.)pair_stack\.", r"\1core.", name)
+    return re.sub(r"(\.blocks\.\d+\.)(?=msa_transition\.|outer_product_mean\.)", r"\1core.", name)
+
+
+def openfold_side(checkout: str, packages: str, folder: Path) -> None:
+    """Import, save, and predict all cases in `folder`."""
+    sys.path.insert(0, checkout)
+    sys.path.append(packages)  # ml_collections, which OpenFold's configuration is made of
+    import torch
+
+    def softmax_in_place(values: torch.Tensor, *_: int) -> None:
+        values.copy_(torch.softmax(values.clone(), -1))
+
+    stand_in("attn_core_inplace_cuda", forward_=softmax_in_place)
+    for name in ("", ".model", ".dumper", ".reference", ".protocol", ".alignment", ".qa_metric"):
+        stand_in(f"modelcif{name}")
+    from openfold.config import model_config
+    from openfold.model.model import AlphaFold
+    from openfold.utils.import_weights import import_jax_weights_
+    from openfold.utils.kernel import attention_core
+
+    attention_core.SUPPORTED_DTYPES.append(torch.float64)
+    torch.set_num_threads(1)
+    digests = {}
+    for case, (name, templates, preset) in enumerate(CASES):
+        with np.load(folder / f"{name}.npz") as arrays:
+            blocks = arrays[
+                "alphafold/alphafold_iteration/evoformer/evoformer_iteration/outer_product_mean//output_b"
+            ].shape[0]
+        config = model_config(preset)
+        config.model.evoformer_stack.no_blocks = blocks
+        config.globals.chunk_size = None
+        network = AlphaFold(config).eval()
+        import_jax_weights_(network, str(folder / f"{name}.npz"), version=preset)
+        state = network.state_dict()
+        torch.save(state, folder / f"{name}.pt")
+        torch.save(
+            {
+                "ema": {
+                    "params": {f"model.{older(key)}": value for key, value in state.items()},
+                    "decay": 0.999,
+                }
+            },
+            folder / f"{name}-older.pt",
+        )
+        digests[name] = {key: digest(value.numpy()) for key, value in state.items()}
+        network.config.template.enabled = network.template_config.enabled = templates
+        for bits in (32, 64):
+            found = predict(network, folder / f"{case}-features.npz", bits, templates=templates)
+            np.savez(folder / f"{case}-openfold-{bits}.npz", **found)
+    (folder / "openfold.json").write_text(json.dumps({"torch": torch.__version__, "digests": digests}))
+
+
+def predict(network: Any, features: Path, bits: int, *, templates: bool) -> dict[str, np.ndarray]:
+    """OpenFold's prediction with AlphaFold2's features, in arithmetic of 32 or 64 bits."""
+    import torch
+    from openfold.data import data_transforms
+    from openfold.utils import rigid_utils
+
+    kind = {32: torch.float32, 64: torch.float64}[bits]
+
+    class Torch:
+        """Rotations are made float32 by name, which would leave a part of 64 bits to 32."""
+
+        float32 = kind
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(torch, name)
+
+    batch = {}
+    with np.load(features) as arrays:
+        for name in arrays.files:
+            value = torch.as_tensor(arrays[name])
+            if value.ndim and name != "asym_id":  # recycles come last; asym_id would make it a complex
+                batch[name] = value.movedim(0, -1).to(kind if value.is_floating_point() else torch.int64)
+    if templates:
+        batch["template_all_atom_mask"] = batch.pop("template_all_atom_masks")
+        passes = []
+        for step in range(batch["aatype"].shape[-1]):
+            one = {key: value[..., step] for key, value in batch.items()}
+            passes.append(data_transforms.atom37_to_torsion_angles("template_")(one))
+        batch = {key: torch.stack([each[key] for each in passes], -1) for key in passes[0]}
+    else:
+        batch = {key: value for key, value in batch.items() if not key.startswith("template_")}
+    network = network.to(kind)
+    default, single, rigid_utils.torch = torch.get_default_dtype(), torch.Tensor.float, Torch()
+    torch.set_default_dtype(kind)
+    torch.Tensor.float = {32: single, 64: torch.Tensor.double}[bits]
+    try:
+        with torch.no_grad():
+            result = network(batch)
+    finally:
+        torch.set_default_dtype(default)
+        torch.Tensor.float, rigid_utils.torch = single, torch
+    found = {"positions": result["final_atom_positions"], "plddt": result["plddt"]}
+    if "predicted_aligned_error" in result:
+        found |= {"pae": result["predicted_aligned_error"], "ptm": result["ptm_score"]}
+    return {key: value.double().numpy() for key, value in found.items()}
+
+
+# ---- AlphaFold2's side -----------------------------------------------------------------------------------
+def make_templates() -> bytes:
+    """Two templates with AlphaFold's feature names: the sequence itself, its atoms anywhere."""
+    import io
+
+    from alphafold.common import residue_constants
+
+    one_hot = residue_constants.sequence_to_onehot(SEQUENCE, residue_constants.HHBLITS_AA_TO_ID)
+    length, stream = len(SEQUENCE), io.BytesIO()
+    positions = np.random.default_rng(1).normal(size=(2, length, 37, 3)) * 10
+    np.savez(
+        stream,
+        template_aatype=np.stack([one_hot] * 2),
+        template_all_atom_positions=positions.astype(np.float32),
+        template_all_atom_masks=np.ones((2, length, 37), np.float32),
+        template_domain_names=np.array([b"1abc_A", b"2abc_A"]),
+        template_sequence=np.array([SEQUENCE.encode()] * 2),
+        template_sum_probs=np.array([[100.0], [90.0]], np.float32),
+    )
+    return stream.getvalue()
+
+
+def alphafold_side(folder: Path, blocks: int) -> None:
+    """Draw parameters, make features, and predict all cases in `folder`."""
+    from snakefold.engines.alphafold2 import rehearsal
+    from snakefold.engines.alphafold2.features import raw_features
+    from snakefold.engines.alphafold2.models import configuration
+    from snakefold.engines.alphafold2.parameters import load_file
+    from snakefold.engines.alphafold2.runner import network_inputs, new_runner
+    from snakefold.engines.alphafold2.shapes import MsaShape
+    from snakefold.engines.openfold.kinds import kind_of_name
+    from snakefold.engines.openfold.settings import OpenFoldSettings
+    from snakefold.engines.spec import ChainMsa, TargetMsas
+    from snakefold.kernel.contracts import TargetInput
+    from snakefold.kernel.recipes import sequence_key
+
+    target = TargetInput(id="t", key=sequence_key([SEQUENCE]), chains=[SEQUENCE])
+    msas = TargetMsas([ChainMsa(make_a3m(SEQUENCE), templates=make_templates())])
+    shape = MsaShape(CLUSTERS, EXTRA)
+    for case, (name, templates, _) in enumerate(CASES):
+        kind, path = kind_of_name(name), folder / f"{name}.npz"
+        rehearsal.draw_file(path, name, kind.layout, blocks)
+        settings = OpenFoldSettings(num_recycle=RECYCLES, use_templates=templates, precision="float32")
+        runner = new_runner(
+            configuration(kind.preset, templates=templates, settings=settings, shape=shape, blocks=blocks)
+        )
+        raw = raw_features(target, msas, kind.preset, settings, shape)
+        inputs = network_inputs(runner, raw, kind.preset, seed=0, templates=templates)
+        runner.params = load_file(path, drop_templates=not templates, advice="")
+        result, _ = runner.predict(inputs, random_seed=0)
+        found = {
+            "positions": result["structure_module"]["final_atom_positions"],
+            "plddt": result["plddt"],
+        }
+        if kind.pae:
+            found |= {"pae": result["predicted_aligned_error"], "ptm": result["ptm"]}
+        np.savez(folder / f"{case}-features.npz", **{key: np.asarray(value) for key, value in inputs.items()})
+        np.savez(folder / f"{case}-alphafold.npz", **{key: np.asarray(value) for key, value in found.items()})
+
+
+# ---- both sides ------------------------------------------------------------------------------------------
+def converted(folder: Path, blocks: int) -> dict[str, dict[str, int]]:
+    """Arrays of each file, and how many of them come back the same from a checkpoint of either release."""
+    from snakefold.engines.alphafold2.parameters import rehearsal_mark
+    from snakefold.engines.openfold import convert
+
+    found = {}
+    for name in dict.fromkeys(name for name, _, _ in CASES):
+        with np.load(folder / f"{name}.npz") as arrays:
+            given = {key: arrays[key] for key in arrays.files}
+        found[name] = {"arrays": len(given)}
+        for release, path in (("2", folder / f"{name}.pt"), ("1", folder / f"{name}-older.pt")):
+            with zipfile.ZipFile(path, "a") as archive:  # few blocks are taken of random parameters only
+                archive.comment = rehearsal_mark({"blocks": blocks})
+            back = dict(convert.read(path).arrays())
+            found[name][f"equal from release {release}"] = sum(
+                back[key].dtype == given[key].dtype and np.array_equal(back[key], given[key]) for key in given
+            ) * (set(back) == set(given))
+    return found
+
+
+def compared(folder: Path) -> list[dict[str, Any]]:
+    """Largest differences of each case: between the sides, and of OpenFold with itself in 64 bits."""
+    rows = []
+    for case, (name, templates, _) in enumerate(CASES):
+        sides = [
+            dict(np.load(folder / f"{case}-{side}.npz"))
+            for side in ("alphafold", "openfold-32", "openfold-64")
+        ]
+        for what in COMPARED:
+            if what not in sides[1]:
+                continue
+            ours, theirs, exact = (np.squeeze(side[what]).astype(float) for side in sides)
+            rows.append(
+                {
+                    "parameters": name,
+                    "templates": templates,
+                    "what": what,
+                    "scale": float(np.abs(exact).max()),
+                    "sides": float(np.abs(ours - theirs).max()),
+                    "openfold": float(np.abs(theirs - exact).max()),
+                    "ours and 64 bits": float(np.abs(ours - exact).max()),
+                }
+            )
+    return rows
+
+
+def recorded(digests: dict[str, dict[str, str]], options: argparse.Namespace) -> dict[str, Any]:
+    """Of the first file all tensors; of the others how many there are, and one digest of all."""
+    first, *others = digests
+    together = {
+        name: [
+            len(digests[name]),
+            hashlib.sha256(json.dumps(digests[name], sort_keys=True).encode()).hexdigest(),
+        ]
+        for name in others
+    }
+    return {
+        "openfold": options.release,
+        "blocks": options.blocks,
+        first: dict(sorted(digests[first].items())),
+        **together,
+    }
+
+
+def told(result: dict[str, Any]) -> str:
+    """The result in Markdown."""
+    arrays = "\n".join(
+        f"| {name} | {each['arrays']} | {each['equal from release 2']} | {each['equal from release 1']} |"
+        for name, each in result["converted"].items()
+    )
+    rows = "\n".join(
+        f"| {row['parameters']}{', templates' if row['templates'] else ''} | {row['what']} "
+        f"{COMPARED[row['what']]} | {row['scale']:.3g} | {row['sides']:.1e} | {row['openfold']:.1e} | "
+        f"{row['ours and 64 bits']:.1e} |"
+        for row in result["differences"]
+    )
+    return f"""# OpenFold's own code against AlphaFold2's with converted parameters
+
+`python benchmarks/openfold_parity.py`: {len(SEQUENCE)} residues, {CLUSTERS} + {EXTRA} rows,
+{RECYCLES} recycle, {result["blocks"]} Evoformer blocks of random parameters, float32, CPU.
+OpenFold {result["openfold"]}, torch {result["torch"]}, jax {result["jax"]}.
+
+Arrays that are the same, bit for bit, after OpenFold's importer, a checkpoint and `weights convert`:
+
+| parameters | arrays | names of release 2 | names of release 1, in `ema` |
+|---|---|---|---|
+{arrays}
+
+Largest differences, of OpenFold's 32 and 64 bits in the last columns:
+
+| parameters | what | largest value | between the sides | OpenFold 32 to 64 | ours to OpenFold's 64 |
+|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def main() -> None:
+    """Measure, and write the result beside this file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--openfold", help="folder of a checkout of OpenFold")
+    parser.add_argument("--release", default="unknown", help="its commit, for the record")
+    parser.add_argument("--torch", help="interpreter of an environment with PyTorch")
+    parser.add_argument("--blocks", type=int, default=2, help="Evoformer blocks")
+    parser.add_argument("--record", type=Path, help="write digests of OpenFold's tensors for the tests")
+    parser.add_argument("--out", type=Path, default=HERE / "openfold_parity.json")
+    parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        openfold_side(options.side[0], options.side[1], Path(options.side[2]))
+        return
+    if not options.openfold or not options.torch:
+        parser.error("--openfold and --torch are needed")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        alphafold_side(folder, options.blocks)
+        command = [options.torch, __file__, "--side", options.openfold, sysconfig.get_path("purelib"), name]
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        subprocess.run(command, check=True, env=environment)
+        side = json.loads((folder / "openfold.json").read_text())
+        from importlib.metadata import version
+
+        result = {
+            "blocks": options.blocks,
+            "openfold": options.release,
+            "torch": side["torch"],
+            "jax": version("jax"),
+            "converted": converted(folder, options.blocks),
+            "differences": compared(folder),
+        }
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    options.out.with_suffix(".md").write_text(told(result))
+    print(told(result))
+    if options.record:
+        options.record.write_text(json.dumps(recorded(side["digests"], options), indent=0) + "\n")
+    lost = [name for name, each in result["converted"].items() if len(set(each.values())) > 1]
+    over = [row for row in result["differences"] if row["sides"] > FACTOR * row["openfold"]]
+    if lost or over:
+        raise SystemExit(f"Not the same: {lost or over}")
+
+
+if __name__ == "__main__":
+    main()
