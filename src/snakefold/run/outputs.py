@@ -138,8 +138,15 @@ def depth_and_neff(msas: TargetMsas) -> tuple[int | None, float | None]:
 
 def _parameters(request: FoldRequest) -> dict[str, mmcif.Value]:
     """The engine's settings, as a file of a model states them; which models ran is said by name."""
-    values = {name: value for name, value in request.settings.items() if name != "models"}
+    values = {name: _stated(value) for name, value in request.settings.items() if name != "models"}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _stated(value: mmcif.Value | list[str]) -> mmcif.Value:
+    """ModelCIF has lists of numbers: a list of texts is one text."""
+    if isinstance(value, list) and any(isinstance(each, str) for each in value):
+        return ", ".join(map(str, value))
+    return value  # type: ignore[return-value]
 
 
 def _alignment(msas: TargetMsas, searched: Sequence[ChainMsa]) -> str:
