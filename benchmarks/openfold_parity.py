@@ -8,9 +8,9 @@ PyTorch, SciPy, Biopython and dm-tree, such as that of `snakefold engines instal
 Random parameters in AlphaFold2's format are read by OpenFold's own importer, saved as a checkpoint in the
 names of its releases 1 and 2, and converted back: every array must be the same, bit for bit. Then both
 sides predict with the same features in float32, and OpenFold in float64 besides. No difference between the
-sides may be more than twice the largest that OpenFold's own arithmetic of 32 bits differs from that of 64,
-where no templates are read: with templates, OpenFold in float64 is another prediction. `--record`
-writes digests of the tensors for the tests (tests/engine/openfold_reference.json).
+sides may be more than twice what OpenFold's own arithmetic of 32 bits differs from that of 64: the largest
+of all cases, as a share of the largest value. `--record` writes digests of the tensors for the tests
+(tests/engine/openfold_reference.json, with --blocks 1).
 """
 
 from __future__ import annotations
@@ -182,14 +182,20 @@ def predict(network: Any, features: Path, bits: int, *, templates: bool) -> dict
 
 # ---- AlphaFold2's side -----------------------------------------------------------------------------------
 def make_templates() -> bytes:
-    """Two templates with AlphaFold's feature names: the sequence itself, its atoms anywhere."""
+    """Two templates with AlphaFold's feature names: the sequence itself, its atoms anywhere.
+
+    Both programs give the network an angle between the first residue and the one before it, which is not
+    there: of three points in a line, so that it is made of rounding errors. One nitrogen is put where these
+    are exactly zero, or two arithmetics would be two inputs.
+    """
     import io
 
     from alphafold.common import residue_constants
 
     one_hot = residue_constants.sequence_to_onehot(SEQUENCE, residue_constants.HHBLITS_AA_TO_ID)
     length, stream = len(SEQUENCE), io.BytesIO()
-    positions = np.random.default_rng(1).normal(size=(2, length, 37, 3)) * 10
+    positions = np.random.default_rng(2).normal(size=(2, length, 37, 3)) * 10
+    positions[:, 0, 0] = (2**14, 0, 0)
     np.savez(
         stream,
         template_aatype=np.stack([one_hot] * 2),
@@ -306,11 +312,11 @@ def compared(folder: Path) -> list[dict[str, Any]]:
 
 
 def largest(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """By what is compared: the largest difference between the sides, and what is allowed."""
+    """By what is compared: the largest difference between the sides, and what is allowed (shares)."""
     return {
         what: [
-            max(row["sides"] for row in rows if row["what"] == what),
-            FACTOR * max(row["openfold"] for row in rows if row["what"] == what and not row["templates"]),
+            max(row["sides"] / row["scale"] for row in rows if row["what"] == what),
+            FACTOR * max(row["openfold"] / row["scale"] for row in rows if row["what"] == what),
         ]
         for what in COMPARED
     }
@@ -347,8 +353,7 @@ def told(result: dict[str, Any]) -> str:
         for row in result["differences"]
     )
     limits = "\n".join(
-        f"| {what} {COMPARED[what]} | {sides:.1e} | {limit:.1e} |"
-        for what, (sides, limit) in result["largest"].items()
+        f"| {what} | {sides:.1e} | {limit:.1e} |" for what, (sides, limit) in result["largest"].items()
     )
     return f"""# OpenFold's own code against AlphaFold2's with converted parameters
 
@@ -363,7 +368,7 @@ Arrays that are the same, bit for bit, after OpenFold's importer, a checkpoint a
 |---|---|---|---|
 {arrays}
 
-| largest difference between the sides | found | allowed |
+| largest difference between the sides, as a share of the largest value | found | allowed |
 |---|---|---|
 {limits}
 
