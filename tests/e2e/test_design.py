@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,19 @@ def test_designs_are_folded_and_a_second_run_computes_nothing(
     again = run.call(*WORDS)
     assert again.returncode == 0, again.stdout + again.stderr
     assert {path: path.stat().st_mtime_ns for path in (run.results / "predictions").iterdir()} == before
+
+
+def test_snakemake_alone_does_not_pass_one_stage_off_as_both(run: Run) -> None:
+    (run.folder / "fv.pdb").write_bytes(BACKBONE.read_bytes())
+    snakefile = str(house() / "workflow" / "Snakefile")
+    words = ("input=fv.pdb", "design={engine: proteinmpnn}", "engine=flashabb")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--cores", "1", "--config", *words],
+        cwd=run.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Start them with snakefold run" in done.stderr
+    assert not (run.results / "plan").exists()

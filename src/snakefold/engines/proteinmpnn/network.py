@@ -42,7 +42,6 @@ _PAIRS = (
     *("AA", "NN", "CC", "OO", "BB", "AN", "AC", "AO", "AB", "NC", "NO", "NB", "BC"),
     *("BO", "OC", "NA", "CA", "OA", "BA", "CN", "ON", "BN", "CB", "OB", "CO"),
 )
-_UNKNOWN = LETTERS.index("X")
 
 
 class Backbone(NamedTuple):
