@@ -29,6 +29,7 @@ from snakefold.cli import (
     report,
     reuse,
     run,
+    serve,
     simulate,
     status,
     steps,
@@ -113,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
     reuse.add(commands)
     deploy.add(commands)
     emulator.add(commands)
+    serve.add(commands)
     profiles.add(commands)
     contracts.add(commands)
     return top

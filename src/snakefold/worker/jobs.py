@@ -1,4 +1,4 @@
-"""Jobs of a RunPod Serverless endpoint, one at a time, in a warm process that outlives them."""
+"""Jobs, one at a time, in a warm process that outlives them: for RunPod's loop, and for the service."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from snakefold.kernel.envelope import LARGEST_ANSWER
@@ -60,21 +61,45 @@ class _Warm:
 _warm = _Warm()
 
 
+Progress = Callable[[int, int], None]
+
+
 async def handler(event: dict[str, Any]) -> dict[str, Any]:
-    """Answer a job.
+    """Answer a job of RunPod's; see `answer`."""
+    reported = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal reported
+        now = time.monotonic()
+        if total - done >= _PROGRESS_LEFT and now - reported >= read_settings().progress_seconds:
+            reported = now
+            import runpod  # type: ignore[import-untyped]
+
+            runpod.serverless.progress_update(event, {"progress": {"done": done, "of": total}})
+
+    told = report if "RUNPOD_WEBHOOK_POST_OUTPUT" in os.environ else None
+    return await answer(event.get("input"), progress=told)
+
+
+async def answer(given: object, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Do what an `input` asks for, in the warm process of this worker.
+
+    A task that is cancelled kills the process, and all that it started.
+
+    Args:
+        progress: takes how many targets are done, and of how many; called from another thread.
 
     Returns:
         The response of its contract, or `{"error": …}` with JSON text of reason, message and log. After an
         out-of-memory `refresh_worker` is in it, so that RunPod starts the worker anew.
     """
-    given = event.get("input")
     try:
         read_input(given)
         settings = read_settings()
     except (InvalidInput, SnakefoldError) as error:
         return failure(as_job_error(error))
     async with _warm.lock:
-        job = _Job(event, settings.progress_seconds)
+        job = _Job(progress)
         try:
             async with asyncio.timeout(settings.job_timeout):
                 return await job.run(given)
@@ -89,13 +114,11 @@ async def handler(event: dict[str, Any]) -> dict[str, Any]:
 class _Job:
     """One job in the warm process."""
 
-    def __init__(self, event: dict[str, Any], progress_seconds: float) -> None:
+    def __init__(self, progress: Progress | None) -> None:
         self.ended = False
-        self._event = event
-        self._progress_seconds = progress_seconds
+        self._progress = progress
         self._child: Child | None = None
         self._folding: dict[str, Any] | None = None
-        self._reported = time.monotonic()
 
     @property
     def log(self) -> str:
@@ -134,15 +157,8 @@ class _Job:
 
     def _notice(self, message: dict[str, Any]) -> None:
         self._folding = message.get("working_on", self._folding)
-        if "progress" not in message or "RUNPOD_WEBHOOK_POST_OUTPUT" not in os.environ:
-            return
-        done, total = message["progress"]
-        now = time.monotonic()
-        if total - done >= _PROGRESS_LEFT and now - self._reported >= self._progress_seconds:
-            self._reported = now
-            import runpod  # type: ignore[import-untyped]
-
-            runpod.serverless.progress_update(self._event, {"progress": {"done": done, "of": total}})
+        if self._progress is not None and "progress" in message:
+            self._progress(*message["progress"])
 
 
 async def _finish(work: Any) -> None:

@@ -1,0 +1,155 @@
+"""What every route needs: who asks, what is accepted, and whose record it is."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Request
+
+from snakefold.kernel.errors import ConfigError
+from snakefold.kernel.store import write_atomically
+from snakefold.service import records
+from snakefold.service.kinds import KINDS, roots
+from snakefold.service.logs import user_name
+from snakefold.service.queue import Queues
+from snakefold.service.records import Record
+from snakefold.service.settings import ServiceSettings
+from snakefold.service.users import User, Users
+
+#: Cookie that a browser has in place of the header, so that it can open pages and pictures.
+COOKIE = "snakefold_token"
+_COUNT_SECONDS = 1.0
+
+
+class Desk:
+    """The service as its routes see it."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self.users = Users(settings.tokens)
+        self.queues = Queues(settings)
+        self._owners: dict[tuple[Path, str], str] = {}
+        self._counted = (float("-inf"), Counter[str]())
+
+    def submit(
+        self,
+        kind: str,
+        user: User,
+        *,
+        files: Mapping[str, bytes],
+        facts: Mapping[str, Any] | None = None,
+        name: str = "",
+        root: Path | None = None,
+    ) -> Record:
+        """Accept work: from here on it is done, whatever dies.
+
+        Args:
+            files: by name, of the record's folder.
+            root: folder of the record, if it is not that of its kind.
+
+        Raises:
+            HTTPException: 429, the user has too much waiting.
+        """
+        if self.waiting(user) >= self.settings.limits.waiting:
+            raise HTTPException(
+                429,
+                f"{self.settings.limits.waiting} of your jobs have not ended. Wait until some have.",
+                headers={"Retry-After": "30"},
+            )
+        root = root or self.settings.folder / KINDS[kind].folder
+        name = name or records.new_id()
+        for file, content in files.items():
+            path = root / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+        record = records.create(root, kind, user.user, name=name, priority=user.priority, facts=facts)
+        self.queues.put(record)
+        return record
+
+    def find(self, kind: str, name: str, user: User) -> Record:
+        """A user's record.
+
+        Raises:
+            HTTPException: 404, there is none, or it is another user's, which nobody is told.
+        """
+        record = records.find(self.settings.folder / KINDS[kind].folder, name)
+        if record is None or record.kind != kind or record.user != user.user:
+            raise HTTPException(404, f"There is no {kind} of this id.")
+        return record
+
+    def waiting(self, user: User) -> int:
+        """How many of a user's records have not ended."""
+        now = time.monotonic()
+        if now - self._counted[0] > _COUNT_SECONDS:
+            counts: Counter[str] = Counter()
+            for root in roots(self.settings):
+                counts.update(self._owners_in(root))
+            self._counted = (now, counts)
+        self._counted[1][user.user] += 1
+        return self._counted[1][user.user] - 1
+
+    def _owners_in(self, root: Path) -> list[str]:
+        """Users of the records that are open, each read once."""
+        try:
+            names = [each.name for each in (root / ".open").iterdir()]
+        except FileNotFoundError:
+            return []
+        found = []
+        for name in names:
+            if (root, name) not in self._owners:
+                try:
+                    self._owners[root, name] = records.read(root / name).user
+                except FileNotFoundError:
+                    continue
+            found.append(self._owners[root, name])
+        return found
+
+
+def desk_of(request: Request) -> Desk:
+    """The service of a request."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def user_of(request: Request) -> User:
+    """Who asks.
+
+    Raises:
+        HTTPException: 401, nobody that is known; 503, the tokens cannot be read.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
+    try:
+        user = desk_of(request).users.who(given)
+    except ConfigError as error:
+        raise HTTPException(
+            503, "The tokens of this service cannot be read. Tell whoever runs it."
+        ) from error
+    if user is None:
+        raise HTTPException(
+            401,
+            "Give a token of this service: Authorization: Bearer TOKEN.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    user_name.set(user.user)
+    return user
+
+
+def admin_of(user: Annotated[User, Depends(user_of)]) -> User:
+    """Who asks, if it is somebody who runs the service.
+
+    Raises:
+        HTTPException: 403.
+    """
+    if not user.admin:
+        raise HTTPException(403, "Only those who run this service may do that.")
+    return user
+
+
+TheDesk = Annotated[Desk, Depends(desk_of)]
+TheUser = Annotated[User, Depends(user_of)]
+TheAdmin = Annotated[User, Depends(admin_of)]

@@ -1,0 +1,68 @@
+"""The kinds of work: which function does each, and where its records are.
+
+A further kind is an entry of `KINDS`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snakefold.service.records import Record, State
+from snakefold.service.settings import ServiceSettings
+
+
+@dataclass
+class Duty:
+    """What a worker gives the function that does its work.
+
+    Attributes:
+        settings: of the service.
+        stop: set when the work is to end before it is done: the record was cancelled, or the worker leaves.
+    """
+
+    settings: ServiceSettings
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How work ended, as `records.end` takes it."""
+
+    state: State
+    error: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of work.
+
+    Attributes:
+        folder: below that of the service; records may lie deeper, in a folder of each.
+        does: `module:function`, which takes a `Record` and a `Duty` and gives an `Ending`. It may be called
+            again for a record that another worker had begun.
+        workers: name of the setting that says how many processes do it.
+    """
+
+    folder: str
+    does: str
+    workers: str
+
+
+KINDS: dict[str, Kind] = {
+    "job": Kind("jobs", "snakefold.service.jobs:perform", "jobs"),
+}
+
+
+def roots(settings: ServiceSettings) -> list[Path]:
+    """Folders that records of all kinds are in."""
+    return [settings.folder / name for name in dict.fromkeys(kind.folder for kind in KINDS.values())]
+
+
+def does_nothing(record: Record, duty: Duty) -> Ending:
+    """For tests of the queue: waits for as many seconds as the record says."""
+    duty.stop.wait(float(record.facts.get("seconds", 0)))
+    return Ending(State.DONE)

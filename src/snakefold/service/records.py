@@ -1,0 +1,328 @@
+"""Records of work that was accepted: folders that several processes read and write, and no crash can damage.
+
+A record is made of files that are written once, under their final name and whole:
+
+    record.json     what it is: kind, user, priority, time of submission, facts of its kind
+    attempt-1.json  a worker took it: which, and when. The file's time is the worker's pulse
+    end.json        how it ended. The first to write it decides: worker, user, or whoever finds it hopeless
+
+So a state is never overwritten. Files appear by `link`, which fails where the name exists, also
+on network disks.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from snakefold.kernel.errors import SnakefoldError
+
+#: Seconds without a pulse after which a worker on another machine counts as dead, and between two of its own.
+LEASE, PULSE = 60.0, 5.0
+#: Workers that may die of a record before it counts as the reason.
+ATTEMPTS = 3
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{7,63}")
+_OPEN = ".open"
+
+
+class State(enum.StrEnum):
+    """Where a record stands. The last four are final."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMED_OUT = "TIMED_OUT"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing will change any more."""
+        return self not in (State.QUEUED, State.RUNNING)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the files of a record say.
+
+    Attributes:
+        folder: its folder; its name is the id.
+        kind: which worker does it (`kinds.KINDS`).
+        created, started, ended: seconds since the epoch; None for what has not happened. `started` is that of
+            the last attempt.
+        attempts: how many workers took it.
+        error: why it failed; empty if it did not.
+        facts: what its kind keeps of it, from submission.
+        ending: what its kind keeps of it, from its end.
+    """
+
+    folder: Path
+    kind: str
+    user: str
+    priority: int
+    state: State
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    attempts: int = 0
+    worker: str = ""
+    error: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ending: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        return self.folder.name
+
+
+def new_id() -> str:
+    """A name that nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text may be the name of a record: no path, no pattern."""
+    return _ID.fullmatch(text) is not None
+
+
+def create(
+    root: Path,
+    kind: str,
+    user: str,
+    *,
+    name: str = "",
+    priority: int = 0,
+    facts: Mapping[str, Any] | None = None,
+) -> Record:
+    """A new record below `root`, in a folder that may exist and have files of it.
+
+    Raises:
+        FileExistsError: there is such a record.
+    """
+    folder = root / (name or new_id())
+    folder.mkdir(parents=True, exist_ok=True)
+    # First what says that it is open: a record without it would never be found again.
+    marks = root / _OPEN
+    marks.mkdir(exist_ok=True)
+    (marks / folder.name).touch()
+    content = {
+        "kind": kind,
+        "user": user,
+        "priority": priority,
+        "created": time.time(),
+        "facts": dict(facts or {}),
+    }
+    if not _publish(folder / "record.json", content):
+        raise FileExistsError(folder)
+    return read(folder)
+
+
+def read(folder: Path) -> Record:
+    """The record of a folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    said = _load(folder / "record.json")
+    if said is None:
+        raise FileNotFoundError(folder)
+    end = _load(folder / "end.json")
+    attempts = attempts_of(folder)
+    attempt = _load(folder / f"attempt-{attempts}.json") if attempts else None
+    state = State(end["state"]) if end else State.RUNNING if attempts else State.QUEUED
+    return Record(
+        folder=folder,
+        kind=said["kind"],
+        user=said["user"],
+        priority=said["priority"],
+        state=state,
+        created=said["created"],
+        started=attempt["started"] if attempt else None,
+        ended=end["ended"] if end else None,
+        attempts=attempts,
+        worker=attempt["worker"] if attempt else "",
+        error=end["error"] if end else "",
+        facts=said["facts"],
+        ending=end["facts"] if end else {},
+    )
+
+
+def find(root: Path, name: str) -> Record | None:
+    """The record of a name that a client gave; None for whatever is none."""
+    if not is_id(name):
+        return None
+    try:
+        return read(root / name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def attempts_of(folder: Path) -> int:
+    """How many workers took the record."""
+    number = 0
+    while (folder / f"attempt-{number + 1}.json").exists():
+        number += 1
+    return number
+
+
+def claim(folder: Path) -> int | None:
+    """Take the record for this process.
+
+    Returns:
+        The number of the attempt; None if it has ended, or another worker that lives has it.
+    """
+    if (folder / "end.json").exists():
+        return None
+    last = attempts_of(folder)
+    if last and not is_dead(folder, last):
+        return None
+    if last >= ATTEMPTS:
+        end(folder, State.FAILED, error=f"{last} workers died of it. The log of the service says how.")
+        return None
+    number = last + 1
+    content = {
+        "worker": worker_name(),
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "began": _began(os.getpid()),
+        "started": time.time(),
+    }
+    return number if _publish(folder / f"attempt-{number}.json", content) else None
+
+
+def release(folder: Path, number: int) -> None:
+    """Give a record back whose worker is told to stop, so that the attempt does not count against it."""
+    with suppress(FileNotFoundError):
+        (folder / f"attempt-{number}.json").unlink()
+
+
+def beat(folder: Path, number: int) -> None:
+    """Show that the worker of an attempt lives."""
+    with suppress(FileNotFoundError):
+        os.utime(folder / f"attempt-{number}.json")
+
+
+def is_dead(folder: Path, number: int) -> bool:
+    """Whether the worker of an attempt is gone."""
+    path = folder / f"attempt-{number}.json"
+    said = _load(path)
+    if said is None:
+        return True
+    if said["host"] == socket.gethostname():
+        return _began(said["process"]) != said["began"]
+    with suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > LEASE
+    return True
+
+
+def end(folder: Path, state: State, *, error: str = "", facts: Mapping[str, Any] | None = None) -> bool:
+    """End a record; False, and nothing changes, if it has ended already."""
+    content = {"state": state.value, "ended": time.time(), "error": error, "facts": dict(facts or {})}
+    first = _publish(folder / "end.json", content)
+    with suppress(FileNotFoundError):
+        (folder.parent / _OPEN / folder.name).unlink()
+    return first
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether its end is decided, by whomever."""
+    return (folder / "end.json").exists()
+
+
+def reopen(folder: Path) -> None:
+    """Let a record that failed wait again."""
+    number = attempts_of(folder)
+    (folder.parent / _OPEN / folder.name).touch()
+    with suppress(FileNotFoundError):
+        (folder / "end.json").replace(folder / f"end-{time.time_ns()}.json")
+    for each in range(1, number + 1):
+        with suppress(FileNotFoundError):
+            (folder / f"attempt-{each}.json").replace(folder / f"former-{time.time_ns()}.json")
+
+
+def still_open(root: Path) -> Iterator[Record]:
+    """Records below `root` that have not ended."""
+    try:
+        names = sorted(each.name for each in (root / _OPEN).iterdir())
+    except FileNotFoundError:
+        return
+    for name in names:
+        try:
+            record = read(root / name)
+        except FileNotFoundError:  # between the mark and the record
+            continue
+        if record.state.final:  # ended between its end and its mark
+            with suppress(FileNotFoundError):
+                (root / _OPEN / name).unlink()
+            continue
+        yield record
+
+
+def every(root: Path) -> Iterator[Record]:
+    """All records below `root`."""
+    try:
+        names = [each.name for each in os.scandir(root) if each.is_dir() and is_id(each.name)]
+    except FileNotFoundError:
+        return
+    for name in names:
+        with suppress(FileNotFoundError):
+            yield read(root / name)
+
+
+@cache
+def worker_name() -> str:
+    """What this process calls itself in records and logs."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _publish(path: Path, content: Mapping[str, Any]) -> bool:
+    """Write a file whole, unless there is one of that name."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        with temporary.open("x", encoding="utf-8") as stream:
+            json.dump(content, stream, ensure_ascii=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+    return True
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise SnakefoldError(f"{path}: is damaged ({error}). Move its folder away.") from error
+    return content
+
+
+def _began(process: int) -> str:
+    """When a process of this machine began, in the kernel's ticks; empty if there is none, or a zombie."""
+    try:
+        words = (
+            Path(f"/proc/{process}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if words[0] == "Z" else words[19]
