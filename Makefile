@@ -103,9 +103,9 @@ lock:
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in -o requirements/run.lock
 	$(LOCK) pyproject.toml $(PLUGIN)/pyproject.toml requirements/build.in requirements/dev.in -c requirements/run.lock \
 		-o requirements/dev.lock
-	$(LOCK) pyproject.toml --extra worker --extra kubernetes requirements/build.in -c requirements/run.lock \
+	$(LOCK) pyproject.toml --extra worker --extra kubernetes --extra service requirements/build.in -c requirements/run.lock \
 		-o requirements/worker.lock
-	$(LOCK) pyproject.toml --extra worker --extra kubernetes --extra gpu requirements/build.in -c requirements/run.lock \
+	$(LOCK) pyproject.toml --extra worker --extra kubernetes --extra service --extra gpu requirements/build.in -c requirements/run.lock \
 		-o requirements/worker-gpu.lock
 	$(LOCK) $(TOY)/environment.in -c requirements/run.lock -o $(TOY)/src/snakefold_own_environment/environment.lock
 	$(LOCK_TORCH) $(BOLTZ)/environment.in -c requirements/run.lock -o $(BOLTZ)/environment.lock

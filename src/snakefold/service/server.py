@@ -1,4 +1,4 @@
-"""The server's process: answers requests, keeps its workers alive, and puts lost records back into the queue."""
+"""The server: answers requests, keeps its workers alive, and puts lost records back into the queue."""
 
 from __future__ import annotations
 

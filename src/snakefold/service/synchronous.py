@@ -1,6 +1,6 @@
 """POST /run: a request, and its result in the answer, for programs that know no queue.
 
-Programs that send `{"input": …}` read `status` and `output`. Those that send a request as it is read its answer.
+Programs that send `{"input": …}` read `status` and `output`. Those that send a request alone read its answer.
 """
 
 from __future__ import annotations
