@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from snakefold import __version__
-from snakefold.service import runpod, synchronous
+from snakefold.service import page, runpod, synchronous
 from snakefold.service.desk import Desk
 from snakefold.service.guard import Guard
 from snakefold.service.settings import ServiceSettings
@@ -30,6 +30,7 @@ def create_app(settings: ServiceSettings) -> Any:
     app.add_exception_handler(Exception, _failed)
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
+    app.include_router(page.router)
 
     @app.get("/health", tags=["Service"])
     async def health() -> dict[str, str]:
