@@ -1,0 +1,120 @@
+"""A running MSA server for tests: the routes on loopback, and threads that work off its tickets."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from snakefold.kernel.store import open_store
+from snakefold.msa.settings import MsaSettings
+from snakefold.service.msa.answers import answer
+from snakefold.service.msa.settings import ServedMsa
+from snakefold.service.msa.tickets import State, router
+
+
+class Serving:
+    """A server of these settings, whose store and tickets are in `folder`.
+
+    `log` has the lines of all searches, `limited` users who may not ask now, `ran` the tickets worked off.
+    """
+
+    def __init__(self, folder: Path, served: ServedMsa) -> None:
+        self.folder = folder
+        self.served = served
+        self.store = open_store(folder / "store")
+        self.log: list[str] = []
+        self.limited: set[str] = set()
+        self.url = ""
+        self._pool = ThreadPoolExecutor(2)
+        self._tickets: dict[str, Future[None]] = {}
+        self.app = FastAPI()
+        self.app.include_router(
+            router(
+                served,
+                submit=self.submit,
+                state=self.state,
+                folder=self.of_ticket,
+                allowed=lambda user: user not in self.limited,
+            )
+        )
+
+    @property
+    def ran(self) -> int:
+        return len(self._tickets)
+
+    @property
+    def searches(self) -> int:
+        """Searches that mmseqs ran."""
+        return sum("mmseqs search " in line for line in self.log)
+
+    def of_ticket(self, name: str) -> Path:
+        return self.folder / "tickets" / name
+
+    def submit(self, kind: str, payload: dict[str, Any], digest: str) -> State:
+        if digest not in self._tickets or self.state(digest) == "ERROR":
+            # As a queue hands it to another process.
+            given = json.loads(json.dumps(payload))
+            self._tickets[digest] = self._pool.submit(
+                answer,
+                given,
+                self.of_ticket(digest),
+                self.served,
+                self.store,
+                work=self.folder / "work",
+                log=self.log.append,
+            )
+        return self.state(digest)
+
+    def state(self, name: str) -> State:
+        found = self._tickets.get(name)
+        if found is None:
+            return "UNKNOWN"
+        if not found.done():
+            return "RUNNING" if found.running() else "PENDING"
+        return "ERROR" if found.exception() else "COMPLETE"
+
+    def ask(self, kind: str, mode: str, *sequences: str) -> httpx.Response:
+        """Ask for a ticket as clients do."""
+        text = "".join(f">{number}\n{each}\n" for number, each in enumerate(sequences, 101))
+        return httpx.post(f"{self.url}/ticket/{kind}", data={"q": text, "mode": mode})
+
+    def wait(self, answered: httpx.Response) -> str:
+        """The last state of a ticket."""
+        name = answered.json()["id"]
+        while (status := httpx.get(f"{self.url}/ticket/{name}").json()["status"]) in ("PENDING", "RUNNING"):
+            time.sleep(0.02)
+        return str(status)
+
+
+@contextmanager
+def running(folder: Path, msa: MsaSettings, **limits: int) -> Iterator[Serving]:
+    """A server for as long as the block runs."""
+    serving = Serving(folder, ServedMsa(msa=msa, **limits))
+    with listening(serving.app) as serving.url:
+        yield serving
+
+
+@contextmanager
+def listening(app: Callable[..., Any]) -> Iterator[str]:
+    """The address of an application on a free port."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
