@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from families import database, expandable_database, mmseqs, write_fasta
 from fastapi import FastAPI
 
 from snakefold.kernel.store import open_store
@@ -94,6 +95,15 @@ class Serving:
         while (status := httpx.get(f"{self.url}/ticket/{name}").json()["status"]) in ("PENDING", "RUNNING"):
             time.sleep(0.02)
         return str(status)
+
+
+def colabfold_databases(folder: Path) -> Path:
+    """ColabFold's databases in small, by ColabFold's names, and one for pairing."""
+    expandable_database(folder, "uniref30_2302_db", seed=1)
+    expandable_database(folder, "colabfold_envdb_202108_db", seed=2)
+    write_fasta(database(seed=3, members=20, random_sequences=50), folder / "uniprot.fasta")
+    mmseqs(folder, "createdb", "uniprot.fasta", "uniprot")
+    return folder
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from families import ORPHAN, THIOREDOXIN, UBIQUITIN, chain, database, expandable_database, mmseqs, write_fasta
-from serving import Serving, running
+from families import ORPHAN, THIOREDOXIN, UBIQUITIN, chain
+from serving import Serving, colabfold_databases, running
 
 from snakefold.kernel import archive, recipes
 from snakefold.kernel.recipes import sequence_key
@@ -33,13 +33,7 @@ PAIR = (UBIQUITIN, THIOREDOXIN)
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ColabFold's databases in small, by ColabFold's names, and one for pairing."""
-    folder = tmp_path_factory.mktemp("databases")
-    expandable_database(folder, "uniref30_2302_db", seed=1)
-    expandable_database(folder, "colabfold_envdb_202108_db", seed=2)
-    write_fasta(database(seed=3, members=20, random_sequences=50), folder / "uniprot.fasta")
-    mmseqs(folder, "createdb", "uniprot.fasta", "uniprot")
-    return folder
+    return colabfold_databases(tmp_path_factory.mktemp("databases"))
 
 
 @pytest.fixture(scope="module")
