@@ -6,6 +6,7 @@ structure from the folder of mmCIF files; clients align their sequence to both t
 
 from __future__ import annotations
 
+import gzip
 import io
 import mmap
 import re
@@ -23,7 +24,6 @@ _NAME = re.compile(r"([0-9A-Za-z]{4,12})_[0-9A-Za-z]{1,8}")
 #: Columns of a hit, as `mmseqs convertalis` writes them. hhsearch's report has the first two; a number that
 #: nobody computed is none.
 _UNKNOWN = ("nan",) * 10
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,14 @@ class Structures:
         """The alignment (A3M) of an entry, as the database calls it; None if there is none."""
         index = self.prefix.with_name(f"{self.prefix.name}_a3m.ffindex")
         with index.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            wanted = name.encode() + b"\t"
-            at = 0 if view[: len(wanted)] == wanted else view.find(b"\n" + wanted) + 1
-            if at == 0 and view[: len(wanted)] != wanted:
-                return None
-            end = view.find(b"\n", at)
-            _, offset, size = view[at : end if end >= 0 else len(view)].split(b"\t")
+            place = next((found for key in _keys(name) if (found := _place(view, key))), None)
+        if place is None:
+            return None
+        offset, size = place
         with self.prefix.with_name(f"{self.prefix.name}_a3m.ffdata").open("rb") as stream:
-            stream.seek(int(offset))
+            stream.seek(offset)
             # The last byte of an entry is NUL.
-            return stream.read(int(size) - 1)
+            return stream.read(size - 1)
 
     def known(self, name: str) -> str | None:
         """What the database calls a template, which AlphaFold calls `<pdb id in small letters>_<chain>`."""
@@ -62,6 +60,22 @@ class Structures:
     def structure(self, name: str) -> Path:
         """The mmCIF file of an entry, whose name matches."""
         return self.folder / f"{name.partition('_')[0].lower()}.cif"
+
+
+def _keys(name: str) -> tuple[bytes, ...]:
+    """How an index may name an entry: databases that were built from files have the files' names."""
+    return name.encode(), f"{name}.a3m".encode()
+
+
+def _place(index: mmap.mmap, key: bytes) -> tuple[int, int] | None:
+    """Offset and size of an entry. An index has a line for each: key, offset, size."""
+    start = key + b"\t"
+    at = 0 if index[: len(start)] == start else index.find(b"\n" + start) + 1
+    if at == 0 and index[: len(start)] != start:
+        return None
+    end = index.find(b"\n", at)
+    _, offset, size = index[at : end if end >= 0 else len(index)].split(b"\t")
+    return int(offset), int(size)
 
 
 def structures(settings: MsaSettings) -> Structures | None:
@@ -106,7 +120,10 @@ def archive(names: Sequence[str], where: Structures) -> Iterator[bytes]:
     files = dict.fromkeys(where.structure(name) for name in found)
     pieces = _Pieces()
     # Structures are text, and the client waits: the fastest compression.
-    with tarfile.open(fileobj=pieces, mode="w|gz", compresslevel=1) as packed:
+    with (
+        gzip.GzipFile(fileobj=pieces, mode="wb", compresslevel=1, mtime=0, filename="") as zipped,
+        tarfile.open(fileobj=zipped, mode="w|") as packed,
+    ):
         for name, content in (("pdb70_a3m.ffdata", bytes(data)), ("pdb70_a3m.ffindex", index.encode())):
             _add(packed, name, len(content), io.BytesIO(content))
             yield pieces.take()
