@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 import uvicorn
 from families import database, expandable_database, mmseqs, write_fasta
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from snakefold.kernel.store import open_store
 from snakefold.msa.settings import MsaSettings
@@ -23,10 +24,15 @@ from snakefold.service.msa.settings import ServedMsa
 from snakefold.service.msa.tickets import State, router
 
 
+def user(request: Request) -> str:
+    return request.headers.get("X-API-Key", "")
+
+
 class Serving:
     """A server of these settings, whose store and tickets are in `folder`.
 
-    `log` has the lines of all searches, `limited` users who may not ask now, `ran` the tickets worked off.
+    `log` has the lines of all searches, `refusals` how often a user is told to wait, `ran` the number of tickets
+    worked off. Users are who their X-API-Key says.
     """
 
     def __init__(self, folder: Path, served: ServedMsa) -> None:
@@ -34,7 +40,7 @@ class Serving:
         self.served = served
         self.store = open_store(folder / "store")
         self.log: list[str] = []
-        self.limited: set[str] = set()
+        self.refusals: Counter[str] = Counter()
         self.url = ""
         self._pool = ThreadPoolExecutor(2)
         self._tickets: dict[str, Future[None]] = {}
@@ -45,9 +51,14 @@ class Serving:
                 submit=self.submit,
                 state=self.state,
                 folder=self.of_ticket,
-                allowed=lambda user: user not in self.limited,
+                allowed=self.allowed,
+                user=user,
             )
         )
+
+    def allowed(self, user: str) -> bool:
+        self.refusals[user] -= 1
+        return self.refusals[user] < 0
 
     @property
     def ran(self) -> int:
@@ -84,10 +95,12 @@ class Serving:
             return "RUNNING" if found.running() else "PENDING"
         return "ERROR" if found.exception() else "COMPLETE"
 
-    def ask(self, kind: str, mode: str, *sequences: str) -> httpx.Response:
+    def ask(self, kind: str, mode: str, *sequences: str, key: str = "") -> httpx.Response:
         """Ask for a ticket as clients do."""
         text = "".join(f">{number}\n{each}\n" for number, each in enumerate(sequences, 101))
-        return httpx.post(f"{self.url}/ticket/{kind}", data={"q": text, "mode": mode})
+        return httpx.post(
+            f"{self.url}/ticket/{kind}", data={"q": text, "mode": mode}, headers={"X-API-Key": key}
+        )
 
     def wait(self, answered: httpx.Response) -> str:
         """The last state of a ticket."""

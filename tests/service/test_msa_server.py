@@ -193,15 +193,9 @@ def test_our_own_client_runs_against_it(
         pairs=recipes.digest(server_facts.pairs_recipe(asked.server)),
         complexes=[PlannedComplex(key=sequence_key(PAIR), chains=list(PAIR))],
     )
-    serving.limited.add("127.0.0.1")
+    serving.refusals[""] = 2
     lines: list[str] = []
-
-    def log(line: str) -> None:
-        lines.append(line)
-        if "asked again" in line:
-            serving.limited.clear()
-
-    summary = search_to_store(chunk, asked, serving.store, tmp_path, log)
+    summary = search_to_store(chunk, asked, serving.store, tmp_path, lines.append)
     assert any("Too many queries at once" in line for line in lines)
     assert len(summary["searched"]) == 4
     assert summary["failed"] == {}
@@ -272,6 +266,19 @@ def test_bad_forms_are_refused_in_words(
     assert told["status"] == "ERROR"
     assert said in told["reason"]
     assert serving.ran == 0
+
+
+def test_who_asks_too_much_waits_and_others_do_not(serving: Serving, colabfold: Callable[..., Any]) -> None:
+    serving.refusals.update({"": 2, "other": 1})
+    # ColabFold's client asks until it may.
+    assert colabfold(ORPHAN) == [f">101\n{ORPHAN}\n" * 2]
+    limited = serving.ask("msa", "env", UBIQUITIN, key="other")
+    assert (limited.status_code, limited.json()["status"]) == (429, "RATELIMIT")
+    assert limited.headers["Retry-After"] == "10"
+    serving.wait(serving.ask("msa", "env", UBIQUITIN, key="third"))
+    serving.refusals["other"] = 9
+    # What has been computed costs nothing.
+    assert serving.ask("msa", "env", UBIQUITIN, key="other").json()["status"] == "COMPLETE"
 
 
 def test_clients_print_their_own_words_when_refused(colabfold: Callable[..., Any]) -> None:

@@ -37,6 +37,7 @@ _LOG = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
 _FAILED = "The search failed. The server's operator finds the reason in the files of the ticket."
 _BUSY = "Too many queries at once, or too many today."
+_TAKEN = ("PENDING", "RUNNING", "COMPLETE")
 #: Seconds for the form of a ticket to arrive.
 _PATIENCE = 30.0
 _GZIP = {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}
@@ -84,15 +85,18 @@ def router(
     async def take(kind: Kind, request: Request, who: str) -> Response:
         try:
             ticket = read_ticket(kind, await _body(request, served.max_bytes), served)
-            if not await run_in_threadpool(allowed, who):
-                return _answer(429, status="RATELIMIT", reason=_BUSY, retry_after=served.retry_after)
             name = ticket.digest(await run_in_threadpool(recipe))
         except RefusedError as error:
             return _answer(400, status="ERROR", reason=str(error))
         except SnakefoldError:
             _LOG.exception("A ticket was not taken")
             return _answer(200, status="MAINTENANCE", reason="The server's databases are being changed.")
-        now = await run_in_threadpool(submit, kind, ticket.model_dump(mode="json"), name)
+        now = await run_in_threadpool(state, name)
+        if now not in _TAKEN:
+            # An equal ticket costs nothing, whoever asks.
+            if not await run_in_threadpool(allowed, who):
+                return _answer(429, status="RATELIMIT", reason=_BUSY, retry_after=served.retry_after)
+            now = await run_in_threadpool(submit, kind, ticket.model_dump(mode="json"), name)
         return _answer(200, id=name, status=now, reason=_FAILED if now == "ERROR" else None)
 
     @routes.post("/ticket/msa", **_described("msa", served))
@@ -129,14 +133,23 @@ def router(
     @routes.get(
         "/template/{names}",
         response_class=StreamingResponse,
-        responses={200: {"content": _GZIP}, 404: {"description": "No such template is here."}},
+        responses={
+            200: {"content": _GZIP},
+            404: {"description": "No such template is here."},
+            503: {"description": "The templates cannot be read now."},
+        },
     )
     def template(
         names: Annotated[str, _parameter("Entries of pdb70, such as 1ABC_A,2XYZ_B.")],
     ) -> StreamingResponse:
         """Entries of pdb70 and their structures: a tar.gz."""
         wanted = templates.read_names(names, served.max_templates)
-        if where is None or not any(where.entry(name) is not None for name in wanted):
+        try:
+            known = where is not None and any(where.entry(name) is not None for name in wanted)
+        except (OSError, ValueError) as error:
+            _LOG.exception("The database of templates cannot be read")
+            raise HTTPException(503, "The server's templates cannot be read now.") from error
+        if where is None or not known:
             raise HTTPException(404, "No such template is here.")
         return StreamingResponse(templates.archive(wanted, where), media_type="application/gzip")
 
