@@ -31,8 +31,8 @@ def user(request: Request) -> str:
 class Serving:
     """A server of these settings, whose store and tickets are in `folder`.
 
-    `log` has the lines of all searches, `refusals` how often a user is told to wait, `ran` the number of tickets
-    worked off. Users are who their X-API-Key says.
+    `log` has the lines of all searches, `refusals` how often a user is told to wait, `ran` the number of
+    tickets worked off. Users are who their X-API-Key says.
     """
 
     def __init__(self, folder: Path, served: ServedMsa) -> None:
@@ -72,7 +72,7 @@ class Serving:
     def of_ticket(self, name: str) -> Path:
         return self.folder / "tickets" / name
 
-    def submit(self, kind: str, payload: dict[str, Any], digest: str) -> State:
+    def submit(self, kind: str, payload: dict[str, Any], digest: str, who: str) -> State:
         if digest not in self._tickets or self.state(digest) == "ERROR":
             # As a queue hands it to another process.
             given = json.loads(json.dumps(payload))

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from snakefold import __version__
-from snakefold.service import page, runpod, synchronous
+from snakefold.service import page, runpod, synchronous, tickets
 from snakefold.service.desk import Desk
 from snakefold.service.guard import Guard
 from snakefold.service.settings import ServiceSettings
@@ -26,11 +26,13 @@ def create_app(settings: ServiceSettings) -> Any:
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
     )
-    app.state.desk = Desk(settings)
+    desk = app.state.desk = Desk(settings)
     app.add_exception_handler(Exception, _failed)
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
     app.include_router(page.router)
+    if (msa := tickets.router(desk)) is not None:
+        app.include_router(msa)
 
     @app.get("/health", tags=["Service"])
     async def health() -> dict[str, str]:

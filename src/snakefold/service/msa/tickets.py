@@ -30,8 +30,8 @@ from snakefold.service.msa.settings import ServedMsa
 
 State = Literal["PENDING", "RUNNING", "COMPLETE", "ERROR", "RATELIMIT", "MAINTENANCE", "UNKNOWN"]
 #: Hands a ticket on: its kind, its payload (`queries.Ticket` as JSON) and its digest, which is its id. A
-#: digest that is known is not computed again. Gives the ticket's state.
-Submit = Callable[[Kind, dict[str, Any], str], State]
+#: digest that is known is not computed again. Last comes who asks. Gives the ticket's state.
+Submit = Callable[[Kind, dict[str, Any], str, Any], State]
 
 _LOG = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -62,8 +62,8 @@ def router(
     submit: Submit,
     state: Callable[[str], State],
     folder: Callable[[str], Path],
-    allowed: Callable[[str], bool],
-    user: Callable[..., str] = by_address,
+    allowed: Callable[[Any], bool],
+    user: Callable[..., Any] = by_address,
 ) -> APIRouter:
     """The routes.
 
@@ -82,7 +82,7 @@ def router(
     where = templates.structures(served.msa)
     routes = APIRouter(tags=["MSA server"], dependencies=[Depends(user)])
 
-    async def take(kind: Kind, request: Request, who: str) -> Response:
+    async def take(kind: Kind, request: Request, who: Any) -> Response:
         try:
             ticket = read_ticket(kind, await _body(request, served.max_bytes), served)
             name = ticket.digest(await run_in_threadpool(recipe))
@@ -96,16 +96,16 @@ def router(
             # An equal ticket costs nothing, whoever asks.
             if not await run_in_threadpool(allowed, who):
                 return _answer(429, status="RATELIMIT", reason=_BUSY, retry_after=served.retry_after)
-            now = await run_in_threadpool(submit, kind, ticket.model_dump(mode="json"), name)
+            now = await run_in_threadpool(submit, kind, ticket.model_dump(mode="json"), name, who)
         return _answer(200, id=name, status=now, reason=_FAILED if now == "ERROR" else None)
 
     @routes.post("/ticket/msa", **_described("msa", served))
-    async def ticket_msa(request: Request, who: str = Depends(user)) -> Response:
+    async def ticket_msa(request: Request, who: Any = Depends(user)) -> Response:  # noqa: B008
         """Ask for alignments of sequences."""
         return await take("msa", request, who)
 
     @routes.post("/ticket/pair", **_described("pair", served))
-    async def ticket_pair(request: Request, who: str = Depends(user)) -> Response:
+    async def ticket_pair(request: Request, who: Any = Depends(user)) -> Response:  # noqa: B008
         """Ask for rows of the chains of a complex, paired by species."""
         return await take("pair", request, who)
 
