@@ -12,9 +12,12 @@ from snakefold import __version__
 from snakefold.service import runpod, synchronous
 from snakefold.service.desk import Desk
 from snakefold.service.guard import Guard
+from snakefold.service.sets import routes as sets
 from snakefold.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
+#: Paths whose requests may be as large as a set.
+_UPLOADS = {"/api/runs", "/ga4gh/wes/v1/runs"}
 
 
 def create_app(settings: ServiceSettings) -> Any:
@@ -30,13 +33,14 @@ def create_app(settings: ServiceSettings) -> Any:
     app.add_exception_handler(Exception, _failed)
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
+    app.include_router(sets.router)
 
     @app.get("/health", tags=["Service"])
     async def health() -> dict[str, str]:
         """Whether the server answers; no token is needed."""
         return {"status": "ok"}
 
-    guarded = Guard(app, settings)
+    guarded = Guard(app, settings, uploads=_UPLOADS.__contains__)
     guarded.fastapi = app  # type: ignore[attr-defined]
     return guarded
 
