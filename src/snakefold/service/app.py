@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from snakefold import __version__
-from snakefold.service import runpod, synchronous
+from snakefold.service import runpod, synchronous, wes
 from snakefold.service.desk import Desk
 from snakefold.service.guard import Guard
 from snakefold.service.sets import routes as sets
@@ -17,7 +17,7 @@ from snakefold.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 #: Paths whose requests may be as large as a set.
-_UPLOADS = {"/api/runs", "/ga4gh/wes/v1/runs"}
+_UPLOADS = {"/api/runs", f"{wes.BASE}/runs"}
 
 
 def create_app(settings: ServiceSettings) -> Any:
@@ -34,6 +34,8 @@ def create_app(settings: ServiceSettings) -> Any:
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
     app.include_router(sets.router)
+    app.include_router(wes.router)
+    app.include_router(wes.public)
 
     @app.get("/health", tags=["Service"])
     async def health() -> dict[str, str]:

@@ -89,7 +89,7 @@ class _Pipe:
         """Zipfile asks, and takes the answer for a stream that cannot go back."""
         raise io.UnsupportedOperation("tell")
 
-    def seek(self, offset: int, whence: int = 0) -> int:
+    def seek(self, _offset: int, _whence: int = 0) -> int:
         """As `tell`."""
         raise io.UnsupportedOperation("seek")
 
