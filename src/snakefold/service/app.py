@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from snakefold import __version__
-from snakefold.service import runpod, synchronous, wes
+from snakefold.service import page, runpod, synchronous, wes
 from snakefold.service.desk import Desk
 from snakefold.service.guard import Guard
 from snakefold.service.sets import routes as sets
@@ -36,6 +36,7 @@ def create_app(settings: ServiceSettings) -> Any:
     app.include_router(sets.router)
     app.include_router(wes.router)
     app.include_router(wes.public)
+    app.include_router(page.router)
 
     @app.get("/health", tags=["Service"])
     async def health() -> dict[str, str]:

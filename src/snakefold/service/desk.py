@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -115,14 +116,30 @@ def desk_of(request: Request) -> Desk:
     return desk
 
 
-def user_of(request: Request) -> User:
-    """Who asks.
+def _token(header: str) -> str | None:
+    """The token of an Authorization header.
+
+    As a password too, with any user name: programs that take an address only can have it there.
+    """
+    scheme, _, given = header.partition(" ")
+    given = given.strip()
+    if scheme.lower() == "bearer":
+        return given
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None
+
+
+async def user_of(request: Request) -> User:
+    """Who asks. (Not in a thread: what it notes for the log is the request's.)
 
     Raises:
         HTTPException: 401, nobody that is known; 503, the tokens cannot be read.
     """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
+    given = _token(request.headers.get("authorization", "")) or request.cookies.get(COOKIE)
     try:
         user = desk_of(request).users.who(given)
     except ConfigError as error:
