@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from pydantic_core import to_jsonable_python
 
 from snakefold import engines
 from snakefold.config import Config, load_config
 from snakefold.engines.environments import place_of
 from snakefold.engines.spec import Engine
 from snakefold.kernel.errors import ConfigError, SnakefoldError
-from snakefold.plan.settings_docs import rows
+from snakefold.molecules.entities import Kind
 
 #: Settings by section; None: the whole section, or a setting of its own.
 _OFFERED: dict[str, tuple[str, ...] | None] = {
@@ -69,11 +70,15 @@ def _wrong(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 class SettingView(BaseModel):
-    """A setting that may be given."""
+    """A setting that may be given: its name in its section, and what it may be."""
 
+    section: str = Field("", description="Engine or section of the settings; empty: none.")
     name: str
-    type: str
-    default: str
+    type: str = Field(description="A type of JSON.", examples=["integer"])
+    default: Any = None
+    choices: list[Any] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     doc: str
 
 
@@ -84,8 +89,8 @@ class EngineView(BaseModel):
     title: str
     molecules: list[str]
     designs: bool
-    installed: bool
-    missing: str
+    usable: bool = Field(description="It is installed, and has parameters.")
+    missing: str = Field(description="What is not installed, and what to do.")
     weights: Literal["official", "rehearsal", "missing", "own"]
     licence: str
     settings: list[SettingView]
@@ -101,18 +106,44 @@ class Offer(BaseModel):
 def offer() -> Offer:
     """Everything that a form may offer. Takes seconds: parameters are looked for."""
     found = [engines.get(name) for name in engines.names()]
-    others = [
-        SettingView(name=name, type=kind, default=default, doc=text)
-        for name, kind, default, text in rows(Config)
-        if _is_offered(name)
-    ]
+    others = [each for each in _settings(Config, "") if _is_offered(each)]
     return Offer(engines=[_engine(each) for each in found if each.selectable], settings=others)
 
 
-def _is_offered(name: str) -> bool:
-    section, _, leaf = name.partition(".")
+def _is_offered(each: SettingView) -> bool:
+    section = each.section or each.name
     inner = _OFFERED.get(section)
-    return section in _OFFERED and (inner is None or leaf in inner)
+    return section in _OFFERED and (inner is None or each.name in inner)
+
+
+def _settings(model: type[BaseModel], section: str) -> Iterator[SettingView]:
+    """The settings of a model, those of its sections among them."""
+    schema = model.model_json_schema()
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _settings(kind, name)
+            continue
+        entry = _meant(schema["properties"][name], schema)
+        yield SettingView(
+            section=section,
+            name=name,
+            type=entry.get("type", "string"),
+            default=to_jsonable_python(field.get_default(call_default_factory=True)),
+            choices=entry.get("enum") or ([entry["const"]] if "const" in entry else None),
+            minimum=entry.get("minimum", entry.get("exclusiveMinimum")),
+            maximum=entry.get("maximum", entry.get("exclusiveMaximum")),
+            doc=field.description or "",
+        )
+
+
+def _meant(entry: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A property of a JSON Schema where it may be empty as well, or is described elsewhere."""
+    if "anyOf" in entry:
+        entry = next((each for each in entry["anyOf"] if each.get("type") != "null"), entry)
+    if "$ref" in entry:
+        entry = schema["$defs"][entry["$ref"].rsplit("/", 1)[-1]]
+    return entry
 
 
 def _engine(engine: Engine) -> EngineView:
@@ -120,19 +151,20 @@ def _engine(engine: Engine) -> EngineView:
         missing = place_of(engine).missing
     except SnakefoldError as error:
         missing = str(error)
+    weights = _weights(engine)
     return EngineView(
         name=engine.name,
         title=engine.title,
-        molecules=[*(kind.value for kind in engine.accepts.kinds), *["backbone"] * engine.accepts.backbones],
-        designs=engine.accepts.backbones,
-        installed=not missing,
-        missing=missing,
-        weights=_weights(engine),
-        licence=engine.licence,
-        settings=[
-            SettingView(name=name, type=kind, default=default, doc=text)
-            for name, kind, default, text in rows(engine.Settings, f"{engine.name}.")
+        molecules=[
+            *(kind.value for kind in Kind if kind in engine.accepts.kinds),
+            *["backbone"] * engine.accepts.backbones,
         ],
+        designs=engine.accepts.backbones,
+        usable=not missing and weights != "missing",
+        missing=missing,
+        weights=weights,
+        licence=engine.licence,
+        settings=list(_settings(engine.Settings, engine.name)),
     )
 
 

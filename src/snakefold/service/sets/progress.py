@@ -75,7 +75,7 @@ def _shown(status: Status) -> dict[str, Any]:
             {"name": step.name, "done": step.done, "running": step.running, "total": step.total}
             for step in status.steps
         ],
-        "texts": [*map(_step, status.steps), *(_at_work(each) for each in status.at_work)],
+        "stages": [*map(_step, status.steps), *(_at_work(each) for each in status.at_work)],
         "failures": [
             {"id": each.id, "reason": each.reason, "message": each.message} for each in status.failures
         ],

@@ -132,7 +132,7 @@ def send(desk: TheDesk, user: TheUser, sent: Annotated[Sent, Depends(sent_by)]) 
 def all_of_mine(
     desk: TheDesk,
     user: TheUser,
-    limit: Annotated[int, Query(ge=1, le=100, description="Most of them.")] = 20,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Most of them.")] = 20,
     before: Annotated[str, Query(max_length=64, description="Id: those that were sent before it.")] = "",
 ) -> Page:
     """Your sets, the newest first."""

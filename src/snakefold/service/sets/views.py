@@ -96,7 +96,7 @@ class ProgressView(BaseModel):
     total: int
     refused: int
     steps: list[StepView]
-    texts: list[str] = Field(description="Lines for people: steps, and what batches work on.")
+    stages: list[str] = Field(description="Lines for people: steps, and what batches work on.")
     failures: list[FailureView]
     rehearsal: bool
     remaining: int | None = Field(None, description="Seconds that are left.")
@@ -121,7 +121,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "started": None,
     "ended": None,
     "error": "",
-    "targets": {"to_do": 12, "stored": 3, "reused": 0, "duplicate_of": 0, "refused": 1},
+    "targets": {"total": 16, "to_do": 12, "stored": 3, "reused": 0, "duplicate_of": 0, "refused": 1},
     "quote": None,
     "progress": None,
     "links": {
@@ -200,7 +200,7 @@ def view(each: Set, settings: ServiceSettings, progress: Progress) -> SetView | 
         "started": moment(run.started if run else None),
         "ended": moment(ended),
         "error": _error(state, record),
-        "targets": quote["targets"] if quote else None,
+        "targets": {"total": sum(quote["targets"].values()), **quote["targets"]} if quote else None,
         "quote": quote,
         "progress": _progress(state, run, each, progress),
         "links": links(each.id),
