@@ -9,12 +9,15 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from snakefold import __version__
-from snakefold.service import page, runpod, synchronous, tickets
+from snakefold.service import page, runpod, synchronous, tickets, wes
 from snakefold.service.desk import Desk
 from snakefold.service.guard import Guard
+from snakefold.service.sets import routes as sets
 from snakefold.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
+#: Paths whose requests may be as large as a set.
+_UPLOADS = {"/api/runs", f"{wes.BASE}/runs"}
 
 
 def create_app(settings: ServiceSettings) -> Any:
@@ -30,6 +33,9 @@ def create_app(settings: ServiceSettings) -> Any:
     app.add_exception_handler(Exception, _failed)
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
+    app.include_router(sets.router)
+    app.include_router(wes.router)
+    app.include_router(wes.public)
     app.include_router(page.router)
     if (msa := tickets.router(desk)) is not None:
         app.include_router(msa)
@@ -39,7 +45,7 @@ def create_app(settings: ServiceSettings) -> Any:
         """Whether the server answers; no token is needed."""
         return {"status": "ok"}
 
-    guarded = Guard(app, settings)
+    guarded = Guard(app, settings, uploads=_UPLOADS.__contains__)
     guarded.fastapi = app  # type: ignore[attr-defined]
     return guarded
 

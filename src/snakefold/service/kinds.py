@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakefold.service.records import Record, State
+from snakefold.service.records import ATTEMPTS, Record, State
 from snakefold.service.settings import ServiceSettings
 
 
@@ -45,16 +45,21 @@ class Kind:
         does: `module:function`, which takes a `Record` and a `Duty` and gives an `Ending`. It may be called
             again for a record that another worker had begun.
         workers: name of the setting that says how many processes do it.
+        attempts: workers that may die of a record before it counts as the reason.
     """
 
     folder: str
     does: str
     workers: str
+    attempts: int = ATTEMPTS
 
 
 KINDS: dict[str, Kind] = {
     "job": Kind("jobs", "snakefold.service.jobs:perform", "jobs"),
     "ticket": Kind("tickets", "snakefold.service.tickets:perform", "searches"),
+    # What computes is a process of its own, and no worker dies of it.
+    "quote": Kind("quotes", "snakefold.service.sets.quote:perform", "quotes", attempts=20),
+    "run": Kind("runs", "snakefold.service.sets.run:perform", "runs", attempts=100),
 }
 
 

@@ -38,6 +38,7 @@ class Worker:
     def __init__(self, kind: str, settings: ServiceSettings) -> None:
         self._settings = settings
         self._does = pkgutil.resolve_name(KINDS[kind].does)
+        self._attempts = KINDS[kind].attempts
         self._lock = threading.Lock()
         self._leaving = False
         self._duty: Duty | None = None
@@ -51,7 +52,7 @@ class Worker:
         with self._lock:
             if self._leaving:
                 return  # it is put back into the queue by `mend`
-            number = records.claim(folder)
+            number = records.claim(folder, self._attempts)
             if number is None:
                 return
             self._duty = duty
