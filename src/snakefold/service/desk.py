@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
+from starlette.requests import HTTPConnection
 
 from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.store import write_atomically
@@ -95,9 +96,11 @@ class Desk:
     def _owners_in(self, root: Path) -> list[str]:
         """Users of the records that are open, each read once."""
         try:
-            names = [each.name for each in (root / ".open").iterdir()]
+            names = {each.name for each in (root / ".open").iterdir()}
         except FileNotFoundError:
             return []
+        for ended in [key for key in self._owners if key[0] == root and key[1] not in names]:
+            del self._owners[ended]
         found = []
         for name in names:
             if (root, name) not in self._owners:
@@ -109,22 +112,28 @@ class Desk:
         return found
 
 
-def desk_of(request: Request) -> Desk:
+async def desk_of(request: Request) -> Desk:
     """The service of a request."""
     desk: Desk = request.app.state.desk
     return desk
 
 
-def user_of(request: Request) -> User:
+def token_of(request: HTTPConnection) -> str | None:
+    """The token that a request gives, in its header or its cookie; None if there is none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
+
+
+# Coroutines, though nothing in them waits: a thread's context is a copy, and the log would not know the user.
+async def user_of(request: Request) -> User:
     """Who asks.
 
     Raises:
         HTTPException: 401, nobody that is known; 503, the tokens cannot be read.
     """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
+    desk: Desk = request.app.state.desk
     try:
-        user = desk_of(request).users.who(given)
+        user = desk.users.who(token_of(request))
     except ConfigError as error:
         raise HTTPException(
             503, "The tokens of this service cannot be read. Tell whoever runs it."
@@ -139,7 +148,7 @@ def user_of(request: Request) -> User:
     return user
 
 
-def admin_of(user: Annotated[User, Depends(user_of)]) -> User:
+async def admin_of(user: Annotated[User, Depends(user_of)]) -> User:
     """Who asks, if it is somebody who runs the service.
 
     Raises:

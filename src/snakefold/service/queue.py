@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from huey import PriorityRedisHuey, SqliteHuey
 from huey.api import Huey
 from huey.registry import Message
 from huey.serializer import Serializer
+from redis import ConnectionPool, RedisError
 
 from snakefold.service import records
+from snakefold.service.kinds import KINDS
 from snakefold.service.records import Record
 from snakefold.service.settings import ServiceSettings
 
@@ -52,10 +55,16 @@ class Queues:
         return self._queues[kind]
 
     def put(self, record: Record) -> None:
-        """Let a record wait for a worker."""
+        """Let a record wait for a worker; if the queue is out of order, it does so once `mend` finds it."""
         place = record.folder.relative_to(self._settings.folder)
-        queue, task = self._opened(record.kind)
-        queue.enqueue(task.s(str(place), priority=record.priority))
+        try:
+            queue, task = self._opened(record.kind)
+            queue.enqueue(task.s(str(place), priority=record.priority))
+        except (RedisError, sqlite3.Error) as error:
+            log.warning(
+                "not in the queue yet",
+                extra={"record": record.id, "error": f"{type(error).__name__}: {error}"},
+            )
 
     def waiting(self, kind: str) -> set[str]:
         """Folders that wait."""
@@ -68,15 +77,13 @@ class Queues:
 
 def mend(queues: Queues, roots: list[Path], settings: ServiceSettings) -> int:
     """Put back what waits for nobody; how many records that were."""
-    lost: list[Record] = []
-    for root in roots:
-        for record in records.still_open(root):
-            if record.attempts == 0 or records.is_dead(record.folder, record.attempts):
-                lost.append(record)
-    known = {kind: queues.waiting(kind) for kind in {record.kind for record in lost}}
+    known = set().union(*(queues.waiting(kind) for kind in KINDS))
     mended = 0
-    for record in lost:
-        if str(record.folder.relative_to(settings.folder)) not in known[record.kind]:
+    for root in roots:
+        below = root.relative_to(settings.folder)
+        for record in records.still_open(root, but=lambda name, below=below: str(below / name) in known):
+            if record.attempts and not records.is_dead(record.folder, record.attempts):
+                continue
             log.info("put back into the queue", extra={"record": record.id, "kind": record.kind})
             queues.put(record)
             mended += 1
@@ -99,10 +106,10 @@ def _open(settings: ServiceSettings, kind: str) -> Huey:
     if settings.queue == "sqlite":
         path = settings.folder / "queue.db"
         path.parent.mkdir(parents=True, exist_ok=True)
-        return SqliteHuey(
-            name, filename=str(path), timeout=30, fsync=False, results=False, serializer=_Names()
-        )
-    return PriorityRedisHuey(name, url=settings.queue_address, results=False, serializer=_Names())
+        return SqliteHuey(name, filename=str(path), timeout=30, results=False, serializer=_Names())
+    # Longer than a worker waits for a name, and no longer than a client for an answer.
+    pool = ConnectionPool.from_url(settings.queue_address, socket_timeout=10, socket_connect_timeout=5)
+    return PriorityRedisHuey(name, connection_pool=pool, results=False, serializer=_Names())
 
 
 def _nobody(place: str) -> None:

@@ -19,7 +19,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -181,9 +181,9 @@ def claim(folder: Path) -> int | None:
     """Take the record for this process.
 
     Returns:
-        The number of the attempt; None if it has ended, or another worker that lives has it.
+        The number of the attempt; None if it has ended, another worker that lives has it, or there is none.
     """
-    if (folder / "end.json").exists():
+    if (folder / "end.json").exists() or not (folder / "record.json").exists():
         return None
     last = attempts_of(folder)
     if last and not is_dead(folder, last):
@@ -194,7 +194,7 @@ def claim(folder: Path) -> int | None:
     number = last + 1
     content = {
         "worker": worker_name(),
-        "host": socket.gethostname(),
+        "machine": _machine(),
         "process": os.getpid(),
         "began": _began(os.getpid()),
         "started": time.time(),
@@ -214,13 +214,20 @@ def beat(folder: Path, number: int) -> None:
         os.utime(folder / f"attempt-{number}.json")
 
 
+def holds(folder: Path, number: int) -> bool:
+    """Whether this process's attempt is the one that counts: no other worker has taken the record since."""
+    said = _load(folder / f"attempt-{number}.json")
+    mine = said is not None and (said["machine"], said["process"]) == (_machine(), os.getpid())
+    return mine and not (folder / f"attempt-{number + 1}.json").exists()
+
+
 def is_dead(folder: Path, number: int) -> bool:
     """Whether the worker of an attempt is gone."""
     path = folder / f"attempt-{number}.json"
     said = _load(path)
     if said is None:
         return True
-    if said["host"] == socket.gethostname():
+    if said["machine"] == _machine():
         return _began(said["process"]) != said["began"]
     with suppress(FileNotFoundError):
         return time.time() - path.stat().st_mtime > LEASE
@@ -242,23 +249,27 @@ def has_ended(folder: Path) -> bool:
 
 
 def reopen(folder: Path) -> None:
-    """Let a record that failed wait again."""
-    number = attempts_of(folder)
+    """Let a record that failed wait again.
+
+    Its end is undone last: whatever is cut off before leaves it ended, and to be reopened.
+    """
     (folder.parent / _OPEN / folder.name).touch()
-    with suppress(FileNotFoundError):
-        (folder / "end.json").replace(folder / f"end-{time.time_ns()}.json")
-    for each in range(1, number + 1):
+    for each in range(attempts_of(folder), 0, -1):
         with suppress(FileNotFoundError):
             (folder / f"attempt-{each}.json").replace(folder / f"former-{time.time_ns()}.json")
+    with suppress(FileNotFoundError):
+        (folder / "end.json").replace(folder / f"former-end-{time.time_ns()}.json")
 
 
-def still_open(root: Path) -> Iterator[Record]:
-    """Records below `root` that have not ended."""
+def still_open(root: Path, but: Callable[[str], bool] = lambda _: False) -> Iterator[Record]:
+    """Records below `root` that have not ended, without those whose names `but` knows."""
     try:
         names = sorted(each.name for each in (root / _OPEN).iterdir())
     except FileNotFoundError:
         return
     for name in names:
+        if but(name):
+            continue
         try:
             record = read(root / name)
         except FileNotFoundError:  # between the mark and the record
@@ -285,6 +296,13 @@ def every(root: Path) -> Iterator[Record]:
 def worker_name() -> str:
     """What this process calls itself in records and logs."""
     return f"{socket.gethostname()}-{os.getpid()}"
+
+
+@cache
+def _machine() -> str:
+    """Where numbers of processes are unique: this start of this machine, and of this container."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
 
 
 def _publish(path: Path, content: Mapping[str, Any]) -> bool:
