@@ -19,7 +19,7 @@ from snakefold.service.settings import REDIS_PASSWORD, ServiceSettings
 from tests.servers.processes import ends_with_parent, free_ports
 from tests.service.running import wait
 
-PASSWORD = 'p@ss:w/ord"7'
+PASSWORD = 'p@ss:w/ord"7'  # noqa: S105
 
 
 @pytest.fixture(scope="module")

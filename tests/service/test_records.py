@@ -31,8 +31,9 @@ def one(root: Path, **given: object) -> Path:
 
 def dead_attempt(folder: Path, number: int) -> None:
     """An attempt of a process that is gone."""
-    code = f"from pathlib import Path; from snakefold.service.records import claim; print(claim(Path({str(folder)!r})))"
-    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    code = "import pathlib, sys, snakefold.service.records as r; print(r.claim(pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", code, str(folder)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert said.strip() == str(number)
 
 

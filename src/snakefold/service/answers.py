@@ -53,6 +53,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         421: "The service does not go by this host name.",
         422: "A value of the request is not what was expected.",
         429: "Too much of this user's waits. `Retry-After` says when to try again.",
+        431: "The request has too many headers.",
         500: "The service failed; its log says how.",
         503: "The service has too many connections, or cannot be used now.",
     }.items()

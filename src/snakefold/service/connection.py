@@ -1,4 +1,4 @@
-"""A connection that waits for nobody without end: neither for the head of a request nor for a reader of an answer.
+"""A connection that waits for nobody without end: not for a request's head, nor for who reads an answer.
 
 uvicorn limits only the time between requests.
 """
@@ -68,7 +68,7 @@ class Connection(H11Protocol):
                 h11.EndOfMessage(),
             )
             for event in events:
-                self.transport.write(self.conn.send(event))  # type: ignore[arg-type]
+                self.transport.write(self.conn.send(event))
         self.transport.close()
 
     def _wait(self) -> None:

@@ -28,6 +28,7 @@ _UNKNOWN = 64_000
 #: Bodies from this size on are checked in a thread, so that others need not wait.
 _LARGE = 100_000
 _LONGEST_PATH = 2000
+_MOST_HEADERS = 200
 _DEFAULTS = [(name.encode(), value.encode()) for name, value in DEFAULTS.items()]
 
 
@@ -132,6 +133,8 @@ class Guard:
     def _check(self, scope: Scope, headers: dict[str, str]) -> None:
         if len(scope.get("state", {}).get("connections", ())) > self._settings.limits.connections:
             raise _Refused(503, "The service has too many connections. Try again in some seconds.")
+        if len(scope["headers"]) > _MOST_HEADERS:
+            raise _Refused(431, f"A request has {_MOST_HEADERS} headers at most.")
         host = headers.get("host", "")
         if not self._is_ours(_name(host)):
             # Else a page of anybody could call a service on loopback by a name of its own.

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error, with the request, the record and the user it is of."""
+"""Structured logs: one JSON object a line on standard error, with its request, record and user."""
 
 from __future__ import annotations
 

@@ -77,11 +77,11 @@ class Queues:
 
 def mend(queues: Queues, roots: list[Path], settings: ServiceSettings) -> int:
     """Put back what waits for nobody; how many records that were."""
-    known = set().union(*(queues.waiting(kind) for kind in KINDS))
+    known: set[str] = set().union(*(queues.waiting(kind) for kind in KINDS))
     mended = 0
     for root in roots:
-        below = root.relative_to(settings.folder)
-        for record in records.still_open(root, but=lambda name, below=below: str(below / name) in known):
+        waiting = {Path(place).name for place in known if settings.folder / Path(place).parent == root}
+        for record in records.still_open(root, but=waiting):
             if record.attempts and not records.is_dead(record.folder, record.attempts):
                 continue
             log.info("put back into the queue", extra={"record": record.id, "kind": record.kind})

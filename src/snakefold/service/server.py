@@ -113,7 +113,7 @@ def serve(settings: ServiceSettings, *, routes: bool = True, worker: str = "snak
     try:
         if routes:
             listening = _listen(settings)
-            # uvicorn ends in good order, then raises its signal again: without this the process would be gone.
+            # uvicorn ends in good order, then raises its signal again: the process would be gone.
             signal.signal(signal.SIGTERM, _leave)
             tender.start()
             with suppress(KeyboardInterrupt):

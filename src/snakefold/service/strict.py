@@ -1,7 +1,7 @@
 """JSON of clients, read strictly: what programs read differently is refused before any of them reads it.
 
-Keys twice, NaN and infinity, halves of characters, and nesting without end: none of them is in a request of
-anybody who means well, and each makes some program along the way fail or see another request than the one before.
+Keys twice, NaN and infinity, halves of characters, nesting without end: nobody who means well sends them, and
+each makes some program along the way fail, or see another request than the program before.
 """
 
 from __future__ import annotations
