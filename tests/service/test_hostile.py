@@ -197,7 +197,7 @@ def test_tokens_that_are_none(server: Server, tokens: dict[str, str]) -> None:
         f"Bearer {good.upper()}",
         "Bearer " + "a" * 10_000,
         "Bearer \xff\xfe",
-        good,
+        good[1:],
     ):
         for method, path in (("GET", "/v2/fold/health"), ("POST", "/v2/fold/purge-queue")):
             answer = talk(server.port, request(method, path, Authorization=value))

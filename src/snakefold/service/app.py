@@ -14,9 +14,9 @@ from starlette.requests import HTTPConnection
 from snakefold import __version__
 from snakefold.kernel.errors import ConfigError
 from snakefold.service import runpod, synchronous
-from snakefold.service.answers import REFUSALS
 from snakefold.service.desk import Desk, token_of
 from snakefold.service.guard import Guard, Scope
+from snakefold.service.refusals import REFUSALS
 from snakefold.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)

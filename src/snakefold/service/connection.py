@@ -11,7 +11,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from snakefold.service.answers import HEADERS, problem
+from snakefold.service.refusals import HEADERS, problem
 
 #: Bytes a second of an answer that a client takes at least.
 _SLOWEST = 1000

@@ -120,8 +120,11 @@ async def desk_of(request: Request) -> Desk:
 
 def token_of(request: HTTPConnection) -> str | None:
     """The token that a request gives, in its header or its cookie; None if there is none."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
+    header = request.headers.get("authorization", "").strip()
+    scheme, space, token = header.partition(" ")
+    # Examples of RunPod's send the bare key.
+    given = token.strip() if scheme.lower() == "bearer" else "" if space else header
+    return given or request.cookies.get(COOKIE)
 
 
 # Coroutines, though nothing in them waits: a thread's context is a copy, and the log would not know the user.

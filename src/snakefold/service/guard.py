@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from snakefold.service.answers import DEFAULTS, HEADERS, problem
 from snakefold.service.logs import new_request
+from snakefold.service.refusals import DEFAULTS, HEADERS, problem
 from snakefold.service.settings import ServiceSettings
 from snakefold.service.strict import NotStrict, check_json
 

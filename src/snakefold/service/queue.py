@@ -21,7 +21,6 @@ from huey.serializer import Serializer
 from redis import ConnectionPool, RedisError
 
 from snakefold.service import records
-from snakefold.service.kinds import KINDS
 from snakefold.service.records import Record
 from snakefold.service.settings import ServiceSettings
 
@@ -77,13 +76,15 @@ class Queues:
 
 def mend(queues: Queues, roots: list[Path], settings: ServiceSettings) -> int:
     """Put back what waits for nobody; how many records that were."""
-    known: set[str] = set().union(*(queues.waiting(kind) for kind in KINDS))
-    mended = 0
+    lost: list[Record] = []
     for root in roots:
-        waiting = {Path(place).name for place in known if settings.folder / Path(place).parent == root}
-        for record in records.still_open(root, but=waiting):
-            if record.attempts and not records.is_dead(record.folder, record.attempts):
-                continue
+        for record in records.still_open(root):
+            if record.attempts == 0 or records.is_dead(record.folder, record.attempts):
+                lost.append(record)
+    known = {kind: queues.waiting(kind) for kind in {record.kind for record in lost}}
+    mended = 0
+    for record in lost:
+        if str(record.folder.relative_to(settings.folder)) not in known[record.kind]:
             log.info("put back into the queue", extra={"record": record.id, "kind": record.kind})
             queues.put(record)
             mended += 1

@@ -19,7 +19,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -261,15 +261,13 @@ def reopen(folder: Path) -> None:
         (folder / "end.json").replace(folder / f"former-end-{time.time_ns()}.json")
 
 
-def still_open(root: Path, but: Container[str] = ()) -> Iterator[Record]:
-    """Records below `root` that have not ended, without those whose names are in `but`."""
+def still_open(root: Path) -> Iterator[Record]:
+    """Records below `root` that have not ended."""
     try:
         names = sorted(each.name for each in (root / _OPEN).iterdir())
     except FileNotFoundError:
         return
     for name in names:
-        if name in but:
-            continue
         try:
             record = read(root / name)
         except FileNotFoundError:  # between the mark and the record

@@ -1,4 +1,4 @@
-"""What every answer has: headers that browsers keep to, and one form for whatever is refused."""
+"""What every answer has, headers that browsers keep to, and the one form of what is refused."""
 
 from __future__ import annotations
 
