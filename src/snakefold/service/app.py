@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from snakefold import __version__
 from snakefold.kernel.errors import ConfigError
-from snakefold.service import runpod, synchronous
+from snakefold.service import page, runpod, synchronous, tickets
 from snakefold.service.desk import Desk, token_of
 from snakefold.service.guard import Guard, Scope
 from snakefold.service.refusals import REFUSALS
@@ -44,6 +44,9 @@ def create_app(settings: ServiceSettings) -> Any:
     app.add_exception_handler(RequestValidationError, _not_as_expected)
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
+    app.include_router(page.router)
+    if (msa := tickets.router(desk)) is not None:
+        app.include_router(msa)
 
     @app.get("/health", tags=["Service"])
     async def health() -> Health:

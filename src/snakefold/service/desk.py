@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -120,11 +121,24 @@ async def desk_of(request: Request) -> Desk:
 
 def token_of(request: HTTPConnection) -> str | None:
     """The token that a request gives, in its header or its cookie; None if there is none."""
-    header = request.headers.get("authorization", "").strip()
-    scheme, space, token = header.partition(" ")
-    # Examples of RunPod's send the bare key.
-    given = token.strip() if scheme.lower() == "bearer" else "" if space else header
-    return given or request.cookies.get(COOKIE)
+    return _token(request.headers.get("authorization", "").strip()) or request.cookies.get(COOKIE)
+
+
+def _token(header: str) -> str | None:
+    """The token of an Authorization header.
+
+    As a password too, with any user name: programs that take an address only can have it there.
+    """
+    scheme, space, given = header.partition(" ")
+    given = given.strip()
+    if scheme.lower() == "bearer":
+        return given
+    if scheme.lower() != "basic":
+        return None if space else header  # examples of RunPod's send the bare key
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None
 
 
 # Coroutines, though nothing in them waits: a thread's context is a copy, and the log would not know the user.

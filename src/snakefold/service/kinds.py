@@ -54,6 +54,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "job": Kind("jobs", "snakefold.service.jobs:perform", "jobs"),
+    "ticket": Kind("tickets", "snakefold.service.tickets:perform", "searches"),
 }
 
 

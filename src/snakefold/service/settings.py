@@ -51,6 +51,14 @@ class Limits(_Section):
     residues: int = Field(50_000_000, ge=1, description="Residues of one set.")
 
 
+class Tickets(_Section):
+    """What the MSA server takes (docs/msa-server.md)."""
+
+    max_queries: int = Field(64, ge=1, le=1000, description="Maximum sequences per ticket.")
+    max_length: int = Field(10_000, ge=1, le=65_535, description="Maximum residues per sequence.")
+    max_residues: int = Field(50_000, ge=1, description="Maximum residues per ticket.")
+
+
 class ServiceSettings(_Section):
     """Everything that `snakefold serve` goes by."""
 
@@ -86,6 +94,7 @@ class ServiceSettings(_Section):
     )
     workers: Workers = Workers()
     limits: Limits = Limits()
+    tickets: Tickets = Tickets()
 
     @field_validator("queue")
     @classmethod
