@@ -16,11 +16,14 @@ from snakefold.kernel.errors import ConfigError
 from snakefold.service import page, runpod, synchronous, tickets
 from snakefold.service.desk import Desk, token_of
 from snakefold.service.guard import Guard, Scope
+from snakefold.service.openapi import documented
 from snakefold.service.refusals import REFUSALS
 from snakefold.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 _MOST_PROBLEMS = 10
+#: What other sites may link to: it shows the page, and does nothing.
+_PAGES = {"/", "/ui", "/ui/"}
 
 
 class Health(BaseModel):
@@ -53,7 +56,8 @@ def create_app(settings: ServiceSettings) -> Any:
         """Whether the server answers; no token is needed."""
         return Health(status="ok")
 
-    guarded = Guard(app, settings, knows=lambda scope: _is_known(desk, scope))
+    documented(app)
+    guarded = Guard(app, settings, pages=_PAGES.__contains__, knows=lambda scope: _is_known(desk, scope))
     guarded.fastapi = app  # type: ignore[attr-defined]
     return guarded
 
