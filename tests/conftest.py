@@ -25,6 +25,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 _INSTALL = {
     "hhblits": "apt-get install hhsuite",
     "chromium": "apt-get install chromium",
+    "redis-server": "apt-get install redis-server",
     "libcifpp-data": "apt-get install libcifpp-data",
     "root": "run the tests as root",
     "boltz2": "snakefold engines install boltz2",

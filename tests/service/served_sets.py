@@ -16,11 +16,11 @@ from typing import Any
 
 import httpx
 import yaml
-from tests.servers.processes import ends_with_parent
 
 from snakefold.engines.environments import MAIN
 from snakefold.service.records import began
 from snakefold.service.users import Quota, User, add_token
+from tests.servers.processes import ends_with_parent
 
 #: Not a promise: how long a test waits for what must come, on a machine that does much else.
 PATIENCE = 240.0

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from families import THIOREDOXIN, UBIQUITIN
 from serving import Serving, colabfold_databases, running
-from tests.engine.conftest import colabfold_batch, weights_folder
 
 from snakefold.engines import environments
 from snakefold.engines.boltz2 import ENGINE as BOLTZ
@@ -25,6 +24,7 @@ from snakefold.msa import a3m
 from snakefold.msa.settings import MsaSettings
 from snakefold.service.msa.pairing import paired
 from snakefold.service.msa.search import searches
+from tests.engine.conftest import colabfold_batch, weights_folder
 
 __all__ = ["colabfold_batch", "weights_folder"]  # fixtures
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.service.served_sets import CHAIN, OTHER, Served, send, serving, until, wait
 
 from snakefold.service.users import Quota
+from tests.service.served_sets import CHAIN, OTHER, Served, send, serving, until, wait
 
 _FASTA = f">one\n{CHAIN}\n"
 

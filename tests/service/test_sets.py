@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.service.served_sets import CHAIN, OTHER, REHEARSAL, Served, send, serving, until
 
 from snakefold.service.users import Quota
+from tests.service.served_sets import CHAIN, OTHER, REHEARSAL, Served, send, serving, until
 
 _FASTA = f">one\n{CHAIN}\n"
 

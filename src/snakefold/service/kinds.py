@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakefold.service.records import ATTEMPTS, Record, State
+from snakefold.service.records import ATTEMPTS, State
 from snakefold.service.settings import ServiceSettings
 
 
@@ -66,9 +66,3 @@ KINDS: dict[str, Kind] = {
 def roots(settings: ServiceSettings) -> list[Path]:
     """Folders that records of all kinds are in."""
     return [settings.folder / name for name in dict.fromkeys(kind.folder for kind in KINDS.values())]
-
-
-def does_nothing(record: Record, duty: Duty) -> Ending:
-    """For tests of the queue: waits for as many seconds as the record says."""
-    duty.stop.wait(float(record.facts.get("seconds", 0)))
-    return Ending(State.DONE)

@@ -19,7 +19,7 @@ import uvicorn
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.service.app import create_app
-from snakefold.service.connection import Connection
+from snakefold.service.connection import Connection, limit
 from snakefold.service.kinds import KINDS, roots
 from snakefold.service.logs import start_logging
 from snakefold.service.queue import Queues, mend
@@ -34,8 +34,9 @@ _GRACE = 25.0
 class Workers:
     """Worker processes of this machine: each slot has one, and gets another when it dies."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, module: str = "snakefold.service.work") -> None:
         self._settings = settings
+        self._module = module
         self._life, self._ours = os.pipe()
         self._slots: dict[tuple[str, int], subprocess.Popen[bytes] | None] = {
             (kind, number): None
@@ -83,7 +84,7 @@ class Workers:
             "SNAKEFOLD_STORE": self._settings.shared_store,
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "snakefold.service.work", kind, str(number), str(self._life)],
+            [sys.executable, "-m", self._module, kind, str(number), str(self._life)],
             env=environment,
             stdin=subprocess.DEVNULL,
             pass_fds=(self._life,),
@@ -91,11 +92,12 @@ class Workers:
         )
 
 
-def serve(settings: ServiceSettings, *, routes: bool = True) -> None:
+def serve(settings: ServiceSettings, *, routes: bool = True, worker: str = "snakefold.service.work") -> None:
     """Run the service until a signal ends it.
 
     Args:
         routes: answer requests; if not, this machine has workers only.
+        worker: module that a worker process runs; its command line is that of `snakefold.service.work`.
 
     Raises:
         SnakefoldError: the address cannot be listened on.
@@ -105,14 +107,17 @@ def serve(settings: ServiceSettings, *, routes: bool = True) -> None:
     settings = settings.model_copy(update={"folder": settings.folder.absolute()})
     settings.folder.mkdir(parents=True, exist_ok=True)
     _allow_connections(settings.limits.connections)
-    workers = Workers(settings)
+    workers = Workers(settings, worker)
     leaving = threading.Event()
     tender = threading.Thread(target=_tend, args=(settings, workers, leaving), daemon=True)
     try:
         if routes:
             listening = _listen(settings)
+            # uvicorn ends in good order, then raises its signal again: the process would be gone.
+            signal.signal(signal.SIGTERM, _leave)
             tender.start()
-            asyncio.run(_answer(settings, listening))
+            with suppress(KeyboardInterrupt):
+                asyncio.run(_answer(settings, listening))
         else:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: leaving.set())
@@ -123,6 +128,10 @@ def serve(settings: ServiceSettings, *, routes: bool = True) -> None:
         if tender.is_alive():
             tender.join(_MEND_SECONDS)
         workers.stop()
+
+
+def _leave(_number: int, _frame: Any) -> None:
+    raise SystemExit(0)
 
 
 def _tend(settings: ServiceSettings, workers: Workers, leaving: threading.Event) -> None:
@@ -146,16 +155,20 @@ async def _answer(settings: ServiceSettings, listening: socket.socket) -> None:
         ws="none",
         lifespan="off",
         log_config=None,
-        access_log=True,
+        access_log=False,  # the guard logs requests, without their queries
         reset_contextvars=True,  # a user's name in the log is that of one request
         server_header=False,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=5,
-        limit_concurrency=settings.limits.connections,
         backlog=1024,
     )
-    # The class finds it there: uvicorn makes one for every connection.
-    config.head_seconds = settings.limits.head_seconds  # type: ignore[attr-defined]
+    limits = settings.limits
+    limit(
+        config,
+        head_seconds=limits.head_seconds,
+        send_seconds=limits.send_seconds,
+        most_waiting=max(limits.connections // 2, 1),
+    )
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"snakefold serves at http://{shown}:{port}", flush=True)

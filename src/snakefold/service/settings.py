@@ -42,6 +42,9 @@ class Limits(_Section):
         60, gt=0, description="Longest time that a request's body may take to arrive."
     )
     head_seconds: float = Field(10, gt=0, description="Longest time until a request's head is there.")
+    send_seconds: float = Field(
+        60, gt=0, description="Time within which a client takes some of an answer: 1 kB a second at least."
+    )
     connections: int = Field(2000, ge=10, description="Connections at once; more are answered 503.")
     waiting: int = Field(1000, ge=1, description="Jobs, runs and tickets of one user that have not ended.")
     targets: int = Field(100_000, ge=1, description="Targets of one set.")

@@ -18,12 +18,13 @@ from snakefold.service.records import State
 router = APIRouter(tags=["One request, one answer"])
 #: How long a job may take before the connection is given up; its result is then asked for again.
 _LONGEST = 24 * 3600.0
+_EXAMPLE = {"input": {"sequence": "MKTAYIAKQRQISFVKSHFSRQ", "db_preset": "single_sequence"}}
 _FAILURES = {State.FAILED: 500, State.CANCELLED: 409, State.TIMED_OUT: 504}
 
 
 @router.post("/run")
 async def run(
-    request: Request, desk: TheDesk, user: TheUser, body: Annotated[dict[str, Any], Body()]
+    request: Request, desk: TheDesk, user: TheUser, body: Annotated[dict[str, Any], Body(examples=[_EXAMPLE])]
 ) -> dict[str, Any]:
     """Do a request and answer with its result. If the client leaves, the job is cancelled."""
     wrapped = isinstance(body.get("input"), dict)

@@ -62,7 +62,11 @@ class Worker:
         try:
             with _pulse(folder, number, duty):
                 ending = self._do(folder, duty)
-            if self._leaving and duty.stop.is_set() and not records.has_ended(folder):
+            if not records.holds(folder, number):
+                log.info(
+                    "another worker has it now"
+                )  # this one was taken for dead, or the record was reopened
+            elif self._leaving and duty.stop.is_set() and not records.has_ended(folder):
                 records.release(folder, number)
                 log.info("given back")
             elif records.end(folder, ending.state, error=ending.error, facts=ending.facts):
@@ -94,14 +98,14 @@ class Worker:
 
 @contextlib.contextmanager
 def _pulse(folder: Path, number: int, duty: Duty) -> Iterator[None]:
-    """Show that the worker lives, and stop its work if the record is ended by somebody else."""
+    """Show that the worker lives, and stop its work if somebody else ends the record or takes it."""
     done = threading.Event()
 
     def beat() -> None:
         passed = 0.0
         while not done.wait(0.5):
             passed += 0.5
-            if records.has_ended(folder):
+            if records.has_ended(folder) or not records.holds(folder, number):
                 duty.stop.set()
             if passed >= PULSE:
                 passed = 0.0
