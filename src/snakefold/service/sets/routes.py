@@ -32,6 +32,12 @@ router = APIRouter(prefix="/api", tags=["Sets"])
 _PROGRESS = Progress()
 _EVENT_SECONDS, _HEARTBEAT_SECONDS = 1.0, 15
 _OFFER_SECONDS = 60.0
+#: Of a report: Mol* and plotly compile functions and load data: addresses. What it shows of the input is text.
+_REPORT_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src data:; connect-src 'self' data: blob:; worker-src blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
 
 
 class Detail(BaseModel):
@@ -229,7 +235,8 @@ def archive(run: str, desk: TheDesk, user: TheUser) -> StreamingResponse:
 @router.get("/runs/{run}/report/{path:path}", response_class=FileResponse, responses=answers(404))
 def report(run: str, path: str, desk: TheDesk, user: TheUser) -> FileResponse:
     """A page of the report, or what belongs to it."""
-    return FileResponse(files.found(found(desk, user, run).results / "report", path or "index.html"))
+    where = files.found(found(desk, user, run).results / "report", path or "index.html")
+    return FileResponse(where, headers={"content-security-policy": _REPORT_POLICY})
 
 
 _offered: list[tuple[float, Offer]] = []
