@@ -17,6 +17,7 @@ from families import (
     chain,
     database,
     expandable_database,
+    family,
     mmseqs,
     queries,
     write_fasta,
@@ -116,6 +117,23 @@ def test_colabfold_recipe_gives_the_bytes_of_colabfold_search(
         theirs = [row for row in rows(expected[query.key]) if row != f"101\n{query.sequence}\n"]
         assert ours == theirs
         assert (len(ours) > 30) == (query.sequence != ORPHAN)
+
+
+@pytest.mark.slow
+def test_colabfolds_filters_can_be_left_out(tmp_path: Path) -> None:
+    """Filters begin at a hundred hits; the worst of these are dropped by them."""
+    expandable_database(tmp_path, "uniref_db", seed=1, records=family("UBIQ", 160, seed=1))
+    databases = preset(described(tmp_path / "uniref_db", "uniref30"))
+    found = {}
+    for recipe, filtered in (("colabfold", "1"), ("colabfold_unfiltered", "0")):
+        options = ("--use-env", "0", "-s", "8", "--filter", filtered)
+        expected = colabfold_search(tmp_path, tmp_path / recipe, *options)
+        [msa] = step.search([chain(UBIQUITIN)], databases, settings(recipe), tmp_path, silent)[
+            chain(UBIQUITIN).key
+        ]
+        assert rows(msa.text) == rows(expected[msa.text[1:65]])
+        found[recipe] = len(rows(msa.text))
+    assert found["colabfold_unfiltered"] > found["colabfold"] > 50
 
 
 def test_hits_of_the_colabfold_recipe_describe_the_rows(expandable: Path, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def user(request: Request) -> str:
 class Serving:
     """A server of these settings, whose store and tickets are in `folder`.
 
-    `log` has the lines of all searches, `refusals` how often a user is told to wait, `ran` the number of tickets
-    worked off. Users are who their X-API-Key says.
+    `log` has the lines of all searches, `refusals` how often a user is told to wait, `ran` the number of
+    tickets worked off. Users are who their X-API-Key says.
     """
 
     def __init__(self, folder: Path, served: ServedMsa) -> None:

@@ -26,6 +26,7 @@ from snakefold.msa.server.client import Pace
 from snakefold.msa.settings import MsaSettings
 from snakefold.service.msa.pairing import paired
 from snakefold.service.msa.search import Searches, searches
+from snakefold.service.msa.settings import ServedMsa
 
 UNIREF, ENVIRONMENT = "uniref.a3m", "bfd.mgnify30.metaeuk30.smag30.a3m"
 PAIR = (UBIQUITIN, THIOREDOXIN)
@@ -117,6 +118,13 @@ def test_colabfolds_client_gets_the_alignments_of_the_workflow(
 def test_all_rows_are_given_where_no_filter_is_set(serving: Serving) -> None:
     answered = [files(serving, serving.ask("msa", mode, UBIQUITIN)) for mode in ("env", "env-nofilter")]
     assert answered[0][UNIREF] == answered[1][UNIREF]
+    assert serving.searches == 2
+
+
+def test_mode_nofilter_leaves_colabfolds_filters_out() -> None:
+    served = ServedMsa(msa=MsaSettings(tool="mmseqs", db_preset="colabfold"))
+    assert served.unfiltered == served.msa.model_copy(update={"mmseqs_recipe": "colabfold_unfiltered"})
+    assert ServedMsa().unfiltered == ServedMsa().msa
 
 
 def test_equal_chains_are_searched_once_across_tickets_users_and_the_workflow(
@@ -250,7 +258,6 @@ def test_the_query_keeps_its_letters(serving: Serving) -> None:
         ({"q": "".join(f">{n}\nMKT\n" for n in range(5)), "mode": "env"}, "takes 4 per ticket"),
         ({"q": f">101\n{'M' * 100_000}\n", "mode": "env"}, "The form has more than"),
         ({"q": ">101\nMKT\n", "mode": "pairgreedy"}, "no mode of ticket/msa"),
-        ({"q": ">101\nMKT\n", "mode": "nofilter"}, "filters its alignments"),
         ({"q": ">101\nMKT\n"}, "is no mode"),
         ({f"k{n}": "x" for n in range(50)}, "cannot be read"),
     ],
@@ -258,8 +265,7 @@ def test_the_query_keeps_its_letters(serving: Serving) -> None:
 def test_bad_forms_are_refused_in_words(
     form: dict[str, str], said: str, settings: MsaSettings, tmp_path: Path
 ) -> None:
-    filtered = settings.model_copy(update={"mmseqs_recipe": "colabfold"})
-    with running(tmp_path, filtered, max_queries=4, max_length=400, max_residues=800) as serving:
+    with running(tmp_path, settings, max_queries=4, max_length=400, max_residues=800) as serving:
         answered = httpx.post(f"{serving.url}/ticket/msa", data=form)
     assert answered.status_code == 400
     told = answered.json()

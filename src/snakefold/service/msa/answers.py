@@ -21,6 +21,7 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import Store, write_atomically
 from snakefold.msa import a3m
 from snakefold.msa.bundle import Log
+from snakefold.msa.settings import MsaSettings
 from snakefold.service.msa import templates
 from snakefold.service.msa.pairing import paired
 from snakefold.service.msa.queries import Query, Ticket
@@ -69,7 +70,8 @@ def answer(
 
 
 def _aligned(ticket: Ticket, served: ServedMsa, store: Store, work: Path, log: Log) -> dict[str, bytes]:
-    found = aligned(_chains(ticket), served.msa, store, work=work, log=log)
+    settings = served.unfiltered if ticket.unfiltered else served.msa
+    found = aligned(_chains(ticket), settings, store, work=work, log=log)
     first, others = [], []
     for query in ticket.queries:
         of_query = found[query.chain.key]
@@ -82,7 +84,7 @@ def _aligned(ticket: Ticket, served: ServedMsa, store: Store, work: Path, log: L
         UNIREF: "".join(first).encode(),
         **({ENVIRONMENT: "".join(others).encode()} if ticket.environmental else {}),
         TEMPLATES: templates.hits(hits, templates.structures(served.msa)),
-        FACTS: _facts(ticket, found, served, []),
+        FACTS: _facts(ticket, found, settings, []),
     }
 
 
@@ -101,7 +103,7 @@ def _paired(ticket: Ticket, served: ServedMsa, store: Store, work: Path, log: Lo
     blocks = [
         _block(query, msa.names[1:], msa.rows[1:]) for query, msa in zip(ticket.queries, rows, strict=True)
     ]
-    return {PAIRED: "".join(blocks).encode(), FACTS: _facts(ticket, found, served, notes)}
+    return {PAIRED: "".join(blocks).encode(), FACTS: _facts(ticket, found, served.msa, notes)}
 
 
 def _chains(ticket: Ticket) -> list[Any]:
@@ -113,13 +115,13 @@ def _block(query: Query, names: Sequence[str], rows: Sequence[str]) -> str:
     return a3m.Msa([query.name, *names], [query.sequence, *rows]).to_a3m() + "\0"
 
 
-def _facts(ticket: Ticket, found: Mapping[str, Found], served: ServedMsa, notes: list[str]) -> bytes:
+def _facts(ticket: Ticket, found: Mapping[str, Found], settings: MsaSettings, notes: list[str]) -> bytes:
     metas = [MsaMeta.model_validate_json(each.files["meta.json"]) for each in found.values()]
     used = {use.name: use.fingerprint for meta in metas for use in meta.databases}
     facts = {
         "server": f"snakefold {__version__}",
-        "recipe": searches(served.msa).digest,
-        "tool": served.msa.tool,
+        "recipe": searches(settings).digest,
+        "tool": settings.tool,
         "databases": used,
         "mode": ticket.mode,
         "notes": [*notes, *dict.fromkeys(text for meta in metas for text in meta.warnings)],
