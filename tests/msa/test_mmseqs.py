@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import re
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from families import (
     UBIQUITIN,
     chain,
     database,
+    descendant,
     expandable_database,
-    family,
     mmseqs,
     queries,
     write_fasta,
@@ -122,7 +123,10 @@ def test_colabfold_recipe_gives_the_bytes_of_colabfold_search(
 @pytest.mark.slow
 def test_colabfolds_filters_can_be_left_out(tmp_path: Path) -> None:
     """Filters begin at a hundred hits; the worst of these are dropped by them."""
-    expandable_database(tmp_path, "uniref_db", seed=1, records=family("UBIQ", 160, seed=1))
+    draw = random.Random(5)
+    rates = (0.05 + 0.75 * number / 160 for number in range(160))
+    records = {f"member{n}": descendant(UBIQUITIN, draw, rate) for n, rate in enumerate(rates)}
+    expandable_database(tmp_path, "uniref_db", seed=1, records=records)
     databases = preset(described(tmp_path / "uniref_db", "uniref30"))
     found = {}
     for recipe, filtered in (("colabfold", "1"), ("colabfold_unfiltered", "0")):
