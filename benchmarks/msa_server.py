@@ -161,7 +161,7 @@ def table(result: dict[str, Any]) -> str:
             *rows,
             "",
             f"Rows of all alignments: {found['colabfold_search']:,} from colabfold_search, "
-            f"{found['server']:,} from the server, which drops duplicate rows (each query is in the database, too).",
+            f"{found['server']:,} from the server, which drops duplicate rows: queries are in the database.",
             "",
         ]
     )

@@ -1,10 +1,10 @@
 """MMseqs2: one batched search for all chains of a chunk.
 
-Three recipes. `colabfold` is the chain of `colabfold_search` 1.6.3 (Mirdita et al., Nat Methods 19:679, 2022):
-a profile search of three iterations in the first database, whose profile then searches the others; hits are
-expanded to cluster members, realigned and filtered. `colabfold_unfiltered` is its `--filter 0`, the API's
-mode `nofilter`. `simple` is one sequence search: createdb, search,
-convertalis, result2msa. Databases for pairing are always searched by `simple`, which keeps UniProt's names.
+Three recipes. `colabfold` is the chain of `colabfold_search` 1.6.3 (Mirdita et al., Nat Methods 19:679,
+2022): a profile search of three iterations in the first database, whose profile then searches the others;
+hits are expanded to cluster members, realigned and filtered. `colabfold_unfiltered` is its `--filter 0`,
+which MSA servers call nofilter. `simple` is one sequence search: createdb, search, convertalis,
+result2msa. Databases for pairing are always searched by `simple`, which keeps UniProt's names.
 """
 
 from __future__ import annotations
