@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -290,6 +291,33 @@ def test_who_asks_too_much_waits_and_others_do_not(serving: Serving, colabfold: 
 def test_clients_print_their_own_words_when_refused(colabfold: Callable[..., Any]) -> None:
     with pytest.raises(Exception, match="confirm your input is a valid protein sequence"):
         colabfold("MKT1")
+
+
+def test_who_may_not_ask_is_told_so_in_the_apis_words(serving: Serving) -> None:
+    refused = serving.ask("msa", "env", UBIQUITIN, key="wrong")
+    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Basic")
+    assert refused.json() == {"id": "", "status": "ERROR", "reason": "No such token."}
+    assert serving.ran == 0
+
+
+def test_a_changed_database_is_another_ticket(tmp_path: Path) -> None:
+    demo = load_preset("demo").root
+    for path in demo.glob("*.fasta"):
+        shutil.copy(path, tmp_path)
+    settings = MsaSettings(tool="mmseqs", mmseqs_recipe="simple", db_root=str(tmp_path))
+    with running(tmp_path / "served", settings) as serving:
+        first = serving.ask("msa", "all", UBIQUITIN)
+        assert serving.wait(first) == "COMPLETE"
+        path = tmp_path / "swissprot.fasta"
+        path.rename(tmp_path / "away")
+        meanwhile = serving.ask("msa", "all", UBIQUITIN).json()
+        assert (meanwhile["id"], meanwhile["status"]) == ("", "MAINTENANCE")
+        path.write_text((tmp_path / "away").read_text() + f">sp|Q00001|MORE_YEAST\n{UBIQUITIN[:-1]}A\n")
+        second = serving.ask("msa", "all", UBIQUITIN)
+        found = files(serving, second)
+    assert second.json()["id"] != first.json()["id"]
+    assert UBIQUITIN[:-1] in "".join(rows(found[UNIREF])[1:])
+    assert serving.searches == 2
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "..%2F..%2Fetc%2Fpasswd", "0" * 64, "x", "%00"])
