@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.service.served_sets import CHAIN, OTHER, REHEARSAL, Served, send, serving, until
+from tests.service.served_sets import CHAIN, OTHER, REHEARSAL, Served, send, serving, until, wait
 
 from snakefold.service.users import Quota
 
@@ -152,6 +154,16 @@ def test_sets_are_their_users(served: Served, ada: httpx.Client) -> None:
         assert ada.get(f"/api/runs/{name}").status_code == 404, name
 
 
+def test_a_quote_outlives_its_worker(served: Served, ada: httpx.Client) -> None:
+    name = send(ada, _FASTA)["id"]
+    plan = wait(lambda: served.runs(name))
+    os.kill(served.worker("quotes", name), signal.SIGKILL)
+    until(ada, name, "QUOTED")
+    assert (served.folder / "quotes" / name / "attempt-2.json").exists()
+    assert not Path(f"/proc/{plan[0]}").exists()
+    assert not served.runs(name)
+
+
 def test_lists_go_from_the_newest_to_the_oldest(served: Served) -> None:
     with served.client("bob") as bob:
         names = [send(bob, _FASTA, name=f"set {number}")["id"] for number in range(3)]
@@ -280,7 +292,8 @@ def test_files_are_those_of_the_results(served: Served, ada: httpx.Client) -> No
 _TRICKS = [
     "../set.json", "%2e%2e/set.json", "..%2fset.json", "structures/../../set.json", "/etc/passwd",
     "//etc/passwd", "%2fetc%2fpasswd", "tokens.yaml", "out/tokens.yaml", ".snakefold/run.lock",
-    "structures", "a%0ab", "a%00b", "structures//one/ranked_0.cif", "predictions/b0001.tar.zst", "", "a" * 5000,
+    "structures", "a%0ab", "a%00b", "structures//one/ranked_0.cif", "predictions/b0001.tar.zst", "",
+    "a" * 5000,
 ]  # fmt: skip
 
 
