@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.backbones import helix
 from tests.service.served_sets import CHAIN, OTHER, REHEARSAL, Served, send, serving, until, wait
 
 from snakefold.service.users import Quota
@@ -138,6 +139,24 @@ def test_names_of_files_are_made_safe_and_sheets_name_what_was_sent(
     settings = (folder / "settings.yaml").read_text()
     assert "input/a.fasta" not in settings
     assert str(secret) not in settings
+
+
+def test_a_quote_of_designs_is_of_both_stages(ada: httpx.Client) -> None:
+    files = [
+        ("files", ("my one.pdb", helix(CHAIN).encode())),
+        ("files", ("sheet.csv", b"id,backbone\nx,my_one.pdb\ny,/etc/passwd.pdb\n")),
+    ]
+    settings = {**REHEARSAL, "design": {"engine": "proteinmpnn"}, "proteinmpnn": {"num_seq_per_target": 3}}
+    answer = ada.post("/api/runs", files=files, data={"settings": json.dumps(settings)})
+    view = until(ada, answer.json()["id"], "QUOTED")
+    quote = view["quote"]
+    assert view["targets"] == {
+        "total": 2, "to_do": 1, "stored": 0, "reused": 0, "duplicate_of": 0, "refused": 1,
+    }  # fmt: skip
+    assert quote["engines"] == {"proteinmpnn": 1, "alphafold2": 3}
+    assert quote["residues"] == 4 * len(CHAIN)
+    assert "Then about 3 designs are folded." in quote["notes"]
+    assert "not among the files that were sent" in quote["refused"][0]["reason"]
 
 
 def test_sets_are_their_users(served: Served, ada: httpx.Client) -> None:
