@@ -24,7 +24,6 @@ from tests.servers.processes import ends_with_parent
 
 #: Not a promise: how long a test waits for what must come, on a machine that does much else.
 PATIENCE = 240.0
-_ENVIRONMENT = {"RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true", "SNAKEFOLD_REDIS_PASSWORD": "hidden"}
 #: Two short chains, and settings with which they are planned and folded in seconds.
 CHAIN, OTHER = "MKTAYIAKQRQISFVKSHFSRQ", "MQIFVKTLTGKTITLEVEPSDT"
 REHEARSAL: dict[str, Any] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,8 @@ import httpx
 import pytest
 
 from snakefold.service.users import Quota
-from tests.service.served_sets import CHAIN, OTHER, REHEARSAL, Served, send, serving, until
+from tests.backbones import helix
+from tests.service.served_sets import CHAIN, OTHER, REHEARSAL, Served, send, serving, until, wait
 
 _FASTA = f">one\n{CHAIN}\n"
 
@@ -138,6 +141,24 @@ def test_names_of_files_are_made_safe_and_sheets_name_what_was_sent(
     assert str(secret) not in settings
 
 
+def test_a_quote_of_designs_is_of_both_stages(ada: httpx.Client) -> None:
+    files = [
+        ("files", ("my one.pdb", helix(CHAIN).encode())),
+        ("files", ("sheet.csv", b"id,backbone\nx,my_one.pdb\ny,/etc/passwd.pdb\n")),
+    ]
+    settings = {**REHEARSAL, "design": {"engine": "proteinmpnn"}, "proteinmpnn": {"num_seq_per_target": 3}}
+    answer = ada.post("/api/runs", files=files, data={"settings": json.dumps(settings)})
+    view = until(ada, answer.json()["id"], "QUOTED")
+    quote = view["quote"]
+    assert view["targets"] == {
+        "total": 2, "to_do": 1, "stored": 0, "reused": 0, "duplicate_of": 0, "refused": 1,
+    }  # fmt: skip
+    assert quote["engines"] == {"proteinmpnn": 1, "alphafold2": 3}
+    assert quote["residues"] == 4 * len(CHAIN)
+    assert "Then about 3 designs are folded." in quote["notes"]
+    assert "not among the files that were sent" in quote["refused"][0]["reason"]
+
+
 def test_sets_are_their_users(served: Served, ada: httpx.Client) -> None:
     view = until(ada, send(ada, _FASTA)["id"], "QUOTED")
     with served.client("bob") as bob:
@@ -150,6 +171,16 @@ def test_sets_are_their_users(served: Served, ada: httpx.Client) -> None:
     assert httpx.get(f"{served.address}/api/runs/{view['id']}").status_code == 401
     for name in ("..", "2" * 40, ".of", "%2e%2e", "A" * 24):
         assert ada.get(f"/api/runs/{name}").status_code == 404, name
+
+
+def test_a_quote_outlives_its_worker(served: Served, ada: httpx.Client) -> None:
+    name = send(ada, _FASTA)["id"]
+    plan = wait(lambda: served.runs(name))
+    os.kill(served.worker("quotes", name), signal.SIGKILL)
+    until(ada, name, "QUOTED")
+    assert (served.folder / "quotes" / name / "attempt-2.json").exists()
+    assert not Path(f"/proc/{plan[0]}").exists()
+    assert not served.runs(name)
 
 
 def test_lists_go_from_the_newest_to_the_oldest(served: Served) -> None:
@@ -280,7 +311,8 @@ def test_files_are_those_of_the_results(served: Served, ada: httpx.Client) -> No
 _TRICKS = [
     "../set.json", "%2e%2e/set.json", "..%2fset.json", "structures/../../set.json", "/etc/passwd",
     "//etc/passwd", "%2fetc%2fpasswd", "tokens.yaml", "out/tokens.yaml", ".snakefold/run.lock",
-    "structures", "a%0ab", "a%00b", "structures//one/ranked_0.cif", "predictions/b0001.tar.zst", "", "a" * 5000,
+    "structures", "a%0ab", "a%00b", "structures//one/ranked_0.cif", "predictions/b0001.tar.zst", "",
+    "a" * 5000,
 ]  # fmt: skip
 
 

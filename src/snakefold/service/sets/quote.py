@@ -9,11 +9,13 @@ from typing import Any
 
 from snakefold.kernel.names import shown
 from snakefold.kernel.store import write_atomically
+from snakefold.kernel.wording import count
 from snakefold.molecules.folders import suffix_of
 from snakefold.molecules.lines import BadFile, read_lines
 from snakefold.plan.files import State as Planned
 from snakefold.plan.files import TargetRow, read_targets
-from snakefold.plan.quote.model import Quote
+from snakefold.plan.forecast import STRUCTURES
+from snakefold.plan.quote.model import Quote, total
 from snakefold.service.kinds import Duty, Ending
 from snakefold.service.queue import Queues
 from snakefold.service.records import Record, State
@@ -95,25 +97,29 @@ def _above(number: int, most: int, what: str) -> str:
 
 
 def _quote(each: Set) -> dict[str, Any]:
-    """The quote of a plan, as the service shows it."""
-    folder = each.folder / PLAN
-    quote = Quote.model_validate_json((folder / "quote.json").read_bytes())
+    """The quote of a plan, as the service shows it; of both stages, if sequences are designed and folded."""
+    plan = each.folder / PLAN
+    folders = [plan, *([plan / STRUCTURES] if (plan / STRUCTURES / "quote.json").exists() else [])]
+    quotes = [Quote.model_validate_json((folder / "quote.json").read_bytes()) for folder in folders]
+    first, *second = quotes
     residues: Counter[str] = Counter()
-    for row in read_targets(folder, TargetRow):
-        residues[row.state] += row.length or 0
-    refused = json.loads((folder / "refusals.json").read_bytes())
+    for folder in folders:
+        for row in read_targets(folder, TargetRow):
+            residues[row.state] += row.length or 0
+    refused = json.loads((plan / "refusals.json").read_bytes())
+    then = [f"Then about {count(quote.targets[Planned.TO_DO], 'design')} are folded." for quote in second]
     return {
-        "dollars": _range(quote.dollars),
-        "hours": _range(quote.wall_hours),
-        "worker_hours": _range(quote.hours),
-        "alignment_cpu_hours": _range(quote.msa_cpu_hours),
+        "dollars": _range(total(quote.dollars for quote in quotes)),
+        "hours": _range(total(quote.wall_hours for quote in quotes)),
+        "worker_hours": _range(total(quote.hours for quote in quotes)),
+        "alignment_cpu_hours": _range(total(quote.msa_cpu_hours for quote in quotes)),
         "residues": residues[Planned.TO_DO],
         "length": sum(residues.values()),
-        "to_do": quote.targets.get(Planned.TO_DO, 0),
-        "stored": quote.targets.get(Planned.STORED, 0),
-        "targets": quote.targets,
-        "engines": quote.engines,
-        "rehearsal": quote.rehearsal,
+        "to_do": first.targets.get(Planned.TO_DO, 0),
+        "stored": first.targets.get(Planned.STORED, 0),
+        "targets": first.targets,
+        "engines": {name: number for quote in quotes for name, number in quote.engines.items()},
+        "rehearsal": any(quote.rehearsal for quote in quotes),
         "refused": [
             {
                 "id": shown(said["header"]),
@@ -124,7 +130,7 @@ def _quote(each: Set) -> dict[str, Any]:
             }
             for said in refused[:_NAMED]
         ],
-        "notes": [*each.notes, *quote.warnings],
+        "notes": [*each.notes, *then, *(said for quote in quotes for said in quote.warnings)],
     }
 
 

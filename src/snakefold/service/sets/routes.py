@@ -151,7 +151,7 @@ def one(run: str, desk: TheDesk, user: TheUser) -> SetView:
     return shown(desk, found(desk, user, run))
 
 
-@router.post("/runs/{run}/accept", responses=answers(404, 409, 429))
+@router.post("/runs/{run}/accept", responses=answers(400, 404, 409, 429))
 def accept(run: str, desk: TheDesk, user: TheUser, given: Acceptance | None = None) -> SetView:
     """Let a set that is QUOTED be run. A quote above `budget` is not accepted (409)."""
     each = found(desk, user, run)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.plan.lock import ACTIVE, lock_file
+from snakefold.run.failures import read_failures
 from snakefold.run.status.folder import lock_is_held
 from snakefold.service.kinds import Duty, Ending
 from snakefold.service.records import Record, State
@@ -21,6 +22,8 @@ _NAME = "run"
 _REFUSED = 2
 #: Processes of one run that may be killed before the run is given up.
 _MOST_STARTS = 20
+#: Runs that follow one in which targets were lost: their processes were killed several times.
+_AGAIN = 2
 _POLL, _PAUSE = 0.5, 2.0
 
 
@@ -43,13 +46,16 @@ def perform(record: Record, duty: Duty) -> Ending:
 
 
 def _until_it_ends(each: Set, words: list[str], duty: Duty) -> Left:
-    """Run the command until it has not been killed."""
-    left = Left(-1, "")
+    """Run the command until it has not been killed, and once more for targets that were killed with it."""
+    left, again = Left(-1, ""), _AGAIN
     for _ in range(_MOST_STARTS):
         _wait_for_others(each, duty)
         left = process.run(each, words, _NAME, duty.stop)
         if left.code == _REFUSED and (ACTIVE in left.said or _is_active(each)):
             # One that had begun before was not to be seen yet; or somebody looked at the lock just then.
+            continue
+        if left.code == 1 and again and _some_are_lost(each):
+            again -= 1
             continue
         if left.code in (0, 1, _REFUSED):
             return left
@@ -57,6 +63,14 @@ def _until_it_ends(each: Set, words: list[str], duty: Duty) -> Left:
         if duty.stop.wait(_PAUSE):
             raise Stopped
     return left
+
+
+def _some_are_lost(each: Set) -> bool:
+    """Whether targets failed of which the workflow says that the next run computes them."""
+    try:
+        return any(row.reason == Reason.LOST for row in read_failures(each.results))
+    except (OSError, SnakefoldError):
+        return False
 
 
 def _is_active(each: Set) -> bool:

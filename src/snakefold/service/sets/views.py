@@ -88,17 +88,17 @@ class FailureView(BaseModel):
 
 
 class ProgressView(BaseModel):
-    """How far the run is. Keys without a value are left out: nobody knows it."""
+    """How far the run is; null where nobody knows. What an earlier version did not keep has its default."""
 
     state: str
     done: int
     failed: int
     total: int
-    refused: int
-    steps: list[StepView]
-    stages: list[str] = Field(description="Lines for people: steps, and what batches work on.")
-    failures: list[FailureView]
-    rehearsal: bool
+    refused: int = 0
+    steps: list[StepView] = []
+    stages: list[str] = Field([], description="Lines for people: steps, and what batches work on.")
+    failures: list[FailureView] = []
+    rehearsal: bool = False
     remaining: int | None = Field(None, description="Seconds that are left.")
     dollars: float | None = Field(None, description="What finished batches cost so far.")
 
