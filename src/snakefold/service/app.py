@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from snakefold import __version__
-from snakefold.service import page, runpod, synchronous
+from snakefold.service import files, nim, openfold, page, runpod, synchronous
 from snakefold.service.desk import Desk
 from snakefold.service.guard import Guard
 from snakefold.service.settings import ServiceSettings
@@ -30,6 +30,9 @@ def create_app(settings: ServiceSettings) -> Any:
     app.add_exception_handler(Exception, _failed)
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
+    app.include_router(files.router)
+    app.include_router(openfold.router)
+    app.include_router(nim.router)
     app.include_router(page.router)
 
     @app.get("/health", tags=["Service"])

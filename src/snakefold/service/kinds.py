@@ -5,11 +5,13 @@ A further kind is an entry of `KINDS`.
 
 from __future__ import annotations
 
+import pkgutil
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from snakefold.service import records
 from snakefold.service.records import Record, State
 from snakefold.service.settings import ServiceSettings
 
@@ -45,16 +47,27 @@ class Kind:
         does: `module:function`, which takes a `Record` and a `Duty` and gives an `Ending`. It may be called
             again for a record that another worker had begun.
         workers: name of the setting that says how many processes do it.
+        after: `module:function`, which takes a `Record` that has just ended, by whomever; empty: nothing is
+            done then. It may be left out if the process that ended the record dies.
     """
 
     folder: str
     does: str
     workers: str
+    after: str = ""
 
 
 KINDS: dict[str, Kind] = {
-    "job": Kind("jobs", "snakefold.service.jobs:perform", "jobs"),
+    "job": Kind("jobs", "snakefold.service.jobs:perform", "jobs", after="snakefold.service.webhooks:tell"),
 }
+
+
+def ended(folder: Path) -> None:
+    """Do what is done after the end of a record. Whoever ended it calls this."""
+    record = records.read(folder)
+    kind = KINDS.get(record.kind)
+    if kind is not None and kind.after:
+        pkgutil.resolve_name(kind.after)(record)
 
 
 def roots(settings: ServiceSettings) -> list[Path]:

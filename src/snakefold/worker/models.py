@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -179,7 +178,9 @@ def merged(sequence: str, alignments: Sequence[Alignment]) -> str:
         try:
             msa = _PARSE[each.format](each.text)
         except (ValueError, UnicodeEncodeError, IndexError) as error:
-            raise InvalidInput(f"alignments: {each.name}: cannot be read as {each.format}: {error}") from error
+            raise InvalidInput(
+                f"alignments: {each.name}: cannot be read as {each.format}: {error}"
+            ) from error
         if msa.query.replace("-", "").upper() != query:
             raise InvalidInput(
                 f"alignments: {each.name}: its first row is not the sequence. Send the alignment of this "
@@ -189,9 +190,7 @@ def merged(sequence: str, alignments: Sequence[Alignment]) -> str:
     return a3m.merge(read).to_a3m()
 
 
-def _configuration(
-    engine: Engine, request: PredictRequest, searched: Searched, context: Context
-) -> Config:
+def _configuration(engine: Engine, request: PredictRequest, searched: Searched, context: Context) -> Config:
     """The run's settings that the request amounts to."""
     given = dict(request.settings)
     if searched.msa.templates != "none" and "use_templates" in engine.Settings.model_fields:
