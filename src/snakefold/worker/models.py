@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from snakefold import engines
@@ -162,7 +163,7 @@ def _target(sequence: str, alignments: Sequence[Alignment]) -> Iterator[Target]:
         if more:
             raise InvalidInput("sequence: expected one target.")
         if isinstance(record, Refusal):
-            raise InputError([record])
+            raise InputError([replace(record, file="sequence")])
         yield record
 
 
