@@ -24,11 +24,11 @@ def test_alignments_are_merged_in_order_without_rows_that_were_there() -> None:
     given = [Alignment(name="a", text=ROWS), Alignment(name="b", text=ROWS.replace("hit", "same"))]
     text = merged(SEQUENCE.lower(), given)
     assert text == f">sequence\n{SEQUENCE}\n>hit\nMKTAYLAKQRQVSFVKSHY\n"
-    with pytest.raises(InvalidInput, match=r"alignments: c: is no sto: .*differ in width"):
+    with pytest.raises(InvalidInput, match=r"alignments: c: cannot be read as sto: .*differ in width"):
         merged(SEQUENCE, [*given, Alignment(name="c", format="sto", text=stockholm)])
-    row = f"new {SEQUENCE[:5]}W{SEQUENCE[5:]}"
+    row = f"new {SEQUENCE[:5]}WC{SEQUENCE[6:]}"
     whole = Alignment(name="c", format="sto", text=stockholm.replace("new M", row))
-    assert merged(SEQUENCE, [*given, whole]).endswith(f">new\n{SEQUENCE[:5]}w{SEQUENCE[5:]}\n")
+    assert merged(SEQUENCE, [*given, whole]).endswith(f">new\n{SEQUENCE[:5]}wC{SEQUENCE[6:]}\n")
     with pytest.raises(InvalidInput, match="alignments: d: its first row is not the sequence"):
         merged(SEQUENCE, [Alignment(name="d", text=ROWS.replace(SEQUENCE, SEQUENCE[::-1]))])
 
@@ -40,7 +40,7 @@ def test_alignments_are_merged_in_order_without_rows_that_were_there() -> None:
         ({"engine": "proteinmpnn"}, "sequence: ProteinMPNN designs sequences"),
         (
             {"engine": "openfold", "sequence": f"{SEQUENCE}:{SEQUENCE}"},
-            "OpenFold's parameters are of monomers",
+            "parameters are of monomers",
         ),
         ({"engine": "openfold", "sequence": "MKT1"}, "sequence:2 (record 1: 'sequence'): The digit '1'"),
         ({"engine": "openfold", "settings": {"models": [1]}}, "settings of openfold: unknown key 'models'"),

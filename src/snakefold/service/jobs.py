@@ -30,7 +30,7 @@ _FIRST_POLL, _LAST_POLL = 0.02, 0.5
 _LONGEST = 24 * 3600.0
 _FAILURES = {State.FAILED: 500, State.CANCELLED: 409, State.TIMED_OUT: 504}
 #: Reasons of a failed job that are the request's fault.
-_REFUSED = {"invalid_input"}
+_REFUSED = {"invalid_input", "database_missing"}
 
 
 def accept(
