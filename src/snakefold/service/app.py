@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from snakefold import __version__
 from snakefold.kernel.errors import ConfigError
-from snakefold.service import page, runpod, synchronous, tickets, wes
+from snakefold.service import files, nim, openfold, page, runpod, synchronous, tickets, wes
 from snakefold.service.desk import Desk, token_of
 from snakefold.service.guard import Guard, Scope
 from snakefold.service.openapi import documented
@@ -53,6 +53,9 @@ def create_app(settings: ServiceSettings) -> Any:
     app.include_router(sets.router)
     app.include_router(wes.router)
     app.include_router(wes.public)
+    app.include_router(files.router)
+    app.include_router(openfold.router)
+    app.include_router(nim.router)
     app.include_router(page.router)
     if (msa := tickets.router(desk)) is not None:
         app.include_router(msa)

@@ -22,7 +22,7 @@ from typing import Any
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.service import records
-from snakefold.service.kinds import KINDS, Duty, Ending
+from snakefold.service.kinds import KINDS, Duty, Ending, ended
 from snakefold.service.logs import record_id, start_logging
 from snakefold.service.queue import Queues
 from snakefold.service.records import PULSE, State
@@ -71,6 +71,7 @@ class Worker:
                 log.info("given back")
             elif records.end(folder, ending.state, error=ending.error, facts=ending.facts):
                 log.info("ended", extra={"state": ending.state.value, "error": ending.error})
+                ended(folder)
         finally:
             with self._lock:
                 self._duty = None

@@ -32,7 +32,7 @@ router = APIRouter(prefix="/api", tags=["Sets"])
 _PROGRESS = Progress()
 _EVENT_SECONDS, _HEARTBEAT_SECONDS = 1.0, 15
 _OFFER_SECONDS = 60.0
-#: Of a report: Mol* and plotly compile functions and load data: addresses. What it shows of the input is text.
+#: Of a report: Mol* and plotly compile functions and load data: addresses. Whatever was sent is text there.
 _REPORT_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src data:; connect-src 'self' data: blob:; worker-src blob:; "
