@@ -126,8 +126,10 @@ async def desk_of(request: Request) -> Desk:
 
 
 def token_of(request: HTTPConnection) -> str | None:
-    """The token that a request gives, in its header or its cookie; None if there is none."""
-    return _token(request.headers.get("authorization", "").strip()) or request.cookies.get(COOKIE)
+    """The token that a request gives, in its headers or its cookie; None if there is none."""
+    headers = request.headers
+    given = _token(headers.get("authorization", "").strip()) or headers.get("x-api-key", "").strip()
+    return given or request.cookies.get(COOKIE)
 
 
 def _token(header: str) -> str | None:

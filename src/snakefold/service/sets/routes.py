@@ -16,6 +16,7 @@ from sse_starlette import EventSourceResponse
 from snakefold.kernel.names import safe_id
 from snakefold.service import records
 from snakefold.service.desk import Desk, TheDesk, TheUser, user_of
+from snakefold.service.refusals import Problem
 from snakefold.service.sets import accept as decisions
 from snakefold.service.sets import files, form, process
 from snakefold.service.sets import folder as sets
@@ -38,12 +39,6 @@ _REPORT_POLICY = (
     "img-src 'self' data: blob:; font-src data:; connect-src 'self' data: blob:; worker-src blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-
-
-class Detail(BaseModel):
-    """Why a request was not answered."""
-
-    detail: str
 
 
 class Page(BaseModel):
@@ -80,7 +75,7 @@ _SAID = {
 
 def answers(*codes: int) -> dict[int | str, dict[str, Any]]:
     """Errors that a route may answer, for OpenAPI."""
-    return {code: {"model": Detail, "description": _SAID[code]} for code in (401, *codes)}
+    return {code: {"model": Problem, "description": _SAID[code]} for code in (401, *codes)}
 
 
 def found(desk: Desk, user: User, name: str) -> Set:
