@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from snakefold.service.logs import new_request
 from snakefold.service.refusals import DEFAULTS, HEADERS, problem
@@ -124,9 +123,11 @@ class Guard:
         except _Refused as refused:
             exchange.refused = refused
         except Exception:
-            # The application has logged and answered it; what is cut off in the middle is uvicorn's to close.
-            if not exchange.complete:
-                raise
+            if not exchange.status:
+                log.exception("failed")
+                exchange.refused = _Refused(500, "The service failed at this request; its log says how.")
+            elif not exchange.complete:
+                raise  # it is cut off in the middle: uvicorn closes the connection
         if exchange.refused and not exchange.status:
             await exchange.refuse(exchange.refused.code, exchange.refused.detail)
 
@@ -147,7 +148,7 @@ class Guard:
             if not (link and self._pages(scope["path"])):
                 raise _Refused(403, "Pages of other sites may not call this service.")
         elif origin is not None:
-            theirs = urlsplit(origin).netloc.lower()
+            theirs = origin.partition("://")[2].lower()
             if theirs != host.lower() and _name(theirs) not in self._settings.names:
                 raise _Refused(403, "Pages of other sites may not call this service.")
 

@@ -149,8 +149,17 @@ def _tend(settings: ServiceSettings, workers: Workers, leaving: threading.Event)
 
 
 async def _answer(settings: ServiceSettings, listening: socket.socket) -> None:
+    config = config_of(create_app(settings), settings)
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"snakefold serves at http://{shown}:{port}", flush=True)
+    await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def config_of(app: Any, settings: ServiceSettings) -> uvicorn.Config:
+    """How uvicorn serves an application."""
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         http=Connection,
         ws="none",
         lifespan="off",
@@ -169,10 +178,7 @@ async def _answer(settings: ServiceSettings, listening: socket.socket) -> None:
         send_seconds=limits.send_seconds,
         most_waiting=max(limits.connections // 2, 1),
     )
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"snakefold serves at http://{shown}:{port}", flush=True)
-    await uvicorn.Server(config).serve(sockets=[listening])
+    return config
 
 
 def _listen(settings: ServiceSettings) -> socket.socket:
