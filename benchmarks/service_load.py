@@ -4,8 +4,8 @@
 
 Twenty users submit ten jobs each at the same moment, and two workers do them (the job is a pause). Calls of
 `/v2/fold/status/ID` alternate with calls of a FastAPI application that has one empty route; uvicorn serves it
-with the same settings, in a process of its own. Promised, else the exit code is 1: nothing is lost, nothing is
-done twice, and the 99th percentile of a status call is at most three times that of the empty route.
+with the same settings, in a process of its own. Promised, else the exit code is 1: nothing is lost, nothing
+is done twice, and the 99th percentile of a status call is at most three times that of the empty route.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from snakefold import __version__
 from snakefold.kernel.errors import ConfigError
-from snakefold.service import page, runpod, synchronous, tickets
+from snakefold.service import metrics, page, runpod, synchronous, tickets
 from snakefold.service.desk import Desk, token_of
 from snakefold.service.guard import Guard, Scope
 from snakefold.service.openapi import documented
@@ -43,10 +43,13 @@ def create_app(settings: ServiceSettings) -> Any:
         responses=REFUSALS,
     )
     desk = app.state.desk = Desk(settings)
+    app.state.observed, requests = metrics.Observed(settings), metrics.Requests()
+    app.state.requests = requests
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _not_as_expected)
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
+    app.include_router(metrics.router)
     app.include_router(page.router)
     if (msa := tickets.router(desk)) is not None:
         app.include_router(msa)
@@ -57,7 +60,13 @@ def create_app(settings: ServiceSettings) -> Any:
         return Health(status="ok")
 
     documented(app)
-    guarded = Guard(app, settings, pages=_PAGES.__contains__, knows=lambda scope: _is_known(desk, scope))
+    guarded = Guard(
+        app,
+        settings,
+        pages=_PAGES.__contains__,
+        knows=lambda scope: _is_known(desk, scope),
+        answered=requests,
+    )
     guarded.fastapi = app  # type: ignore[attr-defined]
     return guarded
 

@@ -75,6 +75,7 @@ class Guard:
         uploads: whether a path takes sets, which may be larger than other requests.
         pages: whether a path shows a page and does nothing else: other sites may link to it.
         knows: whether a request has a token that is known; others get no memory for large bodies.
+        answered: is told of every answer: its status, and seconds until it was complete.
     """
 
     def __init__(
@@ -85,10 +86,11 @@ class Guard:
         *,
         pages: Callable[[str], bool] = lambda path: path == "/",
         knows: Callable[[Scope], bool] = lambda _: True,
+        answered: Callable[[int, float], None] = lambda _status, _seconds: None,
     ) -> None:
         self._app = app
         self._settings = settings
-        self._uploads, self._pages, self._knows = uploads, pages, knows
+        self._uploads, self._pages, self._knows, self._answered = uploads, pages, knows, answered
         self._names = _LOOPBACK | {settings.host.lower()} | {name.lower() for name in settings.names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,13 +104,15 @@ class Guard:
         try:
             await self._exchange(scope, receive, exchange)
         finally:
+            seconds = time.monotonic() - begun
+            self._answered(exchange.status, seconds)
             log.info(
                 "request",
                 extra={
                     "method": scope["method"],
                     "path": scope["path"][:_LONGEST_PATH],  # never the query: it may hold a signature
                     "status": exchange.status or None,
-                    "milliseconds": round((time.monotonic() - begun) * 1000, 1),
+                    "milliseconds": round(seconds * 1000, 1),
                 },
             )
 
