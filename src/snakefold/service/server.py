@@ -24,9 +24,11 @@ from snakefold.service.kinds import KINDS, roots
 from snakefold.service.logs import start_logging
 from snakefold.service.queue import Queues, mend
 from snakefold.service.settings import ServiceSettings, hand_on
+from snakefold.service.sweep import sweep
 
 log = logging.getLogger(__name__)
 _MEND_SECONDS = 5.0
+_SWEEP_SECONDS = 3600.0
 _LONGEST_PAUSE = 60.0
 _GRACE = 25.0
 
@@ -136,13 +138,16 @@ def _leave(_number: int, _frame: Any) -> None:
 
 def _tend(settings: ServiceSettings, workers: Workers, leaving: threading.Event) -> None:
     queues = Queues(settings)
-    mended = float("-inf")
+    mended = swept = float("-inf")
     while not leaving.is_set():
         try:
             workers.tend()
             if time.monotonic() - mended >= _MEND_SECONDS:
                 mend(queues, roots(settings), settings)
                 mended = time.monotonic()
+            if time.monotonic() - swept >= _SWEEP_SECONDS:
+                swept = time.monotonic()
+                sweep(settings)
         except Exception:  # a full disk, a Redis that restarts: it may work the next time
             log.exception("could not tend the workers")
         leaving.wait(0.5)
