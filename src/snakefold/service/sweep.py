@@ -1,4 +1,4 @@
-"""What is removed after its time: records that ended long ago, and what a crash left of records that never were.
+"""What is removed after its time: records that ended long ago, and what a crash left of what never was one.
 
 Nothing that is open is touched, whatever its age.
 """
