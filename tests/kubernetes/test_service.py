@@ -119,14 +119,13 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     (command,) = re.findall(r"^ExecStart=\S+/snakefold (.*)$", text, re.MULTILINE)
     assert parse(command.split()).config == Path("/etc/snakefold/service.yaml")
     unit = tmp_path / "snakefold.service"
-    unit.write_text(
-        text.replace("/opt/snakefold/.venv/bin/snakefold", "/bin/true").replace("User=snakefold", "User=root")
-    )
+    here = text.replace("/opt/snakefold/.venv/bin/snakefold", "/bin/true")  # nothing is installed there
+    unit.write_text(here.replace("User=snakefold", "User=root"))
     said = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
     )
     assert (said.returncode, said.stderr) == (0, "")
-    unit.write_text(text + "Nonsense=yes\n")
+    unit.write_text(here + "Nonsense=yes\n")
     said = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
     )
