@@ -346,6 +346,21 @@ def test_mutated_requests(server: Server, tokens: dict[str, str]) -> None:
     assert found["4xx"] > 50
 
 
+def test_every_request_has_one_line(server: Server, tokens: dict[str, str]) -> None:
+    with server.client(tokens["bob"]) as client:
+        client.get("/v2/fold/health", params={"secret-of-bob": "1"})
+
+    def line() -> list[dict[str, object]]:
+        return [each for each in server.lines() if each.get("user") == "bob" and "path" in each][-1:]
+
+    (said,) = wait(line)
+    assert (said["method"], said["path"], said["status"]) == ("GET", "/v2/fold/health", 200)
+    assert said.keys() >= {"time", "request", "milliseconds"}
+    assert "secret-of-bob" not in server.log.read_text()
+    requests = [each for each in server.lines() if each["message"] == "request"]
+    assert len({each["request"] for each in requests}) == len(requests)
+
+
 def test_a_good_client_is_still_served(server: Server, tokens: dict[str, str]) -> None:
     with server.client(tokens["ada"]) as client:
         record = client.post("/counts", json={"seconds": 0}).json()["id"]
