@@ -9,6 +9,7 @@
 # make test-all       all others; what needs a program that is missing is skipped, with the reason
 # make check          linters and types
 # make faults         every fault of the emulated RunPod, and runs that are killed: docs/reliability.md
+# make soak           the service: thousands of generated and mutated requests, and kills: benchmarks/soak.md
 # make emulator       a RunPod service on this machine to try things against, free of charge: docs/emulator.md
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-full demo-antibody demo-boltz demo-design weights test test-all check docs emulator faults lock
+.PHONY: demo demo-full demo-antibody demo-boltz demo-design weights test test-all check docs emulator faults soak lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
@@ -79,6 +80,9 @@ check: .venv/dev.stamp
 
 faults: .venv/dev.stamp
 	$(BIN)/python benchmarks/faults.py --out benchmarks/faults.json $(ARGUMENTS)
+
+soak: .venv/dev.stamp
+	$(BIN)/python benchmarks/soak.py --out benchmarks/soak.json $(ARGUMENTS)
 
 # ARGUMENTS, for example: --endpoint fold='COMMAND' --faults FILE; make emulator ARGUMENTS=--help
 emulator: .venv/dev.stamp

@@ -26,6 +26,7 @@ _INSTALL = {
     "hhblits": "apt-get install hhsuite",
     "chromium": "apt-get install chromium",
     "redis-server": "apt-get install redis-server",
+    "systemd-analyze": "apt-get install systemd",
     "libcifpp-data": "apt-get install libcifpp-data",
     "root": "run the tests as root",
     "boltz2": "snakefold engines install boltz2",

@@ -24,9 +24,14 @@ from snakefold.service.kinds import KINDS, Duty, Ending, Kind
 from snakefold.service.records import Record, State
 from snakefold.service.settings import read_settings
 
+# The setting of searches says how many count; nothing is searched.
+KINDS.update(
+    {name: replace(kind, workers="runs") for name, kind in KINDS.items() if kind.workers == "searches"}
+)
 KINDS["count"] = Kind("counts", f"{__spec__.name if __spec__ else __name__}:perform", "searches")
 #: Jobs are answered at once, where there is a worker for them: what they compute is tested elsewhere.
 KINDS["job"] = replace(KINDS["job"], does=f"{__spec__.name if __spec__ else __name__}:answer")
+_SECONDS = float(os.environ.get("SECONDS_OF_JOBS", "0"))
 
 
 class Wanted(BaseModel):
@@ -50,8 +55,11 @@ def perform(record: Record, duty: Duty) -> Ending:
 
 def answer(record: Record, duty: Duty) -> Ending:
     """Answer a job with what was asked."""
+    _line(record.folder / "begun.txt")
     asked = json.loads((record.folder / INPUT).read_bytes())
     (record.folder / OUTPUT).write_text(json.dumps({"asked": asked}))
+    time.sleep(_SECONDS)
+    _line(record.folder / "done.txt")
     return Ending(State.DONE)
 
 

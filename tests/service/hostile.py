@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import random
 import re
+import resource
+import selectors
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -220,6 +223,37 @@ def mutations(good: list[bytes], seed: int, number: int) -> Iterator[bytes]:
             else:
                 data[at:at] = chance.choice(pieces) * chance.randint(1, 50)
         yield bytes(data)
+
+
+def closed(connections: list[socket.socket]) -> bool:
+    """Wait until the server has closed all of them."""
+    with selectors.DefaultSelector() as selector:
+        for each in connections:
+            each.setblocking(False)
+            selector.register(each, selectors.EVENT_READ)
+        until = time.monotonic() + 60
+        while selector.get_map() and time.monotonic() < until:
+            for key, _ in selector.select(1):
+                try:
+                    over = not key.fileobj.recv(65536)  # type: ignore[union-attr]
+                except ConnectionError:
+                    over = True
+                if over:
+                    selector.unregister(key.fileobj)
+        return not selector.get_map()
+
+
+def opened(port: int, number: int, data: bytes) -> list[socket.socket]:
+    """Connections that say so much and no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < number + 200:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(number + 200, hard), hard))
+    made = []
+    for _ in range(number):
+        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+        connection.sendall(data)
+        made.append(connection)
+    return made
 
 
 def good_requests(token: str, job: str) -> list[bytes]:

@@ -12,9 +12,11 @@ import pytest
 
 from snakefold.service import records
 from snakefold.service.records import State
+from snakefold.service.users import User, add_token
+from tests.service.load import TWO_WORKERS, accounts, all_ended, kill_at_random, submit_at_once
 from tests.service.running import Server, serving, wait
 
-#: Kills of the short version; benchmarks/service_load.py has the long one.
+#: Kills of the short version; benchmarks/soak.py has the long one.
 KILLS = 4
 
 
@@ -106,19 +108,28 @@ def test_a_cancelled_record_is_stopped_and_stays_cancelled(server: Server) -> No
 
 
 def test_kills_at_random_moments(server: Server) -> None:
-    """Records are done once each, whoever dies in between; more workers begin them than that."""
+    """Records are done once each, whoever dies in between. benchmarks/soak.py has the long version."""
     chance = random.Random(7)
-    folders = [submit(server, chance.uniform(0, 0.4)) for _ in range(40)]
-    for _ in range(KILLS):
-        left = sum(not state(folder).final for folder in folders)
-        wait(lambda left=left: sum(not state(each).final for each in folders) < left or left == 0)
-        if chance.random() < 0.5:
-            server.kill()
-            server.start()
-        elif workers := server.workers():
-            os.kill(chance.choice(workers), signal.SIGKILL)
-    for folder in folders:
-        wait(lambda folder=folder: state(folder).final)
-        record = records.read(folder)
-        assert (record.state, done(folder)) == (State.DONE, 1), record
-        assert begun(folder) <= record.attempts
+    folders = [submit(server, chance.uniform(0, 0.8)) for _ in range(40)]
+    killed = kill_at_random(server, folders, kills=KILLS, seed=7)
+    assert killed
+    found = accounts(folders)
+    assert (found["states"], found["lost"], found["twice"]) == ({"DONE": 40}, 0, 0)
+
+
+def test_many_submissions_at_once(tmp_path: Path) -> None:
+    """Nothing is lost and nothing is done twice; benchmarks/service_load.py has the long version."""
+    tokens = [add_token(tmp_path / "tokens.yaml", User(user=f"user-{number}")) for number in range(5)]
+    settings = {"tokens": str(tmp_path / "tokens.yaml"), "workers": TWO_WORKERS}
+    with serving(tmp_path, settings=settings) as running:
+        submitted = submit_at_once(running, tokens, 12)
+        folders = [running.folder / "jobs" / job for jobs in submitted.values() for job in jobs]
+        wait(lambda: all_ended(folders))
+        found = accounts(folders)
+        assert (found["states"], found["lost"], found["twice"]) == ({"DONE": 60}, 0, 0)
+        assert found["begun"] == 60
+        for number, (token, jobs) in enumerate(submitted.items()):
+            other = tokens[(number + 1) % len(tokens)]
+            with running.client(token) as own, running.client(other) as others:
+                assert own.get(f"/v2/fold/status/{jobs[0]}").json()["status"] == "COMPLETED"
+                assert others.get(f"/v2/fold/status/{jobs[0]}").status_code == 404

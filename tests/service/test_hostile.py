@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import selectors
 import socket
 import time
 from collections.abc import Iterator
@@ -171,6 +169,7 @@ def test_own_names_and_numbers_are_not(server: Server, host: str) -> None:
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1.evil.example"},
         {"Origin": "\\"},
+        {"Origin": "http://[[127.0.0.1"},
     ],
 )
 def test_pages_of_other_sites_are_refused(
@@ -224,45 +223,15 @@ def test_large_bodies_are_refused_before_they_are_read(
     assert answer.status in ((400, 422) if who else (401, 0))
 
 
-def closed(connections: list[socket.socket]) -> bool:
-    """Wait until the server has closed all of them."""
-    with selectors.DefaultSelector() as selector:
-        for each in connections:
-            each.setblocking(False)
-            selector.register(each, selectors.EVENT_READ)
-        until = time.monotonic() + 60
-        while selector.get_map() and time.monotonic() < until:
-            for key, _ in selector.select(1):
-                try:
-                    over = not key.fileobj.recv(65536)  # type: ignore[union-attr]
-                except ConnectionError:
-                    over = True
-                if over:
-                    selector.unregister(key.fileobj)
-        return not selector.get_map()
-
-
-def opened(port: int, number: int, data: bytes) -> list[socket.socket]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < number + 200:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(number + 200, hard), hard))
-    made = []
-    for _ in range(number):
-        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-        connection.sendall(data)
-        made.append(connection)
-    return made
-
-
 def test_a_thousand_half_open_connections(server: Server, tokens: dict[str, str], job: str) -> None:
     """They are closed, and whoever means well is served while they are open."""
-    silent = opened(server.port, 500, b"")
-    halves = opened(server.port, 500, b"GET /health HTTP/1.1\r\nHost: ")
+    silent = hostile.opened(server.port, 500, b"")
+    halves = hostile.opened(server.port, 500, b"GET /health HTTP/1.1\r\nHost: ")
     with server.client(tokens["ada"]) as client:
         for _ in range(50):
             assert client.get("/health").status_code == 200
             assert client.post("/counts", json={"seconds": 0}).status_code == 200
-    assert closed(silent + halves)
+    assert hostile.closed(silent + halves)
     for each in silent + halves:
         each.close()
 
@@ -271,10 +240,10 @@ def test_silent_connections_make_room(tmp_path: Path) -> None:
     """More of them than there may be connections keep nobody out: the oldest are closed."""
     limits = {"connections": 40, "head_seconds": 600}
     with serving(tmp_path, settings={"limits": limits}) as server:
-        silent = opened(server.port, 200, b"")
+        silent = hostile.opened(server.port, 200, b"")
         with server.client() as client:
             assert client.get("/health").status_code == 200
-        assert closed(silent[:150])
+        assert hostile.closed(silent[:150])
         for each in silent:
             each.close()
 
@@ -285,7 +254,7 @@ def test_too_many_requests_at_once_are_told_so(tmp_path: Path) -> None:
         head = request("POST", "/v2/fold/runsync?wait=300000", body, Connection="keep-alive")
         waiting: list[socket.socket] = []
         for number in (10, 20, 30, 40):
-            waiting += opened(server.port, 10, head)
+            waiting += hostile.opened(server.port, 10, head)
             wait(lambda number=number: _accepted(server) == number)
 
         def told() -> bool:
@@ -375,6 +344,21 @@ def test_mutated_requests(server: Server, tokens: dict[str, str]) -> None:
         job = client.post("/v2/fold/run", json=body).json()["id"]
     found = hostile.check_mutations(server.port, tokens["bob"], job, seed=3, number=150)
     assert found["4xx"] > 50
+
+
+def test_every_request_has_one_line(server: Server, tokens: dict[str, str]) -> None:
+    with server.client(tokens["bob"]) as client:
+        client.get("/v2/fold/health", params={"secret-of-bob": "1"})
+
+    def line() -> list[dict[str, object]]:
+        return [each for each in server.lines() if each.get("user") == "bob" and "path" in each][-1:]
+
+    (said,) = wait(line)
+    assert (said["method"], said["path"], said["status"]) == ("GET", "/v2/fold/health", 200)
+    assert said.keys() >= {"time", "request", "milliseconds"}
+    assert "secret-of-bob" not in server.log.read_text()
+    requests = [each for each in server.lines() if each["message"] == "request"]
+    assert len({each["request"] for each in requests}) == len(requests)
 
 
 def test_a_good_client_is_still_served(server: Server, tokens: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from snakefold import __version__
 from snakefold.kernel.errors import ConfigError
-from snakefold.service import files, nim, openfold, page, runpod, synchronous, tickets, wes
+from snakefold.service import files, metrics, nim, openfold, page, runpod, synchronous, tickets, wes
 from snakefold.service.desk import Desk, token_of
 from snakefold.service.guard import Guard, Scope
 from snakefold.service.openapi import documented
@@ -46,6 +46,8 @@ def create_app(settings: ServiceSettings) -> Any:
         responses=REFUSALS,
     )
     desk = app.state.desk = Desk(settings)
+    app.state.observed, requests = metrics.Observed(settings), metrics.Requests()
+    app.state.requests = requests
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _not_as_expected)
     app.include_router(runpod.router)
@@ -56,6 +58,7 @@ def create_app(settings: ServiceSettings) -> Any:
     app.include_router(files.router)
     app.include_router(openfold.router)
     app.include_router(nim.router)
+    app.include_router(metrics.router)
     app.include_router(page.router)
     if (msa := tickets.router(desk)) is not None:
         app.include_router(msa)
@@ -72,6 +75,7 @@ def create_app(settings: ServiceSettings) -> Any:
         uploads=_UPLOADS.__contains__,
         pages=_PAGES.__contains__,
         knows=lambda scope: _is_known(desk, scope),
+        answered=requests,
     )
     guarded.fastapi = app  # type: ignore[attr-defined]
     return guarded

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from snakefold.service.logs import new_request
 from snakefold.service.refusals import DEFAULTS, HEADERS, problem
@@ -76,6 +75,7 @@ class Guard:
         uploads: whether a path takes sets, which may be larger than other requests.
         pages: whether a path shows a page and does nothing else: other sites may link to it.
         knows: whether a request has a token that is known; others get no memory for large bodies.
+        answered: is told of every answer: its status, and seconds until it was complete.
     """
 
     def __init__(
@@ -86,10 +86,11 @@ class Guard:
         *,
         pages: Callable[[str], bool] = lambda path: path == "/",
         knows: Callable[[Scope], bool] = lambda _: True,
+        answered: Callable[[int, float], None] = lambda _status, _seconds: None,
     ) -> None:
         self._app = app
         self._settings = settings
-        self._uploads, self._pages, self._knows = uploads, pages, knows
+        self._uploads, self._pages, self._knows, self._answered = uploads, pages, knows, answered
         self._names = _LOOPBACK | {settings.host.lower()} | {name.lower() for name in settings.names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,13 +104,15 @@ class Guard:
         try:
             await self._exchange(scope, receive, exchange)
         finally:
+            seconds = time.monotonic() - begun
+            self._answered(exchange.status, seconds)
             log.info(
                 "request",
                 extra={
                     "method": scope["method"],
                     "path": scope["path"][:_LONGEST_PATH],  # never the query: it may hold a signature
                     "status": exchange.status or None,
-                    "milliseconds": round((time.monotonic() - begun) * 1000, 1),
+                    "milliseconds": round(seconds * 1000, 1),
                 },
             )
 
@@ -124,9 +127,11 @@ class Guard:
         except _Refused as refused:
             exchange.refused = refused
         except Exception:
-            # The application has logged and answered it; what is cut off in the middle is uvicorn's to close.
-            if not exchange.complete:
-                raise
+            if not exchange.status:
+                log.exception("failed")
+                exchange.refused = _Refused(500, "The service failed at this request; its log says how.")
+            elif not exchange.complete:
+                raise  # it is cut off in the middle: uvicorn closes the connection
         if exchange.refused and not exchange.status:
             await exchange.refuse(exchange.refused.code, exchange.refused.detail)
 
@@ -147,7 +152,7 @@ class Guard:
             if not (link and self._pages(scope["path"])):
                 raise _Refused(403, "Pages of other sites may not call this service.")
         elif origin is not None:
-            theirs = urlsplit(origin).netloc.lower()
+            theirs = origin.partition("://")[2].lower()
             if theirs != host.lower() and _name(theirs) not in self._settings.names:
                 raise _Refused(403, "Pages of other sites may not call this service.")
 

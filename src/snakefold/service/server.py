@@ -25,9 +25,11 @@ from snakefold.service.kinds import KINDS, roots
 from snakefold.service.logs import start_logging
 from snakefold.service.queue import Queues, mend
 from snakefold.service.settings import ServiceSettings, hand_on
+from snakefold.service.sweep import sweep
 
 log = logging.getLogger(__name__)
 _MEND_SECONDS = 5.0
+_SWEEP_SECONDS = 3600.0
 _LONGEST_PAUSE = 60.0
 _GRACE = 25.0
 
@@ -146,21 +148,33 @@ def _volume(settings: ServiceSettings, kind: str, number: int) -> Path:
 
 def _tend(settings: ServiceSettings, workers: Workers, leaving: threading.Event) -> None:
     queues = Queues(settings)
-    mended = float("-inf")
+    mended = swept = float("-inf")
     while not leaving.is_set():
         try:
             workers.tend()
             if time.monotonic() - mended >= _MEND_SECONDS:
                 mend(queues, roots(settings), settings)
                 mended = time.monotonic()
+            if time.monotonic() - swept >= _SWEEP_SECONDS:
+                swept = time.monotonic()
+                sweep(settings)
         except Exception:  # a full disk, a Redis that restarts: it may work the next time
             log.exception("could not tend the workers")
         leaving.wait(0.5)
 
 
 async def _answer(settings: ServiceSettings, listening: socket.socket) -> None:
+    config = config_of(create_app(settings), settings)
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"snakefold serves at http://{shown}:{port}", flush=True)
+    await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def config_of(app: Any, settings: ServiceSettings) -> uvicorn.Config:
+    """How uvicorn serves an application."""
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         http=Connection,
         ws="none",
         lifespan="off",
@@ -179,10 +193,7 @@ async def _answer(settings: ServiceSettings, listening: socket.socket) -> None:
         send_seconds=limits.send_seconds,
         most_waiting=max(limits.connections // 2, 1),
     )
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"snakefold serves at http://{shown}:{port}", flush=True)
-    await uvicorn.Server(config).serve(sockets=[listening])
+    return config
 
 
 def _listen(settings: ServiceSettings) -> socket.socket:

@@ -230,3 +230,23 @@ def hand_on(settings: ServiceSettings) -> dict[str, str]:
 def handed_on() -> ServiceSettings:
     """The settings that `hand_on` gave this process."""
     return ServiceSettings.model_validate_json(os.environ[VARIABLE])
+
+
+def table(model: type[BaseModel] = ServiceSettings, above: str = "") -> list[str]:
+    """Rows of all settings for the documentation: name, default, what it is."""
+    rows = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            rows += table(field.annotation, f"{above}{name}.")
+            continue
+        value = field.default
+        shown = ", ".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        rows.append(f"| `{above}{name}` | {shown} | {field.description} |")
+    return rows
+
+
+if __name__ == "__main__":
+    print(
+        "# Settings of the service\n\nA YAML file for `snakefold serve --config`; [service.md](service.md).\n"
+    )
+    print("\n".join(["| setting | default | what it is |", "|---|---|---|", *table()]))

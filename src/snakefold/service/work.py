@@ -16,6 +16,7 @@ import pkgutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from snakefold.service.settings import ServiceSettings, handed_on
 
 log = logging.getLogger(__name__)
 _PATIENCE = 20.0
+_SHOWN = 15.0
 
 
 class Worker:
@@ -140,7 +142,16 @@ def _slot(settings: ServiceSettings, kind: str, number: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
+        threading.Thread(target=_show, args=(path,), daemon=True).start()
         yield
+
+
+def _show(path: Path) -> None:
+    """Say again and again that the slot has a worker: `metrics` counts them, on all machines."""
+    while True:
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        time.sleep(_SHOWN)
 
 
 def _watch(life: int) -> None:
