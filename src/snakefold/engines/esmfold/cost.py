@@ -7,10 +7,10 @@ The network is counted in multiply-adds, and published figures say how many a se
   (facebookresearch/esm, issue 641): 2.0e12. The language model was kept on the CPU.
 
 Memory was measured with the official sizes of all layers (one block of each kind) on a CPU, where the
-allocator's peak is that of the process: 7 kB a pair of residues, and twice the scores of a chunk. Published
-limits agree: 48 GB hold 1,800 residues and not 2,664 (issue 457).
+peak is that of the process, with 150, 300 and 600 residues: 6 kB a pair of residues, and twice the scores of
+a chunk. Published limits agree: 48 GB hold 1,800 residues and not 2,664 (issue 457).
 
-On a CPU, the rate was measured on one core with the same blocks.
+On a CPU, the rate was measured on one core with the same blocks and lengths.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _SMALL = 1 / 300
 #: Multiply-adds a second of an A100; seconds that it spends on starting kernels, of a pass.
 _RATE, _PASS = 2.0e12, 0.1
 #: The same of one CPU core in float32. `_CORE`: its speed in A100, as resources/gpus.yaml counts two.
-_CORE, _CORE_RATE, _CORE_PASS = 0.004, 2.0e10, 0.02
+_CORE, _CORE_RATE, _CORE_PASS = 0.004, 8.0e9, 0.035
 #: Seconds to start a process, and to read 8.4 GB of parameters at 200 MB/s.
 _PROCESS, _PARAMETERS = {"cpu": 8.0, "gpu": 12.0}, 42.0
 #: Seconds to make a model's file; of a residue.
 _FEATURES, _FEATURES_RESIDUE = 0.05, 0.0005
 #: GB: framework and parameters (float16 and float32), a pair of residues, copies of a chunk's scores.
-_FIXED, _PAIR_GB, _COPIES = 9.2, 7.0e-6, 2
+_FIXED, _PAIR_GB, _COPIES = 9.2, 6.0e-6, 2
 #: Share of a GPU's memory that can be in use.
 _USABLE = 0.95
 
