@@ -133,17 +133,18 @@ def measure(number: int, folder: Path) -> dict[str, Any]:
 def report(found: dict[str, Any]) -> str:
     """The result as Markdown."""
     cpu, versions = found["cpu_seconds"], found["versions"]
+    each, one = found["ratio_to_process_per_target"], found["ratio_to_one_process"]
     return f"""# ESMFold: one process a batch
 
-`python benchmarks/esmfold.py`: {found["targets"]} targets of 20 to 100 residues, random parameters (REHEARSAL), float32, one
-thread, one recycle. transformers {versions["transformers"]}, torch {versions["torch"]}, CPU. Coordinates are equal. The
-official parameters have 8.4 GB: loading them for each target takes longer than here.
+`python benchmarks/esmfold.py`: {found["targets"]} targets of 20 to 100 residues, random parameters (REHEARSAL),
+float32, one thread, one recycle. transformers {versions["transformers"]}, torch {versions["torch"]}, CPU.
+Coordinates are equal. The official parameters have 8.4 GB: loading them for each target takes longer.
 
 | | CPU seconds | snakefold's share | required |
 |---|---|---|---|
-| `snakefold task`: PDB, ModelCIF, PAE and scores | {cpu["snakefold"]} | | |
-| transformers, a process per target: PDB | {cpu["process_per_target"]} | {found["ratio_to_process_per_target"]} | at most {LARGEST} |
-| transformers, all targets in one process: PDB | {cpu["one_process"]} | {found["ratio_to_one_process"]} | |
+| `snakefold task`: PDB, ModelCIF, PAE, scores | {cpu["snakefold"]} | | |
+| transformers, a process each: PDB | {cpu["process_per_target"]} | {each} | at most {LARGEST} |
+| transformers, all in one process: PDB | {cpu["one_process"]} | {one} | |
 """
 
 

@@ -1,4 +1,4 @@
-"""transformers' own call on a folder of Hugging Face's layout, for test_esmfold.py. Imports nothing of snakefold.
+"""transformers' own call on a folder of Hugging Face's layout, for test_esmfold.py. Nothing of snakefold.
 
     python esmfold_reference.py FOLDER OUT RECYCLES CHUNK SEQUENCE…
 

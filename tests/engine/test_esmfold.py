@@ -96,7 +96,7 @@ def test_results_are_those_of_transformers_exactly(place: int, both: Both) -> No
     assert np.array_equal(found["pae"], wanted["predicted_aligned_error"][0])
     assert found["ptm"] == wanted["ptm"]
     assert found["recycles"] == RECYCLES
-    assert 0 < found["plddt"].min() and 1 < found["plddt"].max() <= 100
+    assert found["plddt"].min() > 0 and 1 < found["plddt"].max() <= 100
 
 
 @pytest.mark.parametrize("place", range(len(SEQUENCES)))

@@ -75,8 +75,8 @@ class EsmFold(Defaults):
             raise TargetError(
                 Reason.INVALID_INPUT,
                 f"{len(target.chains)} chains: ESMFold predicts one.",
-                "Set engine: alphafold2, or engines: [esmfold, alphafold2], which predicts complexes with the "
-                "second.",
+                "Set engine: alphafold2, or engines: [esmfold, alphafold2], which predicts complexes with "
+                "the second.",
             )
         if set("".join(target.chains)) == {"X"}:
             raise TargetError(
@@ -187,7 +187,9 @@ class EsmFold(Defaults):
                 "gpu": ", the language model in float16, the rest in float32",
                 "cpu": ", in float32",
             }.get(str(recipes[0].get("accelerator")), "")
-            found.append(f"Each target has one model of {count(recipes[0]['num_recycles'], 'recycle')}{precision}.")
+            found.append(
+                f"Each target has one model of {count(recipes[0]['num_recycles'], 'recycle')}{precision}."
+            )
         if told.recipes:
             found.append(
                 "The network's parameters were random."

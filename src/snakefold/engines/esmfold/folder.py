@@ -94,9 +94,9 @@ def problem(path: Path, *, every_byte: bool = False) -> str:
             return "" if size == expected else f"{size} bytes instead of {expected}"
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip() if every_byte else None
-        return f"{damaged}: its checksum is another" if damaged else ""
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         return str(error) or type(error).__name__
+    return f"{damaged}: its checksum is another" if damaged else ""
 
 
 def header(path: Path) -> tuple[dict[str, str], int, list[int]]:
@@ -111,7 +111,7 @@ def header(path: Path) -> tuple[dict[str, str], int, list[int]]:
             raise ValueError("it has no header of safetensors")
         found = json.loads(stream.read(size))
     if not isinstance(found, dict):
-        raise ValueError("its header is no JSON object")
+        raise ValueError("its header is no JSON object")  # noqa: TRY004
     metadata = found.pop("__metadata__", {})
     ends = []
     for name, tensor in found.items():

@@ -34,9 +34,9 @@ _UNREAD = "esm.contact_head."
 
 @dataclass(frozen=True)
 class Device:
-    """What computes: for torch, in words, and the precision of the language model and of the rest."""
+    """What computes: torch's word for it, a person's, precision of the language model and of the rest."""
 
-    torch: str
+    kind: str
     name: str
     language: torch.dtype
     trunk: torch.dtype = torch.float32
@@ -101,13 +101,13 @@ class Network:
         self._settings, self._device = settings, device
         torch.set_grad_enabled(False)
         torch.set_float32_matmul_precision("highest")
-        if device.torch == "cpu":
+        if device.kind == "cpu":
             torch.set_num_threads(settings.cpu_threads)
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         network = _load(files, device)
         network.esm.to(device.language)
-        self._network = network.eval().to(device.torch)
+        self._network = network.eval().to(device.kind)
 
     def fold(self, sequence: str) -> Folded:
         """Predict one chain.
@@ -116,7 +116,7 @@ class Network:
             TargetError: memory ran out.
         """
         letters = residue_constants.restype_order_with_x
-        types = torch.tensor([[letters[letter] for letter in sequence]], device=self._device.torch)
+        types = torch.tensor([[letters[letter] for letter in sequence]], device=self._device.kind)
         self._network.trunk.set_chunk_size(chunk_size(len(sequence), self._settings.chunk_size))
         try:
             found = self._network(types, num_recycles=self._settings.num_recycles)
@@ -131,7 +131,7 @@ class Network:
                 "(predict.mem_mb).",
             ) from error
         finally:
-            if self._device.torch == "cuda":
+            if self._device.kind == "cuda":
                 torch.cuda.empty_cache()
 
 

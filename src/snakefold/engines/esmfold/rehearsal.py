@@ -19,8 +19,8 @@ from snakefold.kernel.store import write_atomically
 SEED = 0
 #: Raised whenever the same seed gives other numbers, so that older files are drawn again.
 DRAWING = 1
-#: Sizes of the network, where ESMFold has 2,560 channels, 36 layers and 40 heads in the language model, 1,024
-#: and 128 channels in the trunk, 384 and 8 blocks in the structure module. The trunk has a rehearsal's blocks.
+#: Sizes of the network. ESMFold has 2,560 channels, 36 layers and 40 heads in the language model, 1,024 and
+#: 128 channels in the trunk, 384 channels and 8 blocks in the structure module.
 _LANGUAGE = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -84,12 +84,10 @@ def declared(folder: Path) -> dict[str, Any] | None:
     """
     path = Files(folder).folder / _DECLARED
     try:
-        found = json.loads(path.read_bytes())
-        if not isinstance(found, dict):
-            raise ValueError("no JSON object")  # noqa: TRY004
+        found = dict(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsMissingError(
             f"{path}: cannot be read ({error}). Remove the folder; random parameters are drawn again."
         ) from error
@@ -97,7 +95,7 @@ def declared(folder: Path) -> dict[str, Any] | None:
 
 
 def read_mark(path: Path) -> dict[str, Any] | None:
-    """What a file of parameters was drawn from; None: no random ones. It stays with a file that is copied.
+    """What a file was drawn from; None: its parameters are no random ones. It stays with a copied file.
 
     Raises:
         WeightsMissingError: the file is damaged.

@@ -16,7 +16,7 @@ from snakefold.engines.esmfold.chunks import chunk_size
 from snakefold.engines.esmfold.network import ATOMS, Folded, Network, device_of
 from snakefold.engines.esmfold.settings import EsmFoldSettings
 from snakefold.engines.esmfold.weights import ready
-from snakefold.engines.spec import Result, TargetMsas, settings_of
+from snakefold.engines.spec import Result, TargetMsas
 from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.structures import files as structures
@@ -33,7 +33,7 @@ class EsmFoldSession:
 
     def __init__(self, request: FoldRequest, weights: Path | None) -> None:
         start = time.monotonic()
-        self._settings: EsmFoldSettings = settings_of(ENGINE, request)
+        self._settings = EsmFoldSettings.model_validate(request.settings)
         self._rehearsal = request.rehearsal
         self._device = device_of(self._settings)
         self._network = Network(ready(weights), self._settings, self._device)
@@ -78,7 +78,7 @@ class EsmFoldSession:
             "transformers": transformers.__version__,
             "device": self._device.name,
             "precision": self._device.precision,
-            "threads": torch.get_num_threads() if self._device.torch == "cpu" else None,
+            "threads": torch.get_num_threads() if self._device.kind == "cpu" else None,
             "chunk_size": chunk_size(target.length, self._settings.chunk_size),
             **({"REHEARSAL": True} if self._rehearsal else {}),
         }
