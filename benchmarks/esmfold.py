@@ -136,14 +136,14 @@ def report(found: dict[str, Any]) -> str:
     each, one = found["ratio_to_process_per_target"], found["ratio_to_one_process"]
     return f"""# ESMFold: one process a batch
 
-`python benchmarks/esmfold.py`: {found["targets"]} targets of 20 to 100 residues, random parameters (REHEARSAL),
-float32, one thread, one recycle. transformers {versions["transformers"]}, torch {versions["torch"]}, CPU.
-Coordinates are equal. The official parameters have 8.4 GB: loading them for each target takes longer.
+`python benchmarks/esmfold.py`: {found["targets"]} targets of 20 to 100 residues, random parameters
+(REHEARSAL), float32, one thread, one recycle. transformers {versions["transformers"]}, torch
+{versions["torch"]}, CPU. Coordinates are equal. The official parameters have 8.4 GB: loading them for each target takes longer.
 
 | | CPU seconds | snakefold's share | required |
 |---|---|---|---|
 | `snakefold task`: PDB, ModelCIF, PAE, scores | {cpu["snakefold"]} | | |
-| transformers, a process each: PDB | {cpu["process_per_target"]} | {each} | at most {LARGEST} |
+| transformers, one each: PDB | {cpu["process_per_target"]} | {each} | at most {LARGEST} |
 | transformers, all in one process: PDB | {cpu["one_process"]} | {one} | |
 """
 

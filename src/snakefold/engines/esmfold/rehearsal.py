@@ -95,7 +95,7 @@ def declared(folder: Path) -> dict[str, Any] | None:
 
 
 def read_mark(path: Path) -> dict[str, Any] | None:
-    """What a file was drawn from; None: its parameters are no random ones. It stays with a copied file.
+    """What a file was drawn from; None: it is no random one. It stays with a copy.
 
     Raises:
         WeightsMissingError: the file is damaged.
@@ -107,8 +107,8 @@ def read_mark(path: Path) -> dict[str, Any] | None:
         return json.loads(metadata[_MARK]) if _MARK in metadata else None
     except (OSError, ValueError) as error:
         raise WeightsMissingError(
-            f"{path}: expected parameters of ESMFold, found a damaged file ({error}). Remove it, and download "
-            "it again."
+            f"{path}: expected parameters of ESMFold, found a damaged file ({error}). Remove it, and "
+            "download it again."
         ) from error
 
 
