@@ -138,7 +138,8 @@ def report(found: dict[str, Any]) -> str:
 
 `python benchmarks/esmfold.py`: {found["targets"]} targets of 20 to 100 residues, random parameters
 (REHEARSAL), float32, one thread, one recycle. transformers {versions["transformers"]}, torch
-{versions["torch"]}, CPU. Coordinates are equal. The official parameters have 8.4 GB: loading them for each target takes longer.
+{versions["torch"]}, CPU. Coordinates are equal. The official parameters have 8.4 GB: loading them for each
+target takes longer.
 
 | | CPU seconds | snakefold's share | required |
 |---|---|---|---|
