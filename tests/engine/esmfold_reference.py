@@ -2,7 +2,8 @@
 
     python esmfold_reference.py FOLDER OUT RECYCLES CHUNK SEQUENCE…
 
-Writes <place>.npz and <place>.pdb of each sequence into OUT, and whole-<place>.npz of it without chunks.
+Writes <place>.npz and <place>.pdb of each sequence into OUT, whole-<place>.npz of it without chunks, and
+half.npz of the first with the language model in float16, as on a GPU.
 """
 
 import sys
@@ -25,3 +26,5 @@ for place, sequence in enumerate(sys.argv[5:]):
         found = model.infer(sequence)
         np.savez(out / f"{name}.npz", **{name: found[name].numpy() for name in names})
     (out / f"{place}.pdb").write_text(model.output_to_pdb(found)[0])
+model.esm.half()
+np.savez(out / "half.npz", positions=model.infer(sys.argv[5])["positions"].numpy())

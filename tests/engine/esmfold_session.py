@@ -2,8 +2,8 @@
 
     python esmfold_session.py WEIGHTS OUT RECYCLES CHUNK SEQUENCE…
 
-Predicts all sequences forwards (OUT/0), then backwards (OUT/1), arrays and PDB by the place of the sequence.
-Prints what befell one of them while memory runs out.
+Predicts all sequences forwards (OUT/0), then backwards (OUT/1), arrays and PDB by the place of the sequence;
+and the first in the precision of a GPU (OUT/half.npz). Prints what befell one while memory runs out.
 """
 
 import json
@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from snakefold.engines.esmfold import ENGINE
+from snakefold.engines.esmfold.folder import Files
+from snakefold.engines.esmfold.network import Device, Network
 from snakefold.engines.spec import TargetMsas
 from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import TargetError
@@ -46,6 +49,9 @@ for number, order in enumerate((targets, targets[::-1])):
         np.savez(place, plddt=found.plddt, pae=found.pae, ptm=found.ptm, recycles=found.recycles)
         folded = session._network.fold(target.chains[0])
         np.savez(place.with_name(f"{place.name}-raw"), positions=folded.positions, mask=folded.mask)
+
+half = Network(Files(weights), session._settings, Device("cpu", "a GPU's precision", torch.float16))
+np.savez(out / "half.npz", positions=half.fold(targets[0].chains[0]).positions)
 
 
 def run_out(*_: object, **__: object) -> None:

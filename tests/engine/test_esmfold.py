@@ -124,6 +124,18 @@ def test_the_order_of_targets_changes_nothing(place: int, both: Both) -> None:
         assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
+def test_a_gpu_has_the_language_model_in_float16(both: Both) -> None:
+    """Computed on a CPU: what is compared is the precision of each part."""
+
+    def numbers(folder: Path) -> set[float]:
+        return set(np.load(folder / "half.npz")["positions"].ravel().tolist())
+
+    ours, theirs = numbers(both.ours), numbers(both.theirs)
+    assert len(ours) > 100
+    assert ours - {0.0} <= theirs
+    assert not ours - {0.0} <= set(both.reference(0)["positions"].ravel().tolist())
+
+
 def test_memory_that_runs_out_is_said(both: Both) -> None:
     assert both.said["reason"] == "out_of_memory"
     assert "esmfold.chunk_size" in both.said["advice"]
