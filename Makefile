@@ -98,6 +98,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --no-header
 TOY := tests/engines/own_environment
 BOLTZ := src/snakefold/engines/boltz2
+ESMFOLD := src/snakefold/engines/esmfold
 # Builds of torch are of one platform. Boltz names wandb, and imports it in training only.
 LOCK_TORCH := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --override $(BOLTZ)/left-out.txt
@@ -114,3 +115,5 @@ lock:
 	$(LOCK) $(TOY)/environment.in -c requirements/run.lock -o $(TOY)/src/snakefold_own_environment/environment.lock
 	$(LOCK_TORCH) $(BOLTZ)/environment.in -c requirements/run.lock -o $(BOLTZ)/environment.lock
 	$(LOCK_TORCH) $(BOLTZ)/environment-cpu.in -c $(BOLTZ)/environment.lock $(TORCH_CPU) -o $(BOLTZ)/environment-cpu.lock
+	$(LOCK_TORCH) $(ESMFOLD)/environment.in -c requirements/run.lock -o $(ESMFOLD)/environment.lock
+	$(LOCK_TORCH) $(ESMFOLD)/environment.in -c $(ESMFOLD)/environment.lock $(TORCH_CPU) -o $(ESMFOLD)/environment-cpu.lock
