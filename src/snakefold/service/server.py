@@ -47,6 +47,7 @@ class Workers:
             for number in range(1, getattr(settings.workers, each.workers) + 1)
         }
         self._due: dict[tuple[str, int], tuple[float, float]] = {}
+        self._begun: dict[tuple[str, int], float] = {}
 
     def tend(self) -> None:
         """Start what does not run, later and later if it keeps dying."""
@@ -61,8 +62,10 @@ class Workers:
                     "a worker ended", extra={"kind": kind, "slot": number, "status": process.returncode}
                 )
                 self._slots[slot] = None
+                pause = 1.0 if now - self._begun[slot] > _LONGEST_PAUSE else pause
                 self._due[slot] = (now + pause, min(pause * 2, _LONGEST_PAUSE))
             elif now >= due:
+                self._begun[slot] = now
                 self._slots[slot] = self._start(*slot)
 
     def stop(self) -> None:
