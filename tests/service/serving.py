@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import uvicorn
 from families import database, expandable_database, mmseqs, write_fasta
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 
 from snakefold.kernel.store import open_store
 from snakefold.msa.settings import MsaSettings
@@ -25,7 +25,10 @@ from snakefold.service.msa.tickets import State, router
 
 
 def user(request: Request) -> str:
-    return request.headers.get("X-API-Key", "")
+    key = request.headers.get("X-API-Key", "")
+    if key == "wrong":
+        raise HTTPException(401, "No such token.", {"WWW-Authenticate": "Basic"})
+    return key
 
 
 class Serving:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from snakefold.msa.server.client import Pace
 from snakefold.msa.settings import MsaSettings
 from snakefold.service.msa.pairing import paired
 from snakefold.service.msa.search import Searches, searches
+from snakefold.service.msa.settings import ServedMsa
 
 UNIREF, ENVIRONMENT = "uniref.a3m", "bfd.mgnify30.metaeuk30.smag30.a3m"
 PAIR = (UBIQUITIN, THIOREDOXIN)
@@ -117,6 +119,13 @@ def test_colabfolds_client_gets_the_alignments_of_the_workflow(
 def test_all_rows_are_given_where_no_filter_is_set(serving: Serving) -> None:
     answered = [files(serving, serving.ask("msa", mode, UBIQUITIN)) for mode in ("env", "env-nofilter")]
     assert answered[0][UNIREF] == answered[1][UNIREF]
+    assert serving.searches == 2
+
+
+def test_mode_nofilter_leaves_colabfolds_filters_out() -> None:
+    served = ServedMsa(msa=MsaSettings(tool="mmseqs", db_preset="colabfold"))
+    assert served.unfiltered == served.msa.model_copy(update={"mmseqs_recipe": "colabfold_unfiltered"})
+    assert ServedMsa().unfiltered == ServedMsa().msa
 
 
 def test_equal_chains_are_searched_once_across_tickets_users_and_the_workflow(
@@ -250,7 +259,6 @@ def test_the_query_keeps_its_letters(serving: Serving) -> None:
         ({"q": "".join(f">{n}\nMKT\n" for n in range(5)), "mode": "env"}, "takes 4 per ticket"),
         ({"q": f">101\n{'M' * 100_000}\n", "mode": "env"}, "The form has more than"),
         ({"q": ">101\nMKT\n", "mode": "pairgreedy"}, "no mode of ticket/msa"),
-        ({"q": ">101\nMKT\n", "mode": "nofilter"}, "filters its alignments"),
         ({"q": ">101\nMKT\n"}, "is no mode"),
         ({f"k{n}": "x" for n in range(50)}, "cannot be read"),
     ],
@@ -258,8 +266,7 @@ def test_the_query_keeps_its_letters(serving: Serving) -> None:
 def test_bad_forms_are_refused_in_words(
     form: dict[str, str], said: str, settings: MsaSettings, tmp_path: Path
 ) -> None:
-    filtered = settings.model_copy(update={"mmseqs_recipe": "colabfold"})
-    with running(tmp_path, filtered, max_queries=4, max_length=400, max_residues=800) as serving:
+    with running(tmp_path, settings, max_queries=4, max_length=400, max_residues=800) as serving:
         answered = httpx.post(f"{serving.url}/ticket/msa", data=form)
     assert answered.status_code == 400
     told = answered.json()
@@ -284,6 +291,33 @@ def test_who_asks_too_much_waits_and_others_do_not(serving: Serving, colabfold: 
 def test_clients_print_their_own_words_when_refused(colabfold: Callable[..., Any]) -> None:
     with pytest.raises(Exception, match="confirm your input is a valid protein sequence"):
         colabfold("MKT1")
+
+
+def test_who_may_not_ask_is_told_so_in_the_apis_words(serving: Serving) -> None:
+    refused = serving.ask("msa", "env", UBIQUITIN, key="wrong")
+    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Basic")
+    assert refused.json() == {"id": "", "status": "ERROR", "reason": "No such token."}
+    assert serving.ran == 0
+
+
+def test_a_changed_database_is_another_ticket(tmp_path: Path) -> None:
+    demo = load_preset("demo").root
+    for path in demo.glob("*.fasta"):
+        shutil.copy(path, tmp_path)
+    settings = MsaSettings(tool="mmseqs", mmseqs_recipe="simple", db_root=str(tmp_path))
+    with running(tmp_path / "served", settings) as serving:
+        first = serving.ask("msa", "all", UBIQUITIN)
+        assert serving.wait(first) == "COMPLETE"
+        path = tmp_path / "swissprot.fasta"
+        path.rename(tmp_path / "away")
+        meanwhile = serving.ask("msa", "all", UBIQUITIN).json()
+        assert (meanwhile["id"], meanwhile["status"]) == ("", "MAINTENANCE")
+        path.write_text((tmp_path / "away").read_text() + f">sp|Q00001|MORE_YEAST\n{UBIQUITIN[:-1]}A\n")
+        second = serving.ask("msa", "all", UBIQUITIN)
+        found = files(serving, second)
+    assert second.json()["id"] != first.json()["id"]
+    assert UBIQUITIN[:-1] in "".join(rows(found[UNIREF])[1:])
+    assert serving.searches == 2
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "..%2F..%2Fetc%2Fpasswd", "0" * 64, "x", "%00"])

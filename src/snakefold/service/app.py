@@ -13,17 +13,20 @@ from starlette.requests import HTTPConnection
 
 from snakefold import __version__
 from snakefold.kernel.errors import ConfigError
-from snakefold.service import metrics, page, runpod, synchronous, tickets
+from snakefold.service import files, metrics, nim, openfold, page, runpod, synchronous, tickets, wes
 from snakefold.service.desk import Desk, token_of
 from snakefold.service.guard import Guard, Scope
 from snakefold.service.openapi import documented
 from snakefold.service.refusals import REFUSALS
+from snakefold.service.sets import routes as sets
 from snakefold.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 _MOST_PROBLEMS = 10
 #: What other sites may link to: it shows the page, and does nothing.
 _PAGES = {"/", "/ui", "/ui/"}
+#: Paths whose requests may be as large as a set.
+_UPLOADS = {"/api/runs", f"{wes.BASE}/runs"}
 
 
 class Health(BaseModel):
@@ -49,6 +52,12 @@ def create_app(settings: ServiceSettings) -> Any:
     app.add_exception_handler(RequestValidationError, _not_as_expected)
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
+    app.include_router(sets.router)
+    app.include_router(wes.router)
+    app.include_router(wes.public)
+    app.include_router(files.router)
+    app.include_router(openfold.router)
+    app.include_router(nim.router)
     app.include_router(metrics.router)
     app.include_router(page.router)
     if (msa := tickets.router(desk)) is not None:
@@ -63,6 +72,7 @@ def create_app(settings: ServiceSettings) -> Any:
     guarded = Guard(
         app,
         settings,
+        uploads=_UPLOADS.__contains__,
         pages=_PAGES.__contains__,
         knows=lambda scope: _is_known(desk, scope),
         answered=requests,

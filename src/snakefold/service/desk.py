@@ -20,6 +20,7 @@ from snakefold.service.logs import user_name
 from snakefold.service.queue import Queues
 from snakefold.service.records import Record
 from snakefold.service.settings import ServiceSettings
+from snakefold.service.tally import Tally
 from snakefold.service.users import User, Users
 
 #: Cookie that a browser has in place of the header, so that it can open pages and pictures.
@@ -34,6 +35,7 @@ class Desk:
         self.settings = settings
         self.users = Users(settings.tokens)
         self.queues = Queues(settings)
+        self.tally = Tally(settings.folder / KINDS["job"].folder)
         self._owners: dict[tuple[Path, str], str] = {}
         self._counted = (float("-inf"), Counter[str]())
 
@@ -46,12 +48,14 @@ class Desk:
         facts: Mapping[str, Any] | None = None,
         name: str = "",
         root: Path | None = None,
+        behind: int = 0,
     ) -> Record:
         """Accept work: from here on it is done, whatever dies.
 
         Args:
             files: by name, of the record's folder.
             root: folder of the record, if it is not that of its kind.
+            behind: steps that its priority is below the user's.
 
         Raises:
             HTTPException: 429, the user has too much waiting.
@@ -68,7 +72,9 @@ class Desk:
             path = root / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
-        record = records.create(root, kind, user.user, name=name, priority=user.priority, facts=facts)
+        record = records.create(
+            root, kind, user.user, name=name, priority=user.priority - behind, facts=facts
+        )
         self.queues.put(record)
         return record
 
@@ -120,8 +126,10 @@ async def desk_of(request: Request) -> Desk:
 
 
 def token_of(request: HTTPConnection) -> str | None:
-    """The token that a request gives, in its header or its cookie; None if there is none."""
-    return _token(request.headers.get("authorization", "").strip()) or request.cookies.get(COOKIE)
+    """The token that a request gives, in its headers or its cookie; None if there is none."""
+    headers = request.headers
+    given = _token(headers.get("authorization", "").strip()) or headers.get("x-api-key", "").strip()
+    return given or request.cookies.get(COOKIE)
 
 
 def _token(header: str) -> str | None:

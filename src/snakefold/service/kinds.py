@@ -5,12 +5,14 @@ A further kind is an entry of `KINDS`.
 
 from __future__ import annotations
 
+import pkgutil
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakefold.service.records import State
+from snakefold.service import records
+from snakefold.service.records import ATTEMPTS, State
 from snakefold.service.settings import ServiceSettings
 
 
@@ -45,17 +47,33 @@ class Kind:
         does: `module:function`, which takes a `Record` and a `Duty` and gives an `Ending`. It may be called
             again for a record that another worker had begun.
         workers: name of the setting that says how many processes do it.
+        attempts: workers that may die of a record before it counts as the reason.
+        after: `module:function`, which takes a `Record` that has just ended, by whomever; empty: nothing is
+            done then. It may be left out if the process that ended the record dies.
     """
 
     folder: str
     does: str
     workers: str
+    attempts: int = ATTEMPTS
+    after: str = ""
 
 
 KINDS: dict[str, Kind] = {
-    "job": Kind("jobs", "snakefold.service.jobs:perform", "jobs"),
+    "job": Kind("jobs", "snakefold.service.jobs:perform", "jobs", after="snakefold.service.webhooks:tell"),
     "ticket": Kind("tickets", "snakefold.service.tickets:perform", "searches"),
+    # What computes is a process of its own, and no worker dies of it.
+    "quote": Kind("quotes", "snakefold.service.sets.quote:perform", "quotes", attempts=20),
+    "run": Kind("runs", "snakefold.service.sets.run:perform", "runs", attempts=100),
 }
+
+
+def ended(folder: Path) -> None:
+    """Do what is done after the end of a record. Whoever ended it calls this."""
+    record = records.read(folder)
+    kind = KINDS.get(record.kind)
+    if kind is not None and kind.after:
+        pkgutil.resolve_name(kind.after)(record)
 
 
 def roots(settings: ServiceSettings) -> list[Path]:

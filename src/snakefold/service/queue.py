@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ from huey.serializer import Serializer
 from redis import ConnectionPool, RedisError
 
 from snakefold.service import records
-from snakefold.service.records import Record
+from snakefold.service.kinds import ended
+from snakefold.service.records import Record, State
 from snakefold.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
+_OVERDUE = "No worker took the job within its time to live (policy.ttl). Nothing was computed."
 
 
 class Queues:
@@ -75,10 +78,14 @@ class Queues:
 
 
 def mend(queues: Queues, roots: list[Path], settings: ServiceSettings) -> int:
-    """Put back what waits for nobody; how many records that were."""
+    """Put back what waits for nobody; how many records that were. What has waited too long is ended."""
     lost: list[Record] = []
     for root in roots:
         for record in records.still_open(root):
+            if is_overdue(record):
+                if records.end(record.folder, State.TIMED_OUT, error=_OVERDUE):
+                    ended(record.folder)
+                continue
             if record.attempts == 0 or records.is_dead(record.folder, record.attempts):
                 lost.append(record)
     known = {kind: queues.waiting(kind) for kind in {record.kind for record in lost}}
@@ -89,6 +96,12 @@ def mend(queues: Queues, roots: list[Path], settings: ServiceSettings) -> int:
             queues.put(record)
             mended += 1
     return mended
+
+
+def is_overdue(record: Record) -> bool:
+    """Whether no worker took it within its `ttl`, seconds from submission."""
+    ttl = record.facts.get("ttl")
+    return ttl is not None and not record.attempts and time.time() > record.created + ttl
 
 
 class _Names(Serializer):

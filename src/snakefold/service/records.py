@@ -177,8 +177,11 @@ def attempts_of(folder: Path) -> int:
     return number
 
 
-def claim(folder: Path) -> int | None:
+def claim(folder: Path, most: int = ATTEMPTS) -> int | None:
     """Take the record for this process.
+
+    Args:
+        most: workers that may die of it.
 
     Returns:
         The number of the attempt; None if it has ended, another worker that lives has it, or there is none.
@@ -188,7 +191,7 @@ def claim(folder: Path) -> int | None:
     last = attempts_of(folder)
     if last and not is_dead(folder, last):
         return None
-    if last >= ATTEMPTS:
+    if last >= most:
         end(folder, State.FAILED, error=f"{last} workers died of it. The log of the service says how.")
         return None
     number = last + 1
@@ -196,7 +199,7 @@ def claim(folder: Path) -> int | None:
         "worker": worker_name(),
         "machine": _machine(),
         "process": os.getpid(),
-        "began": _began(os.getpid()),
+        "began": began(os.getpid()),
         "started": time.time(),
     }
     return number if _publish(folder / f"attempt-{number}.json", content) else None
@@ -228,7 +231,7 @@ def is_dead(folder: Path, number: int) -> bool:
     if said is None:
         return True
     if said["machine"] == _machine():
-        return _began(said["process"]) != said["began"]
+        return began(said["process"]) != said["began"]
     with suppress(FileNotFoundError):
         return time.time() - path.stat().st_mtime > LEASE
     return True
@@ -330,7 +333,7 @@ def _load(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _began(process: int) -> str:
+def began(process: int) -> str:
     """When a process of this machine began, in the kernel's ticks; empty if there is none, or a zombie."""
     try:
         words = (

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -84,7 +85,10 @@ class Workers:
             **os.environ,
             **hand_on(self._settings),
             "SNAKEFOLD_STORE": self._settings.shared_store,
+            # What an answer cannot hold is put there; the job takes it into its record. One for each worker.
+            "RUNPOD_VOLUME_PATH": str(_volume(self._settings, kind, number)),
         }
+        environment.setdefault("MMSEQS_DB_ROOT", str(self._settings.folder / "mmseqsdb"))
         return subprocess.Popen(
             [sys.executable, "-m", self._module, kind, str(number), str(self._life)],
             env=environment,
@@ -134,6 +138,12 @@ def serve(settings: ServiceSettings, *, routes: bool = True, worker: str = "snak
 
 def _leave(_number: int, _frame: Any) -> None:
     raise SystemExit(0)
+
+
+def _volume(settings: ServiceSettings, kind: str, number: int) -> Path:
+    place = settings.folder / "volumes" / f"{os.uname().nodename}-{kind}-{number}"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def _tend(settings: ServiceSettings, workers: Workers, leaving: threading.Event) -> None:

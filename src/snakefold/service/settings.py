@@ -59,6 +59,55 @@ class Tickets(_Section):
     max_residues: int = Field(50_000, ge=1, description="Maximum residues per ticket.")
 
 
+class OpenFoldRoutes(_Section):
+    """Routes of aws-do-openfold-inference: which engine answers them, and where their files are."""
+
+    engine: str = Field("openfold", description="Engine that predicts.")
+    settings: dict[str, Any] = Field({}, description="Settings of that engine, as in config.yaml.")
+    num_models: int = Field(1, ge=1, le=100, description="Names that are served: model_0, model_1, …")
+    config_preset: str = Field(
+        "model_1_ptm", pattern=r"^[A-Za-z0-9_.-]{1,50}$", description="Part of the names of predicted files."
+    )
+    db_preset: str | None = Field(
+        None, description="Databases of alignments; empty: the first preset that the workers have."
+    )
+    output_dir_base: Path | None = Field(
+        None, description="Folder of `predictions`; if empty, `openfold` in `folder`."
+    )
+    alignment_dir: Path | None = Field(
+        None,
+        description="Folder of alignments, one folder per tag; if empty, `alignments` in `output_dir_base`.",
+    )
+    use_precomputed_alignments: bool = Field(
+        True, description="Predict with the .a3m and .sto files of the tag's folder, if there are any."
+    )
+
+
+class NimModel(_Section):
+    """A numbered model of a NIM: what is asked for it."""
+
+    engine: str = Field(description="Engine that predicts.")
+    settings: dict[str, Any] = Field({}, description="Settings of that engine, as in config.yaml.")
+
+
+class NimRoutes(_Section):
+    """Routes of NVIDIA's NIMs: which engines answer them."""
+
+    alphafold2: NimModel = Field(NimModel(engine="alphafold2"), description="What AlphaFold2's routes ask.")
+    openfold2: dict[int, NimModel] = Field(
+        {1: NimModel(engine="openfold")},
+        description="What OpenFold2's route asks, by the number in `selected_models`.",
+    )
+    db_preset: str | None = Field(
+        None, description="Databases of alignments; empty: the first preset that the workers have."
+    )
+    max_template_date: str | None = Field(
+        None,
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="Search templates up to this date; empty: search none, and refuse requests for them.",
+    )
+
+
 class ServiceSettings(_Section):
     """Everything that `snakefold serve` goes by."""
 
@@ -92,9 +141,14 @@ class ServiceSettings(_Section):
     results: Literal["keep"] | float = Field(
         30.0, description="Days that records are kept after their end; `keep`: for good."
     )
+    rehearsal: bool = Field(
+        False, description="Predict with random parameters on routes whose requests cannot say so."
+    )
     workers: Workers = Workers()
     limits: Limits = Limits()
     tickets: Tickets = Tickets()
+    openfold: OpenFoldRoutes = OpenFoldRoutes()
+    nim: NimRoutes = NimRoutes()
 
     @field_validator("queue")
     @classmethod

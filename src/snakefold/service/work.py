@@ -23,7 +23,7 @@ from typing import Any
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.service import records
-from snakefold.service.kinds import KINDS, Duty, Ending
+from snakefold.service.kinds import KINDS, Duty, Ending, ended
 from snakefold.service.logs import record_id, start_logging
 from snakefold.service.queue import Queues
 from snakefold.service.records import PULSE, State
@@ -40,6 +40,7 @@ class Worker:
     def __init__(self, kind: str, settings: ServiceSettings) -> None:
         self._settings = settings
         self._does = pkgutil.resolve_name(KINDS[kind].does)
+        self._attempts = KINDS[kind].attempts
         self._lock = threading.Lock()
         self._leaving = False
         self._duty: Duty | None = None
@@ -53,7 +54,7 @@ class Worker:
         with self._lock:
             if self._leaving:
                 return  # it is put back into the queue by `mend`
-            number = records.claim(folder)
+            number = records.claim(folder, self._attempts)
             if number is None:
                 return
             self._duty = duty
@@ -72,6 +73,7 @@ class Worker:
                 log.info("given back")
             elif records.end(folder, ending.state, error=ending.error, facts=ending.facts):
                 log.info("ended", extra={"state": ending.state.value, "error": ending.error})
+                ended(folder)
         finally:
             with self._lock:
                 self._duty = None

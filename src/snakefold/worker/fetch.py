@@ -163,6 +163,7 @@ def call(
     deadline: float,
     network: Network,
     body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """One request to one checked address, no redirects. `deadline` is one of time.monotonic().
 
@@ -188,7 +189,7 @@ def call(
             sock.do_handshake()
         connection.sock = sock
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request(method, target, body, {"Host": _host_header(parts)})
+        connection.request(method, target, body, {"Host": _host_header(parts), **(headers or {})})
         sock.settimeout(_left(deadline))
         answer = connection.getresponse()
         content = _body(answer, sock, limit, deadline, url)

@@ -120,7 +120,7 @@ def fold_here(
     parameters = {kind.engine.name: Parameters(folder, rehearsal=rehearsal)}
     several = [target for target in targets if kind.needs.pairing and len(target.pairable) > 1]
     named = recipes_of(config, preset, parameters, kinds, {group}, pairing=bool(several))
-    brought = {told.key: target.files for told, target in zip(inputs, targets, strict=True)}
+    brought = {told.key: target for told, target in zip(inputs, targets, strict=True)}
     unique = list({each.key: each for each in inputs}.values())
     by_server = config.msa.asks_server and bool(several)
     paired = set() if by_server else {chain for each in several for chain in each.pairable}
@@ -140,7 +140,11 @@ def fold_here(
         rehearsal=rehearsal,
         chunks=[],
         targets=[
-            PlannedTarget(target=each, files={digest: str(path) for digest, path in brought[each.key]})
+            PlannedTarget(
+                target=each,
+                msa_path=None if brought[each.key].msa is None else str(brought[each.key].msa),
+                files={digest: str(path) for digest, path in brought[each.key].files},
+            )
             for each in unique
         ],
     )

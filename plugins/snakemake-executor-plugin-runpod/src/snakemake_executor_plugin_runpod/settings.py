@@ -300,10 +300,16 @@ def _management(settings: ExecutorSettings, environment: Mapping[str, str]) -> s
     return "" if elsewhere else Configuration.management_url
 
 
-def _address(url: str) -> str:
+def is_safe(url: str) -> bool:
+    """Whether nobody on the way can read what is sent there: https, or this machine."""
     parts = urlsplit(url)
     loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+    return parts.scheme == "https" or (parts.scheme == "http" and loopback)
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if not is_safe(url):
         raise WorkflowError(f"{url}: the API key is only sent over https (or to this machine).")
     if parts.username or parts.password or parts.query:
         raise WorkflowError("An API's address holds neither a password nor a query.")

@@ -17,7 +17,7 @@ from .files import replacing
 from .ledger import Ledger
 from .limits import Backoff
 from .payload import Part, Work
-from .settings import VOLUME_KEYS, Configuration
+from .settings import VOLUME_KEYS, Configuration, is_safe
 from .storage import Storage, download
 from .uploads import Uploads
 
@@ -165,7 +165,7 @@ class Transfer:
         """
         place, url = given.get("path"), given.get("url")
         storage, volume = self._storage_of_results(work), self._storages.get("volume")
-        if isinstance(url, str) and url.startswith("https://"):
+        if isinstance(url, str) and is_safe(url):
             return lambda path, size: download(url, path, size)
         if isinstance(place, str) and volume is not None:
             return lambda path, size: volume.download(place, path, size)

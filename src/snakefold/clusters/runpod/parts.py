@@ -96,7 +96,9 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
             yield safe_name(str(value.get("name") or value.get("filename") or name)), part
             return
         for key, inner in value.items():
-            if key in _TEXTS and isinstance(inner, str):
+            if key in _TEXTS and isinstance(inner, Mapping) and (part := described(inner)):
+                yield _TEXTS[key][1], part
+            elif key in _TEXTS and isinstance(inner, str):
                 if inner and not _there_as_parts(key, value):
                     place, file = _TEXTS[key]
                     yield file, (place, inner)

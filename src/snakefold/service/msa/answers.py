@@ -21,10 +21,11 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import Store, write_atomically
 from snakefold.msa import a3m
 from snakefold.msa.bundle import Log
+from snakefold.msa.planned import PlannedChain
 from snakefold.service.msa import templates
 from snakefold.service.msa.pairing import paired
 from snakefold.service.msa.queries import Query, Ticket
-from snakefold.service.msa.search import Found, aligned, searches
+from snakefold.service.msa.search import Found, Searches, aligned
 from snakefold.service.msa.settings import ServedMsa
 
 RESULT, ERROR = "result.tar.gz", "error.txt"
@@ -56,10 +57,8 @@ def answer(
     """
     try:
         ticket = Ticket.model_validate(payload)
-        files = _paired(ticket, served, store, work, log) if ticket.kind == "pair" else None
-        if files is None:
-            files = _aligned(ticket, served, store, work, log)
-        write_atomically(folder / RESULT, _packed(files))
+        make = _paired if ticket.kind == "pair" else _aligned
+        write_atomically(folder / RESULT, _packed(make(ticket, served, store, work, log)))
         (folder / ERROR).unlink(missing_ok=True)
     except Exception as error:
         text = str(error) if isinstance(error, SnakefoldError) else f"{type(error).__name__}: {error}"
@@ -69,7 +68,8 @@ def answer(
 
 
 def _aligned(ticket: Ticket, served: ServedMsa, store: Store, work: Path, log: Log) -> dict[str, bytes]:
-    found = aligned(_chains(ticket), served.msa, store, work=work, log=log)
+    settings = served.unfiltered if ticket.unfiltered else served.msa
+    what, found = aligned(_chains(ticket), settings, store, work=work, log=log)
     first, others = [], []
     for query in ticket.queries:
         of_query = found[query.chain.key]
@@ -82,12 +82,12 @@ def _aligned(ticket: Ticket, served: ServedMsa, store: Store, work: Path, log: L
         UNIREF: "".join(first).encode(),
         **({ENVIRONMENT: "".join(others).encode()} if ticket.environmental else {}),
         TEMPLATES: templates.hits(hits, templates.structures(served.msa)),
-        FACTS: _facts(ticket, found, served, []),
+        FACTS: _facts(ticket, what, found, []),
     }
 
 
 def _paired(ticket: Ticket, served: ServedMsa, store: Store, work: Path, log: Log) -> dict[str, bytes]:
-    found = aligned(_chains(ticket), served.msa, store, pairing=True, work=work, log=log)
+    what, found = aligned(_chains(ticket), served.msa, store, pairing=True, work=work, log=log)
     notes = [_NO_ENVIRONMENTAL_PAIRS] if ticket.environmental else []
     msas = []
     for query in ticket.queries:
@@ -101,10 +101,10 @@ def _paired(ticket: Ticket, served: ServedMsa, store: Store, work: Path, log: Lo
     blocks = [
         _block(query, msa.names[1:], msa.rows[1:]) for query, msa in zip(ticket.queries, rows, strict=True)
     ]
-    return {PAIRED: "".join(blocks).encode(), FACTS: _facts(ticket, found, served, notes)}
+    return {PAIRED: "".join(blocks).encode(), FACTS: _facts(ticket, what, found, notes)}
 
 
-def _chains(ticket: Ticket) -> list[Any]:
+def _chains(ticket: Ticket) -> list[PlannedChain]:
     return [query.chain for query in ticket.queries]
 
 
@@ -113,13 +113,13 @@ def _block(query: Query, names: Sequence[str], rows: Sequence[str]) -> str:
     return a3m.Msa([query.name, *names], [query.sequence, *rows]).to_a3m() + "\0"
 
 
-def _facts(ticket: Ticket, found: Mapping[str, Found], served: ServedMsa, notes: list[str]) -> bytes:
+def _facts(ticket: Ticket, what: Searches, found: Mapping[str, Found], notes: list[str]) -> bytes:
     metas = [MsaMeta.model_validate_json(each.files["meta.json"]) for each in found.values()]
     used = {use.name: use.fingerprint for meta in metas for use in meta.databases}
     facts = {
         "server": f"snakefold {__version__}",
-        "recipe": searches(served.msa).digest,
-        "tool": served.msa.tool,
+        "recipe": what.digest,
+        "tool": metas[0].tool,
         "databases": used,
         "mode": ticket.mode,
         "notes": [*notes, *dict.fromkeys(text for meta in metas for text in meta.warnings)],

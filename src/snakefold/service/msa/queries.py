@@ -89,13 +89,7 @@ def read_ticket(kind: Kind, form: bytes, served: ServedMsa) -> Ticket:
             f"mode: {shown(mode, 40)!r} is no mode of ticket/{kind}. Expected {', '.join(MODES[kind])}."
         )
     queries = _read_fasta(values.get("q", [""])[0], served)
-    ticket = Ticket(kind=kind, mode=mode, queries=queries)
-    if ticket.unfiltered and served.msa.tool == "mmseqs" and served.msa.mmseqs_recipe == "colabfold":
-        raise RefusedError(
-            f"mode: this server filters its alignments as ColabFold does, and has none without the filter. "
-            f"Ask for {'env' if ticket.environmental else 'all'}."
-        )
-    return ticket
+    return Ticket(kind=kind, mode=mode, queries=queries)
 
 
 def _read_fasta(text: str, served: ServedMsa) -> list[Query]:

@@ -97,8 +97,8 @@ def aligned(
     pairing: bool = False,
     work: Path,
     log: Log,
-) -> dict[str, Found]:
-    """Alignments of the chains, by key: from the store, or searched and stored.
+) -> tuple[Searches, dict[str, Found]]:
+    """What was searched, and alignments of the chains by key: from the store, or searched and stored.
 
     Processes on this machine that want the same chain wait for the one that searches it.
 
@@ -123,7 +123,7 @@ def aligned(
                 _search(members, recipe, settings, found, store, pairing=pairing, work=work, log=log)
             result = {key: _read(key, recipe, found, store, pairing) for key, recipe in places.items()}
             if None not in result.values():
-                return {key: each for key, each in result.items() if each is not None}
+                return found, {key: each for key, each in result.items() if each is not None}
     raise LostError("The store lost alignments while they were made. Is something else removing its entries?")
 
 

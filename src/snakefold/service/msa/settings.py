@@ -39,6 +39,13 @@ class ServedMsa(Model):
         return self
 
     @property
+    def unfiltered(self) -> MsaSettings:
+        """The same search without a filter; only ColabFold's recipe has one."""
+        if self.msa.tool != "mmseqs" or self.msa.mmseqs_recipe != "colabfold":
+            return self.msa
+        return self.msa.model_copy(update={"mmseqs_recipe": "colabfold_unfiltered"})
+
+    @property
     def max_bytes(self) -> int:
         """Bytes that the form of a ticket may have: sequences, their names, and what encoding adds."""
         return 3 * (self.max_residues + 100 * self.max_queries) + 4096

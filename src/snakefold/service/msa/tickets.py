@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
@@ -80,7 +81,7 @@ def router(
     """
     recipe = _Recipe(served)
     where = templates.structures(served.msa)
-    routes = APIRouter(tags=["MSA server"], dependencies=[Depends(user)])
+    routes = APIRouter(tags=["MSA server"], dependencies=[Depends(user)], route_class=_Told)
 
     async def take(kind: Kind, request: Request, who: Any) -> Response:
         try:
@@ -120,7 +121,10 @@ def router(
     @routes.get(
         "/result/download/{id}",
         response_class=FileResponse,
-        responses={200: {"content": _GZIP}, 404: {"description": "The ticket is not complete."}},
+        responses={
+            200: {"content": _GZIP},
+            404: {"model": TicketAnswer, "description": "The ticket is not complete."},
+        },
     )
     def download(id: Annotated[str, _parameter("Of the ticket.")]) -> FileResponse:
         """The files of a ticket that is complete: a tar.gz."""
@@ -135,8 +139,8 @@ def router(
         response_class=StreamingResponse,
         responses={
             200: {"content": _GZIP},
-            404: {"description": "No such template is here."},
-            503: {"description": "The templates cannot be read now."},
+            404: {"model": TicketAnswer, "description": "No such template is here."},
+            503: {"model": TicketAnswer, "description": "The templates cannot be read now."},
         },
     )
     def template(
@@ -154,6 +158,23 @@ def router(
         return StreamingResponse(templates.archive(wanted, where), media_type="application/gzip")
 
     return routes
+
+
+class _Told(APIRoute):
+    """Refusals say `status`, those by who asks, too: clients read no answer without it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def told(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except HTTPException as error:
+                answer = _answer(error.status_code, status="ERROR", reason=str(error.detail))
+                answer.headers.update(error.headers or {})
+                return answer
+
+        return told
 
 
 class _Recipe:

@@ -38,7 +38,7 @@ class PoseConfig(Model):
     devices: int = Field(
         1, ge=1, le=64, description="Accepted; a worker predicts on the one GPU that it has."
     )
-    accelerator: Literal["gpu", "cpu"] = Field(
+    accelerator: Literal["gpu", "cpu", "auto"] = Field(
         "gpu", description="Accepted; a worker predicts on its GPU, or on its CPU if it has none."
     )
     diffusion_samples: int = Field(1, ge=1, le=100, description="Structures that are drawn.")

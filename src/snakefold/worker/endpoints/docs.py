@@ -27,6 +27,12 @@ from snakefold.worker.endpoints.mmseqs2 import (
     SearchResponse,
     SearchTexts,
 )
+from snakefold.worker.endpoints.models import (
+    Alignment,
+    AlignResponse,
+    PredictedModel,
+    PredictResponse,
+)
 from snakefold.worker.endpoints.proteinmpnn import DesignResponse, ResidueBias
 from snakefold.worker.endpoints.served import EVERY
 
@@ -52,6 +58,10 @@ _OTHERS: list[type[BaseModel]] = [
     SearchTexts,
     BuildResponse,
     ClusterResponse,
+    Alignment,
+    PredictResponse,
+    PredictedModel,
+    AlignResponse,
 ]
 CONTRACTS = {contract.__name__: contract for contract in [*_REQUESTS, *_OTHERS]}
 REQUESTS = tuple(contract.__name__ for contract in _REQUESTS)

@@ -13,6 +13,7 @@ from snakefold.kernel.envelope import Envelope
 from snakefold.worker.endpoints.alphafold2 import FlatRequest, SequencesRequest
 from snakefold.worker.endpoints.boltz2 import PoseRequest
 from snakefold.worker.endpoints.mmseqs2 import BuildRequest, ClusterRequest, SearchRequest
+from snakefold.worker.endpoints.models import AlignRequest, PredictRequest
 from snakefold.worker.endpoints.proteinmpnn import DesignRequest
 
 
@@ -37,6 +38,8 @@ TASKS: dict[str, Served] = {
     "build": Served(BuildRequest, "snakefold.worker.mmseqs_build:build"),
     "cluster": Served(ClusterRequest, "snakefold.worker.mmseqs_cluster:cluster"),
     "design": _DESIGN,
+    "predict": Served(PredictRequest, "snakefold.worker.models:predict"),
+    "align": Served(AlignRequest, "snakefold.worker.models:align"),
 }
 
 _FLAT = Served(FlatRequest, "snakefold.worker.flat:fold_flat")
