@@ -11,6 +11,7 @@ import pytest
 
 from snakefold.service import records
 from snakefold.service.records import State
+from snakefold.service.sets import folder as sets
 from snakefold.service.settings import ServiceSettings
 from snakefold.service.sweep import ORPHAN, sweep
 
@@ -91,3 +92,42 @@ def test_what_is_no_record_and_what_is_damaged_stays(settings: ServiceSettings) 
     assert sweep(settings) == 0
     assert damaged.exists()
     assert other.exists()
+
+
+def sent(settings: ServiceSettings, quoted: float | None, ran: float | None = None) -> Path:
+    """A set whose quote, and whose run, ended so many days ago; None: that is open, or was never begun."""
+    name = sets.new_id()
+    folder = settings.folder / sets.SETS / name
+    (folder / "results").mkdir(parents=True)
+    (folder / "results" / "metrics.tsv").write_text("id\n")
+    created = time.time() - 1000 * DAY
+    sets.write(sets.Set(folder, user="ada", name="", created=created, inputs=("input/a.fasta",)), settings)
+    for kind, days in (("quote", quoted), ("run", ran)):
+        if kind == "run" and ran is None:
+            continue
+        made = records.create(settings.folder / f"{kind}s", kind, "ada", name=name).folder
+        if days is not None and days >= 0:
+            records.end(made, State.DONE)
+            said = json.loads((made / "end.json").read_text())
+            (made / "end.json").write_text(json.dumps({**said, "ended": time.time() - days * DAY}))
+    return folder
+
+
+def test_a_set_goes_with_its_records_and_never_while_it_runs(settings: ServiceSettings) -> None:
+    old, young, waits, runs = (
+        sent(settings, 90, 31),
+        sent(settings, 90, 29),
+        sent(settings, None),
+        sent(settings, 90, -1),
+    )
+    never_accepted = sent(settings, 31)
+    assert sweep(settings) == 2
+    assert [each.exists() for each in (old, never_accepted)] == [False, False]
+    assert all((each / "results" / "metrics.tsv").exists() for each in (young, waits, runs))
+    for gone in (old, never_accepted):
+        assert sets.read(settings, gone.name) is None
+        assert sets.quote_record(settings, gone.name) is None
+    for kept in (young, waits, runs):
+        assert sets.quote_record(settings, kept.name) is not None
+    assert set(sets.ids_of(settings, "ada")) == {each.name for each in (young, waits, runs)}
+    assert sweep(settings.model_copy(update={"results": "keep"}), time.time() + 9999 * DAY) == 0

@@ -50,6 +50,7 @@ class Kind:
         attempts: workers that may die of a record before it counts as the reason.
         after: `module:function`, which takes a `Record` that has just ended, by whomever; empty: nothing is
             done then. It may be left out if the process that ended the record dies.
+        kept: the record is removed with what it belongs to, not by its own age.
     """
 
     folder: str
@@ -57,14 +58,15 @@ class Kind:
     workers: str
     attempts: int = ATTEMPTS
     after: str = ""
+    kept: bool = False
 
 
 KINDS: dict[str, Kind] = {
     "job": Kind("jobs", "snakefold.service.jobs:perform", "jobs", after="snakefold.service.webhooks:tell"),
     "ticket": Kind("tickets", "snakefold.service.tickets:perform", "searches"),
     # What computes is a process of its own, and no worker dies of it.
-    "quote": Kind("quotes", "snakefold.service.sets.quote:perform", "quotes", attempts=20),
-    "run": Kind("runs", "snakefold.service.sets.run:perform", "runs", attempts=100),
+    "quote": Kind("quotes", "snakefold.service.sets.quote:perform", "quotes", attempts=20, kept=True),
+    "run": Kind("runs", "snakefold.service.sets.run:perform", "runs", attempts=100, kept=True),
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.service import records
 from snakefold.service.kinds import KINDS, roots
+from snakefold.service.sets import sweep as sets
 from snakefold.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _GOING = ".going-"
 
 
 def sweep(settings: ServiceSettings, now: float | None = None) -> int:
-    """Remove records that ended more than `results` days ago; how many those were.
+    """Remove records and sets that ended more than `results` days ago; how many those were.
 
     Args:
         now: seconds since the epoch.
@@ -42,6 +43,7 @@ def sweep(settings: ServiceSettings, now: float | None = None) -> int:
             elif folder.is_dir() and records.is_id(folder.name):
                 removed += _look_at(folder, settings, now)
         _marks(root, now)
+    removed += sets.sweep(settings, now)
     if removed:
         log.info("records removed", extra={"number": removed, "days": settings.results})
     return removed
@@ -59,7 +61,8 @@ def _look_at(folder: Path, settings: ServiceSettings, now: float) -> bool:
     except SnakefoldError as error:  # somebody has to look at it
         log.warning("a record cannot be read", extra={"record": folder.name, "error": str(error)})
         return False
-    if settings.results == "keep" or record.ended is None or record.kind not in KINDS:
+    kind = KINDS.get(record.kind)
+    if settings.results == "keep" or record.ended is None or kind is None or kind.kept:
         return False
     if now - record.ended <= settings.results * _DAY or (folder.parent / ".open" / folder.name).exists():
         return False
