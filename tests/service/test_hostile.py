@@ -351,10 +351,11 @@ def test_every_request_has_one_line(server: Server, tokens: dict[str, str]) -> N
         client.get("/v2/fold/health", params={"secret-of-bob": "1"})
 
     def line() -> list[dict[str, object]]:
-        return [each for each in server.lines() if each.get("user") == "bob" and "path" in each][-1:]
+        path = "/v2/fold/health"
+        return [each for each in server.lines() if (each.get("user"), each.get("path")) == ("bob", path)][:1]
 
     (said,) = wait(line)
-    assert (said["method"], said["path"], said["status"]) == ("GET", "/v2/fold/health", 200)
+    assert (said["method"], said["status"]) == ("GET", 200)
     assert said.keys() >= {"time", "request", "milliseconds"}
     assert "secret-of-bob" not in server.log.read_text()
     requests = [each for each in server.lines() if each["message"] == "request"]

@@ -32,15 +32,13 @@ def operations(openapi: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def shown(openapi: dict[str, Any], given: dict[str, Any]) -> bool:
-    """Whether a schema, or what it refers to, has an example."""
-    schema = given.get("schema", {})
-    if "$ref" in schema:
-        schema = openapi["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    parts = schema.get("properties", {}).values()
-    return bool(
-        {"example", "examples"} & (given.keys() | schema.keys())
-        or any({"example", "examples", "default", "enum"} & part.keys() for part in parts)
-    )
+    """Whether a schema, one that it refers to, or a part of it, has an example."""
+    if {"example", "examples", "default", "enum"} & given.keys():
+        return True
+    if "$ref" in given:
+        return shown(openapi, openapi["components"]["schemas"][given["$ref"].rpartition("/")[2]])
+    parts = [given.get("schema"), *given.get("anyOf", ()), *given.get("properties", {}).values()]
+    return any(shown(openapi, part) for part in parts if part)
 
 
 def test_every_operation_says_what_it_does_and_what_it_may_answer(openapi: dict[str, Any]) -> None:

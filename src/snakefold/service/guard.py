@@ -144,8 +144,10 @@ class Guard:
         if not self._is_ours(_name(host)):
             # Else a page of anybody could call a service on loopback by a name of its own.
             raise _Refused(421, "This service does not go by that host name. Whoever runs it sets `names`.")
-        if len(scope["path"]) > _LONGEST_PATH or not scope["path"].startswith("/"):
-            raise _Refused(404, "There is nothing of this name.")
+        if not scope["path"].startswith("/"):
+            raise _Refused(400, "The request names no path.")
+        if len(scope["path"]) > _LONGEST_PATH:
+            raise _Refused(414, f"A path has {_LONGEST_PATH} characters at most.")
         origin = headers.get("origin")
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             link = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"

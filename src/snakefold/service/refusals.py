@@ -49,6 +49,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         404: "There is no such thing, or it is another user's.",
         408: "The request took too long to arrive.",
         413: "The request is too large.",
+        414: "The path is too long.",
         415: "The body is of another type than the route reads.",
         421: "The service does not go by this host name.",
         422: "A value of the request is not what was expected.",
