@@ -9,6 +9,7 @@
 # make test-all       all others; what needs a program that is missing is skipped, with the reason
 # make check          linters and types
 # make faults         every fault of the emulated RunPod, and runs that are killed: docs/reliability.md
+# make soak           the service: thousands of generated and mutated requests, and kills: benchmarks/soak.md
 # make emulator       a RunPod service on this machine to try things against, free of charge: docs/emulator.md
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-full demo-antibody demo-boltz demo-design weights test test-all check docs emulator faults lock
+.PHONY: demo demo-full demo-antibody demo-boltz demo-design weights test test-all check docs emulator faults soak lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
@@ -80,6 +81,9 @@ check: .venv/dev.stamp
 faults: .venv/dev.stamp
 	$(BIN)/python benchmarks/faults.py --out benchmarks/faults.json $(ARGUMENTS)
 
+soak: .venv/dev.stamp
+	$(BIN)/python benchmarks/soak.py --out benchmarks/soak.json $(ARGUMENTS)
+
 # ARGUMENTS, for example: --endpoint fold='COMMAND' --faults FILE; make emulator ARGUMENTS=--help
 emulator: .venv/dev.stamp
 	$(BIN)/snakefold emulator $(ARGUMENTS)
@@ -94,6 +98,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --no-header
 TOY := tests/engines/own_environment
 BOLTZ := src/snakefold/engines/boltz2
+ESMFOLD := src/snakefold/engines/esmfold
 # Builds of torch are of one platform. Boltz names wandb, and imports it in training only.
 LOCK_TORCH := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --override $(BOLTZ)/left-out.txt
@@ -110,3 +115,5 @@ lock:
 	$(LOCK) $(TOY)/environment.in -c requirements/run.lock -o $(TOY)/src/snakefold_own_environment/environment.lock
 	$(LOCK_TORCH) $(BOLTZ)/environment.in -c requirements/run.lock -o $(BOLTZ)/environment.lock
 	$(LOCK_TORCH) $(BOLTZ)/environment-cpu.in -c $(BOLTZ)/environment.lock $(TORCH_CPU) -o $(BOLTZ)/environment-cpu.lock
+	$(LOCK_TORCH) $(ESMFOLD)/environment.in -c requirements/run.lock -o $(ESMFOLD)/environment.lock
+	$(LOCK_TORCH) $(ESMFOLD)/environment.in -c $(ESMFOLD)/environment.lock $(TORCH_CPU) -o $(ESMFOLD)/environment-cpu.lock

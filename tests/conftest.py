@@ -25,9 +25,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 _INSTALL = {
     "hhblits": "apt-get install hhsuite",
     "chromium": "apt-get install chromium",
+    "redis-server": "apt-get install redis-server",
+    "systemd-analyze": "apt-get install systemd",
     "libcifpp-data": "apt-get install libcifpp-data",
     "root": "run the tests as root",
-    "boltz2": "snakefold engines install boltz2",
+    **{name: f"snakefold engines install {name}" for name in ("boltz2", "esmfold")},
     **dict.fromkeys(("slurmctld", "slurmd", "munged"), "apt-get install slurm-wlm munge"),
     **dict.fromkeys(("slurmdbd", "mariadbd"), "apt-get install slurmdbd mariadb-server"),
     **dict.fromkeys(
@@ -90,7 +92,7 @@ def _is_there(name: str) -> bool:
         return os.geteuid() == 0
     if name == "libcifpp-data":
         return Path("/usr/share/libcifpp/mmcif_ma.dic").is_file()
-    if name == "boltz2":
+    if name in ("boltz2", "esmfold"):
         from snakefold import engines
         from snakefold.engines.environments import place_of
 

@@ -90,9 +90,9 @@ def mmseqs(folder: Path, *arguments: str) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
 
 
-def expandable_database(folder: Path, name: str, seed: int) -> Path:
+def expandable_database(folder: Path, name: str, seed: int, records: dict[str, str] | None = None) -> Path:
     """An expandable database as ColabFold's: `name` (consensus), `name_seq` (members), `name_aln`."""
-    write_fasta(database(seed), folder / f"{name}.fasta")
+    write_fasta(database(seed) if records is None else records, folder / f"{name}.fasta")
     mmseqs(folder, "createdb", f"{name}.fasta", f"{name}_seq")
     mmseqs(folder, "linclust", f"{name}_seq", "clusters", "tmp", "--min-seq-id", "0.5", "--threads", "2")
     sequences = f"{name}_seq"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from families import (
     UBIQUITIN,
     chain,
     database,
+    descendant,
     expandable_database,
     mmseqs,
     queries,
@@ -116,6 +118,26 @@ def test_colabfold_recipe_gives_the_bytes_of_colabfold_search(
         theirs = [row for row in rows(expected[query.key]) if row != f"101\n{query.sequence}\n"]
         assert ours == theirs
         assert (len(ours) > 30) == (query.sequence != ORPHAN)
+
+
+@pytest.mark.slow
+def test_colabfolds_filters_can_be_left_out(tmp_path: Path) -> None:
+    """Filters begin at a hundred hits; the worst of these are dropped by them."""
+    draw = random.Random(5)
+    rates = (0.05 + 0.75 * number / 160 for number in range(160))
+    records = {f"member{n}": descendant(UBIQUITIN, draw, rate) for n, rate in enumerate(rates)}
+    expandable_database(tmp_path, "uniref_db", seed=1, records=records)
+    databases = preset(described(tmp_path / "uniref_db", "uniref30"))
+    found = {}
+    for recipe, filtered in (("colabfold", "1"), ("colabfold_unfiltered", "0")):
+        options = ("--use-env", "0", "-s", "8", "--filter", filtered)
+        expected = colabfold_search(tmp_path, tmp_path / recipe, *options)
+        [msa] = step.search([chain(UBIQUITIN)], databases, settings(recipe), tmp_path, silent)[
+            chain(UBIQUITIN).key
+        ]
+        assert rows(msa.text) == rows(expected[msa.text[1:65]])
+        found[recipe] = len(rows(msa.text))
+    assert found["colabfold_unfiltered"] > found["colabfold"] > 50
 
 
 def test_hits_of_the_colabfold_recipe_describe_the_rows(expandable: Path, tmp_path: Path) -> None:

@@ -209,13 +209,12 @@ def test_an_engine_has_images_of_its_own(arguments: list[str], lock: str) -> Non
     ]
 
 
-@pytest.mark.parametrize(
-    ("worker", "engine"), [("worker.lock", "environment-cpu.lock"), ("worker.lock", "environment.lock")]
-)
-def test_locks_of_one_image_agree(worker: str, engine: str) -> None:
+@pytest.mark.parametrize("lock", ["environment-cpu.lock", "environment.lock"])
+@pytest.mark.parametrize("engine", ["boltz2", "esmfold"])
+def test_locks_of_one_image_agree(engine: str, lock: str) -> None:
     """An engine's lock is installed beside the worker's: what both name has one version."""
-    base = locked(ROOT / "requirements" / worker)
-    own = locked(ROOT / "src" / "snakefold" / "engines" / "boltz2" / engine)
+    base = locked(ROOT / "requirements" / "worker.lock")
+    own = locked(ROOT / "src" / "snakefold" / "engines" / engine / lock)
     both = base.keys() & own.keys()
     assert {"numpy", "pydantic", "gemmi"} <= both
     assert {name: (own[name], base[name]) for name in both if not set(own[name]) <= set(base[name])} == {}

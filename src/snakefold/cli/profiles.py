@@ -44,7 +44,9 @@ def _install(options: argparse.Namespace) -> int:
     from platformdirs import user_config_path
 
     offered = sorted(path.name for path in (house() / "profiles").iterdir() if path.is_dir())
-    names = options.names or [name for name in offered if name != "default"]
+    # That of the service has no settings of Snakemake: it is copied if it is named.
+    own = [name for name in offered if (house() / "profiles" / name / "config.v9+.yaml").is_file()]
+    names = options.names or [name for name in own if name != "default"]
     if unknown := [name for name in names if name not in offered]:
         raise SnakefoldError(f"no profile {', '.join(unknown)}; there are: {', '.join(offered)}.")
     folder = options.folder or user_config_path("snakemake")

@@ -16,6 +16,9 @@ from snakefold.kernel.errors import SnakefoldError
 if TYPE_CHECKING:
     from snakefold.kernel.store import Store
 
+#: Environment variable: the folder that files which an input names must be in. Unset: any file.
+ONLY_BELOW = "SNAKEFOLD_FILES_BELOW"
+
 
 def house() -> Path:
     """Folder that holds workflow/, config/, profiles/ and resources/: of the checkout or of the wheel."""
@@ -87,6 +90,20 @@ def resource(path: str | Path) -> Path:
     if not given.exists() and not given.is_absolute() and (house() / given).exists():
         return house() / given
     return given
+
+
+def may_be_named(path: Path) -> bool:
+    """Whether an input may name this file as one that belongs to it.
+
+    Where inputs come from somebody else, the environment names the only folder whose files they may name.
+    """
+    fence = os.environ.get(ONLY_BELOW)
+    if not fence:
+        return True
+    try:
+        return path.resolve().is_relative_to(Path(fence).resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def put_programs_on_path() -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from snakefold.kernel.errors import Refusal, TargetError
 from snakefold.kernel.names import safe_id, shown, unique_ids
+from snakefold.kernel.paths import may_be_named
 from snakefold.kernel.wording import count
 from snakefold.molecules.designs import Position, Wanted, make_design
 from snakefold.molecules.folders import suffix_of
@@ -131,8 +132,9 @@ def named_files(sheet: Path) -> Iterator[Path]:
         return
     with suppress(BadFile):  # `read_backbones` says what is wrong
         for _, _, cells in _rows(sheet):
-            if cells["backbone"] and "\0" not in cells["backbone"]:
-                yield sheet.parent / cells["backbone"]
+            structure = sheet.parent / cells["backbone"]
+            if cells["backbone"] and "\0" not in cells["backbone"] and may_be_named(structure):
+                yield structure
 
 
 def _of_structure(path: Path, defaults: Defaults, limits: Limits) -> list[Target | Refusal]:
@@ -152,6 +154,8 @@ def _of_sheet(path: Path, defaults: Defaults, limits: Limits) -> list[Target | R
             wanted = _wanted(cells, defaults)
             structure = path.parent / cells["backbone"]
             _check_cell(cells["backbone"])
+            if not may_be_named(structure):
+                raise _elsewhere(cells["backbone"])
         except BadFile as problem:
             found.append(refuse(place, problem))
             continue
@@ -159,6 +163,14 @@ def _of_sheet(path: Path, defaults: Defaults, limits: Limits) -> list[Target | R
     if not found:
         raise BadFile("no_records", "The table has no rows below its header.", "Add one row a backbone.")
     return found
+
+
+def _elsewhere(cell: str) -> BadFile:
+    return BadFile(
+        "no_backbones",
+        f"The cell backbone is {shown(cell, 60)!r}, which is not among the files that were sent.",
+        "Send the structure with the sheet, and name it relative to the sheet.",
+    )
 
 
 def _check_cell(cell: str) -> None:

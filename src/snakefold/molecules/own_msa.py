@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 
 from snakefold.kernel.names import shown
+from snakefold.kernel.paths import may_be_named
 from snakefold.molecules.a3m import check_row, of_one_chain
 from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, Kind
 from snakefold.molecules.lines import BadFile, read_lines, read_text
@@ -230,7 +231,7 @@ def place_of(name: str, named: Named) -> Path:
     if not named.own_files:
         raise BadFile("missing", "Files of this machine are not read for a request.", "Send what is in it.")
     for base in (named.file.parent, Path.cwd()):
-        if (base / name).is_file():
+        if may_be_named(base / name) and (base / name).is_file():
             return base / name
     raise BadFile(
         "missing",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown
+from snakefold.kernel.paths import may_be_named
 from snakefold.molecules.blocks import no_records, read_blocks
 from snakefold.molecules.complexes import bound, ligand, proteins_of
 from snakefold.molecules.entities import MAX_CHAINS, Assembly
@@ -104,7 +105,7 @@ def fasta_files(path: Path) -> Iterator[Path]:
             return
         for _, row in rows:
             cell = row[columns.content].strip() if len(row) == columns.count else ""
-            if cell and "\0" not in cell:
+            if cell and "\0" not in cell and may_be_named(path.parent / cell):
                 yield path.parent / cell
 
 
@@ -318,7 +319,7 @@ def _text_of_fasta(folder: Path, cell: str) -> str:
         raise BadFile("no_fasta", "This is an address.", "Download it first. " + advice)
     path = folder / cell
     try:
-        found = path.is_file()
+        found = may_be_named(path) and path.is_file()
     except OSError:
         found = False
     if not found:

@@ -1,16 +1,17 @@
 """MMseqs2: one batched search for all chains of a chunk.
 
-Two recipes. `colabfold` is the chain of `colabfold_search` 1.6.3 (Mirdita et al., Nat Methods 19:679, 2022):
-a profile search of three iterations in the first database, whose profile then searches the others; hits are
-expanded to cluster members, realigned and filtered. `simple` is one sequence search: createdb, search,
-convertalis, result2msa. Databases for pairing are always searched by `simple`, which keeps UniProt's names.
+Three recipes. `colabfold` is the chain of `colabfold_search` 1.6.3 (Mirdita et al., Nat Methods 19:679,
+2022): a profile search of three iterations in the first database, whose profile then searches the others;
+hits are expanded to cluster members, realigned and filtered. `colabfold_unfiltered` is its `--filter 0`,
+which MSA servers call nofilter. `simple` is one sequence search: createdb, search, convertalis,
+result2msa. Databases for pairing are always searched by `simple`, which keeps UniProt's names.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,15 @@ _PROFILE = {
     "result2msa": "--msa-format-mode 6 --filter-msa 1 --filter-min-enable 1000 --diff 3000 "
     "--qid 0.0,0.2,0.4,0.6,0.8,1.0 --qsc 0 --max-seq-id 0.95",
 }
+_UNFILTERED = {
+    **_PROFILE,
+    "expandaln, first database": "--expand-filter-clusters 0 --max-seq-id 0.95",
+    "align": "-e 10 --max-accept 1000000 --alt-ali 10 -a",
+    "filterresult": _PROFILE["filterresult"].replace("--qsc 0.8", "--qsc -20.0"),
+    "result2msa": _PROFILE["result2msa"].replace("--filter-msa 1", "--filter-msa 0"),
+}
+#: Flags of the recipes that search a profile.
+_PROFILES = {"colabfold": _PROFILE, "colabfold_unfiltered": _UNFILTERED}
 _SIMPLE = {
     # Without -a, result2msa writes other, shorter alignments and says nothing.
     "search": "-a -e 0.0001",
@@ -55,11 +65,11 @@ _COLUMNS = "query,target,evalue,pident,alnlen,theader"
 def parameters(settings: MsaSettings) -> dict[str, Any]:
     """What an alignment depends on besides its sequence and databases (for the recipe)."""
     simple = {"flags": _SIMPLE, "max_seqs": MAX_SEQS}
-    profile = {"flags": _PROFILE, "sensitivity": SENSITIVITY}
+    flags = _PROFILES.get(settings.mmseqs_recipe)
     return {
         "recipe": settings.mmseqs_recipe,
         "version": programs.version("mmseqs"),
-        "own": profile if settings.mmseqs_recipe == "colabfold" else simple,
+        "own": simple if flags is None else {"flags": flags, "sensitivity": SENSITIVITY},
         "pairing": simple,
     }
 
@@ -93,13 +103,13 @@ def search(
         batch.create_queries()
         found: dict[str, list[RawMsa]] = {chain.key: [] for chain in chains}
         for database in preset.select("mmseqs", pairing=pairing):
-            profile = settings.mmseqs_recipe == "colabfold" and not database.pairing
+            flags = None if database.pairing else _PROFILES.get(settings.mmseqs_recipe)
             try:
                 searched = _opened(batch, database)
                 msas = (
-                    _profile_search(batch, searched, sensitivity)
-                    if profile
-                    else _simple_search(batch, searched)
+                    _simple_search(batch, searched)
+                    if flags is None
+                    else _profile_search(batch, searched, sensitivity, flags)
                 )
             except programs.ProgramError as error:
                 raise explained(error, [database]) from error
@@ -206,7 +216,9 @@ def _readable_fasta(database: Database, scratch: Path) -> Path:
     return plain
 
 
-def _profile_search(batch: _Batch, target: _Searched, sensitivity: float) -> list[RawMsa]:
+def _profile_search(
+    batch: _Batch, target: _Searched, sensitivity: float, flags: Mapping[str, str]
+) -> list[RawMsa]:
     """ColabFold's chain. A plain database has no clusters to expand: its hits are realigned as they are."""
     call, queries, mode = batch.call, batch.queries, target.load_mode
     name = target.database.name
@@ -216,7 +228,7 @@ def _profile_search(batch: _Batch, target: _Searched, sensitivity: float) -> lis
     source = batch.profile or queries
     hits, tmp = folder / "hits", folder / "tmp"
     sensitive = ["-s", f"{sensitivity:.1f}"]
-    call("search", source, target.search, hits, tmp, *mode, *_PROFILE["search"].split(), *sensitive)
+    call("search", source, target.search, hits, tmp, *mode, *flags["search"].split(), *sensitive)
     profile = tmp / "latest" / "profile_1"
     if batch.profile is None:
         batch.profile = batch.scratch / "profile"
@@ -226,15 +238,15 @@ def _profile_search(batch: _Batch, target: _Searched, sensitivity: float) -> lis
     if target.clusters is not None:
         expanded = folder / "expanded"
         # As in ColabFold, members of a cluster are thinned out in the first database only.
-        thin = _PROFILE["expandaln, first database"].split() if first else []
+        thin = flags["expandaln, first database"].split() if first else []
         databases = (source, target.sequences, hits, target.clusters, expanded)
-        call("expandaln", *databases, *mode, *_PROFILE["expandaln"].split(), *thin)
+        call("expandaln", *databases, *mode, *flags["expandaln"].split(), *thin)
         hits = expanded
     realigned, filtered = folder / "realigned", folder / "filtered"
-    call("align", profile, target.sequences, hits, realigned, *mode, *_PROFILE["align"].split())
-    keep = _PROFILE["filterresult"].split()
+    call("align", profile, target.sequences, hits, realigned, *mode, *flags["align"].split())
+    keep = flags["filterresult"].split()
     call("filterresult", queries, target.sequences, realigned, filtered, *mode, *keep)
-    texts = _alignments(batch, filtered, target.sequences, [*mode, *_PROFILE["result2msa"].split()])
+    texts = _alignments(batch, filtered, target.sequences, [*mode, *flags["result2msa"].split()])
     return _collected(batch, target.database, texts, [list(read_hits(text)) for text in texts])
 
 

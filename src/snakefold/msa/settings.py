@@ -25,9 +25,10 @@ class MsaSettings(Model):
         description="Search program. server: an MSA server is asked, and gets your sequences "
         "(docs/msa-server.md); precomputed: the input brings the MSAs; single_sequence: no MSAs.",
     )
-    mmseqs_recipe: Literal["colabfold", "simple"] = Field(
+    mmseqs_recipe: Literal["colabfold", "colabfold_unfiltered", "simple"] = Field(
         "colabfold",
-        description="colabfold: ColabFold's profile search and filters; simple: one plain search.",
+        description="colabfold: ColabFold's profile search and filters; colabfold_unfiltered: without its "
+        "filters; simple: one plain search.",
     )
     db_preset: str = Field("demo", description="Databases: an entry of resources/databases.yaml.")
     db_root: SettingPath | None = Field(

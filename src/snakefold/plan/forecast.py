@@ -28,6 +28,9 @@ from snakefold.plan.executors import Executor
 from snakefold.plan.quote.limits import check_limits
 from snakefold.plan.quote.model import Quote
 
+#: Folder of the second stage's plan and quote, below that of the first.
+STRUCTURES = "structures"
+
 
 def forecast(
     config: Config,
@@ -77,7 +80,7 @@ def forecast(
             f"Then {count(each * len(targets), 'design')} are folded. What that takes, before they are there:"
         )
         try:
-            second = preview(then, folder / "structures", log, executor, strict=strict)
+            second = preview(then, folder / STRUCTURES, log, executor, strict=strict)
         except InputError as error:
             told = error.refusals[0]
             raise ConfigError(

@@ -15,6 +15,9 @@ from snakefold.plan.contents import OWN
 #: Environment variable in which a process that becomes Snakemake hands on its lock: `<descriptor>`.
 _HELD = "SNAKEFOLD_LOCK"
 
+#: What is said of a folder whose lock another run holds.
+ACTIVE = "another run is active"
+
 
 def lock_file(results: Path) -> Path:
     """The file that a run of these results holds a kernel lock on."""
@@ -45,8 +48,7 @@ def hold_results(results: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except BlockingIOError as error:
         raise SnakefoldError(
-            f"{results}: another run is active in this folder of results. Wait for it, or set another one "
-            "(results)."
+            f"{results}: {ACTIVE} in this folder of results. Wait for it, or set another one (results)."
         ) from error
     except OSError as error:
         raise SnakefoldError(

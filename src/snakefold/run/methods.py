@@ -18,6 +18,10 @@ from snakefold.structures.files import REHEARSAL_NOTE
 Recipe = Mapping[str, Any]
 
 #: What a search tool is cited by, unless its own name.
+_MMSEQS_RECIPES = {
+    "colabfold": "ColabFold's profile search",
+    "colabfold_unfiltered": "ColabFold's profile search without its filters",
+}
 _WORDS = {"jackhmmer": {"hmmer", "pyhmmer"}, "hhblits": {"hhsuite"}, "server": {"mmseqs"}}
 
 
@@ -234,7 +238,7 @@ def _tool(found: _Used, name: str, values: Recipe) -> str:
         how = f"{_count(values.get('-n', '3'), 'iteration')}, E-value {values.get('-e', '')}"
         return f"HHblits {values.get('version', '')} ({how}){found.cite('hhsuite')}"
     if name == "mmseqs":
-        how = "ColabFold's profile search" if values.get("recipe") == "colabfold" else "a plain search"
+        how = _MMSEQS_RECIPES.get(str(values.get("recipe")), "a plain search")
         return f"MMseqs2 {values.get('version', '')} ({how}){found.cite('mmseqs')}"
     if name == "server":
         release = next((str(item["release"]) for item in found.databases if item.get("release")), "")

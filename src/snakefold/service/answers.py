@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
-
-class Refusal(BaseModel):
-    """Why a request is refused, or failed."""
-
-    detail: str
-
+from snakefold.service.refusals import Problem
 
 Responses = dict[int | str, dict[str, Any]]
 
 
 def refusals(**described: str) -> Responses:
-    """Answers with a `Refusal`, by status: `refusals(_404="No such job.")`."""
-    return {int(code[1:]): {"model": Refusal, "description": text} for code, text in described.items()}
+    """Answers that refuse, by status: `refusals(_404="No such job.")`."""
+    return {int(code[1:]): {"model": Problem, "description": text} for code, text in described.items()}
 
 
 #: Of every route that has a job done while the client waits.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
+from starlette.requests import HTTPConnection
 
 from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.store import write_atomically
@@ -101,9 +103,11 @@ class Desk:
     def _owners_in(self, root: Path) -> list[str]:
         """Users of the records that are open, each read once."""
         try:
-            names = [each.name for each in (root / ".open").iterdir()]
+            names = {each.name for each in (root / ".open").iterdir()}
         except FileNotFoundError:
             return []
+        for ended in [key for key in self._owners if key[0] == root and key[1] not in names]:
+            del self._owners[ended]
         found = []
         for name in names:
             if (root, name) not in self._owners:
@@ -115,24 +119,46 @@ class Desk:
         return found
 
 
-def desk_of(request: Request) -> Desk:
+async def desk_of(request: Request) -> Desk:
     """The service of a request."""
     desk: Desk = request.app.state.desk
     return desk
 
 
-def user_of(request: Request) -> User:
+def token_of(request: HTTPConnection) -> str | None:
+    """The token that a request gives, in its headers or its cookie; None if there is none."""
+    headers = request.headers
+    given = _token(headers.get("authorization", "").strip()) or headers.get("x-api-key", "").strip()
+    return given or request.cookies.get(COOKIE)
+
+
+def _token(header: str) -> str | None:
+    """The token of an Authorization header.
+
+    As a password too, with any user name: programs that take an address only can have it there.
+    """
+    scheme, space, given = header.partition(" ")
+    given = given.strip()
+    if scheme.lower() == "bearer":
+        return given
+    if scheme.lower() != "basic":
+        return None if space else header  # examples of RunPod's send the bare key
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None
+
+
+# Coroutines, though nothing in them waits: a thread's context is a copy, and the log would not know the user.
+async def user_of(request: Request) -> User:
     """Who asks.
 
     Raises:
         HTTPException: 401, nobody that is known; 503, the tokens cannot be read.
     """
-    header = request.headers.get("authorization", "").strip()
-    scheme, space, token = header.partition(" ")
-    # Examples of RunPod's send the bare key.
-    given = token.strip() if scheme.lower() == "bearer" else "" if space else header
+    desk: Desk = request.app.state.desk
     try:
-        user = desk_of(request).users.who(given or request.cookies.get(COOKIE))
+        user = desk.users.who(token_of(request))
     except ConfigError as error:
         raise HTTPException(
             503, "The tokens of this service cannot be read. Tell whoever runs it."
@@ -147,7 +173,7 @@ def user_of(request: Request) -> User:
     return user
 
 
-def admin_of(user: Annotated[User, Depends(user_of)]) -> User:
+async def admin_of(user: Annotated[User, Depends(user_of)]) -> User:
     """Who asks, if it is somebody who runs the service.
 
     Raises:

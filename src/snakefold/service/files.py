@@ -23,9 +23,9 @@ from fastapi.responses import FileResponse
 
 from snakefold.kernel.names import safe_id
 from snakefold.service import records
-from snakefold.service.answers import Refusal
 from snakefold.service.desk import TheDesk
 from snakefold.service.kinds import KINDS
+from snakefold.service.refusals import Problem
 from snakefold.service.settings import ServiceSettings
 
 router = APIRouter(tags=["Large results"])
@@ -101,7 +101,7 @@ def secret_of(folder: Path) -> bytes:
     response_class=FileResponse,
     responses={
         200: {"content": {"application/octet-stream": {}}, "description": "The file."},
-        404: {"model": Refusal, "description": "No such file, or the address has ended."},
+        404: {"model": Problem, "description": "No such file, or the address has ended."},
     },
 )
 def file(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.service import records
-from snakefold.service.records import Record, State
+from snakefold.service.records import ATTEMPTS, State
 from snakefold.service.settings import ServiceSettings
 
 
@@ -47,18 +47,26 @@ class Kind:
         does: `module:function`, which takes a `Record` and a `Duty` and gives an `Ending`. It may be called
             again for a record that another worker had begun.
         workers: name of the setting that says how many processes do it.
+        attempts: workers that may die of a record before it counts as the reason.
         after: `module:function`, which takes a `Record` that has just ended, by whomever; empty: nothing is
             done then. It may be left out if the process that ended the record dies.
+        kept: the record is removed with what it belongs to, not by its own age.
     """
 
     folder: str
     does: str
     workers: str
+    attempts: int = ATTEMPTS
     after: str = ""
+    kept: bool = False
 
 
 KINDS: dict[str, Kind] = {
     "job": Kind("jobs", "snakefold.service.jobs:perform", "jobs", after="snakefold.service.webhooks:tell"),
+    "ticket": Kind("tickets", "snakefold.service.tickets:perform", "searches"),
+    # What computes is a process of its own, and no worker dies of it.
+    "quote": Kind("quotes", "snakefold.service.sets.quote:perform", "quotes", attempts=20, kept=True),
+    "run": Kind("runs", "snakefold.service.sets.run:perform", "runs", attempts=100, kept=True),
 }
 
 
@@ -73,9 +81,3 @@ def ended(folder: Path) -> None:
 def roots(settings: ServiceSettings) -> list[Path]:
     """Folders that records of all kinds are in."""
     return [settings.folder / name for name in dict.fromkeys(kind.folder for kind in KINDS.values())]
-
-
-def does_nothing(record: Record, duty: Duty) -> Ending:
-    """For tests of the queue: waits for as many seconds as the record says."""
-    duty.stop.wait(float(record.facts.get("seconds", 0)))
-    return Ending(State.DONE)

@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from snakefold.kernel.contracts import RelaxChoice
@@ -128,9 +129,9 @@ ThePlaces = Annotated[Places, Depends()]
 
 # The page of the service may answer here for browsers (Accept: text/html); programs read this.
 @router.get("/", response_model=Status)
-async def healthy() -> dict[str, str]:
-    """Whether the server answers; no token is needed."""
-    return {"Status": "Healthy"}
+async def healthy(accept: Annotated[str, Header()] = "") -> Any:
+    """Whether the server answers; no token is needed. A browser is led to the page."""
+    return RedirectResponse("/ui/") if "text/html" in accept else Status(Status="Healthy")
 
 
 @router.get("/precompute_alignments/", response_model=Told, responses=WAITING)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from huey import PriorityRedisHuey, SqliteHuey
 from huey.api import Huey
 from huey.registry import Message
 from huey.serializer import Serializer
+from redis import ConnectionPool, RedisError
 
 from snakefold.service import records
 from snakefold.service.kinds import ended
@@ -55,10 +57,16 @@ class Queues:
         return self._queues[kind]
 
     def put(self, record: Record) -> None:
-        """Let a record wait for a worker."""
+        """Let a record wait for a worker; if the queue is out of order, it does so once `mend` finds it."""
         place = record.folder.relative_to(self._settings.folder)
-        queue, task = self._opened(record.kind)
-        queue.enqueue(task.s(str(place), priority=record.priority))
+        try:
+            queue, task = self._opened(record.kind)
+            queue.enqueue(task.s(str(place), priority=record.priority))
+        except (RedisError, sqlite3.Error) as error:
+            log.warning(
+                "not in the queue yet",
+                extra={"record": record.id, "error": f"{type(error).__name__}: {error}"},
+            )
 
     def waiting(self, kind: str) -> set[str]:
         """Folders that wait."""
@@ -112,10 +120,10 @@ def _open(settings: ServiceSettings, kind: str) -> Huey:
     if settings.queue == "sqlite":
         path = settings.folder / "queue.db"
         path.parent.mkdir(parents=True, exist_ok=True)
-        return SqliteHuey(
-            name, filename=str(path), timeout=30, fsync=False, results=False, serializer=_Names()
-        )
-    return PriorityRedisHuey(name, url=settings.queue_address, results=False, serializer=_Names())
+        return SqliteHuey(name, filename=str(path), timeout=30, results=False, serializer=_Names())
+    # Longer than a worker waits for a name, and no longer than a client for an answer.
+    pool = ConnectionPool.from_url(settings.queue_address, socket_timeout=10, socket_connect_timeout=5)
+    return PriorityRedisHuey(name, connection_pool=pool, results=False, serializer=_Names())
 
 
 def _nobody(place: str) -> None:

@@ -179,26 +179,29 @@ def attempts_of(folder: Path) -> int:
     return number
 
 
-def claim(folder: Path) -> int | None:
+def claim(folder: Path, most: int = ATTEMPTS) -> int | None:
     """Take the record for this process.
 
+    Args:
+        most: workers that may die of it.
+
     Returns:
-        The number of the attempt; None if it has ended, or another worker that lives has it.
+        The number of the attempt; None if it has ended, another worker that lives has it, or there is none.
     """
-    if (folder / "end.json").exists():
+    if (folder / "end.json").exists() or not (folder / "record.json").exists():
         return None
     last = attempts_of(folder)
     if last and not is_dead(folder, last):
         return None
-    if last >= ATTEMPTS:
+    if last >= most:
         end(folder, State.FAILED, error=f"{last} workers died of it. The log of the service says how.")
         return None
     number = last + 1
     content = {
         "worker": worker_name(),
-        "host": socket.gethostname(),
+        "machine": _machine(),
         "process": os.getpid(),
-        "began": _began(os.getpid()),
+        "began": began(os.getpid()),
         "started": time.time(),
     }
     return number if _publish(folder / f"attempt-{number}.json", content) else None
@@ -216,14 +219,21 @@ def beat(folder: Path, number: int) -> None:
         os.utime(folder / f"attempt-{number}.json")
 
 
+def holds(folder: Path, number: int) -> bool:
+    """Whether this process's attempt is the one that counts: no other worker has taken the record since."""
+    said = _load(folder / f"attempt-{number}.json")
+    mine = said is not None and (said["machine"], said["process"]) == (_machine(), os.getpid())
+    return mine and not (folder / f"attempt-{number + 1}.json").exists()
+
+
 def is_dead(folder: Path, number: int) -> bool:
     """Whether the worker of an attempt is gone."""
     path = folder / f"attempt-{number}.json"
     said = _load(path)
     if said is None:
         return True
-    if said["host"] == socket.gethostname():
-        return _began(said["process"]) != said["began"]
+    if said["machine"] == _machine():
+        return began(said["process"]) != said["began"]
     with suppress(FileNotFoundError):
         return time.time() - path.stat().st_mtime > LEASE
     return True
@@ -258,14 +268,16 @@ def has_ended(folder: Path) -> bool:
 
 
 def reopen(folder: Path) -> None:
-    """Let a record that failed wait again."""
-    number = attempts_of(folder)
+    """Let a record that failed wait again.
+
+    Its end is undone last: whatever is cut off before leaves it ended, and to be reopened.
+    """
     (folder.parent / _OPEN / folder.name).touch()
-    with suppress(FileNotFoundError):
-        (folder / "end.json").replace(folder / f"end-{time.time_ns()}.json")
-    for each in range(1, number + 1):
+    for each in range(attempts_of(folder), 0, -1):
         with suppress(FileNotFoundError):
             (folder / f"attempt-{each}.json").replace(folder / f"former-{time.time_ns()}.json")
+    with suppress(FileNotFoundError):
+        (folder / "end.json").replace(folder / f"former-end-{time.time_ns()}.json")
 
 
 def still_open(root: Path) -> Iterator[Record]:
@@ -302,6 +314,13 @@ def worker_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
+@cache
+def _machine() -> str:
+    """Where numbers of processes are unique: this start of this machine, and of this container."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
+
+
 def _publish(path: Path, content: Mapping[str, Any]) -> bool:
     """Write a file whole, unless there is one of that name."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
@@ -329,7 +348,7 @@ def _load(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _began(process: int) -> str:
+def began(process: int) -> str:
     """When a process of this machine began, in the kernel's ticks; empty if there is none, or a zombie."""
     try:
         words = (

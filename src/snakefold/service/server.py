@@ -20,14 +20,16 @@ import uvicorn
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.service.app import create_app
-from snakefold.service.connection import Connection
+from snakefold.service.connection import Connection, limit
 from snakefold.service.kinds import KINDS, roots
 from snakefold.service.logs import start_logging
 from snakefold.service.queue import Queues, mend
 from snakefold.service.settings import ServiceSettings, hand_on
+from snakefold.service.sweep import sweep
 
 log = logging.getLogger(__name__)
 _MEND_SECONDS = 5.0
+_SWEEP_SECONDS = 3600.0
 _LONGEST_PAUSE = 60.0
 _GRACE = 25.0
 
@@ -35,8 +37,9 @@ _GRACE = 25.0
 class Workers:
     """Worker processes of this machine: each slot has one, and gets another when it dies."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, module: str = "snakefold.service.work") -> None:
         self._settings = settings
+        self._module = module
         self._life, self._ours = os.pipe()
         self._slots: dict[tuple[str, int], subprocess.Popen[bytes] | None] = {
             (kind, number): None
@@ -44,6 +47,7 @@ class Workers:
             for number in range(1, getattr(settings.workers, each.workers) + 1)
         }
         self._due: dict[tuple[str, int], tuple[float, float]] = {}
+        self._begun: dict[tuple[str, int], float] = {}
 
     def tend(self) -> None:
         """Start what does not run, later and later if it keeps dying."""
@@ -58,8 +62,10 @@ class Workers:
                     "a worker ended", extra={"kind": kind, "slot": number, "status": process.returncode}
                 )
                 self._slots[slot] = None
+                pause = 1.0 if now - self._begun[slot] > _LONGEST_PAUSE else pause
                 self._due[slot] = (now + pause, min(pause * 2, _LONGEST_PAUSE))
             elif now >= due:
+                self._begun[slot] = now
                 self._slots[slot] = self._start(*slot)
 
     def stop(self) -> None:
@@ -87,7 +93,7 @@ class Workers:
         }
         environment.setdefault("MMSEQS_DB_ROOT", str(self._settings.folder / "mmseqsdb"))
         return subprocess.Popen(
-            [sys.executable, "-m", "snakefold.service.work", kind, str(number), str(self._life)],
+            [sys.executable, "-m", self._module, kind, str(number), str(self._life)],
             env=environment,
             stdin=subprocess.DEVNULL,
             pass_fds=(self._life,),
@@ -95,11 +101,12 @@ class Workers:
         )
 
 
-def serve(settings: ServiceSettings, *, routes: bool = True) -> None:
+def serve(settings: ServiceSettings, *, routes: bool = True, worker: str = "snakefold.service.work") -> None:
     """Run the service until a signal ends it.
 
     Args:
         routes: answer requests; if not, this machine has workers only.
+        worker: module that a worker process runs; its command line is that of `snakefold.service.work`.
 
     Raises:
         SnakefoldError: the address cannot be listened on.
@@ -109,14 +116,17 @@ def serve(settings: ServiceSettings, *, routes: bool = True) -> None:
     settings = settings.model_copy(update={"folder": settings.folder.absolute()})
     settings.folder.mkdir(parents=True, exist_ok=True)
     _allow_connections(settings.limits.connections)
-    workers = Workers(settings)
+    workers = Workers(settings, worker)
     leaving = threading.Event()
     tender = threading.Thread(target=_tend, args=(settings, workers, leaving), daemon=True)
     try:
         if routes:
             listening = _listen(settings)
+            # uvicorn ends in good order, then raises its signal again: the process would be gone.
+            signal.signal(signal.SIGTERM, _leave)
             tender.start()
-            asyncio.run(_answer(settings, listening))
+            with suppress(KeyboardInterrupt):
+                asyncio.run(_answer(settings, listening))
         else:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: leaving.set())
@@ -129,6 +139,10 @@ def serve(settings: ServiceSettings, *, routes: bool = True) -> None:
         workers.stop()
 
 
+def _leave(_number: int, _frame: Any) -> None:
+    raise SystemExit(0)
+
+
 def _volume(settings: ServiceSettings, kind: str, number: int) -> Path:
     place = settings.folder / "volumes" / f"{os.uname().nodename}-{kind}-{number}"
     place.mkdir(parents=True, exist_ok=True)
@@ -137,39 +151,52 @@ def _volume(settings: ServiceSettings, kind: str, number: int) -> Path:
 
 def _tend(settings: ServiceSettings, workers: Workers, leaving: threading.Event) -> None:
     queues = Queues(settings)
-    mended = float("-inf")
+    mended = swept = float("-inf")
     while not leaving.is_set():
         try:
             workers.tend()
             if time.monotonic() - mended >= _MEND_SECONDS:
                 mend(queues, roots(settings), settings)
                 mended = time.monotonic()
+            if time.monotonic() - swept >= _SWEEP_SECONDS:
+                swept = time.monotonic()
+                sweep(settings)
         except Exception:  # a full disk, a Redis that restarts: it may work the next time
             log.exception("could not tend the workers")
         leaving.wait(0.5)
 
 
 async def _answer(settings: ServiceSettings, listening: socket.socket) -> None:
-    config = uvicorn.Config(
-        create_app(settings),
-        http=Connection,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=True,
-        reset_contextvars=True,  # a user's name in the log is that of one request
-        server_header=False,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=5,
-        limit_concurrency=settings.limits.connections,
-        backlog=1024,
-    )
-    # The class finds it there: uvicorn makes one for every connection.
-    config.head_seconds = settings.limits.head_seconds  # type: ignore[attr-defined]
+    config = config_of(create_app(settings), settings)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"snakefold serves at http://{shown}:{port}", flush=True)
     await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def config_of(app: Any, settings: ServiceSettings) -> uvicorn.Config:
+    """How uvicorn serves an application."""
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # the guard logs requests, without their queries
+        reset_contextvars=True,  # a user's name in the log is that of one request
+        server_header=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=5,
+        backlog=1024,
+    )
+    limits = settings.limits
+    limit(
+        config,
+        head_seconds=limits.head_seconds,
+        send_seconds=limits.send_seconds,
+        most_waiting=max(limits.connections // 2, 1),
+    )
+    return config
 
 
 def _listen(settings: ServiceSettings) -> socket.socket:

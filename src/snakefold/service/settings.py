@@ -42,10 +42,21 @@ class Limits(_Section):
         60, gt=0, description="Longest time that a request's body may take to arrive."
     )
     head_seconds: float = Field(10, gt=0, description="Longest time until a request's head is there.")
+    send_seconds: float = Field(
+        60, gt=0, description="Time within which a client takes some of an answer: 1 kB a second at least."
+    )
     connections: int = Field(2000, ge=10, description="Connections at once; more are answered 503.")
     waiting: int = Field(1000, ge=1, description="Jobs, runs and tickets of one user that have not ended.")
     targets: int = Field(100_000, ge=1, description="Targets of one set.")
     residues: int = Field(50_000_000, ge=1, description="Residues of one set.")
+
+
+class Tickets(_Section):
+    """What the MSA server takes (docs/msa-server.md)."""
+
+    max_queries: int = Field(64, ge=1, le=1000, description="Maximum sequences per ticket.")
+    max_length: int = Field(10_000, ge=1, le=65_535, description="Maximum residues per sequence.")
+    max_residues: int = Field(50_000, ge=1, description="Maximum residues per ticket.")
 
 
 class OpenFoldRoutes(_Section):
@@ -135,6 +146,7 @@ class ServiceSettings(_Section):
     )
     workers: Workers = Workers()
     limits: Limits = Limits()
+    tickets: Tickets = Tickets()
     openfold: OpenFoldRoutes = OpenFoldRoutes()
     nim: NimRoutes = NimRoutes()
 
@@ -218,3 +230,23 @@ def hand_on(settings: ServiceSettings) -> dict[str, str]:
 def handed_on() -> ServiceSettings:
     """The settings that `hand_on` gave this process."""
     return ServiceSettings.model_validate_json(os.environ[VARIABLE])
+
+
+def table(model: type[BaseModel] = ServiceSettings, above: str = "") -> list[str]:
+    """Rows of all settings for the documentation: name, default, what it is."""
+    rows = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            rows += table(field.annotation, f"{above}{name}.")
+            continue
+        value = field.default
+        shown = ", ".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        rows.append(f"| `{above}{name}` | {shown} | {field.description} |")
+    return rows
+
+
+if __name__ == "__main__":
+    print(
+        "# Settings of the service\n\nA YAML file for `snakefold serve --config`; [service.md](service.md).\n"
+    )
+    print("\n".join(["| setting | default | what it is |", "|---|---|---|", *table()]))

@@ -16,6 +16,7 @@ import pkgutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from snakefold.service.settings import ServiceSettings, handed_on
 
 log = logging.getLogger(__name__)
 _PATIENCE = 20.0
+_SHOWN = 15.0
 
 
 class Worker:
@@ -38,6 +40,7 @@ class Worker:
     def __init__(self, kind: str, settings: ServiceSettings) -> None:
         self._settings = settings
         self._does = pkgutil.resolve_name(KINDS[kind].does)
+        self._attempts = KINDS[kind].attempts
         self._lock = threading.Lock()
         self._leaving = False
         self._duty: Duty | None = None
@@ -51,7 +54,7 @@ class Worker:
         with self._lock:
             if self._leaving:
                 return  # it is put back into the queue by `mend`
-            number = records.claim(folder)
+            number = records.claim(folder, self._attempts)
             if number is None:
                 return
             self._duty = duty
@@ -61,7 +64,11 @@ class Worker:
         try:
             with _pulse(folder, number, duty):
                 ending = self._do(folder, duty)
-            if self._leaving and duty.stop.is_set() and not records.has_ended(folder):
+            if not records.holds(folder, number):
+                log.info(
+                    "another worker has it now"
+                )  # this one was taken for dead, or the record was reopened
+            elif self._leaving and duty.stop.is_set() and not records.has_ended(folder):
                 records.release(folder, number)
                 log.info("given back")
             elif records.end(folder, ending.state, error=ending.error, facts=ending.facts):
@@ -94,14 +101,14 @@ class Worker:
 
 @contextlib.contextmanager
 def _pulse(folder: Path, number: int, duty: Duty) -> Iterator[None]:
-    """Show that the worker lives, and stop its work if the record is ended by somebody else."""
+    """Show that the worker lives, and stop its work if somebody else ends the record or takes it."""
     done = threading.Event()
 
     def beat() -> None:
         passed = 0.0
         while not done.wait(0.5):
             passed += 0.5
-            if records.has_ended(folder):
+            if records.has_ended(folder) or not records.holds(folder, number):
                 duty.stop.set()
             if passed >= PULSE:
                 passed = 0.0
@@ -135,7 +142,16 @@ def _slot(settings: ServiceSettings, kind: str, number: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
+        threading.Thread(target=_show, args=(path,), daemon=True).start()
         yield
+
+
+def _show(path: Path) -> None:
+    """Say again and again that the slot has a worker: `metrics` counts them, on all machines."""
+    while True:
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        time.sleep(_SHOWN)
 
 
 def _watch(life: int) -> None:

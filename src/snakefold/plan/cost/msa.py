@@ -26,7 +26,7 @@ _JACKHMMER = 2.14e-11
 #: makes three iterations.
 _HHBLITS = 3 * _HMMER / 20
 #: mmseqs with an index: 50.8 CPU s (recipe colabfold) and 5.0 (simple); simple without: 1.75 a query.
-_MMSEQS = {"colabfold": 2.29e-11, "simple": 2.27e-12}
+_MMSEQS = {"colabfold": 2.29e-11, "colabfold_unfiltered": 2.29e-11, "simple": 2.27e-12}
 _MMSEQS_WITHOUT_INDEX = 4.0e-11
 #: Making an index: 83.2 CPU s for 194.2 MB. The recipe colabfold does it for every chunk if there is none.
 _MMSEQS_INDEX = 4.28e-7

@@ -58,7 +58,7 @@ class RunFolder:
 
 def read_run_folder(results: Path) -> RunFolder:
     """What the last run of these results left, and not another's that was started in the same folder."""
-    held = _lock_is_held(lock_file(results))
+    held = lock_is_held(lock_file(results))
     noted = noted_log(lock_file(results))
     # A run is started in a folder that holds the results, or in the current one.
     folders = [path / _LOGS for path in dict.fromkeys((*results.resolve().parents, Path.cwd()))]
@@ -163,7 +163,7 @@ def _opened(process: Path) -> list[str]:
     return found
 
 
-def _lock_is_held(path: Path) -> bool | None:
+def lock_is_held(path: Path) -> bool | None:
     """Whether a run holds its lock; None if none ever did here."""
     try:
         handle = os.open(path, os.O_RDONLY)

@@ -5,6 +5,14 @@
   const { node } = snakefold;
   const { call } = snakefold.service;
 
+  /** What stands between commas: numbers, or texts. */
+  function listed(text) {
+    const words = text.split(",").map((word) => word.trim()).filter(Boolean);
+    return words.every((word) => !Number.isNaN(Number(word))) ? words.map(Number) : words;
+  }
+
+  const shownDefault = (value) => value === null || value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value);
+
   /** One option of an engine as an input; `value()` is undefined where the default stays. */
   function option(setting) {
     const id = `option-${setting.name}`;
@@ -19,14 +27,15 @@
       const number = setting.type === "integer" || setting.type === "number";
       input = node("input", {
         id, type: number ? "number" : "text", step: setting.type === "number" ? "any" : null,
-        placeholder: setting.default === null || setting.default === undefined ? "" : String(setting.default),
+        placeholder: shownDefault(setting.default), min: setting.minimum, max: setting.maximum,
       });
     }
-    const field = node("div", {}, node("label", { for: id }, setting.title || setting.name), input,
+    const field = node("div", {}, node("label", { for: id }, setting.name), input,
       setting.doc && node("p", { class: "quiet" }, setting.doc));
     const value = () => {
       if (input.value === "") return undefined;
       if (setting.type === "boolean") return input.value === "true";
+      if (setting.type === "array") return listed(input.value);
       return setting.type === "integer" || setting.type === "number" ? Number(input.value) : input.value;
     };
     return { name: setting.name, field, value };
@@ -88,10 +97,8 @@
     engine.addEventListener("change", choose);
     call("/api/engines").then(({ engines }) => {
       known = engines;
-      engine.append(...engines.map((each) => {
-        const usable = each.usable !== false;
-        return node("option", { value: each.name, disabled: !usable }, usable ? each.title : `${each.title} (not set up here)`);
-      }));
+      engine.append(...engines.filter((each) => !each.designs).map((each) => node("option", { value: each.name, disabled: !each.usable },
+        !each.usable ? `${each.title} (not set up here)` : each.weights === "rehearsal" ? `${each.title} (random parameters: REHEARSAL)` : each.title)));
     }).catch(() => { /* the default engine stays */ });
     budget.addEventListener("input", () => { start.textContent = budget.value === "" ? "Get a quote" : "Start, up to this price"; });
 

@@ -20,9 +20,11 @@
         node("span", { class: "block range" }, `${span(quote.hours.low * 3600)} to ${span(quote.hours.high * 3600)}`)));
     const refused = quote.refused || [];
     const parts = [node("h2", {}, "Quote"), tiles];
+    if (quote.rehearsal) parts.push(node("p", { class: "notice" }, node("strong", {}, "REHEARSAL"), ": random parameters. The structures will mean nothing."));
     if (refused.length) {
       parts.push(node("details", { open: refused.length <= 5 }, node("summary", {}, `${count(refused.length, "record")} refused`),
-        node("ul", { class: "records" }, refused.map((each) => node("li", {}, node("strong", {}, node("bdi", {}, each.id)), " ", node("bdi", {}, each.reason))))));
+        node("ul", { class: "records" }, refused.map((each) => node("li", {}, node("strong", {}, node("bdi", {}, each.id)), " ",
+          node("span", { class: "quiet" }, `${each.file}, record ${each.record}${each.line ? `, line ${each.line}` : ""}`), node("p", {}, node("bdi", {}, each.reason)))))));
     }
     for (const note of quote.notes || []) parts.push(node("p", { class: "quiet" }, note));
     if (run.state === "QUOTED") {
