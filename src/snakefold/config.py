@@ -184,8 +184,8 @@ class DesignSettings(Model):
     )
     stage: Literal["", "sequences", "structures"] = Field(
         "",
-        description="Set by `snakefold run`, which does one stage after the other: sequences are designed, "
-        "or their structures are predicted and compared.",
+        description="One stage alone: sequences are designed, or structures of designs are predicted and "
+        "compared. A run does both, and sets this for the steps of each. Empty: both.",
     )
     chains: str = Field(
         "", description="Chains to design, as `A B`, where no sheet says so. Empty: all of them."

@@ -6,6 +6,27 @@ if SETTINGS.design.novelty and workflow.is_main_process:
     check_database(Path(SETTINGS.design.novelty))
 
 
+if len(STAGES) > 1:
+
+    localrules:
+        sequences,
+
+    # The metrics, for the bill comes with them: what the first stage cost is not in the second one's budget.
+    rule sequences:
+        input:
+            metrics=local(f"{RESULTS}/{FIRST_STAGE}/metrics.tsv"),
+        output:
+            sequences=local(f"{RESULTS}/{SEQUENCES}"),
+        log:
+            local(f"{RESULTS}/logs/sequences.log"),
+        benchmark:
+            local(f"{RESULTS}/benchmarks/sequences.tsv")
+        params:
+            results=RESULTS,
+        shell:
+            "snakefold sequences {params.results:q} > {log:q} 2>&1"
+
+
 localrules:
     gather,
     compare,
@@ -68,14 +89,15 @@ if SETTINGS.design.novelty:
             " --memory {resources.mem_mb} --out {output.hits:q} > {log:q} 2>&1"
 
 
-# With the settings, for what passes is said there.
+# With the settings, for what passes is said there, and with the plan, for its batches are compared.
 rule judge:
     input:
         config=local(f"{RESULTS}/config.yaml"),
+        targets=local(f"{RESULTS}/plan/targets.tsv"),
         designed=local(f"{RESULTS}/{LIST}"),
         compared=lambda wildcards: [
             local(f"{RESULTS}/{COMPARED}/{batch}.parquet")
-            for batch in planned_batches()
+            for batch in planned_batches(wildcards)
         ],
         nearest=[local(NEAREST)] if SETTINGS.design.novelty else [],
     output:

@@ -39,6 +39,15 @@ def add(commands: Commands) -> None:
         help="a column of designs.tsv (docs/results.md); the best, or lowest, comes first, empty cells last",
     )
 
+    sequences = command(
+        commands,
+        "sequences",
+        _sequences,
+        summary="write the designs of the first stage as the input of the second (a step of the workflow)",
+        example="snakefold sequences results",
+    )
+    sequences.add_argument("results", type=Path, help="results folder of a run")
+
     gather = command(
         commands,
         "gather",
@@ -161,6 +170,12 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def _sequences(options: argparse.Namespace) -> None:
+    from snakefold.run.designs.made import write_sequences
+
+    _log(f"{count(write_sequences(options.results), 'design')}")
 
 
 def _gather(options: argparse.Namespace) -> None:
