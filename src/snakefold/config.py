@@ -203,6 +203,12 @@ class DesignSettings(Model):
         2.0, gt=0, description="Å: a design passes if its CA atoms are no further from the backbone's (RMSD)."
     )
     min_plddt: float = Field(80.0, ge=0, le=100, description="A design passes if its mean pLDDT is no lower.")
+    control: SettingPath | None = Field(
+        None,
+        description="A structure with another fold (PDB or mmCIF), which no design is made for: designs are "
+        "compared with it as well. Empty: none.",
+        exclude_if=lambda value: value is None,
+    )
     novelty: SettingPath | None = Field(
         None,
         description="FASTA file or MMseqs2 database in which the nearest sequence of each design is looked "

@@ -52,7 +52,8 @@ def test_designs_are_folded_and_only_those_of_another_backbone_are_computed_then
             assert heavy[:5] == native[:5] and heavy != native
             assert light == designs["sequences"]["L"].replace("X", "")
     for design in read_table(run.results):
-        assert 0 < design["sc_rmsd_motif"] < design["sc_rmsd"] < 5 and design["sc_tm"] > 0.8
+        assert 0 < design["sc_rmsd_motif"] < design["sc_rmsd"] < 5
+        assert design["sc_tm"] > 0.9 and design["control_tm"] < 0.7
         assert design["mean_plddt"] == pytest.approx(float(rows[design["id"]]["mean_plddt"]), abs=0.01)
     assert "designs.html" in (run.results / "report" / "index.html").read_text()
     refused = json.loads((run.results / "design" / "plan" / "refusals.json").read_text())

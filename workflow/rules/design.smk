@@ -1,9 +1,13 @@
 # Designs against their backbones, once their structures are there.
+from snakefold.kernel.paths import resource
 from snakefold.msa.nearest import check_database
+from snakefold.plan.preflight import check_control
 
-if SETTINGS.design.novelty and workflow.is_main_process:
-    # Before anything is computed: it is searched at the end only.
-    check_database(Path(SETTINGS.design.novelty))
+if workflow.is_main_process:
+    # Before anything is computed: they are read at the end only.
+    check_control(SETTINGS)
+    if SETTINGS.design.novelty:
+        check_database(Path(SETTINGS.design.novelty))
 
 
 if len(STAGES) > 1:
@@ -59,8 +63,15 @@ rule compare:
         local(f"{RESULTS}/logs/compare/{{batch}}.log"),
     benchmark:
         local(f"{RESULTS}/benchmarks/compare/{{batch}}.tsv")
+    params:
+        control=(
+            ["--control", str(resource(SETTINGS.design.control))]
+            if SETTINGS.design.control
+            else []
+        ),
     shell:
-        "snakefold compare {input.table:q} --designed {input.designed:q} --out {output.compared:q} > {log:q} 2>&1"
+        "snakefold compare {input.table:q} --designed {input.designed:q} {params.control:q}"
+        " --out {output.compared:q} > {log:q} 2>&1"
 
 
 if SETTINGS.design.novelty:

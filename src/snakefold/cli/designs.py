@@ -14,8 +14,8 @@ from snakefold.kernel.wording import count
 
 #: Columns of the table on a screen; designs.tsv has all.
 _SHOWN = (
-    *("id", "passes", "sc_rmsd", "sc_rmsd_motif", "sc_tm", "mean_plddt", "iptm", "recovery", "score"),
-    *("identity", "nearest", "nearest_identity"),
+    *("id", "passes", "sc_rmsd", "sc_rmsd_motif", "sc_tm", "control_tm", "mean_plddt", "iptm", "recovery"),
+    *("score", "identity", "nearest", "nearest_identity"),
 )
 
 
@@ -67,6 +67,9 @@ def add(commands: Commands) -> None:
     )
     compare.add_argument("table", type=Path, help="the batch's table, made by `snakefold collect`")
     _designed(compare)
+    compare.add_argument(
+        "--control", type=Path, default=None, help="structure with another fold, to compare with as well"
+    )
     compare.add_argument("--out", type=Path, required=True, help="Parquet file for the scores")
 
     nearest = command(
@@ -188,7 +191,9 @@ def _compare(options: argparse.Namespace) -> None:
     from snakefold.run.designs.compare import compare_batch
 
     results = options.table.parent.parent
-    compared = compare_batch(options.table, options.designed, results, options.out, _log)
+    compared = compare_batch(
+        options.table, options.designed, results, options.out, _log, control=options.control
+    )
     _log(f"{options.table.stem}: {count(compared, 'design')} compared")
 
 

@@ -73,6 +73,9 @@ def configure(settings: Path, config: Path) -> list[str]:
         # Tables hold the comparison with references; they are made again from the archives.
         for table in (config.parent / "tables").glob("*.parquet"):
             table.unlink(missing_ok=True)
+    if before and before.get("control") != contents.get("control"):
+        for scores in (config.parent / "designs" / "compared").glob("*.parquet"):
+            scores.unlink(missing_ok=True)
     write_atomically(config, text)
     write_atomically(kept, json.dumps(contents, indent=1).encode())
     write_atomically(settings, text)

@@ -111,6 +111,8 @@ def contents_of(config: Config, *, made: bool = False) -> dict[str, str]:
     }
     if config.screen.ligands is not None:
         parts["ligands"] = digests.of(Path(config.screen.ligands))
+    if config.design.control is not None:
+        parts["control"] = digests.of(resource(config.design.control))
     digests.keep()
     return {name: recipes.digest({name: part}) for name, part in parts.items()}
 
