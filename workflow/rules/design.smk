@@ -26,7 +26,9 @@ if len(STAGES) > 1:
         benchmark:
             local(f"{RESULTS}/benchmarks/sequences.tsv")
         params:
-            results=RESULTS,
+            results=lambda wildcards, output: os.path.dirname(
+                os.path.dirname(output.sequences)
+            ),
         shell:
             "snakefold sequences {params.results:q} > {log:q} 2>&1"
 
@@ -48,7 +50,9 @@ rule gather:
     benchmark:
         local(f"{RESULTS}/benchmarks/gather.tsv")
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: os.path.dirname(
+            os.path.dirname(output.designed)
+        ),
     shell:
         "snakefold gather {params.results:q} > {log:q} 2>&1"
 
@@ -119,7 +123,7 @@ rule judge:
     benchmark:
         local(f"{RESULTS}/benchmarks/judge.tsv")
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: os.path.dirname(output.designs),
     shell:
         "snakefold judge {params.results:q} --config {input.config:q} --compared {input.compared:q}"
         " > {log:q} 2>&1"
