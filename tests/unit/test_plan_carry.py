@@ -160,7 +160,7 @@ def test_the_preview_of_the_shipped_profile_says_so(
     assert quote["batches"] == len(table(tmp_path / "quote" / "batches.tsv")) > 5
 
 
-@pytest.mark.parametrize("profile", ["runpod", "slurm", "kubernetes"])
+@pytest.mark.parametrize("profile", ["runpod", "http", "slurm", "kubernetes"])
 def test_real_proteins_meet_the_demo_database_only_where_somebody_asked_for_it(
     profile: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def refusals(**described: str) -> Responses:
-    """Answers that refuse, by status: `refusals(_404="No such job.")`."""
+    """Answers with a `Problem`, by status: `refusals(_404="No such job.")`."""
     return {int(code[1:]): {"model": Problem, "description": text} for code, text in described.items()}
 
 

@@ -108,8 +108,8 @@ def file(
     job: str,
     name: str,
     desk: TheDesk,
-    expires: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
-    signature: Annotated[str, Query(max_length=200)] = "",
+    expires: Annotated[int, Query(ge=0, le=1 << 40, description="Until when the address holds.")] = 0,
+    signature: Annotated[str, Query(max_length=200, description="Of the address.")] = "",
 ) -> FileResponse:
     """A result that was too large for the answer, which has this address, signed. It needs no token."""
     path = desk.settings.folder / KINDS["job"].folder / job / FOLDER / name

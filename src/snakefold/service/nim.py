@@ -306,7 +306,7 @@ async def predict_structure_from_msa_and_template(
     _refuse(body.use_templates, "use_templates: this service takes no templates with a request.")
     _refuse(body.explicit_templates, "explicit_templates: this service takes no templates with a request.")
     _refuse(body.templates, "templates: this service takes no templates with a request.")
-    known = asking.routes.openfold2
+    known = asking.routes.openfold2 or {1: NimModel(engine="openfold")}
     numbers = list(known) if body.selected_models is None else list(dict.fromkeys(body.selected_models))
     _refuse(not numbers, "selected_models: expected at least one number.")
     missing = [str(number) for number in numbers if number not in known]

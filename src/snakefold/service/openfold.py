@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +35,11 @@ Tag = Annotated[str, Field(pattern=TAG, description="Name of the sequence, and o
 Letters = Annotated[
     str, Field(min_length=1, max_length=10_000, description="The sequence.", examples=[_SEQUENCE])
 ]
+
+
+AskedTag = Annotated[str, Query(pattern=TAG, description="Name of the sequence, and of its files.")]
+AskedSequence = Annotated[str, Query(min_length=1, max_length=10_000, description="The sequence.")]
+ModelId = Annotated[str, PathParameter(description="model_0, model_1, …")]
 
 
 class Status(BaseModel):
@@ -127,9 +133,8 @@ class Places:
 ThePlaces = Annotated[Places, Depends()]
 
 
-# The page of the service may answer here for browsers (Accept: text/html); programs read this.
 @router.get("/", response_model=Status)
-async def healthy(accept: Annotated[str, Header()] = "") -> Any:
+async def healthy(accept: Annotated[str, Header(description="text/html: of a browser.")] = "") -> Any:
     """Whether the server answers; no token is needed. A browser is led to the page."""
     return RedirectResponse("/ui/") if "text/html" in accept else Status(Status="Healthy")
 
@@ -137,8 +142,8 @@ async def healthy(accept: Annotated[str, Header()] = "") -> Any:
 @router.get("/precompute_alignments/", response_model=Told, responses=WAITING)
 async def precompute_alignments(
     places: ThePlaces,
-    tag: Annotated[str, Query(pattern=TAG)] = _TAG,
-    seq: Annotated[str, Query(min_length=1, max_length=10_000)] = _SEQUENCE,
+    tag: AskedTag = _TAG,
+    seq: AskedSequence = _SEQUENCE,
 ) -> dict[str, Any]:
     """Search the alignment of a sequence, and write it to the folder of its tag."""
     return await _align(places, AlignmentRequest(tag=tag, seq=seq))
@@ -160,10 +165,10 @@ _NO_MODEL = refusals(_404="There is no such model.")
 
 @router.get("/openfold_predictions/{model_id}/", response_model=Told, responses={**WAITING, **_NO_MODEL})
 async def openfold_predictions(
-    model_id: str,
+    model_id: ModelId,
     places: ThePlaces,
-    tag: Annotated[str, Query(pattern=TAG)] = _TAG,
-    seq: Annotated[str, Query(min_length=1, max_length=10_000)] = _SEQUENCE,
+    tag: AskedTag = _TAG,
+    seq: AskedSequence = _SEQUENCE,
 ) -> dict[str, Any]:
     """Predict a structure and write it to `predictions/<tag>_<config_preset>_unrelaxed.pdb`."""
     return await _predict(places, model_id, PredictionRequest(tag=tag, seq=seq))
@@ -175,7 +180,7 @@ async def openfold_predictions(
     response_model_exclude_none=True,
     responses={**WAITING, **_NO_MODEL},
 )
-async def predict(model_id: str, places: ThePlaces, request: PredictionRequest) -> dict[str, Any]:
+async def predict(model_id: ModelId, places: ThePlaces, request: PredictionRequest) -> dict[str, Any]:
     """The same, as JSON, with the structure in the answer."""
     return await _predict(places, model_id, request)
 

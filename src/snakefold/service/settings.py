@@ -90,13 +90,20 @@ class NimModel(_Section):
     settings: dict[str, Any] = Field({}, description="Settings of that engine, as in config.yaml.")
 
 
+class NimAlphaFold2(NimModel):
+    """What AlphaFold2's routes ask."""
+
+    engine: str = Field("alphafold2", description="Engine that predicts.")
+
+
 class NimRoutes(_Section):
     """Routes of NVIDIA's NIMs: which engines answer them."""
 
-    alphafold2: NimModel = Field(NimModel(engine="alphafold2"), description="What AlphaFold2's routes ask.")
+    alphafold2: NimAlphaFold2 = NimAlphaFold2()
     openfold2: dict[int, NimModel] = Field(
-        {1: NimModel(engine="openfold")},
-        description="What OpenFold2's route asks, by the number in `selected_models`.",
+        {},
+        description="Engine and settings of OpenFold2's route, by the number in `selected_models`; empty: "
+        "1 is the engine openfold.",
     )
     db_preset: str | None = Field(
         None, description="Databases of alignments; empty: the first preset that the workers have."
