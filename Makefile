@@ -73,6 +73,7 @@ check: .venv/dev.stamp
 	$(BIN)/snakefmt --check workflow
 	@# Its linter wants to know what every rule runs in: snakefold's own environment, or the image that is set.
 	$(BIN)/snakemake --lint --quiet all --config container=docker://snakefold
+	$(BIN)/snakemake --lint --quiet all --configfile config/design.yaml --config container=docker://snakefold
 	$(BIN)/shellcheck .ci/run containers/*.sh
 	$(BIN)/hadolint containers/Docker.base containers/Docker containers/Docker.engine
 	$(BIN)/snakefold config table | diff - config/README.md

@@ -1,6 +1,6 @@
-"""Cut the reference structures of the antibody demo out of PDB entries (README-antibodies.md says which).
+"""Cut the reference structures of the antibody demos out of PDB entries (README-antibodies.md says which).
 
-python resources/demo/make_references.py mmcif_7cth.cif 7CFN.cif resources/demo/references
+python resources/demo/make_references.py mmcif_7cth.cif 7CFN.cif 4CUP.cif resources/demo/references
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import gemmi
 
 BACKBONE = {"N", "CA", "C", "O"}
-CUTS = {"7CTH-HL.pdb": ("H", "L"), "7CFN-N.pdb": ("N",)}
+CUTS = {"7CTH-HL.pdb": ("H", "L"), "7CFN-N.pdb": ("N",), "4CUP-A.pdb": ("A",)}
 
 
 def cut(source: Path, chains: tuple[str, ...]) -> str:

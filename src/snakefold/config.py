@@ -184,8 +184,8 @@ class DesignSettings(Model):
     )
     stage: Literal["", "sequences", "structures"] = Field(
         "",
-        description="Set by `snakefold run`, which does one stage after the other: sequences are designed, "
-        "or their structures are predicted and compared.",
+        description="One stage alone: sequences are designed, or structures of designs are predicted and "
+        "compared. A run does both, and sets this for the steps of each. Empty: both.",
     )
     chains: str = Field(
         "", description="Chains to design, as `A B`, where no sheet says so. Empty: all of them."
@@ -203,6 +203,12 @@ class DesignSettings(Model):
         2.0, gt=0, description="Å: a design passes if its CA atoms are no further from the backbone's (RMSD)."
     )
     min_plddt: float = Field(80.0, ge=0, le=100, description="A design passes if its mean pLDDT is no lower.")
+    control: SettingPath | None = Field(
+        None,
+        description="A structure with another fold (PDB or mmCIF), which no design is made for: designs are "
+        "compared with it as well. Empty: none.",
+        exclude_if=lambda value: value is None,
+    )
     novelty: SettingPath | None = Field(
         None,
         description="FASTA file or MMseqs2 database in which the nearest sequence of each design is looked "

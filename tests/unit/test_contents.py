@@ -132,7 +132,7 @@ def test_a_damaged_record_of_digests_is_no_reason_to_stop(tmp_path: Path) -> Non
 
 
 def settle(config: Config, contents: dict[str, str]) -> list[str]:
-    hand_on(config, contents)
+    hand_on([(config, contents)])
     results = Path(config.results)
     return configure(results / "settings" / f"{name_of(contents)}.yaml", results / "config.yaml")
 

@@ -13,10 +13,15 @@ from tests.backbones import helix
 from tests.designed import MOTIF, A, B, drawn, make_designs, write_backbone
 
 from snakefold.cli import main
-from snakefold.config import DesignSettings
+from snakefold.config import DesignSettings, load_config
 from snakefold.kernel import tables
-from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.errors import ConfigError, SnakefoldError
+from snakefold.kernel.parquet import read_rows
+from snakefold.kernel.paths import house
 from snakefold.molecules.targets import Target, read_records
+from snakefold.plan.configure import configure, hand_on
+from snakefold.plan.contents import contents_of, name_of
+from snakefold.plan.preflight import check_control
 from snakefold.run.designs.columns import DESIGN_COLUMNS
 from snakefold.run.designs.compare import compare
 from snakefold.run.designs.listed import read_designed_chains, read_list, read_positions
@@ -32,6 +37,8 @@ from snakefold.run.designs.table import (
     write_designs,
     write_what_is_there,
 )
+from snakefold.run.summary import summarise
+from snakefold.structures.superposition import likeness
 
 Points = NDArray[np.float64]
 TURN = Rotation.from_euler("xyz", (40, -70, 110), degrees=True)
@@ -217,6 +224,67 @@ def test_a_run_without_designs_has_no_table(tmp_path: Path) -> None:
         SnakefoldError, match=f"{TABLE}: no such file. Expected the results of a run that designs"
     ):
         read_table(tmp_path)
+
+
+def test_a_wrong_backbone_is_compared_with_as_well(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control = house() / "resources" / "demo" / "references" / "7CFN-N.pdb"  # sheets; the designs are helices
+    (table, *_) = sorted((results / "tables").glob("*.parquet"))
+    found = {}
+    for given in (control, None):
+        words = [] if given is None else ["--control", str(given)]
+        out = tmp_path / f"{len(found)}.parquet"
+        assert (
+            main(["compare", str(table), "--designed", str(results / LIST), *words, "--out", str(out)]) == 0
+        )
+        found[given] = read_rows(out)
+    scores = [row.pop("control_tm") for row in found[control]]
+    assert all(0 < score < 0.5 for score in scores)
+    model = next((results / "structures" / found[control][0]["id"]).glob("ranked_0.*")).read_text()
+    assert scores[0] == round(likeness(model, control.read_text()), 4)
+    assert [row.pop("control_tm") for row in found[None]] == [None] * len(scores)
+    assert found[None] == found[control]
+
+
+def test_what_is_no_structure_is_no_control(tmp_path: Path) -> None:
+    (tmp_path / "text.pdb").write_text("nothing\n")
+    for name in ("text.pdb", "gone.pdb"):
+        settings = {"engine": "proteinmpnn", "control": str(tmp_path / name)}
+        with pytest.raises(ConfigError, match=rf"^design\.control: .*{name}.*Expected"):
+            check_control(load_config({"design": settings}))
+
+
+def test_another_control_makes_the_comparisons_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "control.pdb").write_text(helix(A, "A"))
+    config = load_config(
+        {"design": {"engine": "proteinmpnn", "stage": "structures", "control": "control.pdb"}}
+    )
+    compared = tmp_path / "results" / COMPARED / "b0001.parquet"
+
+    def settle() -> None:
+        contents = contents_of(config)
+        hand_on([(config, contents)])
+        settings = Path("results", "settings", f"{name_of(contents)}.yaml")
+        configure(settings, Path("results", "config.yaml"))
+
+    settle()
+    compared.parent.mkdir(parents=True)
+    compared.touch()
+    settle()
+    assert compared.exists()
+    (tmp_path / "control.pdb").write_text(helix(B, "A"))
+    settle()
+    assert not compared.exists()
+
+
+def test_the_end_of_a_run_says_how_like_designs_are(results: Path) -> None:
+    rows = read_table(results)
+    told = next(line for line in summarise(results)[0].splitlines() if line.startswith("designs:"))
+    assert told.startswith(f"designs: {sum(bool(row['passes']) for row in rows)} of {len(rows)} pass; ")
+    low, high = (f"{limit(row['sc_tm'] for row in rows):.2f}" for limit in (min, max))
+    assert told.endswith(f"TM-score with the backbone {low} to {high}")
 
 
 def test_every_column_is_written(results: Path) -> None:

@@ -70,7 +70,7 @@ def test_any_input_is_read_or_refused_by_name(name: str, tmp_path_factory: pytes
     assert not set("{}") & set(name)
     write_settings(folder / "settings" / "given.yaml", given_values)
     config = load_config(load_configfile(folder / "settings" / "given.yaml"))
-    hand_on(config.model_copy(update={"results": str(folder)}), contents_of(config))
+    hand_on([(config.model_copy(update={"results": str(folder)}), contents_of(config))])
     configure(folder / "settings" / "a.yaml", folder / "config.yaml")
     found = inputs_of(read_config(folder / "config.yaml"))
     assert found == [path]

@@ -88,6 +88,16 @@ def test_unlike_structures_score_low() -> None:
     assert found.tm_score < 0.4
 
 
+def test_likeness_needs_no_pairs_of_chains_and_is_of_the_shorter_structure() -> None:
+    heavy = "".join(line for line in FV.splitlines(keepends=True) if line[21:22] == "H")
+    for ours, theirs in ((FV, FV), (heavy, FV), (FV, heavy)):
+        assert superposition.likeness(ours, theirs) == pytest.approx(1, abs=1e-4)
+    assert superposition.likeness(FV, (REFERENCES / "4CUP-A.pdb").read_text()) < 0.4
+    few = "".join(NANOBODY.splitlines(keepends=True)[:17])
+    with pytest.raises(SnakefoldError, match="at least 5 residues"):
+        superposition.likeness(FV, few)
+
+
 def test_chains_are_paired_by_sequence_whatever_their_names_and_order() -> None:
     swapped = renamed(moved(FV, (1, 2, 3), (5, 6, 7)), {"H": "L", "L": "H"}, order="LH")
     found = superposition.superpose(swapped, FV)

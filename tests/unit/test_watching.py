@@ -11,11 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from snakemake.iocontainers import Wildcards
 
 from snakefold.clusters.watching import Watch
 from snakefold.kernel.errors import Reason
 from snakefold.run import attempts
-from snakefold.run.attempts import INTERRUPTED, Ended
+from snakefold.run.attempts import INTERRUPTED, Ended, read
 from snakefold.run.queued import RUNNING, WAITING, Queued, read_queue
 from snakefold.run.unfinished import why_unfinished
 
@@ -78,7 +79,13 @@ class Site:
         self.scheduler, self.executor = Scheduler(), Executor()
         self.said: list[str] = []
         self.warned: list[str] = []
-        self.watch = Watch(self.results, self.scheduler, say=self.said.append, warn=self.warned.append)
+        self.watch = Watch(
+            self.results,
+            self.scheduler,
+            say=self.said.append,
+            warn=self.warned.append,
+            stages=["design/", ""],
+        )
         self.watch.attach(self.executor)
 
     def submit(self, job: str, rule: str = "predict", name: str = "b0001-l0070") -> Any:
@@ -114,6 +121,24 @@ def site(tmp_path: Path) -> Iterable[Site]:
 TIMEOUT = Ended(
     "TIMEOUT", Reason.TIMEOUT, "SLURM job 1: TIMEOUT after 90 s.", "Give it more.", 90.0, 5.0, 100.0
 )
+
+
+def test_jobs_of_both_stages_are_written_down_with_their_own_results(site: Site) -> None:
+    infos = []
+    for stage, job in (("design/", "1"), ("", "2")):
+        info = SimpleNamespace(job=work("predict", "b0001-l0070"), external_jobid=job)
+        info.job.wildcards = Wildcards(fromdict={"stage": stage, "batch": "b0001-l0070"})
+        site.executor.report_job_submission(info)
+        infos.append(info)
+    first = site.results / "design"
+    assert [each.id for each in read(first, "predict", "b0001-l0070")] == ["1"]
+    assert [each.id for each in read(site.results, "predict", "b0001-l0070")] == ["2"]
+    site.scheduler.ends = {"1": Ended("COMPLETED", seconds=60.0), "2": TIMEOUT}
+    site.executor.report_job_success(infos[0])
+    site.watch.settle(over=True)
+    assert json.loads((first / "executions" / "b0001-l0070.json").read_text())["billed_seconds"] == 60.0
+    assert site.record()["billed_seconds"] == 90.0
+    assert site.warned == []
 
 
 def test_attempts_that_failed_count_with_the_one_that_did_not(site: Site) -> None:

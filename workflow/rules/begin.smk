@@ -3,9 +3,9 @@
 import functools
 from pathlib import Path
 
-from snakefold.kernel.errors import ConfigError
 from snakefold.run import retries
 from snakefold.plan.lock import hold_results, note_log
+from snakefold.plan.mark import forget_refusal
 from snakefold.run.mend import mend
 from snakefold.run.progress import forget_progress
 
@@ -15,20 +15,22 @@ def begin():
     """Hold the results, and mend what an earlier run left that cannot stay as it is; a dry run only says so."""
     if not workflow.is_main_process or workflow.execution_settings is None:
         return
-    if SETTINGS.designs and not SETTINGS.design.stage:
-        raise ConfigError(
-            "design.engine: designing and folding are two stages, and this would be the first alone. Start them "
-            "with snakefold run, which takes the same settings."
-        )
     executor = workflow.executor_plugin.common_settings
     if not executor.dryrun_exec:
         hold_results(Path(RESULTS))
         note_log(Path(RESULTS), workflow.logger_manager.get_logfile())
         retries.check_writable(Path(RESULTS))
-        forget_progress(Path(RESULTS))
+        for each in STAGES.values():
+            forget_progress(Path(each.results))
+            forget_refusal(Path(each.results))
         show_run()
     if not executor.touch_exec:
-        mend(Path(RESULTS), SETTINGS.store, print, dry=executor.dryrun_exec)
+        for each in STAGES.values():
+            mend(Path(each.results), each.store, print, dry=executor.dryrun_exec)
+    if executor.dryrun_exec and len(STAGES) > 1:
+        print(
+            "The designs that the first stage makes are planned and folded in the second."
+        )
 
 
 def show_run():
@@ -42,4 +44,9 @@ def show_run():
 def wanted(wildcards):
     """What a whole run makes."""
     begin()
-    return [local(f"{PLAN}/contents/{CONTENTS}"), local(SUMMARY)]
+    folders = map(folder_of, STAGES)
+    return [
+        local(f"{folder}/{name}")
+        for folder in folders
+        for name in (f"plan/contents/{CONTENTS}", "summary.txt")
+    ]

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 from snakefold.plan.configure import hand_on
-from snakefold.plan.contents import contents_of, name_of
+from snakefold.plan.stages import depend
 from snakefold.kernel.errors import ConfigError
 from snakemake_interface_executor_plugins.utils import format_cli_value
 
@@ -22,28 +22,37 @@ def contents_name():
     """Digest of what the run depends on: names its settings and its plan."""
     if not workflow.is_main_process:
         # A job runs on what its run planned; files may be elsewhere here, or have changed meanwhile.
-        return next((path.name for path in Path(PLAN, "contents").glob("*")), "none")
+        plans = (Path(folder_of(stage), "plan", "contents") for stage in STAGES)
+        marks = (path for plan in plans for path in plan.glob("*"))
+        return next((path.name for path in marks), "none")
     if not config.get("store") and SETTINGS.store != f"{RESULTS}/store":
         print(
             f"Results are stored in {SETTINGS.store}, as before the store followed `results`: it holds some.",
             f"Set store={RESULTS}/store to begin another.",
             file=sys.stderr,
         )
-    contents = contents_of(SETTINGS)
-    hand_on(SETTINGS, contents)
-    return name_of(contents)
+    found, name = depend(STAGES)
+    hand_on((each.config, each.contents) for each in found.values())
+    return name
 
 
 CONTENTS = contents_name()
 
 
-def sequences_made():
+def sequences_made(wildcards):
     """Inputs that something else may make, in a workflow that uses this one, or because they are not there yet.
 
-    Others are known by content: Snakemake would go by their times, and fail if one is in the future.
+    Others are known by content: Snakemake would go by their times, and fail if one is in the future. The second
+    stage takes what the first one makes.
     """
+    stage = stage_of(wildcards)
+    made = len(STAGES) > 1 and not stage
     is_module = not workflow.modifier.is_main_snakefile()
-    return [str(path) for path in inputs_of(SETTINGS) if is_module or not path.exists()]
+    return [
+        local(str(path))
+        for path in inputs_of(STAGES[stage])
+        if made or is_module or not path.exists()
+    ]
 
 
 def refuse_what_jobs_would_not_get():

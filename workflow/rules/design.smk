@@ -1,9 +1,36 @@
 # Designs against their backbones, once their structures are there.
+from snakefold.kernel.paths import resource
 from snakefold.msa.nearest import check_database
+from snakefold.plan.preflight import check_control
 
-if SETTINGS.design.novelty and workflow.is_main_process:
-    # Before anything is computed: it is searched at the end only.
-    check_database(Path(SETTINGS.design.novelty))
+if workflow.is_main_process:
+    # Before anything is computed: they are read at the end only.
+    check_control(SETTINGS)
+    if SETTINGS.design.novelty:
+        check_database(Path(SETTINGS.design.novelty))
+
+
+if len(STAGES) > 1:
+
+    localrules:
+        sequences,
+
+    # The metrics, for the bill comes with them: what the first stage cost is not in the second one's budget.
+    rule sequences:
+        input:
+            metrics=local(f"{RESULTS}/{FIRST_STAGE}/metrics.tsv"),
+        output:
+            sequences=local(f"{RESULTS}/{SEQUENCES}"),
+        log:
+            local(f"{RESULTS}/logs/sequences.log"),
+        benchmark:
+            local(f"{RESULTS}/benchmarks/sequences.tsv")
+        params:
+            results=lambda wildcards, output: os.path.dirname(
+                os.path.dirname(output.sequences)
+            ),
+        shell:
+            "snakefold sequences {params.results:q} > {log:q} 2>&1"
 
 
 localrules:
@@ -23,7 +50,9 @@ rule gather:
     benchmark:
         local(f"{RESULTS}/benchmarks/gather.tsv")
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: os.path.dirname(
+            os.path.dirname(output.designed)
+        ),
     shell:
         "snakefold gather {params.results:q} > {log:q} 2>&1"
 
@@ -38,8 +67,15 @@ rule compare:
         local(f"{RESULTS}/logs/compare/{{batch}}.log"),
     benchmark:
         local(f"{RESULTS}/benchmarks/compare/{{batch}}.tsv")
+    params:
+        control=(
+            ["--control", str(resource(SETTINGS.design.control))]
+            if SETTINGS.design.control
+            else []
+        ),
     shell:
-        "snakefold compare {input.table:q} --designed {input.designed:q} --out {output.compared:q} > {log:q} 2>&1"
+        "snakefold compare {input.table:q} --designed {input.designed:q} {params.control:q}"
+        " --out {output.compared:q} > {log:q} 2>&1"
 
 
 if SETTINGS.design.novelty:
@@ -68,14 +104,15 @@ if SETTINGS.design.novelty:
             " --memory {resources.mem_mb} --out {output.hits:q} > {log:q} 2>&1"
 
 
-# With the settings, for what passes is said there.
+# With the settings, for what passes is said there, and with the plan, for its batches are compared.
 rule judge:
     input:
         config=local(f"{RESULTS}/config.yaml"),
+        targets=local(f"{RESULTS}/plan/targets.tsv"),
         designed=local(f"{RESULTS}/{LIST}"),
         compared=lambda wildcards: [
             local(f"{RESULTS}/{COMPARED}/{batch}.parquet")
-            for batch in planned_batches()
+            for batch in planned_batches(wildcards)
         ],
         nearest=[local(NEAREST)] if SETTINGS.design.novelty else [],
     output:
@@ -86,7 +123,7 @@ rule judge:
     benchmark:
         local(f"{RESULTS}/benchmarks/judge.tsv")
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: os.path.dirname(output.designs),
     shell:
         "snakefold judge {params.results:q} --config {input.config:q} --compared {input.compared:q}"
         " > {log:q} 2>&1"

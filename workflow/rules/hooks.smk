@@ -24,27 +24,41 @@ def start_run():
     executor = workflow.executor_plugin.name
     hold_results(Path(RESULTS))
     note_log(Path(RESULTS), workflow.logger_manager.get_logfile())
-    bring_to_now(Path(RESULTS))
+    for each in map(folder_of, STAGES):
+        bring_to_now(Path(each))
     tell_the_plan_of(workflow)
     if executor not in ("local", "runpod"):
         refuse_what_jobs_would_not_get()
     if executor == "slurm":
         cancel_jobs_of_a_killed_run()
-    retries.forget_all(Path(RESULTS))
+    for each in map(folder_of, STAGES):
+        retries.forget_all(Path(each))
     WATCHES.append(tell_of_jobs(workflow.scheduler._executor))
 
 
 def end_well():
     """How it went. A run that was asked for a part (--until) has no summary."""
     end_watches()
-    if Path(SUMMARY).is_file():
-        print(Path(SUMMARY).read_text())
+    for each in map(folder_of, STAGES):
+        if Path(each, "summary.txt").is_file():
+            print(Path(each, "summary.txt").read_text())
 
 
 def end_in_failure():
     """What is there gets its report."""
     end_watches()
-    report_the_rest(workflow.dag, workflow.scheduler)
+    if full := retries.stopped():
+        # A report could not be written either.
+        print(
+            f"Stopped, for nothing can be written ({full.reason}). The next run goes on.",
+            flush=True,
+        )
+        return
+    lost = len(STAGES) > 1 and unfinished_batches(next(iter(STAGES)))
+    for stage in STAGES:
+        report_the_rest(stage, workflow.dag, workflow.scheduler)
+    if lost and workflow.scheduler and not workflow.scheduler._user_kill:
+        os.environ[FOLD_THE_REST] = "1"
 
 
 def tell_the_plan_of(workflow):
@@ -58,16 +72,22 @@ def tell_the_plan_of(workflow):
             overridden=any("runpod_endpoint" in given for given in chosen),
         )
         announce(executor)
-        # The plan step checks what it plans; this plan was made before.
-        if os.path.isfile(f"{PLAN}/contents/{CONTENTS}"):
-            check_planned(Path(RESULTS), SETTINGS, executor)
+        for each in map(folder_of, STAGES):
+            # The plan step checks what it plans; this plan was made before.
+            if os.path.isfile(f"{each}/plan/contents/{CONTENTS}"):
+                check_planned(Path(each), SETTINGS, executor)
 
 
 def cancel_jobs_of_a_killed_run():
     """On SLURM nobody else would: its jobs outlive the Snakemake that submitted them."""
     from snakefold.clusters.slurm import cancel_left_behind
 
-    if left := cancel_left_behind(Path.cwd(), RESULTS):
+    left = [
+        job
+        for each in map(folder_of, STAGES)
+        for job in cancel_left_behind(Path.cwd(), each)
+    ]
+    if left:
         print(
             "Cancelled SLURM jobs that an earlier run left behind:", *left, flush=True
         )
@@ -85,6 +105,7 @@ def tell_of_jobs(executor):
         executor,
         functools.partial(logger.info, extra={"for_screen": True}),
         logger.warning,
+        stages=list(STAGES),
     )
 
 
@@ -94,33 +115,37 @@ def end_watches():
         watch.stop()
 
 
-def unfinished_batches():
-    """Planned batches that have no table."""
-    path = f"{PLAN}/batches.tsv"
+def unfinished_batches(stage):
+    """Planned batches of a stage that have no table."""
+    results = folder_of(stage)
+    path = f"{results}/plan/batches.tsv"
     batches = read_batches(path, os.path.getmtime(path)) if os.path.isfile(path) else []
     return [
         batch
         for batch in batches
-        if not os.path.isfile(f"{RESULTS}/tables/{batch}.parquet")
+        if not os.path.isfile(f"{results}/tables/{batch}.parquet")
     ]
 
 
-def report_the_rest(dag, scheduler):
+def report_the_rest(stage, dag, scheduler):
     """Jobs have failed for good (or else somebody ended the run): the rest has its report, they are rows of it."""
-    if full := retries.stopped():
-        # A report could not be written either.
-        print(
-            f"Stopped, for nothing can be written ({full.reason}). The next run goes on.",
-            flush=True,
-        )
+    results, publish = folder_of(stage), STAGES[stage].publish
+    done = [job.rule.name for job in dag.finished_jobs if is_of(job, stage)]
+    # What an earlier stage has not made for it yet, a stage cannot lack.
+    begun = len(STAGES) == 1 or os.path.isfile(f"{results}/plan/contents/{CONTENTS}")
+    if not (scheduler and scheduler.failed and begun) or "summary" in done:
         return
-    reported = any(job.rule.name == "report" for job in dag.finished_jobs)
-    if scheduler and scheduler.failed and not reported and unfinished_batches():
-        command = ["snakefold", "report", RESULTS]
+    if "report" not in done and unfinished_batches(stage):
+        command = ["snakefold", "report", results]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
-        if SETTINGS.publish:
-            command = ["snakefold", "publish", RESULTS, SETTINGS.publish]
+        if publish:
+            command = ["snakefold", "publish", results, publish]
             subprocess.run(command, check=False)
         # Notes what was lost as well, so that the next run plans it again.
-        subprocess.run(["snakefold", "summary", RESULTS], check=False)
-        print(f"What failed, and why: {RESULTS}/failures.tsv")
+        subprocess.run(["snakefold", "summary", results], check=False)
+        print(f"What failed, and why: {results}/failures.tsv")
+
+
+def is_of(job, stage):
+    """Whether a job is of a stage; rules without a stage are of the last one."""
+    return stage_of(job.wildcards) == stage

@@ -1,13 +1,13 @@
 rule msa:
     input:
-        config=ancient(f"{RESULTS}/config.yaml"),
+        config=ancient(f"{AT}config.yaml"),
         chunk=f"{PLAN}/chunks/{{chunk}}.json",
     output:
-        summary=in_transit(f"{RESULTS}/msa/{{chunk}}.json"),
+        summary=in_transit(f"{AT}msa/{{chunk}}.json"),
     log:
-        f"{RESULTS}/logs/msa/{{chunk}}.log",
+        f"{AT}logs/msa/{{chunk}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/msa/{{chunk}}.tsv"
+        f"{AT}benchmarks/msa/{{chunk}}.tsv"
     retries: SETTINGS.msa.retries
     threads: SETTINGS.msa.threads
     resources:

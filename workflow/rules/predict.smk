@@ -4,14 +4,14 @@ localrules:
 
 rule request:
     input:
-        config=ancient(local(f"{RESULTS}/config.yaml")),
+        config=ancient(local(f"{AT}config.yaml")),
         batch=local(f"{PLAN}/batches/{{batch}}.json"),
         msas=chunks_of,
     output:
-        request=local(f"{RESULTS}/requests/{{batch}}/request.json"),
-        inputs=local(f"{RESULTS}/requests/{{batch}}/inputs.tar.zst"),
+        request=local(f"{AT}requests/{{batch}}/request.json"),
+        inputs=local(f"{AT}requests/{{batch}}/inputs.tar.zst"),
     log:
-        local(f"{RESULTS}/logs/request/{{batch}}.log"),
+        local(f"{AT}logs/request/{{batch}}.log"),
     shell:
         "snakefold request {input.batch:q} --config {input.config:q} --msas {input.msas:q}"
         " --out {output.request:q} > {log:q} 2>&1"
@@ -19,14 +19,14 @@ rule request:
 
 rule predict:
     input:
-        request=f"{RESULTS}/requests/{{batch}}/request.json",
-        inputs=f"{RESULTS}/requests/{{batch}}/inputs.tar.zst",
+        request=f"{AT}requests/{{batch}}/request.json",
+        inputs=f"{AT}requests/{{batch}}/inputs.tar.zst",
     output:
-        archive=in_transit(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
+        archive=in_transit(f"{AT}predictions/{{batch}}.tar.zst"),
     log:
-        f"{RESULTS}/logs/predict/{{batch}}.log",
+        f"{AT}logs/predict/{{batch}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/predict/{{batch}}.tsv"
+        f"{AT}benchmarks/predict/{{batch}}.tsv"
     wildcard_constraints:
         batch=PREDICTED,
     retries: SETTINGS.predict.retries
@@ -50,7 +50,7 @@ rule predict:
         store=SETTINGS.store,
         weights=weights_option,
         # An executor that knows what a job cost writes it there; the bill reads it.
-        execution_record=f"{RESULTS}/executions/{{batch}}.json",
+        execution_record=f"{AT}executions/{{batch}}.json",
     shell:
         "snakefold task {input.request:q} --inputs {input.inputs:q} --store {params.store:q}"
         " {params.weights:q} --out {output.archive:q} > {log:q} 2>&1"

@@ -8,15 +8,15 @@ localrules:
 
 rule collect:
     input:
-        config=ancient(local(f"{RESULTS}/config.yaml")),
-        archive=local(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
+        config=ancient(local(f"{AT}config.yaml")),
+        archive=local(f"{AT}predictions/{{batch}}.tar.zst"),
         batch=local(f"{PLAN}/batches/{{batch}}.json"),
     output:
-        table=local(f"{RESULTS}/tables/{{batch}}.parquet"),
+        table=local(f"{AT}tables/{{batch}}.parquet"),
     log:
-        local(f"{RESULTS}/logs/collect/{{batch}}.log"),
+        local(f"{AT}logs/collect/{{batch}}.log"),
     params:
-        structures=f"{RESULTS}/structures",
+        structures=f"{AT}structures",
     shell:
         "snakefold collect {input.archive:q} --config {input.config:q} --batch {input.batch:q}"
         " --structures {params.structures:q} --table {output.table:q} > {log:q} 2>&1"
@@ -28,26 +28,27 @@ rule metrics:
     input:
         targets=local(f"{PLAN}/targets.tsv"),
         tables=lambda wildcards: [
-            local(f"{RESULTS}/tables/{batch}.parquet") for batch in planned_batches()
+            local(f"{folder_of(stage_of(wildcards))}/tables/{batch}.parquet")
+            for batch in planned_batches(wildcards)
         ],
     output:
         metrics=report(
-            local(f"{RESULTS}/metrics.tsv"),
+            local(f"{AT}metrics.tsv"),
             caption="../report/metrics.rst",
             category="Tables",
             labels={"table": "metrics"},
         ),
-        typed=local(f"{RESULTS}/metrics.parquet"),
+        typed=local(f"{AT}metrics.parquet"),
         failures=report(
-            local(f"{RESULTS}/failures.tsv"),
+            local(f"{AT}failures.tsv"),
             caption="../report/failures.rst",
             category="Tables",
             labels={"table": "failures"},
         ),
     log:
-        local(f"{RESULTS}/logs/metrics.log"),
+        local(f"{AT}logs/metrics.log"),
     benchmark:
-        local(f"{RESULTS}/benchmarks/metrics.tsv")
+        local(f"{AT}benchmarks/metrics.tsv")
     params:
         results=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
@@ -56,39 +57,43 @@ rule metrics:
 
 rule report:
     input:
-        metrics=local(f"{RESULTS}/metrics.tsv"),
-        failures=local(f"{RESULTS}/failures.tsv"),
-        designs=[local(f"{RESULTS}/{DESIGNS}")] if COMPARES else [],
+        metrics=local(f"{AT}metrics.tsv"),
+        failures=local(f"{AT}failures.tsv"),
+        designs=lambda wildcards: (
+            [local(f"{RESULTS}/{DESIGNS}")]
+            if COMPARES and not stage_of(wildcards)
+            else []
+        ),
     output:
         lengths=report(
-            local(f"{RESULTS}/figures/lengths.svg"),
+            local(f"{AT}figures/lengths.svg"),
             caption="../report/lengths.rst",
             category="Confidence",
             labels={"figure": "Length and mean pLDDT"},
         ),
         plddt=report(
-            local(f"{RESULTS}/figures/plddt.svg"),
+            local(f"{AT}figures/plddt.svg"),
             caption="../report/plddt.rst",
             category="Confidence",
             labels={"figure": "Mean pLDDT"},
         ),
         depth=report(
-            local(f"{RESULTS}/figures/depth.svg"),
+            local(f"{AT}figures/depth.svg"),
             caption="../report/depth.rst",
             category="Confidence",
             labels={"figure": "MSA depth and mean pLDDT"},
         ),
         time=report(
-            local(f"{RESULTS}/figures/time.svg"),
+            local(f"{AT}figures/time.svg"),
             caption="../report/time.rst",
             category="Time",
             labels={"figure": "Seconds of every step"},
         ),
-        page=local(f"{RESULTS}/report/index.html"),
+        page=local(f"{AT}report/index.html"),
     log:
-        local(f"{RESULTS}/logs/report.log"),
+        local(f"{AT}logs/report.log"),
     benchmark:
-        local(f"{RESULTS}/benchmarks/report.tsv")
+        local(f"{AT}benchmarks/report.tsv")
     params:
         results=lambda wildcards, input: os.path.dirname(input.metrics),
     shell:
@@ -98,14 +103,14 @@ rule report:
 # Fails, after everything else is done, if a target has no structure: the exit code of the run says so.
 rule summary:
     input:
-        metrics=local(f"{RESULTS}/metrics.tsv"),
-        failures=local(f"{RESULTS}/failures.tsv"),
-        page=local(f"{RESULTS}/report/index.html"),
-        published=[local(PUBLISHED)] if SETTINGS.publish else [],
+        metrics=local(f"{AT}metrics.tsv"),
+        failures=local(f"{AT}failures.tsv"),
+        page=local(f"{AT}report/index.html"),
+        last=before_summary,
     output:
         local(SUMMARY),
     log:
-        local(f"{RESULTS}/logs/summary.log"),
+        local(f"{AT}logs/summary.log"),
     params:
         results=lambda wildcards, input: os.path.dirname(input.metrics),
     shell:

@@ -10,13 +10,13 @@ from snakefold.plan.executors import msa_minutes, predict_mb
 @planned
 def gpu_class_of(wildcards):
     """Class of GPU that a batch is planned for: an entry of resources/gpus.yaml."""
-    return planned_batches()[wildcards.batch].gpu
+    return planned_batches(wildcards)[wildcards.batch].gpu
 
 
 @planned
 def gpu_memory_of(wildcards):
     """GPU memory of a batch's largest target, MB."""
-    return round(planned_batches()[wildcards.batch].memory_gb * 1000)
+    return round(planned_batches(wildcards)[wildcards.batch].memory_gb * 1000)
 
 
 @functools.cache
@@ -35,19 +35,19 @@ def price_of(wildcards):
 @planned
 def seconds_of(wildcards):
     """What a batch is expected to take of a worker."""
-    return math.ceil(planned_batches()[wildcards.batch].seconds)
+    return math.ceil(planned_batches(wildcards)[wildcards.batch].seconds)
 
 
 @planned
 def minutes_of(wildcards, attempt):
     """When a scheduler may end a batch that should have ended long ago; a later attempt has longer."""
-    return attempt * planned_batches()[wildcards.batch].runtime_seconds // 60
+    return attempt * planned_batches(wildcards)[wildcards.batch].runtime_seconds // 60
 
 
 @planned
 def memory_of(wildcards, attempt):
     """Main memory of a batch's job, MB; a later attempt has more."""
-    memory_gb = planned_batches()[wildcards.batch].memory_gb
+    memory_gb = planned_batches(wildcards)[wildcards.batch].memory_gb
     return predict_mb(memory_gb, load_class(gpu_class_of(wildcards)), SETTINGS, attempt)
 
 
@@ -59,7 +59,8 @@ def msa_memory_of(wildcards, attempt):
 @planned
 def msa_minutes_of(wildcards, attempt):
     """When a scheduler may end a chunk that should have ended long ago; a later attempt has longer."""
-    return msa_minutes(Path(PLAN), wildcards.chunk, SETTINGS, attempt)
+    plan = Path(folder_of(stage_of(wildcards)), "plan")
+    return msa_minutes(plan, wildcards.chunk, SETTINGS, attempt)
 
 
 def nearest_minutes(wildcards, attempt):
@@ -80,7 +81,9 @@ def on_slurm(name):
 @planned
 def endpoint_of(wildcards):
     """Endpoint on RunPod for the engine of a batch; nothing if none is set, as on other machines."""
-    return SETTINGS.runpod.endpoint_of(planned_batches()[wildcards.batch].engine)
+    return SETTINGS.runpod.endpoint_of(
+        planned_batches(wildcards)[wildcards.batch].engine
+    )
 
 
 def machine_type_of(wildcards):

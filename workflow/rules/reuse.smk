@@ -6,12 +6,12 @@ localrules:
 # What the store has already, and what the user's own collections have: nothing is computed, nothing is paid.
 rule restore:
     input:
-        config=ancient(local(f"{RESULTS}/config.yaml")),
+        config=ancient(local(f"{AT}config.yaml")),
         batch=local(f"{PLAN}/batches/{{batch}}.json"),
     output:
-        archive=local(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
+        archive=local(f"{AT}predictions/{{batch}}.tar.zst"),
     log:
-        local(f"{RESULTS}/logs/restore/{{batch}}.log"),
+        local(f"{AT}logs/restore/{{batch}}.log"),
     wildcard_constraints:
         batch="s[0-9]+",
     shell:
@@ -20,12 +20,12 @@ rule restore:
 
 rule reuse:
     input:
-        request=local(f"{RESULTS}/requests/{{batch}}/request.json"),
-        inputs=local(f"{RESULTS}/requests/{{batch}}/inputs.tar.zst"),
+        request=local(f"{AT}requests/{{batch}}/request.json"),
+        inputs=local(f"{AT}requests/{{batch}}/inputs.tar.zst"),
     output:
-        archive=local(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
+        archive=local(f"{AT}predictions/{{batch}}.tar.zst"),
     log:
-        local(f"{RESULTS}/logs/reuse/{{batch}}.log"),
+        local(f"{AT}logs/reuse/{{batch}}.log"),
     wildcard_constraints:
         batch="r[0-9]+",
     params:

@@ -26,11 +26,12 @@ def weights_option(wildcards):
     """Where the parameters are that the plan chose; elsewhere, a job looks for them as a worker does."""
     if ELSEWHERE:
         return []
+    plan = Path(folder_of(stage_of(wildcards)), "plan")
     if workflow.is_main_process:
-        batches = planned_batches()
+        batches = planned_batches(wildcards)
     else:
         # A job on a node knows of no checkpoint, which parameters may not ask for there. It has the plan, for it
         # shares the folder.
-        batches = read_batches(f"{PLAN}/batches.tsv", None)
+        batches = read_batches(f"{plan}/batches.tsv", None)
     engine = batches[wildcards.batch].engine
-    return ["--weights", planned_parameters(Path(PLAN), engine) or "none"]
+    return ["--weights", planned_parameters(plan, engine) or "none"]

@@ -13,7 +13,7 @@ rule send:
     log:
         local(f"{RESULTS}/logs/send/{{file}}.log"),
     wildcard_constraints:
-        file=r"config\.yaml|designs/designed\.parquet|plan/chunks/[^/]+\.json|requests/[^/]+/[^/]+",
+        file=rf"({FIRST_STAGE}/)?(config\.yaml|plan/chunks/[^/]+\.json|requests/[^/]+/[^/]+)|designs/designed\.parquet",
     shell:
         "cp {input:q} {output:q} 2> {log:q}"
 
@@ -21,26 +21,26 @@ rule send:
 # Benchmarks stay in the storage; its clock, which may be ahead, is no reason to fetch, or compute, again.
 rule receive_msa:
     input:
-        summary=f"{RESULTS}/msa/{{chunk}}.json",
-        benchmark=ancient(f"{RESULTS}/benchmarks/msa/{{chunk}}.tsv"),
+        summary=f"{AT}msa/{{chunk}}.json",
+        benchmark=ancient(f"{AT}benchmarks/msa/{{chunk}}.tsv"),
     output:
-        summary=local(f"{RESULTS}/msa/{{chunk}}.json"),
-        benchmark=local(f"{RESULTS}/benchmarks/msa/{{chunk}}.tsv"),
+        summary=local(f"{AT}msa/{{chunk}}.json"),
+        benchmark=local(f"{AT}benchmarks/msa/{{chunk}}.tsv"),
     log:
-        local(f"{RESULTS}/logs/receive_msa/{{chunk}}.log"),
+        local(f"{AT}logs/receive_msa/{{chunk}}.log"),
     shell:
         "cp {input.benchmark:q} {output.benchmark:q} 2> {log:q} && cp {input.summary:q} {output.summary:q} 2>> {log:q}"
 
 
 rule receive_prediction:
     input:
-        archive=f"{RESULTS}/predictions/{{batch}}.tar.zst",
-        benchmark=ancient(f"{RESULTS}/benchmarks/predict/{{batch}}.tsv"),
+        archive=f"{AT}predictions/{{batch}}.tar.zst",
+        benchmark=ancient(f"{AT}benchmarks/predict/{{batch}}.tsv"),
     output:
-        archive=local(f"{RESULTS}/predictions/{{batch}}.tar.zst"),
-        benchmark=local(f"{RESULTS}/benchmarks/predict/{{batch}}.tsv"),
+        archive=local(f"{AT}predictions/{{batch}}.tar.zst"),
+        benchmark=local(f"{AT}benchmarks/predict/{{batch}}.tsv"),
     log:
-        local(f"{RESULTS}/logs/receive_prediction/{{batch}}.log"),
+        local(f"{AT}logs/receive_prediction/{{batch}}.log"),
     wildcard_constraints:
         batch=PREDICTED,
     shell:

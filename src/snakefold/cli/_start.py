@@ -14,13 +14,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from snakefold.kernel.wording import count
+from snakefold.plan.contents import OWN
+from snakefold.plan.mark import is_refused
+from snakefold.plan.stages import FIRST_STAGE, FOLD_THE_REST, SEQUENCES
+
 #: Environment variable that names the folder of results.
 RESULTS = "SNAKEFOLD_RESULTS"
+#: Environment variable of a process that folds what there is, after a first stage that failed in part.
+_RESUMED = "SNAKEFOLD_FIRST_STAGE_FAILED"
 _NOTICE = re.compile(r"^Using .*\bprofiles? .* for setting default command line arguments\.\n", re.MULTILINE)
 
 
 def main() -> None:
     """Become Snakemake. Ctrl-C before its first job ends it without a traceback."""
+    given = sys.argv[1:]
     try:
         from snakemake import cli
 
@@ -40,7 +48,37 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except SystemExit as end:
-        sys.exit(_code(end.code))
+        code = _code(end.code)
+        if os.environ.pop(FOLD_THE_REST, "") and code == 1:
+            _fold_the_rest(given)
+        sys.exit(code or int(_RESUMED in os.environ))
+
+
+def _fold_the_rest(given: list[str]) -> None:
+    """Become Snakemake once more, for the second stage alone, if there is a design to fold.
+
+    A batch of backbones that is lost is no reason to leave the designs of all others: but to Snakemake the
+    input of the second stage is then not made. The next run plans both stages again.
+    """
+    from snakefold.cli.run import write_settings
+    from snakefold.config import read_settings
+    from snakefold.kernel.errors import SnakefoldError
+    from snakefold.run.designs.made import write_sequences
+
+    results = Path(os.environ[RESULTS])
+    try:
+        number = write_sequences(results)
+    except SnakefoldError:
+        return
+    are = "is" if number == 1 else "are"
+    print(f"{count(number, 'design')} of other backbones {are} folded now.", flush=True)
+    os.utime(results / SEQUENCES)  # of designs that are complete as far as they go
+    settings = results / OWN / "structures.yaml"
+    write_settings(settings, read_settings(results / "config.yaml"))
+    place = given.index("--configfile") + 1
+    os.environ[_RESUMED] = "1"
+    command = [sys.executable, "-m", __spec__.name, *given[:place], str(settings), *given[place + 1 :]]
+    os.execv(command[0], command)
 
 
 def _code(code: Any) -> Any:
@@ -53,12 +91,11 @@ def _code(code: Any) -> Any:
 
 
 def _refused() -> bool:
-    """Whether the plan was refused: it leaves no tables, and nothing was started."""
+    """Whether a plan was refused."""
     folder = os.environ.get(RESULTS)
     if not folder:
         return False
-    results = Path(folder)
-    return (results / "logs" / "plan.log").is_file() and not (results / "plan" / "batches.tsv").exists()
+    return any(map(is_refused, (Path(folder, FIRST_STAGE), Path(folder))))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from snakefold.kernel.wording import count
 
 #: Columns of the table on a screen; designs.tsv has all.
 _SHOWN = (
-    *("id", "passes", "sc_rmsd", "sc_rmsd_motif", "sc_tm", "mean_plddt", "iptm", "recovery", "score"),
-    *("identity", "nearest", "nearest_identity"),
+    *("id", "passes", "sc_rmsd", "sc_rmsd_motif", "sc_tm", "control_tm", "mean_plddt", "iptm", "recovery"),
+    *("score", "identity", "nearest", "nearest_identity"),
 )
 
 
@@ -39,6 +39,15 @@ def add(commands: Commands) -> None:
         help="a column of designs.tsv (docs/results.md); the best, or lowest, comes first, empty cells last",
     )
 
+    sequences = command(
+        commands,
+        "sequences",
+        _sequences,
+        summary="write the designs of the first stage as the input of the second (a step of the workflow)",
+        example="snakefold sequences results",
+    )
+    sequences.add_argument("results", type=Path, help="results folder of a run")
+
     gather = command(
         commands,
         "gather",
@@ -58,6 +67,9 @@ def add(commands: Commands) -> None:
     )
     compare.add_argument("table", type=Path, help="the batch's table, made by `snakefold collect`")
     _designed(compare)
+    compare.add_argument(
+        "--control", type=Path, default=None, help="structure with another fold, to compare with as well"
+    )
     compare.add_argument("--out", type=Path, required=True, help="Parquet file for the scores")
 
     nearest = command(
@@ -163,6 +175,12 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     ]
 
 
+def _sequences(options: argparse.Namespace) -> None:
+    from snakefold.run.designs.made import write_sequences
+
+    _log(f"{count(write_sequences(options.results), 'design')}")
+
+
 def _gather(options: argparse.Namespace) -> None:
     from snakefold.run.designs.listed import write_list
 
@@ -173,7 +191,9 @@ def _compare(options: argparse.Namespace) -> None:
     from snakefold.run.designs.compare import compare_batch
 
     results = options.table.parent.parent
-    compared = compare_batch(options.table, options.designed, results, options.out, _log)
+    compared = compare_batch(
+        options.table, options.designed, results, options.out, _log, control=options.control
+    )
     _log(f"{options.table.stem}: {count(compared, 'design')} compared")
 
 

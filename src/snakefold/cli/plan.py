@@ -51,12 +51,18 @@ def _plan(options: argparse.Namespace) -> None:
 
 def _step(options: argparse.Namespace) -> None:
     from snakefold.config import read_config
-    from snakefold.plan.mark import drop_marks, write_mark
+    from snakefold.plan.mark import bring_back, drop_marks, keep, write_mark
     from snakefold.plan.run import plan_run
+    from snakefold.plan.stages import planned_for, with_what_is_left
     from snakefold.run.bill import close_bill
 
     if options.out is None or options.input or options.configfile or options.set:
         raise SnakefoldError("--config takes --out and no other settings: the file has them all.")
+    config = read_config(options.config)
+    made = planned_for(config) if options.mark is not None else ""
+    if made and bring_back(options.mark, options.out, made):
+        _log("The designs are those of the last run: its plan stays as it is.")
+        return
     try:
         warnings = close_bill(options.out.parent)
     except SnakefoldError as error:  # no reason to go without a plan
@@ -64,9 +70,11 @@ def _step(options: argparse.Namespace) -> None:
     for warning in warnings:
         _log(f"warning: {warning}")
     drop_marks(options.out)
-    plan_run(read_config(options.config), options.out, _log)
+    plan_run(with_what_is_left(config), options.out, _log)
     if options.mark is not None:
         write_mark(options.mark, options.out)
+    if made:
+        keep(options.mark, options.out, made)
 
 
 def _log(line: str) -> None:

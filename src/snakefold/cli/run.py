@@ -111,11 +111,13 @@ def prepare(options: argparse.Namespace) -> list[str]:
         )
     from snakefold.config import is_demo
     from snakefold.plan.preflight import check_run
+    from snakefold.plan.stages import stages_of
 
     values = settings_given(options)
     config = settings_of(options)
     results = config.results
-    check_run(config, executor_of(options))
+    for each in stages_of(config).values():
+        check_run(each, executor_of(options))
     if not options.dry_run:
         if executor_of(options).name == "slurm":
             from snakefold.clusters.slurm import check_reachable
@@ -144,17 +146,11 @@ def prepare(options: argparse.Namespace) -> list[str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = settings_of(options)
-    if config.designs and not config.design.stage:
-        from snakefold.cli._stages import run_stages
-
-        return run_stages(options, config)
     arguments = prepare(options)
     from snakefold.cli._start import RESULTS
     from snakefold.plan.provenance import COMMAND
 
     os.environ[RESULTS] = str(Path(settings_of(options).results).absolute())
-    if not (config.design.stage and COMMAND in os.environ):  # of a stage: what the user called
-        os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
+    os.environ[COMMAND] = shlex.join(["snakefold", *sys.argv[1:]])
     # The process becomes Snakemake: signals are its own.
     return os.execv(arguments[0], arguments)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,8 @@ from snakefold.run.queued import (
 )
 from snakefold.run.retries import give_up
 
+#: Wildcard of a run with several stages: the folder of one, with a slash.
+STAGE = "stage"
 #: Pauses between two looks: short after a submission, for that is when something is new.
 _FIRST_LOOK_SECONDS, _LOOK_SECONDS = 2.0, 30.0
 #: How often ordinary waiting is told again while nothing runs.
@@ -77,8 +79,10 @@ class Watch:
         *,
         say: Callable[[str], None],
         warn: Callable[[str], None],
+        stages: Sequence[str] = ("",),
     ) -> None:
         self._results, self._scheduler, self._say, self._warn = results, scheduler, say, warn
+        self._folders = [results / stage for stage in stages]
         self._live: dict[str, _Live] = {}
         #: By job, when each of its runs began and was last seen: our own clock, where nobody else has one.
         self._runs: dict[str, dict[float, float]] = {}
@@ -151,7 +155,8 @@ class Watch:
         Args:
             over: none of them is at work any more; what the scheduler has forgotten is not asked for again.
         """
-        for rule, name, attempt in list(unsettled(self._results)):
+        found = [(folder, each) for folder in self._folders for each in unsettled(folder)]
+        for folder, (rule, name, attempt) in found:
             if attempt.executor != self._scheduler.name.lower():
                 continue
             end = self._scheduler.ended(attempt.id, rule)
@@ -159,7 +164,7 @@ class Watch:
                 end = Ended(INTERRUPTED)
             if end is not None:
                 end = self._clocked(attempt.id, end)
-                note(self._results, rule, name, attempt.with_end(_with_its_run(end)))
+                note(folder, rule, name, attempt.with_end(_with_its_run(end)))
 
     def _cancel_unlisted(self, executor: Any) -> None:
         """While a plugin looks at its jobs its list of them is empty, and it would cancel none."""
@@ -184,7 +189,7 @@ class Watch:
             self._pause = _FIRST_LOOK_SECONDS
             self._due = min(self._due, time.monotonic() + self._pause)
         self._wake.set()
-        note(self._results, rule, name, attempt)
+        note(self._folder(info.job), rule, name, attempt)
 
     def done(self, job: Any, external: str | None) -> None:
         """A job is over, and well."""
@@ -195,7 +200,7 @@ class Watch:
         attempt = self._pop(job, external)
         end = self._safely(lambda: self._scheduler.ended(external, rule)) or Ended(COMPLETED, whole=False)
         end = replace(end, state=COMPLETED, reason=None, message="", advice="")
-        note(self._results, rule, name, attempt.with_end(self._clocked(external, end)))
+        note(self._folder(job), rule, name, attempt.with_end(self._clocked(external, end)))
 
     def failed(self, job: Any, external: str | None, said: str) -> Ended | None:
         """A job has failed; returns why, if anybody knows."""
@@ -206,7 +211,7 @@ class Watch:
             return self._failed(*found, job, external)
         refused = self._scheduler.refused(said)
         if refused is not None:
-            note(self._results, *found, self._attempt(job, "").with_end(refused))
+            note(self._folder(job), *found, self._attempt(job, "").with_end(refused))
         return refused
 
     def _failed(self, rule: str, name: str, job: Any, external: str) -> Ended:
@@ -218,8 +223,12 @@ class Watch:
         end = self._clocked(external, end)
         if self._interrupted:
             end = _with_its_run(end)
-        note(self._results, rule, name, attempt.with_end(end))
+        note(self._folder(job), rule, name, attempt.with_end(end))
         return end
+
+    def _folder(self, job: Any) -> Path:
+        """Results of the stage that a job is of."""
+        return self._results / getattr(job.wildcards, STAGE, "")
 
     def _pop(self, job: Any, external: str) -> Attempt:
         with self._lock:
@@ -297,12 +306,19 @@ class Watch:
 
 
 def watch(
-    results: Path, plugin: str, executor: Any, say: Callable[[str], None], warn: Callable[[str], None]
+    results: Path,
+    plugin: str,
+    executor: Any,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    *,
+    stages: Sequence[str] = ("",),
 ) -> Watch | None:
     """Begin to watch the jobs of a run; None where no scheduler is between Snakemake and them.
 
     Args:
         plugin: name of the executor plugin.
+        stages: folders of the stages below the results: values of the wildcard `stage`.
     """
     forget_queue(results)
     scheduler: Scheduler
@@ -312,7 +328,7 @@ def watch(
         scheduler = Kubernetes(executor)
     else:
         return None
-    found = Watch(results, scheduler, say=say, warn=warn)
+    found = Watch(results, scheduler, say=say, warn=warn, stages=stages)
     found.begin(executor)
     return found
 
@@ -327,7 +343,8 @@ def _named(job: Any) -> tuple[str, str] | None:
     """Rule and batch or chunk of a job; None for others, groups among them."""
     if job.is_group() or job.rule.name not in QUEUED_RULES:
         return None
-    return job.rule.name, str(next(iter(job.wildcards)))
+    stage = getattr(job.wildcards, STAGE, None)
+    return job.rule.name, str(next(each for each in job.wildcards if each != stage))
 
 
 def _kind(why: str) -> str:

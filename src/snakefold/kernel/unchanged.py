@@ -17,8 +17,8 @@ from typing import Any
 
 from snakefold.kernel.errors import SnakefoldError
 
-#: What no job of Snakemake's is made from, and may hold very many files.
-_PASSED_OVER = {"store", "structures", "logs", "benchmarks", "report", "workflow", ".snakefold"}
+#: What no job of Snakemake's is made from, and may hold very many files; `design`: results of another stage.
+_PASSED_OVER = {"store", "structures", "logs", "benchmarks", "report", "workflow", ".snakefold", "design"}
 
 
 def bring_to_now(results: Path) -> int:

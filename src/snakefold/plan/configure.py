@@ -10,7 +10,9 @@ import atexit
 import json
 import os
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,14 +27,21 @@ _HANDED_ON = "SNAKEFOLD_SETTINGS"
 _CONTENTS = "contents.json"
 
 
-def hand_on(config: Config, contents: dict[str, str]) -> None:
-    """Let the step of the run that this process starts, if it starts one, find these settings."""
+def hand_on(stages: Iterable[tuple[Config, Mapping[str, str]]]) -> None:
+    """Let the steps of the run that this process starts, if it starts one, find these settings.
+
+    Args:
+        stages: settings of each stage, and what it depends on (`plan.contents`).
+    """
     handle, name = tempfile.mkstemp(prefix="snakefold-settings-", suffix=".json")
     os.close(handle)
     path = Path(name)
     atexit.register(_remove, path, os.getpid())
-    text = json.dumps({"settings": config.model_dump(mode="json"), "contents": contents})
-    path.write_text(text, encoding="utf-8")
+    handed = [
+        {"settings": config.model_dump(mode="json"), "contents": dict(contents)}
+        for config, contents in stages
+    ]
+    path.write_text(json.dumps(handed), encoding="utf-8")
     os.environ[_HANDED_ON] = name
 
 
@@ -53,7 +62,7 @@ def configure(settings: Path, config: Path) -> list[str]:
     given = os.environ.get(_HANDED_ON)
     if not given:
         raise SnakefoldError("No settings were handed on: this is a step of the workflow. Use snakefold run.")
-    handed = json.loads(Path(given).read_text(encoding="utf-8"))
+    handed = _of_results(json.loads(Path(given).read_text(encoding="utf-8")), config.parent)
     contents: dict[str, str] = handed["contents"]
     text = yaml.safe_dump(handed["settings"], sort_keys=False, allow_unicode=True).encode()
     kept = config.parent / OWN / _CONTENTS
@@ -64,10 +73,20 @@ def configure(settings: Path, config: Path) -> list[str]:
         # Tables hold the comparison with references; they are made again from the archives.
         for table in (config.parent / "tables").glob("*.parquet"):
             table.unlink(missing_ok=True)
+    if before and before.get("control") != contents.get("control"):
+        for scores in (config.parent / "designs" / "compared").glob("*.parquet"):
+            scores.unlink(missing_ok=True)
     write_atomically(config, text)
     write_atomically(kept, json.dumps(contents, indent=1).encode())
     write_atomically(settings, text)
     return _said(before, contents, planned=(config.parent / "plan" / "batches").is_dir())
+
+
+def _of_results(handed: Sequence[dict[str, Any]], results: Path) -> dict[str, Any]:
+    """What was handed on for the stage of these results; a run has one stage mostly."""
+    place = os.path.realpath(results)
+    named = (each for each in handed if os.path.realpath(each["settings"]["results"]) == place)
+    return next(named, handed[0])
 
 
 def _read(kept: Path) -> dict[str, str]:

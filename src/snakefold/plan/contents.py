@@ -79,10 +79,13 @@ class Digests:
             write_atomically(self._kept, json.dumps(self._used).encode())
 
 
-def contents_of(config: Config) -> dict[str, str]:
+def contents_of(config: Config, *, made: bool = False) -> dict[str, str]:
     """Digests of all that a run with these settings depends on, by what it is.
 
     A file that is missing has a digest as well: that it is missing. Nothing is said of it here.
+
+    Args:
+        made: the run itself makes its input, which says nothing before it does.
 
     Raises:
         ConfigError: there is no such database preset.
@@ -93,10 +96,13 @@ def contents_of(config: Config) -> dict[str, str]:
     # One folder may be called by several names; and in another folder, relative paths name other files.
     settings["results"] = str(Path.cwd())
     settings.pop("runpod", None)  # where jobs go changes no plan
+    if made:
+        settings.pop("input")
+    inputs = [] if made else inputs_of(config)
     tables = [Path(path) for path in (config.gpu.table, config.calibration) if path]
     parts: dict[str, Any] = {
         "settings": settings,
-        "input": [_input(path, digests, backbones=config.designs) for path in inputs_of(config)],
+        "input": [_input(path, digests, backbones=config.designs) for path in inputs],
         "references": {name: digests.of(resource(path)) for name, path in config.references.items()},
         "reuse": [_collection(name) for name in config.reuse],
         "databases": list(_databases(config)),
@@ -105,6 +111,8 @@ def contents_of(config: Config) -> dict[str, str]:
     }
     if config.screen.ligands is not None:
         parts["ligands"] = digests.of(Path(config.screen.ligands))
+    if config.design.control is not None:
+        parts["control"] = digests.of(resource(config.design.control))
     digests.keep()
     return {name: recipes.digest({name: part}) for name, part in parts.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -61,13 +62,30 @@ def hold_results(results: Path) -> None:
     os.environ[_HELD] = str(handle)
 
 
+def held_since(results: Path) -> float:
+    """Seconds for which the run that is active in `results` holds them; 0 if none does."""
+    path = lock_file(results)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return 0.0
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return max(0.0, time.time() - os.fstat(handle).st_mtime)
+    finally:
+        os.close(handle)
+    return 0.0
+
+
 def note_log(results: Path, logs: Sequence[str]) -> None:
     """Write down Snakemake's log of the run that holds `results`; others may lie beside it."""
     if logs:
+        path = lock_file(results)
         with suppress(OSError):  # a full disk is told of by whoever writes a result
-            lock_file(results).write_text(
-                str(Path(logs[0]).absolute()), encoding="utf-8", errors="surrogateescape"
-            )
+            held = path.stat()
+            path.write_text(str(Path(logs[0]).absolute()), encoding="utf-8", errors="surrogateescape")
+            os.utime(path, ns=(held.st_atime_ns, held.st_mtime_ns))  # since when
 
 
 def noted_log(lock: Path) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakefold import engines
 from snakefold.config import Config
-from snakefold.kernel.errors import ConfigError, WeightsMissingError
+from snakefold.kernel.errors import ConfigError, SnakefoldError, WeightsMissingError
 from snakefold.kernel.paths import expanded, resource
 from snakefold.kernel.store import open_store
 from snakefold.kernel.wording import listed
@@ -33,7 +33,8 @@ def check_run(config: Config, executor: Executor) -> None:
     What depends on the targets is for the plan step to find.
 
     Raises:
-        ConfigError: a GPU class or preset is not known, or a credential or a known structure is missing.
+        ConfigError: a GPU class or preset is not known, or a credential or a known structure is missing, or
+            the control of designs is no structure.
         DatabaseMissingError: the text lists the files.
         WeightsMissingError: `weights` names no folder, or one without what the engine needs.
         StoreError, DiskError: the store cannot be read.
@@ -42,6 +43,7 @@ def check_run(config: Config, executor: Executor) -> None:
     check_databases(config)
     check_parameters(config)
     _check_references(config)
+    check_control(config)
     open_store(config.store)
     _check_credentials(executor)
 
@@ -97,6 +99,29 @@ def _check_references(config: Config) -> None:
             raise ConfigError(
                 f"references.{name}: {path}: no such file. Expected a structure in PDB or mmCIF format."
             )
+
+
+def check_control(config: Config) -> None:
+    """See that `design.control`, if it is set, is a structure.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    path = config.design.control
+    if path is None:
+        return
+    from snakefold.structures.files import ca_traces, read_file
+
+    wrong = ""
+    try:
+        if not resource(path).is_file():
+            wrong = "no such file."
+        elif not ca_traces(read_file(resource(path))):
+            wrong = "has no protein chain."
+    except SnakefoldError as error:
+        wrong = str(error)
+    if wrong:
+        raise ConfigError(f"design.control: {path}: {wrong} Expected a structure in PDB or mmCIF format.")
 
 
 def _check_credentials(executor: Executor) -> None:

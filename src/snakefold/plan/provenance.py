@@ -16,9 +16,8 @@ from snakefold.engines.environments import packages
 from snakefold.engines.spec import Column, Engine
 from snakefold.kernel.store import write_atomically
 from snakefold.plan.groups import Groups
+from snakefold.plan.stages import FIRST_STAGE
 
-#: Results of the stage that designs sequences, below those of the run that folds them.
-FIRST_STAGE = "design"
 #: Environment variable in which `snakefold run` hands on how it was called.
 COMMAND = "SNAKEFOLD_COMMAND"
 #: Distributions that are recorded with every run, whatever its engines.

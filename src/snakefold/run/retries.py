@@ -111,7 +111,9 @@ def honour(results: Path, log: Log) -> None:
         if final is None:
             return int(asked(job))
         _GIVEN_UP[job] = final
-        log(f"{' '.join([job.rule.name, *job.wildcards])}: {final} It is not tried again.")
+        # The stage of a run with several is a folder.
+        named = (str(value).rstrip("/") for value in job.wildcards)
+        log(f"{' '.join([job.rule.name, *filter(None, named)])}: {final} It is not tried again.")
         if final.reason in _NOWHERE_TO_WRITE:
             job.dag.workflow.scheduler.keepgoing = False
         return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from snakefold.kernel.errors import RETRIED
 from snakefold.kernel.notes import Code
 from snakefold.kernel.wording import count, rehearsal_text
+from snakefold.run.designs.places import TABLE as DESIGNS
 from snakefold.run.failures import FailureRow, read_failures
 from snakefold.run.metrics import StructureRow, read_structures
 from snakefold.run.superseded import FOLDER, TABLE, count_aside
@@ -36,6 +37,7 @@ def summarise(results: Path, called: Path | None = None) -> tuple[str, int]:
     lines += _some([f"{row.id}: {row.reason}: {row.message}" for row in failed], where)
     lines.append(_row("refused", count(len(refused), "record")))
     lines += _some([f"{row.source} {row.id}: {row.message}" for row in refused], where)
+    lines += [_row("designs", text) for text in _designs(results)]
     lines += [_row("next", text) for text in _what_next(failed, metrics)]
     if aside := count_aside(results):
         folders = f"{count(aside, 'folder')} of earlier structures in {FOLDER}/"
@@ -72,6 +74,21 @@ def _what_next(failed: list[FailureRow], metrics: list[StructureRow]) -> list[st
         results = count(unstored, "result")
         lines.append(f"{results} not in the store, which was unavailable: the same command adds them.")
     return lines
+
+
+def _designs(results: Path) -> list[str]:
+    """How many designs pass, and how like their structures are to the backbone, and to the wrong one."""
+    if not (results / DESIGNS).is_file():
+        return []
+    from snakefold.run.designs.table import read_table
+
+    designs = read_table(results)
+    told = f"{sum(bool(row['passes']) for row in designs):,} of {len(designs):,} pass"
+    for name, what in (("sc_tm", "the backbone"), ("control_tm", "the control")):
+        found = [row[name] for row in designs if isinstance(row[name], float)]
+        if found:
+            told += f"; TM-score with {what} {min(found):.2f} to {max(found):.2f}"
+    return [told]
 
 
 def _bill(path: Path) -> list[str]:

@@ -34,6 +34,8 @@ LEASE, PULSE = 60.0, 5.0
 ATTEMPTS = 3
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{7,63}")
 _OPEN = ".open"
+#: Journal of a folder of records: id, state, user and endpoint of each that ended, a line each time.
+ENDED = ".ended"
 
 
 class State(enum.StrEnum):
@@ -241,9 +243,23 @@ def end(folder: Path, state: State, *, error: str = "", facts: Mapping[str, Any]
     """End a record; False, and nothing changes, if it has ended already."""
     content = {"state": state.value, "ended": time.time(), "error": error, "facts": dict(facts or {})}
     first = _publish(folder / "end.json", content)
-    with suppress(FileNotFoundError):
-        (folder.parent / _OPEN / folder.name).unlink()
+    if first:
+        _close(read(folder))
     return first
+
+
+def _close(record: Record) -> None:
+    """Note in the journal that a record has ended, and then that it is no longer open.
+
+    The journal is for counts: who dies in between is noted by `still_open`, perhaps a second time.
+    """
+    root = record.folder.parent
+    about = (record.id, record.state.value, record.user, str(record.facts.get("endpoint", "")))
+    line = "\t".join(word.replace("\t", " ").replace("\n", " ") for word in about)
+    with (root / ENDED).open("ab") as stream:
+        stream.write(f"{line}\n".encode("utf-8", "replace"))
+    with suppress(FileNotFoundError):
+        (root / _OPEN / record.id).unlink()
 
 
 def has_ended(folder: Path) -> bool:
@@ -276,8 +292,7 @@ def still_open(root: Path) -> Iterator[Record]:
         except FileNotFoundError:  # between the mark and the record
             continue
         if record.state.final:  # ended between its end and its mark
-            with suppress(FileNotFoundError):
-                (root / _OPEN / name).unlink()
+            _close(record)
             continue
         yield record
 

@@ -115,7 +115,7 @@ class Purged(BaseModel):
 
 
 class JobCounts(BaseModel):
-    """Jobs of a user at an endpoint, by state; those that ended as long as their records are kept."""
+    """Jobs of a user at an endpoint, by state. Those that have ended are counted for good."""
 
     completed: int
     failed: int = Field(description="FAILED and TIMED_OUT.")

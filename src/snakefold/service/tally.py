@@ -1,59 +1,69 @@
-"""How many jobs are in which state, without reading again what has ended."""
+"""How many jobs are in which state, without reading what has ended."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 from snakefold.service import records
 from snakefold.service.records import State
 
-#: User, endpoint and state.
-_Place = tuple[str, str, State]
+#: State, user and endpoint.
+_Place = tuple[State, str, str]
+_STATES = {state.value for state in State}
 
 
 class Tally:
-    """Counts of one folder of records. Each record that has ended is read once."""
+    """Counts of one folder of records: of its journal, and of the records that are open.
+
+    Attributes:
+        read: records that were read, over all calls.
+    """
 
     def __init__(self, root: Path) -> None:
+        self.read = 0
         self._root = root
         self._lock = threading.Lock()
         self._ended: dict[str, _Place] = {}
         self._counts: Counter[_Place] = Counter()
-        self.read = 0  # records, over all calls
+        self._offset = 0
 
     def counts(self, user: str, endpoint: str) -> Counter[State]:
-        """Jobs of a user at an endpoint, by state."""
+        """Jobs of a user at an endpoint, by state; those that have ended are counted for good."""
         with self._lock:
-            open_ = self._listed(self._root / ".open")
-            for name in open_ & self._ended.keys():  # it waits again
-                self._counts[self._ended.pop(name)] -= 1
-            running: Counter[State] = Counter()
-            for name in open_ | (self._listed(self._root) - self._ended.keys()):
-                place = self._place(name)
-                if place is None:
+            # First what is open: what ends meanwhile is counted once, by the journal.
+            open_ = list(records.still_open(self._root))
+            self._follow()
+            self.read += len(open_)
+            found = Counter({state: self._counts[state, user, endpoint] for state in State})
+            for record in open_:
+                if (record.user, record.facts.get("endpoint")) != (user, endpoint):
                     continue
-                if place[2].final and name not in open_:
-                    self._ended[name] = place
-                    self._counts[place] += 1
-                elif place[:2] == (user, endpoint):
-                    running[place[2]] += 1
-            for state in State:
-                running[state] += self._counts[user, endpoint, state]
-            return running
+                before = self._ended.get(record.id)
+                if before is not None and records.has_ended(record.folder):
+                    continue
+                if before is not None:  # it failed, and waits again
+                    found[before[0]] -= 1
+                found[record.state] += 1
+            return found
 
-    def _place(self, name: str) -> _Place | None:
-        self.read += 1
+    def _follow(self) -> None:
+        """Read what the journal has more than the last time."""
         try:
-            record = records.read(self._root / name)
+            with (self._root / records.ENDED).open("rb") as stream:
+                stream.seek(self._offset)
+                new = stream.read()
         except FileNotFoundError:
-            return None
-        return record.user, str(record.facts.get("endpoint", "")), record.state
-
-    def _listed(self, folder: Path) -> set[str]:
-        with suppress(FileNotFoundError):
-            return {name for name in os.listdir(folder) if not name.startswith(".")}  # noqa: PTH208 (fast)
-        return set()
+            return
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            words = line.split("\t")
+            if len(words) != 4 or words[1] not in _STATES:
+                continue
+            place = (State(words[1]), words[2], words[3])
+            if (before := self._ended.get(words[0])) is not None:
+                self._counts[before] -= 1
+            self._ended[words[0]] = place
+            self._counts[place] += 1

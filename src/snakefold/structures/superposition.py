@@ -81,6 +81,19 @@ def superpose(mobile: str, reference: str, chains: Sequence[ChainPair] | None = 
     )
 
 
+def likeness(mobile: str, reference: str) -> float:
+    """TM-score (0 to 1) of two structures (texts, PDB or mmCIF each) that may have nothing in common.
+
+    All chains of one are laid over all of the other, in the order of the files. The score is by the length of
+    the shorter structure, which gives the higher of the two.
+
+    Raises:
+        SnakefoldError: one of them has fewer than 5 residues.
+    """
+    result = _tm_align(structures.ca_traces(mobile), structures.ca_traces(reference))
+    return max(float(result.tm_norm_chain1), float(result.tm_norm_chain2))
+
+
 def compare(folder: Path, reference: Path) -> Superposition:
     """Lay a target's best model over a known structure, and write one of `FILES` into its folder.
 
@@ -152,18 +165,21 @@ def _similarity(ours: str, theirs: str) -> float:
 
 
 def _align(pairing: Sequence[tuple[ChainTrace, ChainTrace]]) -> Any:
+    return _tm_align([item for item, _ in pairing], [item for _, item in pairing])
+
+
+def _tm_align(mobile: Sequence[ChainTrace], reference: Sequence[ChainTrace]) -> Any:
     import tmtools
 
-    ours = np.concatenate([item.coordinates for item, _ in pairing])
-    theirs = np.concatenate([item.coordinates for _, item in pairing])
+    ours, theirs = map(_points, (mobile, reference))
     if min(len(ours), len(theirs)) < 5:
         raise SnakefoldError("TM-align needs at least 5 residues in each structure.")
-    return tmtools.tm_align(
-        ours,
-        theirs,
-        "".join(item.sequence for item, _ in pairing),
-        "".join(item.sequence for _, item in pairing),
-    )
+    sequences = ("".join(item.sequence for item in items) for items in (mobile, reference))
+    return tmtools.tm_align(ours, theirs, *sequences)
+
+
+def _points(traces: Sequence[ChainTrace]) -> NDArray[np.float64]:
+    return np.concatenate([np.empty((0, 3)), *(item.coordinates for item in traces)])
 
 
 def _aligned_pairs(ours: str, marks: str, theirs: str) -> NDArray[np.int64]:

@@ -48,7 +48,7 @@
     return { data, backbone, move, values: await snakefold.unpackPlddt(model.plddt), rmsd: Math.sqrt(squared.reduce((sum, value) => sum + value, 0) / squared.length) };
   }
 
-  const FACTS = [["scRMSD", "sc_rmsd", 2, " Å"], ["Designed", "sc_rmsd_designed", 2, " Å"], ["Motif", "sc_rmsd_motif", 2, " Å"], ["scTM", "sc_tm", 3, ""],
+  const FACTS = [["scRMSD", "sc_rmsd", 2, " Å"], ["Designed", "sc_rmsd_designed", 2, " Å"], ["Motif", "sc_rmsd_motif", 2, " Å"], ["scTM", "sc_tm", 3, ""], ["Control TM", "control_tm", 3, ""],
     ["pLDDT", "mean_plddt", 1, ""], ["ipTM", "iptm", 2, ""], ["Recovery", "recovery", 2, ""], ["Score", "score", 3, ""]];
 
   /** The card of a design, made once and filled again: the 3D view keeps its camera. */

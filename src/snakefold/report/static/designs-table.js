@@ -22,7 +22,7 @@
       show: (row) => node("a", { href: `#/${row.id}`, class: "name line", title: row.id }, row.id) },
     { title: "Passes", name: "passes", width: 62, number: true, value: (row) => (row.passes === null ? null : Number(row.passes)), show: verdict },
     numeric("scRMSD, Å", "sc_rmsd", 2, 78), numeric("designed, Å", "sc_rmsd_designed", 2, 84), numeric("motif, Å", "sc_rmsd_motif", 2),
-    numeric("scTM", "sc_tm", 3), numeric("pLDDT", "mean_plddt", 1), numeric("pTM", "ptm", 2), numeric("ipTM", "iptm", 2),
+    numeric("scTM", "sc_tm", 3), numeric("control TM", "control_tm", 3, 84), numeric("pLDDT", "mean_plddt", 1), numeric("pTM", "ptm", 2), numeric("ipTM", "iptm", 2),
     share("Recovery", "recovery"), numeric("Score", "score", 3), share("Identity", "identity"),
     share("Nearest", "nearest_identity"), share("covers", "nearest_coverage", 62),
     { title: "Nearest sequence", name: "nearest", width: 150, value: (row) => row.nearest ?? "",

@@ -27,6 +27,12 @@ DESIGN_COLUMNS: dict[str, Column] = {
         "RMSD over the fixed positions of designed chains, superposed on these; empty if fewer than 3.",
     ),
     "sc_tm": Column(float, "0 to 1", "TM-score of the same positions, residue on residue, by their number."),
+    "control_tm": Column(
+        float,
+        "0 to 1",
+        "TM-score between best model and `design.control`, a structure that no sequence was designed for "
+        "(TM-align of all chains, by the length of the shorter structure); empty without one.",
+    ),
     "mean_plddt": Column(float, "0 to 100", "Mean pLDDT of the best model."),
     "ptm": Column(float, "0 to 1", "Predicted TM-score; empty if the engine predicts none."),
     "iptm": Column(float, "0 to 1", "Predicted interface TM-score; empty for one chain."),

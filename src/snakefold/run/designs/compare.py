@@ -23,10 +23,11 @@ from snakefold.run.designs.positions import Positions
 from snakefold.structures import files as structures
 from snakefold.structures.fit import fit, rmsd
 from snakefold.structures.scores.models import tm_score
+from snakefold.structures.superposition import likeness
 
 #: What a batch's table tells of a structure.
 _TOLD = ("mean_plddt", "ptm", "iptm", "engine", "rehearsal")
-_COMPARED = ("sc_rmsd", "sc_rmsd_designed", "sc_rmsd_motif", "sc_tm")
+_COMPARED = ("sc_rmsd", "sc_rmsd_designed", "sc_rmsd_motif", "sc_tm", "control_tm")
 #: Fewer points than this can be laid on each other in many ways.
 _FEWEST = 3
 #: Backbones that are held at once: designs of one follow each other.
@@ -69,26 +70,39 @@ def compare(model: Points, backbone: Positions) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def compare_batch(table: Path, designed: Path, results: Path, out: Path, log: Callable[[str], None]) -> int:
+def compare_batch(
+    table: Path,
+    designed: Path,
+    results: Path,
+    out: Path,
+    log: Callable[[str], None],
+    *,
+    control: Path | None = None,
+) -> int:
     """Write the scores of a batch's designs (Parquet, a row for each with a structure); how many there are.
 
     Args:
         table: of the batch, as `collect` wrote it; structures are in the results.
         designed: the list of all designs.
+        control: a structure with another fold, which the models are compared with as well.
 
     Raises:
-        SnakefoldError: a file of the first stage is missing or damaged.
+        SnakefoldError: a file of the first stage, or the control, is missing or damaged.
     """
+    wrong = structures.read_file(control) if control is not None else ""
     done = {row["id"]: row for row in read_rows(table) if row["state"] == "done"}
     backbone_of = lru_cache(_HELD)(lambda name: read_positions(results, name))
     rows = []
     for design in read_list(designed, done):
         row = done[design.design]
+        model, points = _model(results, design.design)
         try:
-            scores = compare(_model(results, design.design), backbone_of(design.backbone))
+            scores = compare(points, backbone_of(design.backbone))
         except ValueError as error:
             log(f"{design.design}: not compared with {design.backbone}: {error}")
             scores = {}
+        if wrong:
+            scores["control_tm"] = round(likeness(model, wrong), 4)
         rows.append({"id": design.design, **_told(row), **scores})
     out.parent.mkdir(parents=True, exist_ok=True)
     names = ("id", *_COMPARED, *_TOLD)
@@ -100,10 +114,11 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row.get(name) for name in _TOLD}
 
 
-def _model(results: Path, name: str) -> Points:
-    """CA atoms of a design's best model."""
+def _model(results: Path, name: str) -> tuple[str, Points]:
+    """A design's best model, and its CA atoms."""
     path = structures.model_file(results / "structures" / name, 0)
     try:
-        return structures.ca_coordinates(structures.read_file(path))
+        text = structures.read_file(path)
+        return text, structures.ca_coordinates(text)
     except SnakefoldError as error:
         raise SnakefoldError(f"{path}: {error} Run again.") from error

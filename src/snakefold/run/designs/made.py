@@ -15,7 +15,8 @@ from snakefold.engines.designing import NUMBERS, Designs, Sample, folded, read_d
 from snakefold.kernel import tables
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.names import safe_id, unique_ids
-from snakefold.run.designs.places import SEQUENCES, STAGE
+from snakefold.plan.stages import SEQUENCES
+from snakefold.run.designs.places import STAGE
 
 
 @dataclass(frozen=True, slots=True)

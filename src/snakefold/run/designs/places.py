@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from snakefold.kernel import recipes
-from snakefold.plan.provenance import FIRST_STAGE
+from snakefold.plan.stages import FIRST_STAGE
 
 #: Results of the stage that designs sequences, below those of the run that folds them.
 STAGE = FIRST_STAGE
-#: What the second stage is given, and all that is known of the designs there.
-SEQUENCES, LIST = "designs/sequences.csv", "designs/designed.parquet"
+#: All that is known of the designs, where they are folded.
+LIST = "designs/designed.parquet"
 #: The table of designs; the chains of those that pass; scores of structures, a file for each batch.
 TABLE, PASSED, COMPARED = "designs.tsv", "designs/passed.fasta", "designs/compared"
 

@@ -10,6 +10,7 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.wording import count
 from snakefold.plan.provenance import COMMAND
 from snakefold.run.status.read import Reader
+from snakefold.run.status.stages import folders_of
 from snakefold.run.status.text import line
 from snakefold.run.summary import summarise
 
@@ -33,11 +34,13 @@ def ending(
     """
     if interrupted:
         return [*_interrupted(results), f"log:     {log}"]
-    table = results / "metrics.tsv"
     told = []
-    if table.is_file() and (not failed or table.stat().st_mtime >= started):
-        told = summarise(results)[0].splitlines()
-    elif not failed:
+    folders = folders_of(results)
+    for folder in folders:
+        table = folder / "metrics.tsv"
+        if table.is_file() and (not failed or table.stat().st_mtime >= started):
+            told += [f"{folder}:"] * (len(folders) > 1) + summarise(folder)[0].splitlines()
+    if not told and not failed:
         told = _state(results)
     return [*told, *(part for text in failures for part in text.splitlines()), f"log:     {log}"]
 

@@ -55,6 +55,7 @@ class Status:
         chains, aligned: chains to search, and those of finished chunks.
         targets: records that get a structure if all goes well; done, failed: those that are collected, or
             that their jobs told of.
+        failed_before: backbones without designs, once these are folded.
         refused: records that were refused.
         failures: some of the failed targets.
         at_work: batches that are computed now, where their jobs say so.
@@ -79,6 +80,7 @@ class Status:
     targets: int = 0
     done: int = 0
     failed: int = 0
+    failed_before: int = 0
     refused: int = 0
     failures: tuple[Failure, ...] = ()
     at_work: tuple[AtWork, ...] = ()
@@ -101,7 +103,7 @@ class Status:
     @property
     def exit_code(self) -> int:
         """0 while all is well, 1 if targets failed or the run ended before its end."""
-        return int(self.state in {"failed", "stopped"} or self.failed > 0)
+        return int(self.state in {"failed", "stopped"} or self.failed + self.failed_before > 0)
 
     @property
     def late(self) -> bool:

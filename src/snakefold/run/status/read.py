@@ -19,6 +19,14 @@ from snakefold.run.queued import RUNNING, WAITING, Queue, read_ledger, read_queu
 from snakefold.run.status.folder import RunFolder, read_run_folder
 from snakefold.run.status.model import AtWork, Status, Step
 from snakefold.run.status.planned import Planned, read_planned
+from snakefold.run.status.stages import (
+    at_work,
+    failed_before,
+    folders_of,
+    is_over,
+    other_seconds,
+    run_of,
+)
 from snakefold.run.status.time_left import Part, pace, seconds_left, with_alignments
 
 Read = TypeVar("Read")
@@ -44,7 +52,7 @@ class Reader:
     """Reads a results folder again and again; files that have not changed are read once."""
 
     def __init__(self, results: Path) -> None:
-        self.results = results
+        self.results = self._asked = results
         self._place = results.resolve()
         self._known: dict[Path, tuple[int, Any]] = {}
 
@@ -54,8 +62,14 @@ class Reader:
         Raises:
             SnakefoldError: the folder holds no run, or a file of its plan is damaged.
         """
+        run = run_of(self._asked)
+        self.results = at_work(run) if run == self._asked else self._asked
+        self._place = self.results.resolve()
         config_file = self.results / "config.yaml"
-        folder = read_run_folder(self.results)
+        folder = read_run_folder(run)
+        is_first = self.results == folders_of(run)[0] != run
+        if is_first and is_over(self.results):  # whoever asks for it is not told of the other
+            folder = replace(folder, alive=False, ended=True)
         elapsed = time.time() - folder.started if folder.alive and folder.started else None
         if not config_file.is_file():
             if folder.alive:
@@ -76,18 +90,21 @@ class Reader:
         paid = sum(record.billed_seconds for record in watched)
         reported = all(step.done == step.total for step in steps if step.name == "report")
         finished = (self.results / "metrics.tsv").is_file() and reported
+        finished = finished and (not is_first or is_over(self.results))
+        others, before = other_seconds(self.results, run), failed_before(self.results, run)
         if finished and not folder.alive:  # targets of jobs that failed for good are in no table of a batch
             outcomes = replace(outcomes, **_failures(self.results))
         whole = finished and all(step.done == step.total for step in steps)
-        state = _state(folder, "running", finished=finished, whole=whole and not outcomes.failed)
+        state = _state(folder, "running", finished=finished, whole=whole and not outcomes.failed + before)
         alive, quote = state == "running", plan.quote
-        at_work = self._progress(plan.batches, folder) if alive else {}
+        working = self._progress(plan.batches, folder) if alive else {}
+        left = self._remaining(plan, config, folder, queue, working) if alive else None
         # Workers of another disk tell their executor.
         jobs = queue.jobs if queue else ()
         reported_jobs = [job for job in jobs if job.state == RUNNING and job.total]
         running = sum(job.dollars for job in jobs)
         if alive:
-            outcomes += _Outcomes(sum(job.done for job in reported_jobs if job.name not in at_work))
+            outcomes += _Outcomes(sum(job.done for job in reported_jobs if job.name not in working))
         return Status(
             results=self.results,
             state=state,
@@ -99,9 +116,10 @@ class Reader:
             targets=sum(count for name, count in plan.states.items() if name != State.REFUSED),
             done=outcomes.done,
             failed=outcomes.failed,
+            failed_before=before,
             refused=plan.states.get(State.REFUSED, 0),
             failures=outcomes.failures,
-            at_work=tuple(_at_work(batch, found) for batch, found in at_work.items())
+            at_work=tuple(_at_work(batch, found) for batch, found in working.items())
             or tuple(AtWork(job.name, done=job.done, total=job.total) for job in reported_jobs),
             errors=folder.errors,
             retries=folder.retries,
@@ -110,8 +128,8 @@ class Reader:
             rehearsals=tuple(plan.quote.rehearsals) if plan.quote else (),
             elapsed=elapsed if alive else None,
             silent=time.time() - folder.heard if state == "stopped" and folder.heard else None,
-            remaining=self._remaining(plan, config, folder, queue, at_work) if alive else None,
-            planned=quote.wall_hours.expected * 3600 if quote and quote.batches else None,
+            remaining=left + others if left is not None and is_first else left,
+            planned=quote.wall_hours.expected * 3600 + others if quote and quote.batches else None,
             busy=1 - sum(record.idle_seconds for record in watched) / paid if paid else None,
             dollars=sum(record.billed_seconds * record.dollars_per_second for record in records) + running
             if records or running
@@ -159,7 +177,7 @@ class Reader:
         if not folder.alive or folder.place is None:
             return None
         started = folder.started or 0.0
-        queue = read_queue(self.results)
+        queue = read_queue(run_of(self.results))
         if queue is not None and queue.at >= started:
             return queue
         return read_ledger(folder.place, started)

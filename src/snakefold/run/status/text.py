@@ -141,6 +141,8 @@ def _counted(status: Status, width: int) -> list[Text]:
     found.append(_bar("fold", decided, status.targets, bar, _what(at_work[0]) if at_work else jobs))
     if status.failed and found:
         found[-1].append(f", {status.failed:,} failed", style="red")
+    if status.failed_before:
+        found.append(_named("failed", _before(status), "red"))
     place = " " * (_NAMES + 1 + bar + 2 + len(f"{decided:,}/{status.targets:,}") + 2)
     found += [_text(place + _what(each)) for each in at_work[1:]]
     more = len(status.at_work) - len(at_work)
@@ -205,7 +207,12 @@ def _targets(status: Status) -> list[str]:
     if not status.steps:
         return []
     parts = [f"{status.done:,} of {count(status.targets, 'target')}", f"{status.failed:,} failed"]
-    return [", ".join(parts) + (f", {status.refused:,} refused" if status.refused else "")]
+    told = ", ".join(parts) + (f", {status.refused:,} refused" if status.refused else "")
+    return [told, *([_before(status)] if status.failed_before else [])]
+
+
+def _before(status: Status) -> str:
+    return f"{count(status.failed_before, 'backbone')} without designs"
 
 
 def _queue(status: Status) -> list[str]:
