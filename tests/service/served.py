@@ -77,7 +77,7 @@ class Served:
         return (self.folder / "service.log").read_text(errors="replace")
 
     def workers(self) -> list[int]:
-        """Process ids of the workers that do jobs."""
+        """Process ids of the workers of jobs."""
         found = []
         for entry in Path("/proc").iterdir():
             try:
@@ -85,8 +85,7 @@ class Served:
                 stat = (entry / "stat").read_text().rpartition(")")[2].split()
             except (OSError, ValueError):
                 continue
-            doing_jobs = [b"snakefold.service.work", b"job"]
-            if words[2:4] == doing_jobs and int(stat[1]) == self.process.pid:
+            if {b"snakefold.service.work", b"job"} <= set(words) and int(stat[1]) == self.process.pid:
                 found.append(int(entry.name))
         return found
 

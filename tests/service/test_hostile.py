@@ -103,6 +103,42 @@ def test_anothers_record_is_no_record(server: Server, tokens: dict[str, str], jo
         assert ada.get(f"/v2/fold/status/{count}").status_code == 404
 
 
+def test_anothers_set_is_no_set(server: Server, tokens: dict[str, str]) -> None:
+    with server.client(tokens["ada"]) as ada, server.client(tokens["bob"]) as bob:
+        sent = {"files": ("targets.fasta", b">one\nMKTAYIAKQRQISFVKSHFSRQ\n")}
+        answer = ada.post("/api/runs", files=sent)
+        assert answer.status_code == 201, answer.text
+        run = answer.json()["id"]
+        assert ada.get(f"/api/runs/{run}").status_code == 200
+        assert ada.get(f"/ga4gh/wes/v1/runs/{run}").status_code == 200
+        for method, path in (
+            ("GET", ""),
+            ("POST", "/accept"),
+            ("POST", "/cancel"),
+            ("GET", "/events"),
+            ("GET", "/files"),
+            ("GET", "/files/summary.tsv"),
+            ("GET", "/results.zip"),
+            ("GET", "/report/index.html"),
+        ):
+            there = bob.request(method, f"/api/runs/{run}{path}")
+            not_there = bob.request(method, f"/api/runs/{run[:-4]}0000{path}")
+            assert there.status_code == 404, path
+            assert there.json() == not_there.json()
+        for path in ("", "/status", "/tasks", "/stderr"):
+            assert bob.get(f"/ga4gh/wes/v1/runs/{run}{path}").status_code in (403, 404)
+        assert bob.post(f"/ga4gh/wes/v1/runs/{run}/cancel").status_code in (403, 404)
+        assert bob.get("/api/runs").json()["runs"] == []
+        # Files of a set are those of its results, whatever a path says.
+        for path in (*hostile.paths("summary.tsv"), "%2e%2e/set.json", "..%2fset.json", "%2e%2e/queue.db"):
+            for route in (f"api/runs/{run}/files", f"api/runs/{run}/report", "ui/assets", f"files/{run}"):
+                refused(talk(server.port, request("GET", f"/{route}/{path}", token=tokens["ada"])))
+            for route in ("result/download", "template", "ticket"):
+                answer = talk(server.port, request("GET", f"/{route}/{path}", token=tokens["ada"]))
+                assert answer.status < 500
+                assert b"root:" not in answer.body
+
+
 @pytest.mark.parametrize(("name", "body"), list(hostile.bodies()), ids=[name for name, _ in hostile.bodies()])
 def test_bodies(server: Server, tokens: dict[str, str], name: str, body: bytes) -> None:
     for path in ("/v2/fold/run", "/v2/fold/runsync", "/run"):

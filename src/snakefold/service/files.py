@@ -11,8 +11,10 @@ import hmac
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,14 +88,17 @@ def is_signed(secret: bytes, job: str, name: str, until: int, signature: str) ->
 def secret_of(folder: Path) -> bytes:
     """What the addresses of a service are signed with: made once, in its folder."""
     path = folder / "secret"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as stream:
-        made = secrets.token_bytes(32)
-        stream.write(made)
-    return made
+    if not path.exists():
+        # Whole under its name: who knows what an empty one signs can make addresses.
+        descriptor, made = tempfile.mkstemp(dir=folder)  # readable by its owner only
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(secrets.token_bytes(32))
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(FileExistsError):
+            os.link(made, path)
+        Path(made).unlink()
+    return path.read_bytes()
 
 
 @router.get(
