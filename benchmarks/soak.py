@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py --out benchmarks/soak.json
 
-Four parts, each with a promise that is checked; the exit code is 1 if one of them is broken:
+Five parts, each with a promise that is checked; the exit code is 1 if one of them is broken:
 
 - `generated`: schemathesis makes requests out of the service's OpenAPI. No server error, and every answer is
   one that the OpenAPI has.
@@ -10,6 +10,8 @@ Four parts, each with a promise that is checked; the exit code is 1 if one of th
 - `half_open`: a thousand connections that say nothing or half a head, several times. All are closed, and
   a client that means well is answered meanwhile.
 - `kills`: the server and its workers are killed at random moments, twenty times. Every record is done once.
+- `runs`: sets are folded (a rehearsal), while the server, workers of runs and the runs are killed at random
+  moments, twenty times. Every set comes to its end, and no prediction is finished twice.
 """
 
 from __future__ import annotations
@@ -17,20 +19,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.service import hostile  # noqa: E402
+from tests.service import hostile, served_sets  # noqa: E402
 from tests.service.generated import generate  # noqa: E402
 from tests.service.load import BODY, TWO_WORKERS, Caller, accounts, kill_at_random, submit_at_once  # noqa: E402
 from tests.service.running import Server, serving  # noqa: E402
 
-from snakefold.service.users import User, add_token  # noqa: E402
+from snakefold.service.users import Quota, User, add_token  # noqa: E402
 
 
 def _failures(server: Server) -> int:
@@ -90,6 +94,53 @@ def kills(folder: Path, number: int, seed: int) -> dict[str, Any]:
         return {"killed": dict(killed), **accounts(folders)}
 
 
+def runs(folder: Path, number: int, seed: int) -> dict[str, Any]:
+    """Sets that are folded while everything around them is killed."""
+    users = {f"user-{each}": Quota() for each in range(3)}
+    workers = {"jobs": 0, "runs": 1, "quotes": 1, "searches": 0}
+    killed: Counter[str] = Counter()
+    states: Counter[str] = Counter()
+    twice = structures = 0
+    with served_sets.serving(folder, users, workers=workers) as served:
+        clients = {user: served.client(user) for user in users}
+        left, round_ = number, 0
+        while left > 0:
+            round_ += 1
+            sent = {}
+            for user, client in clients.items():
+                # No two sets share a target: what is computed twice would come from the store.
+                text = "".join(f">t{each}\n{_chain(seed, round_, user, each)}\n" for each in range(3))
+                sent[served_sets.send(client, text, accept="true", budget="5")["id"]] = client
+            for name, client in sent.items():
+                served_sets.until(client, name, "QUEUED", "RUNNING", "COMPLETE")
+            found = served_sets.kill_runs_at_random(served, list(sent), kills=left, seed=seed + round_)
+            killed += found
+            left -= sum(found.values())
+            for name, client in sent.items():
+                view = served_sets.until(client, name, "COMPLETE", "FAILED", "ERROR")
+                states[view["state"]] += 1
+                place = served.folder / "sets" / name
+                structures += len(list((place / "results" / "structures").glob("*/ranked_0.cif")))
+                batches = len(list((place / "results" / "tables").glob("*.parquet")))
+                twice += max(served_sets.finished_jobs(place).count("predict") - batches, 0)
+        for client in clients.values():
+            client.close()
+    sets = round_ * len(users)
+    return {
+        "killed": dict(killed),
+        "sets": sets,
+        "states": dict(states),
+        "structures": structures,
+        "twice": twice,
+    }
+
+
+def _chain(*names: object) -> str:
+    """A chain of 22 residues that goes by these names."""
+    chance = random.Random(repr(names))
+    return "M" + "".join(chance.choices("ACDEFGHIKLMNPQRSTVWY", k=21))
+
+
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -109,6 +160,7 @@ def main() -> int:
         "mutated": lambda folder: mutated(folder, options.requests, options.seed),
         "half_open": lambda folder: half_open(folder, options.rounds),
         "kills": lambda folder: kills(folder, options.kills, options.seed),
+        "runs": lambda folder: runs(folder, options.kills, options.seed),
     }
     for name, part in parts.items():
         if options.only not in (None, name):
@@ -122,6 +174,12 @@ def main() -> int:
         "half_open": lambda said: not said["left_open"] and said["answered"] == said["asked"],
         "kills": lambda said: (
             said["lost"] == said["twice"] == 0 and sum(said["killed"].values()) == options.kills
+        ),
+        "runs": lambda said: (
+            said["states"] == {"COMPLETE": said["sets"]}
+            and said["structures"] == 3 * said["sets"]
+            and said["twice"] == 0
+            and sum(said["killed"].values()) == options.kills
         ),
     }
     if options.out:

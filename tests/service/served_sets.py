@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import httpx
 import yaml
 
 from snakefold.engines.environments import MAIN
+from snakefold.service import records
 from snakefold.service.records import began
 from snakefold.service.users import Quota, User, add_token
 from tests.servers.processes import ends_with_parent
@@ -152,3 +155,48 @@ def wait(what: Callable[[], Any]) -> Any:
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.05)
     return found
+
+
+def finished_jobs(folder: Path) -> list[str]:
+    """Rules of jobs that Snakemake finished, in all runs of a set."""
+    logs = (folder / ".snakemake" / "log").glob("*.snakemake.log")
+    return [
+        rule for log in logs for rule in re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", log.read_text())
+    ]
+
+
+def kill_runs_at_random(served: Served, names: Sequence[str], *, kills: int, seed: int) -> Counter[str]:
+    """Kill the server, the worker of a run, or a run with its processes, as long as sets are open.
+
+    Two to twelve seconds lie between two kills: some come before a network is loaded.
+
+    Returns:
+        How often which.
+    """
+    chance = random.Random(seed)
+    killed: Counter[str] = Counter()
+    victims = ["server", "worker", "run"] * (kills // 3 + 1)
+    chance.shuffle(victims)
+
+    def open_runs() -> list[str]:
+        there = [name for name in names if (served.folder / "runs" / name / "record.json").exists()]
+        return [name for name in there if not records.has_ended(served.folder / "runs" / name)]
+
+    while sum(killed.values()) < kills and open_runs():
+        time.sleep(chance.uniform(2, 12))
+        victim = victims[sum(killed.values())]
+        at_work = [name for name in open_runs() if served.runs(name)]
+        if victim == "server":
+            served.kill()
+            served.start()
+        elif not at_work:
+            continue
+        elif victim == "worker":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(served.worker("runs", at_work[0]), signal.SIGKILL)
+        else:
+            for process in served.runs(at_work[0]):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process, signal.SIGKILL)
+        killed[victim] += 1
+    return killed

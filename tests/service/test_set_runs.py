@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import httpx
 import pytest
 
 from snakefold.service.users import Quota
-from tests.service.served_sets import CHAIN, OTHER, Served, send, serving, until, wait
+from tests.service.served_sets import CHAIN, OTHER, Served, finished_jobs, send, serving, until, wait
 
 _FASTA = f">one\n{CHAIN}\n"
 
@@ -33,14 +32,6 @@ def _accept(client: httpx.Client, text: str) -> str:
     answer = client.post(f"/api/runs/{view['id']}/accept", json={"budget": 5})
     assert answer.status_code == 200, answer.text
     return str(view["id"])
-
-
-def _jobs(folder: Path) -> list[str]:
-    """Rules of jobs that Snakemake finished, in all runs of a set."""
-    logs = (folder / ".snakemake" / "log").glob("*.snakemake.log")
-    return [
-        rule for log in logs for rule in re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", log.read_text())
-    ]
 
 
 def _running(served: Served, name: str) -> int:
@@ -79,7 +70,7 @@ def test_a_run_outlives_its_worker_the_server_and_itself(served: Served) -> None
         assert view["progress"]["rehearsal"]
         assert view["started"] <= view["ended"]
         # The job of the prediction came to its end once, whatever was killed.
-        assert _jobs(folder).count("predict") == 1
+        assert finished_jobs(folder).count("predict") == 1
         paths = [each["path"] for each in ada.get(view["links"]["files"]).json()["files"]]
         assert {"metrics.tsv", "report/index.html", "structures/one/ranked_0.cif"} <= set(paths)
         assert "REHEARSAL" in ada.get(view["links"]["report"]).text
@@ -90,7 +81,7 @@ def test_a_run_outlives_its_worker_the_server_and_itself(served: Served) -> None
     with served.client("bob") as bob:
         sent = send(bob, f">mine\n{CHAIN}\n", accept="true", budget="1")
         view = until(bob, sent["id"], "COMPLETE")
-        assert "predict" not in _jobs(served.folder / "sets" / view["id"])
+        assert "predict" not in finished_jobs(served.folder / "sets" / view["id"])
         assert bob.get(f"{view['links']['files']}/structures/mine/ranked_0.cif").status_code == 200
 
 
