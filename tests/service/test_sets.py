@@ -86,7 +86,10 @@ def test_a_set_that_cannot_be_planned_says_file_record_and_line(ada: httpx.Clien
         ({}, "Send files or text"),
         ({"text": " \n"}, "Send files or text"),
         ({"text": _FASTA, "settings": "[1]"}, "settings: expected a JSON object"),
-        ({"text": _FASTA, "settings": '{"a": NaN}'}, "NaN is no number"),
+        ({"text": _FASTA, "settings": '{"a": NaN}'}, "NaN is not JSON"),
+        ({"text": _FASTA, "settings": '{"engine": "flashabb", "engine": "alphafold2"}'}, "a key twice"),
+        ({"text": _FASTA, "settings": '{"deadline": 1e999}'}, "too large"),
+        ({"text": _FASTA, "settings": r'{"design": {"chains": "\ud800"}}'}, "half a character"),
         ({"text": _FASTA, "settings": '{"results": "/tmp/x"}'}, "results: is not taken from users"),
         (
             {"text": _FASTA, "settings": '{"msa": {"db_root": "/tmp"}}'},

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from snakefold.kernel.errors import ConfigError
+from snakefold.kernel.errors import ConfigError, SnakefoldError
+from snakefold.service.check import check_settings
 from snakefold.service.settings import read_settings
+from snakefold.service.tickets import served_by
 from tests.service.running import HOUSE
 
 
@@ -44,3 +46,40 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"service\.yaml: 1 wrong setting") as told:
         read_settings(path, {})
     assert "secret@" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tokens: /nowhere/tokens.yaml", "tokens: /nowhere/tokens.yaml"),
+        ("profile: nosuch", "profile: nosuch: no such profile"),
+        ("configfile: /nowhere.yaml", "configfile: /nowhere.yaml"),
+        ("configfile: config.yaml", "mssa"),
+        ("openfold: {engine: opnfold}", "openfold.engine: opnfold: no such engine. There are: alphafold2"),
+        ("nim: {alphafold2: {engine: alphafold2, settings: {nosuch: 2}}}", "nosuch: no such setting"),
+        ("nim: {openfold2: {1: {engine: x}}}", "nim.openfold2.1.engine: x"),
+        ("store: s4://bucket/x", "store: "),
+        ("folder: /proc/x", "folder: /proc/x cannot be made"),
+    ],
+)
+def test_what_is_not_there_is_named_before_anybody_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("mssa: {tool: mmseqs}\n")
+    (tmp_path / "service.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="1 wrong setting") as told:
+        check_settings(read_settings(Path("service.yaml"), {}))
+    assert said in str(told.value)
+
+
+def test_the_defaults_are_served_and_the_demo_databases_are_not(tmp_path: Path) -> None:
+    settings = read_settings(None, {"folder": tmp_path / "service"})
+    check_settings(settings)
+    with pytest.raises(SnakefoldError, match="db_preset is demo"):
+        served_by(settings)
+    (tmp_path / "config.yaml").write_text("msa: {db_preset: demo}\n")
+    assert (
+        served_by(settings.model_copy(update={"configfile": tmp_path / "config.yaml"})).msa.db_preset
+        == "demo"
+    )

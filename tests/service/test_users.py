@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from snakefold.cli import main
 from snakefold.kernel.errors import ConfigError
 from snakefold.service.settings import read_settings
-from snakefold.service.users import LOCAL, Quota, User, Users, add_token, remove_tokens
+from snakefold.service.users import LOCAL, Quota, User, Users, add_token, digest, remove_tokens
 
 ADA = User(user="ada", priority=3, quota=Quota(residues_per_day=1000))
 
@@ -99,7 +100,48 @@ def test_the_command_adds_lists_and_removes(tmp_path: Path, capsys: pytest.Captu
     assert user is not None
     assert (user.user, user.priority, user.quota.dollars_per_day, user.admin) == ("ada", 2, 5, False)
     assert main(["tokens", "list", *file]) == 0
-    assert capsys.readouterr().out == "ada: priority 2\n"
+    assert capsys.readouterr().out == f"{digest(token)[:8]}  ada: priority 2, $5 a day\n"
     assert main(["tokens", "remove", *file, "--user", "ada"]) == 0
     assert Users(path).who(token) is None
     assert main(["tokens", "remove", *file, "--user", "ada"]) == 1
+
+
+def test_what_a_user_may_is_the_users_not_a_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.yaml"
+    quota = Quota(residues_per_day=300, dollars_per_day=5)
+    first = add_token(path, User(user="ada", priority=3, quota=quota))
+    second = add_token(path, User(user="ada"))
+    for token in (first, second):
+        assert Users(path).who(token) == User(user="ada", priority=3, quota=quota)
+    third = add_token(path, User(user="ada", quota=Quota(dollars_per_day=9)))
+    for token in (first, second, third):
+        user = Users(path).who(token)
+        assert user is not None
+        assert (user.priority, user.quota) == (3, Quota(residues_per_day=300, dollars_per_day=9))
+
+
+def test_one_token_is_removed_by_the_beginning_of_its_digest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tokens.yaml"
+    file = ["--file", str(path)]
+    first, second = add_token(path, ADA), add_token(path, ADA)
+    assert main(["tokens", "remove", *file, "--user", "ada", "--token", digest(first)[:8]]) == 0
+    assert Users(path).who(first) is None
+    assert Users(path).who(second) == ADA
+    assert main(["tokens", "remove", *file, "--user", "bob", "--token", digest(second)[:8]]) == 1
+    assert Users(path).who(second) == ADA
+
+
+def test_the_file_stays_whose_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.yaml"
+    add_token(path, ADA)
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 0, 65534)
+    before = path.stat()
+    add_token(path, User(user="bob"))
+    remove_tokens(path, "ada")
+    now = path.stat()
+    assert (now.st_mode, now.st_uid, now.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert [each.name for each in tmp_path.iterdir()] == ["tokens.yaml"]

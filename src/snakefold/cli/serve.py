@@ -44,12 +44,20 @@ def add(commands: Commands) -> None:
     tokens.add_argument("what", choices=("add", "remove", "list"), help="what to do")
     tokens.add_argument("--file", type=Path, required=True, help="YAML file; it keeps digests of tokens only")
     tokens.add_argument("--user", help="name of the user")
-    tokens.add_argument("--priority", type=int, default=0, help="of two that wait, the higher goes first")
+    tokens.add_argument(
+        "--token", default="", metavar="BEGINNING", help="of `remove`: only those that `list` shows so"
+    )
+    tokens.add_argument("--priority", type=int, help="of two that wait, the higher goes first")
     tokens.add_argument("--residues-per-day", type=int, metavar="N", help="quota of a day (UTC)")
     tokens.add_argument(
         "--dollars-per-day", type=float, metavar="N", help="quota of a day (UTC), by the quotes"
     )
-    tokens.add_argument("--admin", action="store_true", help="the user runs the service: may read /metrics")
+    tokens.add_argument(
+        "--admin",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="the user runs the service: may read /metrics",
+    )
     tokens.add_argument("--expires", type=datetime.date.fromisoformat, metavar="YYYY-MM-DD", help="last day")
 
 
@@ -72,21 +80,36 @@ def _tokens(options: argparse.Namespace) -> int:
 
     if options.what == "list":
         for token in read_tokens(options.file):
-            until = f", until {token.expires}" if token.expires else ""
-            print(f"{token.user}: priority {token.priority}{', admin' if token.admin else ''}{until}")
+            print(_line(token))
         return 0
     if not options.user:
         raise SnakefoldError(f"snakefold tokens {options.what}: give --user NAME.")
     if options.what == "remove":
-        number = remove_tokens(options.file, options.user)
+        number = remove_tokens(options.file, options.user, options.token)
         print(f"{options.user}: {number} removed")
         return 0 if number else 1
     quota = {"residues_per_day": options.residues_per_day, "dollars_per_day": options.dollars_per_day}
-    values = {
+    given = {
         "user": options.user,
         "priority": options.priority,
         "admin": options.admin,
         "quota": {name: value for name, value in quota.items() if value is not None},
     }
-    print(add_token(options.file, checked(User, values, "snakefold tokens add"), options.expires))
+    given = {name: value for name, value in given.items() if value is not None}
+    print(add_token(options.file, checked(User, given, "snakefold tokens add"), options.expires))
     return 0
+
+
+def _line(token: Any) -> str:
+    """A token for people: the beginning of its digest, whose it is, and what that user may do."""
+    words = [f"priority {token.priority}"]
+    if token.quota.residues_per_day is not None:
+        words.append(f"{token.quota.residues_per_day:,} residues a day")
+    if token.quota.dollars_per_day is not None:
+        words.append(f"${token.quota.dollars_per_day:g} a day")
+    if token.admin:
+        words.append("admin")
+    if token.expires:
+        expired = token.expires < datetime.datetime.now(datetime.UTC).date()
+        words.append(f"expired on {token.expires}" if expired else f"until {token.expires}")
+    return f"{token.sha256[:8]}  {token.user}: {', '.join(words)}"

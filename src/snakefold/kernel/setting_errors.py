@@ -42,13 +42,16 @@ def expected_by(error: ErrorDetails) -> str | None:
     return None if kind is None else kind.format(**error.get("ctx", {}))
 
 
-def told(errors: Sequence[ErrorDetails], names: Callable[[], Sequence[str]]) -> list[str]:
+def told(
+    errors: Sequence[ErrorDetails], names: Callable[[], Sequence[str]], listed: str = "config/README.md"
+) -> list[str]:
     """Wrong settings, a line each: its dotted path, what is expected, what was found.
 
     A value that may be of several types is one wrong setting, not one for each type.
 
     Args:
         names: dotted names of all settings, among which the nearest to a wrong name is looked for.
+        listed: document that has all of them.
     """
     expected: dict[str, list[str]] = defaultdict(list)
     lines: dict[str, str] = {}
@@ -56,7 +59,7 @@ def told(errors: Sequence[ErrorDetails], names: Callable[[], Sequence[str]]) -> 
         name = ".".join(str(part) for part in error["loc"] if not _TYPE.fullmatch(str(part))) or "top level"
         kind = expected_by(error)
         if error["type"] == "extra_forbidden":
-            lines[name] = f"no such setting.{_nearest(name, names())}"
+            lines[name] = f"no such setting.{_nearest(name, names(), listed)}"
         elif kind is None:
             lines[name] = error["msg"].removeprefix("Value error, ") + _found(error["input"])
         else:
@@ -65,11 +68,11 @@ def told(errors: Sequence[ErrorDetails], names: Callable[[], Sequence[str]]) -> 
     return [f"  {name}: {line}" for name, line in lines.items()]
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
+def _nearest(name: str, known: Sequence[str], listed: str) -> str:
     leaf = name.rpartition(".")[2]
     same = [each for each in known if each.rpartition(".")[2] == leaf]
     near = same or difflib.get_close_matches(name, known, 3, 0.75)
-    return f" Did you mean {' or '.join(near)}?" if near else " config/README.md lists all of them."
+    return f" Did you mean {' or '.join(near)}?" if near else f" {listed} lists all of them."
 
 
 def _found(value: object) -> str:

@@ -7,9 +7,12 @@ import json
 import logging
 import re
 import secrets
+import sqlite3
 import sys
 from datetime import UTC, datetime
 from typing import Any
+
+from redis import RedisError
 
 from snakefold.worker.failures import without_secrets
 
@@ -18,6 +21,7 @@ request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", d
 record_id: contextvars.ContextVar[str] = contextvars.ContextVar("record_id", default="")
 user_name: contextvars.ContextVar[str] = contextvars.ContextVar("user_name", default="")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_OUTAGE_SECONDS = 60.0
 #: Tokens of this service, wherever somebody puts one: in a path, in place of a name.
 _TOKEN = re.compile(r"\bsf_[A-Za-z0-9_-]{20,}")
 
@@ -53,10 +57,30 @@ def _shown(value: Any) -> Any:
     return _TOKEN.sub("sf_***", without_secrets(value)) if isinstance(value, str) else value
 
 
+class _Calm(logging.Filter):
+    """While the queue cannot be reached, a line a minute says so: not a traceback at each try."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, RedisError | sqlite3.OperationalError):
+            return True
+        if record.created - self._told < _OUTAGE_SECONDS:
+            return False
+        self._told = record.created
+        record.msg, record.args = f"the queue cannot be reached: {error}", ()
+        record.exc_info = None
+        return True
+
+
 def start_logging() -> None:
     """Let everything that this process logs be such lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
+    handler.addFilter(_Calm())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
+from snakefold.kernel.errors import ConfigError
 from snakefold.service.desk import COOKIE, TheDesk, TheUser
 from snakefold.service.users import Quota
 
@@ -85,7 +86,11 @@ def sign_in(
     x_forwarded_proto: Annotated[str, Header()] = "",
 ) -> Response:
     """Let a browser in: its token is from now on in a cookie that no script reads and no other site sends."""
-    if desk.settings.tokens is None or desk.users.who(session.token) is None:
+    try:
+        known = desk.settings.tokens is not None and desk.users.who(session.token) is not None
+    except ConfigError as error:
+        raise HTTPException(503, "The tokens cannot be read. Tell whoever runs this service.") from error
+    if not known:
         raise HTTPException(401, "This token is not known here.")
     answer = Response(status_code=204)
     secure = request.url.scheme == "https" or x_forwarded_proto == "https"

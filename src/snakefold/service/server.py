@@ -20,6 +20,7 @@ import uvicorn
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.service.app import create_app
+from snakefold.service.check import check_settings
 from snakefold.service.connection import Connection, limit
 from snakefold.service.kinds import KINDS, roots
 from snakefold.service.logs import start_logging
@@ -109,8 +110,9 @@ def serve(settings: ServiceSettings, *, routes: bool = True, worker: str = "snak
         worker: module that a worker process runs; its command line is that of `snakefold.service.work`.
 
     Raises:
-        SnakefoldError: the address cannot be listened on.
+        SnakefoldError: the address cannot be listened on, or a setting is wrong.
     """
+    check_settings(settings)
     start_logging()
     # `settings.folder` is where workers look, whatever their current folder is.
     settings = settings.model_copy(update={"folder": settings.folder.absolute()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -57,6 +57,7 @@ class Tickets(_Section):
     max_queries: int = Field(64, ge=1, le=1000, description="Maximum sequences per ticket.")
     max_length: int = Field(10_000, ge=1, le=65_535, description="Maximum residues per sequence.")
     max_residues: int = Field(50_000, ge=1, description="Maximum residues per ticket.")
+    retry_after: int = Field(10, ge=1, description="Seconds until a user who asked too much may ask again.")
 
 
 class OpenFoldRoutes(_Section):
@@ -137,7 +138,7 @@ class ServiceSettings(_Section):
     store: str = Field(
         "", description="Store that jobs, runs and searches share; if empty, `store` in `folder`."
     )
-    endpoints: tuple[str, ...] = Field(
+    endpoints: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...] = Field(
         ("fold", "boltz", "mmseqs", "proteinmpnn"),
         description="Names under /v2/. All do the same: the request says which task it is.",
     )
@@ -203,7 +204,7 @@ def checked(model: type[Checked], values: Mapping[str, Any], source: str) -> Che
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = told(error.errors(), lambda: sorted(model.model_fields))
+        lines = told(error.errors(), lambda: sorted(model.model_fields), "docs/service-settings.md")
         raise ConfigError(f"{source}: {count(len(lines), 'wrong setting')}.\n" + "\n".join(lines)) from error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import ValidationError
 
-from snakefold.config import load_config
+from snakefold.config import Config, load_config
 from snakefold.config import read_settings as read_yaml
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.paths import house
@@ -36,19 +36,38 @@ _STATES: dict[RecordState, tickets.State] = {
     RecordState.DONE: "COMPLETE",
 }
 _PAYLOAD = "ticket.json"
+#: The preset that a run has unless it is told another: alignments of it are almost empty.
+DEMO = "demo"
+
+
+def settings_of_runs(settings: ServiceSettings) -> tuple[Config, bool]:
+    """Settings that runs have unless a user says otherwise, and whether databases are chosen there.
+
+    Raises:
+        SnakefoldError: they are wrong.
+    """
+    path = house() / "config" / "config.yaml"
+    values, chosen = read_yaml(path), False
+    if settings.configfile is not None:
+        given = read_yaml(settings.configfile)
+        chosen = "db_preset" in (given.get("msa") or {})
+        _lay_over(values, given)
+    return load_config(values, str(settings.configfile or path)), chosen
 
 
 def served_by(settings: ServiceSettings) -> ServedMsa:
     """What is searched: the section `msa` of the settings of runs, within the limits of the service.
 
     Raises:
-        SnakefoldError: the settings are wrong, or are of a tool that searches nothing here.
+        SnakefoldError: the settings are wrong, of a tool that searches nothing here, or of the databases of the
+            demo, which nobody has chosen.
     """
-    path = house() / "config" / "config.yaml"
-    values = read_yaml(path)
-    if settings.configfile is not None:
-        _lay_over(values, read_yaml(settings.configfile))
-    config = load_config(values, str(settings.configfile or path))
+    config, chosen = settings_of_runs(settings)
+    if config.msa.db_preset == DEMO and not chosen:
+        raise SnakefoldError(
+            "msa.db_preset is demo, a few thousand sequences. Set msa.db_preset and msa.db_root in "
+            "`configfile`."
+        )
     try:
         return ServedMsa(msa=config.msa, **settings.tickets.model_dump())
     except ValidationError as error:

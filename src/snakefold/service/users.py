@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import os
 import re
 import secrets
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from snakefold.config import read_settings as read_yaml
 from snakefold.kernel.errors import ConfigError
-from snakefold.kernel.store import write_atomically
 from snakefold.service.settings import checked
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -35,7 +37,7 @@ class User(BaseModel):
 
     Attributes:
         priority: of two that wait, the one with the higher priority goes first.
-        admin: may read /metrics and purge queues.
+        admin: may read /metrics.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -112,27 +114,54 @@ def read_tokens(path: Path) -> list[_Token]:
 def add_token(path: Path, user: User, expires: datetime.date | None = None) -> str:
     """A new token of a user, which is in the file as a digest and is told this once.
 
-    A user may have several: a new one is given out before the old one is removed.
+    Priority, quota and rights are a user's, whichever token is given. What is set in `user` holds for all
+    tokens of that user from now on; what is not set stays as it was.
+
+    Raises:
+        ConfigError: the file is none of tokens.
     """
     token = f"sf_{secrets.token_urlsafe(32)}"
     known = read_tokens(path) if path.exists() else []
-    entry = _Token(**user.model_dump(), sha256=digest(token), expires=expires)
-    _write(path, [*known, entry])
+    before = next((each for each in known if each.user == user.user), None)
+    now = user
+    if before is not None:
+        quota = before.quota.model_copy(update=user.quota.model_dump(exclude_unset=True))
+        changes = {name: getattr(user, name) for name in user.model_fields_set - {"user", "quota"}}
+        kept = {name: getattr(before, name) for name in User.model_fields}
+        now = User(**{**kept, **changes, "quota": quota})
+    shared = {name: getattr(now, name) for name in User.model_fields}
+    others = [each.model_copy(update=shared) if each.user == user.user else each for each in known]
+    _write(path, [*others, _Token(**shared, sha256=digest(token), expires=expires)])
     return token
 
 
-def remove_tokens(path: Path, user: str) -> int:
-    """Remove all tokens of a user; how many there were."""
+def remove_tokens(path: Path, user: str, beginning: str = "") -> int:
+    """Remove tokens of a user whose digests begin so, all of them if it is empty; how many there were."""
     known = read_tokens(path)
-    left = [token for token in known if token.user != user]
+    left = [each for each in known if each.user != user or not each.sha256.startswith(beginning)]
     _write(path, left)
     return len(known) - len(left)
 
 
 def _write(path: Path, tokens: list[_Token]) -> None:
+    """Write the file whole. It stays whose it was: the service may run as another user than its keeper."""
     content: dict[str, Any] = {
         "tokens": [token.model_dump(mode="json", exclude_defaults=True) for token in tokens]
     }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    write_atomically(path, text.encode())
-    path.chmod(0o600)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            with suppress(FileNotFoundError):
+                before = path.stat()
+                now = os.fstat(stream.fileno())
+                if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+                    os.fchown(stream.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode))
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

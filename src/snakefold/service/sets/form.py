@@ -12,6 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from snakefold.service.desk import TheDesk, TheUser
 from snakefold.service.sets.submission import MOST_FILES, Sent
+from snakefold.service.strict import NotStrict, check_json
 
 _FIELDS = ("files", "text", "name", "settings", "accept", "budget")
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
@@ -119,16 +120,13 @@ def object_of(form: FormData, field: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        found = json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"{field}: expected a JSON object ({error}).") from error
+        check_json(text.encode("utf-8", "surrogatepass"))
+    except NotStrict as error:
+        raise HTTPException(400, f"{field}: {error}") from error
+    found = json.loads(text)
     if not isinstance(found, dict):
         raise HTTPException(400, f"{field}: expected a JSON object.")
     return found
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")
 
 
 def truth(given: Any, field: str) -> bool:

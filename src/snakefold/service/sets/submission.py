@@ -83,7 +83,7 @@ def submit(desk: Desk, user: User, sent: Sent) -> Set:
         )
         sets.write(each, desk.settings)
         desk.submit("quote", user, files={}, name=each.id)
-    except HTTPException:
+    except Exception:
         shutil.rmtree(place, ignore_errors=True)
         raise
     return each
