@@ -1,4 +1,4 @@
-"""What the service needs, looked at before it listens: later, users would be told of what they cannot mend."""
+"""What the service needs, looked at before it listens: later, users are told what they cannot mend."""
 
 from __future__ import annotations
 

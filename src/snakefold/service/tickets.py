@@ -59,8 +59,8 @@ def served_by(settings: ServiceSettings) -> ServedMsa:
     """What is searched: the section `msa` of the settings of runs, within the limits of the service.
 
     Raises:
-        SnakefoldError: the settings are wrong, of a tool that searches nothing here, or of the databases of the
-            demo, which nobody has chosen.
+        SnakefoldError: the settings are wrong, of a tool that searches nothing here, or of the databases of
+            the demo, which nobody has chosen.
     """
     config, chosen = settings_of_runs(settings)
     if config.msa.db_preset == DEMO and not chosen:
