@@ -187,8 +187,9 @@ class DesignSettings(Model):
         description="One stage alone: sequences are designed, or structures of designs are predicted and "
         "compared. A run does both, and sets this for the steps of each. Empty: both.",
     )
-    chains: str = Field(
-        "", description="Chains to design, as `A B`, where no sheet says so. Empty: all of them."
+    chains: str | list[str] = Field(
+        "",
+        description="Chains to design, as `A B` or as a list, where no sheet says so. Empty: all of them.",
     )
     homooligomer: bool = Field(
         False, description="Designed chains are copies, and get the same sequence, where no sheet says so."

@@ -51,6 +51,57 @@ def test_alignments_are_files_of_a_tag(served: Served) -> None:
     assert (served.folder / "aligned" / "other" / "msa.a3m").read_text() == text
 
 
+def test_a_tag_is_of_one_sequence(served: Served) -> None:
+    body = {"tag": "taken", "seq": SEQUENCE}
+    assert served.call("/precompute_alignments/", body)[0] == 200
+    file = served.folder / "aligned" / "taken" / "msa.a3m"
+    before = file.read_text()
+    assert served.call("/precompute_alignments/", {**body, "seq": f" {SEQUENCE.lower()} "})[0] == 200
+    for answer in (
+        served.call("/precompute_alignments/", {**body, "seq": RELATIVE}),
+        served.call(f"/precompute_alignments/?tag=taken&seq={RELATIVE}"),
+    ):
+        assert answer[0] == 409
+        assert "taken/msa.a3m: its first row is not the sequence" in answer[1]["detail"]
+    assert file.read_text() == before
+    # Whoever put the file there: Stockholm, with gaps in the query's row.
+    (file.parent / "hits.sto").write_text(f"# STOCKHOLM 1.0\nq {SEQUENCE[:5]}-{SEQUENCE[5:]}\n//\n")
+    assert served.call("/precompute_alignments/", body)[0] == 200
+    (file.parent / "hits.sto").write_text(f"# STOCKHOLM 1.0\nq {RELATIVE}\n//\n")
+    code, refused = served.call("/precompute_alignments/", body)
+    assert code == 409 and "taken/hits.sto" in refused["detail"]
+    (file.parent / "hits.sto").write_text("# STOCKHOLM 1.0\n//\n")
+    code, refused = served.call("/precompute_alignments/", body)
+    assert code == 500 and "taken/hits.sto: cannot be read as sto" in refused["detail"]
+
+
+def test_no_database_is_no_alignment(
+    tmp_path: Path, environment_of: Callable[[Path], dict[str, str]]
+) -> None:
+    file = tmp_path / "service" / "openfold" / "alignments" / "t" / "msa.a3m"
+    body = {"tag": "t", "seq": SEQUENCE}
+    with serving(tmp_path, environment_of(tmp_path)) as served:
+        for code, answer in (
+            served.call("/precompute_alignments/", body),
+            served.call(f"/precompute_alignments/?tag=t&seq={SEQUENCE}"),
+        ):
+            assert code == 400
+            assert "no database was searched" in answer["detail"]
+            assert "has none of the databases full_dbs" in answer["detail"]
+            assert "openfold.db_preset" in answer["detail"]
+        assert not file.parent.exists()
+    # Asked for, it goes on, and says so.
+    alone = tmp_path / "alone"
+    given = {"openfold": {"db_preset": "single_sequence"}}
+    with serving(alone, environment_of(alone), **given) as served:
+        code, answer = served.call("/precompute_alignments/", body)
+        assert code == 200
+        assert answer["warnings"] == ["Nothing was searched: the service's db_preset is single_sequence."]
+        assert answer["detail"] == f"Alignments for t done... {answer['warnings'][0]}"
+        text = (alone / file.relative_to(tmp_path)).read_text()
+        assert text.splitlines()[1:] == [SEQUENCE]
+
+
 def test_tags_and_models_that_are_none(served: Served) -> None:
     before = sorted(path.name for path in served.folder.rglob("*") if "service" not in path.parts)
     for tag in ("../x", "..", "/etc/passwd", ".hidden", "a/b", "a b", "", "x" * 101, "a\0b"):
@@ -87,6 +138,11 @@ def test_a_prediction_is_a_file_with_the_tag_in_its_name(served: Served) -> None
     assert len(told["plddt"]) == len(SEQUENCE) and 0 <= told["mean_plddt"] <= 100
     assert told["warnings"][0].startswith("REHEARSAL")
 
+    # All names are the same model: nothing is predicted again, and the file is the same.
+    code, again = served.call("/openfold_predictions/model_1/", {"tag": "first", "seq": SEQUENCE})
+    assert code == 200
+    assert again["file"] == "predictions/first_model_1_ptm_unrelaxed.pdb" and again["pdb"] == pdb
+
     # An alignment in the folder of the tag is what is predicted with.
     folder = served.folder / "aligned" / "third"
     folder.mkdir(parents=True)
@@ -105,7 +161,8 @@ def test_users_have_folders_of_their_own(
     tmp_path: Path, environment_of: Callable[[Path], dict[str, str]]
 ) -> None:
     token = add_token(tmp_path / "tokens.yaml", User(user="ada"))
-    with serving(tmp_path, environment_of(tmp_path), tokens=str(tmp_path / "tokens.yaml")) as served:
+    given = {"tokens": str(tmp_path / "tokens.yaml"), "openfold": {"db_preset": "single_sequence"}}
+    with serving(tmp_path, environment_of(tmp_path), **given) as served:
         path = "/precompute_alignments/"
         body = {"tag": "t", "seq": SEQUENCE}
         assert served.call("/") == (200, {"Status": "Healthy"})

@@ -145,3 +145,14 @@ def test_a_plan_quotes_both_stages_and_holds_their_sum_against_the_budget(tmp_pa
     assert any(line.startswith("20 records: 20 targets") for line in told)
     with pytest.raises(BudgetError, match="too much"):
         preview(load_config({**values, "budget": 0.01}), tmp_path / "quote", told.append)
+
+
+@pytest.mark.parametrize("chains", ["H L", "L, H", ["H", "L"]])
+def test_chains_are_named_by_a_text_or_a_list(chains: object, tmp_path: Path) -> None:
+    pdb = "".join(helix("GSHMEELLKKAEELLK", name, origin=(12 * at, 0, 0)) for at, name in enumerate("HLA"))
+    (tmp_path / "fab.pdb").write_text(pdb)
+    (tmp_path / "sheet.csv").write_text("id,backbone,chains\nfab,fab.pdb,\n")
+    for name in ("fab.pdb", "sheet.csv"):
+        (target,) = read(tmp_path / name, chains=chains)
+        assert isinstance(target, Target) and target.backbone is not None
+        assert target.backbone.designed == ("H", "L")

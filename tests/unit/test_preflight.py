@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.backbones import helix
 
+from snakefold.cli import main
 from snakefold.config import load_config
-from snakefold.kernel.errors import WeightsMissingError
+from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
 from snakefold.plan.executors import Executor
 from snakefold.plan.preflight import check_run
+from snakefold.plan.run import plan_run
 
 WRONG = {
     "a setting": (["--set", "msa.tol=mmseqs"], "msa.tol: no such setting. Did you mean msa.tool?"),
@@ -67,3 +70,39 @@ def test_a_partial_folder_of_parameters_is_for_the_plan_to_judge(tmp_path: Path)
     )
     with pytest.raises(WeightsMissingError, match=f"no such folder.*: {commands}"):
         check_run(load_config({**values, "weights": str(nowhere)}), Executor())
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    {
+        "design.control=nosuch.pdb": "design.control: nosuch.pdb: no such file. Expected a structure",
+        "design.control=my.fasta": "design.control: my.fasta",
+        "design.novelty=nope.fasta": "design.novelty: nope.fasta: no such file, and no MMseqs2 database",
+    }.items(),
+)
+def test_a_plan_refuses_what_a_run_of_designs_cannot_compare_with(
+    setting: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    Path("b.pdb").write_text(helix("GSHMEELLKKAEELLK"))
+    words = ["b.pdb", "--set", "design.engine=proteinmpnn", "--set", "msa.allow_demo_database=true"]
+    said = []
+    for command in ("plan", "run"):
+        assert main([command, *words, "--set", setting]) == 2
+        said.append(capsys.readouterr().err)
+    assert told in said[0] and said[0] == said[1]
+    # The plan step of a run, wherever it is called from, as well.
+    config = load_config({"input": "b.pdb", "design": {"engine": "proteinmpnn", **_pair(setting)}})
+    with pytest.raises(SnakefoldError, match=told.split(":", maxsplit=1)[0]):
+        plan_run(config, tmp_path / "plan", print, Executor())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.pdb", "my.fasta"]
+
+
+def _pair(setting: str) -> dict[str, str]:
+    name, _, value = setting.removeprefix("design.").partition("=")
+    return {name: value}

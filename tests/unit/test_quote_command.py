@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.backbones import helix
 
 from snakefold import cli
 from snakefold.cli._settings import settings_of
@@ -50,6 +51,38 @@ def test_a_text_is_taken_as_it_stands(name: str) -> None:
     found = settings_of(options("--set", f"results={name}", "--set", f"msa.db_root={name}"))
     assert (found.results, found.msa.db_root) == (name, name)
     assert settings_of(options("--set", "results='q r'")).results == "q r"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    {
+        "A B": "A B",
+        "1": "1",
+        "1e5": "1e5",
+        "[H": "[H",
+        "H, L": "H, L",
+    }.items(),
+)
+def test_chains_are_a_text(given: str, meant: str) -> None:
+    assert settings_of(options("--set", f"design.chains={given}")).design.chains == meant
+
+
+def test_chains_are_a_list_as_well(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the command line, in a file and in a profile, for a plan and for what Snakemake is started with."""
+    (folder / "list.yaml").write_text("design:\n  chains: [L, '1']\n")
+    words: dict[str, list[str]] = {
+        "set": ["--set", "design.chains=[L, 1]"],
+        "file": ["--configfile", "list.yaml"],
+        "profile": ["--profile", profile(folder, config={"design": {"chains": ["L", "1"]}})],
+    }
+    pdb = "".join(helix("GSHMEELLKKAEELLK", name, origin=(12 * at, 0, 0)) for at, name in enumerate("HL1"))
+    (folder / "fab.pdb").write_text(pdb)
+    for name, given in words.items():
+        found = settings_of(options(*given))
+        assert found.design.chains == ["L", "1"], name
+        assert found == snakemakes(folder, *given), name
+        engine = ["--set", "design.engine=proteinmpnn", "--set", "msa.tool=single_sequence"]
+        assert cli.main(["plan", "fab.pdb", "--out", name, *engine, *given]) == 0, capsys.readouterr().err
 
 
 def profile(folder: Path, **entries: object) -> str:

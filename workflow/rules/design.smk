@@ -1,13 +1,9 @@
 # Designs against their backbones, once their structures are there.
 from snakefold.kernel.paths import resource
-from snakefold.msa.nearest import check_database
-from snakefold.plan.preflight import check_control
+from snakefold.plan.preflight import check_comparisons
 
 if workflow.is_main_process:
-    # Before anything is computed: they are read at the end only.
-    check_control(SETTINGS)
-    if SETTINGS.design.novelty:
-        check_database(Path(SETTINGS.design.novelty))
+    check_comparisons(SETTINGS)
 
 
 if len(STAGES) > 1:

@@ -150,7 +150,8 @@ def _setting(item: str) -> dict[str, Any]:
         raise SnakefoldError(f"--set {item}: expected NAME=VALUE, for example --set msa.tool=mmseqs.")
     _, read = _named_value(f"{path[-1]}={value}")
     quoted = value[:1] in {"'", '"'} and value[:1] == value[-1:]
-    if field is not None and _is_text(field) and value and not quoted:
+    is_list = isinstance(read, list) and field is not None and list[str] in _kinds(field)
+    if field is not None and _is_text(field) and value and not quoted and not is_list:
         read = value  # 20261129 may be a folder, and "a #b" as well
     setting: dict[str, Any] = {path[-1]: read}
     for section in reversed(path[:-1]):
@@ -178,11 +179,16 @@ def _resolved(name: str) -> tuple[list[str], FieldInfo | None]:
 
 
 def _is_text(field: FieldInfo) -> bool:
-    """Whether a setting holds a text and nothing else."""
+    """Whether a setting holds a text, or else a list of them, and nothing else."""
+    kinds = [kind for kind in _kinds(field) if kind not in (type(None), list[str])]
+    return bool(kinds) and all(kind is str or getattr(kind, "__origin__", None) is str for kind in kinds)
+
+
+def _kinds(field: FieldInfo) -> tuple[Any, ...]:
+    """Types of which a setting is one."""
     # Of `Annotated[str, …] | None`, what is not None, without its validators.
     is_union = get_origin(field.annotation) in (Union, UnionType)
-    kinds = get_args(field.annotation) if is_union else (field.annotation,)
-    return all(kind in (str, type(None)) or getattr(kind, "__origin__", None) is str for kind in kinds)
+    return get_args(field.annotation) if is_union else (field.annotation,)
 
 
 def _this_machine() -> Executor:

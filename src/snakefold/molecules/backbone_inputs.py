@@ -51,10 +51,11 @@ class Defaults:
     """What holds for backbones of which no sheet says otherwise.
 
     Attributes:
+        chains: to design, as in `Wanted`; empty: all.
         conserved: shares of conserved positions that stay: each makes a target of its own.
     """
 
-    chains: str = ""
+    chains: Sequence[str] | str = ""
     homooligomer: bool = False
     conserved: Sequence[float] = (0.0,)
 

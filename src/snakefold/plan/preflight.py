@@ -12,6 +12,7 @@ from snakefold.kernel.paths import expanded, resource
 from snakefold.kernel.store import open_store
 from snakefold.kernel.wording import listed
 from snakefold.msa.databases import presets as databases
+from snakefold.msa.nearest import check_database
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.executors import Executor
 from snakefold.plan.groups import Groups
@@ -35,7 +36,7 @@ def check_run(config: Config, executor: Executor) -> None:
     Raises:
         ConfigError: a GPU class or preset is not known, or a credential or a known structure is missing, or
             the control of designs is no structure.
-        DatabaseMissingError: the text lists the files.
+        DatabaseMissingError: the text lists the files, or says that `design.novelty` is none.
         WeightsMissingError: `weights` names no folder, or one without what the engine needs.
         StoreError, DiskError: the store cannot be read.
     """
@@ -43,7 +44,7 @@ def check_run(config: Config, executor: Executor) -> None:
     check_databases(config)
     check_parameters(config)
     _check_references(config)
-    check_control(config)
+    check_comparisons(config)
     open_store(config.store)
     _check_credentials(executor)
 
@@ -99,6 +100,18 @@ def _check_references(config: Config) -> None:
             raise ConfigError(
                 f"references.{name}: {path}: no such file. Expected a structure in PDB or mmCIF format."
             )
+
+
+def check_comparisons(config: Config) -> None:
+    """See that what designs are compared with is there, which is read at the end of a run only.
+
+    Raises:
+        ConfigError: `design.control` is no structure.
+        DatabaseMissingError: `design.novelty` is no file and no database.
+    """
+    check_control(config)
+    if config.design.novelty:
+        check_database(Path(config.design.novelty))
 
 
 def check_control(config: Config) -> None:

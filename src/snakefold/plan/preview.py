@@ -18,7 +18,7 @@ from snakefold.plan.executors import Executor
 from snakefold.plan.forecast import forecast
 from snakefold.plan.groups import Group
 from snakefold.plan.needed import find_parameters, present
-from snakefold.plan.preflight import check_weights_folder
+from snakefold.plan.preflight import check_comparisons, check_weights_folder
 from snakefold.plan.present import UNKNOWN, Recipes
 from snakefold.plan.quote.model import Quote
 from snakefold.plan.records import Records
@@ -50,9 +50,10 @@ def preview(
         InputError, ConfigError, InfeasibleError, CarryError, BudgetError, DeadlineError: as the plan step of
             a run.
         WeightsMissingError: `weights` names a folder that is not there, or, if `strict`, lacks some.
-        DatabaseMissingError: of a `strict` one.
+        DatabaseMissingError: of a `strict` one, or `design.novelty` is none.
     """
     check_weights_folder(config)
+    check_comparisons(config)
     about = hold_to_purpose(config, executor or Executor())
     warnings: list[str] = []
 

@@ -32,7 +32,7 @@ from snakefold.plan.groups import Group, Groups
 from snakefold.plan.needed import find_environments, find_parameters, present
 from snakefold.plan.notes import summary
 from snakefold.plan.planner import draft_plan
-from snakefold.plan.preflight import check_databases, check_weights_folder
+from snakefold.plan.preflight import check_comparisons, check_databases, check_weights_folder
 from snakefold.plan.present import Recipes
 from snakefold.plan.provenance import write_provenance
 from snakefold.plan.quote.limits import check_limits
@@ -74,6 +74,7 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
     warnings = hold_to_purpose(config, executor)
     preset = check_databases(config)
     check_weights_folder(config)
+    check_comparisons(config)
     parameters: dict[str, Parameters] = {}
     made_with: dict[str, Any] = {}
     absent: dict[int, str] = {}

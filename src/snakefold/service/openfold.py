@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from snakefold.kernel.contracts import RelaxChoice
 from snakefold.kernel.errors import StoreError
 from snakefold.kernel.store import write_atomically
+from snakefold.molecules.sequences import BadSequence, clean_chains
+from snakefold.msa import a3m
 from snakefold.service import files, jobs
 from snakefold.service.answers import WAITING, refusals
 from snakefold.service.desk import TheDesk, TheUser
@@ -29,6 +31,9 @@ _SEQUENCE = "MAAHKGAEHHHKAAEHHEQAAKHHHAAAEHHEKGEHEQAAHHADTAYAHHKHAEEHAAQAAKHDAEH
 #: A tag is a name of files: no path, and nothing hidden.
 TAG = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$"
 _FORMATS = {".a3m": "a3m", ".sto": "sto"}
+_READERS = {"a3m": a3m.parse_a3m, "sto": a3m.parse_stockholm}
+#: The preset that searches nothing.
+_ALONE = "single_sequence"
 _LARGEST_ALIGNMENT = 8 << 20
 
 Tag = Annotated[str, Field(pattern=TAG, description="Name of the sequence, and of its files.")]
@@ -39,7 +44,7 @@ Letters = Annotated[
 
 AskedTag = Annotated[str, Query(pattern=TAG, description="Name of the sequence, and of its files.")]
 AskedSequence = Annotated[str, Query(min_length=1, max_length=10_000, description="The sequence.")]
-ModelId = Annotated[str, PathParameter(description="model_0, model_1, …")]
+ModelId = Annotated[str, PathParameter(description="model_0, model_1, …: all are the same model.")]
 
 
 class Status(BaseModel):
@@ -68,6 +73,7 @@ class Aligned(Told):
 
     file: str = Field(description="Its file, below the folder of alignments.")
     job: str | None = Field(None, description="Id of the job that made it; empty: it was there.")
+    warnings: list[str] = Field([], description="Warnings of the search.")
 
 
 class PredictionRequest(AlignmentRequest):
@@ -139,13 +145,22 @@ async def healthy(accept: Annotated[str, Header(description="text/html: of a bro
     return RedirectResponse("/ui/") if "text/html" in accept else Status(Status="Healthy")
 
 
-@router.get("/precompute_alignments/", response_model=Told, responses=WAITING)
+_ALIGNING = {
+    **WAITING,
+    **refusals(_409="The files of this tag are alignments of another sequence, or the job was cancelled."),
+}
+
+
+@router.get("/precompute_alignments/", response_model=Told, responses=_ALIGNING)
 async def precompute_alignments(
     places: ThePlaces,
     tag: AskedTag = _TAG,
     seq: AskedSequence = _SEQUENCE,
 ) -> dict[str, Any]:
-    """Search the alignment of a sequence, and write it to the folder of its tag."""
+    """Search the alignment of a sequence, and write it to the folder of its tag.
+
+    Where there is no database to search, nothing is written (400).
+    """
     return await _align(places, AlignmentRequest(tag=tag, seq=seq))
 
 
@@ -153,7 +168,7 @@ async def precompute_alignments(
     "/precompute_alignments/",
     response_model=Aligned,
     response_model_exclude_none=True,
-    responses=WAITING,
+    responses=_ALIGNING,
 )
 async def align(places: ThePlaces, request: AlignmentRequest) -> dict[str, Any]:
     """The same, as JSON."""
@@ -188,14 +203,30 @@ async def predict(model_id: ModelId, places: ThePlaces, request: PredictionReque
 async def _align(places: Places, request: AlignmentRequest) -> dict[str, Any]:
     path = places.alignments / request.tag / "msa.a3m"
     name = f"{request.tag}/{path.name}"
-    if await run_in_threadpool(_given, path.parent):
+    if await run_in_threadpool(_aligned, path.parent, request.seq):
         return {"detail": f"Alignments for {request.tag} already computed...", "file": name}
-    job, answer = await places.ask(
-        {"task": "align", "sequence": request.seq, "db_preset": places.routes.db_preset}
-    )
+    preset = places.routes.db_preset
+    job, answer = await places.ask({"task": "align", "sequence": request.seq, "db_preset": preset})
+    warnings = list(answer["warnings"])
+    if not answer["databases"]:
+        if preset != _ALONE:
+            # The file would be taken for an alignment from now on.
+            raise HTTPException(400, " ".join([_not_searched(request.tag), *warnings, _TO_SEARCH]))
+        warnings.append("Nothing was searched: the service's db_preset is single_sequence.")
     text = await run_in_threadpool(places.text, job, answer["a3m"])
     await run_in_threadpool(places.write, path, str(text))
-    return {"detail": f"Alignments for {request.tag} done...", "file": name, "job": job}
+    said = " ".join([f"Alignments for {request.tag} done...", *warnings])
+    return {"detail": said, "file": name, "job": job, "warnings": warnings}
+
+
+_TO_SEARCH = (
+    "Whoever runs the service: fetch databases (`snakefold db fetch`), or set openfold.db_preset to a preset "
+    "that the workers have; single_sequence takes the sequence alone."
+)
+
+
+def _not_searched(tag: str) -> str:
+    return f"Alignments for {tag}: no database was searched, and no file was written."
 
 
 async def _predict(places: Places, model: str, request: PredictionRequest) -> dict[str, Any]:
@@ -228,6 +259,8 @@ async def _predict(places: Places, model: str, request: PredictionRequest) -> di
     said = f"Output for {model} written to predictions/{name}"
     if answer.get("rehearsal"):
         said += " (REHEARSAL: random parameters, the structure means nothing)"
+    warnings = answer.get("warnings", [])
+    said = " ".join([said, *(each for each in warnings if not each.startswith("REHEARSAL"))])
     scores = {key: best[key] for key in ("mean_plddt", "plddt", "ptm", "max_pae") if key in best}
     return {
         "detail": said,
@@ -235,9 +268,36 @@ async def _predict(places: Places, model: str, request: PredictionRequest) -> di
         "job": job,
         "pdb": pdb,
         **scores,
-        "warnings": answer.get("warnings", []),
+        "warnings": warnings,
         "rehearsal": answer.get("rehearsal", False),
     }
+
+
+def _aligned(folder: Path, sequence: str) -> bool:
+    """Whether the folder of a tag has alignments, which are of this sequence.
+
+    Raises:
+        HTTPException: 409, one is of another sequence. 500, one cannot be read.
+    """
+    found = _given(folder)
+    raw = "".join(sequence.split()).upper()
+    try:
+        known = {raw, ":".join(clean_chains(sequence)[0])}
+    except BadSequence:
+        known = {raw}
+    for each in found:
+        where = f"{folder.name}/{each['name']}"
+        try:
+            query = _READERS[each["format"]](each["text"]).query.replace("-", "").upper()
+        except (ValueError, IndexError) as error:
+            raise HTTPException(500, f"{where}: cannot be read as {each['format']}: {error}") from error
+        if query not in known:
+            raise HTTPException(
+                409,
+                f"{where}: its first row is not the sequence: this tag has the alignment of another one. "
+                "Send another tag, or remove the file.",
+            )
+    return bool(found)
 
 
 def _given(folder: Path) -> list[dict[str, str]]:

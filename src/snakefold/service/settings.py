@@ -65,7 +65,9 @@ class OpenFoldRoutes(_Section):
 
     engine: str = Field("openfold", description="Engine that predicts.")
     settings: dict[str, Any] = Field({}, description="Settings of that engine, as in config.yaml.")
-    num_models: int = Field(1, ge=1, le=100, description="Names that are served: model_0, model_1, …")
+    num_models: int = Field(
+        1, ge=1, le=100, description="Names that are served: model_0, model_1, … All are the same model."
+    )
     config_preset: str = Field(
         "model_1_ptm", pattern=r"^[A-Za-z0-9_.-]{1,50}$", description="Part of the names of predicted files."
     )
