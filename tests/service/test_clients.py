@@ -143,6 +143,14 @@ def test_a_job_is_answered_in_one_call_or_later(served: Served) -> None:
         assert served.call(path)[0] == expected
 
 
+def test_what_a_worker_prints_is_in_the_log_with_its_job(served: Served) -> None:
+    job = served.job({**QUICK, "sequence": "MKTAYIAKQRQISFVKSHFSRQLEER"})
+    said = served.ended(job)["output"]["log"].splitlines()
+    assert said
+    logged = [line for line in served.lines() if line.get("record") == job]
+    assert [line["message"] for line in logged if line["from"] == "jobs"] == said
+
+
 def test_what_a_worker_refuses_is_said_before_or_as_on_runpod(served: Served) -> None:
     for given, says in (
         ({"task": "align"}, "sequence: this key is required"),

@@ -69,7 +69,8 @@ class HttpProgram(Program):
         return answer
 
     def log(self) -> str:
-        return self.served.log()
+        """What the worker printed for jobs of the service."""
+        return "\n".join(line.get("message", "") for line in self.served.lines() if line.get("record"))
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from snakefold.worker import jobs
 from snakefold.worker.endpoints import InvalidInput, read_input
 from snakefold.worker.settings import read_settings
 
+log = logging.getLogger(__name__)
 INPUT, OUTPUT, FAILURE, PROGRESS = "input.json", "output.json", "failure.json", "progress.json"
 _OUTPUTS = {State.DONE: OUTPUT, State.FAILED: FAILURE}
 _PROGRESS_SECONDS = 1.0
@@ -198,8 +200,13 @@ async def _answer(given: Any, folder: Path, duty: Duty, limit: float | None) -> 
             content = {"progress": {"done": done, "of": total}}
             write_atomically(folder / PROGRESS, json.dumps(content).encode())
 
+    def say(line: str) -> None:
+        # By another thread, whose context does not know the record.
+        if line.strip():
+            log.info("%s", line, extra={"record": folder.name})
+
     async with asyncio.timeout(limit):
-        work = asyncio.ensure_future(jobs.answer(given, progress=progress))
+        work = asyncio.ensure_future(jobs.answer(given, progress=progress, say=say))
         while not work.done():
             await asyncio.wait([work], timeout=0.2)
             if duty.stop.is_set() and not work.done():
