@@ -174,14 +174,32 @@ def test_a_webhook_is_told_and_a_private_one_is_not(served: Served, hook: Any) -
     path, said = hook.got.pop()
     assert path == "/told?secret=x"
     assert (said["id"], said["status"], said["output"]) == (job, "COMPLETED", output)
-    private = served.job(QUICK, webhook="https://10.0.0.1/told")
+    private = served.job(QUICK, webhook="https://localhost/told")
     assert served.ended(private)["status"] == "COMPLETED"
     kept = served.folder / "service" / "jobs" / private / webhooks.TOLD
     wait_for(kept.exists)
     assert json.loads(kept.read_text())["delivered"] is False
     assert "private or reserved" in json.loads(kept.read_text())["problem"]
     assert "secret=x" not in served.log()
-    assert served.call("/v2/fold/run", {"input": QUICK, "webhook": "file:///etc/passwd"})[0] == 422
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("file:///etc/passwd", "expected an https address"),
+        ("https:///told", "expected an https address"),
+        ("https://ada:word@hooks.example.org/told", "may not have a user"),
+        ("http://localhost/told", "localhost: only https addresses are called"),
+        ("http://hooks.example.org/told?secret=x", "hooks.example.org: only https addresses are called"),
+        ("https://10.0.0.1/told", "private or reserved"),
+        ("https://[::1]:8443/told", "private or reserved"),
+    ],
+)
+def test_a_webhook_that_would_never_be_called_is_refused(served: Served, url: str, says: str) -> None:
+    code, answer = served.call("/v2/fold/run", {"input": QUICK, "webhook": url})
+    assert code == 422, answer
+    assert answer["detail"].startswith("body.webhook: ") and says in answer["detail"]
+    assert "told" not in answer["detail"]
 
 
 def test_a_webhook_is_tried_three_times(tmp_path: Path) -> None:

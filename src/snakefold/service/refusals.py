@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,7 @@ _POLICY = (
     "img-src 'self' data: blob:; connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
+_MOST_PROBLEMS = 10
 #: Headers that an answer has unless its route gives others.
 DEFAULTS = {
     "content-security-policy": _POLICY,
@@ -59,6 +61,17 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         503: "The service has too many connections, or cannot be used now.",
     }.items()
 }
+
+
+def told(errors: Sequence[Any]) -> str:
+    """Names each value that is wrong, as pydantic found it, and repeats none: one may be a signed address."""
+    said = [
+        f"{'.'.join(str(step)[:60] for step in each['loc'])}: "
+        f"{each['msg'].removeprefix('Value error, ')[:200]}."
+        for each in errors
+    ]
+    more = f" … and {len(said) - _MOST_PROBLEMS} more." if len(said) > _MOST_PROBLEMS else ""
+    return " ".join(said[:_MOST_PROBLEMS]) + more
 
 
 def problem(detail: str) -> bytes:

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from snakefold.kernel.envelope import Url
-from snakefold.service import files, jobs, records
+from snakefold.service import files, jobs, records, webhooks
 from snakefold.service.answers import Responses, refusals
 from snakefold.service.desk import TheDesk, TheUser
 from snakefold.service.records import Record, State
@@ -74,10 +74,10 @@ class JobRequest(BaseModel):
 
     input: dict[str, Any] = Field(description="A request of the worker: docs/endpoints.md has all of them.")
     policy: Policy = Policy()
-    webhook: Url | None = Field(
+    webhook: Annotated[Url, AfterValidator(webhooks.callable_address)] | None = Field(
         None,
         description="https address that the job's state is POSTed to once it has ended: three tries, until "
-        "one is answered with status 200.",
+        "one is answered with status 200. One that would never be called is refused.",
     )
     s3Config: Any = Field(None, description="Refused: no worker of this service writes to such a bucket.")
 
