@@ -202,6 +202,29 @@ def test_a_webhook_that_would_never_be_called_is_refused(served: Served, url: st
     assert "told" not in answer["detail"]
 
 
+def test_one_answer_has_the_policy_and_the_webhook_of_a_job(served: Served, hook: Any) -> None:
+    url = f"http://127.0.0.1:{hook.server_address[1]}/run"
+    more = {"webhook": url, "policy": {"executionTimeout": 60_000, "ttl": 20_000}}
+    code, answer = served.call("/run", {"input": QUICK, **more})
+    assert code == 200 and answer["output"]["depth"] == 1, answer
+    wait_for(lambda: hook.got)
+    path, said = hook.got.pop()
+    assert (path, said["id"], said["output"]) == ("/run", answer["job_id"], answer["output"])
+    kept = served.folder / "service" / "jobs" / answer["job_id"] / "record.json"
+    facts = json.loads(kept.read_text())["facts"]
+    assert (facts["execution_timeout"], facts["ttl"]) == (60.0, 20.0)
+    wait = {"task": "wait", "job_id": answer["job_id"]}
+    for given, status, says in (
+        ({"input": QUICK, "webhook": "http://hooks.example.org/"}, 422, "webhook: hooks.example.org: only"),
+        ({"input": QUICK, "policy": {"ttl": 1}}, 422, "policy.ttl: "),
+        ({"input": QUICK, "s3Config": {"bucketName": "x"}}, 400, "s3Config: "),
+        ({"input": wait, "webhook": url}, 400, "webhook: task `wait`"),
+        ({**QUICK, "webhook": url}, 400, "unknown key 'webhook'"),
+    ):
+        code, answer = served.call("/run", given)
+        assert code == status and answer["detail"].startswith(says), answer
+
+
 def test_a_webhook_is_tried_three_times(tmp_path: Path) -> None:
     for statuses, delivered, tries in (((500, 302), True, 3), ((500, 500, 500), False, 3)):
         with receiver(*statuses) as server:

@@ -93,7 +93,7 @@ async def wait_for(folder: Path, seconds: float) -> Record:
 
 
 async def answer(
-    request: Request, desk: Desk, user: User, given: Any, facts: Mapping[str, Any]
+    request: Request, desk: Desk, user: User, given: Any, facts: Mapping[str, Any], behind: int = 0
 ) -> tuple[Record, Any]:
     """Have a job done while the client waits: its record, and its output.
 
@@ -102,7 +102,7 @@ async def answer(
     Raises:
         HTTPException: the job failed; see also `accept`.
     """
-    record = await run_in_threadpool(accept, desk, user, given, facts=dict(facts))
+    record = await run_in_threadpool(accept, desk, user, given, facts=dict(facts), behind=behind)
     waited = 0.0
     while not record.state.final and waited < _LONGEST:
         record = await wait_for(record.folder, 5.0)

@@ -201,7 +201,16 @@ def with_output(record: Record, base: str, secret: bytes) -> bytes:
     return text if output is None else text[:-1] + b', "output": ' + output + b"}"
 
 
-def _take(call: Call, job: JobRequest, prefix: str = "") -> Record:
+def asked(job: JobRequest, endpoint: str, base: str) -> dict[str, Any]:
+    """What `jobs.accept` is told of a job besides its input.
+
+    Args:
+        endpoint: name that it was sent to.
+        base: address of this service.
+
+    Raises:
+        HTTPException: 400, it asks for what there is not.
+    """
     if job.s3Config is not None:
         raise HTTPException(
             400,
@@ -210,15 +219,19 @@ def _take(call: Call, job: JobRequest, prefix: str = "") -> Record:
         )
     limit = job.policy.executionTimeout
     facts: dict[str, Any] = {
-        "endpoint": call.endpoint,
+        "endpoint": endpoint,
         "execution_timeout": limit / 1000 if limit else None,
         "ttl": job.policy.ttl / 1000,
     }
     if job.webhook is not None:
-        facts |= {"webhook": job.webhook, "base": call.base}
-    behind = _BEHIND if job.policy.lowPriority else 0
+        facts |= {"webhook": job.webhook, "base": base}
+    return {"facts": facts, "behind": _BEHIND if job.policy.lowPriority else 0}
+
+
+def _take(call: Call, job: JobRequest, prefix: str = "") -> Record:
     name = f"{prefix}{uuid.uuid4()}-e1"
-    return jobs.accept(call.desk, call.user, job.input, name=name, facts=facts, behind=behind)
+    more = asked(job, call.endpoint, call.base)
+    return jobs.accept(call.desk, call.user, job.input, name=name, **more)
 
 
 @router.post("/run", response_model=Submitted, responses=_SUBMISSION)
