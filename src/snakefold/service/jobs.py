@@ -12,7 +12,9 @@ from typing import Any
 
 from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
 
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import write_atomically
 from snakefold.service import files, records
 from snakefold.service.desk import Desk
@@ -50,7 +52,7 @@ def accept(
         HTTPException: 400, the input is no request of any contract, or names a path; see also `Desk.submit`.
     """
     try:
-        read_input(given)
+        request = read_input(given)
     except InvalidInput as error:
         raise HTTPException(400, str(error)) from error
     if place := next(_paths(given), ""):
@@ -60,8 +62,32 @@ def accept(
             "(`base64`) or an address (`url`); a large result comes back as an address.",
         )
     return desk.submit(
-        "job", user, files={INPUT: json.dumps(given).encode()}, facts=facts, name=name, behind=behind
+        "job",
+        user,
+        files={INPUT: json.dumps(given).encode()},
+        facts=facts,
+        name=name,
+        behind=behind,
+        residues=_residues(request, user),
     )
+
+
+def _residues(request: BaseModel, user: User) -> int:
+    """What a job spends of the user's quota; of users without one nothing is counted.
+
+    Raises:
+        HTTPException: 400, that cannot be told: a worker would refuse the job, or fetches its targets.
+    """
+    if user.quota.residues_per_day is None:
+        return 0
+    from snakefold.worker.residues import residues_of
+
+    try:
+        return residues_of(request)
+    except SnakefoldError as error:
+        raise HTTPException(
+            400, f"{error} (Your residues a day are limited, so they are counted.)"
+        ) from error
 
 
 def output_of(record: Record, base: str, secret: bytes) -> bytes | None:
@@ -93,7 +119,7 @@ async def wait_for(folder: Path, seconds: float) -> Record:
 
 
 async def answer(
-    request: Request, desk: Desk, user: User, given: Any, facts: Mapping[str, Any], behind: int = 0
+    request: Request, desk: Desk, user: User, given: Any, *, facts: Mapping[str, Any], behind: int = 0
 ) -> tuple[Record, Any]:
     """Have a job done while the client waits: its record, and its output.
 

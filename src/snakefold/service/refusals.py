@@ -55,7 +55,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         415: "The body is of another type than the route reads.",
         421: "The service does not go by this host name.",
         422: "A value of the request is not what was expected.",
-        429: "Too much of this user's waits. `Retry-After` says when to try again.",
+        429: "Too much of this user's waits (`Retry-After` says when to try again), or today's quota is "
+        "spent.",
         431: "The request has too many headers.",
         500: "The service failed; its log says how.",
         503: "The service has too many connections, or cannot be used now.",

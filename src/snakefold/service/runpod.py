@@ -42,7 +42,7 @@ _SUBMISSION: Responses = {
     **refusals(
         _400="The input is no request of a worker's.",
         _413="The request is too large.",
-        _429="Too many of your jobs have not ended.",
+        _429="Too many of your jobs have not ended, or your quota of today is spent.",
     ),
 }
 router = APIRouter(prefix="/v2/{endpoint}", tags=["Jobs as on RunPod"])

@@ -1,7 +1,7 @@
 """Webhooks: the end of a job is told to the address that was submitted with it.
 
-Addresses are called under the worker's rules: https, and none that leads to a private network. What is known of
-that without looking a name up is checked when the job is submitted. A failure does not fail the job.
+Addresses are called under the worker's rules: https, and none that leads to a private network. What is known
+of that without looking a name up is checked when the job is submitted. A failure does not fail the job.
 """
 
 from __future__ import annotations

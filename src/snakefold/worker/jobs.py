@@ -81,9 +81,7 @@ async def handler(event: dict[str, Any]) -> dict[str, Any]:
     return await answer(event.get("input"), progress=told)
 
 
-async def answer(
-    given: object, *, progress: Progress | None = None, say: Say = show
-) -> dict[str, Any]:
+async def answer(given: object, *, progress: Progress | None = None, say: Say = show) -> dict[str, Any]:
     """Do what an `input` asks for, in the warm process of this worker.
 
     A task that is cancelled kills the process, and all that it started.
