@@ -76,6 +76,11 @@ class Served:
         """What server and workers wrote."""
         return (self.folder / "service.log").read_text(errors="replace")
 
+    def lines(self) -> list[dict[str, Any]]:
+        """The log: all that was written but the one line of standard output."""
+        lines = self.log().splitlines()
+        return [json.loads(line) for line in lines if not line.startswith("snakefold serves at ")]
+
     def workers(self) -> list[int]:
         """Process ids of the workers of jobs."""
         found = []

@@ -143,6 +143,14 @@ def test_a_job_is_answered_in_one_call_or_later(served: Served) -> None:
         assert served.call(path)[0] == expected
 
 
+def test_what_a_worker_prints_is_in_the_log_with_its_job(served: Served) -> None:
+    job = served.job({**QUICK, "sequence": "MKTAYIAKQRQISFVKSHFSRQLEER"})
+    said = served.ended(job)["output"]["log"].splitlines()
+    assert said
+    logged = [line for line in served.lines() if line.get("record") == job]
+    assert [line["message"] for line in logged if line["from"] == "jobs"] == said
+
+
 def test_what_a_worker_refuses_is_said_before_or_as_on_runpod(served: Served) -> None:
     for given, says in (
         ({"task": "align"}, "sequence: this key is required"),
@@ -166,14 +174,55 @@ def test_a_webhook_is_told_and_a_private_one_is_not(served: Served, hook: Any) -
     path, said = hook.got.pop()
     assert path == "/told?secret=x"
     assert (said["id"], said["status"], said["output"]) == (job, "COMPLETED", output)
-    private = served.job(QUICK, webhook="https://10.0.0.1/told")
+    private = served.job(QUICK, webhook="https://localhost/told")
     assert served.ended(private)["status"] == "COMPLETED"
     kept = served.folder / "service" / "jobs" / private / webhooks.TOLD
     wait_for(kept.exists)
     assert json.loads(kept.read_text())["delivered"] is False
     assert "private or reserved" in json.loads(kept.read_text())["problem"]
     assert "secret=x" not in served.log()
-    assert served.call("/v2/fold/run", {"input": QUICK, "webhook": "file:///etc/passwd"})[0] == 422
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("file:///etc/passwd", "expected an https address"),
+        ("https:///told", "expected an https address"),
+        ("https://ada:word@hooks.example.org/told", "may not have a user"),
+        ("http://localhost/told", "localhost: only https addresses are called"),
+        ("http://hooks.example.org/told?secret=x", "hooks.example.org: only https addresses are called"),
+        ("https://10.0.0.1/told", "private or reserved"),
+        ("https://[::1]:8443/told", "private or reserved"),
+    ],
+)
+def test_a_webhook_that_would_never_be_called_is_refused(served: Served, url: str, says: str) -> None:
+    code, answer = served.call("/v2/fold/run", {"input": QUICK, "webhook": url})
+    assert code == 422, answer
+    assert answer["detail"].startswith("body.webhook: ") and says in answer["detail"]
+    assert "told" not in answer["detail"]
+
+
+def test_one_answer_has_the_policy_and_the_webhook_of_a_job(served: Served, hook: Any) -> None:
+    url = f"http://127.0.0.1:{hook.server_address[1]}/run"
+    more = {"webhook": url, "policy": {"executionTimeout": 60_000, "ttl": 20_000}}
+    code, answer = served.call("/run", {"input": QUICK, **more})
+    assert code == 200 and answer["output"]["depth"] == 1, answer
+    wait_for(lambda: hook.got)
+    path, said = hook.got.pop()
+    assert (path, said["id"], said["output"]) == ("/run", answer["job_id"], answer["output"])
+    kept = served.folder / "service" / "jobs" / answer["job_id"] / "record.json"
+    facts = json.loads(kept.read_text())["facts"]
+    assert (facts["execution_timeout"], facts["ttl"]) == (60.0, 20.0)
+    wait = {"task": "wait", "job_id": answer["job_id"]}
+    for given, status, says in (
+        ({"input": QUICK, "webhook": "http://hooks.example.org/"}, 422, "webhook: hooks.example.org: only"),
+        ({"input": QUICK, "policy": {"ttl": 1}}, 422, "policy.ttl: "),
+        ({"input": QUICK, "s3Config": {"bucketName": "x"}}, 400, "s3Config: "),
+        ({"input": wait, "webhook": url}, 400, "webhook: task `wait`"),
+        ({**QUICK, "webhook": url}, 400, "unknown key 'webhook'"),
+    ):
+        code, answer = served.call("/run", given)
+        assert code == status and answer["detail"].startswith(says), answer
 
 
 def test_a_webhook_is_tried_three_times(tmp_path: Path) -> None:

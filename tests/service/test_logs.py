@@ -27,6 +27,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     start_logging()
     yield stream
     root.handlers[:], root.level = before
+    logging.captureWarnings(False)
 
 
 def lines(log: io.StringIO) -> list[dict[str, Any]]:

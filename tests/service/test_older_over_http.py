@@ -69,7 +69,8 @@ class HttpProgram(Program):
         return answer
 
     def log(self) -> str:
-        return self.served.log()
+        """What the worker printed for jobs of the service."""
+        return "\n".join(line.get("message", "") for line in self.served.lines() if line.get("record"))
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -111,7 +112,7 @@ def test_an_error_is_a_text_under_a_key_that_programs_read(program: HttpProgram)
         with pytest.raises(urllib.error.HTTPError) as caught:
             program.post("run", body)
         with caught.value as error:
-            assert error.code == 400 and "no JSON object" in json.load(error)["detail"]
+            assert error.code == 400 and "JSON" in json.load(error)["detail"]
 
 
 def test_a_job_is_asked_for_again_by_its_id(program: HttpProgram) -> None:

@@ -30,6 +30,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "bob": Quota(),
         "short": Quota(residues_per_day=len(CHAIN) + 10),
         "poor": Quota(dollars_per_day=0.5),
+        "jobs": Quota(residues_per_day=3 * len(CHAIN) + 10),
+        "many": Quota(residues_per_day=3 * len(CHAIN)),
     }
     workers = {"jobs": 0, "runs": 0, "quotes": 2, "searches": 0}
     limits = {"targets": 50, "upload_mb": 3, "body_mb": 1}
@@ -219,6 +221,46 @@ def test_a_quota_lets_one_of_two_through(served: Served) -> None:
             assert client.post(f"/api/runs/{name}/accept").status_code == 409
         third = until(client, send(client, _FASTA)["id"], "QUOTED")
         assert client.post(f"/api/runs/{third['id']}/accept").status_code == 429
+
+
+def test_jobs_that_predict_count_against_the_same_quota(served: Served) -> None:
+    align = {"task": "align", "sequence": CHAIN, "db_preset": "single_sequence"}
+    with served.client("jobs") as client:
+        sent = client.post("/v2/fold/run", json={"input": {"sequence": f"{CHAIN}:{CHAIN}"}})
+        assert sent.status_code == 200, sent.text
+        name = until(client, send(client, _FASTA)["id"], "QUOTED")["id"]
+        assert client.post(f"/api/runs/{name}/accept").status_code == 200
+        assert client.post(f"/v2/fold/cancel/{sent.json()['id']}").json()["status"] == "CANCELLED"
+        # Nothing but a job of less than ten residues is left, whichever way it is sent.
+        fasta = {"fasta": _FASTA}
+        for answer in (
+            client.post("/v2/fold/run", json={"input": fasta}),
+            client.post("/v2/fold/runsync", json={"input": fasta}),
+            client.post("/run", json={"input": fasta}),
+            client.post("/run", json=fasta),
+            client.get("/openfold_predictions/model_0/", params={"tag": "a", "seq": CHAIN}),
+            client.post("/protein-structure/alphafold2/predict-structure-from-MSA", json={"sequence": CHAIN}),
+        ):
+            assert answer.status_code == 429, answer.text
+            assert "quota is 76 of residues a day (UTC); 66 are accepted today" in answer.json()["detail"]
+            assert "this job has 22. Send it tomorrow" in answer.json()["detail"]
+        second = until(client, send(client, f">two\n{OTHER}\n")["id"], "QUOTED")["id"]
+        assert client.post(f"/api/runs/{second}/accept").status_code == 429
+        assert client.post("/v2/fold/run", json={"input": align}).status_code == 200
+        assert client.post("/v2/fold/run", json={"input": {"sequence": CHAIN[:10]}}).status_code == 200
+        address = {"fasta_url": "https://example.org/a.fasta"}
+        refused = client.post("/v2/fold/run", json={"input": address})
+        assert refused.status_code == 400 and "fasta_url: its residues" in refused.json()["detail"]
+    with served.client("ada") as client:
+        for given in (fasta, address):
+            assert client.post("/v2/fold/run", json={"input": given}).status_code == 200
+
+
+def test_jobs_at_one_moment_do_not_share_what_is_left(served: Served) -> None:
+    job = {"input": {"sequence": CHAIN}}
+    with served.client("many") as client, ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda _: client.post("/v2/fold/run", json=job).status_code, range(16)))
+    assert sorted(codes) == [200] * 3 + [429] * 13
 
 
 def test_a_quote_above_the_budget_waits_for_its_user(served: Served) -> None:

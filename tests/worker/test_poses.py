@@ -212,7 +212,7 @@ def test_an_msa_server_is_asked_only_where_the_operator_allows_one(
 ) -> None:
     asked = PoseRequest(input_yaml=encoded(COMPLEX), config={"use_msa_server": True})
     unasked = PoseRequest(input_yaml=encoded(COMPLEX))
-    target = poses._target(COMPLEX)
+    target = poses.assembly_of(COMPLEX)
     context = new_context(read_settings())
     assert poses._searched(asked, target, context).msa.tool == "single_sequence"
     monkeypatch.setenv("SNAKEFOLD_MSA_SERVER", "https://msa.example.org")
@@ -221,7 +221,7 @@ def test_an_msa_server_is_asked_only_where_the_operator_allows_one(
     assert (found.msa.tool, found.msa.server.url) == ("server", "https://msa.example.org")
     assert poses._searched(unasked, target, allowed).msa.tool == "single_sequence"
     # Nothing leaves for what needs no alignment.
-    assert poses._searched(asked, poses._target(ALONE), allowed).msa.tool == "single_sequence"
+    assert poses._searched(asked, poses.assembly_of(ALONE), allowed).msa.tool == "single_sequence"
     monkeypatch.setenv("SNAKEFOLD_MSA_SERVER", "https://api.colabfold.com")
     with pytest.raises(SnakefoldError, match="SNAKEFOLD_MSA_CONTACT is not set"):
         read_settings()

@@ -20,7 +20,7 @@ WAITING: Responses = refusals(
     _401="No known token.",
     _409="The job was cancelled.",
     _413="The request is too large.",
-    _429="Too many of your jobs have not ended.",
+    _429="Too many of your jobs have not ended, or your quota of today is spent.",
     _500="The job failed.",
     _504="The job took too long.",
 )

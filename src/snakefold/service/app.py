@@ -17,12 +17,11 @@ from snakefold.service import files, metrics, nim, openfold, page, runpod, synch
 from snakefold.service.desk import Desk, token_of
 from snakefold.service.guard import Guard, Scope
 from snakefold.service.openapi import documented
-from snakefold.service.refusals import REFUSALS
+from snakefold.service.refusals import REFUSALS, told
 from snakefold.service.sets import routes as sets
 from snakefold.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
-_MOST_PROBLEMS = 10
 #: What other sites may link to: it shows the page, and does nothing.
 _PAGES = {"/", "/ui", "/ui/"}
 #: Paths whose requests may be as large as a set.
@@ -94,10 +93,5 @@ async def _failed(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _not_as_expected(_request: Request, error: Exception) -> JSONResponse:
-    """Names each value that is wrong, and repeats none: one may be a signed address."""
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    told = [
-        f"{'.'.join(str(step)[:60] for step in each['loc'])}: {each['msg'][:200]}." for each in error.errors()
-    ]
-    more = f" … and {len(told) - _MOST_PROBLEMS} more." if len(told) > _MOST_PROBLEMS else ""
-    return JSONResponse({"detail": " ".join(told[:_MOST_PROBLEMS]) + more}, 422)
+    return JSONResponse({"detail": told(error.errors())}, 422)

@@ -16,6 +16,7 @@ from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.store import write_atomically
 from snakefold.service import records
 from snakefold.service.kinds import KINDS, roots
+from snakefold.service.ledger import OverQuota, only_one, spend
 from snakefold.service.logs import user_name
 from snakefold.service.queue import Queues
 from snakefold.service.records import Record
@@ -49,6 +50,7 @@ class Desk:
         name: str = "",
         root: Path | None = None,
         behind: int = 0,
+        residues: int = 0,
     ) -> Record:
         """Accept work: from here on it is done, whatever dies.
 
@@ -56,9 +58,10 @@ class Desk:
             files: by name, of the record's folder.
             root: folder of the record, if it is not that of its kind.
             behind: steps that its priority is below the user's.
+            residues: what it spends of the user's quota.
 
         Raises:
-            HTTPException: 429, the user has too much waiting.
+            HTTPException: 429, the user has too much waiting, or the quota of today is spent.
         """
         if self.waiting(user) >= self.settings.limits.waiting:
             raise HTTPException(
@@ -68,6 +71,12 @@ class Desk:
             )
         root = root or self.settings.folder / KINDS[kind].folder
         name = name or records.new_id()
+        if residues:
+            try:
+                with only_one(self.settings, user.user) as accepted:
+                    spend(accepted, name, user.quota, residues=residues, what=kind)
+            except OverQuota as error:
+                raise HTTPException(429, str(error)) from error
         for file, content in files.items():
             path = root / name / file
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
 
+from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import write_atomically
 from snakefold.service import files, records
 from snakefold.service.desk import Desk
@@ -22,6 +25,7 @@ from snakefold.worker import jobs
 from snakefold.worker.endpoints import InvalidInput, read_input
 from snakefold.worker.settings import read_settings
 
+log = logging.getLogger(__name__)
 INPUT, OUTPUT, FAILURE, PROGRESS = "input.json", "output.json", "failure.json", "progress.json"
 _OUTPUTS = {State.DONE: OUTPUT, State.FAILED: FAILURE}
 _PROGRESS_SECONDS = 1.0
@@ -48,7 +52,7 @@ def accept(
         HTTPException: 400, the input is no request of any contract, or names a path; see also `Desk.submit`.
     """
     try:
-        read_input(given)
+        request = read_input(given)
     except InvalidInput as error:
         raise HTTPException(400, str(error)) from error
     if place := next(_paths(given), ""):
@@ -58,8 +62,32 @@ def accept(
             "(`base64`) or an address (`url`); a large result comes back as an address.",
         )
     return desk.submit(
-        "job", user, files={INPUT: json.dumps(given).encode()}, facts=facts, name=name, behind=behind
+        "job",
+        user,
+        files={INPUT: json.dumps(given).encode()},
+        facts=facts,
+        name=name,
+        behind=behind,
+        residues=_residues(request, user),
     )
+
+
+def _residues(request: BaseModel, user: User) -> int:
+    """What a job spends of the user's quota; of users without one nothing is counted.
+
+    Raises:
+        HTTPException: 400, that cannot be told: a worker would refuse the job, or fetches its targets.
+    """
+    if user.quota.residues_per_day is None:
+        return 0
+    from snakefold.worker.residues import residues_of
+
+    try:
+        return residues_of(request)
+    except SnakefoldError as error:
+        raise HTTPException(
+            400, f"{error} (Your residues a day are limited, so they are counted.)"
+        ) from error
 
 
 def output_of(record: Record, base: str, secret: bytes) -> bytes | None:
@@ -91,7 +119,7 @@ async def wait_for(folder: Path, seconds: float) -> Record:
 
 
 async def answer(
-    request: Request, desk: Desk, user: User, given: Any, facts: Mapping[str, Any]
+    request: Request, desk: Desk, user: User, given: Any, *, facts: Mapping[str, Any], behind: int = 0
 ) -> tuple[Record, Any]:
     """Have a job done while the client waits: its record, and its output.
 
@@ -100,7 +128,7 @@ async def answer(
     Raises:
         HTTPException: the job failed; see also `accept`.
     """
-    record = await run_in_threadpool(accept, desk, user, given, facts=dict(facts))
+    record = await run_in_threadpool(accept, desk, user, given, facts=dict(facts), behind=behind)
     waited = 0.0
     while not record.state.final and waited < _LONGEST:
         record = await wait_for(record.folder, 5.0)
@@ -198,8 +226,13 @@ async def _answer(given: Any, folder: Path, duty: Duty, limit: float | None) -> 
             content = {"progress": {"done": done, "of": total}}
             write_atomically(folder / PROGRESS, json.dumps(content).encode())
 
+    def say(line: str) -> None:
+        # By another thread, whose context does not know the record.
+        if line.strip():
+            log.info("%s", line, extra={"record": folder.name})
+
     async with asyncio.timeout(limit):
-        work = asyncio.ensure_future(jobs.answer(given, progress=progress))
+        work = asyncio.ensure_future(jobs.answer(given, progress=progress, say=say))
         while not work.done():
             await asyncio.wait([work], timeout=0.2)
             if duty.stop.is_set() and not work.done():

@@ -84,6 +84,7 @@ def start_logging() -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
     # What the service calls over HTTP is logged by whoever calls it, without queries of addresses.
     for name in ("httpx", "httpcore", "urllib3", "botocore"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -150,7 +150,7 @@ class Asking:
     async def answer(self, given: dict[str, Any]) -> tuple[str, Any]:
         """Have a task done: id of the job, and its answer."""
         facts = {"endpoint": "nim"}
-        record, output = await jobs.answer(self.request, self.desk, self.user, given, facts)
+        record, output = await jobs.answer(self.request, self.desk, self.user, given, facts=facts)
         self.warn(output.get("warnings", []))
         return record.id, output
 

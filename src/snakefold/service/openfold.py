@@ -112,7 +112,7 @@ class Places:
     async def ask(self, given: dict[str, Any]) -> tuple[str, Any]:
         """Have a task done: id of the job, and its answer."""
         facts = {"endpoint": "openfold"}
-        record, output = await jobs.answer(self.request, self.desk, self.user, given, facts)
+        record, output = await jobs.answer(self.request, self.desk, self.user, given, facts=facts)
         return record.id, output
 
     def text(self, job: str, value: Any) -> str | None:

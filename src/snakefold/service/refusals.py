@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,7 @@ _POLICY = (
     "img-src 'self' data: blob:; connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
+_MOST_PROBLEMS = 10
 #: Headers that an answer has unless its route gives others.
 DEFAULTS = {
     "content-security-policy": _POLICY,
@@ -53,12 +55,24 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         415: "The body is of another type than the route reads.",
         421: "The service does not go by this host name.",
         422: "A value of the request is not what was expected.",
-        429: "Too much of this user's waits. `Retry-After` says when to try again.",
+        429: "Too much of this user's waits (`Retry-After` says when to try again), or today's quota is "
+        "spent.",
         431: "The request has too many headers.",
         500: "The service failed; its log says how.",
         503: "The service has too many connections, or cannot be used now.",
     }.items()
 }
+
+
+def told(errors: Sequence[Any]) -> str:
+    """Names each value that is wrong, as pydantic found it, and repeats none: one may be a signed address."""
+    said = [
+        f"{'.'.join(str(step)[:60] for step in each['loc'])}: "
+        f"{each['msg'].removeprefix('Value error, ')[:200]}."
+        for each in errors
+    ]
+    more = f" … and {len(said) - _MOST_PROBLEMS} more." if len(said) > _MOST_PROBLEMS else ""
+    return " ".join(said[:_MOST_PROBLEMS]) + more
 
 
 def problem(detail: str) -> bytes:

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from snakefold.kernel.envelope import Url
-from snakefold.service import files, jobs, records
+from snakefold.service import files, jobs, records, webhooks
 from snakefold.service.answers import Responses, refusals
 from snakefold.service.desk import TheDesk, TheUser
 from snakefold.service.records import Record, State
@@ -42,7 +42,7 @@ _SUBMISSION: Responses = {
     **refusals(
         _400="The input is no request of a worker's.",
         _413="The request is too large.",
-        _429="Too many of your jobs have not ended.",
+        _429="Too many of your jobs have not ended, or your quota of today is spent.",
     ),
 }
 router = APIRouter(prefix="/v2/{endpoint}", tags=["Jobs as on RunPod"])
@@ -74,10 +74,10 @@ class JobRequest(BaseModel):
 
     input: dict[str, Any] = Field(description="A request of the worker: docs/endpoints.md has all of them.")
     policy: Policy = Policy()
-    webhook: Url | None = Field(
+    webhook: Annotated[Url, AfterValidator(webhooks.callable_address)] | None = Field(
         None,
         description="https address that the job's state is POSTed to once it has ended: three tries, until "
-        "one is answered with status 200.",
+        "one is answered with status 200. One that would never be called is refused.",
     )
     s3Config: Any = Field(None, description="Refused: no worker of this service writes to such a bucket.")
 
@@ -201,7 +201,16 @@ def with_output(record: Record, base: str, secret: bytes) -> bytes:
     return text if output is None else text[:-1] + b', "output": ' + output + b"}"
 
 
-def _take(call: Call, job: JobRequest, prefix: str = "") -> Record:
+def asked(job: JobRequest, endpoint: str, base: str) -> dict[str, Any]:
+    """What `jobs.accept` is told of a job besides its input.
+
+    Args:
+        endpoint: name that it was sent to.
+        base: address of this service.
+
+    Raises:
+        HTTPException: 400, it asks for what there is not.
+    """
     if job.s3Config is not None:
         raise HTTPException(
             400,
@@ -210,15 +219,19 @@ def _take(call: Call, job: JobRequest, prefix: str = "") -> Record:
         )
     limit = job.policy.executionTimeout
     facts: dict[str, Any] = {
-        "endpoint": call.endpoint,
+        "endpoint": endpoint,
         "execution_timeout": limit / 1000 if limit else None,
         "ttl": job.policy.ttl / 1000,
     }
     if job.webhook is not None:
-        facts |= {"webhook": job.webhook, "base": call.base}
-    behind = _BEHIND if job.policy.lowPriority else 0
+        facts |= {"webhook": job.webhook, "base": base}
+    return {"facts": facts, "behind": _BEHIND if job.policy.lowPriority else 0}
+
+
+def _take(call: Call, job: JobRequest, prefix: str = "") -> Record:
     name = f"{prefix}{uuid.uuid4()}-e1"
-    return jobs.accept(call.desk, call.user, job.input, name=name, facts=facts, behind=behind)
+    more = asked(job, call.endpoint, call.base)
+    return jobs.accept(call.desk, call.user, job.input, name=name, **more)
 
 
 @router.post("/run", response_model=Submitted, responses=_SUBMISSION)

@@ -28,8 +28,8 @@ class Quota(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    residues_per_day: int | None = Field(None, ge=0, description="Residues of targets that are accepted.")
-    dollars_per_day: float | None = Field(None, ge=0, description="Dollars of the quotes that are accepted.")
+    residues_per_day: int | None = Field(None, ge=0, description="Residues of sets and jobs.")
+    dollars_per_day: float | None = Field(None, ge=0, description="Dollars of sets, by their quotes.")
 
 
 class User(BaseModel):

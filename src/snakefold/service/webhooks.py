@@ -1,7 +1,7 @@
 """Webhooks: the end of a job is told to the address that was submitted with it.
 
-Addresses are called under the worker's rules: https, and none that leads to a private network. A failure does
-not fail the job.
+Addresses are called under the worker's rules: https, and none that leads to a private network. What is known
+of that without looking a name up is checked when the job is submitted. A failure does not fail the job.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import write_atomically
 from snakefold.service import files
 from snakefold.service.records import Record
-from snakefold.worker.fetch import Network, Refused, call, shown
+from snakefold.worker.fetch import Network, Refused, call, checked_address, shown
 from snakefold.worker.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,19 @@ TRIES, PAUSE = 3, 10.0
 _TIMEOUT = 10.0
 _LARGEST_ANSWER = 1 << 20
 TOLD = "webhook.json"
+
+
+def callable_address(url: str) -> str:
+    """The address of a webhook.
+
+    Raises:
+        ValueError: it would never be called.
+    """
+    try:
+        checked_address(url, read_settings().transfer_hosts)
+    except Refused as error:
+        raise ValueError(str(error).removesuffix(".")) from error
+    return url
 
 
 def tell(record: Record) -> None:

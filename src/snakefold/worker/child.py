@@ -28,12 +28,23 @@ _NOT_PASSED_ON = ("RUNPOD_AI_API_KEY", "RUNPOD_API_KEY")
 _EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 Notice = Callable[[dict[str, Any]], None]
+Say = Callable[[str], None]
+
+
+def show(line: str) -> None:
+    """Print a line: RunPod keeps what its workers print."""
+    print(line, flush=True)
 
 
 class Child:
-    """One process, in a session of its own; not for use by several threads at once, but for `stop`."""
+    """One process, in a session of its own; not for use by several threads at once, but for `stop`.
 
-    def __init__(self) -> None:
+    Attributes:
+        say: takes every line that it prints, without secrets; called from another thread.
+    """
+
+    def __init__(self, say: Say = show) -> None:
+        self.say = say
         ours, theirs = socket.socketpair()
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
         life, self._life = os.pipe()
@@ -131,7 +142,7 @@ class Child:
                     self._log_read.set()
                     continue
                 self._lines.append(line)
-                print(line, flush=True)
+                self.say(line)
 
 
 def _kills() -> int:

@@ -170,7 +170,7 @@ def call(
     Raises:
         Refused, TimeoutError: see `fetch`. OSError, http.client.HTTPException: no answer.
     """
-    parts = _checked(url, network)
+    parts = checked_address(url, network.trusted)
     port = parts.port or _PORTS[parts.scheme]
     host = str(parts.hostname)
     address = _address(parts, host, port, network, deadline)
@@ -242,7 +242,15 @@ def shown(url: str) -> str:
         return "the address"
 
 
-def _checked(url: str, network: Network) -> SplitResult:
+def checked_address(url: str, trusted: frozenset[str]) -> SplitResult:
+    """The parts of an address that may be called, as far as that is known without looking its name up.
+
+    Args:
+        trusted: see `Network`.
+
+    Raises:
+        Refused: it may not be called.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -250,14 +258,28 @@ def _checked(url: str, network: Network) -> SplitResult:
         raise Refused("An address cannot be read.") from error
     if not parts.hostname or parts.username is not None or not url.isascii() or not url.isprintable():
         raise Refused("An address cannot be read, or has a user in it.")
-    trusted = _is_trusted(parts.hostname, port, network)
-    if parts.scheme != "https" and not (trusted and parts.scheme == "http"):
+    known = _is_trusted(parts.hostname, port, trusted)
+    if parts.scheme != "https" and not (known and parts.scheme == "http"):
         raise Refused(f"{shown(url)}: only https addresses are called.")
+    if not known and _is_number(parts.hostname) and not is_public(parts.hostname):
+        raise _private(parts.hostname)
     return parts
 
 
-def _is_trusted(host: str, port: int | None, network: Network) -> bool:
-    return bool({host.lower(), f"{host.lower()}:{port}"} & network.trusted)
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _private(host: str) -> Refused:
+    return Refused(f"{host}: leads to a private or reserved address, which is not called.")
+
+
+def _is_trusted(host: str, port: int | None, trusted: frozenset[str]) -> bool:
+    return bool({host.lower(), f"{host.lower()}:{port}"} & trusted)
 
 
 def _address(parts: SplitResult, host: str, port: int, network: Network, deadline: float) -> str:
@@ -270,8 +292,8 @@ def _address(parts: SplitResult, host: str, port: int, network: Network, deadlin
     if not addresses:
         raise Refused(f"{host}: this name has no address.")
     # One private address among public ones is what rebinding looks like.
-    if not _is_trusted(host, parts.port, network) and not all(map(is_public, addresses)):
-        raise Refused(f"{host}: leads to a private or reserved address, which is not called.")
+    if not _is_trusted(host, parts.port, network.trusted) and not all(map(is_public, addresses)):
+        raise _private(host)
     return addresses[0]
 
 

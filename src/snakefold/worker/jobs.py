@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from snakefold.kernel.envelope import LARGEST_ANSWER
 from snakefold.kernel.errors import Reason, SnakefoldError
-from snakefold.worker.child import Child
+from snakefold.worker.child import Child, Say, show
 from snakefold.worker.endpoints import InvalidInput, read_input
 from snakefold.worker.failures import JobError, as_job_error, failure, without_secrets
 from snakefold.worker.settings import read_settings
@@ -44,11 +43,12 @@ class _Warm:
         self.child: Child | None = None
         self.lock = asyncio.Lock()
 
-    def get(self) -> Child:
-        """A process that can take a task."""
+    def get(self, say: Say) -> Child:
+        """A process that can take a task, and whose lines go to `say` from now on."""
         if self.child is None or not self.child.alive:
             self.drop(grace=0.0)
-            self.child = Child()
+            self.child = Child(say)
+        self.child.say = say
         return self.child
 
     def drop(self, grace: float = 5.0) -> None:
@@ -81,13 +81,14 @@ async def handler(event: dict[str, Any]) -> dict[str, Any]:
     return await answer(event.get("input"), progress=told)
 
 
-async def answer(given: object, *, progress: Progress | None = None) -> dict[str, Any]:
+async def answer(given: object, *, progress: Progress | None = None, say: Say = show) -> dict[str, Any]:
     """Do what an `input` asks for, in the warm process of this worker.
 
     A task that is cancelled kills the process, and all that it started.
 
     Args:
         progress: takes how many targets are done, and of how many; called from another thread.
+        say: takes every line that the process prints, without secrets; called from another thread.
 
     Returns:
         The response of its contract, or `{"error": …}` with JSON text of reason, message and log. After an
@@ -99,7 +100,7 @@ async def answer(given: object, *, progress: Progress | None = None) -> dict[str
     except (InvalidInput, SnakefoldError) as error:
         return failure(as_job_error(error))
     async with _warm.lock:
-        job = _Job(progress)
+        job = _Job(progress, say)
         try:
             async with asyncio.timeout(settings.job_timeout):
                 return await job.run(given)
@@ -114,9 +115,10 @@ async def answer(given: object, *, progress: Progress | None = None) -> dict[str
 class _Job:
     """One job in the warm process."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: Progress | None, say: Say) -> None:
         self.ended = False
         self._progress = progress
+        self._say = say
         self._child: Child | None = None
         self._folding: dict[str, Any] | None = None
 
@@ -127,7 +129,7 @@ class _Job:
 
     async def run(self, given: object) -> dict[str, Any]:
         """Do it."""
-        self._child = await asyncio.to_thread(_warm.get)
+        self._child = await asyncio.to_thread(_warm.get, self._say)
         try:
             answer = await asyncio.to_thread(self._child.ask, given, self._notice)
         except JobError as error:
@@ -153,7 +155,7 @@ class _Job:
             store = open_store(read_settings().store)
             task.forgive(self._folding["recipe"], self._folding["keys"], store)
         except SnakefoldError as error:
-            print(without_secrets(str(error)), file=sys.stderr, flush=True)
+            self._say(without_secrets(str(error)))
 
     def _notice(self, message: dict[str, Any]) -> None:
         self._folding = message.get("working_on", self._folding)

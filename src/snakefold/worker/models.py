@@ -55,7 +55,7 @@ def predict(request: PredictRequest, context: Context) -> tuple[PredictResponse,
     """
     started = time.monotonic()
     engine = _engine(request.engine)
-    with _target(request.sequence, request.alignments) as target:
+    with target_of(request.sequence, request.alignments) as target:
         several = len(target.chains) > 1
         if request.alignments:
             searched = Searched(GIVEN, alone([]).msa, [])
@@ -100,7 +100,7 @@ def align(request: AlignRequest, context: Context) -> AlignResponse:
         TargetError: the search failed.
     """
     started = time.monotonic()
-    with _target(request.sequence, []) as target:
+    with target_of(request.sequence, []) as target:
         (chain,) = target.chains
     searched = choose_databases(request.db_preset, None, context, multimer=False)
     preset = databases.load_preset(searched.msa.db_preset, searched.msa.db_root)
@@ -147,7 +147,7 @@ def _engine(name: str) -> Engine:
 
 
 @contextmanager
-def _target(sequence: str, alignments: Sequence[Alignment]) -> Iterator[Target]:
+def target_of(sequence: str, alignments: Sequence[Alignment]) -> Iterator[Target]:
     """The target; the file of the alignment that it brings is there for as long as the context is."""
     with tempfile.TemporaryDirectory(prefix="snakefold-input-") as folder:
         if alignments:

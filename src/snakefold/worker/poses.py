@@ -37,7 +37,7 @@ def predict_poses(request: PoseRequest, context: Context) -> tuple[PoseResponse,
     """
     started = time.monotonic()
     text = yaml_of(request.input_yaml)
-    target = _target(text)
+    target = assembly_of(text)
     searched = _searched(request, target, context)
     response, results = fold_here(
         [target], _configuration(request, searched), context, rehearsal=request.rehearsal
@@ -75,7 +75,7 @@ def predict_poses(request: PoseRequest, context: Context) -> tuple[PoseResponse,
     return answer, ran_out_of_memory(response)
 
 
-def _target(text: str) -> Target:
+def assembly_of(text: str) -> Target:
     """The assembly of a YAML, which may name no file of this worker."""
 
     def judge(assembly: Assembly) -> Verdict | None:

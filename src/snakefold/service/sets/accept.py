@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from snakefold.kernel.store import write_atomically
 from snakefold.plan.quote.model import money
 from snakefold.service import records
+from snakefold.service.ledger import only_one, spend
 from snakefold.service.records import Record, State
 from snakefold.service.sets import folder as sets
 from snakefold.service.sets.folder import CANCELLED, QUOTE, Set
@@ -25,10 +22,6 @@ class NotNow(Exception):
 
 class OverBudget(Exception):
     """The quote is above the budget."""
-
-
-class OverQuota(Exception):
-    """The quota of the user does not allow it today."""
 
 
 def accept(
@@ -48,7 +41,7 @@ def accept(
         OverBudget: it is above the budget.
         OverQuota: it is above what is left of the quota today (UTC).
     """
-    with sets.only_one(settings, each.user) as accepted:
+    with only_one(settings, each.user) as accepted:
         if (run := sets.run_record(settings, each.id)) is not None:
             if automatic:
                 return run
@@ -61,59 +54,16 @@ def accept(
         dollars, residues = float(quote["dollars"]["expected"]), int(quote["residues"])
         if budget is not None and dollars > budget:
             raise OverBudget(f"The quote is {money(dollars)}, above the budget of {money(budget)}.")
-        _spend(accepted, each.id, quota, dollars, residues)
+        spend(accepted, each.id, quota, residues=residues, dollars=dollars)
         facts = {"budget": budget, "dollars": dollars, "residues": residues}
         return records.create(
             settings.folder / "runs", "run", each.user, name=each.id, priority=each.priority, facts=facts
         )
 
 
-def _spend(accepted: Path, name: str, quota: Quota, dollars: float, residues: int) -> None:
-    """Write down what is accepted today. A line of a set that is there twice counts once.
-
-    A line comes before the run that it is of: after a crash in between, the set may be accepted again.
-    """
-    ledger = accepted / f"{datetime.now(UTC):%Y-%m-%d}.jsonl"
-    spent = {line["id"]: line for line in _lines(ledger)}
-    spent.pop(name, None)
-    for what, limit, more, show in (
-        ("residues", quota.residues_per_day, residues, _whole),
-        ("dollars", quota.dollars_per_day, dollars, money),
-    ):
-        so_far = math.fsum(line[what] for line in spent.values())
-        if limit is not None and so_far + more > limit:
-            raise OverQuota(
-                f"Your quota is {show(limit)} of {what} a day (UTC); {show(so_far)} are accepted today, and "
-                f"this set has {show(more)}. Accept it tomorrow, or ask whoever runs this service."
-            )
-    with ledger.open("a", encoding="utf-8") as stream:
-        # A line that a crash cut off is not continued.
-        stream.write("\n" + json.dumps({"id": name, "dollars": dollars, "residues": residues}) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _lines(ledger: Path) -> list[dict[str, Any]]:
-    try:
-        text = ledger.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in filter(None, text.splitlines()):
-        try:
-            found.append(json.loads(line))
-        except ValueError:  # cut off by a crash, before its run was made
-            continue
-    return found
-
-
 def cancel(settings: ServiceSettings, each: Set) -> None:
     """End whatever is going on with a set; one that has ended stays as it is."""
-    with sets.only_one(settings, each.user):
+    with only_one(settings, each.user):
         run = sets.run_record(settings, each.id)
         open_one = run or sets.quote_record(settings, each.id)
         if open_one is None:

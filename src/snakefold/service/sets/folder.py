@@ -14,11 +14,9 @@ sets/.of/<user>/<id>     the sets of a user; ids begin with the time, so their o
 
 from __future__ import annotations
 
-import fcntl
 import json
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,13 +124,3 @@ def load(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return content
-
-
-@contextmanager
-def only_one(settings: ServiceSettings, user: str) -> Iterator[Path]:
-    """Let one process at a time decide on the sets of a user; gives the folder of what was accepted."""
-    folder = settings.folder / SETS / ".accepted" / user
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield folder

@@ -17,11 +17,12 @@ from snakefold.plan.files import TargetRow, read_targets
 from snakefold.plan.forecast import STRUCTURES
 from snakefold.plan.quote.model import Quote, total
 from snakefold.service.kinds import Duty, Ending
+from snakefold.service.ledger import OverQuota
 from snakefold.service.queue import Queues
 from snakefold.service.records import Record, State
 from snakefold.service.sets import folder as sets
 from snakefold.service.sets import process
-from snakefold.service.sets.accept import NotNow, OverBudget, OverQuota, accept
+from snakefold.service.sets.accept import NotNow, OverBudget, accept
 from snakefold.service.sets.folder import PLAN, QUOTE, Set
 from snakefold.service.sets.process import Stopped
 from snakefold.service.settings import Limits, ServiceSettings

@@ -55,7 +55,7 @@ class RefusedRecord(BaseModel):
 
 
 class QuoteView(BaseModel):
-    """What the run is expected to take. `residues`: of the targets to do, which is what a quota counts."""
+    """What the run is expected to take. `residues`: of the targets to do, which a quota counts."""
 
     dollars: Amount
     hours: Amount = Field(description="From the start of the run to its last prediction.")
