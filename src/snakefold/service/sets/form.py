@@ -122,7 +122,7 @@ def object_of(form: FormData, field: str) -> dict[str, Any]:
     try:
         check_json(text.encode("utf-8", "surrogatepass"))
     except NotStrict as error:
-        raise HTTPException(400, f"{field}: {error}") from error
+        raise HTTPException(400, f"{field}: expected a JSON object. {error}") from error
     found = json.loads(text)
     if not isinstance(found, dict):
         raise HTTPException(400, f"{field}: expected a JSON object.")
