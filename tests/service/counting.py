@@ -43,6 +43,8 @@ class Wanted(BaseModel):
 
 def perform(record: Record, duty: Duty) -> Ending:
     """Leave a line where it begins and where it ends."""
+    if _is_stored(record):
+        return Ending(State.DONE)
     _line(record.folder / "begun.txt")
     until = time.monotonic() + float(record.facts.get("seconds", 0))
     while not duty.stop.is_set() and time.monotonic() < until:
@@ -55,6 +57,8 @@ def perform(record: Record, duty: Duty) -> Ending:
 
 def answer(record: Record, duty: Duty) -> Ending:
     """Answer a job with what was asked."""
+    if _is_stored(record):
+        return Ending(State.DONE)
     _line(record.folder / "begun.txt")
     asked = json.loads((record.folder / INPUT).read_bytes())
     (record.folder / OUTPUT).write_text(json.dumps({"asked": asked}))
@@ -63,6 +67,14 @@ def answer(record: Record, duty: Duty) -> Ending:
         return Ending(State.CANCELLED)  # its route would look for results
     _line(record.folder / "done.txt")
     return Ending(State.DONE)
+
+
+def _is_stored(record: Record) -> bool:
+    """Whether the work is finished. A worker may be killed before it says so: the store has what it did.
+
+    Two workers at once would still be two lines.
+    """
+    return (record.folder / "done.txt").exists()
 
 
 def _line(path: Path) -> None:
