@@ -391,3 +391,26 @@ def test_without_homologs_nothing_is_called_conserved() -> None:
     for alignment in (None, ChainMsa(a3m=f">q\n{chains[0].sequence}\n")):
         with pytest.raises(TargetError, match="no homolog"):
             tiers.with_conserved(design, chains, [alignment])
+
+
+def test_what_a_small_gpu_cannot_hold_is_refused_before_the_network_runs(
+    sampler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design, chains = design_of(LIGHT)
+    target = design_target("x", design, chains)
+    msas = TargetMsas(files={file_name("pdb"): LIGHT})
+    started = sampler()
+
+    class SmallGpu:
+        """A device that tells its memory, as CPUs do not; bytes."""
+
+        def memory_stats(self) -> dict[str, int]:
+            return {"bytes_limit": 1_000_000}
+
+    ran: list[Prepared] = []
+    monkeypatch.setattr(jax, "devices", lambda *_: [SmallGpu()])
+    monkeypatch.setattr(ProteinMpnnSession, "design", lambda _, prepared: ran.append(prepared))
+    with pytest.raises(TargetError, match=r"positions need about .* GB; .* has 0\.0 GB") as error:
+        started.predict(target, msas)
+    assert error.value.reason is Reason.OUT_OF_MEMORY
+    assert not ran
