@@ -180,11 +180,11 @@ def test_sets_are_their_users(served: Served, ada: httpx.Client) -> None:
 
 def test_a_quote_outlives_its_worker(served: Served, ada: httpx.Client) -> None:
     name = send(ada, _FASTA)["id"]
-    plan = wait(lambda: served.runs(name))
+    wait(lambda: served.runs(name))
     os.kill(served.worker("quotes", name), signal.SIGKILL)
     until(ada, name, "QUOTED")
     assert (served.folder / "quotes" / name / "attempt-2.json").exists()
-    assert not Path(f"/proc/{plan[0]}").exists()
+    # Both plans ended. The first may still be a zombie: its parent is dead, and who inherited it may be slow.
     assert not served.runs(name)
 
 

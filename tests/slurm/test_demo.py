@@ -25,8 +25,14 @@ pytestmark = [
     pytest.mark.needs("slurmctld", "slurmd", "munged", "slurmdbd", "mariadbd"),
 ]
 
-#: The demo's own settings, but for whom to ask. Two GPUs and `time` make four batches, two for each.
-SETTINGS = {"slurm": SITE["slurm"] | {"account": "lab"}, "objective": "time", "weights": "rehearsal"}
+#: The demo's own settings, but for whom to ask and a network as small as can be: what is tested is the cluster.
+#: Two GPUs and `time` make four batches, two for each.
+SETTINGS = {
+    "slurm": SITE["slurm"] | {"account": "lab"},
+    "objective": "time",
+    "weights": "rehearsal",
+    "rehearsal": {"models": [1], "num_recycle": 0},
+}
 
 DEMO = "resources/demo/proteins.fasta"
 REFUSED, TWIN, SECOND_TWIN = "melittin_numbered", "ubiquitin", "ubiquitin_again"
