@@ -16,10 +16,9 @@ BASE = "docker.io/library/debian:bookworm-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 #: runc and cgroupfs: there may be no systemd. The limits are what an unprivileged host allows.
-RUN = [
-    *("podman", "--runtime=runc", "--cgroup-manager=cgroupfs", "--events-backend=file", "run", "--rm"),
-    *("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096", "--network=host"),
-]
+PODMAN = ["podman", "--runtime=runc", "--cgroup-manager=cgroupfs", "--events-backend=file"]
+LIMITS = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"]
+RUN = [*PODMAN, "run", "--rm", *LIMITS, "--network=host"]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.images.conftest import RUN, Images
+from tests.images.pods import Pods
 from tests.s3.conftest import BUCKET, TARGETS, Site
 from tests.servers.seaweedfs import WRITER, SeaweedFS
 
@@ -43,6 +44,28 @@ def test_a_target_is_folded_in_a_container(images: Images, tmp_path: Path) -> No
     response = json.loads((tmp_path / "out" / "first" / "response.json").read_text())
     assert response["rehearsal"] is True
     assert response["db_preset"] == "demo"
+
+
+@pytest.mark.needs("redis-server")
+def test_the_pods_of_the_service_serve(images: Images, tmp_path: Path) -> None:
+    """Server, worker and Redis as in the manifest: one answers, the other works, both end at SIGTERM."""
+    tmp_path.chmod(0o755)
+    pods = Pods(images, tmp_path / "volumes")
+    with pods.redis():
+        for name in ("snakefold-server", "snakefold-worker"):
+            pods.start(name)
+        pods.wait_until_ready("snakefold-server")
+        assert pods.ask("/ui/")[1].startswith("<!doctype html>")
+        assert [pods.ask("/metrics", user=user)[0] for user in ("", "ada", "admin")] == [401, 403, 200]
+        request = {"task": "align", "sequence": VILLIN, "db_preset": "single_sequence"}
+        status, text = pods.ask("/v2/fold/runsync", {"input": request}, user="ada")
+        job = json.loads(text)
+        assert (status, job["status"]) == (200, "COMPLETED"), text + pods.log("snakefold-worker")
+        assert [pods.stop(name) for name in ("snakefold-worker", "snakefold-server")] == [0, 0]
+        assert {path.stat().st_uid for path in (pods.folder / "service").rglob("*")} == {1001}
+        pods.restart("snakefold-server")
+        pods.wait_until_ready("snakefold-server")
+        assert json.loads(pods.ask(f"/v2/fold/status/{job['id']}", user="ada")[1])["output"] == job["output"]
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +134,7 @@ def test_what_is_inside(images: Images, record_property: Callable[[str, object],
     for package in ("hhsuite ", "kalign ", "jax==", "openmm==", "alphafold-colabfold==", "runpod=="):
         assert f"\n{package}" in listed.lower(), package
     plugins = "import snakemake_executor_plugin_kubernetes, snakemake_storage_plugin_s3"
+    plugins += ", snakemake_executor_plugin_runpod"
     programs = "jackhmmer -h; hhblits -h; mmseqs version; kalign --version; git --version"
     done = images.run("bash", "-ec", f"id -u; {programs}; python -c '{plugins}'")
     assert done.returncode == 0, done.stderr

@@ -66,7 +66,8 @@ def test_what_is_named_is_there() -> None:
         for variable in container["env"]:
             if "valueFrom" in variable:
                 assert variable["valueFrom"]["secretKeyRef"]["name"] in secrets
-                assert variable["valueFrom"]["secretKeyRef"]["key"] == "password"
+                named_key = variable["valueFrom"]["secretKeyRef"]
+                assert re.search(rf"{named_key['name']} --from-(literal|file)={named_key['key']}\b", text)
     for service in named("Service").values():
         labels = [each["spec"]["template"]["metadata"]["labels"] for each in named("Deployment").values()]
         assert service["spec"]["selector"] in labels

@@ -59,7 +59,8 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str) -> None:
         ("nim: {alphafold2: {engine: alphafold2, settings: {nosuch: 2}}}", "nosuch: no such setting"),
         ("nim: {openfold2: {1: {engine: x}}}", "nim.openfold2.1.engine: x"),
         ("store: s4://bucket/x", "store: "),
-        ("folder: /proc/x", "folder: /proc/x cannot be made"),
+        ("folder: /proc/x", "folder: /proc/x cannot be written"),
+        ("folder: /proc", "folder: /proc cannot be written"),
     ],
 )
 def test_what_is_not_there_is_named_before_anybody_is_served(

@@ -104,6 +104,20 @@ def test_a_budget_below_the_worst_case_is_enough_for_what_is_expected(tmp_path: 
         assert len(service.jobs) == 2
 
 
+def test_only_what_runpod_does_not_bill_may_cost_nothing() -> None:
+    free = Task(*("fold", 1, 1, "fold", {}, {}), dollars_per_second=0.0).reserved(100.0)
+
+    async def admitted(dollars: float | None, *, billed: bool) -> int:
+        budget = Budget(Limit(1.0), lambda: 0.0, billed=billed)
+        await budget.admit("a", dollars, lambda: None)
+        return budget.in_flight
+
+    assert asyncio.run(admitted(free, billed=False)) == 1
+    for dollars, billed in ((free, True), (None, True), (None, False)):
+        with pytest.raises(JobError, match="not what the rule costs"):
+            asyncio.run(admitted(dollars, billed=billed))
+
+
 @pytest.mark.parametrize("given", ["0.001", "None"])
 def test_a_budget_needs_prices_and_core_rounds_numbers_away(tmp_path: Path, given: str) -> None:
     with service_of() as service:

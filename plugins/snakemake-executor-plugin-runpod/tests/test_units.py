@@ -167,6 +167,11 @@ def test_a_snakemake_job_as_a_task() -> None:
     assert (found.runtime, found.dollars_per_second) == (3.0, 0.5)
 
 
+@pytest.mark.parametrize(("given", "price"), [("0.0", 0.0), (0, None), ("", None), (None, None)])
+def test_only_text_says_that_a_job_costs_nothing(given: Any, price: float | None) -> None:
+    assert describe(job(resources={"dollars_per_second": given})).dollars_per_second == price
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from snakefold.kernel.wording import count
 from snakefold.service.settings import NimModel, OpenFoldRoutes, ServiceSettings, checked
 from snakefold.service.tickets import settings_of_runs
 from snakefold.service.users import read_tokens
+from snakefold.worker.ready import whose
 
 
 def check_settings(settings: ServiceSettings) -> None:
@@ -31,8 +34,14 @@ def check_settings(settings: ServiceSettings) -> None:
 def _wrong(settings: ServiceSettings) -> Iterator[str]:
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
+        # A trial, for a network's file system may refuse what the mode allows.
+        with tempfile.TemporaryFile(dir=settings.folder):
+            pass
     except OSError as error:
-        yield f"folder: {settings.folder} cannot be made ({error.strerror}). Name another one."
+        yield (
+            f"folder: {settings.folder} cannot be written by user {os.geteuid()} ({error.strerror})"
+            f"{whose(settings.folder)}. Give it to that user (chown), or name another one."
+        )
     if settings.tokens is not None:
         try:
             read_tokens(settings.tokens)

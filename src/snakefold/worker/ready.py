@@ -63,7 +63,7 @@ def _problems(settings: Settings) -> Iterator[str]:
     read = {settings.weights: "SNAKEFOLD_WEIGHTS", settings.db_root: "SNAKEFOLD_DB_ROOT"}
     for place, variable in read.items():
         if place is not None and (unread := _cannot_read(place)):
-            yield f"{unread} ({variable}) cannot be read{_owner(unread)}: chmod -R a+rX {place}."
+            yield f"{unread} ({variable}) cannot be read{whose(unread)}: chmod -R a+rX {place}."
 
 
 def _write_entry(store: Store) -> None:
@@ -83,7 +83,7 @@ def _cannot_write(folder: Path) -> str:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return (
-            f"cannot be written ({error.strerror}){_owner(folder)}: chown -R {os.geteuid()} it from a "
+            f"cannot be written ({error.strerror}){whose(folder)}: chown -R {os.geteuid()} it from a "
             "machine that mounts it, or name another folder."
         )
     if free < _LEAST_FREE:
@@ -105,8 +105,8 @@ def _may_read(place: Path) -> bool:
     return os.access(place, os.R_OK | os.X_OK if place.is_dir() else os.R_OK)
 
 
-def _owner(place: Path) -> str:
-    """Whose it is, or the nearest folder above it that can be seen."""
+def whose(place: Path) -> str:
+    """Whose it is, or the nearest folder above it that can be seen, as the end of a sentence."""
     for path in (place, *place.parents):
         try:
             found = path.stat()

@@ -17,10 +17,12 @@ class Budget:
 
     Args:
         dollars: spent and in flight, asked of the ledger.
+        billed: whether jobs are RunPod's, where none is free; a service of one's own may be.
     """
 
-    def __init__(self, limit: Limit, dollars: Callable[[], float]) -> None:
+    def __init__(self, limit: Limit, dollars: Callable[[], float], *, billed: bool = True) -> None:
         self.limit = limit
+        self._billed = billed
         self._dollars = dollars
         self._changed = asyncio.Condition()
         self.in_flight = 0
@@ -35,7 +37,7 @@ class Budget:
         """
         async with self._changed:
             limit = self.limit.dollars
-            if limit and dollars is None:
+            if limit and (dollars is None or (self._billed and not dollars)):
                 raise JobError(
                     f"{name}: there is a budget of {self.limit}, but not what the rule costs. Give it the "
                     'resource dollars_per_second, as text (dollars_per_second="0.00031"): Snakemake rounds '

@@ -57,7 +57,7 @@ class Engine:
     async def _start(self) -> None:
         settings = self._settings
         self.client = Client(settings.api_key, settings.base_url, settings.management_url, settings.patience)
-        self.budget = Budget(settings.budget, self._ledger.dollars)
+        self.budget = Budget(settings.budget, self._ledger.dollars, billed=bool(settings.management_url))
         self._carrier = Carrier(
             *(settings, self._ledger, self._transfer, self.client, self.budget),
             queue_of=self._queue,

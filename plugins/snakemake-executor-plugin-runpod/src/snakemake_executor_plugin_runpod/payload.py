@@ -101,8 +101,7 @@ def describe(job: Any) -> Task:
         outputs=named(rule, "output", job.output),
         transfer=transfer,
         runtime=_number(rule, "runtime", resources.get("runtime")),
-        # 0 is what Snakemake makes of a price: it rounds numbers in resources down to whole ones.
-        dollars_per_second=_number(rule, "dollars_per_second", resources.get("dollars_per_second")) or None,
+        dollars_per_second=_price(rule, resources.get("dollars_per_second")),
         expected_seconds=_number(rule, "expected_seconds", resources.get("expected_seconds")) or None,
         gpu_class=str(resources.get("gpu_class", "") or ""),
         logs=tuple(Path(path) for path in job.log),
@@ -123,6 +122,12 @@ def named(rule: str, kind: str, files: Any) -> dict[str, Path]:
             raise JobError(f"rule {rule}: two files of its {kind} are called {name}; name them in the rule.")
         names[name] = Path(path)
     return names
+
+
+def _price(rule: str, value: Any) -> float | None:
+    """Dollars a second. As a number, 0 is what Snakemake makes of a price: it rounds down to whole ones."""
+    price = _number(rule, "dollars_per_second", value)
+    return price if price or isinstance(value, str) else None
 
 
 def _number(rule: str, name: str, value: Any) -> float | None:
