@@ -211,7 +211,9 @@ def test_a_quota_lets_one_of_two_through(served: Served) -> None:
         codes = [answer.status_code for answer in answers]
         assert codes.count(200) == 1
         assert set(codes) == {200, 409, 429}
-        said = next(answer for answer in answers if answer.status_code == 429).json()["detail"]
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.headers["x-snakefold-refused"] == "quota"
+        said = refused.json()["detail"]
         assert "quota is 32 of residues a day (UTC); 22 are accepted today" in said
         states = {client.get(f"/api/runs/{name}").json()["state"] for name in names}
         assert states == {"QUEUED", "QUOTED"}
@@ -242,6 +244,7 @@ def test_jobs_that_predict_count_against_the_same_quota(served: Served) -> None:
             client.post("/protein-structure/alphafold2/predict-structure-from-MSA", json={"sequence": CHAIN}),
         ):
             assert answer.status_code == 429, answer.text
+            assert answer.headers["x-snakefold-refused"] == "quota"  # clients repeat other 429
             assert "quota is 76 of residues a day (UTC); 66 are accepted today" in answer.json()["detail"]
             assert "this job has 22. Send it tomorrow" in answer.json()["detail"]
         second = until(client, send(client, f">two\n{OTHER}\n")["id"], "QUOTED")["id"]

@@ -16,7 +16,7 @@ from sse_starlette import EventSourceResponse
 from snakefold.kernel.names import safe_id
 from snakefold.service import records
 from snakefold.service.desk import Desk, TheDesk, TheUser, user_of
-from snakefold.service.ledger import OverQuota
+from snakefold.service.ledger import SPENT, OverQuota
 from snakefold.service.refusals import Problem
 from snakefold.service.sets import accept as decisions
 from snakefold.service.sets import files, form, process
@@ -159,7 +159,7 @@ def accept(run: str, desk: TheDesk, user: TheUser, given: Acceptance | None = No
     except decisions.NotNow as error:
         raise HTTPException(409, f"{error} It is {shown(desk, each).state}.") from error
     except OverQuota as error:
-        raise HTTPException(429, str(error)) from error
+        raise HTTPException(429, str(error), headers=SPENT) from error
     desk.queues.put(record)
     return shown(desk, each)
 
