@@ -35,7 +35,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     }
     workers = {"jobs": 0, "runs": 0, "quotes": 2, "searches": 0}
     limits = {"targets": 50, "upload_mb": 3, "body_mb": 1}
-    with serving(tmp_path_factory.mktemp("sets"), users, workers=workers, limits=limits) as service:
+    root = tmp_path_factory.mktemp("sets")
+    (root / "my dbs").mkdir()
+    configfile = root / "config.yaml"
+    configfile.write_text(json.dumps({"msa": {"db_root": str(root / "my dbs")}}))
+    more = {"configfile": str(configfile)}
+    with serving(root, users, workers=workers, limits=limits, **more) as service:
         yield service
 
 
@@ -80,6 +85,17 @@ def test_a_set_that_cannot_be_planned_says_file_record_and_line(ada: httpx.Clien
     assert "/" not in view["error"].partition("pasted.fasta")[0]  # nothing of this machine's folders
     assert view["ended"]
     assert ada.post(f"/api/runs/{sent['id']}/accept").status_code == 409
+
+
+def test_a_refusal_names_what_the_service_has_and_not_where(served: Served, ada: httpx.Client) -> None:
+    # The service's own settings contradict those of the user.
+    sent = send(ada, _FASTA, settings={**REHEARSAL, "msa": {"tool": "server"}})
+    view = until(ada, sent["id"], "REFUSED")
+    assert "msa.db_root" in view["error"]
+    top = f"'/{served.root.parts[1]}/"
+    for path in (f"/api/runs/{sent['id']}", "/api/runs", f"/ga4gh/wes/v1/runs/{sent['id']}"):
+        assert top not in ada.get(path).text, path
+    assert f"'db_root': {top}" in served.log.read_text()  # whoever runs the service is told
 
 
 @pytest.mark.parametrize(

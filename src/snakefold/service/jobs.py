@@ -19,6 +19,7 @@ from snakefold.kernel.store import write_atomically
 from snakefold.service import files, records
 from snakefold.service.desk import Desk
 from snakefold.service.kinds import Duty, Ending, ended
+from snakefold.service.plain import plain_of
 from snakefold.service.records import Record, State
 from snakefold.service.users import User
 from snakefold.worker import jobs
@@ -174,14 +175,15 @@ def perform(record: Record, duty: Duty) -> Ending:
     facts: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3)}
     if answer is None:
         return Ending(State.CANCELLED, facts=facts)
+    plain = plain_of(duty.settings)
     if "error" in answer:
         told = {key: value for key, value in answer.items() if key not in ("error", "refresh_worker")}
-        _write(record.folder / FAILURE, told)
+        _write(record.folder / FAILURE, plain.of(told))
         return Ending(State.FAILED, error=str(answer["error"]), facts=facts)
     volume = read_settings().volume
     if volume is not None:
         facts["files"] = files.keep(answer, record.folder, volume)
-    _write(record.folder / OUTPUT, answer)
+    _write(record.folder / OUTPUT, plain.of(answer))
     return Ending(State.DONE, facts=facts)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Query
+from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +20,7 @@ from snakefold.kernel.names import safe_id
 from snakefold.service import records
 from snakefold.service.desk import Desk, TheDesk, TheUser, user_of
 from snakefold.service.ledger import SPENT, OverQuota
+from snakefold.service.plain import plain_of
 from snakefold.service.refusals import Problem
 from snakefold.service.sets import accept as decisions
 from snakefold.service.sets import files, form, process
@@ -207,10 +211,21 @@ def all_files(run: str, desk: TheDesk, user: TheUser) -> Files:
 
 
 @router.get("/runs/{run}/files/{path:path}", response_class=FileResponse, responses=answers(404))
-def file(run: str, path: str, desk: TheDesk, user: TheUser) -> FileResponse:
-    """A file of the results, to be saved."""
-    where = files.found(found(desk, user, run).results, path)
-    return FileResponse(where, filename=where.name)
+def file(run: str, path: str, desk: TheDesk, user: TheUser) -> Response:
+    """A file of the results, to be saved. Texts are sent without paths of the service's machine."""
+    results = found(desk, user, run).results
+    where = files.found(results, path)
+    name = {"content-disposition": f"attachment; filename*=UTF-8''{quote(where.name)}"}
+    return _sent(desk, results, where, name)
+
+
+def _sent(desk: Desk, results: Path, where: Path, headers: dict[str, str]) -> Response:
+    if not files.is_text(where):
+        return FileResponse(where, headers=headers)
+    kind = mimetypes.guess_type(where.name)[0] or "text/plain"
+    return StreamingResponse(
+        files.sent(results, where, plain_of(desk.settings)), media_type=kind, headers=headers
+    )
 
 
 @router.get(
@@ -225,22 +240,27 @@ def archive(run: str, desk: TheDesk, user: TheUser) -> StreamingResponse:
         raise HTTPException(404, "There are no results yet.")
     name = safe_id(each.name, each.id)
     headers = {"content-disposition": f'attachment; filename="{name}.zip"'}
-    return StreamingResponse(files.zipped(each.results, name), media_type="application/zip", headers=headers)
+    content = files.zipped(each.results, name, plain_of(desk.settings))
+    return StreamingResponse(content, media_type="application/zip", headers=headers)
 
 
 @router.get("/runs/{run}/report/{path:path}", response_class=FileResponse, responses=answers(404))
-def report(run: str, path: str, desk: TheDesk, user: TheUser) -> FileResponse:
+def report(run: str, path: str, desk: TheDesk, user: TheUser) -> Response:
     """A page of the report, or what belongs to it."""
-    where = files.found(found(desk, user, run).results / "report", path or "index.html")
-    return FileResponse(where, headers={"content-security-policy": _REPORT_POLICY})
+    results = found(desk, user, run).results
+    where = files.found(results / "report", path or "index.html")
+    return _sent(desk, results, where, {"content-security-policy": _REPORT_POLICY})
 
 
 _offered: list[tuple[float, Offer]] = []
 
 
 @router.get("/engines", responses=answers(), dependencies=[Depends(user_of)])
-def engines() -> Offer:
+def engines(desk: TheDesk) -> Offer:
     """What a form may offer: engines with their settings, and settings of the run."""
     if not _offered or time.monotonic() - _offered[0][0] > _OFFER_SECONDS:
-        _offered[:] = [(time.monotonic(), offer())]
+        offers, plain = offer(), plain_of(desk.settings)
+        for each in offers.engines:
+            each.missing = plain(each.missing)
+        _offered[:] = [(time.monotonic(), offers)]
     return _offered[0][1]
