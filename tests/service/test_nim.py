@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,9 @@ def test_a_complex_is_predicted_from_its_sequences(served: Served) -> None:
         atoms = [line for line in text.splitlines() if line.startswith("ATOM") and line[12:16] == " CA "]
         assert [line[21] for line in atoms] == ["A"] * len(SEQUENCE) + ["B"] * len(OTHER)
         assert "REHEARSAL" in text
+    ends = [json.loads(path.read_text()) for path in (served.folder / "service" / "jobs").glob("*/end.json")]
+    counted = {end["facts"].get("residues") for end in ends}  # what /metrics add up
+    assert len(SEQUENCE) + len(OTHER) in counted
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +168,13 @@ def perform(record: Record, duty: Duty) -> Ending:
     """
     given = json.loads((record.folder / INPUT).read_bytes())
     limit = record.facts.get("execution_timeout")
+    facts = _size(given)
     started = time.monotonic()
     try:
         answer = asyncio.run(_answer(given, record.folder, duty, limit))
     except TimeoutError:
-        return Ending(State.TIMED_OUT, error=f"The job was stopped after {limit:g} seconds.")
-    facts: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3)}
+        return Ending(State.TIMED_OUT, error=f"The job was stopped after {limit:g} seconds.", facts=facts)
+    facts["seconds"] = round(time.monotonic() - started, 3)
     if answer is None:
         return Ending(State.CANCELLED, facts=facts)
     plain = plain_of(duty.settings)
@@ -185,6 +187,16 @@ def perform(record: Record, duty: Duty) -> Ending:
         facts["files"] = files.keep(answer, record.folder, volume)
     _write(record.folder / OUTPUT, plain.of(answer))
     return Ending(State.DONE, facts=facts)
+
+
+def _size(given: Any) -> dict[str, Any]:
+    """What /metrics count of a job; nothing of what predicts nothing, or is behind an address."""
+    from snakefold.worker.residues import residues_of
+
+    with suppress(SnakefoldError):
+        if residues := residues_of(read_input(given)):
+            return {"residues": residues}
+    return {}
 
 
 def _write(path: Path, content: Any) -> None:
