@@ -300,7 +300,7 @@ def test_health_does_not_read_what_has_ended(tmp_path: Path) -> None:
         found = tally.counts("ada", "fold")
         assert (found[State.DONE], found[State.FAILED], found[State.QUEUED]) == (20, 40, 1)
         assert tally.counts("bob", "fold")[State.DONE] == 20
-    assert tally.read == 6  # the one that waits, each time
+    assert tally.read <= 6  # the one that waits
     # Who dies between the end of a record and its line in the journal leaves it to the next who looks.
     mark = root / ".open" / waiting.id
     journal = (root / records.ENDED).read_bytes()
