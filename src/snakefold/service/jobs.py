@@ -17,9 +17,9 @@ from pydantic import BaseModel
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import write_atomically
-from snakefold.service import files, records
+from snakefold.service import files, records, webhooks
 from snakefold.service.desk import Desk
-from snakefold.service.kinds import Duty, Ending, ended
+from snakefold.service.kinds import KINDS, Duty, Ending, ended
 from snakefold.service.plain import plain_of
 from snakefold.service.records import Record, State
 from snakefold.service.users import User
@@ -63,15 +63,25 @@ def accept(
             f"{place}: this service has no network volume that a request may name files of. Send the bytes "
             "(`base64`) or an address (`url`); a large result comes back as an address.",
         )
-    return desk.submit(
-        "job",
-        user,
-        files={INPUT: json.dumps(given).encode()},
-        facts=facts,
-        name=name,
-        behind=behind,
-        residues=_residues(request, user),
-    )
+    residues = _residues(request, user)
+    name = name or records.new_id()
+    root, is_told = desk.settings.folder / KINDS["job"].folder, bool((facts or {}).get("webhook"))
+    if is_told:
+        webhooks.expect(root, name)
+    try:
+        return desk.submit(
+            "job",
+            user,
+            files={INPUT: json.dumps(given).encode()},
+            facts=facts,
+            name=name,
+            behind=behind,
+            residues=residues,
+        )
+    except HTTPException:
+        if is_told:
+            webhooks.forget(root, name)
+        raise
 
 
 def _residues(request: BaseModel, user: User) -> int:

@@ -28,6 +28,7 @@ from snakefold.service.opened import Opened
 from snakefold.service.queue import Queues, mend
 from snakefold.service.settings import ServiceSettings, hand_on
 from snakefold.service.sweep import sweep
+from snakefold.service.webhooks import tell_again
 
 log = logging.getLogger(__name__)
 _MEND_SECONDS = 5.0
@@ -160,6 +161,7 @@ def _tend(settings: ServiceSettings, workers: Workers, leaving: threading.Event)
             workers.tend()
             if time.monotonic() - mended >= _MEND_SECONDS:
                 mend(queues, roots(settings), settings, opened)
+                tell_again(settings.folder / KINDS["job"].folder)
                 mended = time.monotonic()
             if time.monotonic() - swept >= _SWEEP_SECONDS:
                 swept = time.monotonic()
