@@ -9,6 +9,7 @@ import signal
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "many": Quota(residues_per_day=3 * len(CHAIN)),
     }
     workers = {"jobs": 0, "runs": 0, "quotes": 2, "searches": 0}
-    limits = {"targets": 50, "upload_mb": 3, "body_mb": 1}
+    limits = {"targets": 50, "upload_mb": 3, "body_mb": 1, "streams": 2}
     root = tmp_path_factory.mktemp("sets")
     (root / "my dbs").mkdir()
     configfile = root / "config.yaml"
@@ -312,6 +313,32 @@ def test_events_end_with_the_set(ada: httpx.Client) -> None:
         views = [json.loads(line[5:]) for line in stream.iter_lines() if line.startswith("data:")]
     assert [view["state"] for view in views][-1] == "REFUSED"
     assert all(before != after for before, after in pairwise(views))
+
+
+def test_a_user_has_so_many_streams_at_once(served: Served, ada: httpx.Client) -> None:
+    path = f"/api/runs/{until(ada, send(ada, _FASTA)['id'], 'QUOTED')['id']}/events"
+    lines = []  # a stream is closed with its last iterator
+    with ExitStack() as stack:
+        for _ in range(2):
+            stream = stack.enter_context(ada.stream("GET", path, timeout=60))
+            assert stream.status_code == 200
+            lines.append(stream.iter_lines())
+            assert next(lines[-1]).startswith("data:")
+        with ada.stream("GET", path, timeout=60) as refused:
+            assert refused.status_code == 429
+            refused.read()
+        assert refused.headers["retry-after"] == "10"
+        assert "2 of your events and archives are being sent" in refused.json()["detail"]
+        with served.client("bob") as bob:
+            other = until(bob, send(bob, _FASTA)["id"], "QUOTED")["id"]
+            with bob.stream("GET", f"/api/runs/{other}/events", timeout=60) as stream:
+                assert stream.status_code == 200  # those of others are their own
+
+    def free() -> bool:
+        with ada.stream("GET", path, timeout=60) as stream:
+            return stream.status_code == 200
+
+    wait(free)  # what is closed counts no longer
 
 
 def test_too_much_is_refused(ada: httpx.Client) -> None:

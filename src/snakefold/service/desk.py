@@ -21,6 +21,7 @@ from snakefold.service.logs import user_name
 from snakefold.service.queue import Queues
 from snakefold.service.records import Record
 from snakefold.service.settings import ServiceSettings
+from snakefold.service.streams import Streams
 from snakefold.service.tally import Tally
 from snakefold.service.users import User, Users
 
@@ -36,6 +37,7 @@ class Desk:
         self.settings = settings
         self.users = Users(settings.tokens)
         self.queues = Queues(settings)
+        self.streams = Streams(settings.limits.streams)
         self.tally = Tally(settings.folder / KINDS["job"].folder)
         self._owners: dict[tuple[Path, str], str] = {}
         self._counted = (float("-inf"), Counter[str]())

@@ -32,6 +32,7 @@ from snakefold.service.sets.offered import Offer, offer
 from snakefold.service.sets.progress import Progress
 from snakefold.service.sets.submission import Sent, submit
 from snakefold.service.sets.views import SetView, view
+from snakefold.service.streams import Archive, Events
 from snakefold.service.users import User
 
 router = APIRouter(prefix="/api", tags=["Sets"])
@@ -74,7 +75,7 @@ _SAID = {
     404: "You have no such set, or it has no such file.",
     409: "The state of the set does not allow it.",
     413: "The request is too large.",
-    429: "You have too much waiting, or the set is above your quota of today.",
+    429: "You have too much waiting or being sent, or the set is above your quota of today.",
 }
 
 
@@ -180,11 +181,11 @@ def cancel(run: str, desk: TheDesk, user: TheUser, later: BackgroundTasks) -> Se
     "/runs/{run}/events",
     response_class=EventSourceResponse,
     responses={
-        **answers(404),
+        **answers(404, 429),
         200: {"description": "Server-sent events: the view (see /api/runs/{run}) whenever it changes."},
     },
 )
-async def events(run: str, desk: TheDesk, user: TheUser) -> EventSourceResponse:
+async def events(run: str, desk: TheDesk, user: TheUser) -> Events:
     """The set whenever it changes, until it has ended."""
     each = await run_in_threadpool(found, desk, user, run)
     await run_in_threadpool(shown, desk, each)
@@ -201,7 +202,7 @@ async def events(run: str, desk: TheDesk, user: TheUser) -> EventSourceResponse:
                 return
             await asyncio.sleep(_EVENT_SECONDS)
 
-    return EventSourceResponse(changes(), ping=_HEARTBEAT_SECONDS)
+    return Events(changes(), ping=_HEARTBEAT_SECONDS).within(desk.streams, user)
 
 
 @router.get("/runs/{run}/files", responses=answers(404))
@@ -231,9 +232,9 @@ def _sent(desk: Desk, results: Path, where: Path, headers: dict[str, str]) -> Re
 @router.get(
     "/runs/{run}/results.zip",
     response_class=StreamingResponse,
-    responses={**answers(404), 200: {"content": {"application/zip": {}}, "description": "The results."}},
+    responses={**answers(404, 429), 200: {"content": {"application/zip": {}}, "description": "The results."}},
 )
-def archive(run: str, desk: TheDesk, user: TheUser) -> StreamingResponse:
+def archive(run: str, desk: TheDesk, user: TheUser) -> Archive:
     """All files of the results, packed while they are sent."""
     each = found(desk, user, run)
     if not each.results.is_dir():
@@ -241,7 +242,7 @@ def archive(run: str, desk: TheDesk, user: TheUser) -> StreamingResponse:
     name = safe_id(each.name, each.id)
     headers = {"content-disposition": f'attachment; filename="{name}.zip"'}
     content = files.zipped(each.results, name, plain_of(desk.settings))
-    return StreamingResponse(content, media_type="application/zip", headers=headers)
+    return Archive(content, media_type="application/zip", headers=headers).within(desk.streams, user)
 
 
 @router.get("/runs/{run}/report/{path:path}", response_class=FileResponse, responses=answers(404))
