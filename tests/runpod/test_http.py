@@ -124,6 +124,18 @@ def test_what_the_service_asks_to_wait_for_is_waited_for() -> None:
     assert len(said) == 2 and all(text.endswith("Trying again.") for text in said)
 
 
+def test_a_quota_that_is_spent_is_not_waited_for() -> None:
+    body = b'{"detail": "Your quota is 5 of residues a day (UTC)."}'
+    spent = sends(body, 429, X_Snakefold_Refused="quota", Retry_After="1")
+    with (
+        serving(spent) as (url, seen),
+        pytest.raises(RejectedError, match=r"HTTP 429 \(Your quota is 5 of residues a day \(UTC\)"),
+    ):
+        patient = session(patience=60.0, sleep=lambda _: None)
+        persist(patient, lambda: call(patient, "GET", url))
+    assert len(seen) == 1
+
+
 def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(tmp_path: Path) -> None:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",

@@ -58,8 +58,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def receiver(*statuses: int) -> Iterator[Any]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+def receiver(*statuses: int, handler: type[Receiver] = Receiver) -> Iterator[Any]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.got, server.statuses = [], list(statuses)  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -237,6 +237,53 @@ def test_a_webhook_is_tried_three_times(tmp_path: Path) -> None:
             assert {body["status"] for _, body in server.got} == {"CANCELLED"}
 
 
+def test_a_webhook_is_told_whoever_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, keys, begun, go_on = tmp_path / "jobs", [], threading.Event(), threading.Event()
+
+    class Slow(Receiver):
+        def do_POST(self) -> None:
+            keys.append(self.headers["Idempotency-Key"])
+            if len(keys) == 1:
+                begun.set()
+                go_on.wait(60)
+            super().do_POST()
+
+    with receiver(handler=Slow) as server:
+        host = f"127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv("SNAKEFOLD_TRANSFER_HOSTS", host)
+        facts = {"webhook": f"http://{host}/", "base": "http://x"}
+        webhooks.expect(root, "0" * 32)
+        record = records.create(root, "job", "ada", name="0" * 32, facts=facts)
+        assert webhooks.tell_again(root) == 0  # it has not ended
+        records.end(record.folder, State.CANCELLED)  # here a process may die, before it tells anybody
+        code = (
+            "import sys, time; from pathlib import Path; from snakefold.service import webhooks\n"
+            "webhooks.tell_again(Path(sys.argv[1])); time.sleep(60)"
+        )
+        with subprocess.Popen([sys.executable, "-c", code, str(root)]) as process:
+            assert begun.wait(60)
+            assert webhooks.tell_again(root) == 1  # a process that lives is at it: no call is made
+            time.sleep(0.3)
+            assert len(keys) == 1
+            process.kill()
+        go_on.set()
+
+        def told() -> bool:
+            webhooks.tell_again(root)
+            return (record.folder / webhooks.TOLD).exists()
+
+        wait_for(told)
+        assert len(keys) == 2 and len(set(keys)) == 1
+        assert json.loads((record.folder / webhooks.TOLD).read_text())["delivered"] is True
+        wait_for(lambda: webhooks.tell_again(root) == 0)
+        # A job that is retried has another end.
+        webhooks.expect(root, record.id)
+        records.reopen(record.folder)
+        records.end(record.folder, State.CANCELLED)
+        wait_for(lambda: webhooks.tell_again(root) == 0)
+        assert len(keys) == 3 and len(set(keys)) == 2
+
+
 def test_keys_and_jobs_of_others(idle: Served) -> None:
     job = idle.job(QUICK)
     other: str = idle.other  # type: ignore[attr-defined]
@@ -300,7 +347,7 @@ def test_health_does_not_read_what_has_ended(tmp_path: Path) -> None:
         found = tally.counts("ada", "fold")
         assert (found[State.DONE], found[State.FAILED], found[State.QUEUED]) == (20, 40, 1)
         assert tally.counts("bob", "fold")[State.DONE] == 20
-    assert tally.read == 6  # the one that waits, each time
+    assert tally.read <= 6  # the one that waits
     # Who dies between the end of a record and its line in the journal leaves it to the next who looks.
     mark = root / ".open" / waiting.id
     journal = (root / records.ENDED).read_bytes()

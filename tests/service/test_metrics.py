@@ -35,8 +35,14 @@ class Site:
         self.other = add_token(tokens, User(user="ada"))
         self.client = TestClient(create_app(ServiceSettings(folder=self.folder, tokens=tokens)))
 
-    def job(self, asked: dict[str, Any], seconds: float | None = None, state: State = State.DONE) -> Path:
-        """A job that waits, or that took so many seconds."""
+    def job(
+        self,
+        asked: dict[str, Any],
+        seconds: float | None = None,
+        state: State = State.DONE,
+        facts: dict[str, Any] | None = None,
+    ) -> Path:
+        """A job that waits, or that took so many seconds; facts of its end."""
         record = records.create(self.folder / "jobs", "job", "ada")
         (record.folder / "input.json").write_text(json.dumps(asked))
         if seconds is not None:
@@ -44,7 +50,7 @@ class Site:
             path = record.folder / "attempt-1.json"
             said = json.loads(path.read_text())
             path.write_text(json.dumps({**said, "started": time.time() - seconds}))
-            records.end(record.folder, state)
+            records.end(record.folder, state, facts=facts)
         return record.folder
 
     def slot(self, name: str, age: float = 0) -> None:
@@ -134,13 +140,27 @@ def test_a_damaged_record_hides_no_other(site: Site) -> None:
     assert site.samples()["snakefold_queue_length", "job"] == 1
 
 
+def test_residues_are_those_of_jobs_and_of_runs(site: Site) -> None:
+    site.job({"engine": "boltz2"}, 5, facts={"residues": 70})
+    site.job({"engine": "boltz2"}, 5, State.FAILED, facts={"residues": 30})
+    site.job({"task": "search"}, 5)  # predicts nothing
+    run = records.create(site.folder / "runs", "run", "ada", facts={"residues": 4000, "dollars": 1.0})
+    records.claim(run.folder)
+    assert ("snakefold_residues_total", "", "run") not in site.samples()  # it may be cancelled yet
+    records.end(run.folder, State.DONE)
+    found = site.samples()
+    assert found["snakefold_residues_total", "boltz2", "job"] == 100
+    assert found["snakefold_residues_total", "", "run"] == 4000
+    assert ("snakefold_residues_total", "search", "job") not in found
+
+
 def test_no_label_is_a_user(site: Site) -> None:
-    site.job({}, 1)
+    site.job({}, 1, facts={"residues": 7})
     assert "ada" not in {value for key in site.samples() for value in key}
 
 
 def test_every_query_of_the_dashboard_is_answered(site: Site) -> None:
-    site.job({"engine": "boltz2"}, 5)
+    site.job({"engine": "boltz2"}, 5, facts={"residues": 7})
     site.slot("node-1-job-1")
     path = site.folder / "sets" / "one" / "results" / "bill.json"
     path.parent.mkdir(parents=True)

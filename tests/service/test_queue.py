@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import redis
 
 from snakefold.service import records
 from snakefold.service.kinds import roots
+from snakefold.service.opened import Opened
 from snakefold.service.queue import Queues, mend
 from snakefold.service.records import State
 from snakefold.service.settings import REDIS_PASSWORD, ServiceSettings
@@ -141,3 +143,42 @@ def test_the_queue_is_on_the_disk_before_a_submission_is_answered(tmp_path: Path
     storage = Queues(settings).of("job").storage
     assert storage.conn.execute("pragma synchronous").fetchone()[0] >= 1
     assert isinstance(storage.conn, sqlite3.Connection)
+
+
+def test_what_waits_is_read_again_only_after_it_has_changed(tmp_path: Path) -> None:
+    root, opened = tmp_path / "jobs", Opened()
+
+    def look() -> dict[str, State]:
+        for folder in root.iterdir():  # changed long ago: of what changes now, times may still be equal
+            if folder.name != ".open":
+                at = folder.stat().st_mtime_ns - 10**10
+                os.utime(folder, ns=(at, at))
+        return {record.id: record.state for record in opened.of(root)}
+
+    made = [records.create(root, "job", "ada").folder for _ in range(20)]
+    first = made[0]
+    assert set(look().values()) == {State.QUEUED}
+    assert opened.read == 20
+    before = {folder: folder.stat().st_mtime_ns for folder in made}
+    for _ in range(3):
+        assert len(list(opened.of(root))) == 20
+    assert opened.read == 20
+    number = records.claim(first)
+    assert number == 1 and first.stat().st_mtime_ns != before[first]
+    assert look()[first.name] is State.RUNNING
+    records.release(first, number)
+    assert look()[first.name] is State.QUEUED
+    records.end(first, State.FAILED)
+    assert first.name not in look()
+    records.reopen(first)
+    assert look()[first.name] is State.QUEUED
+
+
+def test_a_folder_that_has_just_changed_is_not_taken_for_settled(tmp_path: Path) -> None:
+    root, opened = tmp_path / "jobs", Opened()
+    folder = records.create(root, "job", "ada").folder
+    at = folder.stat().st_mtime_ns
+    assert [record.state for record in opened.of(root)] == [State.QUEUED]
+    records.claim(folder)
+    os.utime(folder, ns=(at, at))  # as a clock does that has not moved on
+    assert [record.state for record in opened.of(root)] == [State.RUNNING]

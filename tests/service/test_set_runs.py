@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import signal
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +18,7 @@ import pytest
 from snakefold.service.users import Quota
 from tests.service.served_sets import CHAIN, OTHER, Served, finished_jobs, send, serving, until, wait
 
+HOUSE = Path(__file__).resolve().parents[2]
 _FASTA = f">one\n{CHAIN}\n"
 
 
@@ -74,6 +79,7 @@ def test_a_run_outlives_its_worker_the_server_and_itself(served: Served) -> None
         paths = [each["path"] for each in ada.get(view["links"]["files"]).json()["files"]]
         assert {"metrics.tsv", "report/index.html", "structures/one/ranked_0.cif"} <= set(paths)
         assert "REHEARSAL" in ada.get(view["links"]["report"]).text
+        _shows_no_path(served, ada, view)
         assert ada.post(f"/api/runs/{name}/cancel").json()["state"] == "COMPLETE"
         assert not served.runs(name)
 
@@ -83,6 +89,27 @@ def test_a_run_outlives_its_worker_the_server_and_itself(served: Served) -> None
         view = until(bob, sent["id"], "COMPLETE")
         assert "predict" not in finished_jobs(served.folder / "sets" / view["id"])
         assert bob.get(f"{view['links']['files']}/structures/mine/ranked_0.cif").status_code == 200
+
+
+def _shows_no_path(served: Served, client: httpx.Client, view: dict[str, Any]) -> None:
+    """Nothing that the user gets of a run names a folder of the server's machine, though files of it do."""
+    results = served.folder / "sets" / view["id"] / "results"
+    own = [str(served.root).encode(), str(HOUSE).encode(), str(Path.home()).encode()]
+    assert own[0] in (results / "provenance.json").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(client.get(view["links"]["zip"]).content)) as archive:
+        assert archive.testzip() is None
+        there = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    assert [name for name, data in there.items() if any(path in data for path in own)] == []
+    for name in ("provenance.json", "config.yaml", "report/index.html", "logs/run.log"):
+        assert client.get(f"{view['links']['files']}/{name}").content == there[name], name
+    assert client.get(view["links"]["report"]).content == there["report/index.html"]
+    for stream in ("stdout", "stderr"):
+        said = client.get(f"/ga4gh/wes/v1/runs/{view['id']}/{stream}").content
+        assert not any(path in said for path in own), stream
+    crate = json.loads(there["ro-crate-metadata.json"])["@graph"]
+    digests = {each["@id"]: each["sha256"] for each in crate if each["@id"] in there and "sha256" in each}
+    assert {"config.yaml", "provenance.json", "metrics.parquet"} <= set(digests)
+    assert digests == {name: hashlib.sha256(there[name]).hexdigest() for name in digests}
 
 
 def test_a_run_that_is_cancelled_stops(served: Served) -> None:

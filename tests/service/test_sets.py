@@ -9,6 +9,7 @@ import signal
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,8 +35,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "many": Quota(residues_per_day=3 * len(CHAIN)),
     }
     workers = {"jobs": 0, "runs": 0, "quotes": 2, "searches": 0}
-    limits = {"targets": 50, "upload_mb": 3, "body_mb": 1}
-    with serving(tmp_path_factory.mktemp("sets"), users, workers=workers, limits=limits) as service:
+    limits = {"targets": 50, "upload_mb": 3, "body_mb": 1, "streams": 2}
+    root = tmp_path_factory.mktemp("sets")
+    (root / "my dbs").mkdir()
+    configfile = root / "config.yaml"
+    configfile.write_text(json.dumps({"msa": {"db_root": str(root / "my dbs")}}))
+    more = {"configfile": str(configfile)}
+    with serving(root, users, workers=workers, limits=limits, **more) as service:
         yield service
 
 
@@ -80,6 +86,17 @@ def test_a_set_that_cannot_be_planned_says_file_record_and_line(ada: httpx.Clien
     assert "/" not in view["error"].partition("pasted.fasta")[0]  # nothing of this machine's folders
     assert view["ended"]
     assert ada.post(f"/api/runs/{sent['id']}/accept").status_code == 409
+
+
+def test_a_refusal_names_what_the_service_has_and_not_where(served: Served, ada: httpx.Client) -> None:
+    # The service's own settings contradict those of the user.
+    sent = send(ada, _FASTA, settings={**REHEARSAL, "msa": {"tool": "server"}})
+    view = until(ada, sent["id"], "REFUSED")
+    assert "msa.db_root" in view["error"]
+    top = f"'/{served.root.parts[1]}/"
+    for path in (f"/api/runs/{sent['id']}", "/api/runs", f"/ga4gh/wes/v1/runs/{sent['id']}"):
+        assert top not in ada.get(path).text, path
+    assert f"'db_root': {top}" in served.log.read_text()  # whoever runs the service is told
 
 
 @pytest.mark.parametrize(
@@ -211,7 +228,9 @@ def test_a_quota_lets_one_of_two_through(served: Served) -> None:
         codes = [answer.status_code for answer in answers]
         assert codes.count(200) == 1
         assert set(codes) == {200, 409, 429}
-        said = next(answer for answer in answers if answer.status_code == 429).json()["detail"]
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.headers["x-snakefold-refused"] == "quota"
+        said = refused.json()["detail"]
         assert "quota is 32 of residues a day (UTC); 22 are accepted today" in said
         states = {client.get(f"/api/runs/{name}").json()["state"] for name in names}
         assert states == {"QUEUED", "QUOTED"}
@@ -242,6 +261,7 @@ def test_jobs_that_predict_count_against_the_same_quota(served: Served) -> None:
             client.post("/protein-structure/alphafold2/predict-structure-from-MSA", json={"sequence": CHAIN}),
         ):
             assert answer.status_code == 429, answer.text
+            assert answer.headers["x-snakefold-refused"] == "quota"  # clients repeat other 429
             assert "quota is 76 of residues a day (UTC); 66 are accepted today" in answer.json()["detail"]
             assert "this job has 22. Send it tomorrow" in answer.json()["detail"]
         second = until(client, send(client, f">two\n{OTHER}\n")["id"], "QUOTED")["id"]
@@ -293,6 +313,32 @@ def test_events_end_with_the_set(ada: httpx.Client) -> None:
         views = [json.loads(line[5:]) for line in stream.iter_lines() if line.startswith("data:")]
     assert [view["state"] for view in views][-1] == "REFUSED"
     assert all(before != after for before, after in pairwise(views))
+
+
+def test_a_user_has_so_many_streams_at_once(served: Served, ada: httpx.Client) -> None:
+    path = f"/api/runs/{until(ada, send(ada, _FASTA)['id'], 'QUOTED')['id']}/events"
+    lines = []  # a stream is closed with its last iterator
+    with ExitStack() as stack:
+        for _ in range(2):
+            stream = stack.enter_context(ada.stream("GET", path, timeout=60))
+            assert stream.status_code == 200
+            lines.append(stream.iter_lines())
+            assert next(lines[-1]).startswith("data:")
+        with ada.stream("GET", path, timeout=60) as refused:
+            assert refused.status_code == 429
+            refused.read()
+        assert refused.headers["retry-after"] == "10"
+        assert "2 of your events and archives are being sent" in refused.json()["detail"]
+        with served.client("bob") as bob:
+            other = until(bob, send(bob, _FASTA)["id"], "QUOTED")["id"]
+            with bob.stream("GET", f"/api/runs/{other}/events", timeout=60) as stream:
+                assert stream.status_code == 200  # those of others are their own
+
+    def free() -> bool:
+        with ada.stream("GET", path, timeout=60) as stream:
+            return stream.status_code == 200
+
+    wait(free)  # what is closed counts no longer
 
 
 def test_too_much_is_refused(ada: httpx.Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +23,7 @@ from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, FoldResponse, RelaxChoice, RelaxSettings, TargetInput
 from snakefold.kernel.errors import ADVICE, DiskError, Reason, StoreError, TargetError, WeightsMissingError
 from snakefold.kernel.recipes import sequence_key
-from snakefold.kernel.store import Entry, Store, open_store
+from snakefold.kernel.store import Entry, Store, at_work, open_store
 from snakefold.kernel.store.folder import FolderStore
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 from snakefold.run import task
@@ -364,3 +365,65 @@ def test_a_disk_that_fills_up_keeps_what_is_done(
     finally:
         subprocess.run(["umount", small], check=True)
     assert engine.predicted == ["a"]
+
+
+def computing(store: Path, key: str, code: str) -> subprocess.Popen[bytes]:
+    """Another process that is at work on a target; it says so before it goes on."""
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from snakefold.kernel.store import Entry, at_work, open_store\n"
+        "store, key = open_store(Path(sys.argv[1])), sys.argv[2]\n"
+        "with at_work(store, Entry('fold', '0' * 16, key)) as free:\n"
+        "    print(free, flush=True)\n"
+        f"    {code}\n"
+    )
+    words = [sys.executable, "-c", program, str(store), key]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"True\n"
+    return process
+
+
+def test_what_another_process_computes_is_taken_from_the_store(tmp_path: Path, engine: LineEngine) -> None:
+    told: list[str] = []
+    place = tmp_path / "store"
+    store = open_store(place)
+    key = TARGETS[0].result_key
+    code = "sys.stdin.read(1); store.put(Entry('fold', '0' * 16, key), b'theirs')"
+    with computing(place, key, code) as other:
+
+        def log(line: str) -> None:
+            told.append(line)
+            if len(engine.predicted) == 2 and other.stdin is not None and not other.stdin.closed:
+                other.stdin.write(b"x")  # it ends once nothing else is left to do here
+                other.stdin.close()
+
+        response = task.run_request(
+            request(), inputs(), tmp_path / "b1.tar.zst", store=store, weights=None, cache=None, log=log
+        )
+    assert engine.predicted == ["b", "c"]
+    assert [outcome.stored for outcome in response.outcomes] == [True, False, False]
+    assert any("a: another process computes it; it comes last" in line for line in told)
+    results = archive.unpack((tmp_path / "b1.tar.zst").read_bytes())
+    assert results[f"targets/{key}.tar.zst"] == b"theirs"
+    assert list((place / "at-work").iterdir()) == []
+    assert {listed.entry.kind for listed in store.listing()} == {"fold"}
+
+
+def test_what_a_killed_process_was_at_is_computed(tmp_path: Path, engine: LineEngine) -> None:
+    store = open_store(tmp_path / "store")
+    with computing(tmp_path / "store", TARGETS[0].result_key, "time.sleep(60)") as other:
+        with at_work(store, Entry("fold", "0" * 16, TARGETS[0].result_key)) as free:
+            assert not free
+        other.kill()
+    response = task.run_request(
+        request(), inputs(), tmp_path / "b1.tar.zst", store=store, weights=None, cache=None, log=print
+    )
+    assert engine.predicted == ["a", "b", "c"]
+    assert {outcome.state for outcome in response.outcomes} == {"done"}
+
+
+def test_where_there_are_no_locks_everybody_works(tmp_path: Path) -> None:
+    (tmp_path / "at-work").write_text("no folder")
+    store, entry = open_store(tmp_path), Entry("fold", "0" * 16, "1" * 64)
+    with at_work(store, entry) as first, at_work(store, entry) as second:
+        assert first and second

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from snakefold.clusters.emulator import NO_ACCESS_KEY, READ_ONLY_KEY, Clock, Fau
 from snakefold.clusters.emulator.jobs import State
 from snakemake_executor_plugin_runpod import ledger
 from snakemake_executor_plugin_runpod.client import Client
+from snakemake_executor_plugin_runpod.errors import HOPELESS
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,34 @@ def test_an_endpoint_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with flying(tmp_path, endpoints={"fold": "gone"}) as found:
         (trip,) = found.carry(found.task())
         assert "404" in str(trip.error) and "gone" in str(trip.error)
+
+
+def test_a_quota_that_is_spent_ends_the_job_with_what_the_service_says(tmp_path: Path) -> None:
+    asked = []
+
+    class Spent(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"detail": "Your quota is 5 of residues a day (UTC)."}'
+            self.send_response(429)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("X-Snakefold-Refused", "quota")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Spent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v2"
+        with flying(tmp_path, base_url=url, management_url="") as found:
+            (trip,) = found.carry(found.task())
+        server.shutdown()
+    assert asked == ["/v2/fold/run"]  # once: it is not the load of the service that refuses
+    assert trip.error is not None and trip.error.reason in HOPELESS  # nor does Snakemake try again
+    assert "Your quota is 5 of residues a day (UTC)." in str(trip.error)
 
 
 @pytest.mark.parametrize(

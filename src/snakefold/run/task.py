@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,7 +41,7 @@ from snakefold.kernel.errors import (
     no_space,
 )
 from snakefold.kernel.notes import Code, note
-from snakefold.kernel.store import Entry, KeptStore, Store, write_atomically
+from snakefold.kernel.store import Entry, KeptStore, Store, at_work, write_atomically
 from snakefold.kernel.store.kept import FOLDER
 from snakefold.kernel.wording import count
 from snakefold.plan.cost.disk import packed_result_bytes
@@ -49,6 +51,8 @@ from snakefold.run.requests import read_inputs
 from snakefold.structures import confidence, relax
 
 _ATTEMPTS = 3
+#: Seconds after which a target is computed although another process is at it.
+_PATIENCE = 1800.0
 #: Bytes that a job takes besides its targets: its log, and above all the programs that it compiles and keeps.
 _MARGIN = 32_000_000
 
@@ -179,19 +183,37 @@ def _fold_all(
     progress: Progress | None,
     shown: ProgressFile | None,
 ) -> None:
-    """Fold what is to do, as long as there is room for it."""
-    request = batch.request
-    for number, target in enumerate(batch.to_do, 1):
+    """Fold what is to do, as long as there is room for it.
+
+    What another process is at work on comes last: by then it may be in the store.
+    """
+    request, order, number, first = batch.request, deque(batch.to_do), 0, True
+    later: set[str] = set()
+    while order:
+        target = order.popleft()
         if full := _no_room(request, target, batch.results, batch.store, batch.out):
             if not batch.results:
                 raise full
             batch.log(f"{request.batch}: {full}")
-            batch.fail(batch.to_do[number - 1 :], TargetError(full.reason, str(full)))
+            batch.fail([target, *order], TargetError(full.reason, str(full)))
             return
         key = target.result_key
-        if shown is not None:
-            shown.target(target.id, target.length)
-        outcome, data = _fold(request, target, msas[key], session, batch.store, first=number == 1)
+        entry = batch.entry(key)
+        with at_work(batch.store, entry, _PATIENCE if key in later else 0.0) as free:
+            if not free and key not in later:
+                later.add(key)
+                order.append(target)
+                batch.log(f"{request.batch}: {target.id}: another process computes it; it comes last")
+                continue
+            if shown is not None:
+                shown.target(target.id, target.length)
+            number += 1
+            data = _computed_since(batch.store, entry)
+            if data is not None:
+                outcome = outcome_of(target, stored=True)
+            else:
+                outcome, data = _fold(request, target, msas[key], session, batch.store, first=first)
+                first = False
         batch.outcomes[key] = outcome
         if data is not None:
             batch.results[key] = data
@@ -202,6 +224,14 @@ def _fold_all(
             shown.finish(outcome)
         if progress is not None:
             progress(number, len(batch.to_do))
+
+
+def _computed_since(store: KeptStore, entry: Entry) -> bytes | None:
+    """A result that another process has put into the store since this one looked."""
+    with suppress(StoreError):  # that it cannot be asked now is no reason not to compute
+        if store.has(entry):
+            return store.get(entry)
+    return None
 
 
 def _no_room(
@@ -357,6 +387,8 @@ def outcome_of(
 
 
 def _line(outcome: TargetOutcome) -> str:
+    if outcome.stored:
+        return "computed by another process"
     if outcome.state == "done":
         return f"done in {outcome.seconds:.1f} s"
     return f"failed, {outcome.reason}: {outcome.message}"

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from snakefold import __version__
@@ -17,6 +18,7 @@ from snakefold.service import files, metrics, nim, openfold, page, runpod, synch
 from snakefold.service.desk import Desk, token_of
 from snakefold.service.guard import Guard, Scope
 from snakefold.service.openapi import documented
+from snakefold.service.plain import plain_of
 from snakefold.service.refusals import REFUSALS, told
 from snakefold.service.sets import routes as sets
 from snakefold.service.settings import ServiceSettings
@@ -49,6 +51,7 @@ def create_app(settings: ServiceSettings) -> Any:
     app.state.requests = requests
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _not_as_expected)
+    app.add_exception_handler(HTTPException, _refused)
     app.include_router(runpod.router)
     app.include_router(synchronous.router)
     app.include_router(sets.router)
@@ -90,6 +93,14 @@ def _is_known(desk: Desk, scope: Scope) -> bool:
 async def _failed(request: Request, error: Exception) -> JSONResponse:
     log.error("failed", exc_info=error, extra={"path": request.url.path})
     return JSONResponse({"detail": "The service failed at this request; its log says how."}, 500)
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    said = plain_of(request.app.state.desk.settings)(str(error.detail))
+    if said != error.detail:
+        log.info("refused", extra={"path": request.url.path, "detail": error.detail})
+    return JSONResponse({"detail": said}, error.status_code, error.headers)
 
 
 async def _not_as_expected(_request: Request, error: Exception) -> JSONResponse:

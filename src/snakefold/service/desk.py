@@ -16,11 +16,12 @@ from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.store import write_atomically
 from snakefold.service import records
 from snakefold.service.kinds import KINDS, roots
-from snakefold.service.ledger import OverQuota, only_one, spend
+from snakefold.service.ledger import SPENT, OverQuota, only_one, spend
 from snakefold.service.logs import user_name
 from snakefold.service.queue import Queues
 from snakefold.service.records import Record
 from snakefold.service.settings import ServiceSettings
+from snakefold.service.streams import Streams
 from snakefold.service.tally import Tally
 from snakefold.service.users import User, Users
 
@@ -36,6 +37,7 @@ class Desk:
         self.settings = settings
         self.users = Users(settings.tokens)
         self.queues = Queues(settings)
+        self.streams = Streams(settings.limits.streams)
         self.tally = Tally(settings.folder / KINDS["job"].folder)
         self._owners: dict[tuple[Path, str], str] = {}
         self._counted = (float("-inf"), Counter[str]())
@@ -76,7 +78,7 @@ class Desk:
                 with only_one(self.settings, user.user) as accepted:
                     spend(accepted, name, user.quota, residues=residues, what=kind)
             except OverQuota as error:
-                raise HTTPException(429, str(error)) from error
+                raise HTTPException(429, str(error), headers=SPENT) from error
         for file, content in files.items():
             path = root / name / file
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from pydantic import BaseModel
 
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.store import write_atomically
-from snakefold.service import files, records
+from snakefold.service import files, records, webhooks
 from snakefold.service.desk import Desk
-from snakefold.service.kinds import Duty, Ending, ended
+from snakefold.service.kinds import KINDS, Duty, Ending, ended
+from snakefold.service.plain import plain_of
 from snakefold.service.records import Record, State
 from snakefold.service.users import User
 from snakefold.worker import jobs
@@ -61,15 +63,25 @@ def accept(
             f"{place}: this service has no network volume that a request may name files of. Send the bytes "
             "(`base64`) or an address (`url`); a large result comes back as an address.",
         )
-    return desk.submit(
-        "job",
-        user,
-        files={INPUT: json.dumps(given).encode()},
-        facts=facts,
-        name=name,
-        behind=behind,
-        residues=_residues(request, user),
-    )
+    residues = _residues(request, user)
+    name = name or records.new_id()
+    root, is_told = desk.settings.folder / KINDS["job"].folder, bool((facts or {}).get("webhook"))
+    if is_told:
+        webhooks.expect(root, name)
+    try:
+        return desk.submit(
+            "job",
+            user,
+            files={INPUT: json.dumps(given).encode()},
+            facts=facts,
+            name=name,
+            behind=behind,
+            residues=residues,
+        )
+    except HTTPException:
+        if is_told:
+            webhooks.forget(root, name)
+        raise
 
 
 def _residues(request: BaseModel, user: User) -> int:
@@ -166,23 +178,35 @@ def perform(record: Record, duty: Duty) -> Ending:
     """
     given = json.loads((record.folder / INPUT).read_bytes())
     limit = record.facts.get("execution_timeout")
+    facts = _size(given)
     started = time.monotonic()
     try:
         answer = asyncio.run(_answer(given, record.folder, duty, limit))
     except TimeoutError:
-        return Ending(State.TIMED_OUT, error=f"The job was stopped after {limit:g} seconds.")
-    facts: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3)}
+        return Ending(State.TIMED_OUT, error=f"The job was stopped after {limit:g} seconds.", facts=facts)
+    facts["seconds"] = round(time.monotonic() - started, 3)
     if answer is None:
         return Ending(State.CANCELLED, facts=facts)
+    plain = plain_of(duty.settings)
     if "error" in answer:
         told = {key: value for key, value in answer.items() if key not in ("error", "refresh_worker")}
-        _write(record.folder / FAILURE, told)
+        _write(record.folder / FAILURE, plain.of(told))
         return Ending(State.FAILED, error=str(answer["error"]), facts=facts)
     volume = read_settings().volume
     if volume is not None:
         facts["files"] = files.keep(answer, record.folder, volume)
-    _write(record.folder / OUTPUT, answer)
+    _write(record.folder / OUTPUT, plain.of(answer))
     return Ending(State.DONE, facts=facts)
+
+
+def _size(given: Any) -> dict[str, Any]:
+    """What /metrics count of a job; nothing of what predicts nothing, or is behind an address."""
+    from snakefold.worker.residues import residues_of
+
+    with suppress(SnakefoldError):
+        if residues := residues_of(read_input(given)):
+            return {"residues": residues}
+    return {}
 
 
 def _write(path: Path, content: Any) -> None:

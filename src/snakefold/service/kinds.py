@@ -49,7 +49,8 @@ class Kind:
         workers: name of the setting that says how many processes do it.
         attempts: workers that may die of a record before it counts as the reason.
         after: `module:function`, which takes a `Record` that has just ended, by whomever; empty: nothing is
-            done then. It may be left out if the process that ended the record dies.
+            done then. If the process that ended the record dies, it is left out: whatever must not be sees
+            to that itself.
         kept: the record is removed with what it belongs to, not by its own age.
     """
 

@@ -19,6 +19,9 @@ from snakefold.plan.quote.model import money
 from snakefold.service.settings import ServiceSettings
 from snakefold.service.users import Quota
 
+#: Header of a refusal that waiting does not change before tomorrow. Clients repeat other 429 after a while.
+SPENT = {"X-Snakefold-Refused": "quota"}
+
 
 class OverQuota(Exception):
     """The quota of the user does not allow it today."""

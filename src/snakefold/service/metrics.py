@@ -66,6 +66,7 @@ class Observed:
         self._known: set[Path] = set()
         self._ended: Counter[tuple[str, str]] = Counter()
         self._seconds: Counter[tuple[str, str]] = Counter()
+        self._residues: Counter[tuple[str, str]] = Counter()
         self._recent: list[tuple[float, float]] = []
 
     def collect(self) -> Iterator[Metric]:
@@ -109,6 +110,14 @@ class Observed:
         for (kind, engine), number in sorted(self._seconds.items()):
             seconds.add_metric([kind, engine], number)
         yield seconds
+        residues = CounterMetricFamily(
+            "snakefold_residues",
+            "Residues of targets to predict, of jobs and runs that have ended; of no user by name.",
+            labels=["kind", "engine"],
+        )
+        for (kind, engine), number in sorted(self._residues.items()):
+            residues.add_metric([kind, engine], number)
+        yield residues
         share = GaugeMetricFamily(
             "snakefold_gpu_busy_ratio", f"Share of the last {WINDOW:g} s that workers of jobs had one."
         )
@@ -136,7 +145,12 @@ class Observed:
         self._ended[record.kind, record.state.value] += 1
         if record.started is None or record.ended is None:
             return
-        self._seconds[record.kind, _engine(record)] += max(record.ended - record.started, 0.0)  # type: ignore[assignment]
+        engine = _engine(record)
+        for given in (record.ending, record.facts):  # of a job its worker says it, of a run its quote
+            if isinstance(number := given.get("residues"), int):
+                self._residues[record.kind, engine] += number
+                break
+        self._seconds[record.kind, engine] += max(record.ended - record.started, 0.0)  # type: ignore[assignment]
         if _has_gpu(record):
             self._recent.append((record.started, record.ended))
 

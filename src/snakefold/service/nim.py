@@ -1,143 +1,60 @@
 """Routes of NVIDIA's NIMs for AlphaFold2 and OpenFold2, as far as their requests and answers are published.
 
 What a request asks for and cannot get is refused by its name, never left out: docs/service-clients.md has the
-list. Source: NVIDIA's documentation of AlphaFold2 NIM 2.1 and OpenFold2 NIM 2.6.
+list. Source: NVIDIA's documentation of AlphaFold2 NIM 2.1, AlphaFold2-Multimer NIM 1.0 and OpenFold2 NIM 2.6,
+and the schemas of requests that its API catalogue shows.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+import hashlib
+from functools import cache
+from importlib.metadata import files as files_of
+from importlib.metadata import metadata as metadata_of
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from snakefold import __version__, engines
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.msa.databases import presets
 from snakefold.service import files, jobs
-from snakefold.service.answers import WAITING, Responses
-from snakefold.service.desk import TheDesk, TheUser
+from snakefold.service.answers import WAITING, Responses, refusals
+from snakefold.service.desk import TheDesk, TheUser, user_of
+from snakefold.service.nim_forms import (
+    E_VALUE,
+    FromMsa,
+    FromMsaAndTemplate,
+    FromMsas,
+    FromSequence,
+    FromSequences,
+    Health,
+    License,
+    Metadata,
+    ModelInfo,
+    Msa,
+    Msas,
+    Predicting,
+    RankedStructures,
+    Search,
+    SearchAll,
+    Searching,
+    Structures,
+)
 from snakefold.service.settings import NimModel
 from snakefold.worker.settings import read_settings
 
 router = APIRouter(tags=["NIM"])
 _ALPHAFOLD2 = "/protein-structure/alphafold2"
+_MULTIMER = f"{_ALPHAFOLD2}/multimer"
 _OPENFOLD2 = "/biology/openfold/openfold2/predict-structure-from-msa-and-template"
+#: Models of OpenFold2's route unless settings say others.
+_OPENFOLD2_MODELS = {1: NimModel(engine="openfold")}
 #: What is searched where a request names no databases, and their own default.
-_E_VALUE = 0.0001
 _WARNINGS = "X-Snakefold-Warnings"
-_MOST_SEARCHED = 20
 _TOOLS = frozenset({"jackhmmer", "hhblits", "mmseqs"})
-
-Letters = Annotated[
-    str, Field(min_length=1, max_length=4096, description="The sequence.", examples=["MNVIDIAIAMAI"])
-]
-
-
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Search(_Request):
-    """A sequence, and how its alignment is searched."""
-
-    sequence: Letters
-    databases: list[Literal["uniref90", "mgnify", "small_bfd"]] | None = Field(
-        None, description="Taken if they are those that this service searches; if empty, whatever it has."
-    )
-    algorithm: Literal["jackhmmer", "mmseqs2"] | None = Field(
-        None, description="Taken if it is that of the databases here."
-    )
-    e_value: float = Field(_E_VALUE, description="Only 0.0001.")
-    bit_score: float | None = Field(None, description="Refused.")
-    iterations: int = Field(1, description="Only 1.")
-
-
-class FromSequence(Search):
-    """A sequence whose structure is wanted."""
-
-    relax_prediction: bool = Field(True, description="Relax the structures.")
-    skip_template_search: bool | None = Field(
-        None,
-        description="false is refused if the service searches no templates (`nim.max_template_date`); if "
-        "empty, it searches them if it can.",
-    )
-
-
-#: Name, text and format of an alignment.
-Row = Annotated[list[str], Field(min_length=3, max_length=3)]
-_ALIGNMENTS = "Alignments by database: name, text, and a3m or sto. Merged in this order."
-
-
-class FromMsa(_Request):
-    """A sequence with its alignments whose structure is wanted."""
-
-    sequence: Letters
-    alignments: Annotated[dict[str, Row], Field(max_length=_MOST_SEARCHED)] = Field(
-        {}, description=_ALIGNMENTS
-    )
-    templates: list[Any] | None = Field(None, description="Refused, unless empty.")
-    relax_prediction: bool = Field(True, description="Relax the structures.")
-
-
-class Msa(BaseModel):
-    """An alignment in the form that `predict-structure-from-MSA` takes."""
-
-    alignments: dict[str, Row] = Field(description=_ALIGNMENTS)
-    templates: list[Any] = Field([], description="Empty: templates are searched with the structure.")
-
-
-class Structures(RootModel[list[str]]):
-    """PDB texts, best first."""
-
-
-class A3m(_Request):
-    """An alignment."""
-
-    alignment: Annotated[str, Field(min_length=1)]
-    format: Literal["a3m"] = "a3m"
-
-
-class FromMsaAndTemplate(_Request):
-    """A sequence whose structure OpenFold2's route predicts."""
-
-    sequence: Letters
-    input_id: Annotated[str, Field(max_length=128)] | None = Field(None, description="Comes back.")
-    alignments: Annotated[dict[str, dict[Literal["a3m"], A3m]], Field(max_length=_MOST_SEARCHED)] | None = (
-        Field(None, description="Alignments by database; without any, the sequence alone is predicted.")
-    )
-    selected_models: list[int] | None = Field(None, description="Numbers of models; if empty, all here.")
-    relax_prediction: bool | None = Field(None, description="Relax the structures; if empty, do.")
-    use_templates: bool | None = Field(None, description="true is refused.")
-    explicit_templates: list[Any] | None = Field(None, description="Refused, unless empty.")
-    templates: Any = Field(None, description="Refused, unless empty.")
-
-
-class Ranked(BaseModel):
-    """One structure. A score that the engine did not give is left out."""
-
-    structure: str
-    format: Literal["pdb"] = "pdb"
-    confidence: float = Field(description="Mean pLDDT, 0 to 100.")
-    plddt: list[float] = Field(description="pLDDT of every residue, 0 to 100.")
-    ptm_score: float | None = None
-    max_predicted_aligned_error: float | None = Field(None, description="Å.")
-    model_param_set: int = Field(description="Number of the model.")
-
-
-class RankedStructures(BaseModel):
-    """Structures of all selected models."""
-
-    input_id: str | None = None
-    structures_in_ranked_order: list[Ranked]
-    warnings: list[str] = Field([], description="Warnings, such as REHEARSAL.")
-
-
-class Health(BaseModel):
-    """Whether requests are answered."""
-
-    status: str = Field(examples=["ready"])
 
 
 class Asking:
@@ -155,16 +72,27 @@ class Asking:
         return record.id, output
 
     async def predict(
-        self, model: NimModel, sequence: str, *, relax: bool, **more: Any
+        self,
+        model: NimModel,
+        sequence: str,
+        *,
+        relax: str,
+        settings: dict[str, Any] | None = None,
+        **more: Any,
     ) -> tuple[str, dict[str, Any]]:
-        """Have a structure predicted: id of the job, and its answer."""
+        """Have a structure predicted: id of the job, and its answer.
+
+        Args:
+            relax: all, best or none.
+            settings: of the engine, laid over those of the service.
+        """
         return await self.answer(
             {
                 "task": "predict",
                 "engine": model.engine,
-                "settings": model.settings,
+                "settings": {**model.settings, **(settings or {})},
                 "sequence": sequence,
-                "models_to_relax": "all" if relax else "none",
+                "models_to_relax": relax,
                 "rehearsal": self.desk.settings.rehearsal,
                 **more,
             }
@@ -197,15 +125,15 @@ def _refuse(condition: object, text: str) -> None:
         raise HTTPException(400, text)
 
 
-async def _searched(asking: Asking, search: Search) -> str | None:
+async def _searched(asking: Asking, search: Searching) -> str | None:
     """The preset that a request means.
 
     Raises:
         HTTPException: 400, it asks for another search than this service does.
     """
-    _refuse(search.e_value != _E_VALUE, f"e_value: only {_E_VALUE:g} is searched with here.")
+    _refuse(search.e_value not in (None, E_VALUE), f"e_value: only {E_VALUE:g} is searched with here.")
     _refuse(search.bit_score is not None, "bit_score: is not searched with here; leave it out.")
-    _refuse(search.iterations != 1, "iterations: only 1 is searched with here.")
+    _refuse(search.iterations not in (None, 1), "iterations: only 1 is searched with here.")
     name = asking.routes.db_preset
     if search.databases is None and search.algorithm is None:
         return name
@@ -239,6 +167,38 @@ def _databases(name: str | None) -> tuple[set[str], set[str]]:
     return {each.name for each in searched}, tools
 
 
+#: Settings of an engine that keys of a request are.
+_SETTINGS = {
+    "selected_models": "models",
+    "num_predictions_per_model": "num_seeds",
+    "structure_model_preset": "model_preset",
+}
+
+
+def _predicted(asking: Asking, body: Predicting) -> dict[str, Any]:
+    """How a request wants its structures predicted, for `Asking.predict`.
+
+    Raises:
+        HTTPException: 400, in a way that this service does not.
+    """
+    _refuse(body.max_msa_sequences is not None, "max_msa_sequences: alignments are not cut; leave it out.")
+    _refuse(
+        body.template_searcher == "hmmsearch", "template_searcher: templates are searched with hhsearch here."
+    )
+    preset = getattr(body, "structure_model_preset", None)
+    _refuse(preset == "casp14", "structure_model_preset: casp14 is not predicted with here.")
+    _refuse(getattr(body, "override_msa_db_limits", False), "override_msa_db_limits: the limits hold here.")
+    engine = engines.get(asking.routes.alphafold2.engine)
+    settings = {}
+    for key, name in _SETTINGS.items():
+        if (value := getattr(body, key, None)) is None:
+            continue
+        _refuse(name not in engine.Settings.model_fields, f"{key}: {engine.name} has no such choice.")
+        settings[name] = list(dict.fromkeys(value)) if isinstance(value, list) else value
+    relax = body.structure_models_to_relax or "all"
+    return {"relax": "none" if body.relax_prediction is False else relax, "settings": settings}
+
+
 _STRUCTURES: Responses = {
     **WAITING,
     200: {"description": "PDB texts, best first.", "headers": {_WARNINGS: {"schema": {"type": "string"}}}},
@@ -250,20 +210,31 @@ _STRUCTURES: Responses = {
 )
 async def predict_structure_from_sequence(asking: TheAsking, body: FromSequence) -> list[str]:
     """Align a sequence and predict its structure."""
+    return await _aligned_and_predicted(asking, body, body.sequence, skip=body.skip_template_search)
+
+
+@router.post(
+    f"{_MULTIMER}/predict-structure-from-sequences", response_model=Structures, responses=_STRUCTURES
+)
+async def predict_structure_from_sequences(asking: TheAsking, body: FromSequences) -> list[str]:
+    """Align the chains of a complex, pair their rows, and predict its structure."""
+    return await _aligned_and_predicted(asking, body, ":".join(body.sequences), skip=None)
+
+
+async def _aligned_and_predicted(
+    asking: Asking, body: FromSequence | FromSequences, sequence: str, *, skip: bool | None
+) -> list[str]:
     preset = await _searched(asking, body)
+    more = _predicted(asking, body)
     date = asking.routes.max_template_date
     _refuse(
-        body.skip_template_search is False and date is None,
+        skip is False and date is None,
         "skip_template_search: this service searches no templates; send true.",
     )
-    templates = {} if body.skip_template_search or date is None else {"max_template_date": date}
-    missing = [] if templates or body.skip_template_search else ["No templates were searched."]
+    templates: dict[str, Any] = {} if skip or date is None else {"max_template_date": date}
+    missing = [] if templates or skip else ["No templates were searched."]
     job, answer = await asking.predict(
-        asking.routes.alphafold2,
-        body.sequence,
-        relax=body.relax_prediction,
-        db_preset=preset,
-        **templates,
+        asking.routes.alphafold2, sequence, db_preset=preset, **templates, **more
     )
     asking.warn([*missing, *answer.get("warnings", [])])
     return await asking.structures(job, answer)
@@ -274,27 +245,65 @@ async def predict_structure_from_sequence(asking: TheAsking, body: FromSequence)
 async def predict_msa_from_sequence(asking: TheAsking, body: Search) -> dict[str, Any]:
     """Search the alignment of a sequence: one, of all databases, without duplicate rows."""
     preset = await _searched(asking, body)
-    job, answer = await asking.answer({"task": "align", "sequence": body.sequence, "db_preset": preset})
+    return {"alignments": await _alignments(asking, body.sequence, preset)}
+
+
+@router.post(f"{_MULTIMER}/predict-MSA-from-sequences", response_model=Msas, responses=WAITING)
+@router.post(f"{_MULTIMER}/predict-msa-from-sequences", include_in_schema=False, response_model=Msas)
+async def predict_msa_from_sequences(asking: TheAsking, body: SearchAll) -> dict[str, Any]:
+    """Search the alignment of each chain, as of one sequence. Rows are not paired."""
+    preset = await _searched(asking, body)
+    chains = list(dict.fromkeys(body.sequences))
+    found = await asyncio.gather(*(_alignments(asking, chain, preset) for chain in chains))
+    by_chain = dict(zip(chains, found, strict=True))
+    return {
+        "alignments": [by_chain[chain] for chain in body.sequences],
+        "templates": [[] for _ in body.sequences],
+    }
+
+
+async def _alignments(asking: Asking, sequence: str, preset: str | None) -> dict[str, list[str]]:
+    job, answer = await asking.answer({"task": "align", "sequence": sequence, "db_preset": preset})
     name = "+".join(answer.get("databases", ())) or answer["db_preset"]
-    return {"alignments": {name: [name, await asking.text(job, answer["a3m"], "The alignment"), "a3m"]}}
+    return {name: [name, await asking.text(job, answer["a3m"], "The alignment"), "a3m"]}
 
 
 @router.post(f"{_ALPHAFOLD2}/predict-structure-from-MSA", response_model=Structures, responses=_STRUCTURES)
 @router.post(f"{_ALPHAFOLD2}/predict-structure-from-msa", include_in_schema=False, response_model=Structures)
 async def predict_structure_from_msa(asking: TheAsking, body: FromMsa) -> list[str]:
     """Predict the structure of a sequence from its alignments."""
+    return await _predicted_from(asking, body, body.sequence, body.alignments)
+
+
+@router.post(f"{_MULTIMER}/predict-structure-from-MSA", response_model=Structures, responses=_STRUCTURES)
+@router.post(f"{_MULTIMER}/predict-structure-from-msa", include_in_schema=False, response_model=Structures)
+async def predict_structure_from_msas(asking: TheAsking, body: FromMsas) -> list[str]:
+    """Predict the structure of one chain from its alignments; of several, this service pairs its own."""
     _refuse(
-        body.templates,
+        len(body.sequences) > 1,
+        "alignments: this service takes those of one chain with a request. For several, send "
+        "predict-structure-from-sequences: their alignments are searched and paired, or found in the store.",
+    )
+    _refuse(len(body.alignments) > 1, "alignments: expected an object for each of the sequences.")
+    given = body.alignments[0] if body.alignments else {}
+    return await _predicted_from(asking, body, body.sequences[0], given)
+
+
+async def _predicted_from(
+    asking: Asking, body: FromMsa | FromMsas, sequence: str, alignments: dict[str, list[str]]
+) -> list[str]:
+    templates = [each for each in body.templates or () if each != []]
+    _refuse(
+        templates,
         "templates: hits are no templates without the structures that they are of; send an empty list.",
     )
     given = []
-    for name, (_, text, form) in body.alignments.items():
+    for name, (_, text, form) in alignments.items():
         _refuse(form not in ("a3m", "sto"), f"alignments.{name}: the third item must be a3m or sto.")
         given.append({"name": name, "format": form, "text": text})
     more = {"alignments": given} if given else {"db_preset": "single_sequence"}
-    job, answer = await asking.predict(
-        asking.routes.alphafold2, body.sequence, relax=body.relax_prediction, **more
-    )
+    how = _predicted(asking, body)
+    job, answer = await asking.predict(asking.routes.alphafold2, sequence, **how, **more)
     return await asking.structures(job, answer)
 
 
@@ -306,7 +315,7 @@ async def predict_structure_from_msa_and_template(
     _refuse(body.use_templates, "use_templates: this service takes no templates with a request.")
     _refuse(body.explicit_templates, "explicit_templates: this service takes no templates with a request.")
     _refuse(body.templates, "templates: this service takes no templates with a request.")
-    known = asking.routes.openfold2 or {1: NimModel(engine="openfold")}
+    known = asking.routes.openfold2 or _OPENFOLD2_MODELS
     numbers = list(known) if body.selected_models is None else list(dict.fromkeys(body.selected_models))
     _refuse(not numbers, "selected_models: expected at least one number.")
     missing = [str(number) for number in numbers if number not in known]
@@ -318,9 +327,11 @@ async def predict_structure_from_msa_and_template(
         if "a3m" in each
     ]
     more: dict[str, Any] = {"alignments": given} if given else {"db_preset": "single_sequence"}
-    relax = body.relax_prediction is not False
+    relax = "all" if body.relax_prediction else "none"
     asked = [asking.predict(known[number], body.sequence, relax=relax, **more) for number in numbers]
     ranked, warnings = [], []
+    if body.selected_models is None and set(known) != set(range(1, 6)):
+        warnings.append(f"selected_models: left out, it is 1 to 5 elsewhere; here there are: {here}.")
     for number, (job, answer) in zip(numbers, await asyncio.gather(*asked), strict=True):
         warnings += answer.get("warnings", [])
         for model, text in zip(answer["models"], await asking.structures(job, answer), strict=True):
@@ -354,3 +365,33 @@ async def ready() -> dict[str, str]:
 async def live() -> dict[str, str]:
     """Whether the server lives; no token is needed."""
     return {"status": "live"}
+
+
+@cache
+def _license() -> License:
+    found = [each for each in files_of("snakefold") or () if each.name == "LICENSE"]
+    text = found[0].read_text(encoding="utf-8") if found else ""
+    sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    name = metadata_of("snakefold")["License-Expression"] or ""
+    return License(name=name, path="LICENSE", sha=sha, size=len(text), url="", content=text)
+
+
+@router.get("/v1/license", responses=refusals(_401="No known token."), dependencies=[Depends(user_of)])
+def license_() -> License:
+    """The licence of snakefold; those of parameters are in /api/engines."""
+    return _license()
+
+
+@router.get("/v1/metadata", responses=refusals(_401="No known token."), dependencies=[Depends(user_of)])
+def metadata(desk: TheDesk) -> Metadata:
+    """What is served: the engines of these routes, under the version of snakefold."""
+    routes = desk.settings.nim
+    models = [routes.alphafold2, *(routes.openfold2 or _OPENFOLD2_MODELS).values()]
+    names = dict.fromkeys(each.engine for each in models)
+    return Metadata(
+        assetInfo=[],
+        licenseInfo=_license(),
+        modelInfo=[ModelInfo(shortName=f"{name}:{__version__}", modelUrl="") for name in names],
+        repository_override="",
+        version=__version__,
+    )

@@ -23,6 +23,7 @@ from redis import ConnectionPool, RedisError
 
 from snakefold.service import records
 from snakefold.service.kinds import ended
+from snakefold.service.opened import Opened
 from snakefold.service.records import Record, State
 from snakefold.service.settings import ServiceSettings
 
@@ -77,11 +78,16 @@ class Queues:
         self.of(kind).flush()
 
 
-def mend(queues: Queues, roots: list[Path], settings: ServiceSettings) -> int:
-    """Put back what waits for nobody; how many records that were. What has waited too long is ended."""
+def mend(queues: Queues, roots: list[Path], settings: ServiceSettings, opened: Opened | None = None) -> int:
+    """Put back what waits for nobody; how many records that were. What has waited too long is ended.
+
+    Args:
+        opened: that of the calls before, so that what has not changed is not read again.
+    """
     lost: list[Record] = []
+    opened = opened or Opened()
     for root in roots:
-        for record in records.still_open(root):
+        for record in opened.of(root):
             if is_overdue(record):
                 if records.end(record.folder, State.TIMED_OUT, error=_OVERDUE):
                     ended(record.folder)
@@ -89,9 +95,10 @@ def mend(queues: Queues, roots: list[Path], settings: ServiceSettings) -> int:
             if record.attempts == 0 or records.is_dead(record.folder, record.attempts):
                 lost.append(record)
     known = {kind: queues.waiting(kind) for kind in {record.kind for record in lost}}
+    above = f"{settings.folder}/"
     mended = 0
     for record in lost:
-        if str(record.folder.relative_to(settings.folder)) not in known[record.kind]:
+        if str(record.folder).removeprefix(above) not in known[record.kind]:
             log.info("put back into the queue", extra={"record": record.id, "kind": record.kind})
             queues.put(record)
             mended += 1

@@ -281,20 +281,30 @@ def reopen(folder: Path) -> None:
 
 
 def still_open(root: Path) -> Iterator[Record]:
-    """Records below `root` that have not ended."""
+    """Records below `root` that have not ended. `opened` does the same for those who look again and again."""
+    for name in open_names(root):
+        if (record := look(root, name)) is not None:
+            yield record
+
+
+def open_names(root: Path) -> list[str]:
+    """Names of what is marked as open below `root`, in their order."""
     try:
-        names = sorted(each.name for each in (root / _OPEN).iterdir())
+        return sorted(each.name for each in (root / _OPEN).iterdir())
     except FileNotFoundError:
-        return
-    for name in names:
-        try:
-            record = read(root / name)
-        except FileNotFoundError:  # between the mark and the record
-            continue
-        if record.state.final:  # ended between its end and its mark
-            _close(record)
-            continue
-        yield record
+        return []
+
+
+def look(root: Path, name: str) -> Record | None:
+    """A record that is marked as open; None, if it is none yet, or has ended: then its mark is removed."""
+    try:
+        record = read(root / name)
+    except FileNotFoundError:  # between the mark and the record
+        return None
+    if record.state.final:  # ended between its end and its mark
+        _close(record)
+        return None
+    return record
 
 
 def every(root: Path) -> Iterator[Record]:

@@ -287,6 +287,8 @@ def retry(job: str, call: TheCall) -> dict[str, Any]:
         )
     if time.time() > record.created + record.facts["ttl"]:
         raise HTTPException(400, "The job's time to live (policy.ttl) is over. Submit it again.")
+    if record.facts.get("webhook"):
+        webhooks.expect(record.folder.parent, record.id)
     records.reopen(record.folder)
     call.desk.queues.put(record)
     return {"id": record.id, "status": _STATES[State.QUEUED]}

@@ -24,9 +24,11 @@ from snakefold.service.check import check_settings
 from snakefold.service.connection import Connection, limit
 from snakefold.service.kinds import KINDS, roots
 from snakefold.service.logs import start_logging
+from snakefold.service.opened import Opened
 from snakefold.service.queue import Queues, mend
 from snakefold.service.settings import ServiceSettings, hand_on
 from snakefold.service.sweep import sweep
+from snakefold.service.webhooks import tell_again
 
 log = logging.getLogger(__name__)
 _MEND_SECONDS = 5.0
@@ -152,13 +154,14 @@ def _volume(settings: ServiceSettings, kind: str, number: int) -> Path:
 
 
 def _tend(settings: ServiceSettings, workers: Workers, leaving: threading.Event) -> None:
-    queues = Queues(settings)
+    queues, opened = Queues(settings), Opened()
     mended = swept = float("-inf")
     while not leaving.is_set():
         try:
             workers.tend()
             if time.monotonic() - mended >= _MEND_SECONDS:
-                mend(queues, roots(settings), settings)
+                mend(queues, roots(settings), settings, opened)
+                tell_again(settings.folder / KINDS["job"].folder)
                 mended = time.monotonic()
             if time.monotonic() - swept >= _SWEEP_SECONDS:
                 swept = time.monotonic()

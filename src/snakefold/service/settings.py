@@ -46,6 +46,7 @@ class Limits(_Section):
         60, gt=0, description="Time within which a client takes some of an answer: 1 kB a second at least."
     )
     connections: int = Field(2000, ge=10, description="Connections at once; more are answered 503.")
+    streams: int = Field(16, ge=1, description="Events and archives that are sent to one user at once.")
     waiting: int = Field(1000, ge=1, description="Jobs, runs and tickets of one user that have not ended.")
     targets: int = Field(100_000, ge=1, description="Targets of one set.")
     residues: int = Field(50_000_000, ge=1, description="Residues of one set.")

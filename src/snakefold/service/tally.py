@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from snakefold.service import records
+from snakefold.service.opened import Opened
 from snakefold.service.records import State
 
 #: State, user and endpoint.
@@ -15,27 +16,27 @@ _STATES = {state.value for state in State}
 
 
 class Tally:
-    """Counts of one folder of records: of its journal, and of the records that are open.
-
-    Attributes:
-        read: records that were read, over all calls.
-    """
+    """Counts of one folder of records: of its journal, and of the records that are open."""
 
     def __init__(self, root: Path) -> None:
-        self.read = 0
+        self._opened = Opened()
         self._root = root
         self._lock = threading.Lock()
         self._ended: dict[str, _Place] = {}
         self._counts: Counter[_Place] = Counter()
         self._offset = 0
 
+    @property
+    def read(self) -> int:
+        """Records that were read, over all calls."""
+        return self._opened.read
+
     def counts(self, user: str, endpoint: str) -> Counter[State]:
         """Jobs of a user at an endpoint, by state; those that have ended are counted for good."""
         with self._lock:
             # First what is open: what ends meanwhile is counted once, by the journal.
-            open_ = list(records.still_open(self._root))
+            open_ = list(self._opened.of(self._root))
             self._follow()
-            self.read += len(open_)
             found = Counter({state: self._counts[state, user, endpoint] for state in State})
             for record in open_:
                 if (record.user, record.facts.get("endpoint")) != (user, endpoint):

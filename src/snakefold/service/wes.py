@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from snakefold import __version__
 from snakefold.kernel.paths import house
 from snakefold.service.desk import TheDesk, TheUser
+from snakefold.service.plain import plain_of
+from snakefold.service.sets import files, routes
 from snakefold.service.sets import folder as sets
-from snakefold.service.sets import routes
 from snakefold.service.sets.folder import Set
 from snakefold.service.sets.form import TheForm, dollars, files_of, object_of, text_of, truth
 from snakefold.service.sets.submission import Sent, submit
@@ -55,7 +56,8 @@ class _Route(APIRoute):
             try:
                 return await handle(request)
             except HTTPException as error:
-                return _error(error.status_code, str(error.detail), error.headers)
+                plain = plain_of(request.app.state.desk.settings)
+                return _error(error.status_code, plain(str(error.detail)), error.headers)
             except RequestValidationError as error:
                 lines = [f"{each['loc'][-1]}: {each['msg']}." for each in error.errors()]
                 return _error(400, " ".join(lines))
@@ -419,12 +421,19 @@ def _tasks(seen: SetView) -> list[TaskLog]:
     ]
 
 
-@router.get("/runs/{run_id}/{stream}", response_class=FileResponse, responses=_answers(404))
-def output(run_id: str, stream: str, desk: TheDesk, user: TheUser) -> FileResponse:
+_STREAM: dict[int | str, dict[str, Any]] = {
+    **_answers(404),
+    200: {"content": {"text/plain": {}}, "description": "What it wrote so far."},
+}
+
+
+@router.get("/runs/{run_id}/{stream}", response_class=StreamingResponse, responses=_STREAM)
+def output(run_id: str, stream: str, desk: TheDesk, user: TheUser) -> StreamingResponse:
     """What a run wrote: `stdout` or `stderr`."""
     each = routes.found(desk, user, run_id)
     ending = {"stdout": "out", "stderr": "err"}.get(stream)
     path = each.folder / "logs" / f"run.{ending}"
     if ending is None or not path.is_file():
         raise HTTPException(404, "The run has written nothing yet.")
-    return FileResponse(path, media_type="text/plain; charset=utf-8")
+    text = files.without_paths(path, plain_of(desk.settings))
+    return StreamingResponse(text, media_type="text/plain; charset=utf-8")

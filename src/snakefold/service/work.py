@@ -25,6 +25,7 @@ from snakefold.kernel.errors import SnakefoldError
 from snakefold.service import records
 from snakefold.service.kinds import KINDS, Duty, Ending, ended
 from snakefold.service.logs import record_id, start_logging
+from snakefold.service.plain import plain_of
 from snakefold.service.queue import Queues
 from snakefold.service.records import PULSE, State
 from snakefold.service.settings import ServiceSettings, handed_on
@@ -41,6 +42,8 @@ class Worker:
         self._settings = settings
         self._does = pkgutil.resolve_name(KINDS[kind].does)
         self._attempts = KINDS[kind].attempts
+        #: Users read what a record says; this process's log has it whole.
+        self._plain = plain_of(settings)
         self._lock = threading.Lock()
         self._leaving = False
         self._duty: Duty | None = None
@@ -71,7 +74,7 @@ class Worker:
             elif self._leaving and duty.stop.is_set() and not records.has_ended(folder):
                 records.release(folder, number)
                 log.info("given back")
-            elif records.end(folder, ending.state, error=ending.error, facts=ending.facts):
+            elif records.end(folder, ending.state, error=self._plain(ending.error), facts=ending.facts):
                 log.info("ended", extra={"state": ending.state.value, "error": ending.error})
                 ended(folder)
         finally:

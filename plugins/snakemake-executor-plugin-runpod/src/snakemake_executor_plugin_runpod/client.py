@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from .errors import AccessError, NotFoundError, RejectedError, UnavailableError
+from .errors import AccessError, NotFoundError, RejectedError, SpentError, UnavailableError
 from .limits import Backoff, Gate, documented
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ _MOST_LOG = 2**20
 _LOG_SECONDS = 5.0
 #: Seconds for an answer, and of them for a connection.
 _TIMEOUT, _CONNECT_TIMEOUT = 60, 10
+#: Characters of what a refusal says.
+_EXCERPT = 400
+#: Header with which `snakefold serve` says that a 429 holds until tomorrow: the user's quota is spent.
+_REFUSED = "X-Snakefold-Refused"
 
 
 class Client:
@@ -112,7 +116,8 @@ class Client:
                 ) as answer,
             ):
                 if answer.status != 200:
-                    raise _problem(answer.status, await _read(answer, "logs"), f"GET {urlsplit(url).path}")
+                    content = await _read(answer, "logs")
+                    raise _problem(answer.status, content, f"GET {urlsplit(url).path}")
                 async for part in answer.content.iter_any():
                     text += part
                     if len(text) > _MOST_LOG:
@@ -161,6 +166,7 @@ class Client:
             ) as response:
                 content = await _read(response, what)
                 status = response.status
+                spent = response.headers.get(_REFUSED) == "quota"
         except aiohttp.ClientConnectorError as error:
             raise UnavailableError(f"{what}: no connection: {error.os_error.strerror or error}") from error
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
@@ -169,7 +175,7 @@ class Client:
             )
             raise UnavailableError(f"{what}: {reason}", taken=True) from error
         if status != 200:
-            raise _problem(status, content, what)
+            raise _problem(status, content, what, spent=spent)
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError) as error:
@@ -197,7 +203,7 @@ async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
     return b"".join(parts)
 
 
-def _problem(status: int, content: bytes, what: str) -> Exception:
+def _problem(status: int, content: bytes, what: str, *, spent: bool = False) -> Exception:
     text = f"{what}: HTTP {status}{_excerpt(content)}"
     if status in (401, 403):
         why = "is not a key that RunPod knows" if status == 401 else "may not do this"
@@ -207,6 +213,8 @@ def _problem(status: int, content: bytes, what: str) -> Exception:
         )
     if status == 404:
         return NotFoundError(text)
+    if spent:
+        return SpentError(text)
     if status in (408, 425, 429):
         return UnavailableError(text)
     if status >= 500:
@@ -223,5 +231,5 @@ def _excerpt(content: bytes) -> str:
         text = str(found.get("error") or found.get("detail") or found) if isinstance(found, dict) else text
     except ValueError:
         text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    line = " ".join(text.split())[:200]
+    line = " ".join(text.split())[:_EXCERPT]
     return f" ({line})" if line else ""

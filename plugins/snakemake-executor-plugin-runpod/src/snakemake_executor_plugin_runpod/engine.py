@@ -16,7 +16,15 @@ from .budget import Budget
 from .carrier import Carrier
 from .client import Client
 from .ending import Left, allowed, cancel_jobs
-from .errors import AccessError, JobError, NotFoundError, RejectedError, RunpodError, UnavailableError
+from .errors import (
+    AccessError,
+    JobError,
+    NotFoundError,
+    RejectedError,
+    RunpodError,
+    SpentError,
+    UnavailableError,
+)
 from .ledger import Ledger
 from .payload import Task
 from .queue import Queue
@@ -121,6 +129,8 @@ class Engine:
             trip.error = JobError(str(error), "unavailable")
         except NotFoundError as error:
             trip.error = JobError(str(error), "endpoint")
+        except SpentError as error:
+            trip.error = JobError(str(error), "quota_spent")
         except RejectedError as error:
             trip.error = JobError(str(error), "service")
         except AccessError as error:

@@ -7,7 +7,7 @@ NO_SERVICE = frozenset({"unavailable", "endpoint", "queue_timeout", "lost"})
 
 #: Reasons of a JobError that another try, which would be paid, cannot change.
 HOPELESS = frozenset(
-    {"invalid_input", "weights_missing", "database_missing", "result_too_large", "unreadable"}
+    {"invalid_input", "weights_missing", "database_missing", "result_too_large", "unreadable", "quota_spent"}
 )
 
 
@@ -34,6 +34,10 @@ class NotFoundError(RunpodError):
 
 class RejectedError(RunpodError):
     """The service has read the call and will not have it (400, 413, 422, …): repeating it is of no use."""
+
+
+class SpentError(RejectedError):
+    """The quota of the user is spent until tomorrow. The text is the service's."""
 
 
 class UnavailableError(RunpodError):

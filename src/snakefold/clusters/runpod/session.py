@@ -78,6 +78,8 @@ MANAGEMENT_URL = "https://api.runpod.io/v2"
 #: The same names as the executor plugin's.
 JOBS_VARIABLE, MANAGEMENT_VARIABLE = "RUNPOD_API_BASE_URL", "RUNPOD_MANAGEMENT_URL"
 
+#: Header with which `snakefold serve` says that a 429 holds until tomorrow: the user's quota is spent.
+_REFUSED = "X-Snakefold-Refused"
 _LONGEST_ANSWER = 64 << 20
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 _BEFORE_SENDING = (ConnectionRefusedError, socket.gaierror)
@@ -224,6 +226,8 @@ def _problem(session: Session, error: urllib.error.HTTPError, what: str) -> Runp
         )
     if status == 404:
         return NotFoundError(f"{text}.")
+    if error.headers.get(_REFUSED) == "quota":
+        return RejectedError(f"{text}.")
     if status in (408, 425, 429):
         return UnavailableError(f"{text}.", wait=_seconds(error.headers.get("Retry-After")))
     if status >= 500:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from snakefold.kernel.errors import StoreError
+from snakefold.kernel.store.at_work import at_work
 from snakefold.kernel.store.atomic import write_atomically
 from snakefold.kernel.store.entry import Entry, Leftover, Listed, Store
 from snakefold.kernel.store.folder import FolderStore
@@ -21,6 +22,7 @@ __all__ = [
     "Leftover",
     "Listed",
     "Store",
+    "at_work",
     "open_shared_store",
     "open_store",
     "write_atomically",

@@ -26,6 +26,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
 #: Where damaged entries are moved to, and what else a store's folder holds: no kinds.
 DAMAGED = "damaged"
 COMPILED = "compiled"
+AT_WORK = "at-work"
 
 #: The kind of the counters that outlive a killed process: state of running work, no result.
 ATTEMPT = "attempt"
@@ -43,7 +44,7 @@ class Entry:
         for part in (self.kind, self.recipe, self.key):
             if not _NAME.fullmatch(part):
                 raise StoreError(f"{part!r} is no store name: expected lower-case letters, digits, '-', '_'.")
-        if self.kind in (DAMAGED, COMPILED):
+        if self.kind in (DAMAGED, COMPILED, AT_WORK):
             raise StoreError(f"{self.kind!r} is no kind of entry: the store keeps other things there.")
 
     @property

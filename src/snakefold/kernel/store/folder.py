@@ -15,7 +15,17 @@ from pathlib import Path
 
 from snakefold.kernel.errors import StoreError
 from snakefold.kernel.store.atomic import write_atomically
-from snakefold.kernel.store.entry import COMPILED, DAMAGED, Entry, Leftover, Listed, entry_of, unwrap, wrap
+from snakefold.kernel.store.entry import (
+    AT_WORK,
+    COMPILED,
+    DAMAGED,
+    Entry,
+    Leftover,
+    Listed,
+    entry_of,
+    unwrap,
+    wrap,
+)
 
 #: Seconds. Last use is kept to the day: a write for every read would double the cost of reading.
 _TOUCH_AFTER = 86_400
@@ -121,7 +131,7 @@ class FolderStore:
 
     def _shards(self, kind: str | None, recipe: str | None) -> Iterator[str]:
         for first in _folders(self.root):
-            if first.name in (DAMAGED, COMPILED) or kind not in (None, first.name):
+            if first.name in (DAMAGED, COMPILED, AT_WORK) or kind not in (None, first.name):
                 continue
             for second in _folders(Path(first.path)):
                 if recipe in (None, second.name):

@@ -28,6 +28,7 @@ from snakefold.engines.environments import MAIN
 from snakefold.kernel.paths import ONLY_BELOW
 from snakefold.kernel.store import write_atomically
 from snakefold.service import settings as service
+from snakefold.service.plain import PATHS
 from snakefold.service.records import began
 from snakefold.service.sets import start
 from snakefold.service.sets.folder import INPUT, RESULTS, Set
@@ -40,8 +41,6 @@ _SETTINGS = "settings.yaml"
 _POLL = 0.2
 #: What is the service's own, and no run's.
 _OWN = (service.VARIABLE, service.REDIS_PASSWORD, "SNAKEFOLD_STORE", "SNAKEFOLD_LOCK", "SNAKEFOLD_COMMAND")
-#: Settings of the service's configfile that name files of this machine.
-_PATHS = (("weights",), ("calibration",), ("container",), ("gpu", "table"), ("msa", "db_root"))
 _LONGEST = 4000
 _ERROR = re.compile(r"^snakefold: ", re.MULTILINE)
 
@@ -76,7 +75,7 @@ def _write_settings(each: Set, settings: ServiceSettings) -> None:
     values: dict[str, Any] = {}
     if settings.configfile is not None:
         values = read_yaml(settings.configfile)
-        for path in _PATHS:
+        for path in PATHS:
             _make_absolute(values, path)
     _lay_over(values, each.settings)
     values["input"] = list(each.inputs)
@@ -149,7 +148,7 @@ def run(each: Set, words: Sequence[str], name: str, stop: threading.Event) -> Le
 
 
 def told(each: Set, log: Path) -> str:
-    """What a command said of its failure, without paths of this machine and without secrets."""
+    """What a command said of its failure, without the folder of the set and without secrets."""
     texts = [log.read_text(encoding="utf-8", errors="replace")]
     with suppress(OSError):  # the plan step of a run says what is wrong in a log of its own
         texts.append((each.results / "logs" / "plan.log").read_text(encoding="utf-8", errors="replace"))

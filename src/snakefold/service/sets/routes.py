@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Query
+from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +19,8 @@ from sse_starlette import EventSourceResponse
 from snakefold.kernel.names import safe_id
 from snakefold.service import records
 from snakefold.service.desk import Desk, TheDesk, TheUser, user_of
-from snakefold.service.ledger import OverQuota
+from snakefold.service.ledger import SPENT, OverQuota
+from snakefold.service.plain import plain_of
 from snakefold.service.refusals import Problem
 from snakefold.service.sets import accept as decisions
 from snakefold.service.sets import files, form, process
@@ -28,6 +32,7 @@ from snakefold.service.sets.offered import Offer, offer
 from snakefold.service.sets.progress import Progress
 from snakefold.service.sets.submission import Sent, submit
 from snakefold.service.sets.views import SetView, view
+from snakefold.service.streams import Archive, Events
 from snakefold.service.users import User
 
 router = APIRouter(prefix="/api", tags=["Sets"])
@@ -70,7 +75,7 @@ _SAID = {
     404: "You have no such set, or it has no such file.",
     409: "The state of the set does not allow it.",
     413: "The request is too large.",
-    429: "You have too much waiting, or the set is above your quota of today.",
+    429: "You have too much waiting or being sent, or the set is above your quota of today.",
 }
 
 
@@ -159,7 +164,7 @@ def accept(run: str, desk: TheDesk, user: TheUser, given: Acceptance | None = No
     except decisions.NotNow as error:
         raise HTTPException(409, f"{error} It is {shown(desk, each).state}.") from error
     except OverQuota as error:
-        raise HTTPException(429, str(error)) from error
+        raise HTTPException(429, str(error), headers=SPENT) from error
     desk.queues.put(record)
     return shown(desk, each)
 
@@ -176,11 +181,11 @@ def cancel(run: str, desk: TheDesk, user: TheUser, later: BackgroundTasks) -> Se
     "/runs/{run}/events",
     response_class=EventSourceResponse,
     responses={
-        **answers(404),
+        **answers(404, 429),
         200: {"description": "Server-sent events: the view (see /api/runs/{run}) whenever it changes."},
     },
 )
-async def events(run: str, desk: TheDesk, user: TheUser) -> EventSourceResponse:
+async def events(run: str, desk: TheDesk, user: TheUser) -> Events:
     """The set whenever it changes, until it has ended."""
     each = await run_in_threadpool(found, desk, user, run)
     await run_in_threadpool(shown, desk, each)
@@ -197,7 +202,7 @@ async def events(run: str, desk: TheDesk, user: TheUser) -> EventSourceResponse:
                 return
             await asyncio.sleep(_EVENT_SECONDS)
 
-    return EventSourceResponse(changes(), ping=_HEARTBEAT_SECONDS)
+    return Events(changes(), ping=_HEARTBEAT_SECONDS).within(desk.streams, user)
 
 
 @router.get("/runs/{run}/files", responses=answers(404))
@@ -207,40 +212,56 @@ def all_files(run: str, desk: TheDesk, user: TheUser) -> Files:
 
 
 @router.get("/runs/{run}/files/{path:path}", response_class=FileResponse, responses=answers(404))
-def file(run: str, path: str, desk: TheDesk, user: TheUser) -> FileResponse:
-    """A file of the results, to be saved."""
-    where = files.found(found(desk, user, run).results, path)
-    return FileResponse(where, filename=where.name)
+def file(run: str, path: str, desk: TheDesk, user: TheUser) -> Response:
+    """A file of the results, to be saved. Texts are sent without paths of the service's machine."""
+    results = found(desk, user, run).results
+    where = files.found(results, path)
+    name = {"content-disposition": f"attachment; filename*=UTF-8''{quote(where.name)}"}
+    return _sent(desk, results, where, name)
+
+
+def _sent(desk: Desk, results: Path, where: Path, headers: dict[str, str]) -> Response:
+    if not files.is_text(where):
+        return FileResponse(where, headers=headers)
+    kind = mimetypes.guess_type(where.name)[0] or "text/plain"
+    return StreamingResponse(
+        files.sent(results, where, plain_of(desk.settings)), media_type=kind, headers=headers
+    )
 
 
 @router.get(
     "/runs/{run}/results.zip",
     response_class=StreamingResponse,
-    responses={**answers(404), 200: {"content": {"application/zip": {}}, "description": "The results."}},
+    responses={**answers(404, 429), 200: {"content": {"application/zip": {}}, "description": "The results."}},
 )
-def archive(run: str, desk: TheDesk, user: TheUser) -> StreamingResponse:
+def archive(run: str, desk: TheDesk, user: TheUser) -> Archive:
     """All files of the results, packed while they are sent."""
     each = found(desk, user, run)
     if not each.results.is_dir():
         raise HTTPException(404, "There are no results yet.")
     name = safe_id(each.name, each.id)
     headers = {"content-disposition": f'attachment; filename="{name}.zip"'}
-    return StreamingResponse(files.zipped(each.results, name), media_type="application/zip", headers=headers)
+    content = files.zipped(each.results, name, plain_of(desk.settings))
+    return Archive(content, media_type="application/zip", headers=headers).within(desk.streams, user)
 
 
 @router.get("/runs/{run}/report/{path:path}", response_class=FileResponse, responses=answers(404))
-def report(run: str, path: str, desk: TheDesk, user: TheUser) -> FileResponse:
+def report(run: str, path: str, desk: TheDesk, user: TheUser) -> Response:
     """A page of the report, or what belongs to it."""
-    where = files.found(found(desk, user, run).results / "report", path or "index.html")
-    return FileResponse(where, headers={"content-security-policy": _REPORT_POLICY})
+    results = found(desk, user, run).results
+    where = files.found(results / "report", path or "index.html")
+    return _sent(desk, results, where, {"content-security-policy": _REPORT_POLICY})
 
 
 _offered: list[tuple[float, Offer]] = []
 
 
 @router.get("/engines", responses=answers(), dependencies=[Depends(user_of)])
-def engines() -> Offer:
+def engines(desk: TheDesk) -> Offer:
     """What a form may offer: engines with their settings, and settings of the run."""
     if not _offered or time.monotonic() - _offered[0][0] > _OFFER_SECONDS:
-        _offered[:] = [(time.monotonic(), offer())]
+        offers, plain = offer(), plain_of(desk.settings)
+        for each in offers.engines:
+            each.missing = plain(each.missing)
+        _offered[:] = [(time.monotonic(), offers)]
     return _offered[0][1]

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from snakefold.service.plain import plain_of
 from snakefold.service.records import Record
 from snakefold.service.records import State as Recorded
 from snakefold.service.sets import folder as sets
@@ -192,6 +193,7 @@ def view(each: Set, settings: ServiceSettings, progress: Progress) -> SetView | 
     quote = sets.load(each.folder / QUOTE)
     record = run or quoted
     ended = cancelled["ended"] if cancelled else record.ended if state.final else None
+    plain = plain_of(settings)
     told = {
         "id": each.id,
         "name": each.name,
@@ -199,10 +201,10 @@ def view(each: Set, settings: ServiceSettings, progress: Progress) -> SetView | 
         "created": moment(each.created),
         "started": moment(run.started if run else None),
         "ended": moment(ended),
-        "error": _error(state, record),
+        "error": plain(_error(state, record)),
         "targets": {"total": sum(quote["targets"].values()), **quote["targets"]} if quote else None,
-        "quote": quote,
-        "progress": _progress(state, run, each, progress),
+        "quote": plain.of(quote),
+        "progress": plain.of(_progress(state, run, each, progress)),
         "links": links(each.id),
     }
     return SetView.model_validate(told)

@@ -78,7 +78,7 @@
     const fault = node("p", { class: "fault", role: "alert" });
     const body = node("div");
     const page = node("div", {}, title, line, fault, body);
-    let source;
+    let source, later;
     let last = "";
 
     async function act(button, does) {
@@ -128,16 +128,23 @@
       if (FINAL.has(run.state) && source) source.close();
     }
 
+    /** Follow the run. A browser gives up what is refused, as when too many pages of one user are open. */
+    function watch() {
+      source = new EventSource(`${address}/events`);
+      source.onmessage = (event) => show(JSON.parse(event.data));
+      source.onerror = () => {
+        if (source.readyState === EventSource.CLOSED) later = setTimeout(watch, 10000);
+      };
+    }
+
     call(address).then((run) => {
       show(run);
       title.focus();
-      if (FINAL.has(run.state)) return;
-      source = new EventSource(`${address}/events`);
-      source.onmessage = (event) => show(JSON.parse(event.data));
+      if (!FINAL.has(run.state)) watch();
     }).catch((error) => {
       title.textContent = error.status === 404 ? "There is no such run" : "This run cannot be shown";
       fault.textContent = error.message;
     });
-    return { page, stop: () => source && source.close() };
+    return { page, stop: () => { clearTimeout(later); if (source) source.close(); } };
   };
 })();
