@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from snakefold.engines.alphafold2 import ENGINE, parameters, rehearsal
 from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.engines.spec import ChainMsa, TargetMsas, settings_of
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
 from snakefold.structures.chains import chain_names
+from snakefold.structures.prediction import Prediction
 from tests.engine.toys import chain_msas, make_request, make_target, templates_npz, toy_a3m
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHF", "GSHMFVKSHFSRQLEEMKTAYI", "MKTAYIAXQRQISFVKSHFSRQLE"]
@@ -126,6 +129,57 @@ def test_chains_come_in_the_targets_order(weights_folder: Path, compile_cache: P
     assert [int(line[22:26]) for line in alphas] == [*range(1, 9), *range(1, 12), *range(1, 9)]
     assert got.ranking_confidence == pytest.approx(0.8 * (got.iptm or 0) + 0.2 * (got.ptm or 0))
     assert got.warnings == ["unpaired_msa: no rows to pair with for chain A+C, B"]
+
+
+@pytest.mark.slow
+def test_a_padded_complex_is_the_complex(weights_folder: Path, compile_cache: Path) -> None:
+    """With masks drawn in the MSA, with recycles and templates: padding changes no draw, and hides itself."""
+    first, second = SEQUENCES[0], SEQUENCES[1]
+    target = make_target("aba", first, second, first)
+    plain = chain_msas(target, 20)
+    msas = TargetMsas(
+        chains=[
+            replace(msa, templates=templates_npz(chain))
+            for chain, msa in zip(target.chains, plain.chains, strict=True)
+        ]
+    )
+
+    def predicted(edges: list[int]) -> Prediction:
+        request = make_request(
+            [target], bucket_edges=edges, num_recycle=2, use_templates=True, max_msa_clusters=12
+        )
+        session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+        (found,) = session.predict(target, msas)
+        return found
+
+    alone, padded = predicted([]), predicted([80])
+    assert np.abs(alone.plddt - padded.plddt).max() < 0.05
+    # Coordinates are float16, whose step is more than 0.01 Å far from the origin, and the PDB rounds.
+    step = np.spacing(np.abs(_positions(alone)).astype(np.float16)).astype(float) + 0.001
+    assert (np.abs(_positions(alone) - _positions(padded)) <= np.maximum(0.01, step)).all()
+    assert alone.pae is not None and padded.pae is not None
+    assert alone.pae.shape == padded.pae.shape
+    assert np.abs(alone.pae - padded.pae).max() < 0.05
+    assert (padded.ptm, padded.iptm) == pytest.approx((alone.ptm, alone.iptm), abs=1e-3)
+    assert padded.recycles == alone.recycles == 2
+
+
+def _positions(prediction: Prediction) -> NDArray[np.float64]:
+    """Å [atoms, 3]."""
+    atoms = [line for line in prediction.pdb.splitlines() if line.startswith("ATOM")]
+    return np.array([[float(line[start : start + 8]) for start in (30, 38, 46)] for line in atoms])
+
+
+@pytest.mark.slow
+def test_complexes_of_one_bucket_share_a_program(weights_folder: Path, compile_cache: Path) -> None:
+    complexes = [make_target(f"c{cut}", SEQUENCES[0][:cut], SEQUENCES[1][:cut]) for cut in range(8, 18)]
+    msas = {target.result_key: chain_msas(target, 6 + number) for number, target in enumerate(complexes)}
+    request = make_request(complexes, bucket_edges=[24, 34])
+    session = ENGINE.start(request, msas, weights_folder, compile_cache)
+    for target in complexes:
+        session.predict(target, msas[target.result_key])
+    # Ten lengths, two edges.
+    assert session.compilations == 2
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_rows_are_the_records_in_order(tmp_path: Path) -> None:
     assert rows[0]["key"] == rows[2]["key"] == sequence_key([UBQ])
     assert rows[0]["batch"] == rows[2]["batch"]
     assert rows[0]["bucket"] == "76"
-    assert rows[3]["bucket"] == ""
+    assert rows[3]["bucket"] == "122"
     assert rows[3]["chains"] == "2"
     assert rows[4]["reason"].startswith("The gap '-' is in the sequence.")
     assert [row["header"] for row in rows] == ["a first", "b", "c again", "d", "bad \ufffd[1m", "a"]
@@ -63,7 +63,7 @@ def test_refusals_are_written_in_full(tmp_path: Path) -> None:
 def test_batches_hold_what_a_request_needs(tmp_path: Path) -> None:
     plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan")
     rows = table(tmp_path / "plan" / "batches.tsv")
-    assert [row["bucket_edges"] for row in rows][-1] == ""
+    assert [row["bucket_edges"] for row in rows][-1] == "122"
     for row in rows:
         batch = read_batch(tmp_path / "plan", row["batch"])
         chains = len(batch.targets[0].target.chains)
@@ -218,12 +218,10 @@ def test_given_edges_win_and_longer_targets_keep_their_length(tmp_path: Path) ->
     }
 
 
-def test_what_cannot_be_padded_is_not(tmp_path: Path) -> None:
-    values = {"alphafold2": {"model_preset": "multimer"}}
-    plan(write(tmp_path, "set.fasta", SET), tmp_path / "plan", **values)
-    assert {row["bucket_edges"] for row in table(tmp_path / "plan" / "batches.tsv")} == {""}
-    antibodies = engines.get("flashabb")
+def test_engines_say_what_they_pad() -> None:
+    antibodies, alphafold = engines.get("flashabb"), engines.get("alphafold2")
     assert not antibodies.pads("antibody", antibodies.Settings())
+    assert all(alphafold.pads(group, alphafold.Settings()) for group in alphafold.groups)
 
 
 def test_tables_survive_hostile_headers(tmp_path: Path) -> None:

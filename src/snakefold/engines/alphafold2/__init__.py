@@ -94,8 +94,9 @@ class AlphaFold2(Defaults):
         return COMPLEX if len(target.chains) > 1 else MONOMER
 
     def pads(self, group: str, settings: AlphaFold2Settings) -> bool:
-        """AlphaFold-Multimer's network has no padded form."""
-        return group == MONOMER and settings.model_preset is not ModelPreset.MULTIMER
+        """Both networks hide what pads a target."""
+        del group, settings
+        return True
 
     def needs(self, group: str, settings: AlphaFold2Settings) -> Needs:
         """Alignments; the different chains of complexes are paired by species."""

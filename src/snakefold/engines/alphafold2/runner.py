@@ -28,6 +28,16 @@ Features = dict[str, Any]
 _RUNNERS: OrderedDict[str, Any] = OrderedDict()
 _KEPT = 8
 
+#: Features of a complex that have a value for every residue, and the dimension in which they have it.
+_RESIDUES = {
+    **dict.fromkeys(
+        ("aatype", "residue_index", "seq_mask", "asym_id", "sym_id", "entity_id", "entity_mask"), 0
+    ),
+    **dict.fromkeys(("deletion_mean", "all_atom_mask", "all_atom_positions"), 0),
+    **dict.fromkeys(("msa", "deletion_matrix", "msa_mask", "bert_mask"), 1),
+    **dict.fromkeys(("template_aatype", "template_all_atom_mask", "template_all_atom_positions"), 1),
+}
+
 
 def new_runner(config: Any) -> Any:
     """AlphaFold's RunModel, compiled with the options that `colabfold_batch` compiles with.
@@ -64,10 +74,12 @@ def network_inputs(
     """What RunModel.predict takes, from raw features.
 
     Monomers: the MSA is sampled here, by `seed`, once per recycle; arrays are [recycles + 1, …] and padded to
-    `padded_length`. Multimers sample inside the network and are never padded in length.
+    `padded_length`. Multimers sample inside the network, which draws for every cell of the MSA by its row and
+    column: padding changes no draw.
     """
     if preset is ModelPreset.MULTIMER:
-        return {**raw, "asym_id": raw["asym_id"] - raw["asym_id"][..., 0]}
+        features = {**raw, "asym_id": raw["asym_id"] - raw["asym_id"][..., 0]}
+        return features if padded_length is None else padded_complex(features, padded_length)
     from colabfold.batch import pad_input
 
     sampling.use_few_shapes()
@@ -80,6 +92,23 @@ def network_inputs(
             features, runner, "model_1" if templates else "model_3", padded_length, templates
         )
     return features
+
+
+def padded_complex(features: Features, length: int) -> Features:
+    """Features of a complex with zeros up to `length` residues; seq_mask and msa_mask hide them.
+
+    AlphaFold-Multimer has no such step of its own, but all that its network adds up is masked: attention,
+    outer products, the heads' scores and the distance between recycles.
+    """
+    missing = length - len(features["aatype"])
+    if missing <= 0:
+        return features
+    padded = dict(features)
+    for name, axis in _RESIDUES.items():
+        if name in features:
+            widths = [(0, missing if each == axis else 0) for each in range(features[name].ndim)]
+            padded[name] = np.pad(features[name], widths)
+    return padded
 
 
 def to_protein(features: Features, result: Features, preset: ModelPreset, chains: Sequence[str]) -> Any:

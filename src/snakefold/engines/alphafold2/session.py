@@ -187,9 +187,7 @@ class AlphaFold2Session:
         return self._preset(target), self._length(target)
 
     def _length(self, target: TargetInput) -> int:
-        """Residues that the network computes with: multimers are not padded."""
-        if self._preset(target) is ModelPreset.MULTIMER:
-            return target.length
+        """Residues that the network computes with."""
         return padded_length(target.length, self._edges)
 
     def _preset(self, target: TargetInput) -> ModelPreset:
