@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.needs("slurmctld", "slurmd", "munged", "slurmdbd", "mariadbd"),
 ]
 
-#: The demo's own settings, but for whom to ask and a network as small as can be: what is tested is the cluster.
+#: The demo's own settings, but for whom to ask and the smallest network: what is tested is the cluster.
 #: Two GPUs and `time` make four batches, two for each.
 SETTINGS = {
     "slurm": SITE["slurm"] | {"account": "lab"},
