@@ -28,7 +28,7 @@ from tests.storage.published import named, there, writes
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("snakemake_storage_plugin_s3")]
 
-#: The demo, searched in three jobs, predicted in two. The network is as small as can be: what is tested is S3.
+#: The demo, searched in three jobs, predicted in two, with the smallest network: what is tested is S3.
 DEMO: dict[str, Any] = {
     "weights": "rehearsal",
     "rehearsal": {"blocks": 1, "models": [1], "num_recycle": 0},
