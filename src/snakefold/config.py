@@ -86,8 +86,10 @@ class GpuSettings(Model):
         min_length=1,
         description="GPU classes for predictions: entries of resources/gpus.yaml. `local` is this machine.",
     )
-    workers: Annotated[int, Field(ge=1)] | dict[str, Annotated[int, Field(ge=1)]] = Field(
-        1, description="Maximum workers: one limit that applies to each class, or one limit per class."
+    workers: Annotated[int, Field(ge=1)] | dict[str, Annotated[int, Field(ge=1)]] | None = Field(
+        None,
+        description="Maximum workers: one limit that applies to each class, or one limit per class. Empty: "
+        "1, and on this machine as many as it has GPUs.",
     )
     table: SettingPath | None = Field(
         None, description="Your own table of GPU classes, in the format of resources/gpus.yaml."

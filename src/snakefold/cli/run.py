@@ -44,7 +44,7 @@ def snakemake_command(options: argparse.Namespace, configfile: str | None) -> li
     own = workflow / "profiles" / options.profile
     # A name is that of a profile of ours; ./slurm is a folder, whatever else has that name.
     profile = own if os.sep not in options.profile and own.is_dir() else Path(options.profile)
-    shown = not (options.dry_run or options.verbose or _has_logger(options.passed_on))
+    shown = not (options.dry_run or options.verbose or _has_option(options.passed_on, "--logger"))
     command_line = [
         sys.executable,
         "-m",
@@ -59,6 +59,8 @@ def snakemake_command(options: argparse.Namespace, configfile: str | None) -> li
         command_line += ["--logger", "snakefold"]  # takes several names: an option must follow
     command_line += ["--workflow-profile", str(profile)]
     command_line.append("--nolock")  # `hold_results` does it
+    if profile == own and not _has_option(options.passed_on, "--resources"):
+        command_line += _gpus_here(profile / "config.yaml")
     if options.cores:
         command_line += ["--cores", options.cores]
     if options.dry_run:
@@ -66,8 +68,21 @@ def snakemake_command(options: argparse.Namespace, configfile: str | None) -> li
     return command_line + options.passed_on
 
 
-def _has_logger(words: Sequence[str]) -> bool:
-    return any(word == "--logger" or word.startswith("--logger=") for word in words)
+def _has_option(words: Sequence[str], name: str) -> bool:
+    return any(word == name or word.startswith(f"{name}=") for word in words)
+
+
+def _gpus_here(profile: Path) -> list[str]:
+    """Options that give a profile, which says that jobs run here on one GPU, all GPUs of this machine."""
+    from snakefold.kernel.devices import devices
+
+    try:
+        resources = yaml.safe_load(profile.read_text(encoding="utf-8")).get("resources")
+    except (OSError, yaml.YAMLError, AttributeError):
+        return []
+    if not isinstance(resources, dict) or resources.get("gpu") != 1 or (number := len(devices())) < 2:
+        return []
+    return ["--resources", *(f"{name}={value}" for name, value in {**resources, "gpu": number}.items())]
 
 
 def write_settings(path: Path, values: dict[str, Any]) -> None:

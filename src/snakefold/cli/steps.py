@@ -199,6 +199,7 @@ def _task(options: argparse.Namespace) -> int:
     _enter(request.engine, options)
     # What only the process imports that goes on.
     from snakefold.kernel import archive
+    from snakefold.kernel.devices import take_device
     from snakefold.kernel.errors import SnakefoldError
     from snakefold.kernel.paths import compiled_programs
     from snakefold.kernel.store import open_store
@@ -212,6 +213,7 @@ def _task(options: argparse.Namespace) -> int:
         if waited and _is_answered(request, options.out):
             _log(f"{request.batch}: the other process has finished it")
             return 0
+        take_device(_log)
         store = open_store(options.store or read_settings().store)
         shown = ProgressFile(options.out)
         try:

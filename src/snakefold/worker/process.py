@@ -23,10 +23,13 @@ from snakefold.worker.channel import END_OF_LOG, kill_session, receive, send
 
 def main(channel: socket.socket) -> None:
     """Answer messages until the other side hangs up."""
+    from snakefold.kernel.devices import take_device
     from snakefold.worker.failures import as_job_error
     from snakefold.worker.settings import read_settings
     from snakefold.worker.tasks import new_context, perform
 
+    # More workers than GPUs share them, as somebody wants it.
+    take_device(lambda line: print(line, file=sys.stderr, flush=True), wait=False)
     while (message := receive(channel)) is not None:
         try:
             context = new_context(read_settings())

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from snakefold.config import Config
+from snakefold.config import Config, GpuSettings
+from snakefold.kernel.devices import devices
 from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel, Work
 from snakefold.plan.files import BatchRow
@@ -164,10 +165,17 @@ class Wall:
     idle: Mapping[str, float]
 
 
+def asked_workers(gpu: GpuSettings, classes: Sequence[str]) -> dict[str, int]:
+    """Workers of each class as set; unless set one, and on this machine one for each GPU."""
+    asked = gpu.workers
+    given = dict.fromkeys(classes, asked) if isinstance(asked, int) else asked or {}
+    here = max(1, len(devices())) if LOCAL in classes and LOCAL not in given else 1
+    return {name: given.get(name, here if name == LOCAL else 1) for name in classes}
+
+
 def worker_limits(config: Config, classes: Sequence[GpuClass], cores: int) -> dict[str, int]:
     """Workers of each class; on this machine no more than its cores can feed."""
-    asked = config.gpu.workers
-    limits = {gpu.name: asked if isinstance(asked, int) else asked.get(gpu.name, 1) for gpu in classes}
+    limits = asked_workers(config.gpu, [gpu.name for gpu in classes])
     if LOCAL in limits:
         limits[LOCAL] = min(limits[LOCAL], max(1, cores // config.predict.threads))
     return limits

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from snakefold.config import Config, read_recorded
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.plan.files import BatchRow, Kind, State
+from snakefold.plan.quote.timing import asked_workers
 from snakefold.run.benchmarks import last_job
 from snakefold.run.bill.execution import ExecutionRecord, read_answer, read_record
 from snakefold.run.failures import read_failures
@@ -258,7 +259,11 @@ class Reader:
         if queue is not None and waits and not any(job.state == RUNNING for job in queue.jobs):
             return None
         workers = config.gpu.workers
-        together = workers if isinstance(workers, int) else sum(workers.values())
+        together = (
+            workers
+            if isinstance(workers, int)
+            else sum(asked_workers(config.gpu, config.gpu.classes).values())
+        )
         if queue is not None and queue.count("predict", WAITING):
             together = min(together, queue.count("predict", RUNNING))
         parts = {row.batch: self._batch_part(row, folder, queue, at_work) for row in plan.batches}
