@@ -9,6 +9,7 @@
 # make test-all       all others; what needs a program that is missing is skipped, with the reason
 # make check          linters and types
 # make faults         every fault of the emulated RunPod, and runs that are killed: docs/reliability.md
+# make parity         AlphaFold2's switches against colabfold_batch's flags, one by one, on random parameters
 # make soak           the service: thousands of generated and mutated requests, and kills: benchmarks/soak.md
 # make emulator       a RunPod service on this machine to try things against, free of charge: docs/emulator.md
 
@@ -20,7 +21,7 @@ WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-full demo-antibody demo-boltz demo-design weights test test-all check docs emulator faults soak lock
+.PHONY: demo demo-full demo-antibody demo-boltz demo-design weights test test-all check docs emulator faults parity soak lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
@@ -63,7 +64,7 @@ test: .venv/dev.stamp weights
 	$(PYTEST) $(QUICK)
 
 test-all: .venv/dev.stamp weights
-	$(PYTEST) $(QUICK:%=--ignore=%)
+	$(PYTEST) $(QUICK:%=--ignore=%) --ignore=tests/parity
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check --no-cache .
@@ -81,6 +82,9 @@ check: .venv/dev.stamp
 
 faults: .venv/dev.stamp
 	$(BIN)/python benchmarks/faults.py --out benchmarks/faults.json $(ARGUMENTS)
+
+parity: .venv/dev.stamp
+	$(BIN)/python -m pytest tests/parity -v $(ARGUMENTS)
 
 soak: .venv/dev.stamp
 	$(BIN)/python benchmarks/soak.py --out benchmarks/soak.json $(ARGUMENTS)

@@ -29,6 +29,10 @@ def monomer_a3m() -> str:
 
 @pytest.fixture(scope="module")
 def complex_a3m() -> str:
+    return complex_rows()
+
+
+def complex_rows() -> str:
     """ColabFold's format: one copy of each chain, paired rows, then rows of each chain alone."""
     whole = "".join(CHAINS)
     first, second = map(len, CHAINS)
@@ -115,3 +119,29 @@ def test_a_complex_from_a_colabfold_a3m_is_identical(
     for model, prediction in _by_model(session.predict(target, msas)).items():
         assert prediction.pdb == _reference_pdb(tmp_path / "results", f"alphafold2_multimer_v3_{model}")
         assert prediction.iptm is not None
+
+
+def test_switches_are_those_of_colabfold(
+    tmp_path: Path,
+    colabfold_batch: Callable[..., None],
+    complex_a3m: str,
+    weights_folder: Path,
+    compile_cache: Path,
+) -> None:
+    """Several at once; tests/parity has each alone."""
+    (tmp_path / "query.a3m").write_text(complex_a3m)
+    arguments = ("--num-models", "2", "--model-order", "1,2", "--num-recycle", "1", "--max-msa", "8:16")
+    arguments += ("--recycle-early-stop-tolerance", "0", "--use-dropout", "--disable-cluster-profile")
+    colabfold_batch(
+        tmp_path / "query.a3m", tmp_path / "results", *arguments, "--num-ensemble", "2", "--rank", "iptm"
+    )
+    target = make_target("query", *CHAINS)
+    msas = TargetMsas(own_a3m=complex_a3m)
+    switches = {"use_dropout": True, "use_cluster_profile": False, "num_ensemble": 2, "rank_by": "iptm"}
+    request = make_request([target], bucket_edges=[40], **SETTINGS | {"models": [1, 2]} | switches)
+    session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+    predictions = session.predict(target, msas)
+    assert [item.ranking_confidence for item in predictions] == [item.iptm for item in predictions]
+    ours = sorted(predictions, key=lambda item: item.ranking_confidence, reverse=True)
+    theirs = sorted((tmp_path / "results").glob("query_unrelaxed_rank_*.pdb"))
+    assert [item.pdb for item in ours] == [path.read_text() for path in theirs]

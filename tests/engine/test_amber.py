@@ -111,10 +111,17 @@ CASES = {
     "springs lifted for some": (lambda: moved(villin(), 0.5), 50, range(1, 36)),
     "springs lifted for all": (lambda: moved(villin(), 0.1, scale=0.5), 20, range(36, 37)),
 }
+#: Settings of a case that are not AlphaFold's.
+OTHER = {
+    "springs lifted for some": {"stiffness": 3.0, "tolerance": 20.0},
+    "springs lifted for all": {"max_outer_iterations": 2},
+}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_same_as_alphafolds_relaxation(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("case", "other"), [*((case, {}) for case in CASES), *OTHER.items()])
+def test_the_same_as_alphafolds_relaxation(
+    case: str, other: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Topology, constraints, springs and positions of every minimisation; and all that comes of them."""
     from alphafold.relax import amber_minimize
 
@@ -122,14 +129,16 @@ def test_the_same_as_alphafolds_relaxation(case: str, monkeypatch: pytest.Monkey
     model = make()
     seen = Seen(monkeypatch)
     random.seed(7)  # OpenMM draws the first guess of a hydrogen's place
-    ours = amber.minimise(model, max_iterations=iterations, gpu=False)
+    settings = RelaxSettings(max_iterations=iterations, **other)
+    ours = amber.minimise(model, settings, gpu=False)
     inputs, seen.inputs = seen.inputs, []
     random.seed(7)
     theirs = amber_minimize.run_pipeline(
         prot=model,
-        stiffness=10.0,
+        stiffness=settings.stiffness,
+        tolerance=settings.tolerance,
         use_gpu=False,
-        max_outer_iterations=3,
+        max_outer_iterations=settings.max_outer_iterations,
         max_iterations=iterations,
         max_attempts=1,
     )
@@ -146,7 +155,7 @@ def test_the_same_as_alphafolds_relaxation(case: str, monkeypatch: pytest.Monkey
 
 
 def test_the_bridged_case_has_a_bridge() -> None:
-    found = amber.minimise(bridged(), max_iterations=1, gpu=False)
+    found = amber.minimise(bridged(), RelaxSettings(max_iterations=1), gpu=False)
     sulfurs = [atom for atom in found.topology.atoms() if atom.name == "SG"]
     assert [set(sulfurs)] == [
         set(bond[:2]) for bond in found.topology.bonds() if bond[0].name == bond[1].name == "SG"
@@ -171,7 +180,7 @@ def test_the_residue_that_lacks_an_atom_is_named() -> None:
     model = villin()
     model.atom_mask[4, 1] = 0
     with pytest.raises(ValueError, match=r"Residue 45 lacks its atom CA\."):
-        amber.minimise(model, max_iterations=1, gpu=False)
+        amber.minimise(model, RelaxSettings(max_iterations=1), gpu=False)
 
 
 @pytest.mark.parametrize("failures", [2, 3])
@@ -191,10 +200,10 @@ def test_an_attempt_that_fails_is_repeated_and_the_last_one_tells(
 
     monkeypatch.setattr(openmm.LocalEnergyMinimizer, "minimize", staticmethod(failing))
     if failures == 2:
-        assert amber.minimise(villin(), max_iterations=0, gpu=False).violations.size == 0
+        assert amber.minimise(villin(), RelaxSettings(max_iterations=0), gpu=False).violations.size == 0
     else:
         with pytest.raises(openmm.OpenMMException, match="Particle coordinate is NaN"):
-            amber.minimise(villin(), max_iterations=0, gpu=False)
+            amber.minimise(villin(), RelaxSettings(max_iterations=0), gpu=False)
     assert len(calls) == 3
 
 

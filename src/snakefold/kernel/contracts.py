@@ -85,6 +85,27 @@ class RelaxSettings(Model):
     max_iterations: int = Field(
         0, ge=0, description="Maximum steps of OpenMM's minimiser. 0: until it converges."
     )
+    # Recipes of stores that there are do not name these.
+    tolerance: float = Field(
+        2.39,
+        gt=0,
+        description="Forces at which the minimiser has converged, kcal/mol/Å.",
+        exclude_if=lambda value: value == 2.39,
+    )
+    stiffness: float = Field(
+        10.0,
+        ge=0,
+        description="Springs that hold heavy atoms where the engine put them, kcal/mol/Å².",
+        exclude_if=lambda value: value == 10.0,
+    )
+    max_outer_iterations: int = Field(
+        3,
+        ge=1,
+        le=20,
+        description="Maximum minimisations of a model. Each after the first releases the residues whose "
+        "geometry is still wrong.",
+        exclude_if=lambda value: value == 3,
+    )
 
 
 class TargetInput(Model):

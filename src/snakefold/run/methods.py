@@ -282,6 +282,16 @@ def _relaxation(found: _Used) -> str:
     which = "The best model of each target was" if choice == "best" else "All models were"
     steps = found.relax.get("max_iterations")
     limit = f", at most {steps} steps," if steps else ""
+    changed = [
+        f"{name} {found.relax[key]:g}"
+        for key, name in (
+            ("tolerance", "tolerance in kcal/mol/Å"),
+            ("stiffness", "stiffness in kcal/mol/Å²"),
+            ("max_outer_iterations", "rounds at most"),
+        )
+        if key in found.relax
+    ]
+    limit += f" ({', '.join(changed)})" if changed else ""
     program = found.package("openmm").replace("openmm", "OpenMM")
     return f"{which} relaxed by AlphaFold's protocol{limit} in Amber99SB with {program}{found.cite('relax')}."
 

@@ -20,12 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snakefold.kernel.contracts import RelaxSettings
 from snakefold.structures import violations
 
-#: AlphaFold's: kcal/mol/Å (what OpenMM calls the tolerance), kcal/mol/Å².
-_TOLERANCE = 2.39
-_STIFFNESS = 10.0
-_ROUNDS = 3
 #: AlphaFold tries a hundred times, but what fails three times goes on failing.
 _ATTEMPTS = 3
 #: Å that three decimals may take from a coordinate, with room for float32.
@@ -60,13 +57,13 @@ class Minimum:
         return text.getvalue()
 
 
-def minimise(model: Any, *, max_iterations: int, gpu: bool) -> Minimum:
+def minimise(model: Any, settings: RelaxSettings, *, gpu: bool) -> Minimum:
     """Minimise a model's energy.
 
     Args:
         model: alphafold.common.protein.Protein with all heavy atoms (OXT may be missing). The residues of a
             chain are bonded one to the next; each chain has at least two.
-        max_iterations: of each minimisation; 0: until it converges.
+        settings: `max_iterations` of each minimisation, `tolerance`, `stiffness`, `max_outer_iterations`.
         gpu: compute through CUDA.
 
     Raises:
@@ -77,9 +74,9 @@ def minimise(model: Any, *, max_iterations: int, gpu: bool) -> Minimum:
 
     platform = openmm.Platform.getPlatformByName("CUDA" if gpu else "CPU")
     released: set[int] = set()
-    for _ in range(_ROUNDS):
+    for _ in range(settings.max_outer_iterations):
         complete = _with_hydrogens(model, platform)
-        found = _minimum(complete, released, max_iterations, platform)
+        found = _minimum(complete, released, settings, platform)
         model = _moved(model, found)
         wrong = violations.find(model.aatype, model.atom_positions, _numbers(model)).residues
         found = dataclasses.replace(found, violations=wrong)
@@ -110,27 +107,28 @@ def _with_hydrogens(model: Any, platform: Any) -> Any:
     return complete
 
 
-def _minimum(complete: Any, released: set[int], max_iterations: int, platform: Any) -> Minimum:
+def _minimum(complete: Any, released: set[int], settings: RelaxSettings, platform: Any) -> Minimum:
     """Of the first attempt that succeeds: threads add in any order, so another may do better."""
     for _ in range(_ATTEMPTS - 1):
         with suppress(Exception):
-            return _attempt(complete, released, max_iterations, platform)
-    return _attempt(complete, released, max_iterations, platform)
+            return _attempt(complete, released, settings, platform)
+    return _attempt(complete, released, settings, platform)
 
 
-def _attempt(complete: Any, released: set[int], max_iterations: int, platform: Any) -> Minimum:
+def _attempt(complete: Any, released: set[int], settings: RelaxSettings, platform: Any) -> Minimum:
     import openmm
     from openmm import unit
     from openmm.app import HBonds
 
     energy = unit.kilocalories_per_mole
     system = _force_field().createSystem(complete.topology, constraints=HBonds)
-    system.addForce(_springs(complete, released))
+    system.addForce(_springs(complete, released, settings.stiffness))
     # The minimiser needs an integrator only for its constraints' tolerance; nothing is integrated.
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
     context.setPositions(complete.positions)
     before = context.getState(getEnergy=True, getPositions=True)
-    openmm.LocalEnergyMinimizer.minimize(context, _TOLERANCE * energy / unit.angstrom, max_iterations)
+    tolerance = settings.tolerance * energy / unit.angstrom
+    openmm.LocalEnergyMinimizer.minimize(context, tolerance, settings.max_iterations)
     after = context.getState(getEnergy=True, getPositions=True)
     positions = _angstroms(after.getPositions(asNumpy=True))
     if not np.isfinite(positions).all():
@@ -153,13 +151,13 @@ def _force_field() -> Any:
     return ForceField("amber99sb.xml")
 
 
-def _springs(complete: Any, released: set[int]) -> Any:
+def _springs(complete: Any, released: set[int], stiffness: float) -> Any:
     """Springs from the heavy atoms to where they are, except for those of the residues `released`."""
     import openmm
     from openmm import unit
 
     springs = openmm.CustomExternalForce("0.5 * k * ((x-x0)^2 + (y-y0)^2 + (z-z0)^2)")
-    springs.addGlobalParameter("k", _STIFFNESS * unit.kilocalories_per_mole / unit.angstrom**2)
+    springs.addGlobalParameter("k", stiffness * unit.kilocalories_per_mole / unit.angstrom**2)
     for name in ("x0", "y0", "z0"):
         springs.addPerParticleParameter(name)
     places = complete.positions.value_in_unit(unit.nanometer)

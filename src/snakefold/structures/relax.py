@@ -48,8 +48,7 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
     Args:
         pdb: PDB text as the engine wrote it. Unknown residues (X) have no atoms there; the chain is treated
             as broken.
-        settings: `use_gpu_relax` (CUDA; auto: where there is one), `max_iterations` of each minimisation
-            (0: until it converges).
+        settings: `use_gpu_relax` (CUDA; auto: where there is one); the others as in `amber.minimise`.
 
     Raises:
         RelaxError: OpenMM failed, the result lost atoms, or a residue stands alone between unknown ones.
@@ -66,7 +65,7 @@ def relax(pdb: str, settings: RelaxSettings) -> Relaxed:
     _refuse_unknown_residues(model)
     _refuse_lone_residues(model, pieces)
     try:
-        found = amber.minimise(pieces, max_iterations=settings.max_iterations, gpu=takes_gpu(settings))
+        found = amber.minimise(pieces, settings, gpu=takes_gpu(settings))
         text = found.pdb()
     # OpenMM, PDBFixer and AlphaFold raise a dozen unrelated types; each means that there is no relaxed model.
     except Exception as error:

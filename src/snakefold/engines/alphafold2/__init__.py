@@ -25,6 +25,7 @@ from snakefold.engines.alphafold2.settings import (
     AlphaFold2Settings,
     ModelPreset,
     RehearsalSettings,
+    told,
 )
 from snakefold.engines.alphafold2.shapes import choose
 from snakefold.engines.spec import (
@@ -94,9 +95,9 @@ class AlphaFold2(Defaults):
         return COMPLEX if len(target.chains) > 1 else MONOMER
 
     def pads(self, group: str, settings: AlphaFold2Settings) -> bool:
-        """Both networks hide what pads a target."""
-        del group, settings
-        return True
+        """Both networks hide what pads a target, but for what drops out."""
+        del group
+        return not settings.use_dropout
 
     def needs(self, group: str, settings: AlphaFold2Settings) -> Needs:
         """Alignments; the different chains of complexes are paired by species."""
@@ -186,7 +187,7 @@ class AlphaFold2(Defaults):
             "engine": self.name,
             "version": self.version,
             "colabfold": importlib.metadata.version("colabfold"),
-            "settings": chosen.model_dump(mode="json"),
+            "settings": told(chosen),
             "weights": parameter_files.identity(_folder(weights), names),
         }
 

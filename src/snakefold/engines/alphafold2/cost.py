@@ -123,7 +123,7 @@ class AlphaFold2Work:
 
     Attributes:
         predictions: models times seeds.
-        passes: recycles + 1.
+        passes: recycles + 1, times the ensembles of each.
         msa_rows, extra_rows: rows of the clustered and of the extra MSA.
         blocks: Evoformer blocks (official parameters have 48).
         relaxed: models that are relaxed.
@@ -218,7 +218,7 @@ def work(
     return AlphaFold2Work(
         engine=engine,
         predictions=models * settings.num_seeds,
-        passes=settings.num_recycle + 1,
+        passes=(settings.num_recycle + 1) * settings.num_ensemble,
         msa_rows=settings.max_msa_clusters or min(clusters, most[0]),
         extra_rows=settings.max_extra_msa or min(extra, most[1]),
         blocks=OFFICIAL_BLOCKS if blocks is None else blocks,

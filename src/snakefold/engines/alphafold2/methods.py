@@ -49,6 +49,9 @@ def _of_group(what: str, settings: Mapping[str, Any]) -> str:
     )
 
 
+_RANKED = {"plddt": "mean pLDDT", "ptm": "pTM", "iptm": "ipTM", "multimer": "0.8 ipTM + 0.2 pTM"}
+
+
 def passes(settings: Mapping[str, Any]) -> str:
     """Recycles, seeds, rows of the MSA and precision, as the end of a sentence."""
     text = f"with {count(settings.get('num_recycle', 0), 'recycle')}"
@@ -62,7 +65,18 @@ def passes(settings: Mapping[str, Any]) -> str:
         if settings.get(name)
     ]
     text += f" and at most {' and '.join(limits)} rows of the MSA" if limits else ""
-    return f"{text}, in {settings.get('precision', 'bfloat16')}"
+    text += f", in {settings.get('precision', 'bfloat16')}"
+    if (ensemble := settings.get("num_ensemble", 1)) > 1:
+        text += f", {ensemble} passes averaged in each recycle"
+    if settings.get("use_dropout"):
+        text += ", with dropout"
+    if (enough := settings.get("stop_at_score", 100)) < 100:
+        text += f", up to the first that scores more than {enough:g} of 100"
+    if settings.get("use_cluster_profile") is False:
+        text += ", without the profiles of clusters"
+    if (ranked := settings.get("rank_by", "auto")) != "auto":
+        text += f", ranked by {_RANKED[ranked]}"
+    return text
 
 
 def settings_in(recipe: Mapping[str, Any]) -> Mapping[str, Any]:

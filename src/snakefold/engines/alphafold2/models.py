@@ -81,6 +81,18 @@ def programs(settings: AlphaFold2Settings, preset: ModelPreset) -> int:
     return len({uses_templates(settings, preset, number) for number in settings.models})
 
 
+def ranked_by(wanted: str, preset: ModelPreset) -> str:
+    """What a network's models are ranked by: pLDDT takes the place of what it does not give."""
+    if wanted == "auto":
+        return "multimer" if preset is ModelPreset.MULTIMER else "plddt"
+    given = {"plddt"}
+    if preset is not ModelPreset.MONOMER:
+        given.add("ptm")
+    if preset is ModelPreset.MULTIMER:
+        given |= {"iptm", "multimer"}
+    return wanted if wanted in given else "plddt"
+
+
 def configuration(
     preset: ModelPreset, *, templates: bool, settings: NetworkSettings, shape: MsaShape, blocks: int
 ) -> Any:
@@ -97,8 +109,9 @@ def configuration(
     config = alphafold_config.model_config(model_name(preset, 1 if templates and not multimer else 3))
     network = config.model.embeddings_and_evoformer
     network.evoformer_num_block = blocks
-    config.model.stop_at_score = 100.0
-    config.model.rank_by = "multimer" if multimer else "plddt"
+    config.model.stop_at_score = settings.stop_at_score
+    config.model.rank_by = ranked_by(settings.rank_by, preset)
+    config.model.global_config.eval_dropout = settings.use_dropout
     config.model.recycle_early_stop_tolerance = settings.recycle_early_stop_tolerance
     config.model.num_recycle = settings.num_recycle
     config.model.global_config.bfloat16 = settings.precision == "bfloat16"
@@ -106,9 +119,10 @@ def configuration(
         config.model.heads[head].weight = 0.0
     if multimer:
         network.num_msa, network.num_extra_msa = shape.clusters, shape.extra
-        config.model.num_ensemble_eval = 1
+        network.use_cluster_profile = settings.use_cluster_profile
+        config.model.num_ensemble_eval = settings.num_ensemble
     else:
         config.data.eval.max_msa_clusters, config.data.common.max_extra_msa = shape.clusters, shape.extra
         config.data.common.num_recycle = settings.num_recycle
-        config.data.eval.num_ensemble = 1
+        config.data.eval.num_ensemble = settings.num_ensemble
     return config

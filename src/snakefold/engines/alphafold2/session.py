@@ -13,7 +13,7 @@ import numpy as np
 
 from snakefold.engines import compilation
 from snakefold.engines.alphafold2 import features, parameters
-from snakefold.engines.alphafold2.models import Network, configuration, preset_for
+from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
@@ -116,11 +116,8 @@ class AlphaFold2Session:
                 *unknown_residues(target),
                 *without_pae(self._networks[preset]),
             ]
-            return [
-                replace(prediction, warnings=warnings)
-                for number in range(self._settings.num_seeds)
-                for prediction in self._predict_seed(target, raw, preset, shape, number)
-            ]
+            predictions = self._predict_seeds(target, raw, preset, shape)
+            return [replace(prediction, warnings=warnings) for prediction in predictions]
         except MemoryError as error:
             raise _out_of_memory(target, self._settings.section, error) from error
         except RuntimeError as error:
@@ -128,9 +125,21 @@ class AlphaFold2Session:
                 raise
             raise _out_of_memory(target, self._settings.section, error) from error
 
+    def _predict_seeds(
+        self, target: TargetInput, raw: features.Features, preset: ModelPreset, shape: MsaShape
+    ) -> list[Prediction]:
+        predictions: list[Prediction] = []
+        for number in range(self._settings.num_seeds):
+            found, enough = self._predict_seed(target, raw, preset, shape, number)
+            predictions += found
+            if enough:
+                break
+        return predictions
+
     def _predict_seed(
         self, target: TargetInput, raw: features.Features, preset: ModelPreset, shape: MsaShape, number: int
-    ) -> list[Prediction]:
+    ) -> tuple[list[Prediction], bool]:
+        """Predictions of all models, and whether one of them scores so high that no more are wanted."""
         seed = self._settings.random_seed + number
         inputs: dict[bool, features.Features] = {}
         predictions = []
@@ -165,13 +174,16 @@ class AlphaFold2Session:
                     result,
                     name=f"{network.name}_pred_{number}",
                     section=self._settings.section,
+                    rank_by=ranked_by(self._settings.rank_by, network.preset),
                     recycles=int(recycles),
                     seed=seed,
                     seconds=seconds,
                     compile_seconds=compiling,
                 )
             )
-        return predictions
+            if float(result["ranking_confidence"]) > self._settings.stop_at_score:
+                return predictions, True
+        return predictions, False
 
     def _choose_shapes(
         self, request: FoldRequest, msas: Mapping[str, TargetMsas]
@@ -187,7 +199,9 @@ class AlphaFold2Session:
         return self._preset(target), self._length(target)
 
     def _length(self, target: TargetInput) -> int:
-        """Residues that the network computes with."""
+        """Residues that the network computes with. What drops out depends on them: then they are its own."""
+        if self._settings.use_dropout:
+            return target.length
         return padded_length(target.length, self._edges)
 
     def _preset(self, target: TargetInput) -> ModelPreset:
@@ -219,6 +233,7 @@ def _prediction(
     *,
     name: str,
     section: str,
+    rank_by: str,
     recycles: int,
     seed: int,
     seconds: float,
@@ -239,9 +254,12 @@ def _prediction(
     pae = result.get("predicted_aligned_error")
     ptm = float(result["ptm"]) if "ptm" in result else None
     iptm = float(result["iptm"]) if "iptm" in result and len(target.chains) > 1 else None
-    ranking = float(plddt.mean())
-    if preset is ModelPreset.MULTIMER:
-        ranking = 0.8 * (iptm or 0.0) + 0.2 * (ptm or 0.0)
+    ranking = {
+        "plddt": float(plddt.mean()),
+        "ptm": ptm or 0.0,
+        "iptm": iptm or 0.0,
+        "multimer": 0.8 * (iptm or 0.0) + 0.2 * (ptm or 0.0),
+    }[rank_by]
     model = inputs, result, preset, target.chains
     fits = fits_pdb(result, target.chains)
     return Prediction(

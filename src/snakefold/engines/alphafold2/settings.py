@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import AfterValidator, Field
 
@@ -65,8 +65,47 @@ class NetworkSettings(Protocol):
     @property
     def precision(self) -> str: ...
 
+    @property
+    def use_dropout(self) -> bool: ...
 
-class AlphaFold2Settings(Model):
+    @property
+    def num_ensemble(self) -> int: ...
+
+    @property
+    def stop_at_score(self) -> float: ...
+
+    @property
+    def use_cluster_profile(self) -> bool: ...
+
+    @property
+    def rank_by(self) -> str: ...
+
+
+class Switches(Model):
+    """What AlphaFold2's code can do besides, under ColabFold's names. Recipes name what is not as here."""
+
+    use_dropout: bool = Field(
+        False,
+        description="Keep dropout switched on, so that seeds differ more. Targets are then not padded: what "
+        "drops out depends on the length of the arrays.",
+    )
+    num_ensemble: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="Passes through the trunk, each with an MSA sampled anew, that are averaged in every "
+        "recycle. AlphaFold used 8 for CASP14.",
+    )
+    stop_at_score: float = Field(
+        100.0,
+        gt=0,
+        le=100,
+        description="Compute no more recycles, models and seeds of a target once one scores more than this, "
+        "by what models are ranked by, from 0 to 100.",
+    )
+
+
+class AlphaFold2Settings(Switches):
     """Settings of the engine `alphafold2`. Names are AlphaFold's where AlphaFold has one."""
 
     section: ClassVar[str] = "alphafold2"
@@ -102,6 +141,31 @@ class AlphaFold2Settings(Model):
     precision: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="Precision of the network; float32 is for comparisons."
     )
+    use_cluster_profile: bool = Field(
+        True,
+        description="Multimer models: read the profile of the rows near each clustered row. ColabFold's "
+        "--disable-cluster-profile is false.",
+    )
+    rank_by: Literal["auto", "plddt", "ptm", "iptm", "multimer"] = Field(
+        "auto",
+        description="What models of a target are ranked by: mean pLDDT, pTM, ipTM, or multimer (0.8 ipTM + "
+        "0.2 pTM). auto: multimer for complexes, plddt for single chains, which also takes the place of a "
+        "score that the network does not give.",
+    )
+
+
+#: Settings that came when stores had results already: a recipe names them only where they change something.
+_LATER = {*Switches.model_fields, "use_cluster_profile", "rank_by"}
+
+
+def told(settings: Model) -> dict[str, Any]:
+    """Settings as a recipe names them."""
+    defaults = type(settings).model_fields
+    return {
+        name: value
+        for name, value in settings.model_dump(mode="json").items()
+        if name not in _LATER or value != defaults[name].default
+    }
 
 
 class RehearsalSettings(Model):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from snakefold.engines import alphafold2
 from snakefold.engines.alphafold2 import targets
 from snakefold.engines.alphafold2.models import Network
-from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, ModelPreset, RehearsalSettings
+from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, ModelPreset, RehearsalSettings, told
 from snakefold.engines.alphafold2.shapes import choose
 from snakefold.engines.openfold import methods
 from snakefold.engines.openfold.kinds import kind_of_name
@@ -89,8 +89,8 @@ class OpenFold(Defaults):
 
     def pads(self, group: str, settings: OpenFoldSettings) -> bool:
         """As AlphaFold2's monomers."""
-        del group, settings
-        return True
+        del group
+        return not settings.use_dropout
 
     def needs(self, group: str, settings: OpenFoldSettings) -> Needs:
         """Alignments, and templates if the settings of the search say so."""
@@ -177,7 +177,7 @@ class OpenFold(Defaults):
             "engine": self.name,
             "version": self.version,
             "colabfold": importlib.metadata.version("colabfold"),
-            "settings": settings.model_dump(mode="json"),
+            "settings": told(settings),
             "weights": files.identity(_folder(weights), settings.parameters),
         }
 

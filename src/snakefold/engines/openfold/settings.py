@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from snakefold.kernel.contracts import Model
+from snakefold.engines.alphafold2.settings import Switches
 
 
 def _without_repeats(names: list[str]) -> list[str]:
@@ -23,10 +23,12 @@ Names = Annotated[
 ]
 
 
-class OpenFoldSettings(Model):
+class OpenFoldSettings(Switches):
     """Settings of the engine `openfold`: OpenFold's parameters on AlphaFold2's code. Monomers only."""
 
     section: ClassVar[str] = "openfold"
+    use_cluster_profile: ClassVar[bool] = True
+    rank_by: ClassVar[str] = "plddt"
 
     parameters: Names = Field(
         default=["finetuning_ptm_2"],

@@ -24,7 +24,7 @@ _OFFERED: dict[str, tuple[str, ...] | None] = {
     **dict.fromkeys(("objective", "deadline", "rehearsal", "output")),
     "msa": ("tool", "mmseqs_recipe", "templates", "max_template_date"),
     "design": ("engine", "chains", "homooligomer", "conserved", "max_rmsd", "min_plddt"),
-    "relax": ("models_to_relax", "max_iterations"),
+    "relax": ("models_to_relax", "max_iterations", "tolerance", "stiffness", "max_outer_iterations"),
 }
 #: A folder on the machine of the service is nobody's choice.
 WEIGHTS = ("auto", "rehearsal")

@@ -1,0 +1,84 @@
+"""Every switch of AlphaFold2's network against colabfold_batch's flag: equal parameters, equal bytes.
+
+`make parity` runs them, ten minutes in all; docs/colabfold.md has the table. CI runs some at once
+(tests/engine/test_alphafold2_parity.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snakefold.engines.alphafold2 import ENGINE
+from snakefold.engines.spec import TargetMsas
+from tests.engine.test_alphafold2_parity import CHAINS, MONOMER, ROWS, complex_rows
+from tests.engine.toys import make_request, make_target, toy_a3m
+
+#: Settings of ours, and the flags that say the same.
+SWITCHES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"num_recycle": 2}, ("--num-recycle", "2")),
+    (
+        {"num_recycle": 3, "recycle_early_stop_tolerance": 5.0},
+        ("--num-recycle", "3", "--recycle-early-stop-tolerance", "5"),
+    ),
+    ({"num_ensemble": 2}, ("--num-ensemble", "2")),
+    ({"num_seeds": 2, "random_seed": 3}, ("--num-seeds", "2", "--random-seed", "3")),
+    ({"models": [2, 5]}, ("--num-models", "2", "--model-order", "2,5")),
+    ({"use_dropout": True}, ("--use-dropout",)),
+    ({"max_msa_clusters": 16, "max_extra_msa": 8}, ("--max-msa", "16:8")),
+    ({"stop_at_score": 1.0, "models": [1, 2]}, ("--stop-at-score", "1", "--num-models", "2")),
+    ({"rank_by": "ptm", "models": [1, 2]}, ("--rank", "ptm", "--num-models", "2")),
+]
+#: Those of complexes alone.
+OF_COMPLEXES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"use_cluster_profile": False}, ("--disable-cluster-profile",)),
+    ({"rank_by": "iptm", "models": [1, 2]}, ("--rank", "iptm", "--num-models", "2")),
+    ({"rank_by": "plddt", "models": [1, 2]}, ("--rank", "plddt", "--num-models", "2")),
+]
+SMALL = {"models": [1], "num_recycle": 1, "max_msa_clusters": 8, "max_extra_msa": 16}
+FLAGS = {
+    "--num-models": "1",
+    "--model-order": "1,2",
+    "--num-recycle": "1",
+    "--max-msa": "8:16",
+    "--recycle-early-stop-tolerance": "0",
+    "--recompile-padding": "0",
+}
+
+
+Compare = Callable[[tuple[str, ...], str, dict[str, Any], tuple[str, ...]], None]
+
+
+@pytest.fixture
+def compare(
+    tmp_path: Path, colabfold_batch: Callable[..., None], weights_folder: Path, compile_cache: Path
+) -> Compare:
+    """Ours and theirs: the same predictions in the same order, with the same coordinates and pLDDT."""
+
+    def compared(chains: tuple[str, ...], a3m: str, settings: dict[str, Any], flags: tuple[str, ...]) -> None:
+        query = tmp_path / "query.a3m"
+        query.write_text(a3m)
+        others = [word for name, value in FLAGS.items() if name not in flags for word in (name, value)]
+        colabfold_batch(query, tmp_path / "results", *others, *flags)
+        pdbs = sorted((tmp_path / "results").glob("query_unrelaxed_rank_*.pdb"))
+        target = make_target("query", *chains)
+        msas = TargetMsas(own_a3m=a3m)
+        request = make_request([target], **SMALL | settings)
+        session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+        ours = sorted(session.predict(target, msas), key=lambda item: item.ranking_confidence, reverse=True)
+        assert [item.pdb for item in ours] == [path.read_text() for path in pdbs]
+
+    return compared
+
+
+@pytest.mark.parametrize(("settings", "flags"), SWITCHES, ids=" ".join)
+def test_a_monomer(settings: dict[str, Any], flags: tuple[str, ...], compare: Compare) -> None:
+    compare((MONOMER,), toy_a3m(MONOMER, ROWS), settings, flags)
+
+
+@pytest.mark.parametrize(("settings", "flags"), [*SWITCHES, *OF_COMPLEXES], ids=" ".join)
+def test_a_complex(settings: dict[str, Any], flags: tuple[str, ...], compare: Compare) -> None:
+    compare(CHAINS, complex_rows(), settings, flags)
