@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Protocol
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from snakefold.kernel.contracts import Model
 
@@ -31,6 +31,34 @@ class ModelPreset(StrEnum):
     MONOMER = "monomer"
     MONOMER_PTM = "monomer_ptm"
     MULTIMER = "multimer"
+
+
+class Kernels(StrEnum):
+    """What the network's attention, layer normalisation and gated projections are computed with."""
+
+    AUTO = "auto"
+    FUSED = "fused"
+    STOCK = "stock"
+    PALLAS = "pallas"
+    CUDA_LEGACY = "cuda_legacy"
+
+
+KERNELS_TEXT = (
+    "Fused kernels of the network, as with colabfold_batch --use-fast-kernels. auto: pallas on GPUs of sm_80 "
+    "and later (Ampere), cuda_legacy on sm_70 and sm_75, stock on a CPU, with float32, in rehearsals, and "
+    "where GPU classes differ. fused: the same, and a run that cannot have them is refused. stock: none."
+)
+
+
+def _in_half_precision(kernels: Kernels, info: ValidationInfo) -> Kernels:
+    """As `colabfold_batch`: fused kernels compute in 16 bits."""
+    if kernels not in (Kernels.AUTO, Kernels.STOCK) and info.data.get("precision") == "float32":
+        raise ValueError(f"{kernels} needs precision: bfloat16. With float32, set it to auto or stock")
+    return kernels
+
+
+#: The setting `kernels`, which comes after `precision`.
+KernelChoice = Annotated[Kernels, AfterValidator(_in_half_precision), Field(description=KERNELS_TEXT)]
 
 
 class NetworkSettings(Protocol):
@@ -64,6 +92,9 @@ class NetworkSettings(Protocol):
 
     @property
     def precision(self) -> str: ...
+
+    @property
+    def kernels(self) -> Kernels: ...
 
 
 class AlphaFold2Settings(Model):
@@ -102,6 +133,7 @@ class AlphaFold2Settings(Model):
     precision: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="Precision of the network; float32 is for comparisons."
     )
+    kernels: KernelChoice = Kernels.AUTO
 
 
 class RehearsalSettings(Model):

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from snakefold.engines.alphafold2.settings import KernelChoice, Kernels
 from snakefold.kernel.contracts import Model
 
 
@@ -65,3 +66,4 @@ class OpenFoldSettings(Model):
     precision: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="Precision of the network; float32 is for comparisons."
     )
+    kernels: KernelChoice = Kernels.AUTO
