@@ -21,9 +21,10 @@ from pydantic import (
 
 from snakefold import engines
 from snakefold.engines.alphafold2.settings import RehearsalSettings
+from snakefold.engines.spec import Hardware
 from snakefold.kernel.contracts import Model, RelaxSettings
 from snakefold.kernel.errors import ConfigError, StoreError
-from snakefold.kernel.machine import has_gpu
+from snakefold.kernel.machine import as_capability, compute_capabilities, has_gpu
 from snakefold.kernel.paths import house, packaged, resource
 from snakefold.kernel.setting_errors import told
 from snakefold.kernel.setting_paths import (
@@ -402,24 +403,41 @@ class Settings(Model):
         found = engines.get(engine)
         configured = getattr(self, engine)
         chosen = found.rehearsed(configured, self.rehearsal) if rehearsal else configured
-        return found.settled(chosen, self.device)
+        return found.settled(chosen, self.hardware)
+
+    def caveats_of(self, engine: str, *, rehearsal: bool = False) -> list[str]:
+        """What an engine's settings do not get of where predictions run.
+
+        Raises:
+            ConfigError: they ask for what is certainly not there.
+        """
+        found = engines.get(engine)
+        configured = getattr(self, engine)
+        chosen = found.rehearsed(configured, self.rehearsal) if rehearsal else configured
+        return list(found.caveats(chosen, self.hardware))
 
     @cached_property
-    def device(self) -> str:
-        """Kind of processor that predicts, gpu or cpu; empty: there are GPU classes of both kinds.
-
-        `local` is this machine, and what it has.
+    def hardware(self) -> Hardware:
+        """What predicts, by the GPU classes. `local` is this machine, and what it has.
 
         Raises:
             ConfigError: the table of GPU classes cannot be read.
         """
         path = resource(self.gpu.table) if self.gpu.table else house() / "resources" / "gpus.yaml"
         table = read_settings(path)
-        kinds = {
-            "gpu" if name == "local" and has_gpu() else (table.get(name) or {}).get("device", "gpu")
-            for name in self.gpu.classes
-        }
-        return str(kinds.pop()) if len(kinds) == 1 else ""
+        kinds: set[str] = set()
+        capabilities: dict[str, int | None] = {}
+        for name in self.gpu.classes:
+            entry = table.get(name) or {}
+            here = name == "local" and has_gpu()
+            kind = "gpu" if here else str(entry.get("device", "gpu"))
+            kinds.add(kind)
+            given = entry.get("compute_capability")
+            if kind == "gpu" and here and (found := compute_capabilities()):
+                capabilities |= {name if len(found) == 1 else f"{name} (sm_{each})": each for each in found}
+            elif kind == "gpu":
+                capabilities[name] = as_capability(given) if isinstance(given, int | float) else None
+        return Hardware(kinds.pop() if len(kinds) == 1 else "", capabilities)
 
     def relax_of(self, *, rehearsal: bool) -> RelaxSettings:
         """As configured, but bounded in a rehearsal."""

@@ -80,7 +80,7 @@ def test_an_unpadded_monomer_is_identical(
     msas = TargetMsas(own_a3m=monomer_a3m) if own else TargetMsas(chains=[ChainMsa(monomer_a3m)])
     request = make_request([target], **SETTINGS)
     session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-    predictions = _by_model(session.predict(target, msas))
+    predictions = _by_model(session.predict(target, msas).predictions)
     assert sorted(predictions) == ["model_1", "model_3"]
     for model, prediction in predictions.items():
         assert prediction.pdb == _reference_pdb(monomer_reference, f"alphafold2_ptm_{model}")
@@ -93,7 +93,7 @@ def test_a_padded_monomer_has_the_same_confidence(
     msas = TargetMsas(chains=[ChainMsa(monomer_a3m)])
     request = make_request([target], bucket_edges=[32], **SETTINGS)
     session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-    for model, prediction in _by_model(session.predict(target, msas)).items():
+    for model, prediction in _by_model(session.predict(target, msas).predictions).items():
         assert prediction.plddt.shape == (len(MONOMER),)
         assert prediction.pae is not None and prediction.pae.shape == (len(MONOMER), len(MONOMER))
         reference = _plddt(_reference_pdb(monomer_reference, f"alphafold2_ptm_{model}"))
@@ -116,7 +116,7 @@ def test_a_complex_from_a_colabfold_a3m_is_identical(
     msas = TargetMsas(own_a3m=complex_a3m)
     request = make_request([target], **SETTINGS | {"models": [1, 2]})
     session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-    for model, prediction in _by_model(session.predict(target, msas)).items():
+    for model, prediction in _by_model(session.predict(target, msas).predictions).items():
         assert prediction.pdb == _reference_pdb(tmp_path / "results", f"alphafold2_multimer_v3_{model}")
         assert prediction.iptm is not None
 
@@ -140,7 +140,7 @@ def test_switches_are_those_of_colabfold(
     switches = {"use_dropout": True, "use_cluster_profile": False, "num_ensemble": 2, "rank_by": "iptm"}
     request = make_request([target], bucket_edges=[40], **SETTINGS | {"models": [1, 2]} | switches)
     session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-    predictions = session.predict(target, msas)
+    predictions = session.predict(target, msas).predictions
     assert [item.ranking_confidence for item in predictions] == [item.iptm for item in predictions]
     ours = sorted(predictions, key=lambda item: item.ranking_confidence, reverse=True)
     theirs = sorted((tmp_path / "results").glob("query_unrelaxed_rank_*.pdb"))

@@ -35,7 +35,8 @@ targets = [make_target(f"t{i}", sequence) for i, sequence in enumerate(sequences
 msas = {target.result_key: chain_msas(target, 12) for target in targets}
 request = make_request(targets, bucket_edges=[20, 24], models=[1, 2, 3])
 session = ENGINE.start(request, msas, Path(weights), Path(cache))
-pdbs = [item.pdb for target in targets for item in session.predict(target, msas[target.result_key])]
+results = [session.predict(target, msas[target.result_key]) for target in targets]
+pdbs = [item.pdb for result in results for item in result.predictions]
 print(json.dumps({"compilations": session.compilations, "misses": session.cache_misses, "pdbs": pdbs}))
 """
 
@@ -67,7 +68,7 @@ def test_predictions_have_alphafolds_names_scores_and_shapes(
     msas = chain_msas(target, 12)
     request = make_request([target], bucket_edges=[24], models=[2, 1], num_seeds=2, num_recycle=1)
     session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-    predictions = session.predict(target, msas)
+    predictions = session.predict(target, msas).predictions
     assert [(item.name, item.seed) for item in predictions] == [
         ("model_1_ptm_pred_0", 0),
         ("model_2_ptm_pred_0", 0),
@@ -101,7 +102,7 @@ def test_the_monomer_models_without_ptm_fold_too(tmp_path: Path, compile_cache: 
     msas = chain_msas(target, 6)
     request = make_request([target], models=[3], model_preset=ModelPreset.MONOMER)
     session = ENGINE.start(request, {target.result_key: msas}, tmp_path, compile_cache)
-    (found,) = session.predict(target, msas)
+    (found,) = session.predict(target, msas).predictions
     assert found.name == "model_3_pred_0"
     assert (found.ptm, found.iptm, found.pae) == (None, None, None)
     assert found.ranking_confidence == pytest.approx(found.plddt.mean())
@@ -115,8 +116,8 @@ def test_chains_come_in_the_targets_order(weights_folder: Path, compile_cache: P
     msas = {target.result_key: chain_msas(target, 6) for target in (mixed, sorted_)}
     request = make_request([mixed, sorted_], num_recycle=0)
     session = ENGINE.start(request, msas, weights_folder, compile_cache)
-    (got,) = session.predict(mixed, msas[mixed.result_key])
-    (reference,) = session.predict(sorted_, msas[sorted_.result_key])
+    (got,) = session.predict(mixed, msas[mixed.result_key]).predictions
+    (reference,) = session.predict(sorted_, msas[sorted_.result_key]).predictions
     # Both are one computation: 8 + 8 + 11 residues, seen in two orders.
     assert session.compilations <= 1
     order = np.r_[0:8, 16:27, 8:16]
@@ -149,7 +150,7 @@ def test_a_padded_complex_is_the_complex(weights_folder: Path, compile_cache: Pa
             [target], bucket_edges=edges, num_recycle=2, use_templates=True, max_msa_clusters=12
         )
         session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-        (found,) = session.predict(target, msas)
+        (found,) = session.predict(target, msas).predictions
         return found
 
     alone, padded = predicted([]), predicted([80])
@@ -190,8 +191,8 @@ def test_templates_are_read_where_the_model_reads_them(weights_folder: Path, com
     with_ = TargetMsas(chains=[ChainMsa(without.chains[0].a3m, templates=templates_npz(sequence))])
     request = make_request([target], bucket_edges=[24], models=[1, 3], use_templates=True)
     session = ENGINE.start(request, {target.result_key: with_}, weights_folder, compile_cache)
-    one, three = session.predict(target, with_)
-    other_one, other_three = session.predict(target, without)
+    one, three = session.predict(target, with_).predictions
+    other_one, other_three = session.predict(target, without).predictions
     assert not np.allclose(one.plddt, other_one.plddt)
     assert three.pdb == other_three.pdb
     assert one.warnings == []
@@ -293,7 +294,7 @@ def test_63_chains_are_predicted(weights_folder: Path, compile_cache: Path) -> N
     target = make_target("t", *["AG"] * 40, *["MK"] * 23)
     msas = chain_msas(target, 3)
     session = ENGINE.start(make_request([target]), {target.result_key: msas}, weights_folder, compile_cache)
-    (found,) = session.predict(target, msas)
+    (found,) = session.predict(target, msas).predictions
     assert found.pdb == ""
     model = found.atoms()[0]
     assert [chain.name for chain in model] == chain_names(63)

@@ -317,9 +317,9 @@ def test_results_are_alphafold2s_own_on_the_same_parameters(drawn: Path, tmp_pat
     (target,) = request.targets
     msas = chain_msas(target, 8)
     given = {target.result_key: msas}
-    found = ENGINE.start(request, given, tmp_path, None).predict(target, msas)
+    found = ENGINE.start(request, given, tmp_path, None).predict(target, msas).predictions
     alphafold2 = engines.get("alphafold2").start(make_request([target], models=[1, 3]), given, tmp_path, None)
-    theirs = alphafold2.predict(target, msas)
+    theirs = alphafold2.predict(target, msas).predictions
     assert [each.name for each in found] == [f"{name}_pred_0" for name in pairs]
     for ours, other in zip(found, theirs, strict=True):
         assert (ours.pdb, ours.ptm, ours.iptm) == (other.pdb, other.ptm, None)

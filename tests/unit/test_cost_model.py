@@ -18,6 +18,7 @@ from snakefold import engines
 from snakefold.config import Config, load_config
 from snakefold.engines.alphafold2.cost import A100_SECONDS
 from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
+from snakefold.engines.alphafold2.settings import Kernels
 from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.paths import house
 from snakefold.plan.cost import msa
@@ -41,6 +42,7 @@ works = st.builds(
     relaxed=st.integers(0, 5),
     multimer=st.booleans(),
     float32=st.booleans(),
+    kernels=st.sampled_from(Kernels),
 )
 lengths = st.lists(st.integers(1, 6000), min_size=2, max_size=30, unique=True).map(sorted)
 fits = st.builds(
@@ -63,6 +65,7 @@ def test_every_class_has_what_a_price_needs() -> None:
             continue
         assert gpu.priced_on == date(2026, 6, 8)
         assert gpu.memory_gb
+        assert gpu.compute_capability and gpu.compute_capability >= 8
         assert gpu.runpod_pool
         prices[gpu.name] = gpu.dollars_per_second
     assert prices["ampere_80"] == 0.00076
@@ -70,6 +73,39 @@ def test_every_class_has_what_a_price_needs() -> None:
     assert CLASSES["ampere_80"].speed == 1.0
     assert all("measured" in gpu.speed_source or "http" in gpu.speed_source or "AlphaFold" in gpu.speed_source
                for gpu in CLASSES.values())  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kernels", "factor"),
+    [(Kernels.PALLAS, 2.5), (Kernels.CUDA_LEGACY, 2.0), (Kernels.STOCK, 1.0), (Kernels.AUTO, 1.0)],
+)
+def test_fused_kernels_make_the_network_of_a_gpu_faster_and_nothing_else(
+    kernels: Kernels, factor: float
+) -> None:
+    sizes, stock = [100, 300, 1000], Work()
+    fused = replace(stock, kernels=kernels)
+    gpu, cpu = CLASSES["ampere_80"], CLASSES["local"]
+    assert MODEL.network_seconds(sizes, fused, gpu) * factor == pytest.approx(
+        MODEL.network_seconds(sizes, stock, gpu)
+    )
+    assert (MODEL.network_seconds(sizes, fused, cpu) == MODEL.network_seconds(sizes, stock, cpu)).all()
+    for part in (MODEL.features_seconds, MODEL.relax_seconds, MODEL.compile_seconds):
+        assert (part(sizes, fused, gpu) == part(sizes, stock, gpu)).all()
+    assert MODEL.load_seconds(fused, gpu) == MODEL.load_seconds(stock, gpu)
+
+
+@pytest.mark.parametrize("engine", ["alphafold2", "openfold"])
+def test_a_run_is_priced_with_the_kernels_that_it_takes(engine: str) -> None:
+    def kernels(rehearsal: bool = False, **settings: Any) -> str:
+        config = load_config({"engine": engine, **settings})
+        work = work_of(config, engines.get(engine), "monomer", rehearsal=rehearsal)
+        return str(getattr(work, "kernels"))  # noqa: B009 (no part of the protocol)
+
+    on_gpu = {"gpu": {"classes": ["ampere_80", "b200"]}}
+    assert kernels(**on_gpu) == "pallas"
+    assert kernels(**on_gpu, rehearsal=True) == "stock"
+    assert kernels(**on_gpu, **{engine: {"kernels": "stock"}}) == "stock"
+    assert kernels(gpu={"classes": ["local", "b200"]}) == "stock"
 
 
 def test_an_unknown_class_is_named(tmp_path: Path) -> None:

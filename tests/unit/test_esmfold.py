@@ -21,7 +21,7 @@ from snakefold.engines.esmfold import ENGINE, chunks, weights
 from snakefold.engines.esmfold.cost import EsmFoldWork
 from snakefold.engines.esmfold.folder import Files
 from snakefold.engines.esmfold.settings import EsmFoldSettings
-from snakefold.engines.spec import Engine, locked
+from snakefold.engines.spec import Engine, Hardware, locked
 from snakefold.kernel.contracts import TargetInput
 from snakefold.kernel.errors import TargetError, WeightsMissingError
 from snakefold.kernel.recipes import sequence_key
@@ -180,8 +180,8 @@ def test_a_recipe_names_what_changes_a_result(tmp_path: Path) -> None:
     assert recipe(accelerator="cpu", cpu_threads=1) != recipe(accelerator="cpu", cpu_threads=2)
     assert recipe(accelerator="gpu", cpu_threads=1) == recipe(accelerator="gpu", cpu_threads=2)
     assert recipe()["torch"] == "2.13.0"
-    assert ENGINE.settled(SETTINGS, "gpu").accelerator == "gpu"
-    assert ENGINE.settled(SETTINGS, "").accelerator == "auto"
+    assert ENGINE.settled(SETTINGS, Hardware("gpu")).accelerator == "gpu"
+    assert ENGINE.settled(SETTINGS, Hardware()).accelerator == "auto"
 
 
 def test_a_pickled_file_serves_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,10 @@ WRONG = {
     "a preset": (["--set", "msa.db_preset=nonsense"], "db_preset 'nonsense' is not in"),
     "a database of the tool": (["--set", "msa.tool=hhblits"], "has no database for hhblits"),
     "a GPU class": (["--set", "gpu.classes=[nonsense]"], "has no GPU class nonsense"),
+    "kernels": (
+        ["--set", "gpu.classes=[ampere_80]", "--set", "alphafold2.kernels=cuda_legacy"],
+        "(ampere_80: sm_80, pallas)",
+    ),
     "a store": (["--set", "store=file"], "store: file: cannot be written"),
     "a known structure": (["--set", "references.a=nowhere.pdb"], "references.a: nowhere.pdb: no such file"),
     "a profile": (["--profile", "nonsense"], "nonsense: no such profile"),

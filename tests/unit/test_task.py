@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from snakefold import engines
 from snakefold.engines.alphafold2.cost import AlphaFold2Work
-from snakefold.engines.spec import Defaults, Needs, TargetMsas
+from snakefold.engines.spec import Defaults, Needs, Result, TargetMsas
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, FoldResponse, RelaxChoice, RelaxSettings, TargetInput
 from snakefold.kernel.errors import ADVICE, DiskError, Reason, StoreError, TargetError, WeightsMissingError
@@ -148,6 +149,33 @@ def test_second_run_predicts_nothing(tmp_path: Path, engine: LineEngine) -> None
     response = run(tmp_path)
     assert engine.predicted == []
     assert all(outcome.stored for outcome in response.outcomes)
+
+
+def test_what_was_computed_otherwise_than_planned_is_delivered_and_not_stored(
+    tmp_path: Path, engine: LineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store names results by what the plan said of them."""
+    models = engine.predict
+
+    def predict(one: TargetInput, msas: TargetMsas) -> Result:
+        told = {"kernels": "stock"}
+        return Result(models(one, msas), scores=told, ran=told, notes=["n: b"], as_planned=one.id != "b")
+
+    monkeypatch.setattr(engine, "predict", predict)
+    response = run(tmp_path)
+    assert set(states(response).values()) == {"done"}
+    files = archive.unpack((tmp_path / "out.tar.zst").read_bytes())
+    store = open_store(tmp_path / "store")
+    for outcome in response.outcomes:
+        members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
+        told = json.loads(members["confidence.json"])
+        assert (told["scores"], told["warnings"]) == ({"kernels": "stock"}, ["n: b"])
+        assert re.search(rb"\bkernels\b.*\bstock\b", members["ranked_0.cif"])
+        assert store.has(Entry("fold", "0" * 16, outcome.result_key)) == (outcome.id != "b")
+        assert not outcome.unstored, "nothing may put it there later"
+    engine.predicted.clear()
+    run(tmp_path)
+    assert engine.predicted == ["b"]
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,20 @@ class Needs:
     templates: bool = False
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """What a run predicts on, as far as its settings say.
+
+    Attributes:
+        device: cpu, gpu, or empty where both kinds may come.
+        capabilities: by GPU class, the compute capability of the least of its cards as a whole number (80 is
+            sm_80); None: not known.
+    """
+
+    device: str = ""
+    capabilities: Mapping[str, int | None] = field(default_factory=dict)
+
+
 Log = Callable[[str], object]
 
 
@@ -329,12 +343,18 @@ class Result:
         scores: of the target, by the names in the engine's `columns`; what it does not give is absent.
         files: of its own, by name.
         notes: what befell the target (`kernel.notes`).
+        ran: settings that it was computed with, where the request leaves them open or the machine could not
+            follow; files of models state them.
+        as_planned: it is what the request's recipe names. If not, it is delivered, and never stored under
+            that name.
     """
 
     predictions: Sequence[Prediction] = ()
     scores: Mapping[str, float | int | str | bool] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    ran: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+    as_planned: bool = True
 
 
 def as_result(given: Sequence[Prediction] | Result) -> Result:
@@ -446,10 +466,18 @@ class Engine(Protocol):
         """The settings of a run with random parameters, which teach nothing and should cost little."""
         ...
 
-    def settled(self, settings: Any, device: str) -> Any:
-        """The settings of a run that predicts on `device`: cpu, gpu, or empty where both kinds may come.
+    def settled(self, settings: Any, hardware: Hardware) -> Any:
+        """The settings of a run that predicts on this hardware.
 
         What is left open by `auto` and changes results is said here, before a recipe names it.
+        """
+        ...
+
+    def caveats(self, settings: Any, hardware: Hardware) -> Sequence[str]:
+        """What a quote warns of: what these settings, not yet settled, do not get on this hardware.
+
+        Raises:
+            ConfigError: they ask for what it certainly does not have. Nothing is started.
         """
         ...
 
@@ -623,10 +651,15 @@ class Defaults:
         del rehearsal
         return settings
 
-    def settled(self, settings: Any, device: str) -> Any:
+    def settled(self, settings: Any, hardware: Hardware) -> Any:
         """As configured."""
-        del device
+        del hardware
         return settings
+
+    def caveats(self, settings: Any, hardware: Hardware) -> Sequence[str]:
+        """Nothing."""
+        del settings, hardware
+        return ()
 
     def parameters(
         self,

@@ -22,6 +22,7 @@ class Code(StrEnum):
     RELAX_FAILED = "relax_failed"
     RELAX_ON_CPU = "relax_on_cpu"
     PREDICTED_ON_CPU = "predicted_on_cpu"
+    WITHOUT_KERNELS = "without_kernels"
     RETRIED = "retried"
     UNKNOWN_RESIDUES = "unknown_residues"
     SHALLOW_MSA = "shallow_msa"
@@ -82,6 +83,12 @@ MEANINGS: dict[Code, Meaning] = {
         "Predicted on a CPU although a GPU was planned.",
         "The result is valid but took longer. Check whether the worker sees its GPU, or whether the job ran "
         "on this machine.",
+    ),
+    Code.WITHOUT_KERNELS: Meaning(
+        "Predicted without the fused kernels that were planned: that takes about twice as long. The result "
+        "is not kept in the store, where its name would promise them.",
+        "Check which GPU the worker sees, and what your table of GPU classes says of it "
+        "(compute_capability). With kernels: stock, results are kept.",
     ),
     Code.RETRIED: Meaning(
         "Earlier processes died while they computed this target.",

@@ -34,13 +34,15 @@ def check_run(config: Config, executor: Executor) -> None:
     What depends on the targets is for the plan step to find.
 
     Raises:
-        ConfigError: a GPU class or preset is not known, or a credential or a known structure is missing, or
-            the control of designs is no structure.
+        ConfigError: a GPU class or preset is not known, an engine asks for what no class has, or a credential
+            or a known structure is missing, or the control of designs is no structure.
         DatabaseMissingError: the text lists the files, or says that `design.novelty` is none.
         WeightsMissingError: `weights` names no folder, or one without what the engine needs.
         StoreError, DiskError: the store cannot be read.
     """
     load_classes(config.gpu.classes, Path(config.gpu.table) if config.gpu.table else None)
+    for name in config.wanted_engines:
+        config.caveats_of(name)
     check_databases(config)
     check_parameters(config)
     _check_references(config)

@@ -25,6 +25,7 @@ from snakefold.plan.records import Records
 from snakefold.plan.run import (
     Log,
     aligns,
+    caveats,
     named,
     pairs,
     quoted_draft,
@@ -88,10 +89,11 @@ def preview(
         elif aligns(records):
             templates = None if config.msa.templates == "none" else UNKNOWN
             digests = {"msa": UNKNOWN, "paired_msa": UNKNOWN, "templates": templates}
+        rehearsals = [_is_random(config, found, kind) for kind in kinds]
+        random = {kind.engine.name for kind, mark in zip(kinds, rehearsals, strict=True) if mark}
+        warnings.extend(caveats(config, records, random))
         folds = [made.folds[number] if number in known else UNKNOWN for number in range(len(kinds))]
-        return replace(
-            made, folds=folds, rehearsals=[_is_random(config, found, kind) for kind in kinds], **digests
-        )
+        return replace(made, folds=folds, rehearsals=rehearsals, **digests)
 
     draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
     if config.designs:

@@ -71,7 +71,8 @@ def plan_run(config: Config, folder: Path, log: Log, executor: Executor | None =
 
 
 def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quote:
-    warnings = hold_to_purpose(config, executor)
+    about = hold_to_purpose(config, executor)
+    warnings: list[str] = []
     preset = check_databases(config)
     check_weights_folder(config)
     check_comparisons(config)
@@ -91,6 +92,8 @@ def _plan_run(config: Config, folder: Path, log: Log, executor: Executor) -> Quo
         absent.update(without)
         _refuse_paid_rehearsal(config, parameters)
         known = present(records) - set(without)
+        random = {each for each, found in parameters.items() if found.rehearsal}
+        warnings[:] = [*about, *caveats(config, records, random)]  # a plan without limits asks again
         made_with.update(recipes_of(config, preset, parameters, records.kinds, known, pairing=pairing))
         return named(made_with, records.kinds, parameters)
 
@@ -225,6 +228,16 @@ def _search(chunk: Chunk) -> Search:
     complexes = sum(map(is_complex, chunk.chains))
     chains = len(chunk.chains) - complexes
     return Search(chunk.name, chains, chunk.residues, chunk.cpu_seconds, complexes)
+
+
+def caveats(config: Config, records: Records, random: Collection[str]) -> list[str]:
+    """What engines with targets do not get of where predictions run; `random`: those that are rehearsed.
+
+    Raises:
+        ConfigError: the settings ask for what is certainly not there.
+    """
+    names = dict.fromkeys(records.kinds[group].engine.name for group in sorted(present(records)))
+    return [text for name in names for text in config.caveats_of(name, rehearsal=name in random)]
 
 
 def aligns(records: Records) -> bool:

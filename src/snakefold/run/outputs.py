@@ -73,7 +73,7 @@ def target_files(
         making = mmcif.Making(
             engine or software,
             version if engine else "",
-            parameters=_parameters(request),
+            parameters=_parameters(request, result),
             alignment=_alignment(msas, searched),
             relaxer=("OpenMM", _version("openmm")) if relaxed else None,
             origin=prediction.origin,
@@ -136,9 +136,10 @@ def depth_and_neff(msas: TargetMsas) -> tuple[int | None, float | None]:
     return shallowest.depth, shallowest.neff
 
 
-def _parameters(request: FoldRequest) -> dict[str, mmcif.Value]:
-    """The engine's settings, as a file of a model states them; which models ran is said by name."""
-    values = {name: _stated(value) for name, value in request.settings.items() if name != "models"}
+def _parameters(request: FoldRequest, result: Result) -> dict[str, mmcif.Value]:
+    """The engine's settings as they ran, and a file of a model states them; models are said by name."""
+    ran = {**request.settings, **result.ran}
+    values = {name: _stated(value) for name, value in ran.items() if name != "models"}
     return {name: value for name, value in values.items() if value is not None}
 
 

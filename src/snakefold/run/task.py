@@ -307,7 +307,8 @@ def _fold(
         outcome = outcome_of(target, TargetError(Reason.INTERNAL, message))
     else:
         data = archive.pack(files)
-        store.put(Entry("fold", request.recipe, target.result_key), data)
+        if result.as_planned:  # or its name in the store would say what it is not
+            store.put(Entry("fold", request.recipe, target.result_key), data)
         outcome = outcome_of(target)
     finally:  # an interrupt is no crash: only a process that is killed leaves its attempt behind
         store.remove(attempt)  # which raises nothing over what may be on its way

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakefold.engines.alphafold2 import methods, targets
+from snakefold.engines.alphafold2 import kernels, methods, targets
 from snakefold.engines.alphafold2.models import (
     Network,
     model_name,
@@ -30,6 +30,7 @@ from snakefold.engines.alphafold2.settings import (
 from snakefold.engines.alphafold2.shapes import choose
 from snakefold.engines.spec import (
     Defaults,
+    Hardware,
     Log,
     Molecules,
     Needs,
@@ -71,6 +72,7 @@ class AlphaFold2(Defaults):
     Settings = AlphaFold2Settings
     groups = (MONOMER, COMPLEX)
     views = ("plddt", "pae", "alignment")
+    columns = kernels.COLUMNS
     relaxes = True
     licence = "https://creativecommons.org/licenses/by/4.0/"
     packages = ("alphafold-colabfold", "colabfold", "jax")
@@ -139,7 +141,16 @@ class AlphaFold2(Defaults):
     def rehearsed(self, settings: AlphaFold2Settings, rehearsal: RehearsalSettings) -> AlphaFold2Settings:
         """Cut down to what a rehearsal runs."""
         names = ("models", "num_recycle", "max_msa_clusters", "max_extra_msa")
-        return settings.model_copy(update={name: getattr(rehearsal, name) for name in names})
+        changed = {name: getattr(rehearsal, name) for name in names}
+        return settings.model_copy(update=changed | {"kernels": kernels.rehearsed(settings)})
+
+    def settled(self, settings: AlphaFold2Settings, hardware: Hardware) -> AlphaFold2Settings:
+        """Fused kernels give other numbers: which ones run is said before a recipe names the results."""
+        return settings.model_copy(update={"kernels": kernels.settled(settings, hardware)})
+
+    def caveats(self, settings: AlphaFold2Settings, hardware: Hardware) -> Sequence[str]:
+        """What kernels a run does not get. Raises ConfigError."""
+        return list(kernels.caveats(settings, hardware))
 
     def parameters(
         self,
@@ -189,6 +200,7 @@ class AlphaFold2(Defaults):
             "colabfold": importlib.metadata.version("colabfold"),
             "settings": told(chosen),
             "weights": parameter_files.identity(_folder(weights), names),
+            **kernels.recipe(settings),
         }
 
     def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, NetworkSettings
+from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, Kernels, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MONOMER_ROWS, MULTIMER_ROWS
 from snakefold.engines.sizes import SMALL_FILES, model_bytes, relaxed_models
 from snakefold.kernel.contracts import RelaxSettings
@@ -97,6 +97,9 @@ def cpu_pass_seconds(lengths: ArrayLike, rows: int, extra_rows: int, blocks: int
 _MULTIMER_NETWORK, _MULTIMER_COMPILE = 1.4, 1.7
 #: float32 on a GPU against bfloat16. An estimate.
 _FLOAT32 = 2.0
+#: The stock network's seconds on a GPU against those of fused kernels. ColabFold's release notes: about 2.5
+#: times as fast on GPUs of sm_80 and later (1.6.2), about 2 times on a V100 (1.6.3, of both older kinds).
+FASTER = {Kernels.PALLAS: 2.5, Kernels.CUDA_LEGACY: 2.0}
 #: Seconds to compile a shape, and of each residue. CPU: measured, 2 cores. GPU: an estimate; XLA tries out
 #: kernels there.
 _COMPILE = {"cpu": (14.0, 0.0), "gpu": (30.0, 0.02)}
@@ -131,6 +134,7 @@ class AlphaFold2Work:
         programs: networks compiled for one input shape (two where only some models read templates).
         multimer: AlphaFold-Multimer's
         float32: arithmetic of 32 bits in place of bfloat16.
+        kernels: fused ones make a GPU's network faster.
         gpu_relax: relaxed on the GPU, on a class that has one.
     """
 
@@ -145,6 +149,7 @@ class AlphaFold2Work:
     programs: int = 1
     multimer: bool = False
     float32: bool = False
+    kernels: Kernels = Kernels.STOCK
     gpu_relax: bool = True
 
     def network_seconds(self, sizes: ArrayLike, device: str, speed: float) -> Floats:
@@ -154,6 +159,8 @@ class AlphaFold2Work:
         kind = _MULTIMER_NETWORK if self.multimer else 1.0
         if self.float32 and device == "gpu":
             kind *= _FLOAT32
+        if device == "gpu":
+            kind /= FASTER.get(self.kernels, 1.0)
         return np.asarray(self.predictions * self.passes * seconds * kind / speed, dtype=np.float64)
 
     def features_seconds(self, sizes: ArrayLike, device: str) -> Floats:
@@ -227,5 +234,6 @@ def work(
         programs=programs,
         multimer=multimer,
         float32=settings.precision == "float32",
+        kernels=settings.kernels,
         gpu_relax=relax.use_gpu_relax is not False,
     )

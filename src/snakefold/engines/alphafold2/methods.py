@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from snakefold.engines.alphafold2 import kernels
 from snakefold.engines.spec import Told
 from snakefold.kernel.wording import count, listed
 
@@ -20,9 +21,9 @@ def sentences(told: Told) -> list[str]:
         f"{told.cite('alphafold2', *sorted(cites(told) - {'alphafold2'}))}, run by {told.run}."
     ]
     found += [
-        _of_group(_GROUPS.get(group, "Targets"), settings)
+        _of_group(_GROUPS.get(group, "Targets"), recipe)
         for group, recipe in told.recipes.items()
-        if (settings := settings_in(recipe))
+        if settings_in(recipe)
     ]
     if told.recipes:
         found.append(
@@ -39,21 +40,23 @@ def cites(told: Told) -> set[str]:
     return {"alphafold2", *(["multimer"] if multimer else [])}
 
 
-def _of_group(what: str, settings: Mapping[str, Any]) -> str:
+def _of_group(what: str, recipe: Mapping[str, Any]) -> str:
+    settings = settings_in(recipe)
     preset = str(settings.get("model_preset", ""))
     models = settings.get("models") or []
     return (
         f"{what} were predicted by the {_MODELS.get(preset, preset)} network, "
         f"model{'s' if len(models) != 1 else ''} {listed([str(item) for item in models])}, "
-        f"{passes(settings)}."
+        f"{passes(recipe)}."
     )
 
 
 _RANKED = {"plddt": "mean pLDDT", "ptm": "pTM", "iptm": "ipTM", "multimer": "0.8 ipTM + 0.2 pTM"}
 
 
-def passes(settings: Mapping[str, Any]) -> str:
-    """Recycles, seeds, rows of the MSA and precision, as the end of a sentence."""
+def passes(recipe: Mapping[str, Any]) -> str:
+    """Recycles, seeds, rows of the MSA, precision and kernels of a recipe, as the end of a sentence."""
+    settings = settings_in(recipe)
     text = f"with {count(settings.get('num_recycle', 0), 'recycle')}"
     if tolerance := settings.get("recycle_early_stop_tolerance"):
         text += f" at the most (stopped once CA distances changed by less than {tolerance:g} Å)"
@@ -65,7 +68,7 @@ def passes(settings: Mapping[str, Any]) -> str:
         if settings.get(name)
     ]
     text += f" and at most {' and '.join(limits)} rows of the MSA" if limits else ""
-    text += f", in {settings.get('precision', 'bfloat16')}"
+    text += f", {kernels.told(recipe)}"
     if (ensemble := settings.get("num_ensemble", 1)) > 1:
         text += f", {ensemble} passes averaged in each recycle"
     if settings.get("use_dropout"):

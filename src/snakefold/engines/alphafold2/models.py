@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snakefold.engines.alphafold2.kernels import Running
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MsaShape
 
@@ -94,14 +95,20 @@ def ranked_by(wanted: str, preset: ModelPreset) -> str:
 
 
 def configuration(
-    preset: ModelPreset, *, templates: bool, settings: NetworkSettings, shape: MsaShape, blocks: int
+    preset: ModelPreset,
+    *,
+    templates: bool,
+    settings: NetworkSettings,
+    shape: MsaShape,
+    blocks: int,
+    running: Running = Running(),  # noqa: B008 (a frozen value)
 ) -> Any:
     """AlphaFold's configuration (ml_collections) of the program that one group of models shares.
 
     Follows colabfold.alphafold.models.load_models_and_params (colabfold 1.6.3), so that equal settings give
     equal coordinates: model 3 stands for its group (model 1 for monomers with templates), outputs nobody
     reads are switched off. `blocks` is the number of Evoformer blocks in the parameters: 48 unless they are
-    a rehearsal.
+    a rehearsal. `running` are the kernels of this machine.
     """
     from alphafold.model import config as alphafold_config
 
@@ -115,6 +122,7 @@ def configuration(
     config.model.recycle_early_stop_tolerance = settings.recycle_early_stop_tolerance
     config.model.num_recycle = settings.num_recycle
     config.model.global_config.bfloat16 = settings.precision == "bfloat16"
+    running.configure(config.model.global_config)
     for head in ("distogram", "masked_msa", "experimentally_resolved"):
         config.model.heads[head].weight = 0.0
     if multimer:

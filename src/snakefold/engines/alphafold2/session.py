@@ -12,13 +12,18 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines import compilation
-from snakefold.engines.alphafold2 import features, parameters
+from snakefold.engines.alphafold2 import features, kernels, parameters
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
-from snakefold.engines.alphafold2.shortfalls import shortfalls, unknown_residues, without_pae
-from snakefold.engines.spec import TargetMsas
+from snakefold.engines.alphafold2.shortfalls import (
+    shortfalls,
+    unknown_residues,
+    without_kernels,
+    without_pae,
+)
+from snakefold.engines.spec import Result, TargetMsas
 from snakefold.kernel import stages
 from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
@@ -63,6 +68,7 @@ class AlphaFold2Session:
         started = time.perf_counter()
         compilation.prepare(cache, _NETWORK)
         self.device = compilation.device_name()
+        self._kernels = kernels.running(settings)
         self._before = compilation.counts()
         self._shapes = self._choose_shapes(request, msas)
         self._runners: dict[_Runner, Any] = {}
@@ -94,8 +100,8 @@ class AlphaFold2Session:
         """Programs of any kind that the compilation cache did not have (0 without a cache folder)."""
         return compilation.counts().cache_misses - self._before.cache_misses
 
-    def predict(self, target: TargetInput, msas: TargetMsas) -> list[Prediction]:
-        """All models and seeds of one target.
+    def predict(self, target: TargetInput, msas: TargetMsas) -> Result:
+        """All models and seeds of one target, and the kernels that they ran with.
 
         Raises:
             TargetError: invalid_input, msa_failed, out_of_memory, or internal if the network gave no finite
@@ -117,13 +123,20 @@ class AlphaFold2Session:
                 *without_pae(self._networks[preset]),
             ]
             predictions = self._predict_seeds(target, raw, preset, shape)
-            return [replace(prediction, warnings=warnings) for prediction in predictions]
         except MemoryError as error:
             raise _out_of_memory(target, self._settings.section, error) from error
         except RuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) and "out of memory" not in str(error).lower():
                 raise
             raise _out_of_memory(target, self._settings.section, error) from error
+        ran = {kernels.COLUMN: str(self._kernels.kernels)}
+        return Result(
+            [replace(prediction, warnings=warnings) for prediction in predictions],
+            scores=ran,
+            notes=without_kernels(self._settings, self._kernels),
+            ran=ran,
+            as_planned=not self._kernels.missing,
+        )
 
     def _predict_seeds(
         self, target: TargetInput, raw: features.Features, preset: ModelPreset, shape: MsaShape
@@ -212,7 +225,12 @@ class AlphaFold2Session:
             preset, templates, blocks, shape = key
             self._runners[key] = new_runner(
                 configuration(
-                    preset, templates=templates, settings=self._settings, shape=shape, blocks=blocks
+                    preset,
+                    templates=templates,
+                    settings=self._settings,
+                    shape=shape,
+                    blocks=blocks,
+                    running=self._kernels,
                 )
             )
         return self._runners[key]
@@ -249,7 +267,7 @@ def _prediction(
         raise TargetError(
             Reason.INTERNAL,
             f"{name} gave numbers that are not finite.",
-            f"Set {section}.precision to float32.",
+            f"Set {section}.kernels to stock, or precision to float32.",
         )
     pae = result.get("predicted_aligned_error")
     ptm = float(result["ptm"]) if "ptm" in result else None

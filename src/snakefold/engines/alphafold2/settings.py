@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from snakefold.kernel.contracts import Model
 
@@ -31,6 +31,34 @@ class ModelPreset(StrEnum):
     MONOMER = "monomer"
     MONOMER_PTM = "monomer_ptm"
     MULTIMER = "multimer"
+
+
+class Kernels(StrEnum):
+    """What the network's attention, layer normalisation and gated projections are computed with."""
+
+    AUTO = "auto"
+    FUSED = "fused"
+    STOCK = "stock"
+    PALLAS = "pallas"
+    CUDA_LEGACY = "cuda_legacy"
+
+
+KERNELS_TEXT = (
+    "Fused kernels of the network, as with colabfold_batch --use-fast-kernels. auto: pallas on GPUs of sm_80 "
+    "and later (Ampere), cuda_legacy on sm_70 and sm_75, stock on a CPU, with float32, in rehearsals, and "
+    "where GPU classes differ. fused: the same, and a run that cannot have them is refused. stock: none."
+)
+
+
+def _in_half_precision(kernels: Kernels, info: ValidationInfo) -> Kernels:
+    """As `colabfold_batch`: fused kernels compute in 16 bits."""
+    if kernels not in (Kernels.AUTO, Kernels.STOCK) and info.data.get("precision") == "float32":
+        raise ValueError(f"{kernels} needs precision: bfloat16. With float32, set it to auto or stock")
+    return kernels
+
+
+#: The setting `kernels`, which comes after `precision`.
+KernelChoice = Annotated[Kernels, AfterValidator(_in_half_precision), Field(description=KERNELS_TEXT)]
 
 
 class NetworkSettings(Protocol):
@@ -67,6 +95,9 @@ class NetworkSettings(Protocol):
 
     @property
     def use_dropout(self) -> bool: ...
+
+    @property
+    def kernels(self) -> Kernels: ...
 
     @property
     def num_ensemble(self) -> int: ...
@@ -152,6 +183,7 @@ class AlphaFold2Settings(Switches):
         "0.2 pTM). auto: multimer for complexes, plddt for single chains, which also takes the place of a "
         "score that the network does not give.",
     )
+    kernels: KernelChoice = Kernels.AUTO
 
 
 #: Settings that came when stores had results already: a recipe names them only where they change something.
@@ -159,11 +191,11 @@ _LATER = {*Switches.model_fields, "use_cluster_profile", "rank_by"}
 
 
 def told(settings: Model) -> dict[str, Any]:
-    """Settings as a recipe names them."""
+    """Settings as a recipe names them; it names kernels apart (`kernels.recipe`)."""
     defaults = type(settings).model_fields
     return {
         name: value
-        for name, value in settings.model_dump(mode="json").items()
+        for name, value in settings.model_dump(mode="json", exclude={"kernels"}).items()
         if name not in _LATER or value != defaults[name].default
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines.alphafold2.features import Features, count_rows
+from snakefold.engines.alphafold2.kernels import Running
 from snakefold.engines.alphafold2.models import Network
 from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MULTIMER_CHAIN_ROWS, MsaShape
@@ -65,6 +66,13 @@ def without_pae(networks: Sequence[Network]) -> list[str]:
     """A note if there are any: what they do not give is absent from a result."""
     names = [network.name for network in networks if network.preset is ModelPreset.MONOMER]
     return [note(Code.NO_PAE, ", ".join(names))] if names else []
+
+
+def without_kernels(settings: NetworkSettings, running: Running) -> list[str]:
+    """A note if fused kernels were asked for and did not run."""
+    if not running.missing:
+        return []
+    return [note(Code.WITHOUT_KERNELS, f"{settings.kernels} was asked for, and {running.missing}")]
 
 
 def unknown_residues(target: TargetInput) -> list[str]:

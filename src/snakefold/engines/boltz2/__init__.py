@@ -17,6 +17,7 @@ from snakefold.engines.spec import (
     Column,
     Defaults,
     Environment,
+    Hardware,
     Log,
     Molecules,
     Needs,
@@ -186,11 +187,11 @@ class Boltz2(Defaults):
             rehearsal=blocks is not None,
         )
 
-    def settled(self, settings: Boltz2Settings, device: str) -> Boltz2Settings:
+    def settled(self, settings: Boltz2Settings, hardware: Hardware) -> Boltz2Settings:
         """What computes is part of a result: a GPU draws other random numbers, and in another precision."""
-        if settings.accelerator != "auto" or device not in ("cpu", "gpu"):
+        if settings.accelerator != "auto" or not hardware.device:
             return settings
-        return settings.model_copy(update={"accelerator": device})
+        return settings.model_copy(update={"accelerator": hardware.device})
 
     def rehearsed(self, settings: Boltz2Settings, rehearsal: Any) -> Boltz2Settings:
         """As few steps as show that everything works."""

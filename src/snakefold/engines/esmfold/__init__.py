@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakefold.engines.esmfold.settings import EsmFoldSettings
-from snakefold.engines.spec import Defaults, Environment, Log, Parameters, TargetMsas, Told, Weights
+from snakefold.engines.spec import Defaults, Environment, Hardware, Log, Parameters, TargetMsas, Told, Weights
 from snakefold.engines.weights_folder import named_folder
 from snakefold.kernel.contracts import FoldRequest, RelaxSettings, TargetInput
 from snakefold.kernel.errors import Reason, TargetError
@@ -107,11 +107,11 @@ class EsmFold(Defaults):
             recycles=settings.num_recycles, chunk=settings.chunk_size, rehearsal=blocks is not None
         )
 
-    def settled(self, settings: EsmFoldSettings, device: str) -> EsmFoldSettings:
+    def settled(self, settings: EsmFoldSettings, hardware: Hardware) -> EsmFoldSettings:
         """What computes is part of a result: on a GPU the language model has another precision."""
-        if settings.accelerator != "auto" or device not in ("cpu", "gpu"):
+        if settings.accelerator != "auto" or not hardware.device:
             return settings
-        return settings.model_copy(update={"accelerator": device})
+        return settings.model_copy(update={"accelerator": hardware.device})
 
     def rehearsed(self, settings: EsmFoldSettings, rehearsal: Any) -> EsmFoldSettings:
         """One pass, on one thread."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakefold.engines import alphafold2
-from snakefold.engines.alphafold2 import targets
+from snakefold.engines.alphafold2 import kernels, targets
 from snakefold.engines.alphafold2.models import Network
 from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, ModelPreset, RehearsalSettings, told
 from snakefold.engines.alphafold2.shapes import choose
@@ -21,6 +21,7 @@ from snakefold.engines.openfold.kinds import kind_of_name
 from snakefold.engines.openfold.settings import OpenFoldSettings
 from snakefold.engines.spec import (
     Defaults,
+    Hardware,
     Log,
     Needs,
     Parameters,
@@ -65,6 +66,7 @@ class OpenFold(Defaults):
     Settings = OpenFoldSettings
     groups = ("monomer",)
     views = ("plddt", "pae", "alignment")
+    columns = kernels.COLUMNS
     relaxes = True
     licence = "https://creativecommons.org/licenses/by/4.0/"
     packages = alphafold2.ENGINE.packages
@@ -133,7 +135,16 @@ class OpenFold(Defaults):
     def rehearsed(self, settings: OpenFoldSettings, rehearsal: RehearsalSettings) -> OpenFoldSettings:
         """Cut down to what a rehearsal runs."""
         names = ("num_recycle", "max_msa_clusters", "max_extra_msa")
-        return settings.model_copy(update={name: getattr(rehearsal, name) for name in names})
+        changed = {name: getattr(rehearsal, name) for name in names}
+        return settings.model_copy(update=changed | {"kernels": kernels.rehearsed(settings)})
+
+    def settled(self, settings: OpenFoldSettings, hardware: Hardware) -> OpenFoldSettings:
+        """As AlphaFold2's."""
+        return settings.model_copy(update={"kernels": kernels.settled(settings, hardware)})
+
+    def caveats(self, settings: OpenFoldSettings, hardware: Hardware) -> Sequence[str]:
+        """As AlphaFold2's. Raises ConfigError."""
+        return list(kernels.caveats(settings, hardware))
 
     def parameters(
         self,
@@ -179,6 +190,7 @@ class OpenFold(Defaults):
             "colabfold": importlib.metadata.version("colabfold"),
             "settings": told(settings),
             "weights": files.identity(_folder(weights), settings.parameters),
+            **kernels.recipe(settings),
         }
 
     def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:

@@ -19,7 +19,7 @@ def sentences(told: Told) -> list[str]:
     for recipe in told.recipes.values():
         if settings := settings_in(recipe):
             names = listed([str(name) for name in settings.get("parameters") or []])
-            found.append(f"Monomers were predicted with the parameters {names}, {passes(settings)}.")
+            found.append(f"Monomers were predicted with the parameters {names}, {passes(recipe)}.")
     if told.recipes:
         found.append(
             "The network's parameters were random."

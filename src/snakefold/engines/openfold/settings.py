@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from snakefold.engines.alphafold2.settings import Switches
+from snakefold.engines.alphafold2.settings import KernelChoice, Kernels, Switches
 
 
 def _without_repeats(names: list[str]) -> list[str]:
@@ -67,3 +67,4 @@ class OpenFoldSettings(Switches):
     precision: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="Precision of the network; float32 is for comparisons."
     )
+    kernels: KernelChoice = Kernels.AUTO

@@ -25,6 +25,11 @@ class GpuClass(Model):
     title: str = Field(description="What people call it.")
     device: Literal["gpu", "cpu"] = Field("gpu", description="What kind of processor predicts.")
     memory_gb: float | None = Field(None, gt=0, description="GPU memory; empty: not known, no limit.")
+    compute_capability: float | None = Field(
+        None,
+        ge=1,
+        description="NVIDIA's compute capability, as 8.6; of several cards the least. Empty: not known.",
+    )
     runpod_pool: str | None = Field(None, description="RunPod's id of the pool.")
     dollars_per_second: float = Field(0.0, ge=0, description="Price of a second, flexible workers.")
     priced_on: date | None = Field(None, description="Day on which the price was read.")
