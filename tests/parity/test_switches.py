@@ -68,7 +68,8 @@ def compare(
         msas = TargetMsas(own_a3m=a3m)
         request = make_request([target], **SMALL | settings)
         session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-        ours = sorted(session.predict(target, msas).predictions, key=lambda item: item.ranking_confidence, reverse=True)
+        found = session.predict(target, msas).predictions
+        ours = sorted(found, key=lambda item: item.ranking_confidence, reverse=True)
         assert [item.pdb for item in ours] == [path.read_text() for path in pdbs]
 
     return compared
