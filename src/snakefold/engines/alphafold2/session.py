@@ -136,7 +136,7 @@ class AlphaFold2Session:
                 raise TargetError(
                     Reason.INTERNAL,
                     f"{type(error).__name__} with {self._kernels.kernels} kernels: {error}"[:2000],
-                    f"Set {self._settings.section}.kernels to stock. If that predicts it, they are the cause.",
+                    f"Set {self._settings.section}.kernels to stock. If that works, they are the cause.",
                 ) from error
             raise _out_of_memory(target, self._settings.section, error) from error
         ran = {kernels.COLUMN: str(self._kernels.kernels)}
