@@ -21,7 +21,9 @@ from snakefold.engines.alphafold2.settings import AlphaFold2Settings, Kernels, M
 from snakefold.engines.alphafold2.shapes import MsaShape
 from snakefold.engines.openfold import ENGINE as OPENFOLD
 from snakefold.engines.openfold.settings import OpenFoldSettings
-from snakefold.engines.spec import Hardware
+from snakefold.engines.spec import Hardware, TargetMsas
+from snakefold.kernel.contracts import TargetInput
+from snakefold.kernel.errors import TargetError
 from tests.engine.fused import half, interpreted
 from tests.engine.toys import chain_msas, make_request, make_target
 
@@ -122,29 +124,48 @@ def test_cuda_kernels_that_are_not_installed_are_missed(monkeypatch: pytest.Monk
     assert "not installed" in found.missing
 
 
-def test_a_result_says_what_ran(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here, where there is no GPU. Networks are left out: their numbers are another matter."""
-    target = make_target("t", "MKTAYIAKQRQISFVKSH")
-    msas = chain_msas(target, 3)
+def opened(target: TargetInput, msas: TargetMsas, wanted: str) -> AlphaFold2Session:
+    """A session without networks."""
 
     def none(preset: ModelPreset) -> list[Network]:
         return []
 
-    def predicted(wanted: str) -> Any:
-        request = make_request([target], precision="bfloat16", kernels=wanted)
-        settings = AlphaFold2Settings.model_validate(request.settings)
-        session = AlphaFold2Session(
-            request,
-            {target.result_key: msas},
-            settings=settings,
-            preset=settings.model_preset,
-            networks=none,
-            advice="",
-            cache=None,
-        )
-        return session.predict(target, msas)
+    request = make_request([target], precision="bfloat16", kernels=wanted)
+    settings = AlphaFold2Settings.model_validate(request.settings)
+    return AlphaFold2Session(
+        request,
+        {target.result_key: msas},
+        settings=settings,
+        preset=settings.model_preset,
+        networks=none,
+        advice="",
+        cache=None,
+    )
 
-    stock, fused = predicted("stock"), predicted("pallas")
+
+def test_kernels_that_fail_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = make_target("t", "MKTAYIAKQRQISFVKSH")
+    msas = chain_msas(target, 3)
+    monkeypatch.setattr(kernels, "running", lambda settings: kernels.Running(settings.kernels))
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("no such instruction")
+
+    for wanted, raised in (("pallas", TargetError), ("stock", RuntimeError)):
+        session = opened(target, msas, wanted)
+        monkeypatch.setattr(session, "_timed", fails)
+        with pytest.raises(raised, match="no such instruction") as caught:
+            session.predict(target, msas)
+        if wanted == "pallas":
+            assert caught.value.advice.startswith("Set alphafold2.kernels to stock")
+
+
+def test_a_result_says_what_ran() -> None:
+    """Here, where there is no GPU. Networks are left out: their numbers are another matter."""
+    target = make_target("t", "MKTAYIAKQRQISFVKSH")
+    msas = chain_msas(target, 3)
+
+    stock, fused = (opened(target, msas, each).predict(target, msas) for each in ("stock", "pallas"))
     assert (stock.as_planned, fused.as_planned) == (True, False)
     assert stock.scores == fused.scores == stock.ran == fused.ran == {"kernels": "stock"}
     assert (stock.notes, fused.notes) == (

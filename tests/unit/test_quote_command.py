@@ -180,6 +180,21 @@ def test_price_first_without_databases_or_parameters(
     }
 
 
+def test_kernels_that_a_run_does_not_get_are_told_before_anything_is_paid(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "own.yaml").write_text("mine: {title: x, speed: 1, speed_source: x}\n")
+    words = ["plan", "my.fasta", "--set", "msa.tool=single_sequence", "--set", "gpu.table=own.yaml"]
+    assert cli.main([*words, "--set", "gpu.classes=[mine]"]) == 0
+    assert "warning: alphafold2.kernels: auto takes stock, which is slower" in capsys.readouterr().out
+    assert cli.main([*words, "--set", "gpu.classes=[mine]", "--set", "weights=rehearsal"]) == 0
+    assert "kernels" not in capsys.readouterr().out
+    (folder / "own.yaml").write_text("mine: {title: x, speed: 1, speed_source: x, compute_capability: 6.1}\n")
+    fused = ["--set", "gpu.classes=[mine]", "--set", "alphafold2.kernels=fused"]
+    assert cli.main([*words, *fused]) == 2
+    assert "alphafold2.kernels: fused: " in capsys.readouterr().err
+
+
 def test_a_rehearsal_is_priced_as_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["my.fasta", "--set", "msa.tool=single_sequence"]
     assert cli.main(["plan", *words, "--out", "official"]) == 0

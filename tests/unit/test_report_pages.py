@@ -163,6 +163,8 @@ def test_a_run_that_is_a_rehearsal_in_part_says_of_which_targets(source: Path) -
     run = read_run(source)
     assert run.rehearsal == "REHEARSAL: random parameters, the structures mean nothing"
     assert "rehearsal" not in index_columns(run, {}) and not own_columns(run)
+    kernels = [{**row, "kernels": "stock" if row["id"] == "crambin" else "pallas"} for row in run.metrics]
+    assert [column["name"] for column in own_columns(replace(run, metrics=kernels))] == ["kernels"]
     real = {"crambin", "villin_headpiece"}
     metrics = [
         {**row, "rehearsal": False, "engine": "other"} if row["id"] in real else row for row in run.metrics

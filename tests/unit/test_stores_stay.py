@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from snakefold.config import load_config
-from snakefold.engines.alphafold2 import weights
+from snakefold.engines.alphafold2 import ENGINE, weights
 from snakefold.engines.spec import Parameters
 from snakefold.kernel import recipes
 from snakefold.kernel.contracts import FoldRequest
@@ -85,6 +86,32 @@ def test_alphafold2s_results_are_called_as_before(monkeypatch: pytest.MonkeyPatc
     if {name: importlib.metadata.version(name) for name in PINNED} == PINNED:
         # Seen in a store of release 0.1.0.
         assert [digest(fold) for fold in made["folds"]] == ["6c6a06b3ee121786", "921e0d27c8dcd139"]
+
+
+def test_results_of_fused_kernels_are_called_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And by a worker as by the plan; stock ones on a GPU as before there were others."""
+    monkeypatch.setattr(weights, "identity", lambda folder, models: RANDOM)
+
+    def called(**settings: Any) -> dict[str, Any]:
+        config = load_config({"msa": {"tool": "single_sequence"}, **settings})
+        found = {"alphafold2": Parameters(tmp_path)}
+        kinds = Groups(config)
+        (fold, _) = recipes_of(config, load_preset("demo"), found, kinds, {0}, pairing=False)["folds"]
+        # What travels, and what a worker reads of it.
+        sent = json.loads(json.dumps(config.settings_of("alphafold2").model_dump(mode="json")))
+        assert ENGINE.recipe("monomer", ENGINE.Settings.model_validate(sent), tmp_path) == fold["engine"]
+        return dict(fold)
+
+    gpu = {"gpu": {"classes": ["ampere_80", "ada_80_pro"]}}
+    stock = called(**gpu, alphafold2={"kernels": "stock"})
+    assert "kernels" not in stock["engine"]
+    fused = called(**gpu)
+    version = importlib.metadata.version("alphafold-colabfold")
+    kernels = fused["engine"].pop("kernels")
+    assert kernels == {"kind": "pallas", "alphafold-colabfold": version}
+    assert fused == stock
 
 
 def test_antibodies_are_called_as_with_single_sequences_and_no_database_counts(

@@ -15,7 +15,7 @@ from snakefold.engines import compilation
 from snakefold.engines.alphafold2 import features, kernels, parameters
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
-from snakefold.engines.alphafold2.settings import ModelPreset, NetworkSettings
+from snakefold.engines.alphafold2.settings import Kernels, ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import (
     shortfalls,
@@ -127,7 +127,13 @@ class AlphaFold2Session:
             raise _out_of_memory(target, self._settings.section, error) from error
         except RuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) and "out of memory" not in str(error).lower():
-                raise
+                if self._kernels.kernels is Kernels.STOCK:
+                    raise
+                raise TargetError(
+                    Reason.INTERNAL,
+                    f"{type(error).__name__} with {self._kernels.kernels} kernels: {error}"[:2000],
+                    f"Set {self._settings.section}.kernels to stock. If that works, they are the cause.",
+                ) from error
             raise _out_of_memory(target, self._settings.section, error) from error
         ran = {kernels.COLUMN: str(self._kernels.kernels)}
         return Result(
