@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.kernel import streams
+from snakefold.kernel.contracts import SearchStep
 from snakefold.kernel.errors import DatabaseMissingError
-from snakefold.msa import programs
+from snakefold.msa import mmseqs_steps, programs
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
 from snakefold.msa.databases.inside import explained
 from snakefold.msa.databases.presets import Database, Preset
@@ -29,12 +30,11 @@ from snakefold.msa.settings import MsaSettings
 #: Sensitivity of the profile search. `colabfold_search` without `-s` means to set k-mer scores that match 8,
 #: but passes them inside quotes, which MMseqs2 reads as unset: it runs at 5.7.
 SENSITIVITY = 8.0
-#: MMseqs2's own 300 cuts deep alignments short.
-MAX_SEQS = 10_000
 
-#: Flags by module; together with `SENSITIVITY` they are the recipe.
+#: Flags by module; together with `SENSITIVITY` they are the recipe. MMseqs2's own limit, 300, cuts deep
+#: alignments short: `max_seqs` of the settings takes its place.
 _PROFILE = {
-    "search": f"--num-iterations 3 -a -e 0.1 --max-seqs {MAX_SEQS} --prefilter-mode 0",
+    "search": "--num-iterations 3 -a -e 0.1 --max-seqs {max_seqs} --prefilter-mode 0",
     "expandaln": "--expansion-mode 0 -e inf",
     "expandaln, first database": "--expand-filter-clusters 1 --max-seq-id 0.95",
     "align": "-e 10 --max-accept 100000 --alt-ali 10 -a",
@@ -64,14 +64,22 @@ _COLUMNS = "query,target,evalue,pident,alnlen,theader"
 
 def parameters(settings: MsaSettings) -> dict[str, Any]:
     """What an alignment depends on besides its sequence and databases (for the recipe)."""
-    simple = {"flags": _SIMPLE, "max_seqs": MAX_SEQS}
-    flags = _PROFILES.get(settings.mmseqs_recipe)
+    simple = {"flags": _SIMPLE, "max_seqs": settings.mmseqs.max_seqs}
+    flags = _profile_flags(settings)
     return {
         "recipe": settings.mmseqs_recipe,
         "version": programs.version("mmseqs"),
         "own": simple if flags is None else {"flags": flags, "sensitivity": SENSITIVITY},
         "pairing": simple,
     }
+
+
+def _profile_flags(settings: MsaSettings) -> dict[str, str] | None:
+    """Flags of the recipe by module, if it searches a profile."""
+    flags = _PROFILES.get(settings.mmseqs_recipe)
+    if flags is None:
+        return None
+    return {**flags, "search": flags["search"].format(max_seqs=settings.mmseqs.max_seqs)}
 
 
 def search(
@@ -99,11 +107,12 @@ def search(
     work.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="mmseqs.", dir=work)).resolve()
     try:
-        batch = _Batch(chains, scratch, settings.threads, log)
+        batch = _Batch(chains, scratch, settings, log)
         batch.create_queries()
+        profile_flags = _profile_flags(settings)
         found: dict[str, list[RawMsa]] = {chain.key: [] for chain in chains}
         for database in preset.select("mmseqs", pairing=pairing):
-            flags = None if database.pairing else _PROFILES.get(settings.mmseqs_recipe)
+            flags = None if database.pairing else profile_flags
             try:
                 searched = _opened(batch, database)
                 msas = (
@@ -129,7 +138,7 @@ class _Batch:
 
     chains: Sequence[PlannedChain]
     scratch: Path
-    threads: int
+    settings: MsaSettings
     log: Log
     commands: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -141,7 +150,7 @@ class _Batch:
 
     def call(self, module: str, *arguments: str | Path, threads: bool = True) -> None:
         """Run one mmseqs module."""
-        tail = ["--threads", str(self.threads)] if threads else []
+        tail = ["--threads", str(self.settings.threads)] if threads else []
         # At call depth 0 every module prints its full list of parameters.
         quiet = {"MMSEQS_CALL_DEPTH": "1"}
         program = programs.find("mmseqs")
@@ -229,6 +238,7 @@ def _profile_search(
     hits, tmp = folder / "hits", folder / "tmp"
     sensitive = ["-s", f"{sensitivity:.1f}"]
     call("search", source, target.search, hits, tmp, *mode, *flags["search"].split(), *sensitive)
+    steps = _steps(batch, tmp, hits, batch.settings.mmseqs.max_seqs)
     profile = tmp / "latest" / "profile_1"
     if batch.profile is None:
         batch.profile = batch.scratch / "profile"
@@ -247,7 +257,7 @@ def _profile_search(
     keep = flags["filterresult"].split()
     call("filterresult", queries, target.sequences, realigned, filtered, *mode, *keep)
     texts = _alignments(batch, filtered, target.sequences, [*mode, *flags["result2msa"].split()])
-    return _collected(batch, target.database, texts, [list(read_hits(text)) for text in texts])
+    return _collected(batch, target.database, texts, [list(read_hits(text)) for text in texts], steps)
 
 
 def _simple_search(batch: _Batch, target: _Searched) -> list[RawMsa]:
@@ -255,16 +265,22 @@ def _simple_search(batch: _Batch, target: _Searched) -> list[RawMsa]:
     call, mode = batch.call, target.load_mode
     folder = batch.scratch / target.database.name
     folder.mkdir()
-    hits, table = folder / "hits", folder / "hits.tsv"
+    hits, table, tmp = folder / "hits", folder / "hits.tsv", folder / "tmp"
     prefilter = _SIMPLE["search, index" if target.indexed else "search, no index"]
     flags = f"{_SIMPLE['search']} {prefilter}".split()
-    limit = ["--max-seqs", str(max(MAX_SEQS, target.database.limit or 0))]
-    call("search", batch.queries, target.search, hits, folder / "tmp", *mode, *flags, *limit)
+    limit = max(batch.settings.mmseqs.max_seqs, target.database.limit or 0)
+    call("search", batch.queries, target.search, hits, tmp, *mode, *flags, "--max-seqs", str(limit))
+    steps = _steps(batch, tmp, hits, limit)
     call("convertalis", batch.queries, target.search, hits, table, *mode, "--format-output", _COLUMNS)
     names, rows = _read_table(table)
     texts = _alignments(batch, hits, target.search, [*mode, *_SIMPLE["result2msa"].split()])
     full = [_with_full_names(text, names) for text in texts]
-    return _collected(batch, target.database, full, [rows.get(chain.key, []) for chain in batch.chains])
+    listed = [rows.get(chain.key, []) for chain in batch.chains]
+    return _collected(batch, target.database, full, listed, steps)
+
+
+def _steps(batch: _Batch, tmp: Path, hits: Path, limit: int) -> list[list[SearchStep]]:
+    return mmseqs_steps.steps_of(tmp / "latest", hits, limit, len(batch.chains))
 
 
 def _alignments(batch: _Batch, hits: Path, sequences: Path, options: list[str]) -> list[str]:
@@ -280,7 +296,13 @@ def _alignments(batch: _Batch, hits: Path, sequences: Path, options: list[str]) 
     ]
 
 
-def _collected(batch: _Batch, database: Database, texts: list[str], hits: list[list[Hit]]) -> list[RawMsa]:
+def _collected(
+    batch: _Batch,
+    database: Database,
+    texts: list[str],
+    hits: list[list[Hit]],
+    steps: list[list[SearchStep]],
+) -> list[RawMsa]:
     commands, seconds = batch.take()
     return [
         RawMsa(
@@ -292,8 +314,10 @@ def _collected(batch: _Batch, database: Database, texts: list[str], hits: list[l
             pairing=database.pairing,
             commands=commands,
             seconds=seconds / len(texts),
+            steps=own,
+            warnings=mmseqs_steps.warnings(database.name, own),
         )
-        for text, rows in zip(texts, hits, strict=True)
+        for text, rows, own in zip(texts, hits, steps, strict=True)
     ]
 
 

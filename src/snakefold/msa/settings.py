@@ -12,9 +12,21 @@ from snakefold.kernel.setting_paths import SettingPath
 from snakefold.kernel.wording import listed
 from snakefold.msa.server.settings import ServerSettings
 
+
+class MmseqsSettings(Model):
+    """How MMseqs2 searches local databases."""
+
+    max_seqs: int = Field(
+        10_000,
+        ge=1,
+        description="Candidates that each step's prefilter may pass on per chain (`--max-seqs`). If a search "
+        "reaches it with homologs left, a note says so (limited_search).",
+    )
+
+
 MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "server", "precomputed", "single_sequence"]
 #: Settings of local databases; an MSA server has its own.
-_OF_DATABASES = ("db_preset", "db_root", "mmseqs_recipe", "allow_demo_database")
+_OF_DATABASES = ("db_preset", "db_root", "mmseqs_recipe", "mmseqs", "allow_demo_database")
 
 
 class MsaSettings(Model):
@@ -67,6 +79,7 @@ class MsaSettings(Model):
     )
 
     # Folders of results from before these settings have none: defaults that are written plan them again.
+    mmseqs: MmseqsSettings = Field(MmseqsSettings(), exclude_if=lambda value: value == MmseqsSettings())
     server: ServerSettings = Field(ServerSettings(), exclude_if=lambda value: value == ServerSettings())
 
     @property
