@@ -16,6 +16,16 @@ from snakefold.msa.server.settings import ServerSettings
 class MmseqsSettings(Model):
     """How MMseqs2 searches local databases."""
 
+    gpu: bool = Field(
+        False,
+        description="Search on an NVIDIA GPU. Needs padded databases (`snakefold db pad`) and an MMseqs2 "
+        "that was built with CUDA; finds other rows than a CPU does (docs/databases.md).",
+    )
+    gpu_class: str | None = Field(
+        None,
+        description="GPU class of the MSA jobs (resources/gpus.yaml), as SLURM and Kubernetes are asked for "
+        "it. Empty: the first of gpu.classes.",
+    )
     max_seqs: int = Field(
         10_000,
         ge=1,
@@ -87,6 +97,11 @@ class MsaSettings(Model):
         """Whether an MSA server is asked, and no local database read."""
         return self.tool == "server"
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether MMseqs2 searches on a GPU."""
+        return self.tool == "mmseqs" and self.mmseqs.gpu
+
     @field_validator("max_template_date", mode="before")
     @classmethod
     def _date(cls, value: object) -> object:
@@ -96,6 +111,15 @@ class MsaSettings(Model):
         if isinstance(value, str):
             datetime.date.fromisoformat(value)
         return value
+
+    @model_validator(mode="after")
+    def _gpu_of_mmseqs(self) -> MsaSettings:
+        if self.mmseqs.gpu and self.tool in ("jackhmmer", "hhblits"):
+            raise ValueError(
+                f"msa.mmseqs.gpu is true, and msa.tool is {self.tool}, which searches on CPUs. Set msa.tool: "
+                "mmseqs, or leave msa.mmseqs.gpu out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> MsaSettings:
