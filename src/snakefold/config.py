@@ -439,6 +439,11 @@ class Settings(Model):
                 capabilities[name] = as_capability(given) if isinstance(given, int | float) else None
         return Hardware(kinds.pop() if len(kinds) == 1 else "", capabilities)
 
+    @property
+    def msa_gpu_class(self) -> str | None:
+        """GPU class that MSA jobs are asked for with; None: they search on CPUs."""
+        return (self.msa.mmseqs.gpu_class or self.gpu.classes[0]) if self.msa.on_gpu else None
+
     def relax_of(self, *, rehearsal: bool) -> RelaxSettings:
         """As configured, but bounded in a rehearsal."""
         if not rehearsal:
@@ -517,6 +522,12 @@ def load_config(
             raise ConfigError(
                 f"{source}: {section}.gpus does not say how to ask for {', '.join(unknown)} of gpu.classes. "
                 f"It has: {', '.join(gpus)}."
+            )
+        own = config.msa_gpu_class
+        if gpus and own and own not in gpus:
+            raise ConfigError(
+                f"{source}: {section}.gpus does not say how to ask for {own}, msa.mmseqs.gpu_class. It has: "
+                f"{', '.join(gpus)}."
             )
     return config
 

@@ -30,7 +30,8 @@ from snakefold.msa import mmseqs as step
 from snakefold.msa import programs
 from snakefold.msa.bundle import RawMsa
 from snakefold.msa.databases.presets import Database, Format, Preset
-from snakefold.msa.settings import MsaSettings
+from snakefold.msa.mmseqs_steps import steps_of
+from snakefold.msa.settings import MmseqsSettings, MsaSettings
 
 
 def silent(line: str) -> None:
@@ -325,6 +326,51 @@ def test_the_damaged_file_is_named(plain: Path, tmp_path: Path, what: str, recip
             [chain(UBIQUITIN)], preset(described(tmp_path / "db", "b")), settings(recipe), tmp_path, silent
         )
     assert len(str(caught.value)) < 4000
+
+
+def limited(recipe: str, max_seqs: int) -> MsaSettings:
+    return MsaSettings(
+        tool="mmseqs", mmseqs_recipe=recipe, threads=2, mmseqs=MmseqsSettings(max_seqs=max_seqs)
+    )
+
+
+@pytest.mark.parametrize("recipe", ["simple", "colabfold"])
+def test_homologs_beyond_the_limit_are_told(plain: Path, tmp_path: Path, recipe: str) -> None:
+    """A family of 40 in the database: a limit of 10 leaves out most, one of 1000 leaves out none."""
+    only = preset(described(plain, "uniref90", "fasta"))
+    for limit in (10, 1000):
+        found = step.search(queries(), only, limited(recipe, limit), tmp_path, silent)
+        for query in queries():
+            [msa] = found[query.key]
+            assert len(msa.steps) == {"simple": 1, "colabfold": 3}[recipe]
+            assert sum(each.hits for each in msa.steps) >= msa.found
+            assert all(each.hits <= each.candidates <= each.limit == limit for each in msa.steps)
+            family = query.sequence != ORPHAN
+            assert msa.steps[0].limited == (limit == 10 and (family or recipe == "simple"))
+            assert (msa.found >= 30) == (family and limit == 1000)
+            # Chance matches that fill the limit, as of the orphan by an ungapped prefilter, are no loss.
+            codes = [text.partition(":")[0] for text in msa.warnings]
+            assert codes == ["limited_search"] * (family and limit == 10)
+            if msa.warnings:
+                assert "uniref90: step 1 of" in msa.warnings[0]
+                assert "its limit of 10 candidates; of the 1 weakest, 1 are hits" in msa.warnings[0]
+
+
+def test_a_later_step_counts_what_its_prefilter_passed_on(plain: Path, tmp_path: Path) -> None:
+    """Of steps after the first the prefilter's own results are thrown away: they are made again here."""
+    mmseqs(tmp_path, "createdb", str(plain), "db")
+    (tmp_path / "query.fasta").write_text(f">q\n{THIOREDOXIN}\n")
+    mmseqs(tmp_path, "createdb", "query.fasta", "query", "--dbtype", "1")
+    for limit in (12, 1000):
+        flags = ("--max-seqs", str(limit), "--threads", "1")
+        iterations = ("--num-iterations", "2", "-a", "-e", "0.1")
+        mmseqs(tmp_path, "search", "query", "db", f"hits{limit}", f"tmp{limit}", *iterations, *flags)
+        [[first, second]] = steps_of(tmp_path / f"tmp{limit}/latest", tmp_path / f"hits{limit}", limit, 1)
+        assert first.hits + second.hits == (tmp_path / f"hits{limit}").read_bytes().count(b"\n")
+        profile = f"tmp{limit}/latest/profile_0"
+        mmseqs(tmp_path, "prefilter", profile, "db", f"again{limit}", *flags)
+        passed = (tmp_path / f"again{limit}").read_bytes().count(b"\n")
+        assert second.limited == (passed >= limit) == (limit == 12)
 
 
 def test_no_chains_need_no_search(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from one_database import one_database
 
 from snakefold.kernel import recipes
 from snakefold.kernel.contracts import MsaMeta
@@ -103,6 +104,17 @@ def test_files_of_a_chain(tmp_path: Path, tool: str) -> None:
     assert set(hits[0]) == {"query", "target", "evalue", "pident", "alnlen", "database"}
     assert {hit["query"] for hit in hits} == {chain(UBIQUITIN).key}
     assert max(float(hit["pident"]) for hit in hits) == 100.0
+
+
+def test_what_a_limit_left_out_is_in_the_files_of_a_chain(tmp_path: Path) -> None:
+    path = load_preset("demo").root / "swissprot.fasta"
+    whole = Preset("whole", path.parent, (one_database(path, "swissprot", "fasta", "mmseqs"),))
+    facts = meta(run(tmp_path, preset=whole, tool="mmseqs", mmseqs={"max_seqs": 20}), UBIQUITIN)
+    [use] = facts.databases
+    [step] = use.steps
+    assert step.limited
+    assert (step.limit, step.hits, use.rows) == (20, 20, 20)
+    assert [text.partition(":")[0] for text in facts.warnings] == ["limited_search"]
 
 
 @pytest.mark.parametrize("tool", ["jackhmmer", "single_sequence"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from tests.backbones import helix
 
 from snakefold.cli import main
-from snakefold.config import load_config
-from snakefold.kernel.errors import SnakefoldError, WeightsMissingError
-from snakefold.plan.executors import Executor
+from snakefold.config import Config, load_config
+from snakefold.kernel.errors import ConfigError, SnakefoldError, WeightsMissingError
+from snakefold.kernel.paths import house
+from snakefold.msa.databases import padded
+from snakefold.plan.executors import Executor, JobGpu, gpu_of_alignments
 from snakefold.plan.preflight import check_run
 from snakefold.plan.run import plan_run
 
@@ -110,3 +113,56 @@ def test_a_plan_refuses_what_a_run_of_designs_cannot_compare_with(
 def _pair(setting: str) -> dict[str, str]:
     name, _, value = setting.removeprefix("design.").partition("=")
     return {name: value}
+
+
+def on_gpu(tmp_path: Path, **more: object) -> Config:
+    return load_config(
+        {
+            "gpu": {"classes": ["ampere_80"]},
+            "msa": {"tool": "mmseqs", "db_root": str(tmp_path / "databases"), "mmseqs": {"gpu": True}},
+            **more,
+        }
+    )
+
+
+def test_alignments_on_a_gpu_need_padded_databases_a_gpu_and_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is told before anything is started, with the command or the setting that helps."""
+    root = Path(shutil.copytree(house() / "resources/demo/database", tmp_path / "databases"))
+    config = on_gpu(tmp_path)
+    command = f"snakefold db pad demo --root {root} --only swissprot"
+    with pytest.raises(SnakefoldError, match=rf"swissprot\.fasta_pad\.dbtype .*{command}"):
+        check_run(config, Executor("slurm"))
+    with pytest.raises(SnakefoldError, match=command):
+        plan_run(config, tmp_path / "plan", print)
+    for name in ("swissprot", "uniprot"):
+        padded.make(root / f"{name}.fasta", tmp_path / "scratch", 1, lambda line: None)
+    with pytest.raises(SnakefoldError, match=r"built without CUDA"):
+        check_run(config, Executor("slurm"))
+    monkeypatch.setattr("snakefold.plan.preflight.has_gpu", lambda: False)
+    for here in ("", "runpod"):
+        monkeypatch.setenv("RUNPOD_API_KEY", "x")
+        with pytest.raises(SnakefoldError, match=r"this machine, which makes the alignments, has no NVIDIA"):
+            check_run(config, Executor(here))
+    own = {"tool": "mmseqs", "db_root": str(root), "mmseqs": {"gpu": True, "gpu_class": "local"}}
+    with pytest.raises(SnakefoldError, match=r"the MSA jobs' class local has no GPU"):
+        check_run(on_gpu(tmp_path, msa=own), Executor("kubernetes"))
+    check_run(config, Executor("kubernetes"))  # its images have programs of their own
+
+
+def test_alignments_on_a_gpu_ask_schedulers_for_one(tmp_path: Path) -> None:
+    slurm = {"gpus": {"ampere_80": {"partition": "gpu", "model": "a100"}, "ada_24": {"constraint": "l4"}}}
+    more = {"slurm": slurm, "kubernetes": {"gpus": {"ampere_80": "p4d", "ada_24": "g6"}}}
+    assert gpu_of_alignments(on_gpu(tmp_path, **more)) == JobGpu(1, "gpu", "a100", None, "p4d")
+    msa = {"tool": "mmseqs", "mmseqs": {"gpu": True, "gpu_class": "ada_24"}}
+    assert gpu_of_alignments(on_gpu(tmp_path, msa=msa, **more)) == JobGpu(1, None, None, "l4", "g6")
+    assert gpu_of_alignments(on_gpu(tmp_path, msa={"tool": "mmseqs"}, **more)) == JobGpu()
+    msa["mmseqs"]["gpu_class"] = "ampere_24"  # type: ignore[index]
+    with pytest.raises(ConfigError, match=r"how to ask for ampere_24, msa\.mmseqs\.gpu_class"):
+        on_gpu(tmp_path, msa=msa, **more)
+
+
+def test_only_mmseqs_searches_on_a_gpu(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"msa\.tool is jackhmmer, which searches on CPUs"):
+        on_gpu(tmp_path, msa={"mmseqs": {"gpu": True}})

@@ -13,9 +13,12 @@ rule msa:
     resources:
         mem_mb=msa_memory_of,
         runtime=msa_minutes_of,
+        gpu=MSA_GPU.number,
+        gpu_model=MSA_GPU.model,
+        constraint=MSA_GPU.constraint,
         slurm_account=SETTINGS.slurm.account,
-        slurm_partition=SETTINGS.slurm.partition,
-        machine_type=SETTINGS.kubernetes.machine_type,
+        slurm_partition=MSA_GPU.partition or SETTINGS.slurm.partition,
+        machine_type=MSA_GPU.machine_type or SETTINGS.kubernetes.machine_type,
         # A server is asked one query at a time: the profiles allow one such job. Without a profile, jobs that share
         # a home folder wait for each other.
         msa_server=int(SETTINGS.msa.asks_server),

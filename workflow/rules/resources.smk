@@ -4,7 +4,10 @@ import math
 from pathlib import Path
 
 from snakefold.plan.cost.gpus import load_classes
-from snakefold.plan.executors import msa_minutes, predict_mb
+from snakefold.plan.executors import gpu_of_alignments, msa_minutes, predict_mb
+
+# What MSA jobs ask for besides CPUs: all None, which Snakemake takes as nothing, unless MMseqs2 searches on GPUs.
+MSA_GPU = gpu_of_alignments(SETTINGS)
 
 
 @planned

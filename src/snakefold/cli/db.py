@@ -52,6 +52,15 @@ def add(commands: Commands) -> None:
     fetch.add_argument(
         "--dry-run", "-n", action="store_true", help="only show what would be fetched, with sizes"
     )
+    pad = command(
+        actions,
+        "pad",
+        _pad,
+        summary="make padded copies of MMseqs2 databases, which searches on a GPU need (msa.mmseqs.gpu)",
+        example="snakefold db pad colabfold --root /data/alphafold --only uniprot",
+    )
+    pad.add_argument("preset", help="entry of resources/databases.yaml")
+    pad.add_argument("--threads", type=int, default=4, help="threads of mmseqs")
     doctor = command(
         actions,
         "doctor",
@@ -62,14 +71,19 @@ def add(commands: Commands) -> None:
     )
     doctor.add_argument("preset", nargs="?", default="demo", help="entry of resources/databases.yaml")
     doctor.add_argument("--no-search", action="store_true", help="check files only")
-    for each in (listing, fetch, doctor):
+    doctor.add_argument(
+        "--gpu",
+        action="store_true",
+        help="also check what MMseqs2 needs to search on this machine's GPUs: program, padded copies, memory",
+    )
+    for each in (listing, fetch, pad, doctor):
         each.add_argument(
             "--root",
             type=Path,
             default=None,
             help="folder of the databases; if not given, the preset's folder",
         )
-    for each in (fetch, doctor):
+    for each in (fetch, pad, doctor):
         each.add_argument(
             "--only", nargs="+", metavar="NAME", default=[], help="only these databases of the preset"
         )
@@ -138,13 +152,31 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"{preset.root}: {peak / 1e9:,.1f} GB needed at the fullest moment, {free / 1e9:,.1f} GB free")
 
 
+def _pad(options: argparse.Namespace) -> None:
+    from snakefold.kernel.errors import ConfigError
+    from snakefold.msa.databases import gpu, known
+    from snakefold.msa.databases.fetch import alone, choose
+
+    preset, entries = known.entries(options.preset, options.root)
+    wanted = [each for each in choose(entries, options.only) if "mmseqs" in each.database.tools]
+    if not wanted:
+        raise ConfigError(f"{options.preset}: MMseqs2 searches none of these databases, so none is padded.")
+    with alone(preset.root):
+        for entry in wanted:
+            print(gpu.pad(entry, options.threads, print), flush=True)
+
+
 def _doctor(options: argparse.Namespace) -> int:
-    from snakefold.msa.databases import doctor, known
+    from itertools import chain
+
+    from snakefold.msa.databases import doctor, gpu, known
     from snakefold.msa.databases.fetch import choose
 
     _, entries = known.entries(options.preset, options.root)
+    chosen = choose(entries, options.only)
     faults = 0
-    for finding in doctor.examine(choose(entries, options.only), search=not options.no_search):
+    on_gpu = gpu.examine(chosen) if options.gpu else ()
+    for finding in chain(doctor.examine(chosen, search=not options.no_search), on_gpu):
         print(finding, flush=True)
         faults += finding.fault
     print(f"{options.preset}: {count(faults, 'fault')}" if faults else f"{options.preset}: sound")

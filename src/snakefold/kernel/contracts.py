@@ -260,6 +260,20 @@ class FoldResponse(Model):
     device: str = ""
 
 
+class SearchStep(Model):
+    """One step of MMseqs2's search: its prefilter passes candidates on, which are aligned.
+
+    `limited` is certain in the first step. A later one leaves out the hits of the steps before, so that how
+    many candidates its prefilter had is known from below only: with all of these hits they reach the limit.
+    """
+
+    candidates: int = Field(description="Sequences that were aligned in this step for the first time.")
+    hits: int = Field(description="Of them, those whose E-value was good enough.")
+    last_hits: int = Field(description="Hits among the last tenth of the candidates, the weakest.")
+    limit: int = Field(description="Candidates that the prefilter may pass on (`--max-seqs`).")
+    limited: bool = Field(description="Whether the prefilter passed on as many as it may.")
+
+
 class DatabaseUse(Model):
     """One database as the MSA step used it."""
 
@@ -267,6 +281,9 @@ class DatabaseUse(Model):
     rows: int = Field(description="Rows that the search found, without the query.")
     kept: int = Field(description="Rows kept after the database's limit.")
     fingerprint: str = ""
+    steps: list[SearchStep] = Field(
+        [], exclude_if=lambda value: not value, description="Of a search by MMseqs2, one after the other."
+    )
 
 
 class MsaMeta(Model):

@@ -14,6 +14,7 @@ class Code(StrEnum):
     """What a note is about."""
 
     TRUNCATED_MSA = "truncated_msa"
+    LIMITED_SEARCH = "limited_search"
     LIMITED_MSA = "limited_msa"
     SINGLE_SEQUENCE = "single_sequence"
     UNPAIRED_MSA = "unpaired_msa"
@@ -48,6 +49,12 @@ MEANINGS: dict[Code, Meaning] = {
     Code.TRUNCATED_MSA: Meaning(
         "The search found more rows than the database's limit; the first rows were kept, as in AlphaFold.",
         "The limits are AlphaFold's. A preset of your own may have others (docs/databases.md).",
+    ),
+    Code.LIMITED_SEARCH: Meaning(
+        "The prefilter of MMseqs2 passed on as many candidates as it may, with homologs among the weakest of "
+        "them: there are probably more homologs, which were not aligned.",
+        "Raise msa.mmseqs.max_seqs. The search takes longer; alignments with another limit are new ones in "
+        "the store.",
     ),
     Code.LIMITED_MSA: Meaning(
         "The MSA has more rows than the network reads; each pass samples rows at random.",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from snakefold.kernel.contracts import SearchStep
 from snakefold.kernel.errors import TargetError
 
 #: Takes one line of progress.
@@ -40,6 +41,7 @@ class RawMsa:
             out of the chain's own MSA.
         commands: shell-quoted command lines that give the same alignment.
         seconds: of the search; a batched search divides its seconds among its chains.
+        steps: of a search by MMseqs2: what each of them passed on.
         warnings: what a person should know, for example that a database was left out.
     """
 
@@ -51,6 +53,7 @@ class RawMsa:
     pairing: bool = False
     commands: Sequence[str] = ()
     seconds: float = 0.0
+    steps: Sequence[SearchStep] = ()
     warnings: Sequence[str] = ()
 
 

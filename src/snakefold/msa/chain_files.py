@@ -43,7 +43,11 @@ def chain_files(
         (pairing if raw.pairing else own).append(msa)
         uses.append(
             DatabaseUse(
-                name=raw.database, rows=raw.found, kept=len(msa) - 1, fingerprint="+".join(fingerprints)
+                name=raw.database,
+                rows=raw.found,
+                kept=len(msa) - 1,
+                fingerprint="+".join(fingerprints),
+                steps=list(raw.steps),
             )
         )
     merged = a3m.joined(own[1:]) if as_found else a3m.merge(own)

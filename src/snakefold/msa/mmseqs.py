@@ -9,6 +9,8 @@ result2msa. Databases for pairing are always searched by `simple`, which keeps U
 
 from __future__ import annotations
 
+import glob
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,24 +19,27 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.kernel import streams
+from snakefold.kernel.contracts import SearchStep
 from snakefold.kernel.errors import DatabaseMissingError
-from snakefold.msa import programs
+from snakefold.msa import mmseqs_steps, programs
 from snakefold.msa.bundle import Found, Hit, Log, RawMsa
+from snakefold.msa.databases import presets
 from snakefold.msa.databases.inside import explained
 from snakefold.msa.databases.presets import Database, Preset
+from snakefold.msa.gpu_server import gpu_server
 from snakefold.msa.names import first_word, text_of
 from snakefold.msa.planned import PlannedChain
+from snakefold.msa.programs import Background
 from snakefold.msa.settings import MsaSettings
 
 #: Sensitivity of the profile search. `colabfold_search` without `-s` means to set k-mer scores that match 8,
 #: but passes them inside quotes, which MMseqs2 reads as unset: it runs at 5.7.
 SENSITIVITY = 8.0
-#: MMseqs2's own 300 cuts deep alignments short.
-MAX_SEQS = 10_000
 
-#: Flags by module; together with `SENSITIVITY` they are the recipe.
+#: Flags by module; together with `SENSITIVITY` they are the recipe. MMseqs2's own limit, 300, cuts deep
+#: alignments short: `max_seqs` of the settings takes its place.
 _PROFILE = {
-    "search": f"--num-iterations 3 -a -e 0.1 --max-seqs {MAX_SEQS} --prefilter-mode 0",
+    "search": "--num-iterations 3 -a -e 0.1 --max-seqs {max_seqs} --prefilter-mode 0",
     "expandaln": "--expansion-mode 0 -e inf",
     "expandaln, first database": "--expand-filter-clusters 1 --max-seq-id 0.95",
     "align": "-e 10 --max-accept 100000 --alt-ali 10 -a",
@@ -49,6 +54,9 @@ _UNFILTERED = {
     "filterresult": _PROFILE["filterresult"].replace("--qsc 0.8", "--qsc -20.0"),
     "result2msa": _PROFILE["result2msa"].replace("--filter-msa 1", "--filter-msa 0"),
 }
+#: A GPU has an ungapped prefilter alone, which knows no sensitivity: flags of `search` in its place, as
+#: `colabfold_search --gpu 1` has them.
+_ON_GPU = "--gpu 1 --prefilter-mode 1"
 #: Flags of the recipes that search a profile.
 _PROFILES = {"colabfold": _PROFILE, "colabfold_unfiltered": _UNFILTERED}
 _SIMPLE = {
@@ -64,14 +72,34 @@ _COLUMNS = "query,target,evalue,pident,alnlen,theader"
 
 def parameters(settings: MsaSettings) -> dict[str, Any]:
     """What an alignment depends on besides its sequence and databases (for the recipe)."""
-    simple = {"flags": _SIMPLE, "max_seqs": MAX_SEQS}
-    flags = _PROFILES.get(settings.mmseqs_recipe)
+    simple = {"flags": _simple_flags(settings), "max_seqs": settings.mmseqs.max_seqs}
+    flags = _profile_flags(settings)
+    sensitivity = {} if settings.on_gpu else {"sensitivity": SENSITIVITY}
     return {
         "recipe": settings.mmseqs_recipe,
-        "version": programs.version("mmseqs"),
-        "own": simple if flags is None else {"flags": flags, "sensitivity": SENSITIVITY},
+        "version": programs.version("mmseqs", gpu=settings.on_gpu),
+        **({"gpu": True} if settings.on_gpu else {}),
+        "own": simple if flags is None else {"flags": flags, **sensitivity},
         "pairing": simple,
     }
+
+
+def _profile_flags(settings: MsaSettings) -> dict[str, str] | None:
+    """Flags of the recipe by module, if it searches a profile."""
+    flags = _PROFILES.get(settings.mmseqs_recipe)
+    if flags is None:
+        return None
+    flags_of_search = flags["search"].format(max_seqs=settings.mmseqs.max_seqs)
+    if settings.on_gpu:
+        flags_of_search = flags_of_search.replace("--prefilter-mode 0", _ON_GPU)
+    return {**flags, "search": flags_of_search}
+
+
+def _simple_flags(settings: MsaSettings) -> dict[str, str]:
+    """Flags of the plain search by module."""
+    if not settings.on_gpu:
+        return _SIMPLE
+    return {"search": f"{_SIMPLE['search']} {_ON_GPU}", "result2msa": _SIMPLE["result2msa"]}
 
 
 def search(
@@ -99,11 +127,12 @@ def search(
     work.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="mmseqs.", dir=work)).resolve()
     try:
-        batch = _Batch(chains, scratch, settings.threads, log)
+        batch = _Batch(chains, scratch, settings, log)
         batch.create_queries()
+        profile_flags = _profile_flags(settings)
         found: dict[str, list[RawMsa]] = {chain.key: [] for chain in chains}
-        for database in preset.select("mmseqs", pairing=pairing):
-            flags = None if database.pairing else _PROFILES.get(settings.mmseqs_recipe)
+        for database in presets.used(preset, presets.only(settings, "msa"), pairing=pairing):
+            flags = None if database.pairing else profile_flags
             try:
                 searched = _opened(batch, database)
                 msas = (
@@ -129,7 +158,7 @@ class _Batch:
 
     chains: Sequence[PlannedChain]
     scratch: Path
-    threads: int
+    settings: MsaSettings
     log: Log
     commands: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -139,13 +168,16 @@ class _Batch:
     def queries(self) -> Path:
         return self.scratch / "queries"
 
-    def call(self, module: str, *arguments: str | Path, threads: bool = True) -> None:
-        """Run one mmseqs module."""
-        tail = ["--threads", str(self.threads)] if threads else []
+    def call(
+        self, module: str, *arguments: str | Path, threads: bool = True, needs: Background | None = None
+    ) -> None:
+        """Run one mmseqs module; `needs` is the server that it asks."""
+        tail = ["--threads", str(self.settings.threads)] if threads else []
         # At call depth 0 every module prints its full list of parameters.
         quiet = {"MMSEQS_CALL_DEPTH": "1"}
-        program = programs.find("mmseqs")
-        ran = programs.run([program, module, *arguments, *tail], self.scratch, self.log, environment=quiet)
+        program = programs.find("mmseqs", gpu=self.settings.on_gpu)
+        command = [program, module, *arguments, *tail]
+        ran = programs.run(command, self.scratch, self.log, environment=quiet, needs=needs)
         self.commands.append(ran.command)
         self.seconds += ran.seconds
 
@@ -154,6 +186,26 @@ class _Batch:
         fasta = self.scratch / "queries.fasta"
         fasta.write_text("".join(f">{chain.key}\n{chain.sequence}\n" for chain in self.chains))
         self.call("createdb", fasta, self.queries, "--shuffle", "0", "--dbtype", "1", threads=False)
+
+    def call_search(
+        self, source: Path, target: Path, folder: Path, options: Sequence[str], limit: int
+    ) -> list[list[SearchStep]]:
+        """Search, with the result `hits` in `folder`. A GPU keeps the database for all steps and chains.
+
+        Returns:
+            What the steps passed on, by chain.
+        """
+        hits, tmp = folder / "hits", folder / "tmp"
+        arguments: list[str | Path] = [source, target, hits, tmp, *options]
+        if not self.settings.on_gpu:
+            self.call("search", *arguments)
+        else:
+            with gpu_server(target, limit, self.scratch, self.log) as server:
+                if server is not None:
+                    self.commands.append(f"{server.command} &")
+                    arguments += ["--gpu-server", "1"]
+                self.call("search", *arguments, needs=server)
+        return mmseqs_steps.steps_of(tmp / "latest", hits, limit, len(self.chains))
 
     def take(self) -> tuple[list[str], float]:
         """Commands and seconds since the last call of `take`."""
@@ -227,8 +279,10 @@ def _profile_search(
     first = batch.profile is None
     source = batch.profile or queries
     hits, tmp = folder / "hits", folder / "tmp"
-    sensitive = ["-s", f"{sensitivity:.1f}"]
-    call("search", source, target.search, hits, tmp, *mode, *flags["search"].split(), *sensitive)
+    sensitive = [] if batch.settings.on_gpu else ["-s", f"{sensitivity:.1f}"]
+    options = [*mode, *flags["search"].split(), *sensitive]
+    limit = batch.settings.mmseqs.max_seqs
+    steps = batch.call_search(source, target.search, folder, options, limit)
     profile = tmp / "latest" / "profile_1"
     if batch.profile is None:
         batch.profile = batch.scratch / "profile"
@@ -247,7 +301,7 @@ def _profile_search(
     keep = flags["filterresult"].split()
     call("filterresult", queries, target.sequences, realigned, filtered, *mode, *keep)
     texts = _alignments(batch, filtered, target.sequences, [*mode, *flags["result2msa"].split()])
-    return _collected(batch, target.database, texts, [list(read_hits(text)) for text in texts])
+    return _collected(batch, target.database, texts, [list(read_hits(text)) for text in texts], steps)
 
 
 def _simple_search(batch: _Batch, target: _Searched) -> list[RawMsa]:
@@ -256,15 +310,34 @@ def _simple_search(batch: _Batch, target: _Searched) -> list[RawMsa]:
     folder = batch.scratch / target.database.name
     folder.mkdir()
     hits, table = folder / "hits", folder / "hits.tsv"
-    prefilter = _SIMPLE["search, index" if target.indexed else "search, no index"]
-    flags = f"{_SIMPLE['search']} {prefilter}".split()
-    limit = ["--max-seqs", str(max(MAX_SEQS, target.database.limit or 0))]
-    call("search", batch.queries, target.search, hits, folder / "tmp", *mode, *flags, *limit)
-    call("convertalis", batch.queries, target.search, hits, table, *mode, "--format-output", _COLUMNS)
+    flags = _simple_flags(batch.settings)
+    prefilter = flags.get("search, index" if target.indexed else "search, no index", "")
+    limit = max(batch.settings.mmseqs.max_seqs, target.database.limit or 0)
+    options = [*mode, *f"{flags['search']} {prefilter}".split(), "--max-seqs", str(limit)]
+    steps = batch.call_search(batch.queries, target.search, folder, options, limit)
+    named = _representatives(target, folder)
+    call("convertalis", batch.queries, named, hits, table, *mode, "--format-output", _COLUMNS)
     names, rows = _read_table(table)
     texts = _alignments(batch, hits, target.search, [*mode, *_SIMPLE["result2msa"].split()])
     full = [_with_full_names(text, names) for text in texts]
-    return _collected(batch, target.database, full, [rows.get(chain.key, []) for chain in batch.chains])
+    listed = [rows.get(chain.key, []) for chain in batch.chains]
+    return _collected(batch, target.database, full, listed, steps)
+
+
+def _representatives(target: _Searched, folder: Path) -> Path:
+    """The database without its members: convertalis takes names from `_seq` if there is one, by the same key.
+
+    In a padded database, as ColabFold's are, the key is another sequence's there.
+    """
+    if target.clusters is None:
+        return target.search
+    alone = folder / "representatives"
+    name = target.search.name
+    own = re.compile(rf"{re.escape(name)}(_h)?(\.\d+|\.index|\.dbtype|\.lookup|\.source)?")
+    for file in target.search.parent.glob(f"{glob.escape(name)}*"):
+        if own.fullmatch(file.name):
+            _with_suffix(alone, file.name.removeprefix(name)).symlink_to(file)
+    return alone
 
 
 def _alignments(batch: _Batch, hits: Path, sequences: Path, options: list[str]) -> list[str]:
@@ -280,7 +353,13 @@ def _alignments(batch: _Batch, hits: Path, sequences: Path, options: list[str]) 
     ]
 
 
-def _collected(batch: _Batch, database: Database, texts: list[str], hits: list[list[Hit]]) -> list[RawMsa]:
+def _collected(
+    batch: _Batch,
+    database: Database,
+    texts: list[str],
+    hits: list[list[Hit]],
+    steps: list[list[SearchStep]],
+) -> list[RawMsa]:
     commands, seconds = batch.take()
     return [
         RawMsa(
@@ -292,8 +371,10 @@ def _collected(batch: _Batch, database: Database, texts: list[str], hits: list[l
             pairing=database.pairing,
             commands=commands,
             seconds=seconds / len(texts),
+            steps=own,
+            warnings=mmseqs_steps.warnings(database.name, own),
         )
-        for text, rows in zip(texts, hits, strict=True)
+        for text, rows, own in zip(texts, hits, steps, strict=True)
     ]
 
 

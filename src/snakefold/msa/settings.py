@@ -12,9 +12,31 @@ from snakefold.kernel.setting_paths import SettingPath
 from snakefold.kernel.wording import listed
 from snakefold.msa.server.settings import ServerSettings
 
+
+class MmseqsSettings(Model):
+    """How MMseqs2 searches local databases."""
+
+    gpu: bool = Field(
+        False,
+        description="Search on an NVIDIA GPU. Needs padded databases (`snakefold db pad`) and an MMseqs2 "
+        "that was built with CUDA; finds other rows than a CPU does (docs/databases.md).",
+    )
+    gpu_class: str | None = Field(
+        None,
+        description="GPU class of the MSA jobs (resources/gpus.yaml), as SLURM and Kubernetes are asked for "
+        "it. Empty: the first of gpu.classes.",
+    )
+    max_seqs: int = Field(
+        10_000,
+        ge=1,
+        description="Candidates that each step's prefilter may pass on per chain (`--max-seqs`). If a search "
+        "reaches it with homologs left, a note says so (limited_search).",
+    )
+
+
 MsaTool = Literal["jackhmmer", "hhblits", "mmseqs", "server", "precomputed", "single_sequence"]
 #: Settings of local databases; an MSA server has its own.
-_OF_DATABASES = ("db_preset", "db_root", "mmseqs_recipe", "allow_demo_database")
+_OF_DATABASES = ("db_preset", "db_root", "mmseqs_recipe", "mmseqs", "allow_demo_database")
 
 
 class MsaSettings(Model):
@@ -67,12 +89,18 @@ class MsaSettings(Model):
     )
 
     # Folders of results from before these settings have none: defaults that are written plan them again.
+    mmseqs: MmseqsSettings = Field(MmseqsSettings(), exclude_if=lambda value: value == MmseqsSettings())
     server: ServerSettings = Field(ServerSettings(), exclude_if=lambda value: value == ServerSettings())
 
     @property
     def asks_server(self) -> bool:
         """Whether an MSA server is asked, and no local database read."""
         return self.tool == "server"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether MMseqs2 searches on a GPU."""
+        return self.tool == "mmseqs" and self.mmseqs.gpu
 
     @field_validator("max_template_date", mode="before")
     @classmethod
@@ -83,6 +111,15 @@ class MsaSettings(Model):
         if isinstance(value, str):
             datetime.date.fromisoformat(value)
         return value
+
+    @model_validator(mode="after")
+    def _gpu_of_mmseqs(self) -> MsaSettings:
+        if self.mmseqs.gpu and self.tool in ("jackhmmer", "hhblits"):
+            raise ValueError(
+                f"msa.mmseqs.gpu is true, and msa.tool is {self.tool}, which searches on CPUs. Set msa.tool: "
+                "mmseqs, or leave msa.mmseqs.gpu out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> MsaSettings:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.config import Config, read_settings
+from snakefold.config import Config, SlurmGpus, read_settings
 from snakefold.kernel.envelope import INLINE_INPUTS, INLINE_RESULTS
 from snakefold.kernel.errors import ConfigError
 from snakefold.msa.planned import PlannedChunk, read_chunk
@@ -48,6 +48,11 @@ class Executor:
     def elsewhere(self) -> bool:
         """Whether jobs run on other machines."""
         return self.name not in _HERE
+
+    @property
+    def aligns_here(self) -> bool:
+        """Whether MSA jobs run on this machine: RunPod gets predictions alone."""
+        return not self.elsewhere or self.name == "runpod"
 
     @property
     def shares_disks(self) -> bool:
@@ -124,6 +129,26 @@ def announced(environment: Mapping[str, str] = os.environ) -> Executor:
         return Executor(**said)
     except (ValueError, TypeError, AttributeError):
         return Executor()
+
+
+@dataclass(frozen=True, slots=True)
+class JobGpu:
+    """How schedulers are asked for a job's GPU; None: not at all. `machine_type`: of Kubernetes."""
+
+    number: int | None = None
+    partition: str | None = None
+    model: str | None = None
+    constraint: str | None = None
+    machine_type: str | None = None
+
+
+def gpu_of_alignments(config: Config) -> JobGpu:
+    """The GPU of an MSA job, if MMseqs2 searches on one."""
+    name = config.msa_gpu_class
+    if name is None:
+        return JobGpu()
+    entry = config.slurm.gpus.get(name, SlurmGpus())
+    return JobGpu(1, entry.partition, entry.model, entry.constraint, config.kubernetes.gpus.get(name))
 
 
 #: Alignments may take so many times what the model says, and so many minutes. It rests on one machine's

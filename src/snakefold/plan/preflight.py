@@ -8,9 +8,11 @@ from pathlib import Path
 from snakefold import engines
 from snakefold.config import Config
 from snakefold.kernel.errors import ConfigError, SnakefoldError, WeightsMissingError
+from snakefold.kernel.machine import has_gpu
 from snakefold.kernel.paths import expanded, resource
 from snakefold.kernel.store import open_store
 from snakefold.kernel.wording import listed
+from snakefold.msa import programs
 from snakefold.msa.databases import presets as databases
 from snakefold.msa.nearest import check_database
 from snakefold.plan.cost.gpus import load_classes
@@ -34,8 +36,10 @@ def check_run(config: Config, executor: Executor) -> None:
     What depends on the targets is for the plan step to find.
 
     Raises:
-        ConfigError: a GPU class or preset is not known, an engine asks for what no class has, or a credential
-            or a known structure is missing, or the control of designs is no structure.
+        MissingProgramError: MMseqs2 is to search on a GPU, and there is no build of it with CUDA.
+        ConfigError: a GPU class or preset is not known, an engine asks for what no class has, alignments are
+            to be made on a GPU that is not there, a credential or a known structure is missing, or the
+            control of designs is no structure.
         DatabaseMissingError: the text lists the files, or says that `design.novelty` is none.
         WeightsMissingError: `weights` names no folder, or one without what the engine needs.
         StoreError, DiskError: the store cannot be read.
@@ -44,6 +48,7 @@ def check_run(config: Config, executor: Executor) -> None:
     for name in config.wanted_engines:
         config.caveats_of(name)
     check_databases(config)
+    _check_gpu_of_alignments(config, executor)
     check_parameters(config)
     _check_references(config)
     check_comparisons(config)
@@ -57,6 +62,27 @@ def check_databases(config: Config) -> databases.Preset:
     if any(kind.needs.alignment for kind in Groups(config)):
         databases.check(preset, config.msa, pairing=False)
     return preset
+
+
+def _check_gpu_of_alignments(config: Config, executor: Executor) -> None:
+    name = config.msa_gpu_class
+    if name is None or not any(kind.needs.alignment for kind in Groups(config)):
+        return
+    if executor.aligns_here:
+        if not has_gpu():
+            raise ConfigError(
+                "msa.mmseqs.gpu is true, and this machine, which makes the alignments, has no NVIDIA driver. "
+                "Run where there is a GPU, or set msa.mmseqs.gpu: false."
+            )
+    else:
+        [kind] = load_classes([name], Path(config.gpu.table) if config.gpu.table else None)
+        if kind.device != "gpu":
+            raise ConfigError(
+                f"msa.mmseqs.gpu is true, and the MSA jobs' class {name} has no GPU. Set "
+                "msa.mmseqs.gpu_class to one that has."
+            )
+    if executor.shares_disks or executor.aligns_here:
+        programs.find("mmseqs", gpu=True)
 
 
 def check_parameters(config: Config) -> None:

@@ -239,6 +239,8 @@ def _tool(found: _Used, name: str, values: Recipe) -> str:
         return f"HHblits {values.get('version', '')} ({how}){found.cite('hhsuite')}"
     if name == "mmseqs":
         how = _MMSEQS_RECIPES.get(str(values.get("recipe")), "a plain search")
+        if values.get("gpu"):
+            return f"MMseqs2 {values.get('version', '')} ({how}, on GPUs){found.cite('mmseqs', 'mmseqs_gpu')}"
         return f"MMseqs2 {values.get('version', '')} ({how}){found.cite('mmseqs')}"
     if name == "server":
         release = next((str(item["release"]) for item in found.databases if item.get("release")), "")

@@ -100,7 +100,7 @@ def fetch(root: Path, wanted: Sequence[Entry], options: Options, reporter: Repor
         reporter.log(str(need))
     if not options.force:
         space.check(root, needs)
-    with _alone(root):
+    with alone(root):
         for entry in missing:
             with _full_disk_named(entry):
                 if entry.state != "there":
@@ -292,8 +292,12 @@ def _index(entry: Entry, options: Options, reporter: Reporter) -> None:
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Two fetches into one folder would write the same files."""
+def alone(root: Path) -> Iterator[None]:
+    """Two that make databases in one folder would write the same files.
+
+    Raises:
+        SnakefoldError: another is at work.
+    """
     folder = root / ".snakefold"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as stream:
@@ -301,6 +305,6 @@ def _alone(root: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise SnakefoldError(
-                f"{root}: another `snakefold db fetch` is at work here. Wait for it."
+                f"{root}: another `snakefold db fetch` (or pad) is at work here. Wait for it."
             ) from error
         yield

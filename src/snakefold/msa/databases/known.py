@@ -7,6 +7,7 @@ functions that a run calls. All of the demo's database is searched, for a protei
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from snakefold.kernel.recipes import sequence_key
 from snakefold.kernel.wording import count
 from snakefold.msa import hhblits, jackhmmer, mmseqs, programs
 from snakefold.msa.bundle import Hit
+from snakefold.msa.databases import padded
 from snakefold.msa.databases.parts import Log, Part, take
 from snakefold.msa.databases.presets import Database, Preset, Tool, load_preset
 from snakefold.msa.planned import PlannedChain
@@ -162,6 +164,22 @@ def run_demo(tool: Tool, work: Path, log: Log) -> str | None:
     return f"finds NEDD8 by ubiquitin in the demo's Swiss-Prot ({_SEARCHES[tool](demo, work, log)})"
 
 
+def run_demo_on_gpu(work: Path, log: Log) -> str:
+    """The same by MMseqs2 on a GPU, in a padded copy.
+
+    Raises:
+        As `run`.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    database = load_preset("demo").databases[0]
+    path = work / "demo.fasta"
+    shutil.copyfile(database.path, path)
+    padded.make(path, work / "pad", 1, log)
+    demo = Part(replace(database, path=path, files=(path,)), NEDD8, UBIQUITIN)
+    hits = _searched(mmseqs.search, "mmseqs", demo, work, log, gpu=True)
+    return f"finds NEDD8 by ubiquitin in the demo's Swiss-Prot ({_named('mmseqs', demo, hits)})"
+
+
 def _jackhmmer(part: Part, work: Path, log: Log) -> str:
     return _named("jackhmmer", part, _searched(jackhmmer.search, "jackhmmer", part, work, log))
 
@@ -178,9 +196,11 @@ def _hhblits(part: Part, work: Path, log: Log) -> str:
     return f"E-value {hits[0].evalue:.1g}"
 
 
-def _searched(search: Callable[..., object], tool: Tool, part: Part, work: Path, log: Log) -> list[Hit]:
+def _searched(
+    search: Callable[..., object], tool: Tool, part: Part, work: Path, log: Log, *, gpu: bool = False
+) -> list[Hit]:
     """Hits of the function that a run calls."""
-    settings = MsaSettings.model_validate({"tool": tool, "mmseqs_recipe": "simple"})
+    settings = MsaSettings.model_validate({"tool": tool, "mmseqs_recipe": "simple", "mmseqs": {"gpu": gpu}})
     preset = Preset("doctor", work, (replace(part.database, tools=frozenset({tool})),))
     chain = PlannedChain(key=sequence_key([part.sequence]), sequence=part.sequence)
     found = search([chain], preset, settings, work / "search", log)[chain.key]  # type: ignore[index]

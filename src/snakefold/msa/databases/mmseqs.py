@@ -17,7 +17,7 @@ _INDEX = (".idx", ".idx.index", ".idx.dbtype")
 def create(sources: Sequence[Path], prefix: Path, log: Log) -> None:
     """`mmseqs createdb`: a database of the FASTA files (plain or gzip)."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
-    _call(prefix.parent, log, "createdb", *sources, prefix, "--dbtype", "1", "--shuffle", "0")
+    call(prefix.parent, log, "createdb", *sources, prefix, "--dbtype", "1", "--shuffle", "0")
 
 
 def is_indexed(prefix: Path) -> bool:
@@ -40,7 +40,7 @@ def create_index(prefix: Path, scratch: Path, threads: int, log: Log) -> list[Pa
         if not path.name.startswith(f"{prefix.name}.idx"):
             (scratch / path.name).symlink_to(path.resolve())
     linked = scratch / prefix.name
-    _call(
+    call(
         scratch,
         log,
         "createindex",
@@ -60,5 +60,6 @@ def create_index(prefix: Path, scratch: Path, threads: int, log: Log) -> list[Pa
     return placed
 
 
-def _call(folder: Path, log: Log, module: str, *arguments: str | Path) -> None:
+def call(folder: Path, log: Log, module: str, *arguments: str | Path) -> None:
+    """Run one module, which makes part of a database, in `folder`."""
     programs.run([programs.find("mmseqs"), module, *arguments], folder, log, environment=_ENVIRONMENT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from snakefold.kernel.contracts import Model
 from snakefold.kernel.errors import ConfigError, DatabaseMissingError
 from snakefold.kernel.paths import house, packaged
 from snakefold.kernel.recipes import file_fingerprint
+from snakefold.msa.databases import padded
 from snakefold.msa.settings import MsaSettings
 
 Tool = Literal["jackhmmer", "hhblits", "mmseqs", "hhsearch", "hmmsearch"]
@@ -158,15 +159,46 @@ def _template_tools(settings: MsaSettings) -> tuple[Tool, ...]:
 
 
 def used(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> list[Database]:
-    """Every database that an MSA step with these settings reads, in the preset's order."""
+    """Every database that an MSA step with these settings reads, as it reads it, in the preset's order."""
     tools = {*TOOLS[settings.tool], *_template_tools(settings)}
+    searched = (
+        as_searched(database, preset, settings)
+        for database in preset.databases
+        if tools & database.tools and (pairing or not database.pairing)
+    )
+    # An optional database that lacks no more than its padded copy is there: leaving it out would find less.
     return [
         database
-        for database in preset.databases
-        if tools & database.tools
-        and (pairing or not database.pairing)
-        and not (database.optional and database.missing)
+        for database in searched
+        if not (database.optional and database.missing) or _needs_padding(database)
     ]
+
+
+def as_searched(database: Database, preset: Preset, settings: MsaSettings) -> Database:
+    """The database as a search with these settings reads it: on a GPU padded, itself or its copy."""
+    path = database.path
+    if not (settings.on_gpu and "mmseqs" in database.tools) or padded.is_padded(path):
+        return database
+    copy = padded.copy_of(path)
+    if database.missing and not padded.is_padded(copy):
+        return database
+    expandable = padded.beside(path, "_aln.dbtype").is_file() or padded.beside(copy, "_aln.dbtype").exists()
+    ends = (".dbtype", ".index", *(("_seq.dbtype", "_aln.index") if expandable else ()))
+    root = shlex.quote(str(preset.root))
+    return replace(
+        database,
+        path=copy,
+        format="mmseqs",
+        files=tuple(padded.beside(copy, end) for end in ends),
+        get=f"{_PAD} {preset.name} --root {root} --only {database.name}",
+    )
+
+
+_PAD = "a GPU searches a padded copy (msa.mmseqs.gpu). Make it: snakefold db pad"
+
+
+def _needs_padding(database: Database) -> bool:
+    return database.get.startswith(_PAD)
 
 
 def check(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> None:
@@ -189,12 +221,21 @@ def check(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> Non
         for database in used(preset, settings, pairing=pairing)
         for file in database.missing
     ]
+    lines += [
+        f"  {database.path} ({database.name}) was made of other files than are there now: {database.get}"
+        for database in used(preset, settings, pairing=pairing)
+        if _needs_padding(database) and not database.missing and padded.is_stale(_source(database))
+    ]
     if lines:
         raise DatabaseMissingError(
             f"msa.db_preset {preset.name!r} in {preset.root}: files or folders are missing ({len(lines)}):\n"
             + "\n".join(lines)
             + "\nSet `msa.db_root` if they are elsewhere, or choose another `msa.db_preset`."
         )
+
+
+def _source(database: Database) -> Path:
+    return database.path.with_name(database.path.name.removesuffix(padded.SUFFIX))
 
 
 def fingerprint(preset: Preset, settings: MsaSettings, *, pairing: bool = True) -> list[dict[str, Any]]:

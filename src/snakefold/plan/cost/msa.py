@@ -99,7 +99,10 @@ def chain_seconds(lengths: ArrayLike, cost: SearchCost) -> Floats:
 @cache
 def _databases(settings: MsaSettings, pairing: bool) -> tuple[Database, ...]:
     # Reading the list of presets takes longer than everything else here, and is asked for chunk by chunk.
-    return tuple(used(load_preset(settings.db_preset, settings.db_root), settings, pairing=pairing))
+    # What a GPU takes was not measured: it is reckoned as the CPU's search of the same databases.
+    mmseqs = settings.mmseqs.model_copy(update={"gpu": False})
+    on_cpu = settings.model_copy(update={"mmseqs": mmseqs})
+    return tuple(used(load_preset(settings.db_preset, settings.db_root), on_cpu, pairing=pairing))
 
 
 def _database_cost(database: Database, size: float, settings: MsaSettings) -> tuple[float, float]:
