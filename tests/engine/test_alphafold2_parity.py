@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,15 +134,30 @@ def test_switches_are_those_of_colabfold(
     arguments = ("--num-models", "2", "--model-order", "1,2", "--num-recycle", "1", "--max-msa", "8:16")
     arguments += ("--recycle-early-stop-tolerance", "0", "--use-dropout", "--disable-cluster-profile")
     colabfold_batch(
-        tmp_path / "query.a3m", tmp_path / "results", *arguments, "--num-ensemble", "2", "--rank", "iptm"
+        *(tmp_path / "query.a3m", tmp_path / "results", *arguments),
+        *("--num-ensemble", "2", "--rank", "iptm", "--calc-extra-ptm"),
     )
     target = make_target("query", *CHAINS)
     msas = TargetMsas(own_a3m=complex_a3m)
     switches = {"use_dropout": True, "use_cluster_profile": False, "num_ensemble": 2, "rank_by": "iptm"}
-    request = make_request([target], bucket_edges=[40], **SETTINGS | {"models": [1, 2]} | switches)
+    switches |= {"calc_extra_ptm": True, "models": [1, 2]}
+    request = make_request([target], bucket_edges=[40], **SETTINGS | switches)
     session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-    predictions = session.predict(target, msas).predictions
+    result = session.predict(target, msas)
+    predictions = result.predictions
     assert [item.ranking_confidence for item in predictions] == [item.iptm for item in predictions]
     ours = sorted(predictions, key=lambda item: item.ranking_confidence, reverse=True)
     theirs = sorted((tmp_path / "results").glob("query_unrelaxed_rank_*.pdb"))
     assert [item.pdb for item in ours] == [path.read_text() for path in theirs]
+    interfaces = json.loads(result.files["interfaces.json"])
+    assert result.scores["actifptm"] == interfaces[ours[0].name]["actifptm"]
+    for item, path in zip(ours, theirs, strict=True):
+        name = path.name.replace("_unrelaxed_", "_scores_").replace(".pdb", ".json")
+        scores = json.loads((path.parent / name).read_text())
+        assert set(interfaces[item.name]) == {
+            "pairwise_actifptm",
+            "pairwise_iptm",
+            "per_chain_ptm",
+            "actifptm",
+        }
+        assert all(scores[key] == value for key, value in interfaces[item.name].items())

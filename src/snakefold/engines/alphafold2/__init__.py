@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakefold.engines.alphafold2 import kernels, methods, targets
+from snakefold.engines.alphafold2 import interfaces, kernels, methods, targets
 from snakefold.engines.alphafold2.models import (
     Network,
     model_name,
@@ -64,6 +64,10 @@ def _check(folder: Path, log: Log) -> bool:
     return weights.report_check(folder, log) == 0
 
 
+#: Of metrics.tsv.
+COLUMNS = {**kernels.COLUMNS, **interfaces.COLUMNS}
+
+
 class AlphaFold2(Defaults):
     """See `snakefold.engines.spec.Engine`."""
 
@@ -72,7 +76,7 @@ class AlphaFold2(Defaults):
     Settings = AlphaFold2Settings
     groups = (MONOMER, COMPLEX)
     views = ("plddt", "pae", "alignment")
-    columns = kernels.COLUMNS
+    columns = COLUMNS
     relaxes = True
     licence = "https://creativecommons.org/licenses/by/4.0/"
     packages = ("alphafold-colabfold", "colabfold", "jax")

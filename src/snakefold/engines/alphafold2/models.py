@@ -123,7 +123,9 @@ def configuration(
     config.model.num_recycle = settings.num_recycle
     config.model.global_config.bfloat16 = settings.precision == "bfloat16"
     running.configure(config.model.global_config)
-    for head in ("distogram", "masked_msa", "experimentally_resolved"):
+    extra = multimer and settings.calc_extra_ptm
+    config.model.calc_extended_ptm = extra
+    for head in (*(() if extra else ("distogram",)), "masked_msa", "experimentally_resolved"):
         config.model.heads[head].weight = 0.0
     if multimer:
         network.num_msa, network.num_extra_msa = shape.clusters, shape.extra

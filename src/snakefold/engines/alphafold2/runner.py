@@ -59,7 +59,8 @@ def _run_model(config: Any) -> Any:
     from colabfold.alphafold.models import _compile_jit_kwargs
 
     # "tuned" spares a GPU its search for fast matrix products, which takes minutes at each new length.
-    return model.RunModel(config, jit_kwargs=_compile_jit_kwargs("tuned"))
+    extra = {"calc_extended_ptm": config.model.calc_extended_ptm, "use_probs_extended": True}
+    return model.RunModel(config, jit_kwargs=_compile_jit_kwargs("tuned"), extended_ptm_config=extra)
 
 
 def network_inputs(

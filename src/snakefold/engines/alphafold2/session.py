@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines import compilation
-from snakefold.engines.alphafold2 import features, kernels, parameters
+from snakefold.engines.alphafold2 import features, interfaces, kernels, parameters
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.settings import Kernels, ModelPreset, NetworkSettings
@@ -122,7 +122,7 @@ class AlphaFold2Session:
                 *unknown_residues(target),
                 *without_pae(self._networks[preset]),
             ]
-            predictions = self._predict_seeds(target, raw, preset, shape)
+            models = self._predict_seeds(target, raw, preset, shape)
         except MemoryError as error:
             raise _out_of_memory(target, self._settings.section, error) from error
         except RuntimeError as error:
@@ -137,8 +137,9 @@ class AlphaFold2Session:
             raise _out_of_memory(target, self._settings.section, error) from error
         ran = {kernels.COLUMN: str(self._kernels.kernels)}
         return Result(
-            [replace(prediction, warnings=warnings) for prediction in predictions],
-            scores=ran,
+            [replace(prediction, warnings=warnings) for prediction, _ in models],
+            scores={**ran, **interfaces.best(models)},
+            files=interfaces.files(models),
             notes=without_kernels(self._settings, self._kernels),
             ran=ran,
             as_planned=not self._kernels.missing,
@@ -146,22 +147,22 @@ class AlphaFold2Session:
 
     def _predict_seeds(
         self, target: TargetInput, raw: features.Features, preset: ModelPreset, shape: MsaShape
-    ) -> list[Prediction]:
-        predictions: list[Prediction] = []
+    ) -> list[interfaces.Model]:
+        models: list[interfaces.Model] = []
         for number in range(self._settings.num_seeds):
             found, enough = self._predict_seed(target, raw, preset, shape, number)
-            predictions += found
+            models += found
             if enough:
                 break
-        return predictions
+        return models
 
     def _predict_seed(
         self, target: TargetInput, raw: features.Features, preset: ModelPreset, shape: MsaShape, number: int
-    ) -> tuple[list[Prediction], bool]:
-        """Predictions of all models, and whether one of them scores so high that no more are wanted."""
+    ) -> tuple[list[interfaces.Model], bool]:
+        """All models, and whether one of them scores so high that no more are wanted."""
         seed = self._settings.random_seed + number
         inputs: dict[bool, features.Features] = {}
-        predictions = []
+        models: list[interfaces.Model] = []
         for network in self._networks[preset]:
             templates = network.templates
             key = network.preset, templates, self._blocks[network], shape
@@ -185,24 +186,29 @@ class AlphaFold2Session:
             result, recycles = self._timed("predict", runner.predict, inputs[templates], random_seed=seed)
             seconds, compiling = time.perf_counter() - started, compilation.counts().seconds - compiling
             self.seconds["compile"] += compiling
-            predictions.append(
-                _prediction(
-                    target,
-                    network.preset,
-                    inputs[templates],
-                    result,
-                    name=f"{network.name}_pred_{number}",
-                    section=self._settings.section,
-                    rank_by=ranked_by(self._settings.rank_by, network.preset),
-                    recycles=int(recycles),
-                    seed=seed,
-                    seconds=seconds,
-                    compile_seconds=compiling,
-                )
+            prediction = _prediction(
+                target,
+                network.preset,
+                inputs[templates],
+                result,
+                name=f"{network.name}_pred_{number}",
+                section=self._settings.section,
+                rank_by=ranked_by(self._settings.rank_by, network.preset),
+                recycles=int(recycles),
+                seed=seed,
+                seconds=seconds,
+                compile_seconds=compiling,
             )
+            extra: dict[str, Any] = {}
+            if self._settings.calc_extra_ptm and len(target.chains) > 1:
+                probabilities = self._settings.use_probs_extra
+                extra = interfaces.scores(
+                    inputs[templates], result, target.chains, probabilities=probabilities
+                )
+            models.append((prediction, extra))
             if float(result["ranking_confidence"]) > self._settings.stop_at_score:
-                return predictions, True
-        return predictions, False
+                return models, True
+        return models, False
 
     def _choose_shapes(
         self, request: FoldRequest, msas: Mapping[str, TargetMsas]

@@ -111,6 +111,12 @@ class NetworkSettings(Protocol):
     @property
     def rank_by(self) -> str: ...
 
+    @property
+    def calc_extra_ptm(self) -> bool: ...
+
+    @property
+    def use_probs_extra(self) -> bool: ...
+
 
 class Switches(Model):
     """What AlphaFold2's code can do besides, under ColabFold's names. Recipes name what is not as here."""
@@ -183,11 +189,22 @@ class AlphaFold2Settings(Switches):
         "0.2 pTM). auto: multimer for complexes, plddt for single chains, which also takes the place of a "
         "score that the network does not give.",
     )
+    calc_extra_ptm: bool = Field(
+        False,
+        description="Complexes: interfaces.json with actifpTM and ipTM of pairs of chains and pTM of each "
+        "chain, by ColabFold's code.",
+    )
+    use_probs_extra: bool = Field(
+        True, description="actifpTM by probabilities of contact; false: by contacts above 0.6."
+    )
     kernels: KernelChoice = Kernels.AUTO
 
 
 #: Settings that came when stores had results already: a recipe names them only where they change something.
-_LATER = {*Switches.model_fields, "use_cluster_profile", "rank_by"}
+_LATER = {
+    *Switches.model_fields,
+    *("use_cluster_profile", "rank_by", "calc_extra_ptm", "use_probs_extra"),
+}
 
 
 def told(settings: Model) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class OpenFoldSettings(Switches):
     section: ClassVar[str] = "openfold"
     use_cluster_profile: ClassVar[bool] = True
     rank_by: ClassVar[str] = "plddt"
+    calc_extra_ptm: ClassVar[bool] = False
+    use_probs_extra: ClassVar[bool] = True
 
     parameters: Names = Field(
         default=["finetuning_ptm_2"],
