@@ -18,9 +18,9 @@ SETTINGS = frozenset([
     "batch", "budget", "calibration", "container", "deadline", "design",
         "designs",
         "device", "engine", "engines", "gpu",
-    "input", "inputs", "kubernetes", "max_length", "min_length", "msa", "objective", "on_invalid", "output",
-    "predict", "publish", "references", "rehearsal", "relax", "relax_of", "results", "reuse", "runpod",
-    "screen", "settings_of", "slurm", "store", "wanted_engines", "weights",
+    "input", "inputs", "kubernetes", "max_length", "min_length", "msa", "msa_gpu_class", "objective",
+    "on_invalid", "output", "predict", "publish", "references", "rehearsal", "relax", "relax_of", "results",
+    "reuse", "runpod", "screen", "settings_of", "slurm", "store", "wanted_engines", "weights",
 ])  # fmt: skip
 
 
