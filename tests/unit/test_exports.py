@@ -38,11 +38,17 @@ def search(tool: str, values: dict[str, Any], names: list[str]) -> dict[str, Any
 
 
 def provenance(
-    *, rehearsal: bool = False, complexes: bool = True, tool: str = "jackhmmer", **settings: Any
+    *,
+    rehearsal: bool = False,
+    complexes: bool = True,
+    tool: str = "jackhmmer",
+    on_gpu: bool = False,
+    **settings: Any,
 ) -> dict[str, Any]:
     """What the plan step records, for a run of monomers and complexes."""
     config = load_config({"msa": {"tool": tool}, **settings})
     values = {"jackhmmer": {"pyhmmer": "0.12.3", "iterations": 1, "-E": 0.0001}}.get(tool, {"version": "17"})
+    values |= {"gpu": True} if on_gpu else {}
     weights = {"rehearsal": True, "seed": 0} if rehearsal else {"params_model_1_ptm.npz": {"size": 1}}
 
     def fold(preset: str, names: list[str]) -> dict[str, Any]:
@@ -115,7 +121,8 @@ def test_methods_say_what_was_used_and_nothing_else(run: Path) -> None:
             {"steinegger2017", "varadi2024"},
         ),
         ({"complexes": False}, {"jumper2021", "suzek2015"}, {"evans2021", "dunbrack2025", "uniprot2023"}),
-        ({"tool": "mmseqs"}, {"steinegger2017"}, {"eddy2011", "larralde2023"}),
+        ({"tool": "mmseqs"}, {"steinegger2017"}, {"eddy2011", "larralde2023", "kallenborn2025"}),
+        ({"tool": "mmseqs", "on_gpu": True}, {"steinegger2017", "kallenborn2025"}, {"eddy2011"}),
         ({"tool": "hhblits"}, {"steinegger2019a"}, {"eddy2011"}),
         ({"relax": {"models_to_relax": "none"}}, {"jumper2021"}, {"eastman2024", "hornak2006"}),
         ({"references": {"a": "a.pdb"}}, {"zhang2005", "mariani2013"}, set()),

@@ -78,8 +78,10 @@ def used(provenance: Mapping[str, Any]) -> set[str]:
         words.add("complexes")
     if found.searched:
         words |= {database["name"] for database in found.databases}
-        for tool in found.msa.get("parameters", {}):
+        for tool, values in found.msa.get("parameters", {}).items():
             words |= _WORDS.get(tool, {tool})
+            if _mapping(values).get("gpu"):
+                words.add(f"{tool}_gpu")
     if found.templates:
         words |= {"templates", {"hmmsearch": "hmmer"}.get(found.templates["tool"], "hhsuite")}
     if found.relaxed:
