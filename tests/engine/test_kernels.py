@@ -32,8 +32,6 @@ PRESETS = {
     "alphafold2_ptm": ModelPreset.MONOMER_PTM,
     "alphafold2_multimer_v3": ModelPreset.MULTIMER,
 }
-#: What ColabFold sets of a runner for scores that nobody asks for here.
-_EXTRA_SCORES = ("calc_extended_ptm", "use_probs_extended")
 
 
 def put_in(monkeypatch: pytest.MonkeyPatch, capability: str | None) -> None:
@@ -77,10 +75,7 @@ def test_a_configuration_is_colabfolds_on_the_same_device(
                 blocks=48,
                 running=running,
             ).to_dict()
-            expected = runner.config.to_dict()
-            for each in _EXTRA_SCORES:
-                expected["model"].pop(each)
-            assert ours == expected, (kind, name)
+            assert ours == runner.config.to_dict(), (kind, name)
             assert ours["model"]["global_config"]["use_pallas"] == (fused and capability is not None)
 
 

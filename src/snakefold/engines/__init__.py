@@ -16,9 +16,10 @@ GROUP = "snakefold.engines"
 #: What a section of an engine's own would hide: the members of `config.Settings`, which imports this module.
 SETTINGS = frozenset([
     "batch", "budget", "calibration", "caveats_of", "container", "deadline", "design", "designs",
-    "engine", "engines", "gpu", "hardware", "input", "inputs", "kubernetes", "max_length", "min_length", "msa",
-    "msa_gpu_class", "objective", "on_invalid", "output", "predict", "publish", "references", "rehearsal", "relax", "relax_of", "results", "reuse", "runpod",
-    "screen", "settings_of", "slurm", "store", "wanted_engines", "weights",
+    "engine", "engines", "gpu", "hardware", "input", "inputs", "kubernetes", "max_length", "min_length",
+    "msa", "msa_gpu_class", "objective", "on_invalid", "output", "predict", "publish", "references",
+    "rehearsal", "relax", "relax_of", "results", "reuse", "runpod", "screen", "settings_of", "slurm",
+    "store", "wanted_engines", "weights",
 ])  # fmt: skip
 
 

@@ -125,6 +125,7 @@ def configuration(
     running.configure(config.model.global_config)
     extra = multimer and settings.calc_extra_ptm
     config.model.calc_extended_ptm = extra
+    config.model.use_probs_extended = settings.use_probs_extra
     for head in (*(() if extra else ("distogram",)), "masked_msa", "experimentally_resolved"):
         config.model.heads[head].weight = 0.0
     if multimer:

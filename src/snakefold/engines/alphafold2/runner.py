@@ -59,7 +59,7 @@ def _run_model(config: Any) -> Any:
     from colabfold.alphafold.models import _compile_jit_kwargs
 
     # "tuned" spares a GPU its search for fast matrix products, which takes minutes at each new length.
-    extra = {"calc_extended_ptm": config.model.calc_extended_ptm, "use_probs_extended": True}
+    extra = {name: config.model[name] for name in ("calc_extended_ptm", "use_probs_extended")}
     return model.RunModel(config, jit_kwargs=_compile_jit_kwargs("tuned"), extended_ptm_config=extra)
 
 
