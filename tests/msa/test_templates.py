@@ -147,6 +147,16 @@ def test_templates_released_too_late_are_not_used(pdb_seqres: Preset, tmp_path: 
     assert found(pdb_seqres, "hmmsearch", tmp_path, date="2006-07-18").npz is not None
 
 
+def test_no_more_templates_than_asked_for_are_kept(pdb_seqres: Preset, tmp_path: Path) -> None:
+    one = settings("hmmsearch").model_copy(update={"max_template_hits": 1})
+    ((_, result),) = templates.search([(QUERY, FAMILY)], pdb_seqres, one, work=tmp_path, log=silent)
+    assert isinstance(result, Templates)
+    assert list(result.names) == ["2gtl_D"]
+    recipes = [templates.recipe(each, pdb_seqres, {})["max_hits"] for each in (one, settings("hmmsearch"))]
+    assert recipes == [1, 20]
+    assert "max_template_hits" not in settings("hmmsearch").model_dump()
+
+
 def test_a_chain_like_nothing_else_has_no_templates(pdb_seqres: Preset, tmp_path: Path) -> None:
     orphan = chain("WCMHWCYHMWCHYMWPCHMW")
     msa = a3m.parse_a3m(f">{orphan.key}\n{orphan.sequence}\n")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ SWITCHES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 #: Those of complexes alone.
 OF_COMPLEXES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"use_cluster_profile": False}, ("--disable-cluster-profile",)),
+    ({"calc_extra_ptm": True}, ("--calc-extra-ptm",)),
+    ({"calc_extra_ptm": True, "use_probs_extra": False}, ("--calc-extra-ptm", "--no-use-probs-extra")),
     ({"rank_by": "iptm", "models": [1, 2]}, ("--rank", "iptm", "--num-models", "2")),
     ({"rank_by": "plddt", "models": [1, 2]}, ("--rank", "plddt", "--num-models", "2")),
 ]
@@ -68,9 +71,15 @@ def compare(
         msas = TargetMsas(own_a3m=a3m)
         request = make_request([target], **SMALL | settings)
         session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-        found = session.predict(target, msas).predictions
-        ours = sorted(found, key=lambda item: item.ranking_confidence, reverse=True)
+        result = session.predict(target, msas)
+        ours = sorted(result.predictions, key=lambda item: item.ranking_confidence, reverse=True)
         assert [item.pdb for item in ours] == [path.read_text() for path in pdbs]
+        interfaces = json.loads(result.files.get("interfaces.json", b"{}"))
+        assert bool(interfaces) == ("--calc-extra-ptm" in flags)
+        for item, path in zip(ours, pdbs, strict=True):
+            name = path.name.replace("_unrelaxed_", "_scores_").replace(".pdb", ".json")
+            scores = json.loads((path.parent / name).read_text())
+            assert all(scores[key] == value for key, value in interfaces.get(item.name, {}).items())
 
     return compared
 

@@ -83,6 +83,14 @@ class MsaSettings(Model):
         pattern=r"^\d{4}-\d{2}-\d{2}$",
         description="Templates released after this date are not used.",
     )
+    max_template_hits: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        description="Templates of a chain that are kept, the best first; the network reads four. An MSA "
+        "server gives 20 at the most.",
+        exclude_if=lambda value: value == 20,
+    )
     keep_raw: bool = Field(False, description="Keep each database's own alignment beside the merged MSA.")
     retries: int = Field(
         1, ge=0, description="Maximum retries of an MSA job. Chains already in the store are kept."

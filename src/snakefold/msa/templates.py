@@ -55,7 +55,7 @@ def recipe(settings: MsaSettings, preset: Preset, msa: Mapping[str, Any]) -> dic
         "tool": settings.templates,
         "versions": {name: programs.version(name) for name in names[settings.templates]},
         "max_template_date": settings.max_template_date,
-        "max_hits": MAX_HITS,
+        "max_hits": settings.max_template_hits,
         "databases": databases.fingerprint(preset, databases.only(settings, "templates")),
         "msa": recipes.digest(msa),
     }
@@ -194,7 +194,7 @@ def _featuriser(sources: Sources, settings: MsaSettings) -> Any:
     return kinds[settings.templates](
         mmcif_dir=str(sources.structures),
         max_template_date=settings.max_template_date,
-        max_hits=MAX_HITS,
+        max_hits=settings.max_template_hits,
         kalign_binary_path=str(programs.find("kalign")),
         release_dates_path=None,
         obsolete_pdbs_path=str(sources.obsolete) if sources.obsolete else None,

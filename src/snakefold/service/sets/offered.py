@@ -22,7 +22,7 @@ from snakefold.molecules.entities import Kind
 _OFFERED: dict[str, tuple[str, ...] | None] = {
     **dict.fromkeys(("engine", "engines", "weights", "on_invalid", "min_length", "max_length")),
     **dict.fromkeys(("objective", "deadline", "rehearsal", "output")),
-    "msa": ("tool", "mmseqs_recipe", "templates", "max_template_date"),
+    "msa": ("tool", "mmseqs_recipe", "templates", "max_template_date", "max_template_hits"),
     "design": ("engine", "chains", "homooligomer", "conserved", "max_rmsd", "min_plddt"),
     "relax": ("models_to_relax", "max_iterations", "tolerance", "stiffness", "max_outer_iterations"),
 }
