@@ -15,6 +15,7 @@ import scored_files
 from Bio.PDB.PDBParser import PDBParser
 from numpy.typing import NDArray
 
+from snakefold import engines
 from snakefold.run.metrics import METRICS_COLUMNS
 from snakefold.structures import scores
 from snakefold.structures.confidence import read_pae
@@ -178,11 +179,10 @@ def test_parquet_has_the_rows_and_types_of_the_table(run: Path, rows: dict[str, 
     from pyarrow import parquet
 
     table = parquet.read_table(run / "metrics.parquet")
-    assert table.column_names == list(METRICS_COLUMNS)
+    columns = {**METRICS_COLUMNS, **engines.get("alphafold2").columns}
+    assert table.column_names == list(columns)
     kinds = {str: "string", bool: "bool", int: "int64", float: "double"}
-    assert [str(field.type) for field in table.schema] == [
-        kinds[item.type] for item in METRICS_COLUMNS.values()
-    ]
+    assert [str(field.type) for field in table.schema] == [kinds[item.type] for item in columns.values()]
     assert table.schema.field("mean_pae").metadata == {
         b"meaning": METRICS_COLUMNS["mean_pae"].meaning.encode(),
         b"unit": "Å".encode(),

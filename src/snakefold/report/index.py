@@ -60,8 +60,8 @@ def index_columns(run: Run, profiles: Mapping[str, str]) -> dict[str, list[Any]]
 def own_columns(run: Run) -> list[dict[str, Any]]:
     """Columns that only the run's engines have: name, meaning, digits, and whether it is a number.
 
-    The engine comes first if there are several. A text that is the same for all is left out. Columns of an
-    affinity are `early`; the rows are sorted by the one with `sort`.
+    The engine comes first if there are several. A column without values and a text that is the same for all
+    are left out. Columns of an affinity are `early`; the rows are sorted by the one with `sort`.
     """
     several = len({row.get("engine") for row in run.metrics}) > 1
     meaning = METRICS_COLUMNS["engine"].meaning
@@ -76,12 +76,13 @@ def own_columns(run: Run) -> list[dict[str, Any]]:
             **affinities.get(name, {}),
         }
         for name, column in run.columns.items()
-        if name not in METRICS_COLUMNS and (column.type is not str or _differs(run, name))
+        if name not in METRICS_COLUMNS and (name in affinities or _tells(run, name, text=column.type is str))
     ]
 
 
-def _differs(run: Run, name: str) -> bool:
-    return len({row.get(name) or "" for row in run.metrics} - {""}) > 1
+def _tells(run: Run, name: str, *, text: bool) -> bool:
+    """Whether some target has a value; of a text, whether they differ."""
+    return len({row.get(name) or "" for row in run.metrics} - {""}) > int(text)
 
 
 def _affinities(run: Run) -> dict[str, dict[str, Any]]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from snakefold.engines.alphafold2.features import Features, chain_order
 from snakefold.engines.spec import Column
-from snakefold.structures.chains import chain_names
-from snakefold.structures.prediction import Prediction
+
+if TYPE_CHECKING:
+    from snakefold.engines.alphafold2.features import Features
+    from snakefold.structures.prediction import Prediction
 
 FILE = "interfaces.json"
 #: A model, and what `scores` gave of it; {} if nobody asked.
-Model = tuple[Prediction, dict[str, Any]]
+Model = tuple["Prediction", dict[str, Any]]
 #: ColabFold names chains by letters, and begins again after Z: then pairs would have the names of others.
 _MOST_CHAINS = 26
 COLUMNS = {
@@ -45,6 +46,9 @@ def scores(
     """
     from colabfold.alphafold import extra_ptm
 
+    from snakefold.engines.alphafold2.features import chain_order
+    from snakefold.structures.chains import chain_names
+
     length = sum(map(len, chains))
     errors = dict(result["pae_matrix_with_logits"])
     errors["logits"] = errors["logits"][:length, :length]
@@ -71,6 +75,8 @@ def scores(
 
 def _renamed(key: str, names: Mapping[str, int]) -> str:
     """A chain, or a pair of chains, in the target's order."""
+    from snakefold.structures.chains import chain_names
+
     ours = chain_names(len(names))
     return "-".join(ours[place] for place in sorted(names[letter] for letter in key.split("-")))
 
