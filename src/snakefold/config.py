@@ -23,8 +23,9 @@ from snakefold import engines
 from snakefold.engines.alphafold2.settings import RehearsalSettings
 from snakefold.engines.spec import Hardware
 from snakefold.kernel.contracts import Model, RelaxSettings
+from snakefold.kernel.devices import devices
 from snakefold.kernel.errors import ConfigError, StoreError
-from snakefold.kernel.machine import as_capability, compute_capabilities, has_gpu
+from snakefold.kernel.machine import has_gpu
 from snakefold.kernel.paths import house, packaged, resource
 from snakefold.kernel.setting_errors import told
 from snakefold.kernel.setting_paths import (
@@ -218,6 +219,14 @@ class DesignSettings(Model):
         description="FASTA file or MMseqs2 database in which the nearest sequence of each design is looked "
         "for. Empty: none is.",
     )
+
+
+def _as_capability(version: object) -> int | None:
+    """8.6, as NVIDIA calls it, as the whole number that compilers use: 86. `load_classes` refuses others."""
+    try:
+        return round(float(str(version)) * 10)
+    except ValueError:
+        return None
 
 
 class Settings(Model):
@@ -433,10 +442,11 @@ class Settings(Model):
             kind = "gpu" if here else str(entry.get("device", "gpu"))
             kinds.add(kind)
             given = entry.get("compute_capability")
-            if kind == "gpu" and here and (found := compute_capabilities()):
-                capabilities |= {name if len(found) == 1 else f"{name} (sm_{each})": each for each in found}
+            found = {device.capability for device in devices()} if here else set()
+            if len(found) > 1:
+                capabilities |= {f"{name} (sm_{each})": each for each in sorted(found, key=str)}
             elif kind == "gpu":
-                capabilities[name] = as_capability(given) if isinstance(given, int | float) else None
+                capabilities[name] = found.pop() if found else _as_capability(given)
         return Hardware(kinds.pop() if len(kinds) == 1 else "", capabilities)
 
     @property

@@ -34,7 +34,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     folder = stand_in(tmp_path / "bin")
 
     def have(*mebibytes: int) -> None:
-        lines = "".join(f"{n}, GPU-{n}, {size}\\n" for n, size in enumerate(mebibytes))
+        lines = "".join(f"{n}, GPU-{n}, some, {size}, 8.6\\n" for n, size in enumerate(mebibytes))
         (folder / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{lines}'\n")
         (folder / "nvidia-smi").chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

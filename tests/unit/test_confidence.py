@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,9 @@ def test_ranking_debug_is_alphafolds() -> None:
     }
     multimer = [prediction("model_1_multimer_v3_pred_0", 0.7, iptm=0.69, ptm=0.74)]
     assert set(confidence.ranking_debug(multimer)) == {"iptm+ptm", "order"}
+    # Of another score no program shall read pLDDT or 0.8 ipTM + 0.2 pTM.
+    by_ptm = [replace(monomer[0], ranking_confidence=0.4, ranked_by="ptm")]
+    assert set(confidence.ranking_debug(by_ptm)) == {"ptm", "order"}
     json.dumps(confidence.ranking_debug([prediction("x", np.float32(1.5))]))  # numpy numbers are no JSON
 
 

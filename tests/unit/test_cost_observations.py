@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,6 +24,7 @@ from snakefold.kernel.contracts import (
     TargetOutcome,
 )
 from snakefold.kernel.errors import Reason, SnakefoldError
+from snakefold.kernel.notes import Code, note
 from snakefold.kernel.recipes import sequence_key
 from snakefold.plan.cost.calibration import read_calibration
 from snakefold.run.calibration.observations import read_observations, write_timings
@@ -130,6 +132,26 @@ def test_parts_of_what_was_computed(results: Path) -> None:
     assert (chunk.chains, chunk.residues, chunk.cpu) == (2, 100, 0.58)
     # A batch with a failure did what no target shows: nothing is said of its loading.
     assert not found.batches
+
+
+@pytest.mark.parametrize(
+    "changed", [{"stop_at_score": 90.0}, {"recycle_early_stop_tolerance": 0.5}, {"without": True}]
+)
+def test_what_was_less_or_slower_than_planned_teaches_nothing(results: Path, changed: dict[str, Any]) -> None:
+    asked = results / "requests" / "b0001-l0064" / "request.json"
+    request = json.loads(asked.read_text())
+    if changed.pop("without", False):
+        packed = results / "predictions" / "b0001-l0064.tar.zst"
+        files = archive.unpack(packed.read_bytes())
+        for name in [each for each in files if each.startswith("targets/")]:
+            members = archive.unpack(files[name])
+            scores = json.loads(members["confidence.json"])
+            scores["warnings"] = [note(Code.WITHOUT_KERNELS, "pallas was asked for")]
+            files[name] = archive.pack({**members, "confidence.json": json.dumps(scores).encode()})
+        packed.write_bytes(archive.pack(files))
+    request["settings"] |= changed
+    asked.write_text(json.dumps(request))
+    assert not read_observations(results).targets
 
 
 def test_timings_are_a_table_and_the_same_when_written_again(results: Path) -> None:

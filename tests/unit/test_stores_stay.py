@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from snakefold import engines
 from snakefold.config import load_config
 from snakefold.engines.alphafold2 import ENGINE, weights
 from snakefold.engines.spec import Parameters
@@ -112,6 +113,32 @@ def test_results_of_fused_kernels_are_called_otherwise(
     kernels = fused["engine"].pop("kernels")
     assert kernels == {"kind": "pallas", "alphafold-colabfold": version}
     assert fused == stock
+
+
+@pytest.mark.parametrize(
+    ("changed", "monomer", "complex_"),
+    [
+        ({"use_dropout": True}, True, True),
+        ({"num_ensemble": 2}, True, True),
+        ({"stop_at_score": 80.0}, True, True),
+        ({"rank_by": "ptm"}, True, True),
+        ({"rank_by": "plddt"}, False, True),
+        ({"rank_by": "iptm"}, False, True),
+        ({"rank_by": "multimer"}, False, False),
+        ({"use_cluster_profile": False}, False, True),
+        ({"calc_extra_ptm": True}, False, True),
+        ({"use_probs_extra": False}, False, False),
+    ],
+)
+def test_a_switch_names_only_results_that_it_changes(
+    changed: dict[str, Any], monomer: bool, complex_: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(weights, "identity", lambda folder, models: RANDOM)
+    engine = engines.get("alphafold2")
+    usual, switched = engine.Settings(), engine.Settings(**changed)
+    for group, changes in (("monomer", monomer), ("complex", complex_)):
+        before, after = (engine.recipe(group, each, tmp_path) for each in (usual, switched))
+        assert (before != after) == changes, group
 
 
 def test_antibodies_are_called_as_with_single_sequences_and_no_database_counts(

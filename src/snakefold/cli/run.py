@@ -57,10 +57,10 @@ def snakemake_command(options: argparse.Namespace, configfile: str | None) -> li
         command_line += ["--configfile", configfile, "--config"]
     if shown:
         command_line += ["--logger", "snakefold"]  # takes several names: an option must follow
+    if profile == own and not _has_option(options.passed_on, "--resources"):
+        command_line += _gpus_here(profile / "config.yaml", options)  # several, too
     command_line += ["--workflow-profile", str(profile)]
     command_line.append("--nolock")  # `hold_results` does it
-    if profile == own and not _has_option(options.passed_on, "--resources"):
-        command_line += _gpus_here(profile / "config.yaml")
     if options.cores:
         command_line += ["--cores", options.cores]
     if options.dry_run:
@@ -72,16 +72,20 @@ def _has_option(words: Sequence[str], name: str) -> bool:
     return any(word == name or word.startswith(f"{name}=") for word in words)
 
 
-def _gpus_here(profile: Path) -> list[str]:
-    """Options that give a profile, which says that jobs run here on one GPU, all GPUs of this machine."""
+def _gpus_here(profile: Path, options: argparse.Namespace) -> list[str]:
+    """Options that give a profile, which says that jobs run here on one GPU, those of this machine: all, or
+    as many as `gpu.workers` says."""
     from snakefold.kernel.devices import devices
 
     try:
         resources = yaml.safe_load(profile.read_text(encoding="utf-8")).get("resources")
     except (OSError, yaml.YAMLError, AttributeError):
         return []
-    if not isinstance(resources, dict) or resources.get("gpu") != 1 or (number := len(devices())) < 2:
+    number = len(devices())
+    if not isinstance(resources, dict) or resources.get("gpu") != 1 or number < 2:
         return []
+    workers = settings_of(options).gpu.workers
+    number = min(number, workers if isinstance(workers, int) else (workers or {}).get("local", number))
     return ["--resources", *(f"{name}={value}" for name, value in {**resources, "gpu": number}.items())]
 
 

@@ -198,6 +198,7 @@ def _task(options: argparse.Namespace) -> int:
     inputs: Path = options.inputs or options.request.with_name("inputs.tar.zst")
     _enter(request.engine, options)
     # What only the process imports that goes on.
+    from snakefold import engines
     from snakefold.kernel import archive
     from snakefold.kernel.devices import take_device
     from snakefold.kernel.errors import SnakefoldError
@@ -213,7 +214,8 @@ def _task(options: argparse.Namespace) -> int:
         if waited and _is_answered(request, options.out):
             _log(f"{request.batch}: the other process has finished it")
             return 0
-        take_device(_log)
+        if engines.get(request.engine).selectable:  # what is taken from a collection needs no GPU
+            take_device(_log)
         store = open_store(options.store or read_settings().store)
         shown = ProgressFile(options.out)
         try:

@@ -456,6 +456,10 @@ class Engine(Protocol):
         """
         ...
 
+    def does_all(self, settings: Any) -> bool:
+        """Whether a prediction does all that `work` counts. If it may stop early, seconds teach nothing."""
+        ...
+
     def alignment_rows(
         self, request: FoldRequest, targets: Sequence[TargetInput], depths: Sequence[int]
     ) -> Any:
@@ -645,6 +649,11 @@ class Defaults:
     ) -> Any:
         """Alignments change nothing of what it takes."""
         del request, targets, depths
+
+    def does_all(self, settings: Any) -> bool:
+        """Nothing stops early."""
+        del settings
+        return True
 
     def rehearsed(self, settings: Any, rehearsal: Any) -> Any:
         """As configured."""

@@ -89,12 +89,14 @@ class RelaxSettings(Model):
     tolerance: float = Field(
         2.39,
         gt=0,
+        allow_inf_nan=False,
         description="Forces at which the minimiser has converged, kcal/mol/Å.",
         exclude_if=lambda value: value == 2.39,
     )
     stiffness: float = Field(
         10.0,
         ge=0,
+        allow_inf_nan=False,
         description="Springs that hold heavy atoms where the engine put them, kcal/mol/Å².",
         exclude_if=lambda value: value == 10.0,
     )

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from snakefold.config import Config, SlurmGpus, read_settings
+from snakefold.kernel.devices import devices
 from snakefold.kernel.envelope import INLINE_INPUTS, INLINE_RESULTS
 from snakefold.kernel.errors import ConfigError
 from snakefold.msa.planned import PlannedChunk, read_chunk
-from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.gpus import LOCAL, GpuClass
 from snakefold.plan.cost.model import load_model
 
 VARIABLE = "SNAKEFOLD_EXECUTOR"
@@ -143,12 +144,13 @@ class JobGpu:
 
 
 def gpu_of_alignments(config: Config) -> JobGpu:
-    """The GPU of an MSA job, if MMseqs2 searches on one."""
+    """The GPU of an MSA job, if MMseqs2 searches on one. Here it takes all: MMseqs2 uses what it sees."""
     name = config.msa_gpu_class
     if name is None:
         return JobGpu()
     entry = config.slurm.gpus.get(name, SlurmGpus())
-    return JobGpu(1, entry.partition, entry.model, entry.constraint, config.kubernetes.gpus.get(name))
+    number = max(1, len(devices())) if name == LOCAL else 1
+    return JobGpu(number, entry.partition, entry.model, entry.constraint, config.kubernetes.gpus.get(name))
 
 
 #: Alignments may take so many times what the model says, and so many minutes. It rests on one machine's

@@ -40,6 +40,7 @@ def rank(predictions: Sequence[Prediction]) -> list[Prediction]:
 def ranking_debug(predictions: Sequence[Prediction]) -> dict[str, Any]:
     """Content of AlphaFold's ranking_debug.json; `predictions` in rank order."""
     label = "iptm+ptm" if any(item.iptm is not None for item in predictions) else "plddts"
+    label = next((item.ranked_by for item in predictions if item.ranked_by), label)
     return {
         label: {item.name: float(item.ranking_confidence) for item in predictions},
         "order": [item.name for item in predictions],

@@ -27,6 +27,8 @@ class Prediction:
         tokens: what the T rows of `pae` are, if they are not the residues; then `pae` is [T, T].
         origin: where the model comes from, as a sentence, if it was not computed here.
         ranking_confidence: what AlphaFold ranks by: mean pLDDT (monomer), 0.8 ipTM + 0.2 pTM (multimer).
+        ranked_by: what that is, as AlphaFold's ranking_debug.json names it (plddts, iptm+ptm) or by its own
+            name; empty: as AlphaFold has it.
         seconds, compile_seconds: wall time of the network, and how much of it went into a new program.
     """
 
@@ -45,6 +47,7 @@ class Prediction:
     origin: str = ""
     structure: gemmi.Structure | None = None
     tokens: Tokens | None = None
+    ranked_by: str = ""
 
     def atoms(self) -> gemmi.Structure:
         """The model, whichever form it came in.

@@ -28,8 +28,7 @@ def main(channel: socket.socket) -> None:
     from snakefold.worker.settings import read_settings
     from snakefold.worker.tasks import new_context, perform
 
-    # More workers than GPUs share them, as somebody wants it.
-    take_device(lambda line: print(line, file=sys.stderr, flush=True), wait=False)
+    take_device(lambda line: print(line, file=sys.stderr, flush=True), shared=True)
     while (message := receive(channel)) is not None:
         try:
             context = new_context(read_settings())

@@ -25,6 +25,8 @@ from snakefold.engines.alphafold2.settings import (
     AlphaFold2Settings,
     ModelPreset,
     RehearsalSettings,
+    effective,
+    stops_early,
     told,
 )
 from snakefold.engines.alphafold2.shapes import choose
@@ -134,6 +136,10 @@ class AlphaFold2(Defaults):
             rows=rows,
         )
 
+    def does_all(self, settings: AlphaFold2Settings) -> bool:
+        """Unless recycles, models or seeds may be left out."""
+        return not stops_early(settings)
+
     def alignment_rows(
         self, request: FoldRequest, targets: Sequence[TargetInput], depths: Sequence[int]
     ) -> tuple[int, int]:
@@ -196,7 +202,7 @@ class AlphaFold2(Defaults):
         """
         from snakefold.engines.alphafold2 import weights as parameter_files
 
-        chosen = settings.model_copy(update={"model_preset": _preset(group, settings)})
+        chosen = effective(settings.model_copy(update={"model_preset": _preset(group, settings)}))
         names = needed_models(chosen, monomers=True, multimers=False)
         return {
             "engine": self.name,

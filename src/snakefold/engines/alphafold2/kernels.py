@@ -218,6 +218,10 @@ def _without_legacy(capability: int | None) -> str:
     return f"colabfold-legacy-kernels is not installed, or has none for sm_{capability}"
 
 
+#: A recipe is what was planned.
+_EXCEPT = "metrics.tsv names targets that ran without, in the column kernels"
+
+
 def told(recipe: Mapping[str, Any]) -> str:
     """The end of a sentence on what a recorded recipe computes with: precision, and kernels if fused."""
     settings = recipe.get("settings")
@@ -228,5 +232,6 @@ def told(recipe: Mapping[str, Any]) -> str:
     kind = str(found.get("kind"))
     versions = ", ".join(f"{name} {found[name]}" for name in _PACKAGES.values() if name in found)
     if kind == Kernels.CUDA_LEGACY:
-        return f"in float16 with fused CUDA kernels ({versions})"
-    return f"in {precision} with fused {'Pallas ' if kind == Kernels.PALLAS else ''}kernels ({versions})"
+        return f"in float16 with fused CUDA kernels ({versions}; {_EXCEPT})"
+    pallas = "Pallas " if kind == Kernels.PALLAS else ""
+    return f"in {precision} with fused {pallas}kernels ({versions}; {_EXCEPT})"

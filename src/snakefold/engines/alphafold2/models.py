@@ -82,14 +82,14 @@ def programs(settings: AlphaFold2Settings, preset: ModelPreset) -> int:
     return len({uses_templates(settings, preset, number) for number in settings.models})
 
 
-def ranked_by(wanted: str, preset: ModelPreset) -> str:
+def ranked_by(wanted: str, preset: ModelPreset, *, chains: int = 2) -> str:
     """What a network's models are ranked by: pLDDT takes the place of what it does not give."""
     if wanted == "auto":
         return "multimer" if preset is ModelPreset.MULTIMER else "plddt"
     given = {"plddt"}
     if preset is not ModelPreset.MONOMER:
         given.add("ptm")
-    if preset is ModelPreset.MULTIMER:
+    if preset is ModelPreset.MULTIMER and chains > 1:
         given |= {"iptm", "multimer"}
     return wanted if wanted in given else "plddt"
 

@@ -32,6 +32,8 @@ from snakefold.structures.prediction import Prediction
 
 #: haiku's transformed `apply`, the only jitted function of AlphaFold's RunModel that predicts.
 _NETWORK = "apply_fn"
+#: AlphaFold's names of what it ranks by.
+_LABELS = {"plddt": "plddts", "multimer": "iptm+ptm"}
 #: What networks that share a program have in common: kind, templates, Evoformer blocks, rows of the MSA.
 _Runner = tuple[ModelPreset, bool, int, MsaShape]
 
@@ -193,7 +195,7 @@ class AlphaFold2Session:
                 result,
                 name=f"{network.name}_pred_{number}",
                 section=self._settings.section,
-                rank_by=ranked_by(self._settings.rank_by, network.preset),
+                rank_by=ranked_by(self._settings.rank_by, network.preset, chains=len(target.chains)),
                 recycles=int(recycles),
                 seed=seed,
                 seconds=seconds,
@@ -301,6 +303,7 @@ def _prediction(
         ptm=ptm,
         iptm=iptm,
         ranking_confidence=ranking,
+        ranked_by=_LABELS.get(rank_by, rank_by),
         recycles=recycles,
         seed=seed,
         seconds=seconds,

@@ -186,8 +186,8 @@ class AlphaFold2Settings(Switches):
     rank_by: Literal["auto", "plddt", "ptm", "iptm", "multimer"] = Field(
         "auto",
         description="What models of a target are ranked by: mean pLDDT, pTM, ipTM, or multimer (0.8 ipTM + "
-        "0.2 pTM). auto: multimer for complexes, plddt for single chains, which also takes the place of a "
-        "score that the network does not give.",
+        "0.2 pTM). auto: multimer for the multimer network, plddt for the others. plddt also takes the place "
+        "of a score that a target has not.",
     )
     calc_extra_ptm: bool = Field(
         False,
@@ -205,6 +205,30 @@ _LATER = {
     *Switches.model_fields,
     *("use_cluster_profile", "rank_by", "calc_extra_ptm", "use_probs_extra"),
 }
+
+
+def stops_early(settings: NetworkSettings) -> bool:
+    """Whether a target may get fewer recycles, models or seeds than its settings say."""
+    converges = settings.recycle_early_stop_tolerance > 0 and settings.num_recycle > 0
+    return settings.stop_at_score < 100 or converges
+
+
+def effective(settings: AlphaFold2Settings) -> AlphaFold2Settings:
+    """The settings of a preset that is not `auto`, without what changes nothing there."""
+    multimer = settings.model_preset is ModelPreset.MULTIMER
+    given = {"plddt"} if settings.model_preset is ModelPreset.MONOMER else {"plddt", "ptm"}
+    given |= {"iptm", "multimer"} if multimer else set()
+    usual = "multimer" if multimer else "plddt"
+    ranked = settings.rank_by if settings.rank_by in given else "plddt"
+    extra = settings.calc_extra_ptm and multimer
+    return settings.model_copy(
+        update={
+            "rank_by": "auto" if settings.rank_by == "auto" or ranked == usual else ranked,
+            "use_cluster_profile": settings.use_cluster_profile or not multimer,
+            "calc_extra_ptm": extra,
+            "use_probs_extra": settings.use_probs_extra or not extra,
+        }
+    )
 
 
 def told(settings: Model) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from snakefold.engines import alphafold2
 from snakefold.engines.alphafold2 import kernels, targets
 from snakefold.engines.alphafold2.models import Network
-from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, ModelPreset, RehearsalSettings, told
+from snakefold.engines.alphafold2.settings import (
+    OFFICIAL_BLOCKS,
+    ModelPreset,
+    RehearsalSettings,
+    stops_early,
+    told,
+)
 from snakefold.engines.alphafold2.shapes import choose
 from snakefold.engines.openfold import methods
 from snakefold.engines.openfold.kinds import kind_of_name
@@ -123,6 +129,10 @@ class OpenFold(Defaults):
             blocks=blocks,
             rows=rows,
         )
+
+    def does_all(self, settings: OpenFoldSettings) -> bool:
+        """Unless recycles, models or seeds may be left out."""
+        return not stops_early(settings)
 
     def alignment_rows(
         self, request: FoldRequest, targets: Sequence[TargetInput], depths: Sequence[int]

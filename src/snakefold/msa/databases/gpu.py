@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from snakefold.kernel.devices import visible
 from snakefold.kernel.errors import DatabaseMissingError, MissingProgramError, SnakefoldError
 from snakefold.kernel.wording import count
 from snakefold.msa import programs
@@ -123,19 +121,4 @@ def _memory(name: str, needed: float, memory: Sequence[float]) -> Finding:
 
 def gpu_memory() -> list[float]:
     """Memory of every GPU that programs here may use, GB of 10^9 bytes; none where nvidia-smi has none."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    query = [program, "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    wanted = None if visible is None else [each.strip() for each in visible.split(",")]
-    found = []
-    for line in said.splitlines():
-        index, uuid, mebibytes = (each.strip() for each in line.split(","))
-        if wanted is None or any(each == index or (each and uuid.startswith(each)) for each in wanted):
-            found.append(int(mebibytes) * 2**20 / 1e9)
-    return found
+    return [device.memory_mb * 2**20 / 1e9 for device in visible()]

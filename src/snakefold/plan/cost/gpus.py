@@ -18,6 +18,10 @@ from snakefold.kernel.paths import house
 ClassName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")]
 
 
+#: The class that is this machine: its predictions take cores from the alignments.
+LOCAL = "local"
+
+
 class GpuClass(Model):
     """One entry of resources/gpus.yaml."""
 
@@ -27,7 +31,8 @@ class GpuClass(Model):
     memory_gb: float | None = Field(None, gt=0, description="GPU memory; empty: not known, no limit.")
     compute_capability: float | None = Field(
         None,
-        ge=1,
+        ge=3,
+        lt=20,
         description="NVIDIA's compute capability, as 8.6; of several cards the least. Empty: not known.",
     )
     runpod_pool: str | None = Field(None, description="RunPod's id of the pool.")

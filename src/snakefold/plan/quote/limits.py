@@ -14,9 +14,9 @@ from snakefold.kernel.contracts import FoldRequest, FoldResponse, TargetOutcome
 from snakefold.kernel.errors import Reason, SnakefoldError, no_space
 from snakefold.kernel.paths import house
 from snakefold.kernel.wording import count
-from snakefold.plan.cost.gpus import GpuClass, load_classes
+from snakefold.plan.cost.gpus import LOCAL, GpuClass, load_classes
 from snakefold.plan.quote.model import Offer, Quote, hours, money, rounded_up, seconds, spread
-from snakefold.plan.quote.timing import LOCAL, Job
+from snakefold.plan.quote.timing import Job
 
 _MOST_TIMES = 1024
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from snakefold.config import Config, GpuSettings
 from snakefold.kernel.devices import devices
-from snakefold.plan.cost.gpus import GpuClass
+from snakefold.plan.cost.gpus import LOCAL, GpuClass
 from snakefold.plan.cost.model import CostModel, Work
 from snakefold.plan.files import BatchRow
 from snakefold.plan.quote.model import Disk, Range, total
@@ -147,10 +147,6 @@ def _last_end(
             idle += min(max(ready - since, 0.0), idle_timeout)
         heapq.heappush(free, max(since, ready) + seconds)
     return max(free), idle
-
-
-#: The GPU class that is this machine: its predictions take cores from the alignments.
-LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,16 @@ from snakefold.engines.spec import Work, relaxation, settings_of
 from snakefold.kernel import archive, tables
 from snakefold.kernel.contracts import FoldRequest, TargetInput, TargetOutcome
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.kernel.notes import Code
 from snakefold.kernel.padding import padded_length
 from snakefold.msa.databases.presets import only
 from snakefold.msa.planned import read_chunk
 from snakefold.msa.settings import MsaSettings
+from snakefold.plan.cost.gpus import LOCAL
 from snakefold.plan.cost.msa import database_sizes
 from snakefold.plan.files import PLANNED_ANEW
 from snakefold.run.benchmarks import last_job
 from snakefold.run.task import read_response
-
-#: Class of what ran on this machine without being told where.
-LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +163,8 @@ def _batch(
     engine = engines.find(request.engine)
     if engine is None or not engine.selectable:  # one that is not installed cannot say what it worked on
         return [], None
+    if not engine.does_all(settings_of(engine, request)):
+        return [], None
     files = archive.unpack(packed.read_bytes())
     response = read_response(files)
     gpu = _ran_on(results, name, planned, response.device)
@@ -177,6 +178,8 @@ def _batch(
     if not computed:
         return [], None
     own = {key: _Own.read(results, outcome, files) for key, outcome in computed.items()}
+    if any(each.slower for each in own.values()):
+        return [], None
     works = _works(request, {key: each.depth for key, each in own.items()}, config)
     targets = []
     for target in request.targets:
@@ -224,6 +227,7 @@ class _Own:
     seconds: dict[str, float]
     depth: int
     relaxed: bool
+    slower: bool
 
     @classmethod
     def read(cls, results: Path, outcome: TargetOutcome, files: Mapping[str, bytes]) -> _Own:
@@ -236,7 +240,9 @@ class _Own:
             members = archive.unpack(files[f"targets/{outcome.result_key}.tar.zst"])
         seconds, scores = (json.loads(members[name]) for name in names)
         relaxed = any(model["relaxed"] for model in scores["models"])
-        return cls(seconds, scores["msa_depth"] or 1, relaxed)
+        # What ran without the kernels that were planned took longer than the work that the plan tells.
+        slower = any(text.startswith(Code.WITHOUT_KERNELS) for text in scores.get("warnings", []))
+        return cls(seconds, scores["msa_depth"] or 1, relaxed, slower)
 
 
 def _whole(
