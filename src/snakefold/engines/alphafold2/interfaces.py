@@ -87,7 +87,9 @@ def best(models: Sequence[Model]) -> dict[str, float | int | str | bool]:
     return {name: found[name] for name in COLUMNS if name in found}
 
 
-def files(models: Sequence[Model]) -> dict[str, bytes]:
-    """interfaces.json: scores by model; {} without any."""
-    found = {prediction.name: extra for prediction, extra in models if extra}
+def files(models: Sequence[Model], *, rehearsal: bool) -> dict[str, bytes]:
+    """interfaces.json: scores by model, and the mark of a rehearsal; {} without any."""
+    found: dict[str, Any] = {prediction.name: extra for prediction, extra in models if extra}
+    if found and rehearsal:
+        found["REHEARSAL"] = True
     return {FILE: (json.dumps(found, indent=1) + "\n").encode()} if found else {}

@@ -65,7 +65,7 @@ class AlphaFold2Session:
         cache: Path | None,
     ) -> None:
         self._settings, self._wanted = settings, preset
-        self._edges = request.bucket_edges
+        self._edges, self._rehearsal = request.bucket_edges, request.rehearsal
         self.seconds: dict[str, float] = defaultdict(float)
         started = time.perf_counter()
         compilation.prepare(cache, _NETWORK)
@@ -141,7 +141,7 @@ class AlphaFold2Session:
         return Result(
             [replace(prediction, warnings=warnings) for prediction, _ in models],
             scores={**ran, **interfaces.best(models)},
-            files=interfaces.files(models),
+            files=interfaces.files(models, rehearsal=self._rehearsal),
             notes=without_kernels(self._settings, self._kernels),
             ran=ran,
             as_planned=not self._kernels.missing,
