@@ -65,8 +65,9 @@ def test_the_column_is_the_best_models() -> None:
 
     models: Any = [(Scored("one", 0.3), {"actifptm": 0.4}), (Scored("two", 0.5), {"actifptm": 0.2})]
     assert interfaces.best(models) == {"actifptm": 0.2}
-    assert b'"two"' in interfaces.files(models)["interfaces.json"]
-    assert (
-        interfaces.best([(Scored("one", 0.3), {})]) == {}
-        and interfaces.files([(Scored("one", 0.3), {})]) == {}
-    )
+    for rehearsal in (False, True):
+        content = interfaces.files(models, rehearsal=rehearsal)["interfaces.json"]
+        assert (b"REHEARSAL" in content) == rehearsal and b'"two"' in content
+    without: Any = [(Scored("one", 0.3), {})]
+    assert interfaces.best(without) == {}
+    assert interfaces.files(without, rehearsal=True) == {}
