@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snakefold import engines
 from snakefold.engines.alphafold2 import features, models
+from snakefold.engines.alphafold2.pairing import chosen as chosen_rows
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.alphafold2.shapes import MsaShape, choose, multimer_depth, rounded_up
 from snakefold.engines.spec import ChainMsa, TargetMsas
@@ -48,6 +50,82 @@ def test_rows_of_one_species_come_out_paired() -> None:
     paired = {row for row in rows[1:] if "-" not in row and row.strip("A")}
     assert paired == {"MKTAYIAKQA" + "GSHMFVKSAFSR", "MKTAAAAKQR" + "GSHMFVKSHFAA"}
     assert not any("MATAYIAKQR" in row or "GAAMFVKSHFSR" in row for row in rows)
+
+
+def rows_of(found: features.Features) -> list[str]:
+    """Rows of the merged MSA in letters, without those of padding."""
+    from alphafold.common import residue_constants
+
+    letters = np.array([*residue_constants.restypes, "X", "-"])
+    shown = zip(letters[found["msa"]], found["msa_mask"], strict=True)
+    return ["".join(row) for row, mask in shown if mask.any()]
+
+
+def three(**settings: str) -> features.Features:
+    """A complex of three chains: HUMAN has all, MOUSE two of them."""
+    chains = (FIRST, SECOND, "GAVLIMKR")
+    species = (["HUMAN", "MOUSE"], ["HUMAN", "MOUSE"], ["HUMAN"])
+    given = [
+        ChainMsa(toy_a3m(chain, 3), pairing=pairing(chain, [(name, f"W{chain[1:]}") for name in names]))
+        for chain, names in zip(chains, species, strict=True)
+    ]
+    target = make_target("abc", *chains)
+    chosen = AlphaFold2Settings.model_validate(settings)
+    msas = chosen_rows(target, TargetMsas(chains=given), ModelPreset.MULTIMER, chosen)
+    return features.raw_features(target, msas, ModelPreset.MULTIMER, chosen, MsaShape(508, 2048, 16))
+
+
+WHOLE, HUMAN, MOUSE = (
+    f"{FIRST}{SECOND}GAVLIMKR",
+    f"W{FIRST[1:]}W{SECOND[1:]}WAVLIMKR",
+    f"W{FIRST[1:]}W{SECOND[1:]}",
+)
+
+
+def test_rows_are_paired_as_asked() -> None:
+    both, unpaired, paired = (
+        set(rows_of(three(pair_mode=mode))) for mode in ("unpaired_paired", "unpaired", "paired")
+    )
+    alone = {row for row in both if row.count("-") > 8}
+    assert both >= {WHOLE, HUMAN, MOUSE}
+    assert unpaired == {WHOLE} | alone
+    assert paired == {WHOLE, HUMAN, MOUSE}
+    assert set(rows_of(three(pair_strategy="complete", pair_mode="paired"))) == {WHOLE, HUMAN}
+
+
+@pytest.mark.parametrize("mode", ["unpaired", "paired"])
+def test_what_a_server_paired_is_left_out_as_in_colabfold(mode: str) -> None:
+    from colabfold.batch import generate_input_feature, mk_mock_template
+
+    target = make_target("ab", FIRST, SECOND)
+    rows = [toy_a3m(chain, 4) for chain in target.chains]
+    given = TargetMsas(chains=[ChainMsa(toy_a3m(chain, 3)) for chain in target.chains], paired=rows)
+    settings = AlphaFold2Settings.model_validate({"pair_mode": mode})
+    msas = chosen_rows(target, given, ModelPreset.MULTIMER, settings)
+    found = features.raw_features(target, msas, ModelPreset.MULTIMER, settings, MsaShape(8, 8, 16))
+    expected, _ = generate_input_feature(
+        list(target.chains),
+        [1, 1],
+        None if mode == "paired" else [chain.a3m for chain in given.given],
+        None if mode == "unpaired" else rows,
+        [
+            {name: mk_mock_template(chain)[name] for name in features._TEMPLATE_FEATURES}
+            for chain in target.chains
+        ],
+        is_complex=True,
+        model_type="alphafold2_multimer_v3",
+        max_seq=12,
+    )
+    for name in ("msa", "msa_mask", "deletion_matrix", "asym_id", "num_alignments"):
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_a_complex_that_is_not_paired_needs_no_search_for_pairing() -> None:
+    engine = engines.get("alphafold2")
+    needs = [
+        engine.needs("complex", engine.Settings(pair_mode=mode)).pairing for mode in ("paired", "unpaired")
+    ]
+    assert needs == [True, False]
 
 
 def test_a_chain_without_rows_for_pairing_still_folds() -> None:

@@ -126,6 +126,8 @@ def test_results_of_fused_kernels_are_called_otherwise(
         ({"rank_by": "iptm"}, False, True),
         ({"rank_by": "multimer"}, False, False),
         ({"use_cluster_profile": False}, False, True),
+        ({"pair_mode": "unpaired"}, False, True),
+        ({"pair_strategy": "complete"}, False, True),
         ({"calc_extra_ptm": True}, False, True),
         ({"use_probs_extra": False}, False, False),
     ],

@@ -109,8 +109,8 @@ class AlphaFold2(Defaults):
 
     def needs(self, group: str, settings: AlphaFold2Settings) -> Needs:
         """Alignments; the different chains of complexes are paired by species."""
-        del settings
-        return Needs(alignment=True, pairing=group == COMPLEX, templates=True)
+        paired = group == COMPLEX and settings.pair_mode != "unpaired"
+        return Needs(alignment=True, pairing=paired, templates=True)
 
     def work(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines import compilation
-from snakefold.engines.alphafold2 import features, interfaces, kernels, parameters
+from snakefold.engines.alphafold2 import features, interfaces, kernels, pairing, parameters
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.settings import Kernels, ModelPreset, NetworkSettings
@@ -117,6 +117,7 @@ class AlphaFold2Session:
                 f"Set {self._settings.section}.model_preset to auto or multimer.",
             )
         shape = self._shapes[self._group(target)]
+        msas = pairing.chosen(target, msas, preset, self._settings)
         try:
             raw = self._timed("features", features.raw_features, target, msas, preset, self._settings, shape)
             warnings = [
@@ -218,8 +219,9 @@ class AlphaFold2Session:
         """One MSA shape for all targets that share a program: those of one preset and (padded) length."""
         depths: dict[tuple[ModelPreset, int], list[int]] = defaultdict(list)
         for target in request.targets:
-            own = msas[target.result_key]
-            depths[self._group(target)].append(features.depth(target, own, self._preset(target)))
+            preset = self._preset(target)
+            own = pairing.chosen(target, msas[target.result_key], preset, self._settings)
+            depths[self._group(target)].append(features.depth(target, own, preset))
         return {group: choose(self._settings, group[0], found) for group, found in depths.items()}
 
     def _group(self, target: TargetInput) -> tuple[ModelPreset, int]:

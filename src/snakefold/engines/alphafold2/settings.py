@@ -112,6 +112,12 @@ class NetworkSettings(Protocol):
     def rank_by(self) -> str: ...
 
     @property
+    def pair_mode(self) -> str: ...
+
+    @property
+    def pair_strategy(self) -> str: ...
+
+    @property
     def calc_extra_ptm(self) -> bool: ...
 
     @property
@@ -189,6 +195,16 @@ class AlphaFold2Settings(Switches):
         "0.2 pTM). auto: multimer for the multimer network, plddt for the others. plddt also takes the place "
         "of a score that a target has not.",
     )
+    pair_mode: Literal["unpaired_paired", "unpaired", "paired"] = Field(
+        "unpaired_paired",
+        description="Rows of the alignments of complexes: those of each chain, those that are paired, or "
+        "both. unpaired: nothing is searched for pairing.",
+    )
+    pair_strategy: Literal["greedy", "complete"] = Field(
+        "greedy",
+        description="Species whose rows are paired: those of two chains or more, or those of all different "
+        "chains. With an MSA server: msa.server.pairing.",
+    )
     calc_extra_ptm: bool = Field(
         False,
         description="Complexes: interfaces.json with actifpTM and ipTM of pairs of chains and pTM of each "
@@ -203,7 +219,7 @@ class AlphaFold2Settings(Switches):
 #: Settings that came when stores had results already: a recipe names them only where they change something.
 _LATER = {
     *Switches.model_fields,
-    *("use_cluster_profile", "rank_by", "calc_extra_ptm", "use_probs_extra"),
+    *("use_cluster_profile", "rank_by", "pair_mode", "pair_strategy", "calc_extra_ptm", "use_probs_extra"),
 }
 
 
@@ -225,6 +241,10 @@ def effective(settings: AlphaFold2Settings) -> AlphaFold2Settings:
         update={
             "rank_by": "auto" if settings.rank_by == "auto" or ranked == usual else ranked,
             "use_cluster_profile": settings.use_cluster_profile or not multimer,
+            "pair_mode": settings.pair_mode if multimer else "unpaired_paired",
+            "pair_strategy": settings.pair_strategy
+            if multimer and settings.pair_mode != "unpaired"
+            else "greedy",
             "calc_extra_ptm": extra,
             "use_probs_extra": settings.use_probs_extra or not extra,
         }

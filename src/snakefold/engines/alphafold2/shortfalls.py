@@ -46,13 +46,12 @@ def shortfalls(
             for letters, chain in _named(target, chains)
             if (count := count_rows(chain.a3m)) > MULTIMER_CHAIN_ROWS
         ]
-        if len(chains) > 1 and (
-            bare := [
-                letters
-                for number, (letters, chain) in enumerate(_named(target, chains))
-                if not _pairs(chain.pairing if msas.paired is None else msas.paired[number])
-            ]
-        ):
+        bare = [
+            letters
+            for number, (letters, chain) in enumerate(_named(target, chains))
+            if not _pairs(chain.pairing if msas.paired is None else msas.paired[number])
+        ]
+        if len(chains) > 1 and bare and settings.pair_mode != "unpaired":
             found.append(note(Code.UNPAIRED_MSA, f"no rows to pair with for chain {', '.join(bare)}"))
     if settings.use_templates:
         if msas.own_a3m is not None:

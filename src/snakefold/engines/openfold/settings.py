@@ -29,6 +29,8 @@ class OpenFoldSettings(Switches):
     section: ClassVar[str] = "openfold"
     use_cluster_profile: ClassVar[bool] = True
     rank_by: ClassVar[str] = "plddt"
+    pair_mode: ClassVar[str] = "unpaired_paired"
+    pair_strategy: ClassVar[str] = "greedy"
     calc_extra_ptm: ClassVar[bool] = False
     use_probs_extra: ClassVar[bool] = True
 
