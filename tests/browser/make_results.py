@@ -238,6 +238,10 @@ def make_results(
     return results
 
 
+def _are_complexes(request: FoldRequest) -> bool:
+    return any(len(target.chains) > 1 for target in request.targets)
+
+
 def _record(results: Path, batch: str, request: FoldRequest) -> None:
     """What the executor and Snakemake write down about a job."""
     seconds = sum(target.length for target in request.targets) / 7 + 40
@@ -248,7 +252,7 @@ def _record(results: Path, batch: str, request: FoldRequest) -> None:
         start_seconds=12,
         billed_seconds=seconds,
         idle_seconds=5,
-        attempts=2 if batch.startswith("c") else 1,
+        attempts=2 if _are_complexes(request) else 1,
     )
     write_atomically(results / "executions" / f"{batch}.json", record.model_dump_json().encode())
     head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -305,7 +309,7 @@ def _archive(request: FoldRequest, random: np.random.Generator, models: int, dra
         rehearsal=request.rehearsal,
         outcomes=outcomes,
         # Complexes: a GPU was planned.
-        device="CPU" if request.batch.startswith("c") else "NVIDIA L4",
+        device="CPU" if _are_complexes(request) else "NVIDIA L4",
     )
     return archive.pack({"response.json": response.model_dump_json().encode(), **files})
 
