@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from snakefold.engines.alphafold2 import ENGINE
-from snakefold.engines.spec import ChainMsa, TargetMsas
+from snakefold.engines.spec import ChainMsa, Result, TargetMsas
 from snakefold.structures.prediction import Prediction
 from tests.engine.toys import make_request, make_target, toy_a3m
 
@@ -101,49 +102,44 @@ def test_a_padded_monomer_has_the_same_confidence(
         assert np.abs(prediction.plddt - reference).max() <= 0.05
 
 
-def test_a_complex_from_a_colabfold_a3m_is_identical(
-    tmp_path: Path,
-    colabfold_batch: Callable[..., None],
-    complex_a3m: str,
-    weights_folder: Path,
-    compile_cache: Path,
-) -> None:
-    (tmp_path / "query.a3m").write_text(complex_a3m)
-    arguments = ("--num-models", "2", "--model-order", "1,2", "--num-recycle", "1", "--max-msa", "8:16")
-    # AlphaFold-Multimer stops recycling at 0.5 Å unless told otherwise.
-    arguments += ("--recycle-early-stop-tolerance", "0")
-    colabfold_batch(tmp_path / "query.a3m", tmp_path / "results", *arguments)
-    target = make_target("query", *CHAINS)
-    msas = TargetMsas(own_a3m=complex_a3m)
-    request = make_request([target], **SETTINGS | {"models": [1, 2]})
-    session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-    for model, prediction in _by_model(session.predict(target, msas).predictions).items():
+#: Flags with which colabfold_batch predicts the complex; it stops recycling at 0.5 Å unless told otherwise.
+_COMPLEX = (
+    *("--num-models", "2", "--model-order", "1,2", "--num-recycle", "1", "--max-msa", "8:16"),
+    *("--recycle-early-stop-tolerance", "0"),
+)
+#: A folder and flags of colabfold_batch, then settings of ours: our result, its results in the folder.
+Both = Callable[..., Result]
+
+
+@pytest.fixture
+def both(
+    colabfold_batch: Callable[..., None], complex_a3m: str, weights_folder: Path, compile_cache: Path
+) -> Both:
+    def predicted(
+        folder: Path, flags: Sequence[str] = (), edges: Sequence[int] = (), **settings: Any
+    ) -> Result:
+        (folder / "query.a3m").write_text(complex_a3m)
+        colabfold_batch(folder / "query.a3m", folder / "results", *_COMPLEX, *flags)
+        target, msas = make_target("query", *CHAINS), TargetMsas(own_a3m=complex_a3m)
+        request = make_request([target], edges, **SETTINGS | {"models": [1, 2]} | settings)
+        session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
+        return session.predict(target, msas)
+
+    return predicted
+
+
+def test_a_complex_from_a_colabfold_a3m_is_identical(both: Both, tmp_path: Path) -> None:
+    for model, prediction in _by_model(both(tmp_path).predictions).items():
         assert prediction.pdb == _reference_pdb(tmp_path / "results", f"alphafold2_multimer_v3_{model}")
         assert prediction.iptm is not None
 
 
-def test_switches_are_those_of_colabfold(
-    tmp_path: Path,
-    colabfold_batch: Callable[..., None],
-    complex_a3m: str,
-    weights_folder: Path,
-    compile_cache: Path,
-) -> None:
+def test_switches_are_those_of_colabfold(both: Both, tmp_path: Path) -> None:
     """Several at once; tests/parity has each alone."""
-    (tmp_path / "query.a3m").write_text(complex_a3m)
-    arguments = ("--num-models", "2", "--model-order", "1,2", "--num-recycle", "1", "--max-msa", "8:16")
-    arguments += ("--recycle-early-stop-tolerance", "0", "--use-dropout", "--disable-cluster-profile")
-    colabfold_batch(
-        *(tmp_path / "query.a3m", tmp_path / "results", *arguments),
-        *("--num-ensemble", "2", "--rank", "iptm", "--calc-extra-ptm"),
-    )
-    target = make_target("query", *CHAINS)
-    msas = TargetMsas(own_a3m=complex_a3m)
+    flags = ("--use-dropout", "--disable-cluster-profile", "--num-ensemble", "2", "--rank", "iptm")
     switches = {"use_dropout": True, "use_cluster_profile": False, "num_ensemble": 2, "rank_by": "iptm"}
-    switches |= {"calc_extra_ptm": True, "models": [1, 2]}
-    request = make_request([target], bucket_edges=[40], **SETTINGS | switches)
-    session = ENGINE.start(request, {target.result_key: msas}, weights_folder, compile_cache)
-    result = session.predict(target, msas)
+    # With dropout nothing is padded, whatever buckets there are.
+    result = both(tmp_path, [*flags, "--calc-extra-ptm"], [40], **switches, calc_extra_ptm=True)
     predictions = result.predictions
     assert [item.ranking_confidence for item in predictions] == [item.iptm for item in predictions]
     ours = sorted(predictions, key=lambda item: item.ranking_confidence, reverse=True)
@@ -154,10 +150,6 @@ def test_switches_are_those_of_colabfold(
     for item, path in zip(ours, theirs, strict=True):
         name = path.name.replace("_unrelaxed_", "_scores_").replace(".pdb", ".json")
         scores = json.loads((path.parent / name).read_text())
-        assert set(interfaces[item.name]) == {
-            "pairwise_actifptm",
-            "pairwise_iptm",
-            "per_chain_ptm",
-            "actifptm",
-        }
-        assert all(scores[key] == value for key, value in interfaces[item.name].items())
+        found = interfaces[item.name]
+        assert set(found) == {"pairwise_actifptm", "pairwise_iptm", "per_chain_ptm", "actifptm"}
+        assert all(scores[key] == value for key, value in found.items())
