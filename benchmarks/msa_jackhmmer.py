@@ -1,11 +1,13 @@
 """jackhmmer step against AlphaFold's way, in one run: rows, CPU seconds, wall time, memory, bytes read.
 
-    python benchmarks/msa_jackhmmer.py [--queries 50] [--threads 2] [--rounds 2]
+    python benchmarks/msa_jackhmmer.py [--queries 50] [--threads 2] [--rounds 2] [--hmmer FOLDER]
 
 Queries are drawn with a fixed seed from Swiss-Prot 2014_01 (Debian's metastudent-data), which is searched.
 AlphaFold's way is a process per query, `jackhmmer --cpu 8 -N 1 …`, one after the other. Our step searches all
 queries in one process. Both are run on all cores and again on one, where threads cannot slow each other down.
-Writes msa_jackhmmer.json and msa_jackhmmer.md beside this file.
+--hmmer names a folder with another jackhmmer, such as HMMER with AlphaFold 3's patches: it is then a third
+side, with the same flags. The filter's code is made for the processor at hand, so results are kept by
+processor: msa_jackhmmer.json and msa_jackhmmer.md beside this file have the last of each.
 """
 
 from __future__ import annotations
@@ -86,8 +88,20 @@ def measured(command: list[str], core: int | None = None) -> dict[str, float]:
     }
 
 
+def processor() -> str:
+    """The processor's name, family and model, and the widest vectors that it has."""
+    about = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    fields = {
+        name.strip(): value.strip() for name, value in (line.split(":", 1) for line in about.split("\n"))
+    }
+    flags = set(fields.get("flags", "").split())
+    wide = next((name for name in ("avx512bw", "avx2") if name in flags), "sse4_1")
+    family, model = fields.get("cpu family", "?"), fields.get("model", "?")
+    return f"{fields.get('model name', platform.machine())} (family {family}, model {model}, {wide})"
+
+
 def alphafolds_way(
-    chains: list[PlannedChain], database: Path, folder: Path, core: int | None
+    program: str, chains: list[PlannedChain], database: Path, folder: Path, core: int | None
 ) -> dict[str, float]:
     """A process per query."""
     runs = []
@@ -95,7 +109,7 @@ def alphafolds_way(
         query, output = folder / f"{chain.key}.fasta", folder / f"{chain.key}.sto"
         query.write_text(f">{chain.key}\n{chain.sequence}\n")
         command = shlex.split(jackhmmer.command_line(database, str(output), str(query)))
-        runs.append(measured([str(programs.find("jackhmmer")), *command[1:]], core))
+        runs.append(measured([program, *command[1:]], core))
     total = {name: sum(run[name] for run in runs) for name in ("cpu_seconds", "wall_seconds", "read_mb")}
     return total | {"peak_mb": max(run["peak_mb"] for run in runs)}
 
@@ -145,6 +159,47 @@ def rows(path: Path) -> tuple[Any, ...]:
     return tuple(msa.descriptions[1:]), tuple(msa.sequences), tuple(map(tuple, msa.deletion_matrix))
 
 
+def measure_sides(
+    chains: list[PlannedChain], database: Path, root: Path, job: Path, options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    """All sides on all cores, then on one."""
+    jackhmmer_program = str(programs.find("jackhmmer"))
+    others = {"theirs": jackhmmer_program}
+    if options.hmmer:
+        (root / "patched").mkdir()
+        others["patched"] = str(options.hmmer / "jackhmmer")
+    sides: dict[str, dict[str, Any]] = {}
+    for cores, core in (("all cores", None), ("one core", 0)):
+        # Half of their queries before ours and half after, and again: the machine's other load drifts.
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in (*others, "ours")}
+
+        def per_query(chains: list[PlannedChain], runs: Any = runs, core: int | None = core) -> None:
+            for name, program in others.items():
+                runs[name].append(alphafolds_way(program, chains, database, root / name, core))
+
+        for _ in range(options.rounds):
+            per_query(chains[::2])
+            runs["ours"].append(measured([sys.executable, __file__, "--child", "search", str(job)], core))
+            per_query(chains[1::2])
+        found = {name: averaged(each, options.rounds) for name, each in runs.items()}
+        there, here = found["theirs"], found["ours"]
+        sides[cores] = {
+            "process_per_query": there,
+            "snakefold": here,
+            "cpu_ratio": here["cpu_seconds"] / there["cpu_seconds"],
+            "wall_ratio": here["wall_seconds"] / there["wall_seconds"],
+            "read_ratio": here["read_mb"] / there["read_mb"],
+            "cpu_seconds_of_runs": {
+                name: [run["cpu_seconds"] for run in each] for name, each in runs.items()
+            },
+        }
+        if options.hmmer:
+            patched = found["patched"]
+            sides[cores]["patched"] = patched
+            sides[cores]["cpu_ratio_to_patched"] = here["cpu_seconds"] / patched["cpu_seconds"]
+    return sides
+
+
 def main() -> None:
     """Measure both sides and write the result."""
     parser = argparse.ArgumentParser(
@@ -153,6 +208,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2, help="how often both are run, in turn")
+    parser.add_argument("--hmmer", type=Path, metavar="FOLDER", help="of another jackhmmer: a third side")
     parser.add_argument("--child", nargs=2, metavar=("STEP", "JOB"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -180,26 +236,7 @@ def main() -> None:
         database = Path(described["database"])
         chains = [PlannedChain.model_validate(chain) for chain in described["chains"]]
         load = os.getloadavg()[0]
-        sides: dict[str, dict[str, Any]] = {}
-        for cores, core in (("all cores", None), ("one core", 0)):
-            # Half of their queries before ours and half after, and again: the machine's other load drifts.
-            theirs, mine = [], []
-            for _ in range(options.rounds):
-                theirs.append(alphafolds_way(chains[::2], database, root / "theirs", core))
-                mine.append(measured([*child, "--child", "search", str(job)], core))
-                theirs.append(alphafolds_way(chains[1::2], database, root / "theirs", core))
-            there, here = (averaged(runs, options.rounds) for runs in (theirs, mine))
-            sides[cores] = {
-                "process_per_query": there,
-                "snakefold": here,
-                "cpu_ratio": here["cpu_seconds"] / there["cpu_seconds"],
-                "wall_ratio": here["wall_seconds"] / there["wall_seconds"],
-                "read_ratio": here["read_mb"] / there["read_mb"],
-                "cpu_seconds_of_runs": {
-                    "process_per_query": [run["cpu_seconds"] for run in theirs],
-                    "snakefold": [run["cpu_seconds"] for run in mine],
-                },
-            }
+        sides = measure_sides(chains, database, root, job, options)
         depths = []
         for chain in chains:
             name = f"{chain.key}.sto"
@@ -220,14 +257,18 @@ def main() -> None:
             "rounds": options.rounds,
             "threads": options.threads,
             "cores": os.cpu_count(),
-            "machine": platform.machine(),
+            "processor": processor(),
             "load_at_start": load,
             "jackhmmer_version": programs.version("jackhmmer"),
             **sides,
         }
-    (HERE / "msa_jackhmmer.json").write_text(json.dumps(result, indent=1) + "\n")
-    (HERE / "msa_jackhmmer.md").write_text(table(result))
-    print(table(result))
+    record = HERE / "msa_jackhmmer.json"
+    results = json.loads(record.read_text()) if record.exists() else {}
+    results[result["processor"]] = result
+    record.write_text(json.dumps(results, indent=1) + "\n")
+    text = "\n".join(table(each) for each in results.values())
+    (HERE / "msa_jackhmmer.md").write_text(text)
+    print(text)
 
 
 def table(result: dict[str, Any]) -> str:
@@ -236,9 +277,10 @@ def table(result: dict[str, Any]) -> str:
         f"# jackhmmer: {result['queries']} queries (mean {result['mean_length']:.0f} residues) against "
         f"{result['database_sequences']:,} sequences ({result['database_mb']:.0f} MB)",
         "",
-        f"One run of `python benchmarks/msa_jackhmmer.py`, both sides {result['rounds']} times in turn on "
-        f"{result['cores']} cores, and again on one, load {result['load_at_start']:.1f} before it. All "
-        f"{result['rows']:,} rows are identical, in the same order, with the same insertions.",
+        f"{result['processor']}. One run of `python benchmarks/msa_jackhmmer.py`, both sides "
+        f"{result['rounds']} times in turn on {result['cores']} cores, and again on one, load "
+        f"{result['load_at_start']:.1f} before it. All {result['rows']:,} rows are identical, in the same "
+        "order, with the same insertions.",
         "",
         "| | | a process per query (`--cpu 8`) | snakefold | ratio |",
         "|---|---|---|---|---|",
@@ -252,6 +294,12 @@ def table(result: dict[str, Any]) -> str:
     ):
         there, here = result[cores]["process_per_query"][key], result[cores]["snakefold"][key]
         lines.append(f"| {name} | {cores} | {there:,.1f} | {here:,.1f} | {here / there:.2f} |")
+    if "patched" in result["one core"]:
+        for cores in ("one core", "all cores"):
+            there = result[cores]["patched"]["cpu_seconds"]
+            here = result[cores]["snakefold"]["cpu_seconds"]
+            row = f"{there:,.1f} | {here:,.1f} | {here / there:.2f}"
+            lines.append(f"| CPU seconds, the jackhmmer given | {cores} | {row} |")
     return "\n".join(lines) + "\n"
 
 

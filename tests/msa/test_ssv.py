@@ -166,26 +166,60 @@ def best_by_definition(costs: NDArray[np.int8], sequence: Sequence[int]) -> int:
     return best
 
 
+def striped_as(costs: NDArray[np.int8], lanes: int, most: int) -> ssv_kernel.Costs:
+    """As on a processor whose vectors have so many lanes, and whose registers hold so many of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssv_kernel, "_vectors", lambda: (lanes, most))
+        return ssv_kernel.striped(costs)
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     st.integers(1, 200),
     st.lists(st.lists(st.integers(0, ssv_kernel.CODES - 1), max_size=200).map(bytes), max_size=6),
-    st.integers(0, 2**32),
-    st.sampled_from([(-12, 12), (-128, 127), (-3, 40), (1, 1)]),
+    st.tuples(st.integers(0, 2**32), st.sampled_from([(-12, 12), (-128, 127), (-3, 40), (1, 1)])),
+    st.sampled_from([(16, 10), (16, 1), (32, 24), (32, 2), (64, 1), (64, 24)]),
+    st.integers(-128, 128),
 )
 def test_the_machine_code_does_what_it_says(
-    positions: int, sequences: list[bytes], seed: int, bounds: tuple[int, int]
+    positions: int,
+    sequences: list[bytes],
+    drawn_by: tuple[int, tuple[int, int]],
+    vectors: tuple[int, int],
+    least: int,
 ) -> None:
+    seed, bounds = drawn_by
     drawn = np.random.default_rng(seed).integers(*bounds, (ssv_kernel.CODES, positions), endpoint=True)
     costs = drawn.astype(np.int8)
-    found = ssv_kernel.best_segments(ssv_kernel.padded(costs), ssv_kernel.joined(sequences))
-    assert found.tolist() == [best_by_definition(costs, sequence) for sequence in sequences]
+    striped, residues = striped_as(costs, *vectors), ssv_kernel.joined(sequences)
+    wanted = [best_by_definition(costs, sequence) for sequence in sequences]
+    assert ssv_kernel.best_segments(striped, residues).tolist() == wanted
+    # Of those that score less than wanted, it need not say how much less.
+    enough = np.full(len(sequences), least, np.int16)
+    found = ssv_kernel.best_segments(striped, residues, enough).tolist()
+    for score, exact in zip(found, wanted, strict=True):
+        assert score == exact or (score < exact < least)
+
+
+@pytest.mark.parametrize("lanes", [16, 32, 64])
+def test_a_segment_goes_on_from_part_to_part(lanes: int) -> None:
+    """Where registers hold fewer positions than the profile has."""
+    positions = 7 * lanes + 5
+    sequence = bytes(np.random.default_rng(lanes).integers(0, 20, positions).astype(np.uint8))
+    costs = np.full((ssv_kernel.CODES, positions), 100, np.int8)
+    costs[np.frombuffer(sequence, np.uint8), np.arange(positions)] = -1
+    # Of four parts, and the one segment begins in the first and ends in the last.
+    striped = striped_as(costs, lanes, 2)
+    assert striped.table.shape[0] == 4
+    wanted = min(127, positions - 128)
+    found = ssv_kernel.best_segments(striped, ssv_kernel.joined([sequence, sequence[:-1], b"\x00"]))
+    assert found.tolist() == [wanted, min(127, positions - 129), -127 if costs[0, :].min() < 0 else -128]
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 127, 128, 129, 130, 131, 132, 133, 255, 256, 257])
 @pytest.mark.parametrize("positions", [1, 63, 64, 65, 127, 128, 129, 131, 132, 133])
 def test_the_only_segment_is_found_wherever_it_is(length: int, positions: int) -> None:
-    """Any residue at any position: the ends of bands and of the unrolled rows are the places to err."""
+    """Any residue at any position: the ends of vectors and of the unrolled rows are the places to err."""
     draw = np.random.default_rng(length * 1000 + positions)
     for row, position in {(0, 0), (length - 1, positions - 1), (0, positions - 1), (length - 1, 0)} | {
         (int(draw.integers(length)), int(draw.integers(positions))) for _ in range(20)
@@ -195,7 +229,7 @@ def test_the_only_segment_is_found_wherever_it_is(length: int, positions: int) -
         sequence = bytearray([3]) * length
         sequence[row] = 7
         others = [bytes([3]) * 50, bytes(sequence), b"", bytes([3]) * 200]
-        found = ssv_kernel.best_segments(ssv_kernel.padded(costs), ssv_kernel.joined(others))
+        found = ssv_kernel.best_segments(ssv_kernel.striped(costs), ssv_kernel.joined(others))
         assert found.tolist() == [-128, -119, -128, -128]
 
 
@@ -218,4 +252,4 @@ def test_bytes_that_are_no_residues_reach_no_machine_code(sequences: list[bytes]
 @pytest.mark.parametrize("shape", [(29, 0), (28, 10), (30, 10)])
 def test_costs_of_another_alphabet_are_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="expected costs of 29 residues"):
-        ssv_kernel.padded(np.zeros(shape, np.int8))
+        ssv_kernel.striped(np.zeros(shape, np.int8))

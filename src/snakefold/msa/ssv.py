@@ -66,7 +66,7 @@ class Filter:
         stripes = max(2, (positions - 1) // 16 + 1)
         striped = np.asarray(profile.sbv).view(np.int8)[:, : 16 * stripes].reshape(-1, stripes, 16)
         linear = striped.transpose(0, 2, 1).reshape(len(striped), -1)[:, :positions]
-        self.costs = ssv_kernel.padded(linear)
+        self.costs = ssv_kernel.striped(linear)
         self._costs_of_states = profile.tbm + profile.tec
         self._bias = profile.bias_b
         # Least score in nats, null model not subtracted: inverse of the Gumbel distribution's upper tail.
@@ -77,9 +77,10 @@ class Filter:
 
     def passing(self, targets: Targets) -> list[Any]:
         """Sequences that HMMER's filter lets pass, in order, and a few that come close."""
-        scores = ssv_kernel.best_segments(self.costs, targets.residues)
+        least = self._least(targets.null, targets.move) - _SLACK
         # Where a model's parameters make no number, HMMER rejects nothing, and neither does this.
-        rejected = scores < self._least(targets.null, targets.move) - _SLACK
+        least = np.clip(np.nan_to_num(np.ceil(least), nan=-128.0), -128, 128).astype(np.int16)
+        rejected = ssv_kernel.best_segments(self.costs, targets.residues, least) < least
         return [targets.sequences[place] for place in np.flatnonzero(~rejected).tolist()]
 
     def _least(self, null: NDArray[np.float64], move: NDArray[np.float64]) -> NDArray[np.float64]:

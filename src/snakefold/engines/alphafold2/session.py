@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines import compilation
-from snakefold.engines.alphafold2 import features, interfaces, kernels, pairing, parameters
+from snakefold.engines.alphafold2 import (
+    features,
+    interfaces,
+    kernels,
+    pairing,
+    parameters,
+    recycling,
+)
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.settings import Kernels, ModelPreset, NetworkSettings
@@ -186,7 +193,7 @@ class AlphaFold2Session:
             stages.say(stages.PREDICTING if program in self._compiled else stages.COMPILING)
             self._compiled.add(program)
             compiling, started = compilation.counts().seconds, time.perf_counter()
-            result, recycles = self._timed("predict", runner.predict, inputs[templates], random_seed=seed)
+            result, recycles = self._timed("predict", recycling.predict, runner, inputs[templates], seed=seed)
             seconds, compiling = time.perf_counter() - started, compilation.counts().seconds - compiling
             self.seconds["compile"] += compiling
             prediction = _prediction(
