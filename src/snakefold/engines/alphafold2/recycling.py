@@ -3,7 +3,7 @@
 AlphaFold's own loop (alphafold.model.model.RunModel.predict, alphafold-colabfold 2.3.20) takes all outputs to
 the host after each pass, rounds them to 16 bits and sends the state back: for 1,000 residues half a gigabyte
 each way, while the GPU waits. Here the state is rounded where it is, to the same bits, and nothing else
-leaves the device before the last pass.
+leaves the device before the last pass, unless somebody wants to see it.
 """
 
 from __future__ import annotations
@@ -15,39 +15,51 @@ from typing import Any
 import numpy as np
 
 Features = dict[str, Any]
-#: Takes the number of a pass, its outputs and the state after it, all on the device.
-Heard = Callable[[int, Features, Features], None]
+#: Takes the outputs of a pass, on the host, and its number.
+Callback = Callable[[Features, int], None]
 
 #: Width of the first row of the MSA's representation, and of the pair representation.
 _ROW, _PAIR = 256, 128
 
 
-def predict(runner: Any, inputs: Features, *, seed: int, heard: Heard | None = None) -> tuple[Features, int]:
+def predict(
+    runner: Any,
+    inputs: Features,
+    *,
+    random_seed: int,
+    return_representations: bool = False,
+    callback: Callback | None = None,
+) -> tuple[Features, int]:
     """Outputs of the last pass in 16 bits, as `RunModel.predict` gives them, and how many recycles it took.
 
     Args:
         runner: RunModel, with parameters.
         inputs: of its network; for a monomer those of all passes, one after the other.
-        heard: called after each pass.
+        return_representations: `representations` of the outputs has those of pairs and of residues.
+        callback: called after each pass. With one, the outputs of every pass leave the device.
     """
     import jax
 
     model = runner.config.model
     rows = 1 if runner.multimer_mode else runner.config.data.eval.num_ensemble
-    state, key = _first(inputs, multimer=runner.multimer_mode), jax.random.PRNGKey(seed)
+    state, key = _first(inputs, multimer=runner.multimer_mode), jax.random.PRNGKey(random_seed)
     for number in range(model.num_recycle + 1):
         key, own = jax.random.split(key)
         if runner.multimer_mode:
             part = inputs
         else:
             part = {name: value[number * rows : (number + 1) * rows] for name, value in inputs.items()}
-        result = dict(runner.apply(runner.params, own, {**part, "prev": state}))
-        state = _halved()(result.pop("prev"))
-        if heard is not None:
-            heard(number, result, state)
-        if _enough(model, result, number):
+        outputs = dict(runner.apply(runner.params, own, {**part, "prev": state}))
+        state = _halved()(outputs.pop("prev"))
+        if return_representations:
+            pair, single = state["prev_pair"], state["prev_msa_first_row"]
+            outputs["representations"] = {"pair": pair, "single": single}
+        if callback is not None:
+            outputs = on_host(outputs)
+            callback(outputs, number)
+        if _enough(model, outputs, number):
             break
-    return on_host(result), number
+    return on_host(outputs), number
 
 
 def on_host(outputs: Features) -> Features:
@@ -58,12 +70,12 @@ def on_host(outputs: Features) -> Features:
     }
 
 
-def _enough(model: Any, result: Features, number: int) -> bool:
+def _enough(model: Any, outputs: Features, number: int) -> bool:
     """Whether no more recycles are wanted. Scores are fetched only if they decide."""
-    if model.stop_at_score < 100 and np.float16(result["ranking_confidence"]) > model.stop_at_score:
+    if model.stop_at_score < 100 and np.float16(outputs["ranking_confidence"]) > model.stop_at_score:
         return True
     tolerance = model.recycle_early_stop_tolerance
-    return bool(number and tolerance > 0 and np.float16(result["tol"]) < tolerance)
+    return bool(number and tolerance > 0 and np.float16(outputs["tol"]) < tolerance)
 
 
 def _first(inputs: Features, *, multimer: bool) -> Features:

@@ -193,7 +193,7 @@ class AlphaFold2Session:
             stages.say(stages.PREDICTING if program in self._compiled else stages.COMPILING)
             self._compiled.add(program)
             compiling, started = compilation.counts().seconds, time.perf_counter()
-            result, recycles = self._timed("predict", recycling.predict, runner, inputs[templates], seed=seed)
+            result, recycles = self._timed("predict", recycling.predict, runner, inputs[templates], random_seed=seed)
             seconds, compiling = time.perf_counter() - started, compilation.counts().seconds - compiling
             self.seconds["compile"] += compiling
             prediction = _prediction(
