@@ -32,6 +32,8 @@ SWITCHES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"max_msa_clusters": 16, "max_extra_msa": 8}, ("--max-msa", "16:8")),
     ({"stop_at_score": 1.0, "models": [1, 2]}, ("--stop-at-score", "1", "--num-models", "2")),
     ({"rank_by": "ptm", "models": [1, 2]}, ("--rank", "ptm", "--num-models", "2")),
+    ({"save_single_representations": True}, ("--save-single-representations",)),
+    ({"save_pair_representations": True}, ("--save-pair-representations",)),
 ]
 #: Those of complexes alone.
 OF_COMPLEXES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
@@ -80,6 +82,10 @@ def compare(
             name = path.name.replace("_unrelaxed_", "_scores_").replace(".pdb", ".json")
             scores = json.loads((path.parent / name).read_text())
             assert all(scores[key] == value for key, value in interfaces.get(item.name, {}).items())
+            for kind in ("single", "pair"):
+                theirs = path.with_name(path.name.replace("unrelaxed", f"{kind}_repr")).with_suffix(".npy")
+                kept = result.files.get(f"{kind}_repr_{item.name}.npy")
+                assert kept == (theirs.read_bytes() if f"--save-{kind}-representations" in flags else None)
 
     return compared
 

@@ -123,6 +123,12 @@ class NetworkSettings(Protocol):
     @property
     def use_probs_extra(self) -> bool: ...
 
+    @property
+    def save_single_representations(self) -> bool: ...
+
+    @property
+    def save_pair_representations(self) -> bool: ...
+
 
 class Switches(Model):
     """What AlphaFold2's code can do besides, under ColabFold's names. Recipes name what is not as here."""
@@ -145,6 +151,16 @@ class Switches(Model):
         le=100,
         description="Compute no more recycles, models and seeds of a target once one scores more than this, "
         "by what models are ranked by, from 0 to 100.",
+    )
+    save_single_representations: bool = Field(
+        False,
+        description="Keep each model's single representation, the first row of the MSA's: "
+        "single_repr_<model>.npy, float16 [L, 256].",
+    )
+    save_pair_representations: bool = Field(
+        False,
+        description="Keep each model's pair representation: pair_repr_<model>.npy, float16 [L, L, 128]. "
+        "256 MB a model at 1,000 residues.",
     )
 
 
