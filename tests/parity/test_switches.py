@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ SWITCHES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"rank_by": "ptm", "models": [1, 2]}, ("--rank", "ptm", "--num-models", "2")),
     ({"save_single_representations": True}, ("--save-single-representations",)),
     ({"save_pair_representations": True}, ("--save-pair-representations",)),
+    ({"save_recycles": True, "num_recycle": 2}, ("--save-recycles", "--num-recycle", "2")),
 ]
 #: Those of complexes alone.
 OF_COMPLEXES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
@@ -53,6 +55,8 @@ FLAGS = {
     "--recompile-padding": "0",
 }
 
+#: Of files of recycles.
+_RECYCLE = re.compile(r"\.r\d+\.pdb$")
 
 Compare = Callable[[tuple[str, ...], str, dict[str, Any], tuple[str, ...]], None]
 
@@ -68,7 +72,10 @@ def compare(
         query.write_text(a3m)
         others = [word for name, value in FLAGS.items() if name not in flags for word in (name, value)]
         colabfold_batch(query, tmp_path / "results", *others, *flags)
-        pdbs = sorted((tmp_path / "results").glob("query_unrelaxed_rank_*.pdb"))
+        found = sorted((tmp_path / "results").glob("query_unrelaxed_rank_*.pdb"))
+        pdbs = [path for path in found if not _RECYCLE.search(path.name)]
+        recycles = [path for path in found if _RECYCLE.search(path.name)]
+        assert bool(recycles) == ("--save-recycles" in flags)
         target = make_target("query", *chains)
         msas = TargetMsas(own_a3m=a3m)
         request = make_request([target], **SMALL | settings)
@@ -87,7 +94,33 @@ def compare(
                 kept = result.files.get(f"{kind}_repr_{item.name}.npy")
                 assert kept == (theirs.read_bytes() if f"--save-{kind}-representations" in flags else None)
 
+        for path in recycles:
+            (item,) = (
+                each for each, pdb in zip(ours, pdbs, strict=True) if pdb.stem == path.stem[: -len(".r0")]
+            )
+            kept = (
+                result.files[f"recycle_{item.name}_{path.stem[-2:]}.pdb"].decode().splitlines(keepends=True)
+            )
+            assert "".join(line for line in kept if not line.startswith("REMARK")) == path.read_text()
+        scores = json.loads(result.files.get("recycles.json", b"{}"))
+        assert _said(scores) == (_logged(tmp_path / "results" / "log.txt") if recycles else [])
+
     return compared
+
+
+def _said(recycles: dict[str, Any]) -> list[dict[str, str]]:
+    """What recycles.json says, as colabfold_batch writes it into its log."""
+    names = {"plddt": "pLDDT", "ptm": "pTM", "iptm": "ipTM", "tolerance": "tol"}
+    return [
+        {names[name]: f"{value:.3g}" for name, value in each.items() if name in names}
+        for model in recycles.values()
+        for each in model
+    ]
+
+
+def _logged(log: Path) -> list[dict[str, str]]:
+    found = re.findall(r"recycle=\d+ (.*)", log.read_text())
+    return [dict(word.split("=") for word in line.split()) for line in found]
 
 
 @pytest.mark.parametrize(("settings", "flags"), SWITCHES, ids=" ".join)

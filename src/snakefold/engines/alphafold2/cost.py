@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from snakefold.engines.alphafold2.representations import bytes_of
 from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, Kernels, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MONOMER_ROWS, MULTIMER_ROWS
-from snakefold.engines.sizes import SMALL_FILES, model_bytes, relaxed_models
+from snakefold.engines.sizes import SMALL_FILES, model_bytes, pdb_bytes, relaxed_models
 from snakefold.kernel.contracts import RelaxSettings
 
 Floats = NDArray[np.float64]
@@ -139,6 +139,7 @@ class AlphaFold2Work:
         gpu_relax: relaxed on the GPU, on a class that has one.
         residue_bytes, pair_bytes: of the representations that each prediction keeps, for every residue and
             for every pair of residues.
+        recycles: structures that each prediction keeps besides its last.
     """
 
     engine: str = "alphafold2"
@@ -156,6 +157,7 @@ class AlphaFold2Work:
     gpu_relax: bool = True
     residue_bytes: int = 0
     pair_bytes: int = 0
+    recycles: int = 0
 
     def network_seconds(self, sizes: ArrayLike, device: str, speed: float) -> Floats:
         """Seconds in the network: predictions times passes times one pass."""
@@ -199,6 +201,7 @@ class AlphaFold2Work:
         """Text of the models; a byte of PAE for every pair of residues, and representations."""
         n = np.asarray(sizes, dtype=float)
         text = model_bytes(n, self.predictions, self.relaxed) + SMALL_FILES
+        text += pdb_bytes(n, self.predictions * self.recycles)
         # Numbers of 16 bits hardly pack.
         each = (1 + self.pair_bytes) * n**2 + self.residue_bytes * n
         return text, np.asarray(each * self.predictions, dtype=np.float64)
@@ -246,4 +249,5 @@ def work(
         gpu_relax=relax.use_gpu_relax is not False,
         residue_bytes=residue_bytes,
         pair_bytes=pair_bytes,
+        recycles=settings.num_recycle + 1 if settings.save_recycles else 0,
     )

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines import compilation
-from snakefold.engines.alphafold2 import features, interfaces, kernels, pairing, parameters, representations
+from snakefold.engines.alphafold2 import features, interfaces, kernels, pairing, parameters
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
-from snakefold.engines.alphafold2.representations import Representations
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
+from snakefold.engines.alphafold2.saved import Saved
 from snakefold.engines.alphafold2.settings import Kernels, ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import (
@@ -126,7 +126,7 @@ class AlphaFold2Session:
                 *unknown_residues(target),
                 *without_pae(self._networks[preset]),
             ]
-            saved = Representations(self._settings, rehearsal=self._rehearsal)
+            saved = Saved(target, self._settings, rehearsal=self._rehearsal)
             models = self._predict_seeds(target, raw, shape, saved)
         except MemoryError as error:
             raise _out_of_memory(target, self._settings.section, error) from error
@@ -155,7 +155,7 @@ class AlphaFold2Session:
         target: TargetInput,
         raw: features.Features,
         shape: MsaShape,
-        saved: Representations,
+        saved: Saved,
     ) -> list[interfaces.Model]:
         models: list[interfaces.Model] = []
         for number in range(self._settings.num_seeds):
@@ -171,7 +171,7 @@ class AlphaFold2Session:
         raw: features.Features,
         shape: MsaShape,
         number: int,
-        saved: Representations,
+        saved: Saved,
     ) -> tuple[list[interfaces.Model], bool]:
         """All models, and whether one of them scores so high that no more are wanted."""
         seed, preset = self._settings.random_seed + number, self._preset(target)
@@ -203,11 +203,11 @@ class AlphaFold2Session:
                 runner.predict,
                 inputs[templates],
                 random_seed=seed,
-                return_representations=representations.wanted(self._settings),
+                **saved.asked(name, network.preset, inputs[templates]),
             )
             seconds, compiling = time.perf_counter() - started, compilation.counts().seconds - compiling
             self.seconds["compile"] += compiling
-            saved.add(name, result, target.chains)
+            saved.add(name, result)
             prediction = _prediction(
                 target,
                 network.preset,

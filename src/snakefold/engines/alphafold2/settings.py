@@ -129,6 +129,9 @@ class NetworkSettings(Protocol):
     @property
     def save_pair_representations(self) -> bool: ...
 
+    @property
+    def save_recycles(self) -> bool: ...
+
 
 class Switches(Model):
     """What AlphaFold2's code can do besides, under ColabFold's names. Recipes name what is not as here."""
@@ -161,6 +164,11 @@ class Switches(Model):
         False,
         description="Keep each model's pair representation: pair_repr_<model>.npy, float16 [L, L, 128]. "
         "256 MB a model at 1,000 residues.",
+    )
+    save_recycles: bool = Field(
+        False,
+        description="Keep the structure of every recycle, recycle_<model>_r<n>.pdb, and its pLDDT, pTM, "
+        "ipTM and change of CA distances, recycles.json.",
     )
 
 
