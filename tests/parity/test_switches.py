@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from snakefold.engines.alphafold2 import ENGINE
+from snakefold.engines.alphafold2 import ENGINE, parameters, rehearsal
+from snakefold.engines.alphafold2.models import FURTHER, MODEL_NUMBERS, model_name
 from snakefold.engines.spec import TargetMsas
+from tests.engine.conftest import BLOCKS
 from tests.engine.test_alphafold2_parity import CHAINS, MONOMER, ROWS, complex_rows
 from tests.engine.toys import make_request, make_target, toy_a3m
 
@@ -45,6 +47,7 @@ OF_COMPLEXES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"rank_by": "iptm", "models": [1, 2]}, ("--rank", "iptm", "--num-models", "2")),
     ({"rank_by": "plddt", "models": [1, 2]}, ("--rank", "plddt", "--num-models", "2")),
 ]
+TWO = ("--num-models", "2", "--model-order", "1,3")
 SMALL = {"models": [1], "num_recycle": 1, "max_msa_clusters": 8, "max_extra_msa": 16}
 FLAGS = {
     "--num-models": "1",
@@ -121,6 +124,37 @@ def _said(recycles: dict[str, Any]) -> list[dict[str, str]]:
 def _logged(log: Path) -> list[dict[str, str]]:
     found = re.findall(r"recycle=\d+ (.*)", log.read_text())
     return [dict(word.split("=") for word in line.split()) for line in found]
+
+
+@pytest.fixture
+def further_weights(weights_folder: Path) -> None:
+    """Random parameters of the kinds that are no part of the official archive, where both look for them."""
+    for preset in FURTHER:
+        one, three = model_name(preset, 1), model_name(preset, 3)
+        rehearsal.draw(weights_folder, [one, three], BLOCKS)
+        for number in MODEL_NUMBERS:
+            path = parameters.parameters_file(weights_folder, model_name(preset, number))
+            if not path.exists():
+                # colabfold_batch reads all five, whichever it runs.
+                path.symlink_to(parameters.parameters_file(weights_folder, one if number == 2 else three))
+    for kind in ("complexes_multimer_v1", "complexes_multimer_v2", "deepfold-v1"):
+        (weights_folder / "params" / f"download_{kind}_finished.txt").touch()
+
+
+@pytest.mark.usefixtures("further_weights")
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_earlier_multimer_models(version: str, compare: Compare) -> None:
+    settings, flags = (
+        {"model_preset": f"multimer_{version}"},
+        ("--model-type", f"alphafold2_multimer_{version}"),
+    )
+    compare(CHAINS, complex_rows(), settings | {"models": [1, 3]}, (*flags, *TWO))
+
+
+@pytest.mark.usefixtures("further_weights")
+def test_deepfold(compare: Compare) -> None:
+    settings = {"model_preset": "deepfold", "models": [1, 3]}
+    compare((MONOMER,), toy_a3m(MONOMER, ROWS), settings, ("--model-type", "deepfold_v1", *TWO))
 
 
 @pytest.mark.parametrize(("settings", "flags"), SWITCHES, ids=" ".join)

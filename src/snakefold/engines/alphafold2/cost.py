@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from snakefold.engines.alphafold2.representations import bytes_of
 from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, Kernels, NetworkSettings
-from snakefold.engines.alphafold2.shapes import MONOMER_ROWS, MULTIMER_ROWS
 from snakefold.engines.sizes import SMALL_FILES, model_bytes, pdb_bytes, relaxed_models
 from snakefold.kernel.contracts import RelaxSettings
 
@@ -215,6 +214,7 @@ def work(
     models: int,
     programs: int,
     multimer: bool,
+    most: tuple[int, int],
     blocks: int | None,
     rows: tuple[int, int] | None,
 ) -> AlphaFold2Work:
@@ -228,9 +228,9 @@ def work(
         models: sets of parameters.
         programs: networks that they need for one input shape.
         multimer: of AlphaFold-Multimer's
+        most: rows of the clustered and of the extra MSA that the network takes without explicit limits.
         rows: of the clustered and the extra MSA, where they are known.
     """
-    most = MULTIMER_ROWS if multimer else MONOMER_ROWS
     clusters, extra = rows or most
     residue_bytes, pair_bytes = bytes_of(settings)
     return AlphaFold2Work(

@@ -84,7 +84,7 @@ class AlphaFold2Session:
         self._parameters = {
             network: parameters.load_file(
                 network.path,
-                drop_templates=not network.templates and network.preset is not ModelPreset.MULTIMER,
+                drop_templates=not network.templates and not network.preset.multimer,
                 advice=advice,
             )
             for network in every
@@ -111,7 +111,7 @@ class AlphaFold2Session:
                 numbers.
         """
         preset = self._preset(target)
-        if preset is not ModelPreset.MULTIMER and len(target.chains) > 1:
+        if not preset.multimer and len(target.chains) > 1:
             raise TargetError(
                 Reason.INVALID_INPUT,
                 f"{len(target.chains)} chains with model_preset {preset}.",
