@@ -31,6 +31,9 @@ PRESETS = {
     "alphafold2": ModelPreset.MONOMER,
     "alphafold2_ptm": ModelPreset.MONOMER_PTM,
     "alphafold2_multimer_v3": ModelPreset.MULTIMER,
+    "alphafold2_multimer_v2": ModelPreset.MULTIMER_V2,
+    "alphafold2_multimer_v1": ModelPreset.MULTIMER_V1,
+    "deepfold_v1": ModelPreset.DEEPFOLD,
 }
 
 
@@ -54,7 +57,7 @@ def test_a_configuration_is_colabfolds_on_the_same_device(
     running = kernels.running(settings)
     assert bool(running.missing) == (fused and capability is None)
     for kind, preset in PRESETS.items():
-        multimer = preset is ModelPreset.MULTIMER
+        multimer = preset.multimer
         theirs = colabfold.load_models_and_params(
             num_models=5,
             use_templates=True,

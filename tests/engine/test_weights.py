@@ -16,7 +16,7 @@ import pytest
 from snakefold.engines.alphafold2 import parameters, rehearsal, weights, weights_whole
 from snakefold.engines.alphafold2.layout import expected_shapes, groups_of
 from snakefold.engines.alphafold2.models import MODEL_NUMBERS, model_name, parse_name
-from snakefold.engines.alphafold2.settings import ModelPreset, RehearsalSettings
+from snakefold.engines.alphafold2.settings import RehearsalSettings
 from snakefold.engines.weights_folder import default_folder
 from snakefold.kernel.errors import WeightsMissingError
 from tests.engine.toys import TOY_PARAMETERS as TOY
@@ -41,11 +41,21 @@ def official_looking(folder: Path, name: str = ONE[0]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["model_1_ptm", "model_3", "model_1_multimer_v3"])
+@pytest.mark.parametrize("name", ["model_1_ptm", "model_3", "model_1_multimer_v3", "model_1_multimer"])
 def test_the_table_of_parameters_is_that_of_the_network(name: str) -> None:
     """These models have every row of the table; three blocks, for no other dimension is three."""
     traced = traced_shapes(name, 3)
     assert list(expected_shapes(name, 3).items()) == sorted(traced.items())
+
+
+@pytest.mark.usefixtures("toy_network")
+def test_random_parameters_do_not_stand_in_for_further_ones(tmp_path: Path) -> None:
+    """Who has the official parameters, and asks for others, is told how to get them."""
+    asked = ["model_1_multimer_v2"]
+    assert weights.find("auto", asked) is None
+    official_looking(default_folder())
+    with pytest.raises(WeightsMissingError, match=r"multimer_v2\.npz.*--parameters multimer_v2"):
+        weights.locate("auto", RehearsalSettings(), asked, cache=tmp_path)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -56,7 +66,7 @@ def test_models_share_the_shapes_of_their_kind(name: str) -> None:
         for each in MODEL_NUMBERS
         if groups_of(preset, each) == groups_of(preset, number)
     ]
-    assert len(others) == (5 if preset is ModelPreset.MULTIMER else 2 if number == 1 else 3)
+    assert len(others) == (5 if preset.multimer else 2 if number == 1 else 3)
     assert all(expected_shapes(each, 2) == expected_shapes(name, 2) for each in others)
 
 

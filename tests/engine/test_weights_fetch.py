@@ -22,7 +22,7 @@ import pytest
 from snakefold.cli import main
 from snakefold.engines.alphafold2.models import all_models
 from snakefold.engines.alphafold2.parameters import rehearsal_mark
-from snakefold.engines.alphafold2.weights import fetch
+from snakefold.engines.alphafold2.weights import fetch, find, report_check
 from snakefold.kernel.download import DownloadError, Expected, download
 from snakefold.kernel.errors import WeightsMissingError
 from tests.engine.toys import TOY_PARAMETERS
@@ -274,6 +274,47 @@ def test_fetch_refuses_a_member_that_is_not_whole(
         fetch(tmp_path, url, ["model_1"])
     assert [item for item in tmp_path.rglob("*") if item.is_file()] == ([path] if before else [])
     assert not before or path.read_bytes() == before
+
+
+def test_further_parameters_are_fetched_where_they_are_named(
+    server: tuple[str, Behaviour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive of AlphaFold-Multimer's earlier models, and DeepFold's five files."""
+    url, does = server
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "params"
+    command = ["weights", "fetch", "alphafold2", str(tmp_path), "--mirror", url, "--parameters"]
+    does.content = tar({f"params_model_{number}_multimer_v2.npz": npz() for number in range(1, 6)})
+    assert main([*command, "multimer_v2"]) == 0
+    does.content = npz()
+    assert main([*command, "deepfold"]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *(f"deepfold_model_{number}.npz" for number in range(1, 6)),
+        *(f"params_model_{number}_multimer_v2.npz" for number in range(1, 6)),
+    ]
+    lines: list[str] = []
+    assert report_check(tmp_path, lines.append) == 0
+    states = {line.split()[1]: line.split()[0] for line in lines}
+    assert states["deepfold_model_4.npz"] == states["params_model_2_multimer_v2.npz"] == "whole"
+    assert states["params_model_1.npz"] == "missing"
+    assert "params_model_1_multimer.npz" not in states  # nobody has asked for them
+    does.content = random_npz()
+    (folder / "deepfold_model_2.npz").unlink()
+    assert main([*command, "deepfold"]) == 2
+    assert not (folder / "deepfold_model_2.npz").exists()
+    assert main([*command, "multimer_v4"]) == 2
+
+
+def test_advice_names_the_parameters_that_are_missing(tmp_path: Path) -> None:
+    for model, said in (
+        ("model_1_multimer", "--parameters multimer_v1"),
+        ("deepfold_model_3", "--parameters deepfold"),
+    ):
+        with pytest.raises(WeightsMissingError, match=said):
+            find(str(tmp_path), [model])
+    with pytest.raises(WeightsMissingError) as caught:
+        find(str(tmp_path), ["model_1"])
+    assert "--parameters" not in str(caught.value)
 
 
 def test_fetch_refuses_what_is_no_archive(server: tuple[str, Behaviour], tmp_path: Path) -> None:

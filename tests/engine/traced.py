@@ -22,8 +22,8 @@ def traced_shapes(name: str, blocks: int = OFFICIAL_BLOCKS) -> Shapes:
     """Shapes of a model's parameters: `scope//name` → shape.
 
     Traces the initialisation without computing it (jax.eval_shape): a few CPU seconds. Triangle
-    multiplications are given as in the official files: separate left and right projections (monomer) or fused
-    ones (multimer v3).
+    multiplications are given as in the official files: separate left and right projections (monomer, multimer
+    v1 and v2) or fused ones (multimer v3).
     """
     import haiku as hk
     import jax
@@ -31,14 +31,14 @@ def traced_shapes(name: str, blocks: int = OFFICIAL_BLOCKS) -> Shapes:
     from alphafold.model import model, modules, modules_multimer
 
     preset, number = parse_name(name)
-    multimer = preset is ModelPreset.MULTIMER
+    multimer = preset.multimer
     settings = AlphaFold2Settings.model_validate({"num_recycle": 0, "precision": "float32"})
     shape = MsaShape(8, 8, 16)
     config = alphafold_config.model_config(name)
     small = configuration(preset, templates=number <= 2, settings=settings, shape=shape, blocks=blocks)
     small.model.heads = config.model.heads
     small.model.global_config.zero_init = False
-    if not multimer:
+    if preset is not ModelPreset.MULTIMER:
         for stack in _triangle_stacks(small.model.embeddings_and_evoformer):
             stack.fuse_projection_weights = False
     network = modules_multimer.AlphaFold if multimer else modules.AlphaFold_noE

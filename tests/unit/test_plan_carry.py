@@ -95,6 +95,25 @@ def test_a_target_that_cannot_travel_stops_the_plan_with_what_to_set(tmp_path: P
         drafted(path, describe("runpod", {"transfer": "inline", "bucket": "b"}))
 
 
+def test_results_that_no_archive_holds_are_cut_or_refused_on_any_executor(tmp_path: Path) -> None:
+    pairs = {
+        "msa": {"tool": "single_sequence"},
+        "alphafold2": {"save_pair_representations": True},
+        "rehearsal": {"models": [1, 2, 3, 4, 5]},
+    }
+    small = proteins(tmp_path, *([600] * 10))
+    plain = drafted(small, None, msa=pairs["msa"], batch={"max_targets": 10})
+    assert len(plain.batches) == 1
+    assert not plain.notes
+    # 600 residues: five models of 92 MB each.
+    kept = drafted(small, None, **pairs, batch={"max_targets": 10})
+    assert sorted(len(batch.members) for batch in kept.batches) == [2, 4, 4]
+    assert "results of a batch are kept below 2147.5 MB" in "".join(kept.notes)
+    with pytest.raises(CarryError, match=r"than an archive holds.*p1 \(2000 residues: 51") as caught:
+        drafted(proteins(tmp_path, 1000, 2000), Executor("slurm"), **pairs)
+    assert "Nothing has been started" in str(caught.value)
+
+
 def test_an_alignment_that_is_given_counts_with_its_size(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir()

@@ -55,6 +55,13 @@ def add(commands: Commands) -> None:
             "`weights: auto` finds them",
         )
     fetch.add_argument("--mirror", default=None, help="another address of the official files")
+    fetch.add_argument(
+        "--parameters",
+        default=None,
+        metavar="NAME",
+        help="parameters beside the usual ones, in their place: multimer_v1, multimer_v2 or deepfold of "
+        "alphafold2",
+    )
     convert = command(
         actions,
         "convert",
@@ -93,6 +100,15 @@ def _log(line: str) -> None:
 
 def _fetch(options: argparse.Namespace) -> None:
     engine, weights, folder = _asked(options)
+    fetch = weights.fetch
+    if options.parameters is not None:
+        if options.parameters not in weights.further:
+            known = ", ".join(weights.further) or "none"
+            raise SnakefoldError(
+                f"--parameters {options.parameters}: engine {engine.name} has these to fetch: {known}. "
+                "Without the option it fetches its usual ones."
+            )
+        fetch = weights.further[options.parameters]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileNotFoundError, PermissionError) as error:
@@ -100,7 +116,7 @@ def _fetch(options: argparse.Namespace) -> None:
             f"{folder}: cannot be made a folder of parameters ({error.strerror}). Give another one."
         ) from error
     with alone(folder / engine.name, _log):
-        weights.fetch(folder, options.mirror, _log)
+        fetch(folder, options.mirror, _log)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -215,11 +215,13 @@ class Weights:
         check: log a line for every file, and say whether a prediction can use them.
         convert: write another program's file into the folder, or as the file that is named (None: in its
             place in the folder), and return where it is. None: files are used as they were published.
+        further: sets of parameters that are fetched only where their name is given, each as `fetch`.
     """
 
     fetch: Callable[[Path, str | None, Log], None]
     check: Callable[[Path, Log], bool]
     convert: Callable[[Path, Path, Path | None, Log], Path] | None = None
+    further: Mapping[str, Callable[[Path, str | None, Log], None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from snakefold.kernel.errors import SnakefoldError
 
 _LEVEL = 6
 _BLOCK = 1 << 20
-#: Bounds of what an archive unpacks to, bytes: all, small ones, and times the bytes of the archive itself.
-_MOST, _SMALL, _MOST_TIMES = 4 << 30, 64 << 20, 1000
+#: Bytes that no archive unpacks to more than.
+MOST = 4 << 30
+#: Further bounds: of small archives, and times the bytes of the archive itself.
+_SMALL, _MOST_TIMES = 64 << 20, 1000
 
 
 def pack(files: Mapping[str, bytes], level: int = _LEVEL) -> bytes:
@@ -69,7 +71,7 @@ def unpack(data: bytes, max_bytes: int | None = None) -> dict[str, bytes]:
 
 def most_bytes(packed: int) -> int:
     """Bytes that an archive of so many may unpack to: what repeats itself is a hundredth, packed."""
-    return min(_MOST, max(_SMALL, _MOST_TIMES * packed))
+    return min(MOST, max(_SMALL, _MOST_TIMES * packed))
 
 
 class _Bounded(io.RawIOBase):

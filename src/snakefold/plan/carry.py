@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from snakefold.config import Config
 from snakefold.engines.spec import Work
+from snakefold.kernel import archive
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.molecules.targets import Target
 from snakefold.plan.batches import Batch, named
@@ -29,6 +30,8 @@ Floats = NDArray[np.float64]
 _ALIGNMENT_MARGIN = 1.25
 #: Bytes of a target in an archive besides its files: its headers, and its part of request and response.
 _HEADERS = 2_000
+#: Bytes of a batch's results on any executor: a worker packs them, and collection unpacks them, in memory.
+_BATCH = 2 << 30
 _SHOWN = 5
 
 
@@ -60,6 +63,15 @@ class Loads:
             self.results[members] = archives + self.inputs[members]
 
 
+def are_heavy(batches: Sequence[Batch], records: Records, works: Sequence[Work]) -> bool:
+    """Whether the results of some batch are too large for one archive."""
+    results = np.zeros(len(records.targets))
+    for group, work in enumerate(works):
+        members = np.flatnonzero(records.groups == group)
+        results[members] = disk.packed_result_bytes(records.lengths[members], work)
+    return any(results[list(batch.members)].sum() > _BATCH for batch in batches)
+
+
 def fit_batches(
     batches: Sequence[Batch], loads: Loads, records: Records, executor: Executor
 ) -> tuple[list[Batch], list[str]]:
@@ -72,6 +84,7 @@ def fit_batches(
     """
     most_in = math.inf if executor.inputs is None else executor.inputs
     most_out = math.inf if executor.results is None else executor.results
+    _see_that_archives_hold(batches, loads, records)
     members = np.array([index for batch in batches for index in batch.members], dtype=np.int64)
     too_large = members[(loads.inputs[members] > most_in) | (loads.results[members] > most_out)]
     if len(too_large):
@@ -79,7 +92,7 @@ def fit_batches(
     found: list[Batch] = []
     number = len(batches)
     for batch in batches:
-        parts = list(_parts(batch.members, loads, most_in, most_out))
+        parts = list(_parts(batch.members, loads, most_in, min(most_out, _BATCH)))
         if len(parts) == 1:
             found.append(batch)
             continue
@@ -89,11 +102,33 @@ def fit_batches(
             found.append(_part(batch, part, place, records))
     if len(found) == len(batches):
         return found, []
+    if most_in == most_out == math.inf:
+        return found, [
+            f"{len(found)} batches instead of {len(batches)}: the results of a batch are kept below "
+            f"{_mb(_BATCH)}."
+        ]
     return found, [
         f"{len(found)} batches instead of {len(batches)}: without storage a job on {executor.name} carries "
         f"{_mb(most_in)} of inputs and {_mb(most_out)} of results. Larger batches cost less: set "
         f"{executor.more} in the profile (docs/runpod.md)."
     ]
+
+
+def _see_that_archives_hold(batches: Sequence[Batch], loads: Loads, records: Records) -> None:
+    """Raises CarryError for targets whose results no archive can hold."""
+    members = [index for batch in batches for index in batch.members if loads.results[index] > archive.MOST]
+    if members:
+        largest = sorted(members, key=lambda index: -loads.results[index])[:_SHOWN]
+        shown = ", ".join(
+            f"{records.targets[index].id[:80]} ({records.lengths[index]} residues: "
+            f"{_mb(loads.results[index])})"
+            for index in largest
+        )
+        raise CarryError(
+            f"{len(members)} of the targets to predict would have larger results than an archive holds "
+            f"({_mb(archive.MOST)}): {shown}. Nothing has been started. Keep fewer arrays of each model, "
+            "predict fewer models and seeds, or leave these targets out."
+        )
 
 
 def _alignments(target: Target, database_bytes: float) -> float:

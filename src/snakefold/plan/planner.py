@@ -27,7 +27,7 @@ from snakefold.plan.alignments import (
 from snakefold.plan.assignment.assign import Assignment, Demand, Limits, assign
 from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
-from snakefold.plan.carry import Loads, fit_batches
+from snakefold.plan.carry import Loads, are_heavy, fit_batches
 from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.cost.model import CostModel, load_model
 from snakefold.plan.draft import Draft
@@ -83,7 +83,7 @@ def draft_plan(
         fits: makes the check whether a target can be computed (it gets an alignment, a GPU on offer holds
             it); asked of what must be computed.
         limits: keep to the budget and the deadline.
-        executor: what jobs go to; batches fit what it can carry. None: no limit.
+        executor: what jobs go to; batches fit what it can carry. None: only what an archive holds limits.
 
     Raises:
         InputError: nothing can be folded, or `on_invalid: stop` and something is refused.
@@ -123,7 +123,9 @@ def draft_plan(
         measure=measure_with(classes, works, model) if assigned.sizes else None,
     )
     notes: list[str] = []
-    if executor is not None and (executor.inputs is not None or executor.results is not None):
+    executor = executor or Executor()
+    limited = executor.inputs is not None or executor.results is not None
+    if limited or are_heavy(predicted, records, works):
         loads = Loads(records, to_do, config, works)
         predicted, notes = fit_batches(predicted, loads, records, executor)
     batches = [*predicted, *_fetched(records, present)]

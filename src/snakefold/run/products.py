@@ -30,6 +30,7 @@ _FIGURES, _PAGES = "figures", "report"
 #: docs/design.md has the list, "Files of one target".
 _OURS = re.compile(
     r"(ranked|unrelaxed)_\d+\.(pdb|cif)|(confidence|ranking_debug|timings|scores|msa)\.json|pae\.npz|pae_\d+\.json|msa\.a3m"
+    r"|(single|pair)_repr_[\w.-]+\.npy|(representations|recycles|interfaces)\.json|recycle_[\w.-]+_r\d+\.(pdb|cif)"
     r"|(hits|templates|contacts)\.tsv|tokens\.json|superposed\.\w+|designs\.(fa|json)|backbone\.(pdb|cif)"
 )
 

@@ -241,14 +241,14 @@ def _fold(request: FlatRequest, targets: Sequence[Target], context: Context) -> 
 def _configuration(request: FlatRequest, searched: Searched, context: Context, *, multimer: bool) -> Config:
     """The run's settings that the request amounts to."""
     preset = preset_for(request.model_preset, 2 if multimer else 1)
-    if multimer and preset is not ModelPreset.MULTIMER:
+    if multimer and not preset.multimer:
         raise InvalidInput(f"model_preset: {preset} cannot fold several chains; take multimer or auto.")
     flags = read_flags(request.alphafold_extra_flags)
     settings: dict[str, object] = {"model_preset": preset, "random_seed": flags.get("random_seed", 0)}
     if preset is ModelPreset.MULTIMER:
         settings |= _MULTIMER
-        if "num_multimer_predictions_per_model" in flags:
-            settings["num_seeds"] = flags["num_multimer_predictions_per_model"]
+    if preset.multimer:
+        settings["num_seeds"] = flags.get("num_multimer_predictions_per_model", _MULTIMER["num_seeds"])
     settings["use_templates"] = searched.msa.templates != "none"
     default = Config()
     relax: dict[str, object] = {

@@ -7,12 +7,13 @@ what a batch costs: parameters are loaded once, lengths padded to few bucket edg
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakefold.engines.alphafold2 import interfaces, kernels, methods, targets
 from snakefold.engines.alphafold2.models import (
+    FURTHER,
     Network,
     model_name,
     needed_models,
@@ -29,7 +30,7 @@ from snakefold.engines.alphafold2.settings import (
     stops_early,
     told,
 )
-from snakefold.engines.alphafold2.shapes import choose
+from snakefold.engines.alphafold2.shapes import choose, most_rows
 from snakefold.engines.spec import (
     Defaults,
     Hardware,
@@ -66,6 +67,17 @@ def _check(folder: Path, log: Log) -> bool:
     return weights.report_check(folder, log) == 0
 
 
+def _further(preset: ModelPreset) -> Callable[[Path, str | None, Log], None]:
+    def fetch(folder: Path, mirror: str | None, log: Log) -> None:
+        from snakefold.engines.alphafold2 import weights_archive
+
+        weights_archive.fetch_preset(folder, preset, mirror, log)
+
+    return fetch
+
+
+#: Parameters beside the official archive's, which few runs need.
+_FURTHER = {str(preset): _further(preset) for preset in FURTHER}
 #: Of metrics.tsv.
 COLUMNS = {**kernels.COLUMNS, **interfaces.COLUMNS}
 
@@ -82,7 +94,7 @@ class AlphaFold2(Defaults):
     relaxes = True
     licence = "https://creativecommons.org/licenses/by/4.0/"
     packages = ("alphafold-colabfold", "colabfold", "jax")
-    weights = Weights(fetch=_fetch, check=_check)
+    weights = Weights(fetch=_fetch, check=_check, further=_FURTHER)
 
     @property
     def version(self) -> str:
@@ -131,7 +143,8 @@ class AlphaFold2(Defaults):
             engine=self.name,
             models=len(settings.models),
             programs=programs(settings, preset),
-            multimer=preset is ModelPreset.MULTIMER,
+            multimer=preset.multimer,
+            most=most_rows(preset),
             blocks=blocks,
             rows=rows,
         )
@@ -190,9 +203,9 @@ class AlphaFold2(Defaults):
 
     def parameter_files(self, weights: Path | None) -> Sequence[Path]:
         """The npz files of all models that are there."""
-        from snakefold.engines.alphafold2.parameters import parameters_folder
+        from snakefold.engines.alphafold2.parameters import model_files, parameters_folder
 
-        return sorted(parameters_folder(weights).glob("params_*.npz")) if weights else []
+        return model_files(parameters_folder(weights)) if weights else []
 
     def recipe(self, group: str, settings: AlphaFold2Settings, weights: Path | None) -> dict[str, Any]:
         """Code versions, settings, and the identity of the parameters.
@@ -259,7 +272,7 @@ class AlphaFold2(Defaults):
             settings=settings,
             preset=settings.model_preset,
             networks=networks,
-            advice=how_to_get(folder),
+            advice=how_to_get(folder, *needed_models(settings, monomers=True, multimers=True)),
             cache=cache,
         )
 

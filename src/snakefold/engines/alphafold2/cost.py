@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from snakefold.engines.alphafold2.representations import bytes_of
 from snakefold.engines.alphafold2.settings import OFFICIAL_BLOCKS, Kernels, NetworkSettings
-from snakefold.engines.alphafold2.shapes import MONOMER_ROWS, MULTIMER_ROWS
-from snakefold.engines.sizes import SMALL_FILES, model_bytes, relaxed_models
+from snakefold.engines.sizes import SMALL_FILES, model_bytes, pdb_bytes, relaxed_models
 from snakefold.kernel.contracts import RelaxSettings
 
 Floats = NDArray[np.float64]
@@ -136,6 +136,9 @@ class AlphaFold2Work:
         float32: arithmetic of 32 bits in place of bfloat16.
         kernels: fused ones make a GPU's network faster.
         gpu_relax: relaxed on the GPU, on a class that has one.
+        residue_bytes, pair_bytes: of the representations that each prediction keeps, for every residue and
+            for every pair of residues.
+        recycles: structures that each prediction keeps besides its last.
     """
 
     engine: str = "alphafold2"
@@ -151,6 +154,9 @@ class AlphaFold2Work:
     float32: bool = False
     kernels: Kernels = Kernels.STOCK
     gpu_relax: bool = True
+    residue_bytes: int = 0
+    pair_bytes: int = 0
+    recycles: int = 0
 
     def network_seconds(self, sizes: ArrayLike, device: str, speed: float) -> Floats:
         """Seconds in the network: predictions times passes times one pass."""
@@ -191,10 +197,13 @@ class AlphaFold2Work:
         return np.asarray((_FIXED + residue * n + wider * _PAIR * n**2) / _USABLE, dtype=np.float64)
 
     def result_bytes(self, sizes: ArrayLike) -> tuple[Floats, Floats]:
-        """Text of the models, and a byte of PAE for every pair of residues."""
+        """Text of the models; a byte of PAE for every pair of residues, and representations."""
         n = np.asarray(sizes, dtype=float)
         text = model_bytes(n, self.predictions, self.relaxed) + SMALL_FILES
-        return text, np.asarray(n**2 * self.predictions, dtype=np.float64)
+        text += pdb_bytes(n, self.predictions * self.recycles)
+        # Numbers of 16 bits hardly pack.
+        each = (1 + self.pair_bytes) * n**2 + self.residue_bytes * n
+        return text, np.asarray(each * self.predictions, dtype=np.float64)
 
 
 def work(
@@ -205,6 +214,7 @@ def work(
     models: int,
     programs: int,
     multimer: bool,
+    most: tuple[int, int],
     blocks: int | None,
     rows: tuple[int, int] | None,
 ) -> AlphaFold2Work:
@@ -218,10 +228,11 @@ def work(
         models: sets of parameters.
         programs: networks that they need for one input shape.
         multimer: of AlphaFold-Multimer's
+        most: rows of the clustered and of the extra MSA that the network takes without explicit limits.
         rows: of the clustered and the extra MSA, where they are known.
     """
-    most = MULTIMER_ROWS if multimer else MONOMER_ROWS
     clusters, extra = rows or most
+    residue_bytes, pair_bytes = bytes_of(settings)
     return AlphaFold2Work(
         engine=engine,
         predictions=models * settings.num_seeds,
@@ -236,4 +247,7 @@ def work(
         float32=settings.precision == "float32",
         kernels=settings.kernels,
         gpu_relax=relax.use_gpu_relax is not False,
+        residue_bytes=residue_bytes,
+        pair_bytes=pair_bytes,
+        recycles=settings.num_recycle + 1 if settings.save_recycles else 0,
     )

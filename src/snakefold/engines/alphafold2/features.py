@@ -54,10 +54,10 @@ def depth(target: TargetInput, msas: TargetMsas, preset: ModelPreset) -> int:
     """Rows of the target's merged MSA: exact for a monomer, for a multimer the most that there can be."""
     if msas.own_a3m is not None:
         rows = count_rows(msas.own_a3m)
-        return rows * len(set(target.chains)) if preset is ModelPreset.MULTIMER else rows
+        return rows * len(set(target.chains)) if preset.multimer else rows
     # What is wrong with a target's MSAs is that target's failure, found when its features are made.
     by_sequence = dict(zip(target.chains, msas.given, strict=False))
-    if preset is not ModelPreset.MULTIMER:
+    if not preset.multimer:
         return max((count_rows(msa.a3m) for msa in by_sequence.values()), default=1)
     pairing = [msa.pairing for msa in by_sequence.values()] if msas.paired is None else msas.paired
     return multimer_depth(
@@ -89,7 +89,7 @@ def raw_features(
             f"{len(target.chains)} chains, but MSAs of {len(msas.given)}.",
             "Run the MSA step again.",
         )
-    if preset is ModelPreset.MULTIMER:
+    if preset.multimer:
         if msas.paired is not None:
             return _paired(target, msas.given, msas.paired, settings, shape)
         return _multimer(target, msas.given, settings, shape)
@@ -239,7 +239,7 @@ def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: Msa
             )
         if paired is None:
             _msa_features(sequences[0], unpaired[0], "The target's A3M")
-        multimer = preset is ModelPreset.MULTIMER
+        multimer = preset.multimer
         features, _ = generate_input_feature(
             sequences,
             copies,

@@ -9,7 +9,15 @@ from snakefold.engines.alphafold2 import kernels
 from snakefold.engines.spec import Told
 from snakefold.kernel.wording import count, listed
 
-_MODELS = {"monomer": "monomer", "monomer_ptm": "monomer (pTM)", "multimer": "multimer (v3)"}
+_MODELS = {
+    "monomer": "monomer",
+    "monomer_ptm": "monomer (pTM)",
+    "multimer": "multimer (v3)",
+    "multimer_v1": "multimer (v1)",
+    "multimer_v2": "multimer (v2)",
+    "deepfold": "monomer",
+}
+_DEEPFOLD = "deepfold"
 _GROUPS = {"monomer": "Monomers", "complex": "Complexes"}
 
 
@@ -25,19 +33,26 @@ def sentences(told: Told) -> list[str]:
         for group, recipe in told.recipes.items()
         if settings_in(recipe)
     ]
-    if told.recipes:
-        found.append(
-            "The network's parameters were random."
-            if told.rehearsal
-            else "AlphaFold2's parameters are licensed under CC BY 4.0."
-        )
+    if told.recipes and told.rehearsal:
+        found.append("The network's parameters were random.")
+    elif told.recipes:
+        presets = _presets(told)
+        if _DEEPFOLD in presets:
+            found.append("The monomer network ran with DeepFold's parameters.")
+        if presets != {_DEEPFOLD}:
+            found.append("AlphaFold2's parameters are licensed under CC BY 4.0.")
     return found
 
 
 def cites(told: Told) -> set[str]:
     """Words of resources/citations.yaml."""
-    multimer = any(settings_in(recipe).get("model_preset") == "multimer" for recipe in told.recipes.values())
-    return {"alphafold2", *(["multimer"] if multimer else [])}
+    presets = _presets(told)
+    multimer = any(preset.startswith("multimer") for preset in presets)
+    return {"alphafold2", *(["multimer"] if multimer else []), *(presets & {_DEEPFOLD})}
+
+
+def _presets(told: Told) -> set[str]:
+    return {str(settings_in(recipe).get("model_preset", "")) for recipe in told.recipes.values()}
 
 
 def _of_group(what: str, recipe: Mapping[str, Any]) -> str:

@@ -16,7 +16,18 @@ from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPrese
 from snakefold.engines.alphafold2.shapes import MsaShape
 
 MODEL_NUMBERS = (1, 2, 3, 4, 5)
-_SUFFIX = {ModelPreset.MONOMER: "", ModelPreset.MONOMER_PTM: "_ptm", ModelPreset.MULTIMER: "_multimer_v3"}
+_OFFICIAL = {
+    ModelPreset.MONOMER: "model_{}",
+    ModelPreset.MONOMER_PTM: "model_{}_ptm",
+    ModelPreset.MULTIMER: "model_{}_multimer_v3",
+}
+#: Of parameters that are no part of the official archive.
+FURTHER = {
+    ModelPreset.MULTIMER_V1: "model_{}_multimer",
+    ModelPreset.MULTIMER_V2: "model_{}_multimer_v2",
+    ModelPreset.DEEPFOLD: "deepfold_model_{}",
+}
+_NAMES = {**_OFFICIAL, **FURTHER}
 
 
 @dataclass(frozen=True)
@@ -44,13 +55,18 @@ def preset_for(preset: ModelPreset, chains: int) -> ModelPreset:
 
 
 def model_name(preset: ModelPreset, number: int) -> str:
-    """AlphaFold's name of a model, as in `params_<name>.npz`."""
-    return f"model_{number}{_SUFFIX[preset]}"
+    """The name of a model: AlphaFold's, as in `params_<name>.npz`, or that of DeepFold's file."""
+    return _NAMES[preset].format(number)
+
+
+def models_of(preset: ModelPreset) -> list[str]:
+    """The five models of a preset that is not `auto`."""
+    return [model_name(preset, number) for number in MODEL_NUMBERS]
 
 
 def parse_name(name: str) -> tuple[ModelPreset, int]:
     """Inverse of `model_name`. Raises ValueError for a name that is none."""
-    for preset in _SUFFIX:
+    for preset in _NAMES:
         for number in MODEL_NUMBERS:
             if model_name(preset, number) == name:
                 return preset, number
@@ -59,7 +75,12 @@ def parse_name(name: str) -> tuple[ModelPreset, int]:
 
 def all_models() -> list[str]:
     """The 15 models of the official parameters."""
-    return [model_name(preset, number) for preset in _SUFFIX for number in MODEL_NUMBERS]
+    return [model_name(preset, number) for preset in _OFFICIAL for number in MODEL_NUMBERS]
+
+
+def every_model() -> list[str]:
+    """Those, and the models of further parameters."""
+    return [name for preset in _NAMES for name in models_of(preset)]
 
 
 def needed_models(settings: AlphaFold2Settings, *, monomers: bool, multimers: bool) -> list[str]:
@@ -74,7 +95,7 @@ def needed_models(settings: AlphaFold2Settings, *, monomers: bool, multimers: bo
 
 def uses_templates(settings: AlphaFold2Settings, preset: ModelPreset, number: int) -> bool:
     """Whether this network reads templates: all multimer models do, of the monomer models only 1 and 2."""
-    return settings.use_templates and (preset is ModelPreset.MULTIMER or number <= 2)
+    return settings.use_templates and (preset.multimer or number <= 2)
 
 
 def programs(settings: AlphaFold2Settings, preset: ModelPreset) -> int:
@@ -85,11 +106,11 @@ def programs(settings: AlphaFold2Settings, preset: ModelPreset) -> int:
 def ranked_by(wanted: str, preset: ModelPreset, *, chains: int = 2) -> str:
     """What a network's models are ranked by: pLDDT takes the place of what it does not give."""
     if wanted == "auto":
-        return "multimer" if preset is ModelPreset.MULTIMER else "plddt"
+        return "multimer" if preset.multimer else "plddt"
     given = {"plddt"}
-    if preset is not ModelPreset.MONOMER:
+    if preset.gives_pae:
         given.add("ptm")
-    if preset is ModelPreset.MULTIMER and chains > 1:
+    if preset.multimer and chains > 1:
         given |= {"iptm", "multimer"}
     return wanted if wanted in given else "plddt"
 
@@ -112,8 +133,9 @@ def configuration(
     """
     from alphafold.model import config as alphafold_config
 
-    multimer = preset is ModelPreset.MULTIMER
-    config = alphafold_config.model_config(model_name(preset, 1 if templates and not multimer else 3))
+    multimer = preset.multimer
+    named = ModelPreset.MONOMER if preset is ModelPreset.DEEPFOLD else preset  # the same network
+    config = alphafold_config.model_config(model_name(named, 1 if templates and not multimer else 3))
     network = config.model.embeddings_and_evoformer
     network.evoformer_num_block = blocks
     config.model.stop_at_score = settings.stop_at_score

@@ -17,7 +17,7 @@ def chosen(
 
     An A3M that a target brought says itself what is paired, and stays as it is, as in ColabFold.
     """
-    if preset is not ModelPreset.MULTIMER or len(target.chains) < 2 or msas.own_a3m is not None:
+    if not preset.multimer or len(target.chains) < 2 or msas.own_a3m is not None:
         return msas
     different = list(dict.fromkeys(target.chains))
     if settings.pair_mode == "unpaired":

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.engines.alphafold2.models import parse_name
+from snakefold.engines.alphafold2.models import FURTHER, parse_name
 from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.kernel.errors import WeightsMissingError
 from snakefold.kernel.names import shown
@@ -30,17 +30,32 @@ TEMPLATE_SCOPE = "alphafold/alphafold_iteration/evoformer/template"
 def parameters_folder(weights: Path) -> Path:
     """Where the npz files are: `<weights>/params`, or the folder itself if it holds them."""
     inner = weights / "params"
-    return weights if not inner.is_dir() and any(weights.glob("params_*.npz")) else inner
+    return weights if not inner.is_dir() and model_files(weights) else inner
 
 
-def how_to_get(weights: Path) -> str:
-    """How the official parameters get into a weights folder, in a sentence."""
-    return f"Get the official parameters with: snakefold weights fetch alphafold2 {shlex.quote(str(weights))}"
+def model_files(folder: Path) -> list[Path]:
+    """All files of parameters in a folder."""
+    return sorted([*folder.glob("params_*.npz"), *folder.glob("deepfold_model_*.npz")])
+
+
+def how_to_get(weights: Path, *models: str) -> str:
+    """How the parameters of models (if none is named: the official ones) get into a folder, in a sentence."""
+    presets = sorted({preset for name in models for preset in [parse_name(name)[0]] if preset in FURTHER})
+    command = f"snakefold weights fetch alphafold2 {shlex.quote(str(weights))}"
+    if not presets:
+        return f"Get the official parameters with: {command}"
+    commands = " and ".join(f"{command} --parameters {preset}" for preset in presets)
+    return f"Get these parameters with: {commands}"
+
+
+def file_name(name: str) -> str:
+    """What a model's file is called: as by AlphaFold, or by ColabFold, which distributes DeepFold's."""
+    return f"{name}.npz" if parse_name(name)[0] is ModelPreset.DEEPFOLD else f"params_{name}.npz"
 
 
 def parameters_file(weights: Path, name: str) -> Path:
-    """The file of a model, named as AlphaFold does."""
-    return parameters_folder(weights) / f"params_{name}.npz"
+    """The file of a model."""
+    return parameters_folder(weights) / file_name(name)
 
 
 def rehearsal_mark(recipe: dict[str, Any]) -> bytes:
@@ -89,8 +104,8 @@ def load(weights: Path, name: str, *, templates: bool) -> Any:
     Monomer models 1 and 2 without templates drop what reads templates: then all five models have the same
     structure and one compiled program.
     """
-    drop = not templates and parse_name(name)[0] is not ModelPreset.MULTIMER
-    return load_file(parameters_file(weights, name), drop_templates=drop, advice=how_to_get(weights))
+    drop = not templates and not parse_name(name)[0].multimer
+    return load_file(parameters_file(weights, name), drop_templates=drop, advice=how_to_get(weights, name))
 
 
 def load_file(path: Path, *, drop_templates: bool, advice: str) -> Any:

@@ -78,7 +78,7 @@ def network_inputs(
     `padded_length`. Multimers sample inside the network, which draws for every cell of the MSA by its row and
     column: padding changes no draw.
     """
-    if preset is ModelPreset.MULTIMER:
+    if preset.multimer:
         features = {**raw, "asym_id": raw["asym_id"] - raw["asym_id"][..., 0]}
         return features if padded_length is None else padded_complex(features, padded_length)
     from colabfold.batch import pad_input
@@ -166,7 +166,7 @@ def _model(
         name: result["structure_module"][name][order] for name in ("final_atom_mask", "final_atom_positions")
     }
     picked = {
-        name: (features[name] if preset is ModelPreset.MULTIMER else features[name][0])[order]
+        name: (features[name] if preset.multimer else features[name][0])[order]
         for name in ("aatype", "residue_index")
     }
     picked["asym_id"] = np.repeat(np.arange(len(chains)), [len(chain) for chain in chains])

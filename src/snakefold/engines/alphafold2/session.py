@@ -22,6 +22,7 @@ from snakefold.engines.alphafold2 import (
 )
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
+from snakefold.engines.alphafold2.saved import Saved
 from snakefold.engines.alphafold2.settings import Kernels, ModelPreset, NetworkSettings
 from snakefold.engines.alphafold2.shapes import MsaShape, choose
 from snakefold.engines.alphafold2.shortfalls import (
@@ -90,7 +91,7 @@ class AlphaFold2Session:
         self._parameters = {
             network: parameters.load_file(
                 network.path,
-                drop_templates=not network.templates and network.preset is not ModelPreset.MULTIMER,
+                drop_templates=not network.templates and not network.preset.multimer,
                 advice=advice,
             )
             for network in every
@@ -117,7 +118,7 @@ class AlphaFold2Session:
                 numbers.
         """
         preset = self._preset(target)
-        if preset is not ModelPreset.MULTIMER and len(target.chains) > 1:
+        if not preset.multimer and len(target.chains) > 1:
             raise TargetError(
                 Reason.INVALID_INPUT,
                 f"{len(target.chains)} chains with model_preset {preset}.",
@@ -132,7 +133,8 @@ class AlphaFold2Session:
                 *unknown_residues(target),
                 *without_pae(self._networks[preset]),
             ]
-            models = self._predict_seeds(target, raw, preset, shape)
+            saved = Saved(target, self._settings, rehearsal=self._rehearsal)
+            models = self._predict_seeds(target, raw, shape, saved)
         except MemoryError as error:
             raise _out_of_memory(target, self._settings.section, error) from error
         except RuntimeError as error:
@@ -149,28 +151,37 @@ class AlphaFold2Session:
         return Result(
             [replace(prediction, warnings=warnings) for prediction, _ in models],
             scores={**ran, **interfaces.best(models)},
-            files=interfaces.files(models, rehearsal=self._rehearsal),
+            files={**interfaces.files(models, rehearsal=self._rehearsal), **saved.files},
             notes=without_kernels(self._settings, self._kernels),
             ran=ran,
             as_planned=not self._kernels.missing,
         )
 
     def _predict_seeds(
-        self, target: TargetInput, raw: features.Features, preset: ModelPreset, shape: MsaShape
+        self,
+        target: TargetInput,
+        raw: features.Features,
+        shape: MsaShape,
+        saved: Saved,
     ) -> list[interfaces.Model]:
         models: list[interfaces.Model] = []
         for number in range(self._settings.num_seeds):
-            found, enough = self._predict_seed(target, raw, preset, shape, number)
+            found, enough = self._predict_seed(target, raw, shape, number, saved)
             models += found
             if enough:
                 break
         return models
 
     def _predict_seed(
-        self, target: TargetInput, raw: features.Features, preset: ModelPreset, shape: MsaShape, number: int
+        self,
+        target: TargetInput,
+        raw: features.Features,
+        shape: MsaShape,
+        number: int,
+        saved: Saved,
     ) -> tuple[list[interfaces.Model], bool]:
         """All models, and whether one of them scores so high that no more are wanted."""
-        seed = self._settings.random_seed + number
+        seed, preset = self._settings.random_seed + number, self._preset(target)
         inputs: dict[bool, features.Features] = {}
         models: list[interfaces.Model] = []
         for network in self._networks[preset]:
@@ -193,15 +204,24 @@ class AlphaFold2Session:
             stages.say(stages.PREDICTING if program in self._compiled else stages.COMPILING)
             self._compiled.add(program)
             compiling, started = compilation.counts().seconds, time.perf_counter()
-            result, recycles = self._timed("predict", recycling.predict, runner, inputs[templates], random_seed=seed)
+            name = f"{network.name}_pred_{number}"
+            result, recycles = self._timed(
+                "predict",
+                recycling.predict,
+                runner,
+                inputs[templates],
+                random_seed=seed,
+                **saved.asked(name, network.preset, inputs[templates]),
+            )
             seconds, compiling = time.perf_counter() - started, compilation.counts().seconds - compiling
             self.seconds["compile"] += compiling
+            saved.add(name, result)
             prediction = _prediction(
                 target,
                 network.preset,
                 inputs[templates],
                 result,
-                name=f"{network.name}_pred_{number}",
+                name=name,
                 section=self._settings.section,
                 rank_by=ranked_by(self._settings.rank_by, network.preset, chains=len(target.chains)),
                 recycles=int(recycles),

@@ -25,12 +25,29 @@ OFFICIAL_BLOCKS = 48
 
 
 class ModelPreset(StrEnum):
-    """AlphaFold's `--model_preset`; `auto` takes `monomer_ptm` for one chain and `multimer` for more."""
+    """AlphaFold's `--model_preset`; `auto` takes `monomer_ptm` for one chain and `multimer` for more.
+
+    `multimer` is AlphaFold-Multimer v3; v1 and v2 are earlier parameters of it. `deepfold` are DeepFold's
+    parameters of the monomer network.
+    """
 
     AUTO = "auto"
     MONOMER = "monomer"
     MONOMER_PTM = "monomer_ptm"
     MULTIMER = "multimer"
+    MULTIMER_V1 = "multimer_v1"
+    MULTIMER_V2 = "multimer_v2"
+    DEEPFOLD = "deepfold"
+
+    @property
+    def multimer(self) -> bool:
+        """Whether it is a network of AlphaFold-Multimer."""
+        return self.value.startswith("multimer")
+
+    @property
+    def gives_pae(self) -> bool:
+        """Whether it has a head for PAE and pTM."""
+        return self not in (ModelPreset.MONOMER, ModelPreset.DEEPFOLD)
 
 
 class Kernels(StrEnum):
@@ -123,6 +140,15 @@ class NetworkSettings(Protocol):
     @property
     def use_probs_extra(self) -> bool: ...
 
+    @property
+    def save_single_representations(self) -> bool: ...
+
+    @property
+    def save_pair_representations(self) -> bool: ...
+
+    @property
+    def save_recycles(self) -> bool: ...
+
 
 class Switches(Model):
     """What AlphaFold2's code can do besides, under ColabFold's names. Recipes name what is not as here."""
@@ -146,6 +172,21 @@ class Switches(Model):
         description="Compute no more recycles, models and seeds of a target once one scores more than this, "
         "by what models are ranked by, from 0 to 100.",
     )
+    save_single_representations: bool = Field(
+        False,
+        description="Keep each model's single representation, the first row of the MSA's: "
+        "single_repr_<model>.npy, float16 [L, 256].",
+    )
+    save_pair_representations: bool = Field(
+        False,
+        description="Keep each model's pair representation: pair_repr_<model>.npy, float16 [L, L, 128]. "
+        "256 MB a model at 1,000 residues.",
+    )
+    save_recycles: bool = Field(
+        False,
+        description="Keep the structure of every recycle, recycle_<model>_r<n>.pdb, and its pLDDT, pTM, "
+        "ipTM and change of CA distances, recycles.json.",
+    )
 
 
 class AlphaFold2Settings(Switches):
@@ -155,7 +196,8 @@ class AlphaFold2Settings(Switches):
 
     model_preset: ModelPreset = Field(
         ModelPreset.AUTO,
-        description="monomer, monomer_ptm, multimer, or auto (by number of chains).",
+        description="monomer, monomer_ptm, multimer (v3), or auto (by number of chains). multimer_v1, "
+        "multimer_v2 and deepfold: snakefold weights fetch alphafold2 --parameters NAME.",
     )
     models: Models = Field(default=[1, 2, 3, 4, 5], min_length=1, description="Models to run, of the five.")
     num_recycle: int = Field(3, ge=0, le=48, description="Recycles: passes after the first.")
@@ -171,14 +213,14 @@ class AlphaFold2Settings(Switches):
         ge=1,
         le=512,
         description="Rows of the clustered MSA. Empty: as many as the deepest MSA of the same padded length "
-        "needs, up to the preset's limit (monomer 512, multimer 508).",
+        "needs, up to the preset's limit (monomer 512, multimer 508, multimer_v1 and _v2 252).",
     )
     max_extra_msa: int | None = Field(
         None,
         ge=1,
         le=8192,
         description="Rows of the extra MSA. Empty: as many as the deepest MSA of the same padded length "
-        "needs, up to the preset's limit (monomer 5120, multimer 2048).",
+        "needs, up to the preset's limit (monomer 5120, multimer 2048, multimer_v1 and _v2 1152).",
     )
     use_templates: bool = Field(False, description="Use the templates that the MSA step found.")
     precision: Literal["bfloat16", "float32"] = Field(
@@ -231,8 +273,8 @@ def stops_early(settings: NetworkSettings) -> bool:
 
 def effective(settings: AlphaFold2Settings) -> AlphaFold2Settings:
     """The settings of a preset that is not `auto`, without what changes nothing there."""
-    multimer = settings.model_preset is ModelPreset.MULTIMER
-    given = {"plddt"} if settings.model_preset is ModelPreset.MONOMER else {"plddt", "ptm"}
+    multimer = settings.model_preset.multimer
+    given = {"plddt", "ptm"} if settings.model_preset.gives_pae else {"plddt"}
     given |= {"iptm", "multimer"} if multimer else set()
     usual = "multimer" if multimer else "plddt"
     ranked = settings.rank_by if settings.rank_by in given else "plddt"

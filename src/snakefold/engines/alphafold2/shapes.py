@@ -16,6 +16,7 @@ from snakefold.kernel.errors import ConfigError
 #: Rows of the clustered and the extra MSA that ColabFold gives all models of a preset (AlphaFold's largest).
 MONOMER_ROWS = (512, 5120)
 MULTIMER_ROWS = (508, 2048)
+EARLIER_MULTIMER_ROWS = (252, 1152)
 #: Templates that the network reads; AlphaFold takes their rows off the clustered MSA.
 MAX_TEMPLATES = 4
 #: AlphaFold-Multimer's limits: rows of one chain, and of these at most so many paired.
@@ -38,14 +39,21 @@ def rounded_up(rows: int) -> int:
     return -(-max(rows, 1) // step) * step
 
 
+def most_rows(preset: ModelPreset) -> tuple[int, int]:
+    """The most rows of the clustered and of the extra MSA that a network takes if no setting says."""
+    if preset in (ModelPreset.MULTIMER_V1, ModelPreset.MULTIMER_V2):
+        return EARLIER_MULTIMER_ROWS
+    return MULTIMER_ROWS if preset.multimer else MONOMER_ROWS
+
+
 def choose(settings: NetworkSettings, preset: ModelPreset, depths: Iterable[int]) -> MsaShape:
     """Shape for targets whose MSAs have `depths` rows. Explicit settings are taken exactly.
 
     A multimer's depth is padded only where several targets share the program: a lone one keeps its own.
     """
     depths = list(depths)
-    multimer = preset is ModelPreset.MULTIMER
-    most_clusters, most_extra = MULTIMER_ROWS if multimer else MONOMER_ROWS
+    multimer = preset.multimer
+    most_clusters, most_extra = most_rows(preset)
     rows = max(depths) + (MAX_TEMPLATES if settings.use_templates else 0)
     clusters = settings.max_msa_clusters or min(rounded_up(rows), most_clusters)
     extra = settings.max_extra_msa or min(rounded_up(rows - clusters), most_extra)

@@ -28,7 +28,7 @@ def shortfalls(
     shape: MsaShape,
 ) -> list[str]:
     """Notes (`snakefold.kernel.notes`) on a target that was given `raw` features in `shape`."""
-    multimer = preset is ModelPreset.MULTIMER
+    multimer = preset.multimer
     chains = dict(zip(target.chains, msas.given, strict=False)) if msas.own_a3m is None else {}
     found = []
     rows, read = _merged_rows(raw), shape.clusters + shape.extra
@@ -63,7 +63,7 @@ def shortfalls(
 
 def without_pae(networks: Sequence[Network]) -> list[str]:
     """A note if there are any: what they do not give is absent from a result."""
-    names = [network.name for network in networks if network.preset is ModelPreset.MONOMER]
+    names = [network.name for network in networks if not network.preset.gives_pae]
     return [note(Code.NO_PAE, ", ".join(names))] if names else []
 
 

@@ -11,9 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.engines.alphafold2 import rehearsal as rehearsal_parameters
-from snakefold.engines.alphafold2.models import MODEL_NUMBERS, all_models, model_name, parse_name
+from snakefold.engines.alphafold2.models import (
+    FURTHER,
+    MODEL_NUMBERS,
+    all_models,
+    every_model,
+    model_name,
+    models_of,
+    parse_name,
+)
 from snakefold.engines.alphafold2.parameters import (
     count_blocks,
+    file_name,
     how_to_get,
     parameters_file,
     parameters_folder,
@@ -100,8 +109,12 @@ def find(setting: str, needed: Sequence[str], *, whole: bool = True) -> Weights 
         whole: see that the files hold what their names say (`weights_whole`); who loads them at once sees it.
     """
 
+    # Who has official parameters and asks for others lacks these, and does not mean random ones.
+    further = any(parse_name(name)[0] in FURTHER for name in needed)
+    meant_by = every_model() if further else needed
+
     def some(folder: Path) -> bool:
-        return any(parameters_file(folder, name).is_file() for name in needed)
+        return any(parameters_file(folder, name).is_file() for name in meant_by)
 
     meant = meant_folder(setting, some)
     if meant is None:
@@ -142,7 +155,7 @@ def identity(folder: Path, models: Iterable[str]) -> dict[str, Any]:
     present = {name: path for name, path in files.items() if path.is_file()}
     if not present:
         raise WeightsMissingError(
-            f"{parameters_folder(folder)}: has none of {', '.join(files)}. {how_to_get(folder)}"
+            f"{parameters_folder(folder)}: has none of {', '.join(files)}. {how_to_get(folder, *files)}"
         )
     marks = {name: read_rehearsal_mark(path) for name, path in present.items()}
     random = [mark for mark in marks.values() if mark is not None]
@@ -170,9 +183,9 @@ def report_check(folder: Path, log: Callable[[str], object], models: Iterable[st
         0 if everything found is whole and at least one preset has all five models (or is a rehearsal), else
         1.
     """
-    states = check(folder, list(models) if models is not None else all_models())
+    states = check(folder, list(models) if models is not None else _looked_for(folder))
     for state in states:
-        log(f"{state.state:<9} params_{state.name}.npz {state.problem}".rstrip())
+        log(f"{state.state:<9} {file_name(state.name)} {state.problem}".rstrip())
     if models is not None:
         return int(any(state.state in ("missing", "damaged") for state in states))
     by_preset: dict[ModelPreset, list[str]] = {}
@@ -182,13 +195,23 @@ def report_check(folder: Path, log: Callable[[str], object], models: Iterable[st
     return int(not usable or any(state.state == "damaged" for state in states))
 
 
+def _looked_for(folder: Path) -> list[str]:
+    """The official models, and those of further parameters that a folder has some of."""
+    there = {
+        preset
+        for preset in FURTHER
+        if any(parameters_file(folder, name).is_file() for name in models_of(preset))
+    }
+    return [*all_models(), *(name for preset in FURTHER if preset in there for name in models_of(preset))]
+
+
 def _check_model(folder: Path, name: str) -> ModelState:
     path = parameters_file(folder, name)
     if not path.is_file():
-        return ModelState(name, "missing", problem=f"{path} is not there. {how_to_get(folder)}")
+        return ModelState(name, "missing", problem=f"{path} is not there. {how_to_get(folder, name)}")
     size = path.stat().st_size
     if fault := problem(path, name):
-        return ModelState(name, "damaged", size, f"{path}: {fault}. {how_to_get(folder)}")
+        return ModelState(name, "damaged", size, f"{path}: {fault}. {how_to_get(folder, name)}")
     if read_rehearsal_mark(path) is not None:
         blocks = count_blocks(path)
         return ModelState(name, "rehearsal", size, f"{path}: random parameters, {blocks} Evoformer blocks.")
@@ -198,9 +221,9 @@ def _check_model(folder: Path, name: str) -> ModelState:
 def _existing(folder: Path, needed: Sequence[str], source: str) -> Weights:
     missing = [name for name in needed if not parameters_file(folder, name).is_file()]
     if missing:
-        files = ", ".join(f"params_{name}.npz" for name in missing)
+        files = ", ".join(map(file_name, missing))
         raise WeightsMissingError(
-            f"{parameters_folder(folder)} (from {source}) lacks {files}. {how_to_get(folder)}"
+            f"{parameters_folder(folder)} (from {source}) lacks {files}. {how_to_get(folder, *missing)}"
         )
     found = identity(folder, needed)
     if found.get("rehearsal") is True:

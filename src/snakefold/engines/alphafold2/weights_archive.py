@@ -6,11 +6,13 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from snakefold.engines.alphafold2.models import all_models
+from snakefold.engines.alphafold2.models import all_models, every_model, models_of
 from snakefold.engines.alphafold2.parameters import parameters_file, parameters_folder, read_rehearsal_mark
+from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.engines.alphafold2.weights_whole import problem
 from snakefold.kernel.download import Expected, download, lines
 from snakefold.kernel.errors import WeightsMissingError
@@ -25,6 +27,7 @@ def fetch(
     mirror: str | None = None,
     which: Iterable[str] | None = None,
     log: Log | None = None,
+    archive: str = "alphafold2",
 ) -> list[Path]:
     """Download official parameters into `destination/params/`. Safe to interrupt and to run again.
 
@@ -35,6 +38,7 @@ def fetch(
         mirror: address of a copy of the archive (or of a part of it); None takes DeepMind's.
         which: AlphaFold's names of the models to keep; None keeps all 15.
         log: called with a line for every damaged file, and at every twentieth of the download.
+        archive: its entry in resources/weights.yaml.
 
     Returns:
         The files of the models wanted.
@@ -44,7 +48,7 @@ def fetch(
         WeightsMissingError: the folder has random parameters, or a file that cannot be opened; the archive
             lacks a model, or one of its files is damaged. What was there is still there.
     """
-    source = yaml.safe_load((house() / "resources" / "weights.yaml").read_text())["alphafold2"]
+    source = _source(archive)
     names = list(which) if which is not None else all_models()
     files = {name: parameters_file(destination, name) for name in names}
     _refuse_rehearsal(destination)
@@ -52,28 +56,63 @@ def fetch(
     if not wanted:
         return list(files.values())
     url = mirror or source["url"]
-    archive = destination / (url.partition("?")[0].rsplit("/", 1)[-1] or "parameters.tar")
+    path = destination / (url.partition("?")[0].rsplit("/", 1)[-1] or "parameters.tar")
     # A mirror may hold a part of the archive, so only the official address has a size and a checksum.
     expected = Expected() if mirror else Expected(source["bytes"], source["sha256"])
-    download(url, archive, expected, lines(url, log) if log is not None else None)
+    download(url, path, expected, lines(url, log) if log is not None else None)
     try:
-        unpacked = _unpack(archive, wanted)
+        unpacked = _unpack(path, wanted)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise WeightsMissingError(
-            f"{archive}: cannot be unpacked ({error}). Remove it and run the command again."
+            f"{path}: cannot be unpacked ({error}). Remove it and run the command again."
         ) from error
-    if missing := [path.name for name, path in wanted.items() if name not in unpacked]:
+    if missing := [file.name for name, file in wanted.items() if name not in unpacked]:
         raise WeightsMissingError(f"{url}: the archive lacks {', '.join(missing)}. Name another mirror.")
-    archive.unlink()
+    path.unlink()
     if log is not None:
         log(f"{count(len(files), 'model')} in {parameters_folder(destination)}")
     return list(files.values())
 
 
+def fetch_preset(destination: Path, preset: ModelPreset, mirror: str | None, log: Log) -> list[Path]:
+    """Download the five models of parameters that are no part of the official archive; as `fetch`.
+
+    Args:
+        preset: multimer_v1, multimer_v2 or deepfold.
+        mirror: address of a copy of the archive; of DeepFold's files, of the folder that has them.
+    """
+    if preset is not ModelPreset.DEEPFOLD:
+        return fetch(destination, mirror, models_of(preset), log, f"alphafold2_{preset}")
+    files = {name: parameters_file(destination, name) for name in models_of(preset)}
+    _refuse_rehearsal(destination)
+    address = (mirror or str(_source("alphafold2_deepfold")["url"])).rstrip("/")
+    for name, path in _not_whole(files, log).items():
+        url, part = f"{address}/{path.name}", path.with_name(f".{path.name}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download(url, part, Expected(), lines(url, log))
+        if fault := problem(part, name) or _said_random(part):
+            part.unlink()
+            raise WeightsMissingError(
+                f"{url}: {fault}. The file was removed: fetch it again, or name another mirror."
+            )
+        part.replace(path)
+    log(f"{count(len(files), 'model')} in {parameters_folder(destination)}")
+    return list(files.values())
+
+
+def _source(entry: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((house() / "resources" / "weights.yaml").read_text())[entry]
+    return found
+
+
+def _said_random(path: Path) -> str:
+    return "these are random parameters (REHEARSAL)" if _is_random(path, unreadable=False) else ""
+
+
 def _refuse_rehearsal(destination: Path) -> None:
     """Random and official parameters do not share a folder, for a run would take either for the other."""
     drawn = (parameters_folder(destination) / "REHEARSAL.txt").is_file()
-    for path in (parameters_file(destination, name) for name in all_models()):
+    for path in (parameters_file(destination, name) for name in every_model()):
         if path.is_file() and _is_random(path, unreadable=drawn):
             raise WeightsMissingError(
                 f"{path}: random parameters (REHEARSAL), which official ones never join or replace. "
@@ -138,10 +177,7 @@ def _unpack(archive: Path, files: Mapping[str, Path]) -> set[str]:
             part = path.with_name(f".{path.name}.part")
             with part.open("wb") as stream:
                 shutil.copyfileobj(content, stream, 1 << 20)
-            fault = problem(part, name)
-            if not fault and _is_random(part, unreadable=False):
-                fault = "these are random parameters (REHEARSAL)"
-            if fault:
+            if fault := problem(part, name) or _said_random(part):
                 part.unlink()
                 archive.unlink()
                 raise WeightsMissingError(

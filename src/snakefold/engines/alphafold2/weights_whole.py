@@ -45,7 +45,7 @@ def ensure_whole(folder: Path, models: Iterable[str]) -> None:
         WeightsMissingError: names the first file that does not, and what is wrong with it.
     """
     for name in models:
-        ensure_whole_file(parameters_file(folder, name), name, how_to_get(folder))
+        ensure_whole_file(parameters_file(folder, name), name, how_to_get(folder, name))
 
 
 def ensure_whole_file(path: Path, name: str, advice: str) -> None:

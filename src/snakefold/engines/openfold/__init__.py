@@ -21,7 +21,7 @@ from snakefold.engines.alphafold2.settings import (
     stops_early,
     told,
 )
-from snakefold.engines.alphafold2.shapes import choose
+from snakefold.engines.alphafold2.shapes import MONOMER_ROWS, choose
 from snakefold.engines.openfold import methods
 from snakefold.engines.openfold.kinds import kind_of_name
 from snakefold.engines.openfold.settings import OpenFoldSettings
@@ -126,6 +126,7 @@ class OpenFold(Defaults):
             models=len(settings.parameters),
             programs=len({(kind.pae, settings.use_templates and kind.templates) for kind in kinds}),
             multimer=False,
+            most=MONOMER_ROWS,
             blocks=blocks,
             rows=rows,
         )
