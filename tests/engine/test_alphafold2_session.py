@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from snakefold.engines.alphafold2 import ENGINE, parameters, rehearsal
+from snakefold.engines.alphafold2 import ENGINE, ahead, parameters, recycling, rehearsal
 from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.engines.spec import ChainMsa, TargetMsas, settings_of
 from snakefold.kernel.errors import Reason, TargetError, WeightsMissingError
@@ -219,12 +219,10 @@ def test_a_complex_needs_the_multimer_models(weights_folder: Path, compile_cache
 def test_a_full_memory_is_a_typed_failure(
     error: Exception, weights_folder: Path, compile_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from alphafold.model import model
-
     def predict(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(model.RunModel, "predict", predict)
+    monkeypatch.setattr(recycling, "predict", predict)
     target = make_target("t", SEQUENCES[0])
     msas = chain_msas(target, 6)
     session = ENGINE.start(make_request([target]), {target.result_key: msas}, weights_folder, compile_cache)
@@ -232,6 +230,42 @@ def test_a_full_memory_is_a_typed_failure(
         session.predict(target, msas)
     assert caught.value.reason is Reason.OUT_OF_MEMORY
     assert "max_msa_clusters" in caught.value.advice
+
+
+@pytest.mark.slow
+def test_features_made_meanwhile_are_the_same(
+    weights_folder: Path, compile_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two seeds of two targets, and what comes next is not always what was said."""
+    targets = [make_target(f"t{number}", sequence) for number, sequence in enumerate(SEQUENCES[:2])]
+    msas = {target.result_key: chain_msas(target, 12) for target in targets}
+    request = make_request(targets, bucket_edges=[24], models=[1], num_seeds=2)
+    begun: list[Any] = []
+    begin = ahead.Ahead.begin
+
+    def noted(self: ahead.Ahead, key: Any, *rest: Any) -> None:
+        begun.append(key)
+        begin(self, key, *rest)
+
+    monkeypatch.setattr(ahead.Ahead, "begin", noted)
+
+    def fold(order: list[int], *, hint: int | None) -> dict[str, list[str]]:
+        session = ENGINE.start(request, msas, weights_folder, compile_cache)
+        found = {}
+        for number in order:
+            if hint is not None:
+                session.look_ahead(targets[hint], msas[targets[hint].result_key])
+            result = session.predict(targets[number], msas[targets[number].result_key])
+            found[targets[number].id] = [item.pdb for item in result.predictions]
+        return found
+
+    alone = fold([0], hint=None) | fold([1], hint=None)
+    first, second = (target.result_key for target in targets)
+    assert begun == [(first, 1), (second, 1)]
+    begun.clear()
+    assert fold([0, 1], hint=1) == alone
+    assert begun[:2] == [(first, 1), (second, 0)]
+    assert fold([1, 0], hint=1) == alone
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -83,26 +84,25 @@ def counts() -> Counts:
 def _listen() -> None:
     import jax
 
-    # JAX reports a hit just before the (then short) compilation it belongs to.
-    hit = False
+    # JAX reports a hit just before the (then short) compilation it belongs to, in the same thread.
+    found = threading.local()
 
     def on_event(event: str, **_: str | int) -> None:
-        nonlocal hit
         if event == "/jax/compilation_cache/cache_hits":
-            hit = True
+            found.hit = True
         elif event == "/jax/compilation_cache/cache_misses":
             _counts.cache_misses += 1
 
     def on_duration(event: str, duration_secs: float, **details: str | int) -> None:
-        nonlocal hit
         name = str(details.get("fun_name"))
         network = any(each in name for each in _networks)
         if network and event in (_COMPILED, *_PREPARED):
             _counts.seconds += duration_secs
         if event == _COMPILED:
+            hit = getattr(found, "hit", False)
             _counts.from_cache += network and hit
             _counts.compiled += network and not hit
-            hit = False
+            found.hit = False
             if network:
                 stages.say(stages.PREDICTING)
 

@@ -336,6 +336,15 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
+class LooksAhead(Protocol):
+    """A session that can make ready for a target while the device predicts another."""
+
+    def look_ahead(self, target: TargetInput, msas: TargetMsas) -> None:
+        """What is asked for after the next `predict`, most likely. Must not raise."""
+        ...
+
+
 @dataclass(frozen=True)
 class Result:
     """What an engine gives for one target besides, or in place of, models.

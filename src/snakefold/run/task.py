@@ -21,7 +21,7 @@ from pathlib import Path
 
 from snakefold import engines
 from snakefold.engines.agreement import agreed
-from snakefold.engines.spec import Session, TargetMsas, as_result, relaxation, settings_of
+from snakefold.engines.spec import LooksAhead, Session, TargetMsas, as_result, relaxation, settings_of
 from snakefold.kernel import archive, stages
 from snakefold.kernel.contracts import (
     UNSTORED,
@@ -212,6 +212,8 @@ def _fold_all(
             if data is not None:
                 outcome = outcome_of(target, stored=True)
             else:
+                if order and isinstance(session, LooksAhead):
+                    session.look_ahead(order[0], msas[order[0].result_key])
                 outcome, data = _fold(request, target, msas[key], session, batch.store, first=first)
                 first = False
         batch.outcomes[key] = outcome

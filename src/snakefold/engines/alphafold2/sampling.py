@@ -8,12 +8,26 @@ padding zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+_thread = threading.local()
+
+
+@contextmanager
+def on_the_cpu() -> Iterator[None]:
+    """Sample on the CPU in this thread, even what AlphaFold gives to a GPU: it adds up whole numbers."""
+    _thread.on_the_cpu = True
+    try:
+        yield
+    finally:
+        _thread.on_the_cpu = False
 
 
 def padded_size(size: int, steps: int) -> int:
@@ -30,6 +44,17 @@ def use_few_shapes() -> None:
     random_philox._categorical_inner = _categorical(random_philox._categorical_inner)
     np_backend._jit_cluster_assign = _cluster_assign(np_backend._jit_cluster_assign)
     np_backend._jit_cluster_sums = _cluster_sums(np_backend._jit_cluster_sums)
+    np_backend._cluster_device = _cluster_device(np_backend._cluster_device)
+
+
+def _cluster_device(chosen: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
+    """Rows and columns of an extra MSA → device that clusters it."""
+
+    @wraps(chosen)
+    def device(rows: int, columns: int) -> Any:
+        return chosen(0, 0) if getattr(_thread, "on_the_cpu", False) else chosen(rows, columns)
+
+    return device
 
 
 def _categorical(jitted: Callable[..., Any]) -> Callable[..., NDArray[Any]]:

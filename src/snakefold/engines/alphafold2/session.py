@@ -20,6 +20,7 @@ from snakefold.engines.alphafold2 import (
     parameters,
     recycling,
 )
+from snakefold.engines.alphafold2.ahead import Ahead
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.saved import Saved
@@ -44,6 +45,8 @@ _NETWORK = "apply_fn"
 _LABELS = {"plddt": "plddts", "multimer": "iptm+ptm"}
 #: What networks that share a program have in common: kind, templates, Evoformer blocks, rows of the MSA.
 _Runner = tuple[ModelPreset, bool, int, MsaShape]
+#: Inputs of the networks that read templates, and of those that do not.
+_Inputs = dict[bool, features.Features]
 
 
 class AlphaFold2Session:
@@ -97,6 +100,8 @@ class AlphaFold2Session:
             for network in every
         }
         self._blocks = {network: parameters.count_blocks(network.path) for network in every}
+        self._ahead = Ahead()
+        self._next: tuple[TargetInput, TargetMsas] | None = None
         self.seconds["load"] = time.perf_counter() - started
 
     @property
@@ -109,6 +114,10 @@ class AlphaFold2Session:
     def cache_misses(self) -> int:
         """Programs of any kind that the compilation cache did not have (0 without a cache folder)."""
         return compilation.counts().cache_misses - self._before.cache_misses
+
+    def look_ahead(self, target: TargetInput, msas: TargetMsas) -> None:
+        """This target comes after the one that is predicted next: make its features meanwhile."""
+        self._next = target, msas
 
     def predict(self, target: TargetInput, msas: TargetMsas) -> Result:
         """All models and seeds of one target, and the kernels that they ran with.
@@ -125,16 +134,18 @@ class AlphaFold2Session:
                 f"Set {self._settings.section}.model_preset to auto or multimer.",
             )
         shape = self._shapes[self._group(target)]
-        msas = pairing.chosen(target, msas, preset, self._settings)
+        self._prepare_runners(target)
         try:
-            raw = self._timed("features", features.raw_features, target, msas, preset, self._settings, shape)
+            key = target.result_key, 0
+            raw, inputs = self._timed("features", self._ahead.result, key, self._features, target, msas)
+            msas = pairing.chosen(target, msas, preset, self._settings)
             warnings = [
                 *shortfalls(target, msas, raw, preset=preset, settings=self._settings, shape=shape),
                 *unknown_residues(target),
                 *without_pae(self._networks[preset]),
             ]
             saved = Saved(target, self._settings, rehearsal=self._rehearsal)
-            models = self._predict_seeds(target, raw, shape, saved)
+            models = self._predict_seeds(target, raw, inputs, saved)
         except MemoryError as error:
             raise _out_of_memory(target, self._settings.section, error) from error
         except RuntimeError as error:
@@ -158,47 +169,68 @@ class AlphaFold2Session:
         )
 
     def _predict_seeds(
-        self,
-        target: TargetInput,
-        raw: features.Features,
-        shape: MsaShape,
-        saved: Saved,
+        self, target: TargetInput, raw: features.Features, inputs: _Inputs, saved: Saved
     ) -> list[interfaces.Model]:
         models: list[interfaces.Model] = []
         for number in range(self._settings.num_seeds):
-            found, enough = self._predict_seed(target, raw, shape, number, saved)
+            key = target.result_key, number
+            if number:
+                inputs = self._timed("features", self._ahead.result, key, self._inputs, target, raw, number)
+            if number + 1 < self._settings.num_seeds:
+                self._ahead.begin((target.result_key, number + 1), self._inputs, target, raw, number + 1)
+            else:
+                self._begin_next()
+            found, enough = self._predict_seed(target, inputs, number, saved)
             models += found
             if enough:
                 break
         return models
 
+    def _begin_next(self) -> None:
+        """Start on the features of the target that comes next, if it is known."""
+        if self._next is None:
+            return
+        (target, msas), self._next = self._next, None
+        preset = self._preset(target)
+        if preset.multimer or len(target.chains) == 1:
+            self._prepare_runners(target)
+            self._ahead.begin((target.result_key, 0), self._features, target, msas)
+
+    def _features(self, target: TargetInput, msas: TargetMsas) -> tuple[features.Features, _Inputs]:
+        """Raw features, and the networks' inputs of the first seed."""
+        preset, shape = self._preset(target), self._shapes[self._group(target)]
+        msas = pairing.chosen(target, msas, preset, self._settings)
+        raw = features.raw_features(target, msas, preset, self._settings, shape)
+        return raw, self._inputs(target, raw, 0)
+
+    def _inputs(self, target: TargetInput, raw: features.Features, number: int) -> _Inputs:
+        """What the networks of a target take with one seed."""
+        preset = self._preset(target)
+        inputs: _Inputs = {}
+        for network in self._networks[preset]:
+            if network.templates not in inputs:
+                inputs[network.templates] = network_inputs(
+                    self._runners[self._key(network, target)],
+                    raw,
+                    preset,
+                    seed=self._settings.random_seed + number,
+                    padded_length=self._length(target),
+                    templates=network.templates,
+                )
+        return inputs
+
+    def _key(self, network: Network, target: TargetInput) -> _Runner:
+        return network.preset, network.templates, self._blocks[network], self._shapes[self._group(target)]
+
     def _predict_seed(
-        self,
-        target: TargetInput,
-        raw: features.Features,
-        shape: MsaShape,
-        number: int,
-        saved: Saved,
+        self, target: TargetInput, inputs: _Inputs, number: int, saved: Saved
     ) -> tuple[list[interfaces.Model], bool]:
         """All models, and whether one of them scores so high that no more are wanted."""
         seed, preset = self._settings.random_seed + number, self._preset(target)
-        inputs: dict[bool, features.Features] = {}
         models: list[interfaces.Model] = []
         for network in self._networks[preset]:
-            templates = network.templates
-            key = network.preset, templates, self._blocks[network], shape
-            runner = self._runner(key)
-            if templates not in inputs:
-                inputs[templates] = self._timed(
-                    "features",
-                    network_inputs,
-                    runner,
-                    raw,
-                    preset,
-                    seed=seed,
-                    padded_length=self._length(target),
-                    templates=templates,
-                )
+            templates, key = network.templates, self._key(network, target)
+            runner = self._runners[key]
             runner.params = self._parameters[network]
             program = key, self._length(target)
             stages.say(stages.PREDICTING if program in self._compiled else stages.COMPILING)
@@ -263,20 +295,21 @@ class AlphaFold2Session:
     def _preset(self, target: TargetInput) -> ModelPreset:
         return preset_for(self._wanted, len(target.chains))
 
-    def _runner(self, key: _Runner) -> Any:
-        if key not in self._runners:
-            preset, templates, blocks, shape = key
-            self._runners[key] = new_runner(
-                configuration(
-                    preset,
-                    templates=templates,
-                    settings=self._settings,
-                    shape=shape,
-                    blocks=blocks,
-                    running=self._kernels,
+    def _prepare_runners(self, target: TargetInput) -> None:
+        """Those of a target's networks: none is made in the thread that makes features."""
+        for network in self._networks[self._preset(target)]:
+            key = preset, templates, blocks, shape = self._key(network, target)
+            if key not in self._runners:
+                self._runners[key] = new_runner(
+                    configuration(
+                        preset,
+                        templates=templates,
+                        settings=self._settings,
+                        shape=shape,
+                        blocks=blocks,
+                        running=self._kernels,
+                    )
                 )
-            )
-        return self._runners[key]
 
     def _timed(self, what: str, function: Any, *arguments: Any, **named: Any) -> Any:
         started = time.perf_counter()
