@@ -161,3 +161,16 @@ def test_as_a_module(run: Run, prefix: str, code: int, says: str) -> None:
     process = snakemake(run.folder, "--dry-run", "all")
     assert process.returncode == code, process.stdout + process.stderr
     assert says in process.stdout + process.stderr
+
+
+def test_a_run_may_end_with_the_alignments(run: Run) -> None:
+    """As colabfold_batch --msa-only: what is searched waits in the store for the prediction."""
+    (run.folder / "my.fasta").write_text(f">a\n{VILLIN}\n>b\n{VILLIN}:{TRP_ZIPPER}\n")
+    given = ["run", "my.fasta", "--set", "weights=rehearsal"]
+    process = run.call(*given, "--", "alignments")
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert list((run.results / "msa").glob("*.json"))
+    assert not (run.results / "requests").exists()
+    planned = run.call(*given, "--dry-run")
+    assert "predict " in planned.stdout + planned.stderr
+    assert "rule msa" not in planned.stdout + planned.stderr

@@ -1,6 +1,6 @@
 """Every switch of AlphaFold2's network against colabfold_batch's flag: equal parameters, equal bytes.
 
-`make parity` runs them, ten minutes in all; docs/colabfold.md has the table. CI runs some at once
+`make parity` runs them, twenty minutes in all; docs/colabfold.md has the table. CI runs some at once
 (tests/engine/test_alphafold2_parity.py).
 """
 

@@ -71,6 +71,13 @@ def chunks_of(wildcards):
     return [local(f"{results}/msa/{chunk}.json") for chunk in chunks if chunk]
 
 
+def every_chunk(wildcards):
+    """MSA summaries of all batches."""
+    rows = planned_batches(wildcards).values()
+    chunks = {chunk for row in rows for chunk in row.chunks.split(",") if chunk}
+    return [local(f"{folder_of('')}/msa/{chunk}.json") for chunk in sorted(chunks)]
+
+
 def before_summary(wildcards):
     """What else there is before the end of a stage: its failure ends a run that does not keep going."""
     if stage_of(wildcards):

@@ -25,3 +25,14 @@ rule msa:
     shell:
         "snakefold msa {input.chunk:q} --config {input.config:q} --threads {threads}"
         " --out {output.summary:q} > {log:q} 2>&1"
+
+
+if len(STAGES) == 1:
+
+    localrules:
+        alignments,
+
+    # What a run searches, and no more: `snakefold run proteins.fasta -- alignments`.
+    rule alignments:
+        input:
+            every_chunk,
