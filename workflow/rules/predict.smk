@@ -30,6 +30,8 @@ rule predict:
     wildcard_constraints:
         batch=PREDICTED,
     retries: SETTINGS.predict.retries
+    # Of the batches that can start the longest does: none is left over when the others are done.
+    priority: seconds_of
     threads: SETTINGS.predict.threads
     resources:
         mem_mb=memory_of,

@@ -10,6 +10,7 @@ import numpy as np
 
 from snakefold.plan.assignment.program import Key, Relaxed, Terms, relax, solve
 from snakefold.plan.assignment.result import assignment_of, buckets_of
+from snakefold.plan.assignment.spread import spread
 from snakefold.plan.assignment.tables import Table, all_bars, cheapest_bars, make_table
 from snakefold.plan.assignment.types import Assignment, Demand, Limits, Sizes
 from snakefold.plan.cost.gpus import GpuClass
@@ -51,7 +52,7 @@ class Problem:
             return None
         simple = self._unlimited(whole, self._terms(0.0))
         if objective == "cost" and self._keeps(simple):
-            return simple
+            return self._spread(simple)
         if objective == "cost":
             return self._limited("cost", self.limits) or self._just_in_time(simple.bound)
         fastest = self._limited("time", self.limits)
@@ -60,6 +61,16 @@ class Problem:
         found = self._limited("cost", replace(self.limits, deadline=fastest.wall_seconds * (1 + SECOND)))
         found = found or fastest
         return replace(found, objective=found.wall_seconds, bound=fastest.bound)
+
+    def _spread(self, plan: Assignment) -> Assignment:
+        """The cheapest plan, for all workers of what costs nothing."""
+        if self.limits.deadline is not None:
+            return plan
+
+        def cut(seconds: float) -> Assignment:
+            return self._unlimited(self._tables(seconds, shared=True), self._terms(0.0), seconds)
+
+        return spread(plan, self.demands, self.classes, self.model, self.limits, cut)
 
     def _limited(self, objective: Objective, limits: Limits) -> Assignment | None:
         """The best assignment with that size of batches that the linear program likes best."""
@@ -137,8 +148,10 @@ class Problem:
         tail = terms.tail if deadline is None else max(0.0, min(terms.tail, deadline))
         return replace(terms, deadline=deadline, budget=budget, tail=tail)
 
-    def _unlimited(self, tables: Sequence[Table], terms: Terms) -> Assignment:
-        """The cheapest plan if there were no limits: buckets share batches."""
+    def _unlimited(
+        self, tables: Sequence[Table], terms: Terms, seconds: float = SHARED_SECONDS
+    ) -> Assignment:
+        """The cheapest plan if there were no limits: buckets share batches of so many seconds at the most."""
         bound = sum(cheapest_bars(table, terms.rates)[1] for table in tables)
         plans = []
         for starts in (np.zeros_like(terms.starts), terms.starts):
@@ -149,7 +162,7 @@ class Problem:
                     counts[table.number, start, stop] = tuple(
                         number if gpu == chosen else 0 for gpu in range(len(self.classes))
                     )
-            sizes = self._sizes(SHARED_SECONDS)
+            sizes = self._sizes(seconds)
             plans.append(self._figures(counts, tables, terms, "cost", bound, sizes=sizes))
         return min(plans, key=lambda plan: plan.objective)
 
