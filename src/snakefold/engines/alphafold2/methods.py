@@ -10,7 +10,12 @@ from snakefold.engines.spec import Told
 from snakefold.kernel.wording import count, listed
 
 _MODELS = {"monomer": "monomer", "monomer_ptm": "monomer (pTM)", "multimer": "multimer (v3)"}
-_GROUPS = {"monomer": "Monomers", "complex": "Complexes"}
+_GROUPS = {
+    "monomer": "Monomers",
+    "complex": "Complexes",
+    "monomer_templates": "Monomers with templates of their own",
+    "complex_templates": "Complexes with templates of their own",
+}
 
 
 def sentences(told: Told) -> list[str]:
@@ -18,13 +23,17 @@ def sentences(told: Told) -> list[str]:
     parts = ", ".join(told.package(name) for name in ("alphafold-colabfold", "colabfold", "jax"))
     found = [
         f"Structures were predicted with AlphaFold2 in ColabFold's version ({parts})"
-        f"{told.cite('alphafold2', *sorted(cites(told) - {'alphafold2'}))}, run by {told.run}."
+        f"{told.cite('alphafold2', *sorted(cites(told) - {'alphafold2', 'hhsuite'}))}, run by {told.run}."
     ]
     found += [
         _of_group(_GROUPS.get(group, "Targets"), recipe)
         for group, recipe in told.recipes.items()
         if settings_in(recipe)
     ]
+    own = [recipe["own_templates"] for recipe in told.recipes.values() if recipe.get("own_templates")]
+    if own:
+        programs = " and ".join(f"{name} {version}" for name, version in own[0].items())
+        found.append(f"Templates that targets brought were aligned by {programs}{told.cite('hhsuite')}.")
     if told.recipes:
         found.append(
             "The network's parameters were random."
@@ -37,7 +46,8 @@ def sentences(told: Told) -> list[str]:
 def cites(told: Told) -> set[str]:
     """Words of resources/citations.yaml."""
     multimer = any(settings_in(recipe).get("model_preset") == "multimer" for recipe in told.recipes.values())
-    return {"alphafold2", *(["multimer"] if multimer else [])}
+    own = any(recipe.get("own_templates") for recipe in told.recipes.values())
+    return {"alphafold2", *(["multimer"] if multimer else []), *(["hhsuite"] if own else [])}
 
 
 def _of_group(what: str, recipe: Mapping[str, Any]) -> str:

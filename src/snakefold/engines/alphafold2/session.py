@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from snakefold.engines import compilation
-from snakefold.engines.alphafold2 import features, interfaces, kernels, pairing, parameters
+from snakefold.engines.alphafold2 import (
+    brought,
+    features,
+    guess,
+    interfaces,
+    kernels,
+    pairing,
+    parameters,
+    template_table,
+)
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
 from snakefold.engines.alphafold2.runner import fits_pdb, network_inputs, new_runner, to_protein, to_structure
 from snakefold.engines.alphafold2.settings import Kernels, ModelPreset, NetworkSettings
@@ -65,6 +74,8 @@ class AlphaFold2Session:
         cache: Path | None,
     ) -> None:
         self._settings, self._wanted = settings, preset
+        msas = {each.result_key: brought.plain_msas(each, msas[each.result_key]) for each in request.targets}
+        request = request.model_copy(update={"targets": [brought.plain(each) for each in request.targets]})
         self._edges, self._rehearsal = request.bucket_edges, request.rehearsal
         self.seconds: dict[str, float] = defaultdict(float)
         started = time.perf_counter()
@@ -74,6 +85,8 @@ class AlphaFold2Session:
         self._before = compilation.counts()
         self._shapes = self._choose_shapes(request, msas)
         self._runners: dict[_Runner, Any] = {}
+        #: Coordinates that the present target brings to begin with.
+        self._begin: Any = None
         #: What has a program by now: runner and length.
         self._compiled: set[tuple[_Runner, int]] = set()
         self._networks = {
@@ -109,6 +122,7 @@ class AlphaFold2Session:
             TargetError: invalid_input, msa_failed, out_of_memory, or internal if the network gave no finite
                 numbers.
         """
+        given, target = target, brought.plain(target)
         preset = self._preset(target)
         if preset is not ModelPreset.MULTIMER and len(target.chains) > 1:
             raise TargetError(
@@ -117,10 +131,14 @@ class AlphaFold2Session:
                 f"Set {self._settings.section}.model_preset to auto or multimer.",
             )
         shape = self._shapes[self._group(target)]
+        self._begin = guess.positions_of(given, msas.files)
+        msas = brought.plain_msas(given, msas)
+        msas, dropped = self._timed("features", brought.with_templates, given, msas)
         msas = pairing.chosen(target, msas, preset, self._settings)
         try:
             raw = self._timed("features", features.raw_features, target, msas, preset, self._settings, shape)
             warnings = [
+                *dropped,
                 *shortfalls(target, msas, raw, preset=preset, settings=self._settings, shape=shape),
                 *unknown_residues(target),
                 *without_pae(self._networks[preset]),
@@ -142,7 +160,10 @@ class AlphaFold2Session:
         return Result(
             [replace(prediction, warnings=warnings) for prediction, _ in models],
             scores={**ran, **interfaces.best(models)},
-            files=interfaces.files(models, rehearsal=self._rehearsal),
+            files={
+                **interfaces.files(models, rehearsal=self._rehearsal),
+                **template_table.files(msas, used=brought.has_templates(given)),
+            },
             notes=without_kernels(self._settings, self._kernels),
             ran=ran,
             as_planned=not self._kernels.missing,
@@ -181,6 +202,7 @@ class AlphaFold2Session:
                     padded_length=self._length(target),
                     templates=templates,
                 )
+                inputs[templates] = guess.begun(inputs[templates], self._begin, preset)
             runner.params = self._parameters[network]
             program = key, self._length(target)
             stages.say(stages.PREDICTING if program in self._compiled else stages.COMPILING)
