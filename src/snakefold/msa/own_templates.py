@@ -11,6 +11,7 @@ that the featuriser wants.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -32,6 +33,8 @@ from snakefold.structures.chains import chain_names
 #: Files of one target: AlphaFold's code takes names of four letters.
 MOST = 999
 _PROGRAMS = ("hhsearch", "kalign")
+#: hhsearch aligns so many chains at a time; what it finds is the same with any number.
+_THREADS = 4
 #: A date that nothing is younger than, and one for files without (ColabFold's).
 _LAST, _RELEASED = "2100-01-01", "1971-01-01"
 
@@ -77,7 +80,10 @@ def find(sequence: str, alignment: str, structures: Collection[Structure], log: 
         if not names:
             return Templates(npz=None)
         settings = MsaSettings(
-            templates="hhsearch", max_template_date=_LAST, max_template_hits=templates.MAX_HITS, threads=1
+            templates="hhsearch",
+            max_template_date=_LAST,
+            max_template_hits=templates.MAX_HITS,
+            threads=min(os.cpu_count() or 1, _THREADS),
         )
         search = templates.searcher(templates.sources_in(folder), settings, work=work, log=log)
         chain = PlannedChain(key=sequence_key([sequence]), sequence=sequence)
