@@ -203,7 +203,7 @@ def make_results(
     config = load_config({"input": str(source), "results": str(results), "gpu": {"classes": ["ada_24"]}})
     write_atomically(results / "config.yaml", yaml.safe_dump(config.model_dump(mode="json")).encode())
     # Nothing here is looked up by a recipe: every name will do.
-    recipes = Recipes([NAME] * 2, NAME, NAME, [rehearsal] * 2)
+    recipes = Recipes([NAME] * 4, NAME, NAME, [rehearsal] * 4)
     draft, _ = quoted_draft(
         config,
         results / "plan",
@@ -273,7 +273,7 @@ def _made_with(rehearsal: bool, hostile: bool) -> dict[str, Any]:
     msa = {"tool": "jackhmmer", "databases": [{"name": name, "files": [digest]}]}
     engine = {"engine": "alphafold2", "version": "2.3.20", "settings": SETTINGS}
     engine["weights"] = {"rehearsal": True, "blocks": 2} if rehearsal else weights
-    return {"folds": [{"msa": msa, "engine": engine}, {}], "msa": msa}
+    return {"folds": [{"msa": msa, "engine": engine}, {}, {}, {}], "msa": msa}
 
 
 def _archive(request: FoldRequest, random: np.random.Generator, models: int, draw: Draw) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from snakefold.engines.alphafold2.settings import AlphaFold2Settings
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel.contracts import FoldRequest, TargetInput
 from snakefold.kernel.recipes import sequence_key
+from snakefold.molecules.complexes import proteins_of
+from snakefold.molecules.entities import Assembly, InitialGuess, Template
+from snakefold.molecules.own_templates import carried
 
 #: As small as parameters can be: shapes of the arrays.
 TOY_PARAMETERS = {parameters._COUNTED: (48, 3), "alphafold//weights": (3,)}
@@ -72,3 +76,26 @@ def templates_npz(sequence: str) -> bytes:
         template_sum_probs=np.array([[100.0]], np.float32),
     )
     return stream.getvalue()
+
+
+def with_structures(
+    chains: Sequence[str], *, templates: Sequence[str] = (), guess: str = ""
+) -> tuple[TargetInput, dict[str, bytes]]:
+    """A target that brings structures (PDB texts), and its files."""
+    named = [
+        (hashlib.sha256(text.encode()).hexdigest(), text.encode()) for text in [*templates, guess] if text
+    ]
+    structures = [{"form": "pdb", "file": f"sha256:{digest}"} for digest, _ in named]
+    assembly = Assembly(
+        entities=tuple(proteins_of(chains)),
+        templates=[Template.model_validate(each) for each in structures[: len(templates)]],
+        initial_guess=InitialGuess.model_validate(structures[-1]) if guess else None,
+    )
+    target = TargetInput(
+        id="query",
+        key=assembly.key,
+        chains=[],
+        assembly=assembly.model_dump(mode="json", exclude_defaults=True),
+    )
+    contents = dict(named)
+    return target, {name: contents[digest] for name, digest in carried(target.assembly).items()}

@@ -17,7 +17,11 @@ from snakefold.plan.records import Check
 
 RECIPE, COMPLEX_RECIPE, MSA_RECIPE, PAIRED_RECIPE = (digit * 16 for digit in "0123")
 RECIPES = Recipes(
-    folds=[RECIPE, COMPLEX_RECIPE], msa=MSA_RECIPE, paired_msa=PAIRED_RECIPE, rehearsals=[True, True]
+    # Of targets that bring templates the last two.
+    folds=[RECIPE, COMPLEX_RECIPE] * 2,
+    msa=MSA_RECIPE,
+    paired_msa=PAIRED_RECIPE,
+    rehearsals=[True] * 4,
 )
 VIL = "MLSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF"
 SET = f">a first\n{UBQ}\n>b\n{CRN}\n>c\tagain\n{UBQ}\n>d\n{CRN}:{UBQ}\n>bad \x1b[1m\nMQ-\n>a\n{CRN}A\n"

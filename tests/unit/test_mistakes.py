@@ -202,7 +202,7 @@ MISTAKES = {
     "template without the chain": Mistake(
         PROTEIN + "templates:\n  - {pdb: one.pdb, chain_id: [A], template_id: [Q]}\n",
         5,
-        "template 'one.pdb': It has no chain Q; it has X",
+        "template 'one.pdb': It has no protein chain Q; it has X.",
     ),
     "too large": Mistake(
         PROTEIN.replace("id: A", "id: [A, C, D, E, F, G, H]") + LIGAND, 1, "The target has 532 residues"

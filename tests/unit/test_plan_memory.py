@@ -21,7 +21,7 @@ from snakefold.plan.planner import make_plan
 from snakefold.plan.present import Recipes
 from snakefold.plan.records import Records, read_input, refuse
 
-RECIPES = Recipes(["0" * 16, "1" * 16], "2" * 16, "3" * 16, [True, True])
+RECIPES = Recipes(["0" * 16, "1" * 16] * 2, "2" * 16, "3" * 16, [True] * 4)
 LONG = (UBQ * 30)[:2000]
 SET = f">ubq\n{UBQ}\n>long\n{LONG}\n>again\n{LONG}\n>crn\n{CRN}\n"
 

@@ -55,7 +55,7 @@ def test_sizes_are_told_in_the_units_of_their_engines(tmp_path: Path) -> None:
     assert "2 targets (158 tokens)" in str(screen(tmp_path, "CCO a\nCCN b\n"))
     folder = tmp_path / "both"
     text = f"id,sequence,engine\na,{UBQ},boltz2\nb,{UBQ},alphafold2\n"
-    recipes = Recipes(folds=["0" * 16] * 6, msa="1" * 16, paired_msa="2" * 16, rehearsals=[True] * 6)
+    recipes = Recipes(folds=["0" * 16] * 8, msa="1" * 16, paired_msa="2" * 16, rehearsals=[True] * 8)
     config = load_config(
         {"input": str(write(tmp_path, "sheet.csv", text)), "engines": ["alphafold2", "boltz2"]}
     )

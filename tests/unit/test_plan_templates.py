@@ -30,7 +30,7 @@ from snakefold.plan.simulate.prices import prices_of
 from snakefold.plan.simulate.source import from_plan
 
 MSA, PAIRED, TEMPLATES = ("1" * 16, "2" * 16, "3" * 16)
-RECIPES = Recipes(["a" * 16, "b" * 16], MSA, PAIRED, [True, True], templates=TEMPLATES)
+RECIPES = Recipes([letter * 16 for letter in "abcd"], MSA, PAIRED, [True] * 4, templates=TEMPLATES)
 ALONE = [UBQ, CRN, UBQ[:40]]
 PAIR = [UBQ[10:60], CRN[:30]]
 SET = "".join(f">t{i}\n{text}\n" for i, text in enumerate([*ALONE, ":".join(PAIR)]))
@@ -74,7 +74,8 @@ def test_chunks_hold_exactly_what_the_store_lacks(has: dict[str, set[str]]) -> N
             assert all(set(chunk.missing) == lacks[chain] for chain in chunk.chains)
             assert {chain in PAIR for chain in chunk.chains} == {chunk.pairing}
             written = read_chunk(folder / "plan", chunk.name)
-            assert (written.templates, written.recipe) == (TEMPLATES, PAIRED if chunk.pairing else MSA)
+            asked = TEMPLATES if "templates" in chunk.missing else None
+            assert (written.templates, written.recipe) == (asked, PAIRED if chunk.pairing else MSA)
         for chunk in made.chunks:
             lengths = [len(chain) for chain in chunk.chains]
             searched = only(load_config({"msa": SETTINGS}).msa, *chunk.missing)
@@ -138,3 +139,14 @@ def test_a_price_without_databases_counts_templates(tmp_path: Path) -> None:
     # 0.6 CPU seconds a residue of every chain (docs/costs.md).
     residues = sum(map(len, (*ALONE, *PAIR)))
     assert 3600 * (hours["hhsearch"] - hours["none"]) == pytest.approx(0.6 * residues, rel=0.01)
+
+
+def test_an_engine_that_reads_no_templates_has_none_searched(tmp_path: Path) -> None:
+    path = write(tmp_path, "set.yaml", f"version: 1\nsequences:\n- protein: {{id: A, sequence: {UBQ}}}\n")
+    config = load_config({"input": str(path), "engine": "boltz2", "msa": SETTINGS})
+    made = make_plan(config, tmp_path / "plan", name=lambda _: RECIPES)
+    (file,) = (tmp_path / "plan" / "batches").iterdir()
+    batch = read_batch(tmp_path / "plan", file.stem)
+    # A request of it would wait for what nobody searches.
+    assert batch.templates is None
+    assert [read_chunk(tmp_path / "plan", chunk.name).templates for chunk in made.chunks] == [None]

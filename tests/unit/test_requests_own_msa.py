@@ -16,7 +16,7 @@ from snakefold.plan.planner import make_plan
 from snakefold.plan.present import Recipes
 from snakefold.run.requests import gather_inputs, make_request, read_inputs
 
-RECIPES = Recipes(["0" * 16] * 2, "1" * 16, "1" * 16, [True, True])
+RECIPES = Recipes(["0" * 16] * 4, "1" * 16, "1" * 16, [True] * 4)
 
 
 def planned(folder: Path, *paths: Path) -> tuple[PlannedBatch, Config]:

@@ -274,7 +274,7 @@ def _plan(tmp_path: Path, *, rehearsal: bool) -> tuple[Config, Draft]:
             "results": str(tmp_path / "results"),
         }
     )
-    named = Recipes(["0" * 16, "1" * 16], "2" * 16, "3" * 16, [rehearsal] * 2)
+    named = Recipes(["0" * 16, "1" * 16] * 2, "2" * 16, "3" * 16, [rehearsal] * 4)
     plan = make_plan(
         config, tmp_path / "results" / "plan", name=lambda _: named, store=open_store(config.store)
     )

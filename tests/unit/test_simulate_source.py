@@ -55,7 +55,7 @@ def fasta(tmp_path: Path) -> Path:
 
 def test_a_plan_is_simulated_as_it_stands(fasta, tmp_path):
     price = prices(input=str(fasta), msa={"tool": "jackhmmer", "db_preset": "reduced_dbs", "chunk_size": 8})
-    make_plan(price.config, tmp_path / "plan", name=lambda _: Recipes(["0", "1"], "2", "3", [False, False]))
+    make_plan(price.config, tmp_path / "plan", name=lambda _: Recipes(["0", "1"] * 2, "2", "3", [False] * 4))
     workload = source.from_plan(tmp_path / "plan", price)
     with (tmp_path / "plan" / "batches.tsv").open(newline="") as stream:
         rows = {row["batch"]: row for row in csv.DictReader(stream, delimiter="\t")}

@@ -83,10 +83,12 @@ def test_alphafold2s_results_are_called_as_before(monkeypatch: pytest.MonkeyPatc
         fold_of_before("monomer_ptm", [first], relax),
         fold_of_before("multimer", [first, paired], relax),
     ]
-    assert made["folds"] == expected
+    # Groups that came later have no target here.
+    folds = [fold for fold in made["folds"] if fold]
+    assert folds == expected
     if {name: importlib.metadata.version(name) for name in PINNED} == PINNED:
         # Seen in a store of release 0.1.0.
-        assert [digest(fold) for fold in made["folds"]] == ["6c6a06b3ee121786", "921e0d27c8dcd139"]
+        assert [digest(fold) for fold in folds] == ["6c6a06b3ee121786", "921e0d27c8dcd139"]
 
 
 def test_results_of_fused_kernels_are_called_otherwise(
@@ -99,7 +101,7 @@ def test_results_of_fused_kernels_are_called_otherwise(
         config = load_config({"msa": {"tool": "single_sequence"}, **settings})
         found = {"alphafold2": Parameters(tmp_path)}
         kinds = Groups(config)
-        (fold, _) = recipes_of(config, load_preset("demo"), found, kinds, {0}, pairing=False)["folds"]
+        (fold, *_) = recipes_of(config, load_preset("demo"), found, kinds, {0}, pairing=False)["folds"]
         # What travels, and what a worker reads of it.
         sent = json.loads(json.dumps(config.settings_of("alphafold2").model_dump(mode="json")))
         assert ENGINE.recipe("monomer", ENGINE.Settings.model_validate(sent), tmp_path) == fold["engine"]

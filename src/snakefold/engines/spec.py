@@ -61,7 +61,8 @@ class TargetMsas:
     `paired`, if an MSA server paired a complex: an A3M of each different chain, in the order in which they
     are met (`TargetInput.pairable`); rows with the same number belong together. It takes the place of the
     chains' own rows for pairing. `files` are what else travels with the target, by name; templates that an
-    assembly brings are `templates/<sha256>.<cif or pdb>` (`entities.Template`).
+    assembly brings are `templates/<sha256>.<cif or pdb>` (`entities.Template`), its initial guess is
+    `initial_guess/<sha256>.<cif or pdb>`.
     """
 
     chains: Sequence[ChainMsa | None] = ()

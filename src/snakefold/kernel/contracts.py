@@ -19,7 +19,8 @@ those of the n-th different chain, its query first, rows with the same number to
 them says which server was asked, and when.
 
 `alignments/<sha256>.msa` are alignments that entities of assemblies bring: A3M, or Boltz's CSV
-(`molecules.own_msa`); `templates/<sha256>.cif` or `.pdb` are their templates.
+(`molecules.own_msa`); `templates/<sha256>.cif` or `.pdb` are templates of assemblies, and
+`initial_guess/<sha256>.cif` or `.pdb` what they begin with (`molecules.own_templates`).
 
 In the store templates are an entry of their own (`msa.templates`), the rest is the archive
 `msa/<recipe>/<chain key>`. A target that brings its own A3M has `targets/<result key>/msa.a3m` in

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snakefold.kernel.names import shown
 from snakefold.molecules.constraints import Bond, Pocket
-from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, Kind, Template
+from snakefold.molecules.entities import CALLED, NO_ALIGNMENT, Assembly, Entity, InitialGuess, Kind, Template
 
 _PLURAL = {Kind.PROTEIN: "proteins", Kind.DNA: "DNA", Kind.RNA: "RNA", Kind.LIGAND: "ligands"}
 #: Things that are named one by one.
@@ -25,6 +25,7 @@ class Accepts:
     constraints: bool = False
     affinity: bool = False
     templates: bool = False
+    initial_guess: bool = False
     backbones: bool = False
 
     @property
@@ -71,8 +72,10 @@ def why_not(
     named = ", ".join(things[:_SHOWN]) + (f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else "")
     only = f"{accepts.names} only"
     alone = not kinds and all(lacking == _TEMPLATES for _, lacking in beside)
+    fields = [_FIELDS.get(lacking, "") for _, lacking in beside] if not kinds else []
+    removed = list(dict.fromkeys(fields)) if all(fields) else []
     if engine is None:
-        return Verdict(f"{named}: {only} are taken here.", _advice(assembly, None, templates=alone), alone)
+        return Verdict(f"{named}: {only} are taken here.", _advice(assembly, None, removed), alone)
     lacks = _listed(sorted({lacking for _, lacking in beside}))
     does = f"{'folds' if accepts.kinds else 'takes'} {only}" if kinds else f"takes no {lacks}"
     able = [name for name, theirs in (others or {}).items() if why_not(assembly, name, theirs) is None]
@@ -81,7 +84,7 @@ def why_not(
     if refused and not able and any(refused <= set(theirs.kinds) for theirs in (others or {}).values()):
         it = "the whole record"
     which = f"engines that take {it}: {', '.join(able) or 'none is installed'}"
-    advice = _advice(assembly, able[0] if able else None, templates=alone)
+    advice = _advice(assembly, able[0] if able else None, removed)
     return Verdict(f"{named}: engine {engine} {does}; {which}.", advice, alone)
 
 
@@ -105,16 +108,20 @@ def features(assembly: Assembly, accepts: Accepts) -> list[tuple[str, str]]:
         found += [(_constraint(each), "constraints") for each in assembly.constraints]
     if not accepts.templates:
         found += [(f"template {_file_of(each)}", _TEMPLATES) for each in assembly.templates]
+    if assembly.initial_guess is not None and not accepts.initial_guess:
+        found.append((f"initial guess {_file_of(assembly.initial_guess)}", _GUESSES))
     if assembly.affinity is not None and not accepts.affinity:
         found.append((f"affinity of ligand {assembly.affinity}", "affinity"))
     return found
 
 
-def _advice(assembly: Assembly, able: str | None, *, templates: bool) -> str:
+def _advice(assembly: Assembly, able: str | None, removed: Sequence[str]) -> str:
+    """`removed`: fields of the record without which it would be taken."""
     if able is not None:
         return f"Set engine: {able}."
-    if templates:
-        return "Remove `templates` from the record: the rest of it is taken."
+    if removed:
+        named = " and ".join(f"`{field}`" for field in removed)
+        return f"Remove {named} from the record: the rest of it is taken."
     if all(_but_for_alignments(entity) for entity in assembly.entities):
         return "Give the proteins alone: one alignment as an A3M file, none with msa.tool: single_sequence."
     if any(entity.kind is Kind.PROTEIN for entity in assembly.entities):
@@ -138,12 +145,15 @@ def _name(entity: Entity) -> str:
     return f"{CALLED[entity.kind]} of {len(entity.sequence)} {unit}"
 
 
-def _file_of(template: Template) -> str:
+def _file_of(template: Template | InitialGuess) -> str:
     return shown(template.file.removeprefix("file:"), 40)
 
 
 _OWN_ALIGNMENTS = "alignments from such a file"
 _TEMPLATES = "templates"
+_GUESSES = "initial guesses"
+#: What is beside the molecules of a record: the field that has it.
+_FIELDS = {_TEMPLATES: "templates", _GUESSES: "initial_guess"}
 
 
 def _constraint(constraint: object) -> str:

@@ -55,6 +55,7 @@ CODES: dict[str, str] = {
     "own_components": "Chemical components of one's own are not read.",
     "positions": "Positions of a sheet cannot be read.",
     "stop_codon": "A sequence has a stop (*) before its end.",
+    "initial_guess": "The coordinates to begin with are not those of the target.",
     "templates": "A template given with the input cannot be read, or is given in a form that is not.",
     "too_large": "The file is larger than any that is read.",
     "too_long": "The target is longer than max_length, or than any that is read.",

@@ -195,6 +195,13 @@ class Template(Model):
         return self
 
 
+class InitialGuess(Model):
+    """Coordinates that a prediction begins with; `form` and `file` as of a `Template`."""
+
+    form: Literal["cif", "pdb"]
+    file: File
+
+
 class Assembly(Model):
     """Molecules that are predicted together.
 
@@ -205,6 +212,7 @@ class Assembly(Model):
     constraints: tuple[Constraint, ...] = ()
     affinity: ChainId | None = None
     templates: tuple[Template, ...] = ()
+    initial_guess: InitialGuess | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -260,7 +268,7 @@ class Assembly(Model):
     @property
     def plain_chains(self) -> tuple[str, ...] | None:
         """Sequences of an assembly that is proteins and nothing else; None of another."""
-        beside = self.constraints or self.templates or self.affinity is not None
+        beside = self.constraints or self.templates or self.affinity is not None or self.initial_guess
         if beside or not all(each.plain for each in self.entities):
             return None
         return tuple(entity.sequence for _, entity in self.chains())
@@ -280,6 +288,8 @@ class Assembly(Model):
         constraints = {as_text(numbered(constraint, number)) for constraint in self.constraints}
         if any(template.file.startswith("file:") for template in self.templates):
             raise ValueError("A template has not been read.")
+        if self.initial_guess is not None and self.initial_guess.file.startswith("file:"):
+            raise ValueError("The initial guess has not been read.")
         templates = [
             {
                 **each.model_dump(mode="json", exclude_defaults=True),
@@ -287,9 +297,11 @@ class Assembly(Model):
             }
             for each in self.templates
         ]
+        guess = self.initial_guess and self.initial_guess.model_dump(mode="json")
         # Only if there are any: keys of results that are stored stay as they are.
         return {
-            **({"templates": templates} if templates else {}),
+            **({"templates": sorted(templates, key=as_text)} if templates else {}),
+            **({"initial_guess": guess} if guess else {}),
             "chains": [
                 entity.model_dump(mode="json", exclude={"chains", "copies"}, exclude_defaults=True)
                 for _, entity in chains

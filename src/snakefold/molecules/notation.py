@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from snakefold.kernel.names import shown
+from snakefold.molecules.lines import BadFile
 
 _CHAIN = re.compile(r"[A-Za-z0-9]{1,5}", re.ASCII)
 _CCD = re.compile(r"[A-Z0-9]{1,5}", re.ASCII)
@@ -57,3 +58,23 @@ AtomName = Annotated[str, AfterValidator(_atom_name)]
 Alignment = Annotated[str, AfterValidator(_alignment)]
 #: `sha256:<digest of the file>`, or `file:<path>` until somebody has read it.
 File = Annotated[str, AfterValidator(_file)]
+#: Format of a structure by the end of its name.
+FORMS = {".cif": "cif", ".mmcif": "cif", ".pdb": "pdb", ".ent": "pdb"}
+
+
+def form_of(name: str) -> str:
+    """cif or pdb, by the end of a file's name; a .gz after it does not count.
+
+    Raises:
+        BadFile: it has another end.
+    """
+    plain = name.lower().removesuffix(".gz")
+    found = FORMS.get(plain[plain.rfind(".") :])
+    if found is None:
+        known = " ".join(FORMS)
+        raise BadFile(
+            "templates",
+            f"{shown(name, 60)!r} has no ending of a structure.",
+            f"Expected is a PDB or mmCIF file, called *{known} (or these with .gz).",
+        )
+    return found

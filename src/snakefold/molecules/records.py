@@ -74,7 +74,7 @@ def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target
         file=shown(str(place.file), None),
         record=place.record,
         line=place.line,
-        note="; ".join(part for part in (record.note, _renamed(assembly)) if part),
+        note="; ".join(part for part in (record.note, _renamed(assembly), _brought(record.assembly)) if part),
         engine=record.engine,
         assembly=assembly,
         files=alignments + templates,
@@ -82,9 +82,21 @@ def judged(record: Molecules, judge: Judge, *, own_files: bool = True) -> Target
 
 
 def _proteins_alone(assembly: Assembly) -> bool:
-    """Whether an assembly is plain proteins, with an alignment that they bring or without."""
+    """Whether an assembly is plain proteins, with alignments and structures that they bring or without."""
     without = [each.model_copy(update={"msa": None, "paired_msa": None}) for each in assembly.entities]
-    return assembly.model_copy(update={"entities": tuple(without)}).plain_chains is not None
+    bare = {"entities": tuple(without), "templates": (), "initial_guess": None}
+    return assembly.model_copy(update=bare).plain_chains is not None
+
+
+def _brought(assembly: Assembly) -> str:
+    """What is said of structures: their names, which a key does not know."""
+    named = {"templates": [each.file for each in assembly.templates]}
+    named["initial guess"] = [] if assembly.initial_guess is None else [assembly.initial_guess.file]
+    said: list[str] = []
+    for what, files in named.items():
+        names = [shown(each.removeprefix("file:"), 60) for each in files]
+        said += [f"{what}: {', '.join(names)}"] if names else []
+    return "; ".join(said)
 
 
 def _renamed(assembly: Assembly) -> str:

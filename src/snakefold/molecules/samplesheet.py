@@ -2,12 +2,16 @@
 
 Columns of ligands that are predicted with the proteins: `ligand_smiles` and `ligand_ccd`, several of them
 separated by ';'; `copies`, of each; `affinity`, whether that of the ligand is wanted.
+
+Columns of structures that a target brings: `templates` (`templatepath` in ColabFold's sheets), several of
+them separated by ';', and `initial_guess`. Their paths are relative to the sheet.
 """
 
 from __future__ import annotations
 
 import csv
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,9 +22,11 @@ from snakefold.kernel.names import shown
 from snakefold.kernel.paths import may_be_named
 from snakefold.molecules.blocks import no_records, read_blocks
 from snakefold.molecules.complexes import bound, ligand, proteins_of
-from snakefold.molecules.entities import MAX_CHAINS, Assembly
+from snakefold.molecules.entities import MAX_CHAINS, Assembly, InitialGuess, Template
 from snakefold.molecules.foreign import recognised
 from snakefold.molecules.lines import BadFile, read_lines
+from snakefold.molecules.notation import form_of
+from snakefold.molecules.own_msa import Named, place_of
 from snakefold.molecules.readers.labels import label_of
 from snakefold.molecules.records import Molecules
 from snakefold.molecules.sequences import BadSequence
@@ -28,9 +34,13 @@ from snakefold.molecules.target import Limits, Place, Target, check_encoding, ma
 
 _EXPECTED = "The first line must name the columns: `id,sequence` or `id,fasta`."
 #: Columns of ColabFold's sheets that change the result: passing over them would fold something else.
-_UNSUPPORTED = {"a3mpath", "templatepath"}
+_UNSUPPORTED = {"a3mpath"}
 #: Columns of ligands that are predicted with the proteins of a row.
 _LIGANDS = ("ligand_smiles", "ligand_ccd", "copies", "affinity")
+_FILE_NAME = re.compile(r"[^\x00-\x1f]{1,1000}")
+#: Columns of structures, and what ColabFold calls one of them.
+_STRUCTURES = ("templates", "initial_guess")
+_COLABFOLD = {"templatepath": "templates"}
 _YES, _NO = {"yes", "true", "1", "y"}, {"", "no", "false", "0", "n"}
 #: Columns of what would be predicted with the protein, and what they hold.
 _BESIDE = {
@@ -53,6 +63,7 @@ class _Columns:
     count: int
     engine: int | None
     ligands: Mapping[str, int]
+    structures: Mapping[str, int]
     #: Of a sheet without ligands, where the word may mean a measured value.
     affinity: int | None = None
 
@@ -81,10 +92,11 @@ def read_samplesheet(
         record += 1
         name = row[columns.name].strip() if columns.name < len(row) else ""
         place = Place(path, record, line, name)
-        read_with = limits.of_assemblies if columns.ligands else limits
+        more = columns.ligands or columns.structures
+        read_with = limits.of_assemblies if more else limits
         found: Target | Molecules | Refusal = _target(place, row, columns, read_with)
-        if columns.ligands and isinstance(found, Target):
-            found = _with_ligands(place, found, row, columns, limits)
+        if more and isinstance(found, Target):
+            found = _with_more(place, found, row, columns, limits)
         elif isinstance(found, Target) and _asks(row, columns):
             found = refuse(place, _NOTHING_BINDS)
         if columns.engine is not None and not isinstance(found, Refusal):
@@ -94,19 +106,28 @@ def read_samplesheet(
         raise BadFile("no_records", "The table has no rows below its header.", "Add one row a target.")
 
 
-def fasta_files(path: Path) -> Iterator[Path]:
-    """FASTA files that a sample sheet names, whether they are there or not; none if it is no sample sheet."""
+def sheet_files(path: Path) -> Iterator[Path]:
+    """FASTA files and structures that a sample sheet names; none if it is no sample sheet.
+
+    FASTA files whether they are there or not. Structures are looked for as readers of assemblies do.
+    """
     if not path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
         return
     with suppress(BadFile):  # `read_samplesheet` says what is wrong
         rows = rows_of(read_lines(path))
         columns = next((_columns(header, line) for line, header in rows), None)
-        if columns is None or not columns.is_path:
+        if columns is None:
             return
         for _, row in rows:
-            cell = row[columns.content].strip() if len(row) == columns.count else ""
-            if cell and "\0" not in cell and may_be_named(path.parent / cell):
+            if len(row) != columns.count or "\0" in "".join(row):
+                continue
+            cell = row[columns.content].strip() if columns.is_path else ""
+            if cell and may_be_named(path.parent / cell):
                 yield path.parent / cell
+            for at in columns.structures.values():
+                for name in _listed(row[at]):
+                    with suppress(BadFile, OSError, ValueError):
+                        yield place_of(name, Named(path))
 
 
 def rows_of(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -162,7 +183,9 @@ def _columns(header: Sequence[str], line: int) -> _Columns:
         )
     if names.count(id_name) != 1 or len(content) != 1 or names.count(content[0]) != 1:
         raise BadFile("no_columns", f"The columns are {shown(','.join(header))!r}.", _EXPECTED, line)
-    if twice := next((name for name in ("engine", *_LIGANDS) if names.count(name) > 1), None):
+    names = [_COLABFOLD.get(name, name) for name in names]
+    once = ("engine", *_LIGANDS, *_STRUCTURES)
+    if twice := next((name for name in once if names.count(name) > 1), None):
         raise BadFile("no_columns", f"The column {twice!r} is there twice.", "Take one of them out.", line)
     for given in names:
         if given not in _LIGANDS and (meant := _meant(given)):
@@ -184,6 +207,7 @@ def _columns(header: Sequence[str], line: int) -> _Columns:
         count=len(names),
         engine=engine,
         ligands=ligands,
+        structures={name: names.index(name) for name in _STRUCTURES if name in names},
         affinity=names.index("affinity") if "affinity" in names and not ligands else None,
     )
 
@@ -230,26 +254,28 @@ def _target(place: Place, row: Sequence[str], columns: _Columns, limits: Limits)
     return make_target(place, place.header, text, limits)
 
 
-def _with_ligands(
+def _with_more(
     place: Place, target: Target, row: Sequence[str], columns: _Columns, limits: Limits
 ) -> Target | Molecules | Refusal:
-    """The proteins of a row with its ligands; the proteins alone if it has none."""
+    """The proteins of a row with its ligands and structures; the proteins alone if it has none."""
     cells = {
         name: row[at].strip() if (at := columns.ligands.get(name)) is not None else "" for name in _LIGANDS
     }
     try:
-        assembly = _assembly(target.chains, cells, place.line)
-        if assembly is None:
+        bare = Assembly(entities=tuple(proteins_of(target.chains)))
+        assembly = _with_structures(_with_ligands(bare, cells, place.line), row, columns)
+        if assembly == bare:
             limits.check(target.length)
             return target
     except (BadFile, BadSequence) as problem:
         return refuse(place, problem)
     lines = (place.line,) * len(assembly.entities)
-    return Molecules(place, assembly, target.note, lines, limits=limits)
+    marks = (place.line,) * len(assembly.templates)
+    return Molecules(place, assembly, target.note, lines, limits=limits, template_lines=marks)
 
 
-def _assembly(chains: Sequence[str], cells: Mapping[str, str], line: int) -> Assembly | None:
-    """What the cells of a row make of its chains; None if there is no ligand."""
+def _with_ligands(bare: Assembly, cells: Mapping[str, str], line: int) -> Assembly:
+    """What the cells of a row make of its chains."""
     affinity = _flag(cells["affinity"])
     named = [("smiles", each) for each in _listed(cells["ligand_smiles"])]
     named += [("ccd", each) for each in _listed(cells["ligand_ccd"])]
@@ -261,12 +287,29 @@ def _assembly(chains: Sequence[str], cells: Mapping[str, str], line: int) -> Ass
             "Give one ligand a row, or a Boltz YAML that names the one that is meant.",
         )
     if not named:
-        return None
+        return bare
     ligands = [
         ligand(each if what == "smiles" else "", each if what == "ccd" else "", line, times)
         for (what, each), times in zip(named, copies, strict=True)
     ]
-    return bound(Assembly(entities=tuple(proteins_of(chains))), ligands, affinity=affinity)
+    return bound(bare, ligands, affinity=affinity)
+
+
+def _with_structures(assembly: Assembly, row: Sequence[str], columns: _Columns) -> Assembly:
+    """An assembly with the structures that the cells of its row name."""
+    named = {what: _listed(row[at]) for what, at in columns.structures.items()}
+    for name in (name for names in named.values() for name in names):
+        if "://" in name or not _FILE_NAME.fullmatch(name):
+            said = f"{shown(name, 60)!r} is no path of a file."
+            raise BadFile("missing", said, "Download it first, and give its path.")
+    templates = [Template(form=form_of(name), file=f"file:{name}") for name in named.get("templates", ())]
+    guesses = [
+        InitialGuess(form=form_of(name), file=f"file:{name}") for name in named.get("initial_guess", ())
+    ]
+    if len(guesses) > 1:
+        raise BadFile("initial_guess", f"The row has {len(guesses)} initial guesses.", "Give one.")
+    update = {"templates": tuple(templates), "initial_guess": guesses[0] if guesses else None}
+    return assembly.model_copy(update=update)
 
 
 def _listed(cell: str) -> list[str]:

@@ -157,6 +157,28 @@ class Sources:
     obsolete: Path | None
 
 
+def sources_in(folder: Path) -> Sources:
+    """A folder with a small database called pdb70, and the mmCIF files of its entries.
+
+    hhsearch reads the alignments; it only wants to see names in what its prefilter would search.
+    """
+    (folder / "pdb70_cs219.ffindex").write_bytes((folder / "pdb70_a3m.ffindex").read_bytes())
+    (folder / "pdb70_cs219.ffdata").write_bytes(b"")
+    searched = Database(
+        name="pdb70",
+        tools=frozenset({"hhsearch"}),
+        format="hhsuite",
+        path=folder / "pdb70",
+        files=(folder / "pdb70_a3m.ffdata",),
+        limit=None,
+        pairing=False,
+        optional=False,
+        gigabytes=0.0,
+        get="",
+    )
+    return Sources(searched, folder, None)
+
+
 def _readable(obsolete: Path, work: Path) -> Path:
     """The list of obsolete entries, or a copy of it: AlphaFold reads UTF-8 alone."""
     data = obsolete.read_bytes()

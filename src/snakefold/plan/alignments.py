@@ -183,7 +183,8 @@ def cut_searches(
                 Chunk(
                     name=f"m{len(chunks) + 1:04d}",
                     recipe=recipes.paired_msa if pairing else recipes.msa,
-                    templates=recipes.templates,
+                    # A chain in this chunk may be one whose target brings its own.
+                    templates=recipes.templates if "templates" in missing else None,
                     pairs=recipes.pairs,
                     missing=missing,
                     pairing=pairing,

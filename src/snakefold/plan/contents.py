@@ -23,7 +23,7 @@ from snakefold.kernel.store import write_atomically
 from snakefold.molecules import backbone_inputs
 from snakefold.molecules.lines import BadFile
 from snakefold.molecules.own_msa import alignment_files
-from snakefold.molecules.samplesheet import fasta_files
+from snakefold.molecules.samplesheet import sheet_files
 from snakefold.molecules.targets import input_files
 
 #: Folder in the results for what is nobody's result: the lock, digests that were taken.
@@ -131,7 +131,7 @@ def _input(path: Path, digests: Digests, *, backbones: bool) -> list[Any]:
     if backbones:
         structures = ((file, each) for file in files for each in (file, *backbone_inputs.named_files(file)))
         return [str(path), [[str(file), str(each), digests.of(each)] for file, each in structures]]
-    named = ((file, each) for file in files for each in (file, *fasta_files(file), *alignment_files(file)))
+    named = ((file, each) for file in files for each in (file, *sheet_files(file), *alignment_files(file)))
     return [str(path), [[str(file), str(each), digests.of(each)] for file, each in named]]
 
 

@@ -107,7 +107,8 @@ def work_of(config: Config, engine: Engine, group: str, *, rehearsal: bool) -> W
 def _check_kinds(engine: Engine, target: Target) -> None:
     """Refuse molecules of a kind that the engine does not take at all. Raises TargetError."""
     if target.assembly is not None:
-        verdict = why_not(target.assembly, engine.name, engine.accepts)
+        installed = {name: engines.get(name).accepts for name in engines.names()}
+        verdict = why_not(target.assembly, engine.name, engine.accepts, installed)
         if verdict is not None:
             raise TargetError(Reason.INVALID_INPUT, verdict.message, verdict.advice)
     elif target.backbone is not None:

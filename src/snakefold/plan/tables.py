@@ -302,7 +302,7 @@ def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]])
         engine_recipe=_engine_recipe(draft, batch),
         msa_recipes={key: recipes.paired_msa if key in paired else recipes.msa for key in sorted(chains)},
         paired=paired,
-        templates=recipes.templates if chains else None,
+        templates=recipes.templates if chains and _group(draft, batch).needs.templates else None,
         pairs=recipes.pairs if complexes else None,
         complexes=complexes,
         rehearsal=_is_rehearsal(draft, batch),

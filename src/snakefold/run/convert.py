@@ -200,7 +200,10 @@ def _named_files(
     files = dict(target.files)
     for number, template in enumerate(assembly.templates, 1):
         name = template.file.removeprefix("sha256:")
-        data = own_templates.template_bytes(files[name], name)
+        try:
+            data = own_templates.template_bytes(files[name], name)
+        except ValueError as error:
+            raise SnakefoldError(f"{files[name]}: {error}") from error
         if data is None:
             raise SnakefoldError(f"{files[name]}: changed while it was read. Convert again.")
         found[template.file] = f"template_{number}.{template.form}", data

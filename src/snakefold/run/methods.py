@@ -266,7 +266,8 @@ def _templates(found: _Used) -> str:
     settings = [_mapping(_mapping(item.get("engine")).get("settings")) for item in found.folds]
     if not found.templates or not any(item.get("use_templates") for item in settings):
         readers = any(map(_reads_templates, found.told))
-        return "No templates were used." if settings and readers else ""
+        own = any("own_templates" in _mapping(item.get("engine")) for item in found.folds)
+        return f"No templates were {'searched' if own else 'used'}." if settings and readers else ""
     tool = found.templates.get("tool", "")
     date = found.templates.get("max_template_date", "")
     cited = found.cite("hmmer" if tool == "hmmsearch" else "hhsuite", "templates")

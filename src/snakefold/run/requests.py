@@ -135,7 +135,7 @@ def read_inputs(
         beside = {name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)}
         own = beside.pop("msa.a3m", None)
         try:
-            beside |= _templates(files, target)
+            beside |= _structures(files, target)
         except TargetError as error:
             failed[target.result_key] = error
             continue
@@ -256,10 +256,11 @@ def _brought(planned: PlannedTarget) -> dict[str, bytes]:
         return _backbone(planned)
     sequences = [each["sequence"] for each in planned.target.proteins]
     files = {}
-    templates = {each["file"]: each["form"] for each in (planned.target.assembly or {}).get("templates", ())}
+    structures = own_templates.carried(planned.target.assembly)
+    for name, digest in structures.items():
+        files[name] = _structure(Path(planned.files[digest]), digest)
     for digest, path in planned.files.items():
-        if (form := templates.get(f"sha256:{digest}")) is not None:
-            files[f"templates/{digest}.{form}"] = _template(Path(path), digest)
+        if digest in structures.values():
             continue
         try:
             text = own_msa.own_text(Path(path), digest, sequences)
@@ -283,21 +284,20 @@ def _backbone(planned: PlannedTarget) -> dict[str, bytes]:
     return {f"targets/{planned.target.result_key}/{file_name(design.form)}": data}
 
 
-def _template(path: Path, digest: str) -> bytes:
+def _structure(path: Path, digest: str) -> bytes:
     try:
         data = own_templates.template_bytes(path, digest)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise SnakefoldError(f"{path}: whole when the run was planned. {error}") from error
     if data is None:
-        raise changed([f"{path} (a template of the input)"])
+        raise changed([f"{path} (a structure that the input names)"])
     return data
 
 
-def _templates(files: Mapping[str, bytes], target: TargetInput) -> dict[str, bytes]:
-    """The files of the templates that an assembly brings, as they are called in the request."""
+def _structures(files: Mapping[str, bytes], target: TargetInput) -> dict[str, bytes]:
+    """The templates and the initial guess that an assembly brings, as they are called in the request."""
     found = {}
-    for each in (target.assembly or {}).get("templates", ()):
-        name = f"templates/{each['file'].removeprefix('sha256:')}.{each['form']}"
+    for name in own_templates.carried(target.assembly):
         if name not in files:
             raise TargetError(Reason.INVALID_INPUT, f"The request lacks {name}, which the target brings.")
         found[name] = files[name]

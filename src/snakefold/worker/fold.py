@@ -19,6 +19,7 @@ from snakefold.kernel.contracts import FoldRequest, FoldResponse
 from snakefold.kernel.envelope import Envelope, EnvelopeResponse, Worker, digest_of
 from snakefold.kernel.errors import Reason, SnakefoldError, WeightsMissingError
 from snakefold.kernel.store import Entry
+from snakefold.molecules.own_templates import carried
 from snakefold.run import task
 from snakefold.worker.endpoints.checked import InvalidInput, checked
 from snakefold.worker.responses import entry_for, remembered
@@ -66,6 +67,8 @@ def find_parameters(
 _RESPONSE = "response.json"
 #: Rows of a chain's alignments, bytes of a row besides its residues, and bytes for everything else.
 _ROWS, _ROW, _LEAST = 200_000, 200, 16 << 20
+#: Bytes of a structure that a target brings.
+_STRUCTURE = 64 << 20
 
 
 def checked_request(body: Mapping[str, object]) -> FoldRequest:
@@ -211,7 +214,8 @@ def inputs_bytes(request: FoldRequest) -> int:
     """Bytes that the alignments and templates of a request come to at the most: generous, but no bomb."""
     chains = {chain for target in request.targets for chain in target.chains}
     chains |= {each["sequence"] for target in request.targets for each in target.proteins}
-    return _LEAST + sum(_ROWS * (len(chain) + _ROW) for chain in chains)
+    structures = {name for target in request.targets for name in carried(target.assembly)}
+    return _LEAST + sum(_ROWS * (len(chain) + _ROW) for chain in chains) + _STRUCTURE * len(structures)
 
 
 def _inputs(envelope: Envelope, request: FoldRequest, context: Context) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakefold.engines.alphafold2 import interfaces, kernels, methods, targets
+from snakefold.engines.alphafold2 import brought, interfaces, kernels, methods, targets
 from snakefold.engines.alphafold2.models import (
     FURTHER,
     Network,
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 __all__ = ["ENGINE", "AlphaFold2", "needed_models"]
 
 MONOMER, COMPLEX = "monomer", "complex"
+#: Targets that bring templates: none are searched for them, and their recipe names what reads those.
+OWN_TEMPLATES = "_templates"
 
 
 def _fetch(folder: Path, mirror: str | None, log: Log) -> None:
@@ -88,7 +90,8 @@ class AlphaFold2(Defaults):
     name = "alphafold2"
     title = "AlphaFold2"
     Settings = AlphaFold2Settings
-    groups = (MONOMER, COMPLEX)
+    groups = (MONOMER, COMPLEX, MONOMER + OWN_TEMPLATES, COMPLEX + OWN_TEMPLATES)
+    accepts = brought.ACCEPTS
     views = ("plddt", "pae", "alignment")
     columns = COLUMNS
     relaxes = True
@@ -105,14 +108,19 @@ class AlphaFold2(Defaults):
             return "not installed"
 
     def check(self, target: TargetInput, settings: AlphaFold2Settings) -> None:
-        """Refuse what cannot be folded whatever the settings. Raises TargetError(invalid_input)."""
-        del settings
-        targets.check(target)
+        """Refuse what cannot be folded, and templates that would not be read.
+
+        Raises:
+            TargetError: invalid_input.
+        """
+        brought.check(target, settings)
+        targets.check(brought.plain(target))
 
     def group(self, target: Molecules, settings: AlphaFold2Settings) -> str:
         """Monomers and complexes run different networks, unless the settings name one."""
         del settings
-        return COMPLEX if len(target.chains) > 1 else MONOMER
+        kind = COMPLEX if brought.chain_count(target) > 1 else MONOMER
+        return kind + OWN_TEMPLATES if brought.has_templates(target) else kind
 
     def pads(self, group: str, settings: AlphaFold2Settings) -> bool:
         """Both networks hide what pads a target, but for what drops out."""
@@ -121,8 +129,8 @@ class AlphaFold2(Defaults):
 
     def needs(self, group: str, settings: AlphaFold2Settings) -> Needs:
         """Alignments; the different chains of complexes are paired by species."""
-        paired = group == COMPLEX and settings.pair_mode != "unpaired"
-        return Needs(alignment=True, pairing=paired, templates=True)
+        paired = _is_complex(group) and settings.pair_mode != "unpaired"
+        return Needs(alignment=True, pairing=paired, templates=not group.endswith(OWN_TEMPLATES))
 
     def work(
         self,
@@ -190,7 +198,8 @@ class AlphaFold2(Defaults):
         from snakefold.engines.alphafold2 import weights
 
         def needed(chosen: AlphaFold2Settings) -> list[str]:
-            return needed_models(chosen, monomers=MONOMER in groups, multimers=COMPLEX in groups)
+            complexes = {_is_complex(group) for group in groups}
+            return needed_models(chosen, monomers=False in complexes, multimers=True in complexes)
 
         found = weights.find(place, needed(settings), whole=whole)
         if found is None and draw is not None:
@@ -224,14 +233,16 @@ class AlphaFold2(Defaults):
             "settings": told(chosen),
             "weights": parameter_files.identity(_folder(weights), names),
             **kernels.recipe(settings),
+            **(_own_templates() if group.endswith(OWN_TEMPLATES) else {}),
         }
 
     def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
         """templates.tsv, if the network was given any."""
         from snakefold.engines.alphafold2 import template_table
 
-        del target
         used = AlphaFold2Settings.model_validate(request.settings).use_templates
+        if brought.has_templates(target):  # the session made their features, and gives the table
+            return {}
         return template_table.files(msas, used=used)
 
     def describe(self, told: Told) -> Sequence[str]:
@@ -278,7 +289,18 @@ class AlphaFold2(Defaults):
 
 
 def _preset(group: str, settings: AlphaFold2Settings) -> ModelPreset:
-    return preset_for(settings.model_preset, 1 if group == MONOMER else 2)
+    return preset_for(settings.model_preset, 2 if _is_complex(group) else 1)
+
+
+def _is_complex(group: str) -> bool:
+    return group.startswith(COMPLEX)
+
+
+def _own_templates() -> dict[str, Any]:
+    """What reads the templates that targets bring, for the recipe."""
+    from snakefold.msa import own_templates
+
+    return {"own_templates": own_templates.versions()}
 
 
 def _folder(weights: Path | None) -> Path:

@@ -82,7 +82,7 @@ def raw_features(
         TargetError: invalid_input if an MSA does not belong to the target's sequence.
     """
     if msas.own_a3m is not None:
-        return _from_own_a3m(target, msas.own_a3m, preset, shape)
+        return _from_own_a3m(target, msas, preset, shape)
     if len(msas.given) != len(target.chains):
         raise TargetError(
             Reason.MSA_FAILED,
@@ -217,10 +217,11 @@ def _paired(
     return dict(features)
 
 
-def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: MsaShape) -> Features:
-    """As colabfold.batch does with an A3M file."""
+def _from_own_a3m(target: TargetInput, msas: TargetMsas, preset: ModelPreset, shape: MsaShape) -> Features:
+    """As colabfold.batch does with an A3M file, and with templates that the target brought beside it."""
     from colabfold.batch import generate_input_feature, unserialize_msa
 
+    a3m = msas.own_a3m or ""
     if len(target.chains) > _MOST_OWN_CHAINS:
         raise TargetError(
             Reason.INVALID_INPUT,
@@ -239,6 +240,9 @@ def _from_own_a3m(target: TargetInput, a3m: str, preset: ModelPreset, shape: Msa
             )
         if paired is None:
             _msa_features(sequences[0], unpaired[0], "The target's A3M")
+        if msas.chains:
+            brought = {seq: chain for seq, chain in zip(target.chains, msas.chains, strict=True) if chain}
+            templates = [_templates(sequence, brought[sequence].templates) for sequence in sequences]
         multimer = preset.multimer
         features, _ = generate_input_feature(
             sequences,

@@ -18,7 +18,12 @@ _MODELS = {
     "deepfold": "monomer",
 }
 _DEEPFOLD = "deepfold"
-_GROUPS = {"monomer": "Monomers", "complex": "Complexes"}
+_GROUPS = {
+    "monomer": "Monomers",
+    "complex": "Complexes",
+    "monomer_templates": "Monomers with templates of their own",
+    "complex_templates": "Complexes with templates of their own",
+}
 
 
 def sentences(told: Told) -> list[str]:
@@ -26,13 +31,17 @@ def sentences(told: Told) -> list[str]:
     parts = ", ".join(told.package(name) for name in ("alphafold-colabfold", "colabfold", "jax"))
     found = [
         f"Structures were predicted with AlphaFold2 in ColabFold's version ({parts})"
-        f"{told.cite('alphafold2', *sorted(cites(told) - {'alphafold2'}))}, run by {told.run}."
+        f"{told.cite('alphafold2', *sorted(cites(told) - {'alphafold2', 'hhsuite'}))}, run by {told.run}."
     ]
     found += [
         _of_group(_GROUPS.get(group, "Targets"), recipe)
         for group, recipe in told.recipes.items()
         if settings_in(recipe)
     ]
+    own = [recipe["own_templates"] for recipe in told.recipes.values() if recipe.get("own_templates")]
+    if own:
+        programs = " and ".join(f"{name} {version}" for name, version in own[0].items())
+        found.append(f"Templates that targets brought were aligned by {programs}{told.cite('hhsuite')}.")
     if told.recipes and told.rehearsal:
         found.append("The network's parameters were random.")
     elif told.recipes:
@@ -48,7 +57,13 @@ def cites(told: Told) -> set[str]:
     """Words of resources/citations.yaml."""
     presets = _presets(told)
     multimer = any(preset.startswith("multimer") for preset in presets)
-    return {"alphafold2", *(["multimer"] if multimer else []), *(presets & {_DEEPFOLD})}
+    own = any(recipe.get("own_templates") for recipe in told.recipes.values())
+    return {
+        "alphafold2",
+        *(["multimer"] if multimer else []),
+        *(["hhsuite"] if own else []),
+        *(presets & {_DEEPFOLD}),
+    }
 
 
 def _presets(told: Told) -> set[str]:

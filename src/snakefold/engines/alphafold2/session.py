@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ import numpy as np
 
 from snakefold.engines import compilation
 from snakefold.engines.alphafold2 import (
+    brought,
     features,
+    guess,
     interfaces,
     kernels,
     pairing,
     parameters,
     recycling,
+    template_table,
 )
 from snakefold.engines.alphafold2.ahead import Ahead
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by
@@ -49,6 +52,27 @@ _Runner = tuple[ModelPreset, bool, int, MsaShape]
 _Inputs = dict[bool, features.Features]
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """What is made of a target before the device is needed.
+
+    Attributes:
+        target: as its chains.
+        msas: of its chains, as far as they are read, with its own templates.
+        raw: raw features.
+        begin: coordinates that the target brings to begin with (`guess.positions_of`).
+        inputs: of the first seed.
+        dropped: notes on what could not be used.
+    """
+
+    target: TargetInput
+    msas: TargetMsas
+    raw: features.Features
+    begin: Any
+    inputs: _Inputs
+    dropped: Sequence[str]
+
+
 class AlphaFold2Session:
     """See `snakefold.engines.spec.Session`. Not for use by several threads.
 
@@ -76,6 +100,8 @@ class AlphaFold2Session:
         cache: Path | None,
     ) -> None:
         self._settings, self._wanted = settings, preset
+        msas = {each.result_key: brought.plain_msas(each, msas[each.result_key]) for each in request.targets}
+        request = request.model_copy(update={"targets": [brought.plain(each) for each in request.targets]})
         self._edges, self._rehearsal = request.bucket_edges, request.rehearsal
         self.seconds: dict[str, float] = defaultdict(float)
         started = time.perf_counter()
@@ -126,6 +152,7 @@ class AlphaFold2Session:
             TargetError: invalid_input, msa_failed, out_of_memory, or internal if the network gave no finite
                 numbers.
         """
+        given, target = target, brought.plain(target)
         preset = self._preset(target)
         if not preset.multimer and len(target.chains) > 1:
             raise TargetError(
@@ -137,15 +164,17 @@ class AlphaFold2Session:
         self._prepare_runners(target)
         try:
             key = target.result_key, 0
-            raw, inputs = self._timed("features", self._ahead.result, key, self._features, target, msas)
-            msas = pairing.chosen(target, msas, preset, self._settings)
+            ready = self._timed("features", self._ahead.result, key, self._ready, given, msas)
             warnings = [
-                *shortfalls(target, msas, raw, preset=preset, settings=self._settings, shape=shape),
+                *ready.dropped,
+                *shortfalls(
+                    target, ready.msas, ready.raw, preset=preset, settings=self._settings, shape=shape
+                ),
                 *unknown_residues(target),
                 *without_pae(self._networks[preset]),
             ]
             saved = Saved(target, self._settings, rehearsal=self._rehearsal)
-            models = self._predict_seeds(target, raw, inputs, saved)
+            models = self._predict_seeds(ready, saved)
         except MemoryError as error:
             raise _out_of_memory(target, self._settings.section, error) from error
         except RuntimeError as error:
@@ -162,25 +191,28 @@ class AlphaFold2Session:
         return Result(
             [replace(prediction, warnings=warnings) for prediction, _ in models],
             scores={**ran, **interfaces.best(models)},
-            files={**interfaces.files(models, rehearsal=self._rehearsal), **saved.files},
+            files={
+                **interfaces.files(models, rehearsal=self._rehearsal),
+                **saved.files,
+                **template_table.files(ready.msas, used=brought.has_templates(given)),
+            },
             notes=without_kernels(self._settings, self._kernels),
             ran=ran,
             as_planned=not self._kernels.missing,
         )
 
-    def _predict_seeds(
-        self, target: TargetInput, raw: features.Features, inputs: _Inputs, saved: Saved
-    ) -> list[interfaces.Model]:
+    def _predict_seeds(self, ready: _Ready, saved: Saved) -> list[interfaces.Model]:
         models: list[interfaces.Model] = []
-        for number in range(self._settings.num_seeds):
-            key = target.result_key, number
+        inputs, seeds, key = ready.inputs, self._settings.num_seeds, ready.target.result_key
+        make = self._inputs, ready.target, ready.raw, ready.begin
+        for number in range(seeds):
             if number:
-                inputs = self._timed("features", self._ahead.result, key, self._inputs, target, raw, number)
-            if number + 1 < self._settings.num_seeds:
-                self._ahead.begin((target.result_key, number + 1), self._inputs, target, raw, number + 1)
+                inputs = self._timed("features", self._ahead.result, (key, number), *make, number)
+            if number + 1 < seeds:
+                self._ahead.begin((key, number + 1), *make, number + 1)
             else:
                 self._begin_next()
-            found, enough = self._predict_seed(target, inputs, number, saved)
+            found, enough = self._predict_seed(ready.target, inputs, number, saved)
             models += found
             if enough:
                 break
@@ -190,26 +222,29 @@ class AlphaFold2Session:
         """Start on the features of the target that comes next, if it is known."""
         if self._next is None:
             return
-        (target, msas), self._next = self._next, None
-        preset = self._preset(target)
-        if preset.multimer or len(target.chains) == 1:
+        (given, msas), self._next = self._next, None
+        target = brought.plain(given)
+        if self._preset(target).multimer or len(target.chains) == 1:
             self._prepare_runners(target)
-            self._ahead.begin((target.result_key, 0), self._features, target, msas)
+            self._ahead.begin((target.result_key, 0), self._ready, given, msas)
 
-    def _features(self, target: TargetInput, msas: TargetMsas) -> tuple[features.Features, _Inputs]:
-        """Raw features, and the networks' inputs of the first seed."""
+    def _ready(self, given: TargetInput, msas: TargetMsas) -> _Ready:
+        """All that needs no device. Raises TargetError."""
+        target = brought.plain(given)
         preset, shape = self._preset(target), self._shapes[self._group(target)]
+        begin = guess.positions_of(given, msas.files)
+        msas, dropped = brought.with_templates(given, brought.plain_msas(given, msas))
         msas = pairing.chosen(target, msas, preset, self._settings)
         raw = features.raw_features(target, msas, preset, self._settings, shape)
-        return raw, self._inputs(target, raw, 0)
+        return _Ready(target, msas, raw, begin, self._inputs(target, raw, begin, 0), dropped)
 
-    def _inputs(self, target: TargetInput, raw: features.Features, number: int) -> _Inputs:
+    def _inputs(self, target: TargetInput, raw: features.Features, begin: Any, number: int) -> _Inputs:
         """What the networks of a target take with one seed."""
         preset = self._preset(target)
         inputs: _Inputs = {}
         for network in self._networks[preset]:
             if network.templates not in inputs:
-                inputs[network.templates] = network_inputs(
+                made = network_inputs(
                     self._runners[self._key(network, target)],
                     raw,
                     preset,
@@ -217,6 +252,7 @@ class AlphaFold2Session:
                     padded_length=self._length(target),
                     templates=network.templates,
                 )
+                inputs[network.templates] = guess.begun(made, begin, preset)
         return inputs
 
     def _key(self, network: Network, target: TargetInput) -> _Runner:

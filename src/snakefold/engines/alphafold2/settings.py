@@ -222,7 +222,9 @@ class AlphaFold2Settings(Switches):
         description="Rows of the extra MSA. Empty: as many as the deepest MSA of the same padded length "
         "needs, up to the preset's limit (monomer 5120, multimer 2048, multimer_v1 and _v2 1152).",
     )
-    use_templates: bool = Field(False, description="Use the templates that the MSA step found.")
+    use_templates: bool = Field(
+        False, description="Use the templates that the MSA step found, or that a target brings."
+    )
     precision: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="Precision of the network; float32 is for comparisons."
     )

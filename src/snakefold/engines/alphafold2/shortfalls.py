@@ -29,7 +29,7 @@ def shortfalls(
 ) -> list[str]:
     """Notes (`snakefold.kernel.notes`) on a target that was given `raw` features in `shape`."""
     multimer = preset.multimer
-    chains = dict(zip(target.chains, msas.given, strict=False)) if msas.own_a3m is None else {}
+    chains = dict(zip(target.chains, msas.given, strict=False))
     found = []
     rows, read = _merged_rows(raw), shape.clusters + shape.extra
     if rows > read:
@@ -40,7 +40,7 @@ def shortfalls(
                 f"({shape.clusters} clusters, {shape.extra} extra)",
             )
         )
-    if multimer:
+    if multimer and msas.own_a3m is None:
         found += [
             note(Code.LIMITED_MSA, f"the first {MULTIMER_CHAIN_ROWS} of {count} rows of chain {letters}")
             for letters, chain in _named(target, chains)
@@ -54,7 +54,7 @@ def shortfalls(
         if len(chains) > 1 and bare and settings.pair_mode != "unpaired":
             found.append(note(Code.UNPAIRED_MSA, f"no rows to pair with for chain {', '.join(bare)}"))
     if settings.use_templates:
-        if msas.own_a3m is not None:
+        if msas.own_a3m is not None and not msas.chains:
             found.append(note(Code.NO_TEMPLATES, "the target brought its own A3M"))
         elif without := [letters for letters, chain in _named(target, chains) if chain.templates is None]:
             found.append(note(Code.NO_TEMPLATES, f"none was found for chain {', '.join(without)}"))

@@ -12,8 +12,9 @@ from typing import Any
 
 from snakefold.kernel.names import shown
 from snakefold.molecules.constraints import DISTANCE, Atom, Bond, Contact, Pocket, Token
-from snakefold.molecules.entities import NO_ALIGNMENT, Entity, Kind, Modification, Template
+from snakefold.molecules.entities import NO_ALIGNMENT, Entity, InitialGuess, Kind, Modification, Template
 from snakefold.molecules.lines import BadFile
+from snakefold.molecules.notation import form_of
 from snakefold.molecules.readers.common import Found, assemble, protein
 from snakefold.molecules.readers.document import Fields, Table, parse_yaml
 
@@ -38,12 +39,15 @@ def read(text: str, stem: str) -> Found:
     constraints = [(_constraint(each), each.line) for each in fields.tables("constraints", "constraint")]
     templates = [(_template(each), each.line) for each in fields.tables("templates", "template")]
     affinity = [(_affinity(each), each.line) for each in fields.tables("properties", "property")]
+    guess = _initial_guess(fields)
     if len(affinity) > 1:
         raise BadFile(
             "affinity", "the YAML: affinity is asked for more than once.", "Keep one.", affinity[1][1]
         )
     fields.done()
     assembly = assemble(fields.line, entities, constraints, templates, affinity[0] if affinity else None)
+    if guess is not None:
+        assembly = assembly.model_copy(update={"initial_guess": guess})
     lines = tuple(line for _, line in entities)
     note = "; ".join(note for note in notes if note)
     template_lines = tuple(line for _, line in templates)
@@ -163,6 +167,14 @@ def _template(each: Fields) -> Template:
     each.ignore("cif", "pdb")
     each.done()
     return each.make(Template, **values)
+
+
+def _initial_guess(fields: Fields) -> InitialGuess | None:
+    """A key of our own: Boltz has nothing like it."""
+    name = fields.text("initial_guess", None)
+    if not name:
+        return None
+    return fields.make(InitialGuess, form=form_of(name), file=f"file:{name}")
 
 
 def _affinity(each: Fields) -> str:

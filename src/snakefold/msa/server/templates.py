@@ -16,7 +16,6 @@ from pathlib import Path
 from snakefold.kernel.errors import Reason, TargetError
 from snakefold.msa import templates
 from snakefold.msa.bundle import Log
-from snakefold.msa.databases.presets import Database
 from snakefold.msa.planned import PlannedChain
 from snakefold.msa.server import answers
 from snakefold.msa.server.client import Client, QueryError
@@ -59,7 +58,7 @@ def search(
         folder = Path(tempfile.mkdtemp(prefix="pdb70.", dir=work)).resolve()
         try:
             missing = _fetch(names, client, folder)
-            find = templates.searcher(_sources(folder), settings, work=work, log=log)
+            find = templates.searcher(templates.sources_in(folder), settings, work=work, log=log)
             found = find(chain, templates.query(files))
             if missing and isinstance(found, Templates):
                 found = replace(found, warnings=[*missing, *found.warnings])
@@ -84,28 +83,9 @@ def _fetch(names: list[str], client: Client, folder: Path) -> list[str]:
     answers.require(files, _ALIGNMENTS)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    # hhsearch reads the alignments; it only wants to see names in what its prefilter would search.
-    (folder / "pdb70_cs219.ffindex").write_bytes(files["pdb70_a3m.ffindex"])
-    (folder / "pdb70_cs219.ffdata").write_bytes(b"")
     there = {name.removesuffix(".cif") for name in files if name.endswith(".cif")}
     return [
         f"template {name}: the server sent no structure"
         for name in names
         if name.partition("_")[0].lower() not in there
     ]
-
-
-def _sources(folder: Path) -> templates.Sources:
-    searched = Database(
-        name="pdb70",
-        tools=frozenset({"hhsearch"}),
-        format="hhsuite",
-        path=folder / "pdb70",
-        files=(folder / "pdb70_a3m.ffdata",),
-        limit=None,
-        pairing=False,
-        optional=False,
-        gigabytes=0.0,
-        get="",
-    )
-    return templates.Sources(searched, folder, None)

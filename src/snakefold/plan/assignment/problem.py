@@ -10,7 +10,7 @@ import numpy as np
 
 from snakefold.plan.assignment.program import Key, Relaxed, Terms, relax, solve
 from snakefold.plan.assignment.result import assignment_of, buckets_of
-from snakefold.plan.assignment.spread import spread
+from snakefold.plan.assignment.spread import batch_seconds, spread
 from snakefold.plan.assignment.tables import Table, all_bars, cheapest_bars, make_table
 from snakefold.plan.assignment.types import Assignment, Demand, Limits, Sizes
 from snakefold.plan.cost.gpus import GpuClass
@@ -70,7 +70,10 @@ class Problem:
         def cut(seconds: float) -> Assignment:
             return self._unlimited(self._tables(seconds, shared=True), self._terms(0.0), seconds)
 
-        return spread(plan, self.demands, self.classes, self.model, self.limits, cut)
+        def batches(tried: Assignment) -> dict[str, list[float]]:
+            return batch_seconds(tried, self.demands, self.classes, self.model)
+
+        return spread(plan, self.classes, self.limits, cut, batches)
 
     def _limited(self, objective: Objective, limits: Limits) -> Assignment | None:
         """The best assignment with that size of batches that the linear program likes best."""

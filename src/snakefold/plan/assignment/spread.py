@@ -1,14 +1,14 @@
 """Batches of a set so small, or of workers so many, that some would have none.
 
-A plan that is asked for the lowest cost joins targets to batches of up to an hour. Where seconds are paid for,
-more workers cost more starts. Where nothing is paid, as on this machine, a GPU that idles saves nothing:
+A plan that is asked for the lowest cost joins targets to batches of up to an hour. Where seconds are paid
+for, more workers cost more starts. Where nothing is paid, as on this machine, a GPU that idles saves nothing:
 batches then are as large as lets all workers end soonest.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from snakefold.plan.assignment.result import members
 from snakefold.plan.assignment.types import Assignment, Demand, Limits
@@ -18,22 +18,24 @@ from snakefold.plan.join import cut_bucket, join, measure_with
 
 #: With so many batches a worker, the last ones to end hardly matter.
 _PLENTY = 10
+#: Batches of a worker that are tried, and what is added to its share of the work: no target is cut in two.
+_MOST, _ROOM = 8, 1.03
 #: Smaller batches are not tried: files and jobs take seconds, too.
 _LEAST_SECONDS = 20.0
 
 
 def spread(
     plan: Assignment,
-    demands: Sequence[Demand],
     classes: Sequence[GpuClass],
-    model: CostModel,
     limits: Limits,
     cut: Callable[[float], Assignment],
+    batches: Callable[[Assignment], Mapping[str, Sequence[float]]],
 ) -> Assignment:
     """The plan, or one of smaller batches where that ends sooner and costs nothing.
 
     Args:
         cut: makes the plan with batches of so many seconds at the most.
+        batches: seconds of the batches of each class (`batch_seconds`).
     """
     used = [gpu for gpu in classes if plan.seconds[gpu.name] > 0]
     if plan.sizes is None or any(gpu.dollars_per_second or limits.workers[gpu.name] < 2 for gpu in used):
@@ -43,15 +45,11 @@ def spread(
         return plan
 
     def makespan(tried: Assignment) -> float:
-        return max(
-            longest_first(seconds, limits.workers[name])
-            for name, seconds in batch_seconds(tried, demands, classes, model).items()
-        )
+        return max(longest_first(seconds, limits.workers[name]) for name, seconds in batches(tried).items())
 
-    tried, seconds = [plan], plan.sizes.seconds
-    while (seconds := seconds / 2) >= _LEAST_SECONDS:
-        tried.append(cut(seconds))
-    return min(tried, key=makespan)
+    shares = [_ROOM * works / number for number in range(1, _MOST + 1)]
+    tried = [cut(share) for share in shares if _LEAST_SECONDS <= share < plan.sizes.seconds]
+    return min([plan, *tried], key=makespan)
 
 
 def batch_seconds(

@@ -17,7 +17,7 @@ from snakefold.kernel.errors import ConfigError
 from snakefold.kernel.names import safe_id, shown
 from snakefold.molecules import backbone_inputs
 from snakefold.molecules.own_msa import alignment_files
-from snakefold.molecules.samplesheet import fasta_files
+from snakefold.molecules.samplesheet import sheet_files
 from snakefold.service.desk import Desk
 from snakefold.service.sets import folder as sets
 from snakefold.service.sets import offered
@@ -159,6 +159,6 @@ def _beside(path: Path, file: Path) -> bool:
 
 
 def _named_by(file: Path) -> Iterable[Path]:
-    yield from fasta_files(file)
+    yield from sheet_files(file)
     yield from backbone_inputs.named_files(file)
     yield from alignment_files(file)
