@@ -16,6 +16,7 @@ from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
 from snakefold.plan.assignment.assign import Assignment, Bucket, Demand, InfeasibleError, Limits, assign
 from snakefold.plan.assignment.infeasible import without_longest
 from snakefold.plan.assignment.problem import SECOND, SHARED_SECONDS
+from snakefold.plan.assignment.spread import batch_seconds, longest_first
 from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import Batch, cut_batches
 from snakefold.plan.cost.gpus import GpuClass
@@ -341,3 +342,44 @@ def test_without_longest_takes_ties_once() -> None:
     left = without_longest((demand([10, 20, 20]), demand([20, 30], complexes=True)), 2)
     assert [one.lengths.tolist() for one in left] == [[10, 20], [20]]
     assert [one.counts.tolist() for one in left] == [[1, 1], [1]]
+
+
+FREE = gpu("free", 80, 0.0, 1.2)
+
+
+def ends(plan: Assignment, wanted: Demand, workers: int) -> float:
+    """When the last worker ends, as a share of what no plan can undercut."""
+    work = MODEL.predict_seconds(wanted.lengths, wanted.work, FREE)
+    work = work + MODEL.relax_seconds(wanted.lengths, wanted.work, FREE)
+    bound = max(float((work * wanted.counts).sum()) / workers, float(work.max()))
+    return longest_first(batch_seconds(plan, [wanted], [FREE], MODEL)["free"], workers) / bound
+
+
+@pytest.mark.parametrize("workers", [2, 4, 8])
+@pytest.mark.parametrize("number", [24, 200, 1000])
+def test_no_worker_of_a_machine_is_left_without_work(number: int, workers: int) -> None:
+    """What passes the bound is loading and compiling, which more batches do more often."""
+    wanted = demand(spread(number))
+    alone = assign([wanted], [FREE], MODEL, Limits({"free": 1}))
+    plan = assign([wanted], [FREE], MODEL, Limits({"free": workers}))
+    batches = len(batch_seconds(plan, [wanted], [FREE], MODEL)["free"])
+    assert batches >= workers
+    assert sum(bucket.count for bucket in plan.buckets) == number
+    assert ends(plan, wanted, workers) <= ends(alone, wanted, workers) * 1.05
+    assert ends(plan, wanted, workers) < {24: 1.8, 200: 1.25, 1000: 1.1}[number]
+
+
+def test_workers_that_are_paid_for_are_not_multiplied() -> None:
+    wanted = demand(spread(60))
+    plans = [assign([wanted], [LARGE], MODEL, Limits({"large": workers})) for workers in (1, 8)]
+    assert plans[0].buckets == plans[1].buckets
+    assert plans[0].sizes == plans[1].sizes
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=40), st.integers(1, 8))
+def test_the_longest_first_keeps_to_its_bound(seconds: list[float], workers: int) -> None:
+    """Graham 1969: 4/3 - 1/(3m) of the least; the least is no less than the mean, and than the longest."""
+    end = longest_first(seconds, workers)
+    least = max(sum(seconds) / workers, *seconds)
+    assert least <= end * (1 + 1e-9)
+    assert end <= sum(seconds) / workers + (1 - 1 / workers) * max(seconds) + 1e-6

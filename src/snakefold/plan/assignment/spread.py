@@ -2,7 +2,8 @@
 
 A plan that is asked for the lowest cost joins targets to batches of up to an hour. Where seconds are paid
 for, more workers cost more starts. Where nothing is paid, as on this machine, a GPU that idles saves nothing:
-batches then are as large as lets all workers end soonest.
+batches then are such that all workers end soonest. Of sizes that are nearly as good the smallest is taken: a
+GPU that is slower than the others, or a job that starts again, then keeps them waiting the least.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from snakefold.plan.join import cut_bucket, join, measure_with
 
 #: With so many batches a worker, the last ones to end hardly matter.
 _PLENTY = 10
-#: Batches of a worker that are tried, and what is added to its share of the work: no target is cut in two.
+#: Batches of a worker that are tried, and by how much they may pass its share: no target is cut in two.
 _MOST, _ROOM = 8, 1.03
+#: What is nearly as good.
+_NEARLY = 1.05
 #: Smaller batches are not tried: files and jobs take seconds, too.
 _LEAST_SECONDS = 20.0
 
@@ -49,7 +52,9 @@ def spread(
 
     shares = [_ROOM * works / number for number in range(1, _MOST + 1)]
     tried = [cut(share) for share in shares if _LEAST_SECONDS <= share < plan.sizes.seconds]
-    return min([plan, *tried], key=makespan)
+    ends = [(makespan(each), each) for each in (plan, *tried)]
+    soonest = min(end for end, _ in ends)
+    return next(each for end, each in reversed(ends) if end <= _NEARLY * soonest)
 
 
 def batch_seconds(
