@@ -29,9 +29,9 @@ rule predict:
         f"{AT}benchmarks/predict/{{batch}}.tsv"
     wildcard_constraints:
         batch=PREDICTED,
-    retries: SETTINGS.predict.retries
     # Of the batches that can start the longest does: none is left over when the others are done.
     priority: seconds_of
+    retries: SETTINGS.predict.retries
     threads: SETTINGS.predict.threads
     resources:
         mem_mb=memory_of,
