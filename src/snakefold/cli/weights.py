@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
             "engine",
             nargs="?",
             default=None,
-            help="name of an engine; if not given, the engine of the default settings",
+            help="an engine, or one of its models; if not given, the engine of the default settings",
         )
         each.add_argument(
             "folder",
@@ -136,6 +136,10 @@ def _asked(options: argparse.Namespace) -> tuple[Engine, Weights, Path]:
     name: str | None = options.engine
     folder: Path | None = options.folder
     if name is not None and name not in engines.names():
+        for each in engines.names():
+            found = engines.get(each).weights
+            if found is not None and name in found.parts:
+                return engines.get(each), found.parts[name], folder or fetch_folder()
         if folder is not None or not _is_path(name):
             raise SnakefoldError(
                 f"{name}: neither an engine ({', '.join(engines.names())}) nor a folder. A new folder in the "
