@@ -46,7 +46,7 @@ def check(assembly: Assembly) -> None:
         for atom in constraint.atoms:
             if chains[atom.chain].smiles:
                 raise _refusal(
-                    f"a bond to {atom.atom} of chain {atom.chain}: atoms of a ligand by SMILES have no names.",
+                    f"a bond to {atom.atom} of chain {atom.chain}: atoms of a SMILES have no names.",
                     "Give the ligand by its CCD code.",
                 )
 

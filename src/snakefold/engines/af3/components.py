@@ -15,6 +15,7 @@ import importlib.metadata
 import json
 import pickle
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -100,7 +101,7 @@ def ready(codes: Iterable[str], folder: Path | None = None) -> Path:
         folder: of dictionaries; None: that of the user's data, or a temporary one if it cannot be written.
 
     Raises:
-        MissingProgramError: biotite is not installed, or in another release.
+        SnakefoldError: it cannot be made: biotite is not installed, or in another release.
     """
     if there(whole(folder)):
         return whole(folder)
@@ -110,12 +111,33 @@ def ready(codes: Iterable[str], folder: Path | None = None) -> Path:
     if there(place):
         return place
     try:
-        return write(place, wanted)
+        return _made(place, wanted)
     except OSError:
         if folder is not None:
             raise
         # A worker's home may be read-only: its dictionary lasts as long as the machine's temporary files.
-        return write(Path(tempfile.mkdtemp(prefix="snakefold-af3-")) / name, wanted)
+        return _made(Path(tempfile.mkdtemp(prefix="snakefold-af3-")) / name, wanted)
+
+
+def _made(place: Path, codes: Sequence[str]) -> Path:
+    """As `write`, in another process: the family's code must not be imported before it knows its dictionary.
+
+    Raises:
+        OSError: the folder cannot be written. SnakefoldError: anything else is wrong.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".try-"):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", __name__, str(place), *codes],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    if done.returncode:
+        told = done.stderr.strip().rpartition("\n")[2][:300]
+        raise SnakefoldError(f"engine af3: {place}: the chemical components cannot be made ({told}).")
+    return place
 
 
 def write(folder: Path, codes: Iterable[str] | None = None) -> Path:
@@ -286,22 +308,18 @@ def _quoted(value: str) -> str:
     return value if value in (".", "?") else cif.quote(value)
 
 
-def check(folder: Path | None = None) -> str:
-    """What is wrong with the whole dictionary; empty if it can be used."""
-    place = whole(folder)
-    if there(place):
-        return ""
-    return f"{place}: the chemical components are not there yet"
-
-
 def main(arguments: Sequence[str]) -> None:
-    """Make the whole dictionary, unless it is there; say where it is."""
-    place = whole(Path(arguments[0]) if arguments else None)
+    """Make a dictionary, unless it is there; say where it is. Without words: the whole one.
+
+    Args:
+        arguments: a folder, and the codes that it is to have.
+    """
+    place = Path(arguments[0]) if arguments else whole()
     if there(place):
         print(f"{place}: complete")
         return
     start = time.process_time()
-    write(place)
+    write(place, arguments[1:] or None)
     number = json.loads((place / MARKER).read_text(encoding="utf-8"))["components"]
     print(f"{place}: {number} components, {time.process_time() - start:.0f} CPU seconds")
 

@@ -4,8 +4,8 @@ AlphaFold 3's authors published seconds of the whole model (10 recycles, 200 ste
 without compilation, on an A100 and an H100 of 80 GB: 1,024 tokens 62 and 34 s, 2,048 275 and 144 s, 5,120
 2,547 and 1,416 s (github.com/google-deepmind/alphafold3, docs/performance.md). A square and a cube of the
 tokens give the A100's within six per cent. Which part of the square is the diffusion's was not published:
-half is taken. The same page has 5,120 tokens on 80 GB, which a square gives, too. Other models of the family are
-counted as AlphaFold 3 with their own recycles and steps.
+half is taken. The same page has 5,120 tokens on 80 GB, which a square gives, too. Other models of the family
+are counted as AlphaFold 3 with their own recycles and steps.
 
 Compilation on an A100 takes a minute (the wheel's authors, 64 tokens). On a CPU, seconds were measured on one
 core with OpenFold3's size and random numbers, 32 tokens: 42 s for 4 passes and 20 steps, 54 s for

@@ -78,7 +78,6 @@ NETWORKS: Mapping[str, Network] = {
             "openfold3",
             1.37,
             recycles=3,
-            cites=("af3-openfold3",),
         ),
         Network(
             "openbind0",
@@ -88,7 +87,6 @@ NETWORKS: Mapping[str, Network] = {
             "openfold3",
             1.31,
             recycles=3,
-            cites=("af3-openfold3",),
         ),
         Network(
             "protenix1",
@@ -167,7 +165,6 @@ NETWORKS: Mapping[str, Network] = {
             0.87,
             recycles=19,
             steps=14,
-            cites=("af3-esmfold2",),
             language_model="ESM-C",
         ),
         Network(
