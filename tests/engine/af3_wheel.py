@@ -65,7 +65,8 @@ def features(document: dict[str, object]) -> dict[str, object]:
         "bucket": len(batch["seq_mask"]),
         "rows": int(batch["num_alignments"]),
         "msa": batch["msa"][:3, :length].tolist(),
-        "templates": int(batch["template_aatype"].any(axis=-1).sum()),
+        "templates": int(batch["template_atom_mask"].any(axis=(1, 2)).sum()),
+        "modelled": int(batch["template_atom_mask"][0].any(axis=-1).sum()),
         "bonds": int(batch["tokens_to_polymer_ligand_bonds:gather_mask"].all(axis=-1).sum()),
     }
 

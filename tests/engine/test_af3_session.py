@@ -355,13 +355,12 @@ def test_inputs_reach_the_featuriser(wheel: dict[str, Any]) -> None:
     assert found["modified"]["tokens"] == len(OTHER) - 1 + 10
     assert (found["modified"]["bucket"], found["paired"]["bucket"]) == (32, 32)
     assert (found["bound"]["bonds"], found["unbound"]["bonds"]) == (1, 0)
-    assert found["template"]["templates"] > 0 == found["paired"]["templates"]
-    # The second row of the alignment has both proteins, because their rows have one key.
-    first, second = found["paired"]["msa"][:2]
-    assert [place for place, (a, b) in enumerate(zip(first, second, strict=True)) if a != b] == [
-        0,
-        len(PROTEIN),
-    ]
+    assert (found["template"]["templates"], found["paired"]["templates"]) == (1, 0)
+    assert found["template"]["modelled"] == 8
+    # A row of the alignment has both proteins, because their rows have one key.
+    query, *others = found["paired"]["msa"]
+    changed = [[place for place, letter in enumerate(row) if letter != query[place]] for row in others]
+    assert [0, len(PROTEIN)] in changed
     assert "HEM" in found["unknown"]["refused"]
 
 
