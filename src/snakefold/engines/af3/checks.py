@@ -36,19 +36,12 @@ def check(assembly: Assembly) -> None:
         if entity.kind is Kind.LIGAND:
             _check_ligand(entity)
     _check_equal_sequences(assembly)
-    chains = dict(assembly.chains())
     for constraint in assembly.constraints:
         if not isinstance(constraint, Bond):
             raise _refusal(
                 f"a {constraint.kind}: AlphaFold 3's models read covalent bonds and no other constraint.",
                 "Leave it out, or set engine: boltz2.",
             )
-        for atom in constraint.atoms:
-            if chains[atom.chain].smiles:
-                raise _refusal(
-                    f"a bond to {atom.atom} of chain {atom.chain}: atoms of a SMILES have no names.",
-                    "Give the ligand by its CCD code.",
-                )
 
 
 def check_size(tokens: int, settings: Af3Settings) -> None:

@@ -3,7 +3,7 @@
 AlphaFold 3's authors published seconds of the whole model (10 recycles, 200 steps, 5 samples, one seed)
 without compilation, on an A100 and an H100 of 80 GB: 1,024 tokens 62 and 34 s, 2,048 275 and 144 s, 5,120
 2,547 and 1,416 s (github.com/google-deepmind/alphafold3, docs/performance.md). A square and a cube of the
-tokens give the A100's within six per cent. Which part of the square is the diffusion's was not published:
+tokens give the A100's within two per cent. Which part of the square is the diffusion's was not published:
 half is taken. The same page has 5,120 tokens on 80 GB, which a square gives, too. Other models of the family
 are counted as AlphaFold 3 with their own recycles and steps.
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: What the published seconds are of: passes through the trunk, and steps of all samples.
 _PASSES, _STEPS = 11, 1000
 #: Seconds of an A100 for all of these, for 1,000 tokens squared and cubed; the diffusion's share.
-_TRUNK_SQUARE, _TRUNK_CUBE, _DIFFUSION_SQUARE = 25.0, 9.3, 25.0
+_TRUNK_SQUARE, _TRUNK_CUBE, _DIFFUSION_SQUARE = 22.0, 10.0, 22.0
 #: Seconds of an A100 to start kernels: of a pass, of a step.
 _PASS, _STEP = 0.1, 0.004
 #: The same of one CPU core, in float32: its speed in A100 (resources/gpus.yaml counts two), how much longer
@@ -44,7 +44,7 @@ _PROCESS, _GIGABYTE = {"cpu": 10.0, "gpu": 14.0}, 6.0
 #: Seconds to make features and files of a seed: at least, of a token, of a row of the alignment.
 _FEATURES, _FEATURES_TOKEN, _FEATURES_ROW = 1.0, 0.004, 2.0e-4
 #: GB: of the framework and parameters, and of a pair of tokens in bfloat16.
-_FIXED, _PAIR_GB = 4.0, 2.75e-6
+_FIXED, _PAIR_GB = 4.0, 2.74e-6
 #: Share of a GPU's memory that can be in use.
 _USABLE = 0.95
 
