@@ -2,12 +2,12 @@
 
     python benchmarks/af3.py [--targets 10] [--model openfold3]
 
-Both sides are `snakefold task` on the same targets (proteins of 16 to 52 residues, every other one with a ligand
-by SMILES, in the buckets 32 and 64), with the same random parameters of one block per stack, float32, no recycle,
-four diffusion steps, one model. A process for each target is measured twice: with a folder of compiled programs of
-its own, as a program that is started anew for each file, and with one that all of them share. Results must be
-equal, byte by byte. CPU seconds are user plus system time of the processes, so that other work on the machine
-disturbs them little. Needs the environment: snakefold engines install af3.
+Both sides are `snakefold task` on the same targets (proteins of 16 to 52 residues, every other one with a
+ligand by SMILES, in the buckets 32 and 64), with the same random parameters of one block per stack, float32,
+no recycle, four diffusion steps, one model. A process for each target is measured twice: with a folder of
+compiled programs of its own, as a program that is started anew for each file, and with one that all of them
+share. Results must be equal, byte by byte. CPU seconds are user plus system time of the processes, so that
+other work on the machine disturbs them little. Needs the environment: snakefold engines install af3.
 """
 
 from __future__ import annotations
@@ -134,19 +134,24 @@ def measure(number: int, model: str, folder: Path) -> dict[str, Any]:
 def report(found: dict[str, Any]) -> str:
     """The page of the benchmark."""
     seconds, ratio, versions = found["cpu_seconds"], found["ratio"], found["versions"]
+    wheel, jax = versions["alphafold3-colabfold"], versions["jax"]
+    each = f"| a process for each target, each compiles | {seconds['own']:.0f} | {ratio['own']:.3f} |"
+    shared = (
+        f"| the same, one folder of compiled programs | {seconds['shared']:.0f} | {ratio['shared']:.3f} |"
+    )
     return f"""# AlphaFold 3's family: one process for a batch
 
-`python benchmarks/af3.py`: {found["targets"]} targets, proteins of 16 to 52 residues, every other one with a ligand by
-SMILES, in two buckets (32 and 64 tokens). Model {found["model"]}, random parameters (REHEARSAL) of one block per stack,
-float32, no recycle, four diffusion steps. alphafold3-colabfold {versions["alphafold3-colabfold"]}, jax {versions["jax"]},
-CPU, {found["cores"]} cores. Models are equal, byte by byte. Real parameters take longer to load, to compile and to
+`python benchmarks/af3.py`: {found["targets"]} targets, proteins of 16 to 52 residues, every other one with a
+ligand by SMILES, in two buckets (32 and 64 tokens). Model {found["model"]}, random parameters (REHEARSAL) of
+one block per stack, float32, no recycle, four diffusion steps. alphafold3-colabfold {wheel}, jax {jax}, CPU,
+{found["cores"]} cores. Models are equal, byte by byte. Real parameters take longer to load, to compile and to
 predict with.
 
 | | CPU seconds | the batch's share | required |
 |---|---|---|---|
 | one process for the batch | {seconds["batch"]:.0f} | | |
-| a process for each target, each compiles | {seconds["own"]:.0f} | {ratio["own"]:.3f} | at most {LARGEST} |
-| a process for each target, one folder of compiled programs | {seconds["shared"]:.0f} | {ratio["shared"]:.3f} | |
+{each} at most {LARGEST} |
+{shared} |
 """
 
 
