@@ -100,7 +100,10 @@ class Af3(Defaults):
         "min_pair_pae": Column(float, "Å", "Lowest PAE between two chains."),
         "weights_licence": Column(str, "", "Licence of the parameters."),
     }
+    views = ("plddt", "pae", "alignment")
     size_unit = "tokens"
+    #: Each model has its own (`models`): results, recipes and methods state it.
+    licence = ""
     packages = ("alphafold3-colabfold", "jax", "tokamax", "rdkit", "biotite")
     weights = Weights(
         fetch=_fetch,
@@ -292,6 +295,13 @@ class Af3(Defaults):
             "settings": settings.model_dump(mode="json"),
             "weights": files.identity(weights, NETWORKS[settings.model]),
         }
+
+    def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
+        """templates.tsv: which templates were given to the network."""
+        from snakefold.engines.alphafold2 import template_table
+
+        del target
+        return template_table.files(msas, used=Af3Settings.model_validate(request.settings).use_templates)
 
     def describe(self, told: Told) -> Sequence[str]:
         """The model, the code that ran it, what it ran with, and whose its parameters are."""

@@ -126,14 +126,14 @@ def _made(place: Path, codes: Sequence[str]) -> Path:
         OSError: the folder cannot be written. SnakefoldError: anything else is wrong.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".try-"):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", __name__, str(place), *codes],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+    tempfile.TemporaryFile(dir=place.parent).close()  # says, as an OSError, that it cannot be written
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", __name__, str(place), *codes],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
     if done.returncode:
         told = done.stderr.strip().rpartition("\n")[2][:300]
         raise SnakefoldError(f"engine af3: {place}: the chemical components cannot be made ({told}).")
