@@ -290,7 +290,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             {},
             1,
         ),
-        "template": document(two, {}, {PROTEIN: templates.of_chain(template_npz(PROTEIN, hit))}, 1),
+        "template": document(two, {}, {0: templates.of_chain(template_npz(PROTEIN, hit))}, 1),
         "unknown": document(
             chains_of(
                 target("u", {"kind": "protein", "sequence": OTHER}, {"kind": "ligand", "ccd": ["HEM"]})

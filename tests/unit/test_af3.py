@@ -13,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import gemmi
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from snakefold import engines
-from snakefold.engines.af3 import ENGINE, components, msa, rehearsal, weights
+from snakefold.engines.af3 import ENGINE, components, msa, rehearsal, templates, weights
 from snakefold.engines.af3.cost import Af3Work
 from snakefold.engines.af3.inputs import chains_of, document, letters
 from snakefold.engines.af3.models import NETWORKS, OWN_TERMS
@@ -214,7 +215,7 @@ def test_the_network_gets_what_was_asked_for() -> None:
     made = document(
         chains_of(found),
         {"MKTAYIAKQR": msa.Alignment(">q\nMKTAYIAKQR\n", "")},
-        {"MKTAYIAKQR": [{"mmcif": "x"}]},
+        {0: [{"mmcif": "x"}], 1: [{"mmcif": "x"}]},
         7,
     )
     assert (made["dialect"], made["modelSeeds"]) == ("alphafold3", [7])
@@ -258,6 +259,71 @@ def test_equal_keys_give_equal_inputs() -> None:
     one, other = made(("A", "B"), 1), made(("Q", "R"), -1)
     assert one.key == other.key
     assert document(chains_of(one), {}, {}, 1) == document(chains_of(other), {}, {}, 1)
+
+
+# ---- templates -------------------------------------------------------------------------------------------
+def structure(chains: dict[str, str], form: str) -> bytes:
+    """Chains of CA atoms on a line."""
+    model = gemmi.Model(1)
+    for name, sequence in chains.items():
+        chain = gemmi.Chain(name)
+        for number, code in enumerate(gemmi.expand_one_letter_sequence(sequence, gemmi.ResidueKind.AA), 5):
+            residue = gemmi.Residue()
+            residue.name, residue.seqid = code, gemmi.SeqId(number, " ")
+            atom = gemmi.Atom()
+            atom.name, atom.element, atom.pos = "CA", gemmi.Element("C"), gemmi.Position(3.8 * number, 0, 0)
+            residue.add_atom(atom)
+            chain.add_residue(residue)
+        model.add_chain(chain)
+    found = gemmi.Structure()
+    found.add_model(model)
+    found.setup_entities()
+    text = found.make_pdb_string() if form == "pdb" else found.make_mmcif_document().as_string()
+    return str(text).encode()
+
+
+def with_template(form: str, **more: Any) -> tuple[TargetInput, dict[str, bytes]]:
+    data = structure({"X": "GSHMWW", "Y": "AYIAKQGG"}, form)
+    digest = hashlib.sha256(data).hexdigest()
+    template = {"form": form, "file": f"sha256:{digest}", **more}
+    found = target({**PROTEIN, "chains": ["A", "B"]}, {**OTHER, "chains": ["C"]}, templates=[template])
+    return found, {f"templates/{digest}.{form}": data}
+
+
+@pytest.mark.parametrize("form", ["cif", "pdb"])
+def test_a_template_of_ones_own_is_aligned_to_the_chains(form: str) -> None:
+    found = templates.brought(*with_template(form))
+    assert sorted(found) == [0, 1, 2]
+    # MKTAYIAKQR and AYIAKQGG: AYIAKQ, and one G on R.
+    (first,), (second,), (other,) = (found[place] for place in range(3))
+    assert first == second
+    assert first["queryIndices"][:6] == [3, 4, 5, 6, 7, 8]
+    assert first["templateIndices"] == list(range(len(first["queryIndices"])))
+    assert other["queryIndices"] == list(range(6))
+    read = gemmi.make_structure_from_block(gemmi.cif.read_string(other["mmcif"]).sole_block())
+    assert [residue.name for residue in read[0][0]] == ["GLY", "SER", "HIS", "MET", "TRP", "TRP"]
+    assert [residue.seqid.num for residue in read[0][0]] == [1, 2, 3, 4, 5, 6]
+    assert "1971-01-01" in other["mmcif"]
+
+
+def test_a_template_is_of_the_chains_that_it_names() -> None:
+    found = templates.brought(*with_template("cif", chains=["B"], template_chains=["Y"]))
+    assert sorted(found) == [1]
+    with pytest.raises(TargetError, match="no chain of it has residues of chain B"):
+        templates.brought(*with_template("cif", chains=["B"], template_chains=["X"]))
+    one, files = with_template("cif", chains=["B"])
+    made = document(chains_of(one), {}, templates.brought(one, files), 1)
+    told = [(each["protein"]["id"], len(each["protein"]["templates"])) for each in made["sequences"]]
+    assert told == [(["A"], 0), (["B"], 1), (["C"], 0)]
+
+
+def test_a_template_that_is_none_is_refused() -> None:
+    found, files = with_template("cif")
+    with pytest.raises(TargetError, match="cannot be read"):
+        templates.brought(found, dict.fromkeys(files, b"no structure"))
+    forced, _ = with_template("cif", force=True, threshold=2.0)
+    with pytest.raises(TargetError, match="A template that is forced"):
+        ENGINE.check(forced, SETTINGS)
 
 
 # ---- alignments ------------------------------------------------------------------------------------------

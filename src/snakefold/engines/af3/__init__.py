@@ -80,7 +80,9 @@ class Af3(Defaults):
 
     name = "af3"
     title = "AlphaFold 3's family"
-    accepts = Accepts(kinds=frozenset(Kind), modifications=True, alignments=True, constraints=True)
+    accepts = Accepts(
+        kinds=frozenset(Kind), modifications=True, alignments=True, constraints=True, templates=True
+    )
     Settings = Af3Settings
     #: Different proteins are paired by species, which takes another search.
     groups = ("structure", "complex")

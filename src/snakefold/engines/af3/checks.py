@@ -36,6 +36,11 @@ def check(assembly: Assembly) -> None:
         if entity.kind is Kind.LIGAND:
             _check_ligand(entity)
     _check_equal_sequences(assembly)
+    if any(template.force for template in assembly.templates):
+        raise _refusal(
+            "a template that is forced: AlphaFold 3's models take templates as they find them.",
+            "Leave `force` and `threshold` out.",
+        )
     for constraint in assembly.constraints:
         if not isinstance(constraint, Bond):
             raise _refusal(

@@ -81,21 +81,21 @@ def searched_proteins(target: TargetInput) -> tuple[list[str], set[str]]:
 def document(
     chains: Chains,
     alignments: Mapping[str, Alignment],
-    templates: Mapping[str, Sequence[Mapping[str, Any]]],
+    templates: Mapping[int, Sequence[Mapping[str, Any]]],
     seed: int,
 ) -> dict[str, Any]:
     """The JSON of a target.
 
     Args:
         alignments: of each protein sequence that has one.
-        templates: of each protein sequence that has some, as the JSON has them.
+        templates: of the chain at each place, as the JSON has them. Chains of one entity may differ in them.
     """
-    entries: list[tuple[Entity, list[str]]] = []
-    for name, entity in zip(chains.ids, chains.entities, strict=True):
-        bare = entity.model_copy(update={"chains": (), "copies": 1})
-        known = next((ids for other, ids in entries if other == bare), None)
+    entries: list[tuple[Entity, Sequence[Mapping[str, Any]], list[str]]] = []
+    for place, (name, entity) in enumerate(zip(chains.ids, chains.entities, strict=True)):
+        bare, own = entity.model_copy(update={"chains": (), "copies": 1}), templates.get(place, ())
+        known = next((ids for other, theirs, ids in entries if (other, theirs) == (bare, own)), None)
         if known is None:
-            entries.append((bare, [name]))
+            entries.append((bare, own, [name]))
         else:
             known.append(name)
     found: dict[str, Any] = {
@@ -104,7 +104,7 @@ def document(
         "name": NAME,
         "modelSeeds": [seed],
         "sequences": [
-            {entity.kind.value: _entry(entity, ids, alignments, templates)} for entity, ids in entries
+            {entity.kind.value: _entry(entity, ids, alignments, own)} for entity, own, ids in entries
         ],
     }
     if chains.bonds:
@@ -119,7 +119,7 @@ def _entry(
     entity: Entity,
     ids: list[str],
     alignments: Mapping[str, Alignment],
-    templates: Mapping[str, Sequence[Mapping[str, Any]]],
+    templates: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     content: dict[str, Any] = {"id": ids}
     if entity.kind is Kind.LIGAND:
@@ -137,7 +137,7 @@ def _entry(
         content |= {
             "unpairedMsa": found.unpaired,
             "pairedMsa": found.paired,
-            "templates": list(templates.get(entity.sequence, ())),
+            "templates": list(templates),
         }
     elif entity.kind is Kind.RNA:
         content["unpairedMsa"] = ""

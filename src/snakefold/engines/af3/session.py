@@ -20,6 +20,7 @@ from snakefold.engines.af3.weights import ready
 from snakefold.engines.spec import Result, TargetMsas
 from snakefold.kernel import stages
 from snakefold.kernel.contracts import FoldRequest, TargetInput
+from snakefold.molecules.entities import Kind
 
 
 class Af3Session:
@@ -58,10 +59,7 @@ class Af3Session:
         settings, chains = self._settings, chains_of(target)
         proteins, without = searched_proteins(target)
         alignments = msa.alignments(proteins, msas, without, most=settings.max_msa_seqs)
-        known = {
-            sequence: templates.of_chain(found.templates) if settings.use_templates else []
-            for sequence, found in alignments.items()
-        }
+        known = self._templates(target, msas, chains, alignments)
         models: list[tuple[Any, Model]] = []
         bucket = 0
         for seed in range(settings.seed, settings.seed + settings.num_seeds):
@@ -90,6 +88,22 @@ class Af3Session:
                 **({"cite": self._model.paper} if self._model.paper else {}),
             },
         )
+
+    def _templates(
+        self,
+        target: TargetInput,
+        msas: TargetMsas,
+        chains: Chains,
+        alignments: Mapping[str, msa.Alignment],
+    ) -> dict[int, list[dict[str, Any]]]:
+        """Templates of each chain by its place: those that the target brings, then those of the search."""
+        found = templates.brought(target, msas.files)
+        if self._settings.use_templates:
+            searched = {sequence: templates.of_chain(each.templates) for sequence, each in alignments.items()}
+            for place, entity in enumerate(chains.entities):
+                more = searched.get(entity.sequence, []) if entity.kind is Kind.PROTEIN else []
+                found[place] = [*found.get(place, []), *more][: templates.MOST]
+        return {place: each for place, each in found.items() if each}
 
     @property
     def _recycles(self) -> int:
