@@ -76,7 +76,7 @@ check: .venv/dev.stamp
 	$(BIN)/snakemake --lint --quiet all --config container=docker://snakefold
 	$(BIN)/snakemake --lint --quiet all --configfile config/design.yaml --config container=docker://snakefold
 	$(BIN)/shellcheck .ci/run containers/*.sh
-	$(BIN)/hadolint containers/Docker.base containers/Docker containers/Docker.engine
+	$(BIN)/hadolint containers/Docker.base containers/Docker containers/Docker.engine containers/Docker.af3
 	$(BIN)/snakefold config table | diff - config/README.md
 	$(BIN)/snakefold config schema | diff - workflow/schemas/config.schema.json
 
@@ -104,9 +104,13 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 TOY := tests/engines/own_environment
 BOLTZ := src/snakefold/engines/boltz2
 ESMFOLD := src/snakefold/engines/esmfold
+AF3 := src/snakefold/engines/af3
 # Builds of torch are of one platform. Boltz names wandb, and imports it in training only.
 LOCK_TORCH := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --override $(BOLTZ)/left-out.txt
+# Its JAX is another than AlphaFold2's, and its wheel is for Python 3.12: an environment with versions of its own.
+LOCK_AF3 := uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 # Where PyTorch's builds for CPUs are, if no index that is configured has them: --index ADDRESS --index-strategy …
 TORCH_CPU ?=
 lock:
@@ -122,3 +126,5 @@ lock:
 	$(LOCK_TORCH) $(BOLTZ)/environment-cpu.in -c $(BOLTZ)/environment.lock $(TORCH_CPU) -o $(BOLTZ)/environment-cpu.lock
 	$(LOCK_TORCH) $(ESMFOLD)/environment.in -c requirements/run.lock -o $(ESMFOLD)/environment.lock
 	$(LOCK_TORCH) $(ESMFOLD)/environment.in -c $(ESMFOLD)/environment.lock $(TORCH_CPU) -o $(ESMFOLD)/environment-cpu.lock
+	$(LOCK_AF3) $(AF3)/environment.in -o $(AF3)/environment.lock
+	$(LOCK_AF3) $(AF3)/environment-cpu.in -c $(AF3)/environment.lock -o $(AF3)/environment-cpu.lock

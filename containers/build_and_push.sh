@@ -14,7 +14,8 @@ containers/Docker, with docker, podman or buildah, and pushes both.
   --cpu       for machines without a GPU: a plain base and the lock file without CUDA
   --engine=NAME
               for an engine with packages of its own, such as boltz2: REGISTRY/IMAGE_NAME-NAME:IMAGE_TAG, and images
-              that it is built from, with containers/Docker.engine at last. JAX, and AlphaFold2, has no GPU in it
+              that it is built from, with containers/Docker.NAME at last if there is one, else Docker.engine. JAX,
+              and AlphaFold2, has no GPU in it
 
 From the environment, or .env beside the project's README (the environment wins):
   REGISTRY      for example docker.io/yourname (needed to push)
@@ -46,12 +47,17 @@ for argument in "$@"; do
 done
 
 cd "$(dirname "$0")/.."
-engine_lock=environment.lock lock=worker-gpu.lock
+engine_lock=environment.lock lock=worker-gpu.lock engine_file=containers/Docker.engine
 if [ -n "$engine" ]; then
   [[ $engine =~ ^[a-z][a-z0-9_]{0,31}$ ]] || fail "--engine=$engine: expected the name of an engine, such as boltz2"
   folder=src/snakefold/engines/$engine
   [ -f "$folder/$engine_lock" ] || fail "--engine=$engine: $folder/$engine_lock is missing: it has no packages of its own."
   [ "$cpu" = false ] || [ ! -f "$folder/environment-cpu.lock" ] || engine_lock=environment-cpu.lock
+  if [ -f "containers/Docker.$engine" ]; then
+    # With an interpreter of its own, which is Ubuntu's, as in the image for GPUs.
+    engine_file=containers/Docker.$engine
+    [ "$cpu" = false ] || default_base=docker.io/library/ubuntu:24.04
+  fi
 fi
 # One set of CUDA's libraries in an image: the engine's.
 if [ "$cpu" = true ] || [ -n "$engine" ]; then lock=worker.lock; fi
@@ -110,7 +116,7 @@ build() { # file, tag, build arguments
 build containers/Docker.base "$base" --build-arg "LOCK=$lock" ${base_image:+--build-arg "BASE_IMAGE=$base_image"}
 build containers/Docker "$worker" --build-arg "BASE_IMAGE=$base"
 if [ -n "$engine" ]; then
-  build containers/Docker.engine "$final" --build-arg "BASE_IMAGE=$worker" --build-arg "ENGINE=$engine" \
+  build "$engine_file" "$final" --build-arg "BASE_IMAGE=$worker" --build-arg "ENGINE=$engine" \
     --build-arg "LOCK=$engine_lock"
 fi
 if [ "$push" = true ]; then

@@ -29,7 +29,7 @@ _INSTALL = {
     "systemd-analyze": "apt-get install systemd",
     "libcifpp-data": "apt-get install libcifpp-data",
     "root": "run the tests as root",
-    **{name: f"snakefold engines install {name}" for name in ("boltz2", "esmfold")},
+    **{name: f"snakefold engines install {name}" for name in ("af3", "boltz2", "esmfold")},
     **dict.fromkeys(("slurmctld", "slurmd", "munged"), "apt-get install slurm-wlm munge"),
     **dict.fromkeys(("slurmdbd", "mariadbd"), "apt-get install slurmdbd mariadb-server"),
     **dict.fromkeys(
@@ -92,7 +92,7 @@ def _is_there(name: str) -> bool:
         return os.geteuid() == 0
     if name == "libcifpp-data":
         return Path("/usr/share/libcifpp/mmcif_ma.dic").is_file()
-    if name in ("boltz2", "esmfold"):
+    if name in ("af3", "boltz2", "esmfold"):
         from snakefold import engines
         from snakefold.engines.environments import place_of
 

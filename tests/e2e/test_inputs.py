@@ -114,7 +114,7 @@ def test_a_folder_of_many_programs_inputs_is_planned(run: Run) -> None:
         ("mixed/e.csv", 2, "smiles"),
     ]
     assert refusals[0]["message"] == (
-        "ligand ATP: engine alphafold2 folds proteins only; engines that take it: boltz2."
+        "ligand ATP: engine alphafold2 folds proteins only; engines that take it: af3, boltz2."
     )
 
 

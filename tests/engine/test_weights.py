@@ -54,7 +54,7 @@ def test_random_parameters_do_not_stand_in_for_further_ones(tmp_path: Path) -> N
     asked = ["model_1_multimer_v2"]
     assert weights.find("auto", asked) is None
     official_looking(default_folder())
-    with pytest.raises(WeightsMissingError, match=r"multimer_v2\.npz.*--parameters multimer_v2"):
+    with pytest.raises(WeightsMissingError, match=r"multimer_v2\.npz.*fetch multimer_v2"):
         weights.locate("auto", RehearsalSettings(), asked, cache=tmp_path)
 
 

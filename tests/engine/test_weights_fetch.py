@@ -283,11 +283,14 @@ def test_further_parameters_are_fetched_where_they_are_named(
     url, does = server
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "params"
-    command = ["weights", "fetch", "alphafold2", str(tmp_path), "--mirror", url, "--parameters"]
+
+    def fetched(name: str) -> int:
+        return main(["weights", "fetch", name, str(tmp_path), "--mirror", url])
+
     does.content = tar({f"params_model_{number}_multimer_v2.npz": npz() for number in range(1, 6)})
-    assert main([*command, "multimer_v2"]) == 0
+    assert fetched("multimer_v2") == 0
     does.content = npz()
-    assert main([*command, "deepfold"]) == 0
+    assert fetched("deepfold") == 0
     assert sorted(path.name for path in folder.iterdir()) == [
         *(f"deepfold_model_{number}.npz" for number in range(1, 6)),
         *(f"params_model_{number}_multimer_v2.npz" for number in range(1, 6)),
@@ -300,21 +303,21 @@ def test_further_parameters_are_fetched_where_they_are_named(
     assert "params_model_1_multimer.npz" not in states  # nobody has asked for them
     does.content = random_npz()
     (folder / "deepfold_model_2.npz").unlink()
-    assert main([*command, "deepfold"]) == 2
+    assert fetched("deepfold") == 2
     assert not (folder / "deepfold_model_2.npz").exists()
-    assert main([*command, "multimer_v4"]) == 2
+    assert fetched("multimer_v4") == 2
 
 
 def test_advice_names_the_parameters_that_are_missing(tmp_path: Path) -> None:
     for model, said in (
-        ("model_1_multimer", "--parameters multimer_v1"),
-        ("deepfold_model_3", "--parameters deepfold"),
+        ("model_1_multimer", "fetch multimer_v1"),
+        ("deepfold_model_3", "fetch deepfold"),
     ):
         with pytest.raises(WeightsMissingError, match=said):
             find(str(tmp_path), [model])
     with pytest.raises(WeightsMissingError) as caught:
         find(str(tmp_path), ["model_1"])
-    assert "--parameters" not in str(caught.value)
+    assert "fetch alphafold2" in str(caught.value)
 
 
 def test_fetch_refuses_what_is_no_archive(server: tuple[str, Behaviour], tmp_path: Path) -> None:

@@ -458,6 +458,19 @@ def test_a_shim_that_fails_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mo
     assert told == [f"passed over: {shim}: fails with exit code 127 (shim: no such command)"]
 
 
+def test_what_pyenv_has_is_found_behind_its_shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shim = program(tmp_path / "shims" / "python3.97", "echo 'pyenv: not selected' >&2; exit 127")
+    versions = tmp_path / "pyenv" / "versions"
+    for each in ("3.9.1", "3.97.2"):
+        folder = versions / each / "bin"
+        folder.mkdir(parents=True)
+        program(folder / "python", f"echo {each} True /pyenv/python{each}")
+    monkeypatch.setenv("PATH", str(shim.parent))
+    monkeypatch.setenv("PYENV_ROOT", str(versions.parent))
+    assert find("3.97", given=None, uv=None, log=print).path == "/pyenv/python3.97.2"
+    assert find("3.9", given=None, uv=None, log=print).path == "/pyenv/python3.9.1"
+
+
 def test_what_was_tried_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "bin"
     program(folder / "python3.97", "echo 3.96.0 True /python")

@@ -300,7 +300,7 @@ def test_a_ligand_is_told_who_would_take_it(tmp_path: Path) -> None:
     assert call(tmp_path, "plan", *words, "--out", "plan").returncode == 0
     (refused,) = json.loads((tmp_path / "plan" / "refusals.json").read_text())
     assert (
-        "ligand CCO: engine alphafold2 folds proteins only; engines that take it: boltz2, toy"
+        "ligand CCO: engine alphafold2 folds proteins only; engines that take it: af3, boltz2, toy"
         in refused["message"]
     )
 

@@ -46,8 +46,9 @@ def test_it_runs_the_checks_and_builds_the_wheels() -> None:
 def test_its_python_is_the_one_that_the_locks_are_for() -> None:
     versions = re.findall(r"--python-version (\S+)", (HOUSE / "Makefile").read_text())
     setup = [step["with"]["python-version"] for _, step in STEPS if "setup-python" in step.get("uses", "")]
-    image = JOBS["test"]["container"]["image"]
-    assert {*setup, image.removeprefix("python:").removesuffix("-bookworm")} == set(versions)
+    image = JOBS["test"]["container"]["image"].removeprefix("python:").removesuffix("-bookworm")
+    added = [version for _, script in SCRIPTS for version in re.findall(r"uv python install (\S+)", script)]
+    assert {*setup, image, *added} == set(versions)
 
 
 def test_it_installs_what_ci_run_looks_for() -> None:

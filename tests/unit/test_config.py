@@ -60,7 +60,7 @@ WRONG = {
     "unknown name inside": ("msa: {tol: x}", "msa.tol: no such setting. Did you mean msa.tool?"),
     "unknown value": (
         "engine: rosetta",
-        "engine: no such engine is installed; there are alphafold2, boltz2, esmfold, flashabb",
+        "engine: no such engine is installed; there are af3, alphafold2, boltz2, esmfold, flashabb",
     ),
     "number expected": ("min_length: long", "min_length: expected a whole number (found 'long')"),
     "fraction": ("batch: {max_targets: 1.5}", "batch.max_targets"),

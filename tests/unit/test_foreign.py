@@ -560,5 +560,5 @@ def test_a_plan_names_its_engine(tmp_path: Path) -> None:
     assert list(planned.ids()) == ["a", "b", "b-2"]
     assert str(planned.refusals[0]) == (
         f"{other}:1 (record 1: 'b'): ligand ATP: engine alphafold2 folds proteins only; "
-        "engines that take it: boltz2. Set engine: boltz2."
+        "engines that take it: af3, boltz2. Set engine: af3."
     )

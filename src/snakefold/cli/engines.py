@@ -168,6 +168,9 @@ def _faults(engine: Engine, *, asked: bool) -> list[str]:
         if place.prefix
         else "install snakefold and the engine again"
     )
-    if not seen.wrong:
+    if seen.wrong:
+        return [f"{what}: {why}: {again}" for what, why in seen.wrong]
+    found = list(engine.doctor(lambda line: _log(f"{engine.name}: {line}")))
+    if not found:
         _log(f"{engine.name}: sound: Python {seen.python}, {place.prefix or 'here'}")
-    return [f"{what}: {why}: {again}" for what, why in seen.wrong]
+    return found

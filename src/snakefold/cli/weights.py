@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
             "engine",
             nargs="?",
             default=None,
-            help="name of an engine; if not given, the engine of the default settings",
+            help="an engine, or one of its models; if not given, the engine of the default settings",
         )
         each.add_argument(
             "folder",
@@ -55,13 +55,6 @@ def add(commands: Commands) -> None:
             "`weights: auto` finds them",
         )
     fetch.add_argument("--mirror", default=None, help="another address of the official files")
-    fetch.add_argument(
-        "--parameters",
-        default=None,
-        metavar="NAME",
-        help="parameters beside the usual ones, in their place: multimer_v1, multimer_v2 or deepfold of "
-        "alphafold2",
-    )
     convert = command(
         actions,
         "convert",
@@ -100,15 +93,6 @@ def _log(line: str) -> None:
 
 def _fetch(options: argparse.Namespace) -> None:
     engine, weights, folder = _asked(options)
-    fetch = weights.fetch
-    if options.parameters is not None:
-        if options.parameters not in weights.further:
-            known = ", ".join(weights.further) or "none"
-            raise SnakefoldError(
-                f"--parameters {options.parameters}: engine {engine.name} has these to fetch: {known}. "
-                "Without the option it fetches its usual ones."
-            )
-        fetch = weights.further[options.parameters]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileNotFoundError, PermissionError) as error:
@@ -116,7 +100,7 @@ def _fetch(options: argparse.Namespace) -> None:
             f"{folder}: cannot be made a folder of parameters ({error.strerror}). Give another one."
         ) from error
     with alone(folder / engine.name, _log):
-        fetch(folder, options.mirror, _log)
+        weights.fetch(folder, options.mirror, _log)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -152,6 +136,10 @@ def _asked(options: argparse.Namespace) -> tuple[Engine, Weights, Path]:
     name: str | None = options.engine
     folder: Path | None = options.folder
     if name is not None and name not in engines.names():
+        for each in engines.names():
+            found = engines.get(each).weights
+            if found is not None and name in found.parts:
+                return engines.get(each), found.parts[name], folder or fetch_folder()
         if folder is not None or not _is_path(name):
             raise SnakefoldError(
                 f"{name}: neither an engine ({', '.join(engines.names())}) nor a folder. A new folder in the "

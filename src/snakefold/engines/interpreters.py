@@ -96,10 +96,14 @@ def find_uv() -> str | None:
 
 
 def _candidates(wanted: str, uv: str | None, tried: dict[str, str]) -> Iterator[str]:
-    """This interpreter, then all on PATH, for behind a shim that fails may be one that runs; then uv's."""
+    """This interpreter, all on PATH, for behind a shim that fails may be one that runs; pyenv's; uv's."""
     yield sys.executable
     for name in (f"python{wanted}", "python3", "python"):
         yield from _on_path(name)
+    # Its shims start the versions that are selected; the others are there all the same.
+    versions = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser() / "versions"
+    named = (wanted, *(f"{wanted}{mark}*" for mark in (".", "-")))
+    yield from sorted(str(path) for name in named for path in versions.glob(f"{name}/bin/python"))
     if uv:
         # Of its own only: it looks along PATH too, and gives up at the first shim that fails.
         words = ["python", "find", "--managed-python", "--no-project", "--no-python-downloads", wanted]

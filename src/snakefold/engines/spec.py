@@ -8,7 +8,7 @@ heavy, so that a run can be planned and priced where the engine itself is not in
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -216,13 +216,13 @@ class Weights:
         check: log a line for every file, and say whether a prediction can use them.
         convert: write another program's file into the folder, or as the file that is named (None: in its
             place in the folder), and return where it is. None: files are used as they were published.
-        further: sets of parameters that are fetched only where their name is given, each as `fetch`.
+        parts: parameters of some of its models alone, by the name that fetches them.
     """
 
     fetch: Callable[[Path, str | None, Log], None]
     check: Callable[[Path, Log], bool]
     convert: Callable[[Path, Path, Path | None, Log], Path] | None = None
-    further: Mapping[str, Callable[[Path, str | None, Log], None]] = field(default_factory=dict)
+    parts: Mapping[str, Weights] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -426,6 +426,13 @@ class Engine(Protocol):
         """Part of the recipe: raised when equal input gives other results."""
         ...
 
+    def doctor(self, log: Log) -> Iterable[str]:
+        """Make what the engine needs besides its packages, where it is missing; what is wrong with it.
+
+        `snakefold engines doctor` asks it where the packages are sound.
+        """
+        ...
+
     def check(self, target: TargetInput, settings: Any) -> None:
         """Refuse a target that it cannot take, before anything is computed. Raises TargetError."""
         ...
@@ -623,6 +630,11 @@ class Defaults:
     licence = ""
     weights: Weights | None = None
     environment: Environment | None = None
+
+    def doctor(self, log: Log) -> Iterable[str]:
+        """Nothing is needed besides."""
+        del log
+        return ()
 
     def check(self, target: TargetInput, settings: Any) -> None:
         """Takes everything that it accepts."""

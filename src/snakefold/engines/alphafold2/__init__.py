@@ -7,7 +7,7 @@ what a batch costs: parameters are loaded once, lengths padded to few bucket edg
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,17 +69,17 @@ def _check(folder: Path, log: Log) -> bool:
     return weights.report_check(folder, log) == 0
 
 
-def _further(preset: ModelPreset) -> Callable[[Path, str | None, Log], None]:
+def _part(preset: ModelPreset) -> Weights:
+    """Parameters beside the official archive's, which few runs need."""
+
     def fetch(folder: Path, mirror: str | None, log: Log) -> None:
         from snakefold.engines.alphafold2 import weights_archive
 
         weights_archive.fetch_preset(folder, preset, mirror, log)
 
-    return fetch
+    return Weights(fetch=fetch, check=_check)
 
 
-#: Parameters beside the official archive's, which few runs need.
-_FURTHER = {str(preset): _further(preset) for preset in FURTHER}
 #: Of metrics.tsv.
 COLUMNS = {**kernels.COLUMNS, **interfaces.COLUMNS}
 
@@ -97,7 +97,7 @@ class AlphaFold2(Defaults):
     relaxes = True
     licence = "https://creativecommons.org/licenses/by/4.0/"
     packages = ("alphafold-colabfold", "colabfold", "jax")
-    weights = Weights(fetch=_fetch, check=_check, further=_FURTHER)
+    weights = Weights(fetch=_fetch, check=_check, parts={str(preset): _part(preset) for preset in FURTHER})
 
     @property
     def version(self) -> str:

@@ -41,10 +41,10 @@ def model_files(folder: Path) -> list[Path]:
 def how_to_get(weights: Path, *models: str) -> str:
     """How the parameters of models (if none is named: the official ones) get into a folder, in a sentence."""
     presets = sorted({preset for name in models for preset in [parse_name(name)[0]] if preset in FURTHER})
-    command = f"snakefold weights fetch alphafold2 {shlex.quote(str(weights))}"
+    folder = shlex.quote(str(weights))
     if not presets:
-        return f"Get the official parameters with: {command}"
-    commands = " and ".join(f"{command} --parameters {preset}" for preset in presets)
+        return f"Get the official parameters with: snakefold weights fetch alphafold2 {folder}"
+    commands = " and ".join(f"snakefold weights fetch {preset} {folder}" for preset in presets)
     return f"Get these parameters with: {commands}"
 
 

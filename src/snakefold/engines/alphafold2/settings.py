@@ -197,7 +197,7 @@ class AlphaFold2Settings(Switches):
     model_preset: ModelPreset = Field(
         ModelPreset.AUTO,
         description="monomer, monomer_ptm, multimer (v3), or auto (by number of chains). multimer_v1, "
-        "multimer_v2 and deepfold: snakefold weights fetch alphafold2 --parameters NAME.",
+        "multimer_v2 and deepfold: snakefold weights fetch NAME.",
     )
     models: Models = Field(default=[1, 2, 3, 4, 5], min_length=1, description="Models to run, of the five.")
     num_recycle: int = Field(3, ge=0, le=48, description="Recycles: passes after the first.")
