@@ -306,10 +306,11 @@ def test_a_ligand_is_told_who_would_take_it(tmp_path: Path) -> None:
 
 
 def test_a_record_that_no_engine_takes_whole_says_so(tmp_path: Path) -> None:
-    """Each engine takes a part of it, and none takes it: one knows ligands alone, none all of the rest."""
+    """Each engine takes a part of it, and none takes it: one knows ligands alone, one no templates, one no affinity."""
     (tmp_path / "complex.yaml").write_text(
         YAML.format(smiles="CCO")
         + f"  - protein:\n      id: B\n      sequence: {ZIPPER}\ntemplates:\n  - pdb: known.pdb\n"
+        + "properties:\n  - affinity:\n      binder: A\n"
     )
     (tmp_path / "known.pdb").write_text(
         "ATOM      1  CA  ALA A   1       0.000   0.000   0.000  1.00  0.00           C\n"

@@ -151,7 +151,7 @@ def test_a_wrong_key_deep_in_the_batch_is_named() -> None:
     with pytest.raises(InvalidInput, match=said):
         checked_request(body)
     with pytest.raises(
-        InvalidInput, match="request: engine: this worker has no 'rosetta'; it has alphafold2"
+        InvalidInput, match="request: engine: this worker has no 'rosetta'; it has af3, alphafold2"
     ):
         checked_request({**body, "engine": "rosetta"})
 
