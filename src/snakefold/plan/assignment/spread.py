@@ -21,6 +21,8 @@ from snakefold.plan.join import cut_bucket, join, measure_with
 _PLENTY = 10
 #: Batches of a worker that are tried, and by how much they may pass its share: no target is cut in two.
 _MOST, _ROOM = 8, 1.03
+#: Of a batch, before the worker that the model knows begins: Snakemake's job, and a Python.
+_JOB_SECONDS = 4.0
 #: What is nearly as good.
 _NEARLY = 1.05
 #: Smaller batches are not tried: files and jobs take seconds, too.
