@@ -183,7 +183,8 @@ def test_work_is_that_of_the_configuration() -> None:
 
 def test_alignments_cost_what_the_benchmarks_measured() -> None:
     settings = load_config({"msa": {"db_preset": "demo"}}).msa
-    measured = json.loads((house() / "benchmarks" / "msa_jackhmmer.json").read_text())
+    by_processor = json.loads((house() / "benchmarks" / "msa_jackhmmer.json").read_text())
+    measured = max(by_processor.values(), key=lambda each: each["all cores"]["snakefold"]["cpu_seconds"])
     sizes = {"swissprot": round(measured["database_mb"] * 1e6)}
     chains = measured["queries"]
     seconds = chains * MODEL.msa_seconds([measured["mean_length"]], settings, sizes)[0]

@@ -186,6 +186,41 @@ def test_what_cannot_be_used_is_refused_at_its_line(
     assert says in found.message
 
 
+@pytest.mark.parametrize("column", ["templates", "initial_guess"])
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("     nan     nan     nan", "coordinates that are no numbers"),
+        ("     inf     inf     inf", "coordinates that are no numbers"),
+        ("  abcdef  ******  ******", "are at one place"),
+    ],
+)
+def test_coordinates_that_are_none_are_refused(column: str, damage: str, said: str, tmp_path: Path) -> None:
+    lines = [
+        line[:30] + damage + line[54:] if line[22:26] == "   5" else line
+        for line in toy_pdb(CRN).splitlines()
+    ]
+    write(tmp_path, "bad.pdb", "\n".join(lines))
+    refusal = refused(write(tmp_path, "in.csv", f"id,sequence,{column}\none,{CRN},bad.pdb\n"))
+    assert refusal.line == 2
+    assert said in refusal.message
+    assert "residue 5" in refusal.message
+
+
+def test_a_guess_has_what_alphafold_reads_of_it(tmp_path: Path) -> None:
+    bare = [line for line in toy_pdb(CRN).splitlines() if line[12:16].strip() in ("CA", "")]
+    write(tmp_path, "ca.pdb", "\n".join(bare))
+    refusal = refused(write(tmp_path, "in.csv", f"id,sequence,initial_guess\none,{CRN},ca.pdb\n"))
+    assert "Chain A lacks CB of residue" in refusal.message
+    assert accepted(write(tmp_path, "in.csv", f"id,sequence,templates\none,{CRN},ca.pdb\n"))
+
+
+def test_a_template_given_twice_is_read_once(tmp_path: Path) -> None:
+    files(tmp_path)
+    once = key_of(tmp_path, {"templates": "known.pdb"})
+    assert key_of(tmp_path, {"templates": "known.pdb;known.pdb"}) == once
+
+
 def test_two_columns_of_one_meaning_are_refused(tmp_path: Path) -> None:
     found = refused(write(tmp_path, "in.csv", f"id,sequence,templates,templatepath\none,{UBQ},,\n"))
     assert "The column 'templates' is there twice." in found.message
@@ -326,7 +361,7 @@ def test_an_engine_that_takes_none_says_so(tmp_path: Path) -> None:
     sheet = write(tmp_path, "in.csv", f"id,sequence,templates,engine\none,{UBQ},known.pdb,esmfold\n")
     with pytest.raises(InputError) as raised:
         planned(tmp_path, sheet)
-    said = "engine esmfold takes no templates; engines that take it: alphafold2. Set engine: alphafold2."
+    said = "engine esmfold takes no templates; engines that take it: af3, alphafold2. Set engine: af3."
     assert "template sha256:" in str(raised.value) and said in str(raised.value)
 
 

@@ -9,6 +9,7 @@ part of a chain's sequence.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -36,6 +37,8 @@ class KnownChain:
         sequence: a letter a residue, modelled or not; X for what is none of the twenty.
         places: index in `sequence` of each residue that is modelled, ascending.
         atoms: of each of them, coordinates in Å by atom name.
+        bare: what is missing of those that lack the atom by which AlphaFold measures distances between
+            residues, CB or, of glycine, CA: for example `CB of residue 5`.
     """
 
     name: str
@@ -43,6 +46,7 @@ class KnownChain:
     sequence: str
     places: tuple[int, ...]
     atoms: tuple[Atoms, ...]
+    bare: tuple[str, ...] = ()
 
     @property
     def modelled(self) -> str:
@@ -57,7 +61,7 @@ def read_chains(data: bytes, form: str) -> list[KnownChain]:
         form: cif or pdb.
 
     Raises:
-        BadStructureError: it is no such file, or has no protein chain.
+        BadStructureError: it is no such file, has no protein chain, or has coordinates that are none.
     """
     structure = _parsed(data, form)
     chains = [found for chain in structure[0] if (found := _chain(structure, chain)) is not None]
@@ -95,6 +99,17 @@ def matched(chains: Sequence[KnownChain], sequences: Sequence[str]) -> list[Know
     return found
 
 
+def whole(chains: Sequence[KnownChain]) -> None:
+    """See that chains have the atoms that AlphaFold reads of coordinates to begin with.
+
+    Raises:
+        BadStructureError: one lacks some; the text names the first.
+    """
+    for chain in chains:
+        if chain.bare:
+            raise BadStructureError(f"Chain {chain.name} lacks {chain.bare[0]}.")
+
+
 def _parsed(data: bytes, form: str) -> gemmi.Structure:
     try:
         if form == "cif":
@@ -106,7 +121,8 @@ def _parsed(data: bytes, form: str) -> gemmi.Structure:
         structure.setup_entities()
         structure.assign_label_seq_id()
     except (ValueError, RuntimeError, IndexError) as error:
-        raise BadStructureError(f"It is no {form} file ({str(error)[:80]}).") from error
+        told = " ".join(str(error).split())[:80]
+        raise BadStructureError(f"It is no {form} file ({told}).") from error
     if not len(structure) or not len(structure[0]):
         raise BadStructureError(f"It is no {form} file with a structure.")
     return structure
@@ -126,13 +142,34 @@ def _chain(structure: gemmi.Structure, chain: gemmi.Chain) -> KnownChain | None:
     letters = [_letter(name) for name in whole]
     for place, residue in zip(places, residues, strict=True):
         letters[place] = _letter(residue.name)
+    atoms = tuple(_sound(chain, residue) for residue in residues)
+    seen = [("CA" if letters[place] == "G" else "CB") for place in places]
     return KnownChain(
         chain.name,
         frozenset(residue.subchain for residue in residues if residue.subchain),
         "".join(letters),
         tuple(places),
-        tuple(dict(_atoms(residue)) for residue in residues),
+        atoms,
+        tuple(
+            f"{name} of residue {residue.seqid}"
+            for name, residue, each in zip(seen, residues, atoms, strict=True)
+            if name not in each
+        ),
     )
+
+
+def _sound(chain: gemmi.Chain, residue: gemmi.Residue) -> Atoms:
+    """Atoms of a residue. What a reader could not read as numbers is not a number, or zero like the next."""
+    atoms = dict(_atoms(residue))
+    where = f"residue {residue.seqid} ({residue.name}) of chain {chain.name}"
+    for name, place in atoms.items():
+        if not all(map(math.isfinite, place)):
+            raise BadStructureError(f"Atom {name} of {where} has coordinates that are no numbers.")
+    named = {place: name for name, place in atoms.items()}
+    for name, place in atoms.items():
+        if named[place] != name:
+            raise BadStructureError(f"Atoms {name} and {named[place]} of {where} are at one place.")
+    return atoms
 
 
 def _atoms(residue: gemmi.Residue) -> Iterator[tuple[str, tuple[float, float, float]]]:

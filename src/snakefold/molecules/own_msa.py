@@ -222,8 +222,11 @@ def _inside(name: str, named: Named) -> str:
     return named.texts[name]
 
 
-def place_of(name: str, named: Named) -> Path:
+def place_of(name: str, named: Named, *, otherwise: str = " (msa: empty is for none)") -> Path:
     """A file that an input names: beside it, or in the current folder.
+
+    Args:
+        otherwise: what the advice ends with.
 
     Raises:
         BadFile: there is none, or it may not be read.
@@ -236,7 +239,7 @@ def place_of(name: str, named: Named) -> Path:
     raise BadFile(
         "missing",
         "There is no such file.",
-        "Give its path, from the folder of this file or from the current one (msa: empty is for none).",
+        f"Give its path, from the folder of this file or from the current one{otherwise}.",
     )
 
 

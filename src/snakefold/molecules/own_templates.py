@@ -73,7 +73,9 @@ def _templates(assembly: Assembly, named: Named) -> tuple[Assembly, Files]:
         except BadFile as problem:
             raise _about(template, problem, "template", line) from problem
         files[digest] = path
-        templates.append(template.model_copy(update={"file": f"sha256:{digest}"}))
+        content = template.model_copy(update={"file": f"sha256:{digest}"})
+        if content not in templates:  # given twice, it is read once
+            templates.append(content)
     return assembly.model_copy(update={"templates": tuple(templates)}), tuple(files.items())
 
 
@@ -81,14 +83,17 @@ def _initial_guess(assembly: Assembly, named: Named) -> tuple[Assembly, Files]:
     guess = assembly.initial_guess
     if guess is None:
         return assembly, ()
-    from snakefold.molecules.known_chains import BadStructureError, matched
+    from snakefold.molecules.known_chains import BadStructureError, matched, whole
 
     digest, chains, path = _found(guess, named, "initial guess", 0)
     proteins = [entity.sequence for _, entity in assembly.chains() if entity.kind is Kind.PROTEIN]
     try:
-        matched(chains, proteins)
+        whole(matched(chains, proteins))
     except BadStructureError as error:
-        advice = "Every residue of the target must be in it; chains are found by their sequence."
+        advice = (
+            "Every residue of the target must be in it, with CB (glycine: CA), which is what AlphaFold reads "
+            "of it; chains are found by their sequence."
+        )
         raise _about(guess, BadFile("templates", str(error), advice), "initial guess", 0) from error
     guess = guess.model_copy(update={"file": f"sha256:{digest}"})
     return assembly.model_copy(update={"initial_guess": guess}), ((digest, path),)
@@ -99,7 +104,7 @@ def _found(
 ) -> tuple[str, tuple[KnownChain, ...], Path]:
     """Digest, protein chains and place of a file."""
     try:
-        path = place_of(structure.file.removeprefix("file:"), named)
+        path = place_of(structure.file.removeprefix("file:"), named, otherwise="")
         stat = path.stat()
         return *_read(path, structure.form, (stat.st_size, stat.st_mtime_ns)), path
     except OSError as error:

@@ -140,7 +140,9 @@ class Af3(Defaults):
             TargetError: what was found, and what to give instead.
         """
         if target.assembly is not None:
-            checks.check(Assembly.model_validate(target.assembly))
+            assembly = Assembly.model_validate(target.assembly)
+            checks.check(assembly)
+            checks.check_templates(assembly, settings)
         checks.check_size(self.size(target), settings)
 
     def notes(self, target: TargetInput, settings: Af3Settings) -> Sequence[str]:

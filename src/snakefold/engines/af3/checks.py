@@ -49,6 +49,15 @@ def check(assembly: Assembly) -> None:
             )
 
 
+def check_templates(assembly: Assembly, settings: Af3Settings) -> None:
+    """See that templates that a target brings are read. Raises TargetError."""
+    if assembly.templates and not settings.use_templates:
+        raise _refusal(
+            "it brings templates, and af3.use_templates is false.",
+            "Set af3.use_templates: true, or take them out of the record.",
+        )
+
+
 def check_size(tokens: int, settings: Af3Settings) -> None:
     """See that a bucket holds a target.
 

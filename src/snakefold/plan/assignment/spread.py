@@ -20,7 +20,7 @@ from snakefold.plan.join import cut_bucket, join, measure_with
 #: With so many batches a worker, the last ones to end hardly matter.
 _PLENTY = 10
 #: Batches of a worker that are tried, and by how much they may pass its share: no target is cut in two.
-_MOST, _ROOM = 8, 1.03
+_MOST, _ROOMS = 8, (1.2, 1.1, 1.03)
 #: Of a batch, before the worker that the model knows begins: Snakemake's job, and a Python.
 _JOB_SECONDS = 4.0
 #: What is nearly as good.
@@ -50,9 +50,12 @@ def spread(
         return plan
 
     def makespan(tried: Assignment) -> float:
-        return max(longest_first(seconds, limits.workers[name]) for name, seconds in batches(tried).items())
+        return max(
+            longest_first([_JOB_SECONDS + each for each in seconds], limits.workers[name])
+            for name, seconds in batches(tried).items()
+        )
 
-    shares = [_ROOM * works / number for number in range(1, _MOST + 1)]
+    shares = [room * works / number for number in range(1, _MOST + 1) for room in _ROOMS]
     tried = [cut(share) for share in shares if _LEAST_SECONDS <= share < plan.sizes.seconds]
     ends = [(makespan(each), each) for each in (plan, *tried)]
     soonest = min(end for end, _ in ends)
