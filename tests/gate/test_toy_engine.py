@@ -306,7 +306,7 @@ def test_a_ligand_is_told_who_would_take_it(tmp_path: Path) -> None:
 
 
 def test_a_record_that_no_engine_takes_whole_says_so(tmp_path: Path) -> None:
-    """Each engine takes a part of it, and none takes it: one knows ligands alone, one no templates, one no affinity."""
+    """Each takes a part of it, and none takes it: without other kinds, without templates, without affinity."""
     (tmp_path / "complex.yaml").write_text(
         YAML.format(smiles="CCO")
         + f"  - protein:\n      id: B\n      sequence: {ZIPPER}\ntemplates:\n  - pdb: known.pdb\n"
