@@ -306,7 +306,7 @@ def test_a_ligand_is_told_who_would_take_it(tmp_path: Path) -> None:
 
 
 def test_a_record_that_no_engine_takes_whole_says_so(tmp_path: Path) -> None:
-    """Each takes a part of it, and none takes it: without other kinds, without templates, without affinity."""
+    """Each takes a part of it and none takes it: without other kinds, or templates, or affinity."""
     (tmp_path / "complex.yaml").write_text(
         YAML.format(smiles="CCO")
         + f"  - protein:\n      id: B\n      sequence: {ZIPPER}\ntemplates:\n  - pdb: known.pdb\n"
