@@ -42,6 +42,7 @@ SETTINGS = {
     "precision": "float32",
     "attention": "xla",
     "num_diffusion_samples": 2,
+    "num_seeds": 2,
     "num_recycles": 0,
     "num_sampling_steps": 4,
     "num_msa": 16,
@@ -148,7 +149,9 @@ def see_that_all_is_there(files: dict[str, bytes], given: TargetInput, model: st
     assert not [text for text in found.warnings if text.startswith("no_disorder")]
     scores = [model.ranking_confidence for model in found.models]
     assert scores == sorted(scores, reverse=True) == [pytest.approx(each, abs=1e-4) for each in scores]
-    assert len(found.models) == 2
+    names = {f"seed_{seed}_sample_{sample}" for seed in (1, 2) for sample in (0, 1)}
+    assert {model.name for model in found.models} == names
+    assert len({files[f"ranked_{rank}.cif"] for rank in range(4)}) == 4
     tokens = json.loads(files["tokens.json"])
     count = len(tokens["chain"])
     assert count == ENGINE.size(given) - (given is MIXED)  # the OXT of SEP, which is in no chain's middle
@@ -185,6 +188,11 @@ def test_protenix2_end_to_end(tmp_path: Path, batch: dict[str, dict[str, bytes]]
     for given in (PAIR, MIXED):
         see_that_all_is_there(found[given.id], given, "protenix2")
         assert found[given.id]["ranked_0.cif"] != batch[given.id]["ranked_0.cif"]
+
+
+def test_a_bucket_is_compiled_once(batch: dict[str, dict[str, bytes]]) -> None:
+    compiling = {name: json.loads(files["timings.json"])["compile"] for name, files in batch.items()}
+    assert compiling["pair"] > 1 > compiling["mixed"] == 0
 
 
 def test_a_target_alone_is_the_one_of_a_batch(openfold: Site, batch: dict[str, dict[str, bytes]]) -> None:

@@ -185,13 +185,16 @@ def configured(settings: Af3Settings, *, one_block: bool) -> tuple[Any, Any]:
     from alphafold3.model import config_factory, model_registry
 
     spec = model_registry.get(settings.model)
+    # A plan has settled both; a request of somebody's own may leave them open.
     on_gpu = jax.default_backend() != "cpu"
+    major = str(getattr(jax.devices()[0], "compute_capability", "")).partition(".")[0]
+    recent = on_gpu and major.isdigit() and int(major) >= 8
     attention = settings.attention
     if attention == "auto":
-        attention = "triton" if on_gpu else "xla"
+        attention = "triton" if recent else "xla"
     precision = settings.precision
     if precision == "auto":
-        precision = "bfloat16" if on_gpu else "float32"
+        precision = "bfloat16" if recent else "mixed" if on_gpu else "float32"
     with _quiet():
         config = config_factory.make_model_config(
             flash_attention_implementation=attention,
