@@ -4,8 +4,9 @@
 
 The workers are real: `snakefold run`, one process for each of four GPUs, which a stand-in for nvidia-smi
 lists. Their work is a timed wait in proportion to a target's length (tests/gate/wait_site): two cores do.
-120 targets of 40 to 1,200 residues; once on equal GPUs, once where two take twice as long, which nobody tells
-the plan, and once where a worker is killed. The bound is the work, divided by what the four do in a second.
+120 targets of 40 to 1,200 residues; once on equal GPUs, once where two are of another model and take twice as
+long, which nobody tells the plan, and once where a worker is killed. The bound is the work, divided by what
+the four do in a second.
 Writes makespan.json and makespan.md beside this file.
 """
 
@@ -31,18 +32,27 @@ TARGETS = 120
 
 
 def make_input(folder: Path) -> int:
-    """Proteins of many lengths, and a machine's GPUs; residues of all."""
+    """Proteins of many lengths; residues of all."""
     source = random.Random(4)
     lengths = [min(1200, max(40, int(source.lognormvariate(5.6, 0.6)))) for _ in range(TARGETS)]
     with (folder / "proteins.fasta").open("w") as stream:
         for number, length in enumerate(lengths):
             stream.write(f">t{number:03d}\n{''.join(source.choices('ACDEFGHIKLMNPQRSTVWY', k=length))}\n")
-    rows = (f"{number}, GPU-{number}, NVIDIA A100 80GB PCIe, 81920, 8.0" for number in range(GPUS))
+    (folder / "bin").mkdir()
+    return sum(lengths)
+
+
+def make_gpus(folder: Path, slow: set[str]) -> None:
+    """A stand-in for nvidia-smi: GPUs of one model, and the slow ones of another."""
+    names = [f"GPU-{number}" for number in range(GPUS)]
+    models = ["NVIDIA A40" if name in slow else "NVIDIA H100 NVL" for name in names]
+    rows = (
+        f"{number}, {name}, {model}, 46068, 8.6"
+        for number, (name, model) in enumerate(zip(names, models, strict=True))
+    )
     program = folder / "bin" / "nvidia-smi"
-    program.parent.mkdir()
     program.write_text("#!/bin/sh\n" + "".join(f"echo '{row}'\n" for row in rows))
     program.chmod(0o755)
-    return sum(lengths)
 
 
 def lines(log: Path) -> list[list[Any]]:
@@ -55,6 +65,8 @@ def run(
 ) -> dict[str, Any]:
     """One run; with `kill_after`, the worker that finished the last of so many targets is killed."""
     log = folder / f"{name}.log"
+    slow = set(filter(None, slower.split(",")))
+    make_gpus(folder, slow)
     environment = {
         **os.environ,
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
@@ -82,7 +94,6 @@ def run(
     found = lines(log)
     work = sum(end - start for *_, start, end in found)
     gpus = Counter(gpu for _, gpu, *_ in found)
-    slow = set(filter(None, slower.split(",")))
     # Work is counted as an equal GPU would do it.
     equal = sum((end - start) / (2 if gpu in slow else 1) for _, gpu, _, start, end in found)
     power = sum(0.5 if gpu in slow else 1.0 for gpu in (f"GPU-{number}" for number in range(GPUS)))

@@ -369,6 +369,17 @@ def test_no_worker_of_a_machine_is_left_without_work(number: int, workers: int) 
     assert ends(plan, wanted, workers) < {24: 1.8, 200: 1.25, 1000: 1.1}[number]
 
 
+def test_workers_that_may_differ_get_more_batches() -> None:
+    """Or the last of them waits for the slowest."""
+    wanted = demand(spread(60))
+    alike, others = (
+        assign([wanted], [FREE], MODEL, Limits({"free": 4}, alike=alike)) for alike in (True, False)
+    )
+    few, many = (len(batch_seconds(plan, [wanted], [FREE], MODEL)["free"]) for plan in (alike, others))
+    assert many > few
+    assert ends(others, wanted, 4) <= 1.25 * ends(alike, wanted, 4)
+
+
 def test_workers_that_are_paid_for_are_not_multiplied() -> None:
     wanted = demand(spread(60))
     plans = [assign([wanted], [LARGE], MODEL, Limits({"large": workers})) for workers in (1, 8)]

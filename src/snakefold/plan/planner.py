@@ -37,7 +37,7 @@ from snakefold.plan.groups import Groups
 from snakefold.plan.join import measure_with
 from snakefold.plan.present import Present, Recipes, find_present
 from snakefold.plan.prices import price
-from snakefold.plan.quote.timing import worker_limits
+from snakefold.plan.quote.timing import worker_limits, workers_alike
 from snakefold.plan.records import Check, Records, read_input, refuse
 from snakefold.plan.tables import write_plan
 
@@ -196,6 +196,7 @@ def _assigned(
         deadline=config.deadline * 3600 if config.deadline and limits else None,
         budget=config.budget if limits else None,
         msa_seconds=search_wall_seconds(alignments, config, model, cores),
+        alike=workers_alike(classes),
     )
     edges = sorted(config.batch.bucket_edges) if config.batch.bucket_edges else None
     assigned = assign(

@@ -23,8 +23,8 @@ _PLENTY = 10
 _MOST, _ROOMS = 8, (1.2, 1.1, 1.03)
 #: Of a batch, before the worker that the model knows begins: Snakemake's job, and a Python.
 _JOB_SECONDS = 4.0
-#: What is nearly as good.
-_NEARLY = 1.05
+#: What is nearly as good: where workers are alike, and where some may be slower than is known.
+_NEARLY, _NEARLY_OF_SEVERAL = 1.05, 1.25
 #: Smaller batches are not tried: files and jobs take seconds, too.
 _LEAST_SECONDS = 20.0
 
@@ -59,7 +59,8 @@ def spread(
     tried = [cut(share) for share in shares if _LEAST_SECONDS <= share < plan.sizes.seconds]
     ends = [(makespan(each), each) for each in (plan, *tried)]
     soonest = min(end for end, _ in ends)
-    return next(each for end, each in reversed(ends) if end <= _NEARLY * soonest)
+    enough = (_NEARLY if limits.alike else _NEARLY_OF_SEVERAL) * soonest
+    return next(each for end, each in reversed(ends) if end <= enough)
 
 
 def batch_seconds(

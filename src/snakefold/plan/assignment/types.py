@@ -32,13 +32,15 @@ class Demand:
 class Limits:
     """What the plan must keep to. `workers` by class; seconds and dollars None without a limit.
 
-    `msa_seconds`: wall seconds of the alignments, which the predictions wait for and overlap with.
+    `msa_seconds`: wall seconds of the alignments, which the predictions wait for and overlap with. `alike`:
+    no worker of a class is known to be another GPU than the others.
     """
 
     workers: Mapping[str, int]
     deadline: float | None = None
     budget: float | None = None
     msa_seconds: float = 0.0
+    alike: bool = True
 
 
 @dataclass(frozen=True, slots=True)

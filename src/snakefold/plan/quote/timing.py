@@ -169,6 +169,12 @@ def asked_workers(gpu: GpuSettings, classes: Sequence[str]) -> dict[str, int]:
     return {name: given.get(name, here if name == LOCAL else 1) for name in classes}
 
 
+def workers_alike(classes: Sequence[GpuClass]) -> bool:
+    """Whether the workers of a class have the same GPU: here, if all of the machine's are of one model."""
+    here = {device.name for device in devices()} if any(gpu.name == LOCAL for gpu in classes) else set()
+    return len(here) < 2
+
+
 def worker_limits(config: Config, classes: Sequence[GpuClass], cores: int) -> dict[str, int]:
     """Workers of each class; on this machine no more than its cores can feed."""
     limits = asked_workers(config.gpu, [gpu.name for gpu in classes])
