@@ -120,7 +120,7 @@ def report(found: dict[str, Any]) -> str:
     return f"""# All GPUs of a machine
 
 `python benchmarks/makespan.py`: {TARGETS} targets, {GPUS} workers whose work is a timed wait,
-{found["cores"]} cores. The bound is the work divided by what the four GPUs do in a second. The start of
+{found["cores"]} cores, load {found["load"]:.1f} at the end. The bound is the work divided by what the four GPUs do in a second. The start of
 processes is in the makespan, not in the bound.
 
 | GPUs | batches | bound, s | makespan, s | ratio | computed twice |
@@ -144,7 +144,7 @@ def main() -> None:
             "two of half the speed": run(folder, "slower", rate, slower="GPU-2,GPU-3"),
             "a worker killed": run(folder, "killed", rate, kill_after=TARGETS // 3),
         }
-    found = {"cores": os.cpu_count(), "runs": runs}
+    found = {"cores": os.cpu_count(), "load": os.getloadavg()[1], "runs": runs}
     (HERE / "makespan.json").write_text(json.dumps(found, indent=1) + "\n")
     (HERE / "makespan.md").write_text(report(found))
     sys.stdout.write(report(found))
