@@ -120,8 +120,8 @@ def report(found: dict[str, Any]) -> str:
     return f"""# All GPUs of a machine
 
 `python benchmarks/makespan.py`: {TARGETS} targets, {GPUS} workers whose work is a timed wait,
-{found["cores"]} cores, load {found["load"]:.1f} at the end. The bound is the work divided by what the four GPUs do in a second. The start of
-processes is in the makespan, not in the bound.
+{found["cores"]} cores, load {found["load"]:.1f} at the end. The bound is the work divided by
+what the four GPUs do in a second. The start of processes is in the makespan, not in the bound.
 
 | GPUs | batches | bound, s | makespan, s | ratio | computed twice |
 |---|---|---|---|---|---|
