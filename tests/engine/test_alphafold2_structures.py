@@ -10,7 +10,8 @@ import gemmi
 import numpy as np
 import pytest
 
-from snakefold.engines.alphafold2 import ENGINE, brought, features, guess, template_table
+from snakefold.engines import template_table
+from snakefold.engines.alphafold2 import ENGINE, brought, features, guess
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.engines.spec import ChainMsa, TargetMsas
 from snakefold.kernel.errors import TargetError

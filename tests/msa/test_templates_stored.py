@@ -15,8 +15,8 @@ from families import ORPHAN, chain
 
 from snakefold import cli
 from snakefold.config import load_config
-from snakefold.engines.alphafold2.template_table import template_table
 from snakefold.engines.spec import ChainMsa
+from snakefold.engines.template_table import template_table
 from snakefold.kernel import recipes
 from snakefold.kernel.contracts import MsaMeta
 from snakefold.kernel.store import Entry, open_store

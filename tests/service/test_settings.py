@@ -55,7 +55,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str) -> None:
         ("profile: nosuch", "profile: nosuch: no such profile"),
         ("configfile: /nowhere.yaml", "configfile: /nowhere.yaml"),
         ("configfile: config.yaml", "mssa"),
-        ("openfold: {engine: opnfold}", "openfold.engine: opnfold: no such engine. There are: af3, alphafold2"),
+        (
+            "openfold: {engine: opnfold}",
+            "openfold.engine: opnfold: no such engine. There are: af3, ",
+        ),
         ("nim: {alphafold2: {engine: alphafold2, settings: {nosuch: 2}}}", "nosuch: no such setting"),
         ("nim: {openfold2: {1: {engine: x}}}", "nim.openfold2.1.engine: x"),
         ("store: s4://bucket/x", "store: "),

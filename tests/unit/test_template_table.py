@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 
-from snakefold.engines.alphafold2.template_table import template_table
 from snakefold.engines.spec import ChainMsa
+from snakefold.engines.template_table import template_table
 
 
 def archive(names: list[bytes], sequences: list[bytes], scores: list[float]) -> bytes:

@@ -302,7 +302,7 @@ class Af3(Defaults):
 
     def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
         """templates.tsv: which templates were given to the network."""
-        from snakefold.engines.alphafold2 import template_table
+        from snakefold.engines import template_table
 
         del target
         return template_table.files(msas, used=Af3Settings.model_validate(request.settings).use_templates)

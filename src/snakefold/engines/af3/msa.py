@@ -6,16 +6,13 @@ server, a complex's own A3M, keys), rows get names with a species that stands fo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase, digits
 
-from snakefold.engines.boltz2.msa import Row, rows, split
+from snakefold.engines.protein_msas import Row, by_protein, paired_by_server, rows, see_that_rows_fit, split
 from snakefold.engines.spec import ChainMsa, TargetMsas
-from snakefold.kernel.errors import Reason, TargetError
 
-_INSERTIONS = re.compile(r"[a-z]")
 _LETTERS = digits + ascii_uppercase
 
 
@@ -47,16 +44,7 @@ def alignments(
             sequence: Alignment(_a3m(sequence, alone, most), _named(sequence, paired, most))
             for sequence, (paired, alone) in split(msas.own_a3m, different).items()
         }
-    bare = set(without)
-    found = dict(zip(reversed(proteins), reversed(msas.chains), strict=False)) if msas.chains else {}
-    wanted = [sequence for sequence in different if sequence not in bare]
-    if len(msas.chains) not in (0, len(proteins)) or any(found.get(each) is None for each in wanted):
-        raise TargetError(
-            Reason.MSA_FAILED,
-            f"{len(proteins)} proteins, but alignments of {len(msas.given)}.",
-            "Run the MSA step again.",
-        )
-    chains = {sequence: msa for sequence in wanted if (msa := found[sequence]) is not None}
+    chains = by_protein(proteins, msas, without)
     paired = _paired(chains, msas.paired, most) if len(different) > 1 else {}
     return {
         sequence: Alignment(
@@ -79,19 +67,9 @@ def _paired(chains: Mapping[str, ChainMsa], together: Sequence[str] | None, most
             elif msa.pairing:
                 found[sequence] = _a3m(sequence, list(rows(msa.pairing)), most)
         return found
-    if len(together) != len(chains):
-        raise TargetError(
-            Reason.MSA_FAILED,
-            f"{len(chains)} different proteins, but paired rows of {len(together)}.",
-            "Run the MSA step again.",
-        )
     return {
-        sequence: _named(
-            sequence,
-            [(number, row) for number, (_, row) in enumerate(rows(a3m)) if number and row.strip("-")],
-            most,
-        )
-        for sequence, a3m in zip(chains, together, strict=True)
+        sequence: _named(sequence, keyed, most)
+        for sequence, keyed in paired_by_server(chains, together).items()
     }
 
 
@@ -116,22 +94,8 @@ def _a3m(sequence: str, found: Sequence[Row], most: int) -> str:
     Raises:
         TargetError: it is not, or a row has another number of columns.
     """
-    query = _INSERTIONS.sub("", found[0][1]) if found else ""
-    if query != sequence:
-        raise TargetError(
-            Reason.INVALID_INPUT,
-            f"msa.a3m: the first row is not the protein's sequence ({sequence[:20]}…).",
-            "The alignment belongs to another sequence, or its query is not first.",
-        )
     kept = found[:most]
-    for number, (_, row) in enumerate(kept, 1):
-        if len(_INSERTIONS.sub("", row)) != len(sequence):
-            raise TargetError(
-                Reason.INVALID_INPUT,
-                f"msa.a3m: row {number} has {len(_INSERTIONS.sub('', row))} aligned columns, expected "
-                f"{len(sequence)}.",
-                "Lower-case letters are insertions, every other character is a column.",
-            )
+    see_that_rows_fit(sequence, [row for _, row in kept])
     return "".join(f">{name or 'row'}\n{row}\n" for name, row in kept)
 
 

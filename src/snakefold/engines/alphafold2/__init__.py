@@ -238,7 +238,7 @@ class AlphaFold2(Defaults):
 
     def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
         """templates.tsv, if the network was given any."""
-        from snakefold.engines.alphafold2 import template_table
+        from snakefold.engines import template_table
 
         used = AlphaFold2Settings.model_validate(request.settings).use_templates
         if brought.has_templates(target):  # the session made their features, and gives the table

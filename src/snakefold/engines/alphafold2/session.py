@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from snakefold.engines import compilation
+from snakefold.engines import compilation, template_table
 from snakefold.engines.alphafold2 import (
     brought,
     features,
@@ -21,7 +21,6 @@ from snakefold.engines.alphafold2 import (
     pairing,
     parameters,
     recycling,
-    template_table,
 )
 from snakefold.engines.alphafold2.ahead import Ahead
 from snakefold.engines.alphafold2.models import Network, configuration, preset_for, ranked_by

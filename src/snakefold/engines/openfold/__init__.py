@@ -206,7 +206,7 @@ class OpenFold(Defaults):
 
     def files(self, request: FoldRequest, target: TargetInput, msas: TargetMsas) -> Mapping[str, bytes]:
         """templates.tsv, if the network was given any."""
-        from snakefold.engines.alphafold2 import template_table
+        from snakefold.engines import template_table
 
         del target
         settings = OpenFoldSettings.model_validate(request.settings)
