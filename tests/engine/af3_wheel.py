@@ -12,7 +12,8 @@ from pathlib import Path
 
 os.environ["AF3_NO_CCD_UNK"] = "1"  # a default of the wheel's that somebody changed
 
-from snakefold.engines.af3 import components, network
+from snakefold.engines.af3 import components, dssp, network
+from snakefold.engines.af3.features import featurised
 from snakefold.engines.af3.models import NETWORKS
 from snakefold.engines.af3.settings import Af3Settings
 from snakefold.kernel.errors import SnakefoldError, TargetError
@@ -56,7 +57,7 @@ def dictionary() -> dict[str, bool]:
 
 def features(document: dict[str, object]) -> dict[str, object]:
     try:
-        _, batch = network.featurised(document, spec, SETTINGS.buckets, None)
+        _, batch = featurised(document, spec, SETTINGS.buckets, None)
     except TargetError as error:
         return {"refused": error.message}
     length = int(batch["seq_length"])
@@ -81,7 +82,7 @@ def refused(action: object) -> str:
 
 components_of = components.Dictionary(["ALA", "ATP", "SEP"])
 spec = model_registry.get("openfold3")
-network.see_that_dssp_works()
+dssp.see_that_it_works()
 told = {
     "registered": registered(),
     "dictionary": dictionary(),
@@ -93,5 +94,5 @@ told = {
     ),
 }
 del os.environ["LIBCIFPP_DATA_DIR"]
-told["without_dssp"] = refused(network.see_that_dssp_works)
+told["without_dssp"] = refused(dssp.see_that_it_works)
 print(json.dumps(told))

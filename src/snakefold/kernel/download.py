@@ -55,6 +55,7 @@ def download(
     expected: Expected | None = None,
     progress: Progress | None = None,
     *,
+    log: Callable[[str], object] = lambda _: None,
     timeout: float = 60,
     pause: float = 2.0,
 ) -> None:
@@ -69,6 +70,7 @@ def download(
         expected: size, sha256 and MD5 where known; otherwise the server's Content-Length and MD5
             (x-goog-hash) are checked.
         progress: called after every block.
+        log: told of every attempt that fails, and when the next one begins.
         timeout: seconds without a byte.
         pause: seconds before the first new attempt, doubled each time; five attempts without a new byte end
             it.
@@ -103,7 +105,9 @@ def download(
                 raise DownloadError(
                     f"{url}: broke off at {_size(part)} bytes ({error}). Run the command again to resume."
                 ) from error
-            time.sleep(pause * 2**failures)
+            wait = pause * 2**failures
+            log(f"{url}: {error}; again in {wait:.0f} s")
+            time.sleep(wait)
     _verify(url, part, expected, remote)
     part.replace(path)
 

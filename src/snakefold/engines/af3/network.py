@@ -1,15 +1,14 @@
 """The family's code, called as a library: one model per process, one program per bucket.
 
 The wheel alphafold3-colabfold brings the network, the featuriser and the confidences, but no program that
-runs them. Imports of it are made here and nowhere else, after what it looks for is set (`_prepare`).
+runs them. What imports it (`features`, `dssp`) is called from here, after what it looks for is set
+(`_prepare`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
-import json
 import os
 import sys
 import threading
@@ -21,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from snakefold.engines import compilation
+from snakefold.engines.af3 import dssp
 from snakefold.engines.af3.components import INDEX, SETS
-from snakefold.engines.af3.msa import with_query
+from snakefold.engines.af3.features import featurised
 from snakefold.engines.af3.settings import Af3Settings
 from snakefold.kernel.errors import (
     MissingProgramError,
@@ -39,7 +39,6 @@ VARIABLES = ("AF3_", "IF2_", "BIOEMU2_")
 #: What a model of a process is, for the featuriser keeps a model's conventions in globals.
 _running: str | None = None
 _PRECISIONS = {"bfloat16": "all", "mixed": "intermediate", "float32": "none"}
-_DSSP_FAILURES: list[str] = []
 _lock = threading.Lock()
 
 
@@ -103,7 +102,7 @@ class Network:
         from alphafold3.model import model, params
         from alphafold3.model.components import platform
 
-        see_that_dssp_works()
+        dssp.see_that_it_works()
         self._settings, self._folder = settings, folder
         self.spec, config = configured(settings, one_block=one_block)
         try:
@@ -162,11 +161,11 @@ class Network:
         seconds = time.monotonic() - started
         names = [_name(each) for each in np.asarray(batch["ref_atom_name_chars"])[:, 0]]
         with _quiet(), _lock:
-            _DSSP_FAILURES.clear()
+            dssp.FAILURES.clear()
             found = list(
                 model.Model.get_inference_result(batch=batch, result=result, model_name=self.spec.name)
             )
-            disordered = not _DSSP_FAILURES
+            disordered = not dssp.FAILURES
         return Predicted(
             [
                 Model(each.predicted_structure, each.metadata, each.numerical_data, names, disordered)
@@ -254,54 +253,6 @@ def _cut(config: Any) -> None:
     heads.diffusion.atom_transformer.num_blocks = 1
 
 
-def featurised(
-    document: Mapping[str, Any], spec: Any, buckets: Sequence[int], folder: Path | None
-) -> tuple[Any, dict[str, Any]]:
-    """The wheel's input of a JSON with one seed, and the network's.
-
-    Raises:
-        TargetError: it refuses the input.
-    """
-    from alphafold3.common import folding_input
-    from alphafold3.constants import decoded_ccd
-    from alphafold3.data import featurisation
-    from alphafold3.model import model_registry
-    from alphafold3.model.pipeline import model_features
-
-    try:
-        given = folding_input.Input.from_json(json.dumps(document))
-        given = dataclasses.replace(given, chains=[_with_own_query(chain) for chain in given.chains])
-        has_msa = model_features.input_has_msa(given)
-        prepared = model_features.prepare_input(given, spec)
-        dictionary = decoded_ccd.get_ccd()
-
-        def run() -> Any:
-            return featurisation.featurise_input(
-                fold_input=prepared,
-                ccd=dictionary,
-                buckets=list(buckets),
-                **model_registry.featurise_kwargs(spec),
-            )
-
-        (batch,) = run()
-        batch = model_features.apply(
-            batch,
-            spec,
-            refeaturise=run,
-            model_dir=None if folder is None else str(folder),
-            has_msa=has_msa,
-            fold_input=given,
-            seed=given.rng_seeds[0],
-        )
-    except (ValueError, KeyError, IndexError, AssertionError, NotImplementedError) as error:
-        raise TargetError(
-            Reason.INVALID_INPUT,
-            f"{spec.name}: the featuriser refuses the target: {type(error).__name__}: {error}"[:600],
-            "Predict it with another af3.model, or leave out what the text names.",
-        ) from error
-    return given, dict(batch)
-
-
 def on_device(batch: Mapping[str, Any]) -> Any:
     """What of a batch the network reads."""
     import jax
@@ -309,102 +260,6 @@ def on_device(batch: Mapping[str, Any]) -> Any:
     from alphafold3.model.components import utils
 
     return jax.tree.map(jnp.asarray, utils.remove_invalidly_typed_feats(batch))
-
-
-def see_that_dssp_works() -> None:
-    """See that DSSP finds the components that it reads.
-
-    The wheel would go on without it, with no residue disordered and another ranking.
-
-    Raises:
-        SnakefoldError: it does not.
-    """
-    from alphafold3 import structure
-    from alphafold3.model import confidences
-
-    try:
-        text = structure.from_mmcif(_probe()).to_mmcif()  # which says more than gemmi's
-        found = confidences.windowed_solvent_accessible_area(text)
-    except Exception as error:  # a C++ library of the wheel's
-        raise SnakefoldError(
-            f"engine af3: DSSP, which counts disordered residues, does not work here ({error}); without it, "
-            "models would be ranked otherwise. Look what is wrong: snakefold engines doctor af3"
-        ) from error
-    if len(found) != _PROBED:
-        raise SnakefoldError(
-            f"engine af3: DSSP sees {len(found)} of {_PROBED} residues of a helix. Make the environment "
-            "again: snakefold engines install af3"
-        )
-
-
-#: Residues of the helix that DSSP is tried with.
-_PROBED = 30
-
-
-def _probe() -> str:
-    """mmCIF text of an ideal helix of alanines: 100 degrees and 1.5 Å a residue."""
-    import math
-
-    rows = []
-    for residue in range(_PROBED):
-        for name, radius, angle, height in (
-            ("N", 1.55, -28.0, -0.9),
-            ("CA", 2.29, 0.0, 0.0),
-            ("C", 1.67, 26.0, 1.1),
-            ("O", 2.02, 19.5, 2.28),
-            ("CB", 3.30, -19.0, -0.55),
-        ):
-            turn = math.radians(100.0 * residue + angle)
-            rows.append(
-                (residue + 1, name, radius * math.cos(turn), radius * math.sin(turn), height + 1.5 * residue)
-            )
-    return _probe_text(rows)
-
-
-def _probe_text(rows: Sequence[tuple[int, str, float, float, float]]) -> str:
-    import gemmi
-
-    chain = gemmi.Chain("A")
-    for number, name, x, y, z in rows:
-        if not len(chain) or chain[-1].seqid.num != number:
-            residue = gemmi.Residue()
-            residue.name, residue.seqid = "ALA", gemmi.SeqId(number, " ")
-            chain.add_residue(residue)
-        atom = gemmi.Atom()
-        atom.name, atom.element, atom.pos, atom.occ = (
-            name,
-            gemmi.Element(name[0]),
-            gemmi.Position(x, y, z),
-            1.0,
-        )
-        chain[-1].add_atom(atom)
-    model = gemmi.Model(1)
-    model.add_chain(chain)
-    found = gemmi.Structure()
-    found.name = "HELIX"
-    found.add_model(model)
-    found.setup_entities()
-    for entity in found.entities:
-        entity.full_sequence = ["ALA"] * _PROBED
-    found.assign_label_seq_id()
-    return str(found.make_mmcif_document().as_string())
-
-
-def _with_own_query(chain: Any) -> Any:
-    """A protein whose alignments begin with its sequence as the wheel reads it: SEP is S, others are X."""
-    from alphafold3.common import folding_input
-
-    filled = chain.fill_missing_fields() if hasattr(chain, "fill_missing_fields") else chain
-    if not isinstance(filled, folding_input.ProteinChain) or not filled.ptms:
-        return filled
-    return folding_input.ProteinChain(
-        id=filled.id,
-        sequence=filled._sequence,
-        ptms=filled.ptms,
-        paired_msa=with_query(filled.paired_msa or "", filled.sequence),
-        unpaired_msa=with_query(filled.unpaired_msa or "", filled.sequence),
-        templates=filled.templates,
-    )
 
 
 def _prepare(settings: Af3Settings, components: Path, cache: Path | None) -> None:
@@ -460,18 +315,7 @@ def _redirect(components: Path) -> None:
         return str(components / base) if base in ours else str(of_wheel(name))
 
     resources.filename = filename
-    from alphafold3.model import confidences
-
-    area = confidences.windowed_solvent_accessible_area
-
-    def heard(cif: str, window: int = 25) -> Any:
-        try:
-            return area(cif, window)
-        except Exception as error:
-            _DSSP_FAILURES.append(str(error))
-            raise
-
-    confidences.windowed_solvent_accessible_area = heard
+    dssp.hear_failures()
 
 
 def _as_float32(value: Any) -> Any:

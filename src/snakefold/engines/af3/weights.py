@@ -225,7 +225,7 @@ def _fetch(network: Network, folder: Path, mirror: str | None, log: Log) -> None
     url = f"{(mirror or network.address).rstrip('/')}/{network.file}"
     part = path.with_name(f".new-{path.name}")
     expected = recorded(path)
-    download(url, part, Expected(sha256=expected), lines(url, log))
+    download(url, part, Expected(sha256=expected), lines(url, log), log=log)
     found = _sha256(part)
     source = {
         "model": network.name,

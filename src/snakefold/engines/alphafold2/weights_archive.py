@@ -22,11 +22,15 @@ from snakefold.kernel.wording import count
 Log = Callable[[str], object]
 
 
+def _silent(_: str) -> None:
+    """Whoever gives no log wants to hear nothing."""
+
+
 def fetch(
     destination: Path,
     mirror: str | None = None,
     which: Iterable[str] | None = None,
-    log: Log | None = None,
+    log: Log = _silent,
     archive: str = "alphafold2",
 ) -> list[Path]:
     """Download official parameters into `destination/params/`. Safe to interrupt and to run again.
@@ -59,7 +63,7 @@ def fetch(
     path = destination / (url.partition("?")[0].rsplit("/", 1)[-1] or "parameters.tar")
     # A mirror may hold a part of the archive, so only the official address has a size and a checksum.
     expected = Expected() if mirror else Expected(source["bytes"], source["sha256"])
-    download(url, path, expected, lines(url, log) if log is not None else None)
+    download(url, path, expected, lines(url, log), log=log)
     try:
         unpacked = _unpack(path, wanted)
     except (tarfile.TarError, EOFError, OSError) as error:
@@ -69,8 +73,7 @@ def fetch(
     if missing := [file.name for name, file in wanted.items() if name not in unpacked]:
         raise WeightsMissingError(f"{url}: the archive lacks {', '.join(missing)}. Name another mirror.")
     path.unlink()
-    if log is not None:
-        log(f"{count(len(files), 'model')} in {parameters_folder(destination)}")
+    log(f"{count(len(files), 'model')} in {parameters_folder(destination)}")
     return list(files.values())
 
 
@@ -89,7 +92,7 @@ def fetch_preset(destination: Path, preset: ModelPreset, mirror: str | None, log
     for name, path in _not_whole(files, log).items():
         url, part = f"{address}/{path.name}", path.with_name(f".{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        download(url, part, Expected(), lines(url, log))
+        download(url, part, Expected(), lines(url, log), log=log)
         if fault := problem(part, name) or _said_random(part):
             part.unlink()
             raise WeightsMissingError(
@@ -130,10 +133,10 @@ def _is_random(path: Path, *, unreadable: bool) -> bool:
         return True
 
 
-def _not_whole(files: Mapping[str, Path], log: Log | None) -> dict[str, Path]:
+def _not_whole(files: Mapping[str, Path], log: Log) -> dict[str, Path]:
     """Those of the files (by model) that are missing or damaged."""
     there = {name: path for name, path in files.items() if path.is_file()}
-    if there and log is not None:
+    if there:
         log(f"{next(iter(there.values())).parent}: reading {count(len(there), 'file')} through")
     found = {}
     for name, path in files.items():
@@ -142,8 +145,7 @@ def _not_whole(files: Mapping[str, Path], log: Log | None) -> dict[str, Path]:
             fault = problem(path, name)
             if not fault:
                 continue
-            if log is not None:
-                log(f"{path}: {fault}. It is fetched again, and replaced when the new one is whole.")
+            log(f"{path}: {fault}. It is fetched again, and replaced when the new one is whole.")
         found[name] = path
     return found
 

@@ -208,7 +208,7 @@ def _download(address: str, published: Published, files: Files, log: Log) -> Pat
     """A file of the publisher's, whole, under a name of its own; what broke off is continued."""
     url = f"{address}/{published.name}"
     path = files.folder / _DOWNLOADS / published.name
-    download(url, path, Expected(published.bytes, published.sha256), lines(url, log))
+    download(url, path, Expected(published.bytes, published.sha256), lines(url, log), log=log)
     if published.sha256 is None:
         found = _sha256(path)
         record = _record(files.folder / published.name)

@@ -94,11 +94,7 @@ def _job(job: Any, number: int, name: str, *, server: bool) -> Found:
     notes = _Notes()
     if len(fields.list("modelSeeds", [])) > 1:
         notes.settings.append("modelSeeds")
-    read_entity = _server_entity if dialect == "alphafoldserver" else _entity
-    entities = [(read_entity(each, notes), each.line) for each in fields.tables("sequences", "entry")]
-    bonds: list[tuple[Bond, int]] = []
-    if dialect == "alphafold3":
-        bonds = [(_bond(pair, fields), fields.line) for pair in fields.list("bondedAtomPairs", [])]
+    if dialect == "alphafold3":  # or its codes would be told as unknown ones
         for key in ("userCCD", "userCCDPath"):
             if fields.has(key):
                 raise fields.problem(
@@ -106,6 +102,11 @@ def _job(job: Any, number: int, name: str, *, server: bool) -> Found:
                     f"components of your own ({key}) are not read yet.",
                     "Give ligands by CCD code or SMILES.",
                 )
+    read_entity = _server_entity if dialect == "alphafoldserver" else _entity
+    entities = [(read_entity(each, notes), each.line) for each in fields.tables("sequences", "entry")]
+    bonds: list[tuple[Bond, int]] = []
+    if dialect == "alphafold3":
+        bonds = [(_bond(pair, fields), fields.line) for pair in fields.list("bondedAtomPairs", [])]
         fields.ignore("userCCD", "userCCDPath")
     fields.done()
     assembly = assemble(fields.line, entities, bonds)
@@ -138,7 +139,11 @@ def _entity(each: Fields, notes: _Notes) -> Entity:
         values["paired_msa"] = _alignment(fields, "pairedMsa", notes)
         templates = fields.list("templates", None)
         if templates:
-            raise fields.problem("templates", "templates of its own are not read yet.", "Take them out.")
+            raise fields.problem(
+                "templates",
+                "templates of its own are not read yet.",
+                "Take them out, or name files in Boltz's YAML.",
+            )
         if templates is not None:
             notes.settings.append("templates")
     fields.done()
