@@ -317,6 +317,21 @@ def test_a_template_is_of_the_chains_that_it_names() -> None:
     assert told == [(["A"], 0), (["B"], 1), (["C"], 0)]
 
 
+def test_the_order_of_templates_does_not_count() -> None:
+    """A key does not know it. Of six the four with most residues of the chain are read."""
+    parts = [PROTEIN["sequence"][:size] for size in (4, 9, 6, 9, 7, 5)]
+    data = [structure({"X": part + "G" * number}, "cif") for number, part in enumerate(parts)]
+    named = [{"form": "cif", "file": f"sha256:{hashlib.sha256(each).hexdigest()}"} for each in data]
+    files = {f"templates/{each['file'][7:]}.cif": text for each, text in zip(named, data, strict=True)}
+    one, other = (target(PROTEIN, templates=each) for each in (named, named[::-1]))
+    assert one.key == other.key
+    found = templates.brought(one, files)
+    assert found == templates.brought(other, files)
+    sizes = [len(each["queryIndices"]) for each in found[0]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == templates.MOST
+
+
 def test_a_template_that_is_none_is_refused() -> None:
     found, files = with_template("cif")
     with pytest.raises(TargetError, match="cannot be read"):

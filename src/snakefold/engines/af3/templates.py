@@ -55,8 +55,9 @@ def of_chain(data: bytes | None) -> list[dict[str, Any]]:
 
 
 def brought(target: TargetInput, files: Mapping[str, bytes]) -> dict[int, list[dict[str, Any]]]:
-    """Templates that a target brings, by the place of the chain, in the order in which it lists them.
+    """Templates that a target brings, by the place of the chain: those with most residues of it first.
 
+    The order in which a target lists them does not count, for its key does not know it.
     A template's chain is the one that it names, else that of its file with most residues of the chain's.
     Residues are aligned by their letters. Atoms of residues that are none of the twenty, hydrogens and all
     but the first conformer are left out.
@@ -71,7 +72,7 @@ def brought(target: TargetInput, files: Mapping[str, bytes]) -> dict[int, list[d
         return {}
     assembly = Assembly.model_validate(target.assembly)
     found: dict[int, list[dict[str, Any]]] = {}
-    for template in assembly.templates:
+    for template in sorted(assembly.templates, key=lambda each: (each.file, each.template_chains)):
         name = f"templates/{template.file.removeprefix('sha256:')}.{template.form}"
         known = _chains(files[name], template)
         for number, (chain, entity) in enumerate(assembly.chains()):
@@ -89,7 +90,9 @@ def brought(target: TargetInput, files: Mapping[str, bytes]) -> dict[int, list[d
                     "Correct template_id, or leave the template out.",
                 )
             found.setdefault(number, []).append(made)
-    return {number: each[:MOST] for number, each in found.items()}
+    # Sorting is stable: templates with as many residues stay in the order of their digests.
+    best = {place: sorted(each, key=lambda one: -len(one["queryIndices"])) for place, each in found.items()}
+    return {place: each[:MOST] for place, each in best.items()}
 
 
 def _chains(data: bytes, template: Template) -> dict[str, list[Any]]:
