@@ -106,10 +106,14 @@ def test_everything_that_alphafold3_has_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("entities", "more", "says"),
     [
-        ([{"kind": "rna", "sequence": "ACGU", "msa": "sha256:" + "0" * 64}], {}, "An alignment of RNA"),
+        (
+            [{"kind": "rna", "sequence": "ACGU", "msa": "sha256:" + "0" * 64}],
+            {},
+            "Chain A: an alignment of RNA",
+        ),
         ([PROTEIN, {**PROTEIN, "msa": "empty"}], {}, "Chains A and B have one protein sequence"),
         ([PROTEIN, {"kind": "ligand", "ccd": ["HOH"]}], {}, "water"),
-        ([PROTEIN, {"kind": "ligand", "smiles": "C" * 129}], {}, "A ligand of 129 heavy atoms"),
+        ([PROTEIN, {"kind": "ligand", "smiles": "C" * 129}], {}, "Chain B: a ligand of 129 heavy atoms"),
         (
             [PROTEIN, {**ATP, "chains": ["L"]}],
             {"constraints": [{"kind": "pocket", "binder": "L", "contacts": [{"chain": "A", "residue": 1}]}]},

@@ -109,7 +109,11 @@ def test_everything_of_an_assembly_is_accepted() -> None:
             "Chains A and B have one protein sequence and differ",
         ),
         ([PROTEIN, {**PROTEIN, "cyclic": True}], {}, "Chains A and B have one protein sequence and differ"),
-        ([{"kind": "rna", "sequence": "ACGU", "msa": "sha256:" + "0" * 64}], {}, "An alignment of RNA"),
+        (
+            [{"kind": "rna", "sequence": "ACGU", "msa": "sha256:" + "0" * 64}],
+            {},
+            "Chain A: an alignment of RNA",
+        ),
         (
             [PROTEIN, {"kind": "ligand", "ccd": ["NAG", "NAG"], "chains": ["L"]}],
             {"affinity": "L"},
@@ -487,8 +491,8 @@ def test_an_image_with_a_build_for_cpus_runs_it_as_well(
     [
         ({"smiles": "[H][H]"}, "without heavy atoms"),
         ({"smiles": "C" * 129}, "129 heavy atoms by SMILES"),
-        ({"ccd": ["UNX"]}, "Ligand UNX: an unknown molecule"),
-        ({"ccd": ["HOH"]}, "Ligand HOH: water"),
+        ({"ccd": ["UNX"]}, "ligand UNX: an unknown molecule"),
+        ({"ccd": ["HOH"]}, "ligand HOH: water"),
     ],
 )
 def test_a_ligand_that_nobody_can_predict_is_refused(ligand: dict[str, Any], says: str) -> None:

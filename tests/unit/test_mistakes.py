@@ -108,7 +108,7 @@ MISTAKES = {
     "unknown code": Mistake(
         PROTEIN + "  - ligand: {id: B, ccd: QQQQ}\n",
         4,
-        "QQQQ is no code of the Chemical Component Dictionary",
+        "ligand B: QQQQ is no code of the Chemical Component Dictionary",
     ),
     "mistyped code": Mistake(
         PROTEIN + "  - ligand: {id: B, ccd: [ATP, HEMM]}\n", 4, "HEMM is no code", "HEM"
@@ -127,13 +127,13 @@ MISTAKES = {
     "modification of another residue": Mistake(
         PROTEIN.replace("msa: empty", "modifications: [{position: 1, ccd: SEP}]"),
         3,
-        "protein: SEP at residue 1 is a modified S, and the sequence has M there.",
+        "protein A: SEP at residue 1 is a modified S, and the sequence has M there.",
         "Correct the position (from 1) or the code",
     ),
     "modification of another nucleotide": Mistake(
         PROTEIN + "  - rna: {id: B, sequence: ACGU, modifications: [{position: 4, ccd: 5MC}]}\n",
         4,
-        "RNA: 5MC at residue 4 is a modified C, and the sequence has U there.",
+        "RNA B: 5MC at residue 4 is a modified C, and the sequence has U there.",
     ),
     "modification past the end": Mistake(
         PROTEIN.replace("msa: empty", "modifications: [{position: 99, ccd: MSE}]"),

@@ -64,7 +64,7 @@ def _check_parents(entity: Entity, line: int) -> None:
         if parent and letter not in (parent, unknown):
             raise BadFile(
                 "modification",
-                f"{CALLED[entity.kind]}: {each.ccd} at residue {each.position} is a modified {parent}, and "
+                f"{_called(entity)}: {each.ccd} at residue {each.position} is a modified {parent}, and "
                 f"the sequence has {letter} there.",
                 f"Correct the position (from 1) or the code, or write {parent} in the sequence.",
                 line,
@@ -107,6 +107,11 @@ def _component_at(entity: Entity, residue: int) -> str:
     return str(gemmi.expand_one_letter(entity.sequence[residue - 1], kinds[entity.kind]) or "")
 
 
+def _called(entity: Entity) -> str:
+    """`protein A`, or what it is if the record names no chains."""
+    return f"{CALLED[entity.kind]} {', '.join(entity.chains)}".rstrip()
+
+
 def _unknown(entity: Entity, code: str, line: int) -> BadFile:
     near = components.alike(code)
     meant = f"Is {' or '.join(near)} meant? " if near else ""
@@ -114,7 +119,7 @@ def _unknown(entity: Entity, code: str, line: int) -> BadFile:
     dictionary = f"the Chemical Component Dictionary ({components.day()})"
     return BadFile(
         "ccd",
-        f"{CALLED[entity.kind]}: {code} is no code of {dictionary}.",
+        f"{_called(entity)}: {code} is no code of {dictionary}.",
         f"{meant}Correct it, or {other}.",
         line,
     )

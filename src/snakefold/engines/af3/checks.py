@@ -30,11 +30,12 @@ def check(assembly: Assembly) -> None:
     Raises:
         TargetError: what was found, and what to give instead.
     """
-    for entity in assembly.entities:
+    for name, entity in assembly.chains():
         if entity.kind is Kind.RNA and entity.msa not in (None, NO_ALIGNMENT):
-            raise _refusal("an alignment of RNA does not reach this engine yet.", "Leave it out.")
+            found = f"chain {name}: an alignment of RNA does not reach this engine yet."
+            raise _refusal(found, "Leave it out.")
         if entity.kind is Kind.LIGAND:
-            _check_ligand(entity)
+            _check_ligand(name, entity)
     _check_equal_sequences(assembly)
     if any(template.force for template in assembly.templates):
         raise _refusal(
@@ -136,18 +137,19 @@ def _parts(name: str, ligand: Entity, assembly: Assembly) -> int:
     return len(set(group))
 
 
-def _check_ligand(ligand: Entity) -> None:
+def _check_ligand(name: str, ligand: Entity) -> None:
     if nothing := next((code for code in ligand.ccd if code in NO_MOLECULES), None):
         raise _refusal(
-            f"ligand {nothing}: {NO_MOLECULES[nothing]}, which the models do not predict.",
+            f"chain {name}, ligand {nothing}: {NO_MOLECULES[nothing]}, which the models do not predict.",
             "Leave it out, or give the molecule as SMILES.",
         )
     atoms = chemistry.heavy_atoms(ligand)
     if not atoms:
-        raise _refusal("a ligand without heavy atoms: the models predict no hydrogen.", "Leave it out.")
+        found = f"chain {name}: a ligand without heavy atoms: the models predict no hydrogen."
+        raise _refusal(found, "Leave it out.")
     if ligand.smiles and atoms > SMILES_ATOMS:
         raise _refusal(
-            f"a ligand of {atoms} heavy atoms by SMILES: RDKit takes minutes for its conformer, if it finds "
-            f"one. At most {SMILES_ATOMS} are taken.",
+            f"chain {name}: a ligand of {atoms} heavy atoms by SMILES: RDKit takes minutes for its "
+            f"conformer, if it finds one. At most {SMILES_ATOMS} are taken.",
             "Give a peptide or nucleic acid as a polymer, or a known molecule by its CCD code.",
         )
