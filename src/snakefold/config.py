@@ -58,6 +58,12 @@ class BatchSettings(Model):
         None,
         description="Padded lengths of monomers. Empty: chosen from the lengths in the set.",
     )
+    seeds_per_job: int | None = Field(
+        None,
+        ge=1,
+        description="Seeds of a target that one prediction job has at the most: a target with more is spread "
+        "over jobs that run side by side, and the models of all are ranked together. Empty: one job has all.",
+    )
 
 
 class PredictSettings(Model):

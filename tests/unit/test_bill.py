@@ -245,6 +245,26 @@ def test_a_rented_class_that_was_not_rented_costs_nothing(run: Path) -> None:
 
 
 @pytest.mark.slow
+def test_alignments_on_rented_gpus_are_billed_by_the_seconds_of_their_jobs(run: Path) -> None:
+    results = run / "results"
+    before = write_bill(results)
+    assert before.dollars is not None
+    (results / "plan" / "chunks" / "m0001.json").parent.mkdir(exist_ok=True)
+    (results / "plan" / "chunks" / "m0001.json").write_text("{}")
+    taken = results / "benchmarks" / "msa" / "m0001.tsv"
+    taken.parent.mkdir(parents=True, exist_ok=True)
+    taken.write_text("s\tcpu_time\n100.0\t350.0\n")
+    quoted = json.loads((results / "plan" / "quote.json").read_text())
+    quoted |= {"msa_gpu": "ampere_80", "msa_dollars": {"expected": 0.1, "low": 0.01, "high": 0.2}}
+    (results / "plan" / "quote.json").write_text(json.dumps(quoted))
+    bill = write_bill(results)
+    assert bill.msa_dollars is not None and bill.dollars is not None
+    assert bill.msa_dollars.billed == pytest.approx(100 * PRICE)
+    assert bill.dollars.billed == pytest.approx(before.dollars.billed + 100 * PRICE)
+    assert "on GPUs     quoted $0.10 ($0.0100 to $0.20), took $0.0760" in bill_text(bill)
+
+
+@pytest.mark.slow
 def test_billing_again_changes_nothing(run: Path) -> None:
     results = run / "results"
     (name,) = batches(results)

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakefold.config import Config
+from snakefold.config import Config, load_config
 from snakefold.engines.alphafold2.cost import AlphaFold2Work as Work
 from snakefold.kernel.errors import DiskError
 from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.cost.model import CostModel
+from snakefold.plan.executors import Executor
 from snakefold.plan.files import BatchRow
 from snakefold.plan.quote import (
     BudgetError,
@@ -28,6 +29,7 @@ from snakefold.plan.quote import (
     quote_text,
 )
 from snakefold.plan.quote.timing import Step, finish, job
+from snakefold.plan.run import aligns_on
 
 CLASSES = {gpu.name: gpu for gpu in load_classes(["local", "ampere_24", "ampere_80"])}
 TODAY = date(2026, 7, 1)
@@ -56,7 +58,11 @@ def batch(number: int, gpu: str = "ampere_80", *, targets: int = 10, **changed: 
 
 
 def quote(
-    batches: list[BatchRow], searches: list[Search] | None = None, today: date = TODAY, **setting: Any
+    batches: list[BatchRow],
+    searches: list[Search] | None = None,
+    today: date = TODAY,
+    aligns_on: GpuClass | None = None,
+    **setting: Any,
 ) -> Quote:
     gpus = [CLASSES[name] for name in sorted({row.gpu for row in batches if row.gpu})]
     return make_quote(
@@ -67,9 +73,37 @@ def quote(
         classes=gpus,
         model=CostModel(),
         rehearsals=[],
+        aligns_on=aligns_on,
         cores=4,
         today=today,
     )
+
+
+def test_alignments_on_rented_gpus_are_priced() -> None:
+    rented = next(gpu for gpu in CLASSES.values() if gpu.dollars_per_second)
+    searches = [Search("m0001", 5, 900, 300.0), Search("m0002", 5, 900, 100.0)]
+    without = quote([], searches, msa={"threads": 4})
+    made = quote([], searches, aligns_on=rented, msa={"threads": 4})
+    assert made.msa_dollars.expected == pytest.approx(100 * rented.dollars_per_second)
+    assert made.msa_dollars.low < made.msa_dollars.expected < made.msa_dollars.high
+    assert made.dollars.expected - without.dollars.expected == pytest.approx(made.msa_dollars.expected)
+    assert (made.msa_gpu, without.msa_gpu) == (rented.name, "")
+    assert f" on {rented.name}, reckoned at the speed of the CPUs" in quote_text(made)
+    assert "none: nothing is rented" in quote_text(without) and "nothing is rented" not in quote_text(made)
+    # Nothing is left to search.
+    assert quote([], [], aligns_on=rented).msa_gpu == ""
+
+
+@pytest.mark.parametrize(
+    ("executor", "priced"), [("slurm", True), ("kubernetes", True), ("runpod", False), ("", False)]
+)
+def test_gpus_of_alignments_are_rented_where_their_jobs_are_sent(executor: str, priced: bool) -> None:
+    config = load_config(
+        {"msa": {"tool": "mmseqs", "mmseqs": {"gpu": True}}, "gpu": {"classes": ["ampere_80"]}}
+    )
+    found = aligns_on(config, Executor(executor))
+    assert (found is not None and found.name == "ampere_80") == priced
+    assert aligns_on(load_config({"gpu": {"classes": ["ampere_80"]}}), Executor(executor)) is None
 
 
 rows = st.lists(

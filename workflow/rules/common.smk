@@ -32,8 +32,8 @@ NEAREST = f"{RESULTS}/{nearest_file(SETTINGS.design.novelty or '')}"
 # Whether what is folded are designs, which are compared with their backbones.
 COMPARES = bool(SETTINGS.design.engine) and STAGES[""].design.stage == "structures"
 
-# Batches that are predicted; the others are fetched.
-PREDICTED = "[bc][0-9]+-l[0-9]+"
+# Batches that are predicted, some with a part of the seeds; the others are fetched.
+PREDICTED = "[bc][0-9]+-l[0-9]+(-p[0-9]+)?"
 
 if len(STAGES) > 1:
 
@@ -62,6 +62,19 @@ def planned_batches(wildcards):
     stage = {"stage": stage_of(wildcards)} if len(STAGES) > 1 else {}
     path = checkpoints.plan.get(**stage).output.batches
     return read_batches(path, os.path.getmtime(path))
+
+
+def collected_batches(wildcards):
+    """Batches with whole results: those with parts of the seeds are ranked together first."""
+    rows = planned_batches(wildcards).values()
+    return [row.batch for row in rows if row.part is None]
+
+
+def parts_of(wildcards):
+    """Results of the batches that predict parts of a batch's targets."""
+    parts = planned_batches(wildcards)[wildcards.batch].parts.split(",")
+    results = folder_of(stage_of(wildcards))
+    return [local(f"{results}/predictions/{part}.tar.zst") for part in parts if part]
 
 
 def chunks_of(wildcards):

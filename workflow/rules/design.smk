@@ -108,7 +108,7 @@ rule judge:
         designed=local(f"{RESULTS}/{LIST}"),
         compared=lambda wildcards: [
             local(f"{RESULTS}/{COMPARED}/{batch}.parquet")
-            for batch in planned_batches(wildcards)
+            for batch in collected_batches(wildcards)
         ],
         nearest=[local(NEAREST)] if SETTINGS.design.novelty else [],
     output:

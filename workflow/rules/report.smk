@@ -29,7 +29,7 @@ rule metrics:
         targets=local(f"{PLAN}/targets.tsv"),
         tables=lambda wildcards: [
             local(f"{folder_of(stage_of(wildcards))}/tables/{batch}.parquet")
-            for batch in planned_batches(wildcards)
+            for batch in collected_batches(wildcards)
         ],
     output:
         metrics=report(

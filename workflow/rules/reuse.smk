@@ -3,11 +3,13 @@ localrules:
     reuse,
 
 
-# What the store has already, and what the user's own collections have: nothing is computed, nothing is paid.
+# What the store has already, and what the user's own collections have: nothing is computed, nothing is paid. A
+# target whose seeds were spread over jobs gets the models of all of them, ranked together.
 rule restore:
     input:
         config=ancient(local(f"{AT}config.yaml")),
         batch=local(f"{PLAN}/batches/{{batch}}.json"),
+        parts=parts_of,
     output:
         archive=local(f"{AT}predictions/{{batch}}.tar.zst"),
     log:
@@ -15,7 +17,8 @@ rule restore:
     wildcard_constraints:
         batch="s[0-9]+",
     shell:
-        "snakefold restore {input.batch:q} --config {input.config:q} --out {output.archive:q} > {log:q} 2>&1"
+        "snakefold restore {input.batch:q} --config {input.config:q} --out {output.archive:q}"
+        " --predicted {input.parts:q} > {log:q} 2>&1"
 
 
 rule reuse:

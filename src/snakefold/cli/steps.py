@@ -92,13 +92,21 @@ def add(commands: Commands) -> None:
         commands,
         "restore",
         noting(_restore),
-        summary="copy the results of a batch from the store",
+        summary="copy the results of a batch from the store, or rank the models of their parts",
         example="snakefold restore results/plan/batches/s0001.json --config results/config.yaml "
         "--out s0001.tar.zst",
     )
     restore.add_argument("batch", type=Path, help="batch file of the plan")
     _config(restore)
     restore.add_argument("--out", type=Path, required=True, help="archive of the results")
+    restore.add_argument(
+        "--predicted",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="ARCHIVE",
+        help="results of the batches that predicted parts of the seeds",
+    )
 
     collect = command(
         commands,
@@ -299,7 +307,8 @@ def _restore(options: argparse.Namespace) -> None:
     from snakefold.run.restore import restore_batch
 
     batch = read_planned(PlannedBatch, options.batch)
-    restore_batch(batch, open_store(read_config(options.config).store), options.out, _log)
+    store = open_store(read_config(options.config).store)
+    restore_batch(batch, store, options.out, _log, options.predicted)
 
 
 def _collect(options: argparse.Namespace) -> None:

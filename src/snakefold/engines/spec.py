@@ -475,6 +475,13 @@ class Engine(Protocol):
         """
         ...
 
+    def parts(self, settings: Any, seeds: int) -> Sequence[Any]:
+        """The settings of jobs that predict at most `seeds` seeds each, and together what `settings` ask for.
+
+        Models of all parts have different names, and none depends on another part. Empty: one job has all.
+        """
+        ...
+
     def does_all(self, settings: Any) -> bool:
         """Whether a prediction does all that `work` counts. If it may stop early, seconds teach nothing."""
         ...
@@ -667,6 +674,11 @@ class Defaults:
         """None."""
         del settings
         return 0
+
+    def parts(self, settings: Any, seeds: int) -> Sequence[Any]:
+        """None."""
+        del settings, seeds
+        return ()
 
     def alignment_rows(
         self, request: FoldRequest, targets: Sequence[TargetInput], depths: Sequence[int]

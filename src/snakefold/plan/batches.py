@@ -27,7 +27,8 @@ class Batch:
 
     `bucket_edges` are those of its buckets, none where every target is predicted at its own length. The name
     is `b<number>-l<largest edge>` for buckets, `c<number>-l<longest>` for targets at their own length (mostly
-    complexes), `s<number>` for results of the store and `r<number>` for those of a collection, for rules are
+    complexes), with `-p<number>` if a part of their seeds is predicted, `s<number>` for results of the store
+    (all of them, or parts that are predicted first) and `r<number>` for those of a collection, for rules are
     chosen by names. `gpu` is empty for the last two.
     """
 
@@ -64,6 +65,7 @@ def cut_batches(
     sizes: Sizes,
     *,
     measure: Measure | None = None,
+    parts: Mapping[int, int] | None = None,
 ) -> list[Batch]:
     """Every member in exactly one batch: padded ones from the shortest to the longest, then the others.
 
@@ -77,6 +79,7 @@ def cut_batches(
         sizes: what a batch has at the most, padding included; a longer target runs alone. The seconds bound
             only the batches that neighbouring buckets share.
         measure: what targets take; without it every batch is of one bucket.
+        parts: which part of the seeds a group predicts, of those that do not predict all.
 
     Raises:
         ValueError: the buckets are not those of these targets.
@@ -98,7 +101,9 @@ def cut_batches(
     if any(taken[kind] < len(order[kind]) for kind in order):
         raise ValueError("some targets are in no bucket")
     joined = [[piece] for piece in pieces] if measure is None else join(pieces, sizes)
-    return [_named(number, batch, order, lengths) for number, batch in enumerate(joined, start=1)]
+    return [
+        _named(number, batch, order, lengths, parts or {}) for number, batch in enumerate(joined, start=1)
+    ]
 
 
 def cut_fetched(kind: Kind, groups: Iterable[Sequence[int]], lengths: NDArray[np.int64]) -> list[Batch]:
@@ -110,9 +115,9 @@ def cut_fetched(kind: Kind, groups: Iterable[Sequence[int]], lengths: NDArray[np
     return batches
 
 
-def named(letter: str, number: int, longest: int) -> str:
-    """Name of a batch that is predicted."""
-    return f"{letter}{number:04d}-l{longest:04d}"
+def named(letter: str, number: int, longest: int, part: int | None = None) -> str:
+    """Name of a batch that is predicted; `part` of the seeds, from 0 on."""
+    return f"{letter}{number:04d}-l{longest:04d}" + ("" if part is None else f"-p{part + 1}")
 
 
 def _by_length(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -141,11 +146,16 @@ def _cut(indices: Sequence[int], lengths: NDArray[np.int64]) -> list[list[int]]:
 
 
 def _named(
-    number: int, pieces: Sequence[Piece], order: Mapping[int, Sequence[int]], lengths: NDArray[np.int64]
+    number: int,
+    pieces: Sequence[Piece],
+    order: Mapping[int, Sequence[int]],
+    lengths: NDArray[np.int64],
+    parts: Mapping[int, int],
 ) -> Batch:
     bucket = pieces[0].bucket
     members = [index for piece in pieces for index in order[bucket.group][piece.start : piece.stop]]
     edges = {piece.bucket.padded_length for piece in pieces if piece.bucket.padded_length is not None}
     letter = "b" if edges else "c"
     longest = max(edges) if edges else int(lengths[members[-1]])
-    return Batch(named(letter, number, longest), tuple(sorted(edges)), bucket.gpu, tuple(members))
+    name = named(letter, number, longest, parts.get(bucket.group))
+    return Batch(name, tuple(sorted(edges)), bucket.gpu, tuple(members))

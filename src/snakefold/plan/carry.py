@@ -163,7 +163,8 @@ def _part(batch: Batch, members: tuple[int, ...], number: int, records: Records)
         if batch.bucket_edges
         else ()
     )
-    name = named(batch.name[0], number, edges[-1] if edges else max(lengths))
+    of_seeds = records.kinds[int(records.groups[members[0]])].part
+    name = named(batch.name[0], number, edges[-1] if edges else max(lengths), of_seeds)
     return replace(batch, name=name, bucket_edges=edges, members=members)
 
 

@@ -52,18 +52,28 @@ class Draft:
 
     def state(self, target: int) -> State:
         """State of a target, by its index."""
-        if self.present.stored[target]:
+        if self.present.stored[target] or self._is_in_parts(target):
             return State.STORED
         return State.REUSED if target in self.present.found else State.TO_DO
+
+    def _is_in_parts(self, target: int) -> bool:
+        """Whether the store has all parts of a target."""
+        parts = self.records.parts.get(target)
+        return parts is not None and bool(self.present.stored[list(parts)].all())
+
+    def parts(self, target: int) -> Sequence[int]:
+        """What is computed for a target: its parts, or itself."""
+        return self.records.parts.get(target, (target,))
 
     def counts(self) -> dict[str, int]:
         """Records by state, states that none has included."""
         found = Counter({str(state): 0 for state in State})
         refused = int((self.records.computed < 0).sum())
-        unique = len(self.records.targets)
+        unique = self.records.whole
         found[State.REFUSED] = refused
         found[State.DUPLICATE_OF] = len(self.records.rows) - refused - unique
-        found[State.STORED] = int(self.present.stored.sum())
+        found[State.STORED] = int(self.present.stored[:unique].sum())
+        found[State.STORED] += sum(map(self._is_in_parts, self.records.parts))
         found[State.REUSED] = len(self.present.found)
         found[State.TO_DO] = unique - found[State.STORED] - found[State.REUSED]
         return dict(found)
@@ -72,8 +82,9 @@ class Draft:
         """What all targets count together, in the units of their engines."""
         units = [kind.engine.size_unit for kind in self.records.kinds]
         sums: Counter[str] = Counter()
-        for group in np.unique(self.records.groups).tolist():
-            sums[units[group]] += int(self.records.lengths[self.records.groups == group].sum())
+        groups, lengths = (each[: self.records.whole] for each in (self.records.groups, self.records.lengths))
+        for group in np.unique(groups).tolist():
+            sums[units[group]] += int(lengths[groups == group].sum())
         return listed([count(number, unit.removesuffix("s"), unit) for unit, number in sums.items()])
 
     def __str__(self) -> str:
@@ -84,7 +95,7 @@ class Draft:
         templates = f", {searched:,} to search templates for," if searched else ""
         pairs = f", {count(paired, 'complex', 'complexes')} to pair" if paired else ""
         return (
-            f"{count(len(self.records.rows), 'record')}: {count(len(self.records.targets), 'target')} "
+            f"{count(len(self.records.rows), 'record')}: {count(self.records.whole, 'target')} "
             f"({self._sizes()}), "
             f"{count(counts['duplicate_of'], 'duplicate')}, {counts['refused']:,} refused; "
             f"{counts['stored']:,} in the store{reused}, {counts['to_do']:,} to predict in "

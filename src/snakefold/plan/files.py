@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -94,7 +95,8 @@ class BatchRow:
 
     `group`: of the engine (`engines.spec.Engine.groups`). `bucket_edges` are those of
     `contracts.FoldRequest`. `gpu` is a class of resources/gpus.yaml, empty for a batch that only fetches what
-    is there (`s…` from the store, `r…` from a collection). `seconds` are expected of one worker, from its
+    is there (`s…` from the store, `r…` from a collection). `parts` are the batches with parts of the seeds of
+    its targets, joined by commas: it waits for them. `seconds` are expected of one worker, from its
     start to the end of the batch: process start, parameters and compilation included; `dollars` is their
     price. `memory_gb` is the GPU memory of its largest target; `runtime_seconds` a generous limit for a
     scheduler.
@@ -115,6 +117,12 @@ class BatchRow:
     dollars: float = 0.0
     memory_gb: float = 0.0
     runtime_seconds: int = 0
+    parts: str = ""
+
+    @property
+    def part(self) -> int | None:
+        """Which part of the seeds of its targets it predicts, from 0 on; None: all of them."""
+        return part_of(self.batch)
 
     @property
     def edges(self) -> list[int]:
@@ -129,6 +137,12 @@ class Place:
     id: str
     batch: str = ""
     key: str = ""
+
+
+def part_of(batch: str) -> int | None:
+    """Which part of the seeds a batch predicts, by its name; None: all of them."""
+    found = _PART.search(batch)
+    return int(found[1]) - 1 if found else None
 
 
 class PlannedTarget(Model):
@@ -152,7 +166,8 @@ class PlannedBatch(Model):
     maps the key of each chain to that of its MSA, and `paired` are those chains that are searched for pairing
     as well. `templates` is the recipe of the chains' templates, None if none are searched. `pairs` is the
     recipe of rows that an MSA server pairs, and `complexes` are the keys of what it pairs: the different
-    chains of a target, in order.
+    chains of a target, in order. `parts`, if seeds of the targets are predicted in parts, are the recipes of
+    the parts in the store, and `part_batches` those of this plan that predict some.
     """
 
     batch: str
@@ -168,7 +183,14 @@ class PlannedBatch(Model):
     rehearsal: bool
     bucket_edges: BucketEdges = Field(default_factory=list)
     chunks: list[str]
+    parts: list[str] = Field(default_factory=list, exclude_if=lambda value: not value)
+    part_batches: list[str] = Field(default_factory=list, exclude_if=lambda value: not value)
     targets: list[PlannedTarget]
+
+    @property
+    def part(self) -> int | None:
+        """Which part of the seeds it predicts; None: all of them."""
+        return part_of(self.batch)
 
 
 class PlannedParameters(Model):
@@ -241,4 +263,5 @@ def read_parameters(folder: Path) -> PlannedParameters:
     )
 
 
+_PART = re.compile(r"-p([0-9]+)$")
 _KINDS = {"s": Kind.RESTORE, "r": Kind.REUSE}

@@ -35,6 +35,7 @@ from snakefold.plan.executors import Executor
 from snakefold.plan.files import Kind
 from snakefold.plan.groups import Groups
 from snakefold.plan.join import measure_with
+from snakefold.plan.parts import spread
 from snakefold.plan.present import Present, Recipes, find_present
 from snakefold.plan.prices import price
 from snakefold.plan.quote.timing import worker_limits, workers_alike
@@ -74,7 +75,8 @@ def draft_plan(
     """Decide what is computed, in which batches, on which GPU class.
 
     Targets with the same result (equal chains, and equal A3M if they bring one) are computed once, under the
-    id of the first. What the store or a collection has is not computed.
+    id of the first. What the store or a collection has is not computed. A target with more seeds than one job
+    may have is computed in parts.
 
     Args:
         name: says what results of these targets are called; raises if something they need is missing.
@@ -96,6 +98,7 @@ def draft_plan(
     if fits is not None:
         check_size = fits(config, records.kinds)
         records, present = _that_fit(records, present, check_size, stop=config.on_invalid == "stop")
+    records, present = spread(records, present, recipes, store)
     to_do = present.to_do()
     needs = [kind.needs for kind in records.kinds]
     aligned = [index for index in to_do.tolist() if needs[records.groups[index]].alignment]
@@ -121,6 +124,7 @@ def draft_plan(
         assigned.buckets,
         assigned.sizes or Sizes(config.batch.max_targets, config.batch.max_residues, math.inf),
         measure=measure_with(classes, works, model) if assigned.sizes else None,
+        parts={number: kind.part for number, kind in enumerate(records.kinds) if kind.part is not None},
     )
     notes: list[str] = []
     executor = executor or Executor()
@@ -214,14 +218,20 @@ def _assigned(
 
 
 def _fetched(records: Records, present: Present) -> list[Batch]:
-    stored = np.flatnonzero(present.stored)
+    # A part that is stored is read where the models of its target are ranked.
+    stored = np.flatnonzero(present.stored[: records.whole])
     of_kind = [stored[records.groups[stored] == number].tolist() for number in range(len(records.kinds))]
+    spread_over = np.array(sorted(present.spread), dtype=np.int64)
+    in_parts = [
+        sorted(spread_over[records.groups[spread_over] == number].tolist(), key=lambda i: records.lengths[i])
+        for number in range(len(records.kinds))
+    ]
     # What says REHEARSAL in a collection goes apart: the mark is the batch's.
     marked = [
         [index for index in sorted(present.found) if present.found[index].rehearsal == mark]
         for mark in (False, True)
     ]
     return [
-        *cut_fetched(Kind.RESTORE, of_kind, records.lengths),
+        *cut_fetched(Kind.RESTORE, [*of_kind, *in_parts], records.lengths),
         *cut_fetched(Kind.REUSE, marked, records.lengths),
     ]

@@ -59,15 +59,20 @@ _FEW = 64
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """Whether the store has each target's result, and by index what a collection has of the others."""
+    """Whether the store has each target's result, and by index what a collection has of the others.
+
+    `spread`: targets whose parts are computed in their place (`parts.spread`).
+    """
 
     stored: NDArray[np.bool_]
     found: Mapping[int, Found]
+    spread: frozenset[int] = frozenset()
 
     def to_do(self) -> NDArray[np.int64]:
-        """Indices of the targets that must be computed."""
+        """Indices of the targets, and parts of targets, that must be computed."""
         rest = ~self.stored
         rest[list(self.found)] = False
+        rest[list(self.spread)] = False
         return np.flatnonzero(rest)
 
     def of(self, targets: Sequence[int]) -> Present:

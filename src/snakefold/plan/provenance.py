@@ -31,7 +31,9 @@ def write_provenance(path: Path, config: Config, kinds: Groups, recipe: Mapping[
     """
     folds = zip(kinds, recipe["folds"], strict=True)
     predictions = [
-        {"engine": kind.engine.name, "group": kind.name, "recipe": fold} for kind, fold in folds if fold
+        {"engine": kind.engine.name, "group": kind.name, "recipe": fold}
+        for kind, fold in folds
+        if fold and kind.part is None
     ]
     used = {name: found for engine in kinds.engines for name, found in packages(engine).items()}
     shared = {name: found for name in _SHARED if (found := _version(name)) and name not in used}

@@ -40,6 +40,7 @@ class Records:
         kinds: the groups of the run.
         computed: for each row the index of the target computed for it, -1 for a refused one.
         notes: what should be known of targets before they are predicted (`kernel.notes`), by their index.
+        parts: of a target whose seeds are predicted in parts, their indices: they follow all whole targets.
     """
 
     rows: Sequence[Target | Refusal]
@@ -50,6 +51,12 @@ class Records:
     computed: NDArray[np.int64]
     kinds: Groups
     notes: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    parts: Mapping[int, Sequence[int]] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> int:
+        """Number of targets without their parts."""
+        return len(self.targets) - sum(map(len, self.parts.values()))
 
     @property
     def refusals(self) -> list[Refusal]:

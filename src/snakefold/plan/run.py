@@ -23,12 +23,12 @@ from snakefold.plan.accept import to_do_check
 from snakefold.plan.alignments import Chunk, is_complex
 from snakefold.plan.asked import leaving, may_ask
 from snakefold.plan.assignment.assign import InfeasibleError
-from snakefold.plan.cost.gpus import load_classes
+from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.demo import hold_to_purpose
 from snakefold.plan.draft import Draft
 from snakefold.plan.executors import Executor, announced
 from snakefold.plan.files import WEIGHTS, PlannedParameters
-from snakefold.plan.groups import Group, Groups
+from snakefold.plan.groups import Group, Groups, settings_of
 from snakefold.plan.needed import find_environments, find_parameters, present
 from snakefold.plan.notes import summary
 from snakefold.plan.planner import draft_plan
@@ -156,12 +156,12 @@ def quoted_draft(
         *([] if config.designs else passed_over(inputs_of(config))),
         *warnings,
         *draft.notes,
-        *summary(draft.records.notes, draft.records.targets),
+        *summary(draft.records.notes, draft.records.targets[: draft.records.whole]),
     ]
     said += [*_idle_references(draft, config), *leaving(draft, config)]
     said += endpoints.missing(batch_rows(draft), config, executor or Executor())
     said += [str(too_much)] if too_much else []
-    quote = _quote(draft, config, said)
+    quote = _quote(draft, config, executor or Executor(), said)
     write_atomically(folder / "quote.json", (quote.model_dump_json(indent=1) + "\n").encode())
     log(quote_text(quote))
     for warning in check_limits(quote, config, target_rows(draft)):
@@ -207,7 +207,7 @@ def _draft(
         return draft(limits=False), error
 
 
-def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:
+def _quote(draft: Draft, config: Config, executor: Executor, warnings: Sequence[str]) -> Quote:
     return make_quote(
         list(batch_rows(draft)),
         draft.counts(),
@@ -220,8 +220,17 @@ def _quote(draft: Draft, config: Config, warnings: Sequence[str]) -> Quote:
             for kind, random in zip(draft.records.kinds, draft.recipes.rehearsals, strict=True)
             if random
         },
+        aligns_on=aligns_on(config, executor),
         warnings=warnings,
     )
+
+
+def aligns_on(config: Config, executor: Executor) -> GpuClass | None:
+    """Class of the GPUs that alignments are searched on, if their jobs are sent to other machines."""
+    name = config.msa_gpu_class
+    if name is None or executor.aligns_here:
+        return None
+    return load_classes([name], Path(config.gpu.table) if config.gpu.table else None)[0]
 
 
 def _search(chunk: Chunk) -> Search:
@@ -323,7 +332,7 @@ def recipes_of(
 
     def fold(kind: Group) -> dict[str, Any]:
         found = parameters.get(kind.engine.name, Parameters())
-        settings = config.settings_of(kind.engine.name, rehearsal=found.rehearsal)
+        settings = settings_of(config, kind.engine, rehearsal=found.rehearsal, part=kind.part)
         relax = config.relax_of(rehearsal=found.rehearsal).model_dump(mode="json", exclude={"use_gpu_relax"})
         needs = kind.needs
         paired = {"pairs": searches["pairs"]} if needs.pairing and "pairs" in searches else {}
@@ -337,7 +346,8 @@ def recipes_of(
             **paired,
         }
 
-    folds = [fold(kind) if number in present else {} for number, kind in enumerate(kinds)]
+    wanted = kinds.with_parts(present)
+    folds = [fold(kind) if number in wanted else {} for number, kind in enumerate(kinds)]
     return {"folds": folds, **searches}
 
 

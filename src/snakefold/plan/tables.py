@@ -20,12 +20,14 @@ from snakefold.kernel.errors import Refusal
 from snakefold.kernel.names import shown
 from snakefold.kernel.padding import padded_length
 from snakefold.kernel.recipes import sequence_key
+from snakefold.kernel.wording import count
 from snakefold.msa.planned import PlannedChain, PlannedChunk, PlannedComplex
 from snakefold.plan.alignments import Chunk, is_complex, to_search
 from snakefold.plan.batches import Batch
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import BatchRow, ChainRow, Kind, PlannedBatch, PlannedTarget, State, TargetRow
 from snakefold.plan.groups import Group
+from snakefold.plan.parts import batches_of_parts
 from snakefold.plan.present import UNKNOWN
 from snakefold.plan.records import target_input
 
@@ -108,10 +110,10 @@ def write_plan(folder: Path, draft: Draft) -> None:
         if write_text(path, text):
             written.append(path)
 
-    duplicates = _duplicates(draft)
+    duplicates, waited = _duplicates(draft), _waited(draft)
     for batch in draft.batches:
         members["batches"].add(f"{batch.name}.json")
-        planned = _planned_batch(draft, batch, duplicates)
+        planned = _planned_batch(draft, batch, duplicates, waited.get(batch.name, []))
         write(folder / "batches" / f"{batch.name}.json", planned.model_dump_json(indent=1) + "\n")
     for chunk in draft.chunks:
         members["chunks"].add(f"{chunk.name}.json")
@@ -137,6 +139,7 @@ def remove_tables(folder: Path) -> None:
 
 def batch_rows(draft: Draft) -> Iterator[BatchRow]:
     """Rows of batches.tsv."""
+    waited = _waited(draft)
     for batch, price in zip(draft.batches, draft.prices.batches, strict=True):
         lengths = draft.records.lengths[list(batch.members)]
         yield BatchRow(
@@ -155,6 +158,7 @@ def batch_rows(draft: Draft) -> Iterator[BatchRow]:
             dollars=price.dollars,
             memory_gb=price.memory_gb,
             runtime_seconds=price.runtime_seconds,
+            parts=",".join(waited.get(batch.name, [])),
         )
 
 
@@ -185,8 +189,8 @@ def target_rows(draft: Draft) -> Iterator[TargetRow]:
             engine=draft.records.kinds[int(draft.records.groups[index])].engine.name,
             batch=batch.name,
             bucket=padded_length(row.length, batch.bucket_edges) if batch.bucket_edges else None,
-            seconds=0.0 if duplicate else float(draft.prices.seconds[index]),
-            dollars=0.0 if duplicate else float(draft.prices.dollars[index]),
+            seconds=0.0 if duplicate else float(draft.prices.seconds[[*draft.parts(index)]].sum()),
+            dollars=0.0 if duplicate else float(draft.prices.dollars[[*draft.parts(index)]].sum()),
             source=f"{row.file}:{row.line}",
             note="; ".join(filter(None, (row.note, *draft.records.notes.get(index, ())))),
             header=shown(row.header, None),
@@ -211,6 +215,8 @@ def _reason(draft: Draft, index: int) -> str:
     recipe = draft.recipes.folds[group]
     match draft.state(index):
         case State.STORED:
+            if index in draft.records.parts:
+                return f"all {count(len(draft.parts(index)), 'part')} of its seeds are in the store"
             return f"result {recipe} is in the store"
         case State.REUSED:
             return shown(f"{draft.present.found[index].structure} has these sequences", None)
@@ -276,6 +282,18 @@ def _chunks(draft: Draft, batch: Batch) -> list[str]:
     return [draft.chunks[number].name for number in sorted(numbers)]
 
 
+def _waited(draft: Draft) -> dict[str, list[str]]:
+    """Of batches whose targets are predicted in parts, the batches that predict these."""
+    if not draft.records.parts:
+        return {}
+    names = batches_of_parts(draft.batches, draft.records)
+    return {
+        batch.name: list(dict.fromkeys(name for member in batch.members for name in names[member]))
+        for batch in draft.batches
+        if batch.members[0] in names
+    }
+
+
 def _duplicates(draft: Draft) -> dict[int, list[str]]:
     """Ids of the records that get another's result, by the index of its target."""
     duplicates: dict[int, list[str]] = {}
@@ -288,7 +306,9 @@ def _duplicates(draft: Draft) -> dict[int, list[str]]:
     return duplicates
 
 
-def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]]) -> PlannedBatch:
+def _planned_batch(
+    draft: Draft, batch: Batch, duplicates: dict[int, list[str]], waited: list[str]
+) -> PlannedBatch:
     searched = {sequence_key([each]): each for each in _chains(draft, batch)}
     complexes = sorted(key for key, each in searched.items() if is_complex(each))
     chains = {key: each for key, each in searched.items() if not is_complex(each)}
@@ -308,8 +328,16 @@ def _planned_batch(draft: Draft, batch: Batch, duplicates: dict[int, list[str]])
         rehearsal=_is_rehearsal(draft, batch),
         bucket_edges=list(batch.bucket_edges),
         chunks=_chunks(draft, batch),
+        parts=_parts(draft, batch),
+        part_batches=waited,
         targets=[_planned(draft, member, duplicates) for member in batch.members],
     )
+
+
+def _parts(draft: Draft, batch: Batch) -> list[str]:
+    """Recipes of the parts that the targets of a batch are predicted in."""
+    parts = draft.records.parts.get(batch.members[0], ())
+    return [draft.recipes.folds[int(draft.records.groups[part])] for part in parts]
 
 
 def _planned(draft: Draft, index: int, duplicates: dict[int, list[str]]) -> PlannedTarget:

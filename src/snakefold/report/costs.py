@@ -120,6 +120,7 @@ def _compared(bill: Bill, wall: Range | None) -> list[Compared]:
         ("Dollars", bill.dollars, money),
         ("Worker time", bill.hours, hours),
         ("Alignments, CPU time", bill.msa_cpu_hours, hours),
+        ("Alignments, GPUs", bill.msa_dollars, money),
     ]
     found = [
         Compared(name, spread(against.quoted, show), show(against.billed), verdict(against))

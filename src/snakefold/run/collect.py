@@ -43,6 +43,7 @@ _FAILURE = ("id", "key", "state", "reason", "message", "advice")
 class _Waiting:
     batch: str
     chunks: str = ""
+    parts: str = ""
 
 
 def collect_batch(
@@ -125,7 +126,7 @@ def merge_tables(
     rows = {row["id"]: row for path in tables for row in read_rows(path)}
     planned = list(read_targets(targets_tsv.parent, TargetRow))
     done = [rows[item.id] for item in planned if rows.get(item.id, {}).get("state") == "done"]
-    chunks = _chunks(targets_tsv.with_name("batches.tsv"))
+    waited = _waited(targets_tsv.with_name("batches.tsv"))
     failed: list[FailureRow] = []
     for item in planned:
         if item.state == State.REFUSED:
@@ -134,7 +135,7 @@ def merge_tables(
         elif item.id not in rows and unfinished:
             continue
         elif item.id not in rows:
-            failed.append(_lost(item, metrics_tsv.parent, chunks))
+            failed.append(_lost(item, metrics_tsv.parent, waited))
         elif rows[item.id]["state"] != "done":
             known = {name: rows[item.id][name] or "" for name in _FAILURE}
             failed.append(FailureRow(**known, source=item.source))
@@ -281,19 +282,23 @@ def _failure_row(name: str, outcome: TargetOutcome) -> dict[str, Any]:
     }
 
 
-def _chunks(batches_tsv: Path) -> dict[str, list[str]]:
-    """Chunks that each batch waits for."""
+def _waited(batches_tsv: Path) -> dict[str, _Waiting]:
+    """What each batch waits for."""
     if not batches_tsv.is_file():
         return {}
-    rows = tables.rows(batches_tsv, _Waiting, advice=PLANNED_ANEW)
-    return {row.batch: list(filter(None, row.chunks.split(","))) for row in rows}
+    return {row.batch: row for row in tables.rows(batches_tsv, _Waiting, advice=PLANNED_ANEW)}
 
 
-def _lost(item: TargetRow, results: Path, chunks: Mapping[str, list[str]]) -> FailureRow:
+def _lost(item: TargetRow, results: Path, waited: Mapping[str, _Waiting]) -> FailureRow:
     batch, why = item.batch, Unfinished()
     message = "The batch's table has no row for this target."
     if not (results / "tables" / f"{batch}.parquet").is_file():
-        why = why_unfinished(results, batch, chunks.get(batch, ()))
+        for part in filter(None, waited[batch].parts.split(",") if batch in waited else ()):
+            if not products.archive_of(results, part).is_file():
+                batch = part
+                break
+        chunks = waited[batch].chunks.split(",") if batch in waited else ()
+        why = why_unfinished(results, batch, filter(None, chunks))
         message = f"Its batch {batch} was not finished{why.message and f': {why.message}'}"
     return FailureRow(item.id, item.key, "failed", str(why.reason), message, why.advice, item.source)
 

@@ -21,7 +21,7 @@ from snakefold.plan.mark import changed_files, drop_marks, is_marked
 from snakefold.plan.needed import installed_since
 from snakefold.run import products, retries
 from snakefold.run.products import Made, archive_of, table_of
-from snakefold.run.unfinished import note_again
+from snakefold.run.unfinished import forget, note_again
 
 Log = Callable[[str], None]
 _NAMED = 5
@@ -96,7 +96,7 @@ def _planned(results: Path, log: Log, *, dry: bool) -> list[str]:
         log(f"{', '.join(installed)}: installed since records were refused; the run {will} planned again.")
     else:
         try:
-            return [row.batch for row in read_rows(plan)]
+            return [row.batch for row in read_rows(plan) if row.part is None]
         except OSError:  # there is none yet, or no more
             pass
         except SnakefoldError as error:
@@ -149,7 +149,7 @@ def _prepare(results: Path, found: _Found) -> None:
             *((name, "its structure and archive are gone") for name in found.gone),
         ]
         note_again(results, ((name, found.batch, why) for name, why in reasons))
-        products.forget_batch(results, found.batch)
+        forget(results, found.batch)
     elif found.changed or found.unstored:
         table_of(results, found.batch).unlink(missing_ok=True)
 
@@ -188,7 +188,8 @@ def _forgive(results: Path, found: Iterable[_Found], location: str, log: Log) ->
         try:
             planned = read_batch(results / "plan", each.batch)
             keys = [item.target.result_key for item in planned.targets if item.target.id in names]
-            forgive(planned.recipe, keys, open_store(location), most=2)
+            for recipe in planned.parts or [planned.recipe]:
+                forgive(recipe, keys, open_store(location), most=2)
         except (OSError, ValueError, SnakefoldError) as error:
             log(f"{each.batch}: its targets may be given up again: {str(error)[:300]}")
 

@@ -30,6 +30,7 @@ from snakefold.molecules.sequences import BadSequence
 from snakefold.molecules.targets import msa_text
 from snakefold.msa import template_files
 from snakefold.msa.server.facts import paired_texts
+from snakefold.plan import groups
 from snakefold.plan.files import PlannedBatch, PlannedTarget
 
 #: What is said of a chain whose entries were there when the plan was made, or when they were searched.
@@ -41,7 +42,9 @@ def make_request(batch: PlannedBatch, config: Config) -> FoldRequest:
     relax = config.relax_of(rehearsal=batch.rehearsal)
     settings = {}
     if engines.get(batch.engine).selectable:
-        settings = config.settings_of(batch.engine, rehearsal=batch.rehearsal).model_dump(mode="json")
+        engine = engines.get(batch.engine)
+        chosen = groups.settings_of(config, engine, rehearsal=batch.rehearsal, part=batch.part)
+        settings = chosen.model_dump(mode="json")
     else:
         # What is taken stays as it is.
         relax = relax.model_copy(update={"models_to_relax": RelaxChoice.NONE})

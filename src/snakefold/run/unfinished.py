@@ -8,12 +8,13 @@ is gone, its archive included, or a failure's cause may be (`mend`, at a run's s
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakefold.kernel.errors import ADVICE, Reason
+from snakefold.kernel.errors import ADVICE, Reason, SnakefoldError
 from snakefold.kernel.store import write_atomically
-from snakefold.plan.files import Place, read_targets
+from snakefold.plan.files import Place, read_batch, read_targets
 from snakefold.plan.mark import drop_marks
 from snakefold.run.attempts import Attempt, last_failure, read
 from snakefold.run.failures import read_failures
@@ -80,8 +81,20 @@ def note_lost(results: Path) -> list[str]:
     ]
     note_again(results, ((row.id, batch_of[row.id], row.message) for row in unfinished))
     for batch in {batch_of[row.id] for row in unfinished}:
-        forget_batch(results, batch)
+        forget(results, batch)
     return [row.id for row in unfinished]
+
+
+def forget(results: Path, batch: str) -> None:
+    """What was made of a batch, and of the parts it waits for, is made anew by another plan.
+
+    Parts that are done are in the store.
+    """
+    parts: list[str] = []
+    with suppress(OSError, SnakefoldError):  # of an earlier plan, or damaged
+        parts = read_batch(results / "plan", batch).part_batches
+    for name in (batch, *parts):
+        forget_batch(results, name)
 
 
 def note_again(results: Path, targets: Iterable[tuple[str, str, str]]) -> None:

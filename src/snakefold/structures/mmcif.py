@@ -26,6 +26,8 @@ from snakefold.structures.files import REHEARSAL_NOTE
 #: the file as a template leave out what was released after some date, and fail without one: this one is
 #: before all limits, and what ColabFold gives to templates that have none.
 RELEASED = datetime.date(1971, 1, 1)
+#: Before the place of a model's PAE in its file.
+_PAE_DETAILS = "PAE in units of 0.125 A: array "
 _RELEASED = "A fixed date, no release: equal models have equal bytes, and no limit on dates leaves them out."
 
 Value = str | int | float | bool | list[int] | list[float]
@@ -202,11 +204,16 @@ def _write_description(
     system.protocols.append(_protocol(list(entities.values()), model, making, group, ours))
     if making.pae is not None:
         path, place = making.pae
-        pae = modelcif.associated.File(path, details=f"PAE in units of 0.125 A: array {place}")
+        pae = modelcif.associated.File(path, details=_PAE_DETAILS + place)
         pae.file_content = "QA metrics"
         system.repositories.append(modelcif.associated.Repository(None, [pae]))
     # The atoms are gemmi's, and checked above: here a model has none.
     modelcif.dumper.write(text, [system], check=False)
+
+
+def with_pae_of(text: str, before: str, after: str) -> str:
+    """The text of a model whose PAE is now at another place of the same file."""
+    return text.replace(f"'{_PAE_DETAILS}{before}'", f"'{_PAE_DETAILS}{after}'", 1)
 
 
 def _taken() -> type:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from snakefold.engines.af3 import checks
 from snakefold.engines.af3.models import NETWORKS, Network
 from snakefold.engines.af3.settings import Af3Settings
+from snakefold.engines.seeds import cut
 from snakefold.engines.spec import (
     Column,
     Defaults,
@@ -197,6 +198,10 @@ class Af3(Defaults):
             float32=settings.precision == "float32",
             rehearsal=blocks is not None,
         )
+
+    def parts(self, settings: Af3Settings, seeds: int) -> Sequence[Af3Settings]:
+        """Seed after seed: each draws its own random numbers."""
+        return cut(settings, settings.seed, settings.num_seeds, seeds)
 
     def settled(self, settings: Af3Settings, hardware: Hardware) -> Af3Settings:
         """What computes is part of a result: a GPU computes in another precision, with other kernels."""

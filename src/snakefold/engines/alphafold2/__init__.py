@@ -27,6 +27,7 @@ from snakefold.engines.alphafold2.settings import (
     ModelPreset,
     RehearsalSettings,
     effective,
+    parts_of,
     stops_early,
     told,
 )
@@ -156,6 +157,10 @@ class AlphaFold2(Defaults):
             blocks=blocks,
             rows=rows,
         )
+
+    def parts(self, settings: AlphaFold2Settings, seeds: int) -> Sequence[AlphaFold2Settings]:
+        """Seed after seed, unless scores say which are predicted."""
+        return parts_of(settings, seeds)
 
     def does_all(self, settings: AlphaFold2Settings) -> bool:
         """Unless recycles, models or seeds may be left out."""

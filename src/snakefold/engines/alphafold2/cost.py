@@ -233,14 +233,15 @@ def work(
     """
     clusters, extra = rows or most
     residue_bytes, pair_bytes = bytes_of(settings)
+    seeds = settings.num_seeds - settings.skip_seeds
     return AlphaFold2Work(
         engine=engine,
-        predictions=models * settings.num_seeds,
+        predictions=models * seeds,
         passes=(settings.num_recycle + 1) * settings.num_ensemble,
         msa_rows=settings.max_msa_clusters or min(clusters, most[0]),
         extra_rows=settings.max_extra_msa or min(extra, most[1]),
         blocks=OFFICIAL_BLOCKS if blocks is None else blocks,
-        relaxed=relaxed_models(relax, models * settings.num_seeds),
+        relaxed=relaxed_models(relax, models * seeds),
         models=models,
         programs=programs,
         multimer=multimer,

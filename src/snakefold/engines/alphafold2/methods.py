@@ -90,8 +90,9 @@ def passes(recipe: Mapping[str, Any]) -> str:
     text = f"with {count(settings.get('num_recycle', 0), 'recycle')}"
     if tolerance := settings.get("recycle_early_stop_tolerance"):
         text += f" at the most (stopped once CA distances changed by less than {tolerance:g} Å)"
-    first = settings.get("random_seed", 0)
-    text += f", {count(settings.get('num_seeds', 1), 'seed')} a model (the first is {first})"
+    skipped = settings.get("skip_seeds", 0)
+    first = settings.get("random_seed", 0) + skipped
+    text += f", {count(settings.get('num_seeds', 1) - skipped, 'seed')} a model (the first is {first})"
     limits = [
         f"{settings[name]} {rows}"
         for name, rows in (("max_msa_clusters", "clustered"), ("max_extra_msa", "extra"))

@@ -162,7 +162,7 @@ class AlphaFold2Session:
         shape = self._shapes[self._group(target)]
         self._prepare_runners(target)
         try:
-            key = target.result_key, 0
+            key = target.result_key, self._settings.skip_seeds
             ready = self._timed("features", self._ahead.result, key, self._ready, given, msas)
             warnings = [
                 *ready.dropped,
@@ -202,12 +202,13 @@ class AlphaFold2Session:
 
     def _predict_seeds(self, ready: _Ready, saved: Saved) -> list[interfaces.Model]:
         models: list[interfaces.Model] = []
-        inputs, seeds, key = ready.inputs, self._settings.num_seeds, ready.target.result_key
+        inputs, key = ready.inputs, ready.target.result_key
+        first, end = self._settings.skip_seeds, self._settings.num_seeds
         make = self._inputs, ready.target, ready.raw, ready.begin
-        for number in range(seeds):
-            if number:
+        for number in range(first, end):
+            if number > first:
                 inputs = self._timed("features", self._ahead.result, (key, number), *make, number)
-            if number + 1 < seeds:
+            if number + 1 < end:
                 self._ahead.begin((key, number + 1), *make, number + 1)
             else:
                 self._begin_next()
@@ -225,7 +226,7 @@ class AlphaFold2Session:
         target = brought.plain(given)
         if self._preset(target).multimer or len(target.chains) == 1:
             self._prepare_runners(target)
-            self._ahead.begin((target.result_key, 0), self._ready, given, msas)
+            self._ahead.begin((target.result_key, self._settings.skip_seeds), self._ready, given, msas)
 
     def _ready(self, given: TargetInput, msas: TargetMsas) -> _Ready:
         """All that needs no device. Raises TargetError."""
@@ -235,7 +236,9 @@ class AlphaFold2Session:
         msas, dropped = brought.with_templates(given, brought.plain_msas(given, msas))
         msas = pairing.chosen(target, msas, preset, self._settings)
         raw = features.raw_features(target, msas, preset, self._settings, shape)
-        return _Ready(target, msas, raw, begin, self._inputs(target, raw, begin, 0), dropped)
+        return _Ready(
+            target, msas, raw, begin, self._inputs(target, raw, begin, self._settings.skip_seeds), dropped
+        )
 
     def _inputs(self, target: TargetInput, raw: features.Features, begin: Any, number: int) -> _Inputs:
         """What the networks of a target take with one seed."""

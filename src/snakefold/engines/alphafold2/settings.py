@@ -74,6 +74,24 @@ def _in_half_precision(kernels: Kernels, info: ValidationInfo) -> Kernels:
     return kernels
 
 
+def _fewer_than_all(skipped: int, info: ValidationInfo) -> int:
+    """Some seed is left."""
+    if skipped >= info.data.get("num_seeds", skipped + 1):
+        raise ValueError(f"no seed is left: it must be less than num_seeds ({info.data['num_seeds']})")
+    return skipped
+
+
+#: The setting `skip_seeds`, which comes after `num_seeds`.
+SkippedSeeds = Annotated[
+    int,
+    Field(
+        ge=0,
+        exclude_if=lambda value: not value,
+        description="The first of num_seeds that are left out: 5 seeds, and 10 of which 5 are skipped, are "
+        "together 10. batch.seeds_per_job sets it for the jobs of a target.",
+    ),
+    AfterValidator(_fewer_than_all),
+]
 #: The setting `kernels`, which comes after `precision`.
 KernelChoice = Annotated[Kernels, AfterValidator(_in_half_precision), Field(description=KERNELS_TEXT)]
 
@@ -97,6 +115,9 @@ class NetworkSettings(Protocol):
 
     @property
     def random_seed(self) -> int: ...
+
+    @property
+    def skip_seeds(self) -> int: ...
 
     @property
     def max_msa_clusters(self) -> int | None: ...
@@ -208,6 +229,7 @@ class AlphaFold2Settings(Switches):
     )
     num_seeds: int = Field(1, ge=1, le=100, description="Seeds per model: one prediction per seed.")
     random_seed: int = Field(0, ge=0, le=2**31 - 1, description="First seed.")
+    skip_seeds: SkippedSeeds = 0
     max_msa_clusters: int | None = Field(
         None,
         ge=1,
@@ -260,10 +282,32 @@ class AlphaFold2Settings(Switches):
     kernels: KernelChoice = Kernels.AUTO
 
 
+def parts_of(settings: Any, seeds: int) -> list[Any]:
+    """Settings that predict at most `seeds` seeds each, and together what `settings` ask for; [] if one does.
+
+    Which seeds are predicted depends on scores of others where `stop_at_score` ends a target: it stays whole.
+    """
+    first, end = settings.skip_seeds, settings.num_seeds
+    if settings.stop_at_score < 100 or end - first <= seeds:
+        return []
+    return [
+        settings.model_copy(update={"skip_seeds": start, "num_seeds": min(start + seeds, end)})
+        for start in range(first, end, seeds)
+    ]
+
+
 #: Settings that came when stores had results already: a recipe names them only where they change something.
 _LATER = {
     *Switches.model_fields,
-    *("use_cluster_profile", "rank_by", "pair_mode", "pair_strategy", "calc_extra_ptm", "use_probs_extra"),
+    *(
+        "skip_seeds",
+        "use_cluster_profile",
+        "rank_by",
+        "pair_mode",
+        "pair_strategy",
+        "calc_extra_ptm",
+        "use_probs_extra",
+    ),
 }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from snakefold.engines.boltz2 import checks
 from snakefold.engines.boltz2.settings import Boltz2Settings
+from snakefold.engines.seeds import cut
 from snakefold.engines.spec import (
     Affinity,
     Column,
@@ -186,6 +187,10 @@ class Boltz2(Defaults):
             sampled_rows=settings.num_subsampled_msa,
             rehearsal=blocks is not None,
         )
+
+    def parts(self, settings: Boltz2Settings, seeds: int) -> Sequence[Boltz2Settings]:
+        """Seed after seed: each draws its own random numbers."""
+        return cut(settings, settings.seed, settings.num_seeds, seeds)
 
     def settled(self, settings: Boltz2Settings, hardware: Hardware) -> Boltz2Settings:
         """What computes is part of a result: a GPU draws other random numbers, and in another precision."""

@@ -18,6 +18,7 @@ from snakefold.engines.alphafold2.settings import (
     OFFICIAL_BLOCKS,
     ModelPreset,
     RehearsalSettings,
+    parts_of,
     stops_early,
     told,
 )
@@ -130,6 +131,10 @@ class OpenFold(Defaults):
             blocks=blocks,
             rows=rows,
         )
+
+    def parts(self, settings: OpenFoldSettings, seeds: int) -> Sequence[OpenFoldSettings]:
+        """Seed after seed, unless scores say which are predicted."""
+        return parts_of(settings, seeds)
 
     def does_all(self, settings: OpenFoldSettings) -> bool:
         """Unless recycles, models or seeds may be left out."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from snakefold.engines.alphafold2.settings import KernelChoice, Kernels, Switches
+from snakefold.engines.alphafold2.settings import KernelChoice, Kernels, SkippedSeeds, Switches
 
 
 def _without_repeats(names: list[str]) -> list[str]:
@@ -50,6 +50,7 @@ class OpenFoldSettings(Switches):
         1, ge=1, le=100, description="Seeds per set of parameters: one prediction per seed."
     )
     random_seed: int = Field(0, ge=0, le=2**31 - 1, description="First seed.")
+    skip_seeds: SkippedSeeds = 0
     max_msa_clusters: int | None = Field(
         None,
         ge=1,

@@ -102,6 +102,8 @@ class Quote(Model):
     dollars: Range
     msa_cpu_hours: Range
     msa_wall_hours: Range
+    msa_gpu: str = Field("", description="Class of rented GPUs that alignments are searched on.")
+    msa_dollars: Range = Field(Range(), description="The part of `dollars` that these cost.")
     wall_hours: Range
     cores: int
     disk: Disk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +16,7 @@ from snakefold.plan.cost.gpus import GpuClass
 from snakefold.plan.cost.model import CostModel
 from snakefold.plan.cost.msa import database_bytes
 from snakefold.plan.files import BatchRow
-from snakefold.plan.groups import work_of
+from snakefold.plan.groups import label_of, work_of
 from snakefold.plan.quote import limits
 from snakefold.plan.quote.model import ClassQuote, Disk, Offer, Quote, Range, gigabytes, total
 from snakefold.plan.quote.timing import Job, Wall, job, needed, ranged, wall_time, worker_limits
@@ -46,6 +47,7 @@ def make_quote(
     classes: Sequence[GpuClass],
     model: CostModel,
     rehearsals: Collection[str],
+    aligns_on: GpuClass | None = None,
     cores: int | None = None,
     today: date | None = None,
     warnings: Iterable[str] = (),
@@ -61,6 +63,7 @@ def make_quote(
         searches: chunks in the order in which they are searched.
         classes: the GPU classes that the batches name.
         rehearsals: engines whose predictions are made with random parameters, and cut down.
+        aligns_on: class whose GPUs alignments are searched on, if these are rented.
         cores: that alignments run on; None counts this machine's.
         today: to tell old prices by; None asks the clock.
         warnings: of the caller, shown with those found here.
@@ -87,7 +90,8 @@ def make_quote(
     ]
     hours = total(item.hours for item in per_class)
     overhead = sum(item.overhead for item in jobs) + sum(wall.idle.values())
-    dollars = total(item.dollars for item in per_class)
+    aligned = _aligned(cpu, aligns_on, config)
+    dollars = total(item.dollars for item in per_class) + aligned
     disk = needed(
         jobs,
         chains=sum(search.chains for search in searches),
@@ -111,6 +115,8 @@ def make_quote(
         dollars=dollars,
         msa_cpu_hours=total(amount for _, amount in cpu).times(1 / 3600),
         msa_wall_hours=wall.alignments.times(1 / 3600),
+        msa_gpu=aligns_on.name if aligns_on and searches else "",
+        msa_dollars=aligned,
         wall_hours=wall.all.times(1 / 3600),
         cores=cores,
         server=config.msa.server.url if asked else "",
@@ -121,6 +127,16 @@ def make_quote(
         cheaper=_cheaper(jobs, used, dollars, config),
         faster=_faster(lambda count: wall_at(count).all.expected / 3600, workers, config.deadline),
     )
+
+
+def _aligned(cpu: Sequence[tuple[str, Range]], gpu: GpuClass | None, config: Config) -> Range:
+    """Dollars of searches on rented GPUs.
+
+    How long a GPU searches was not measured: as long as the job's CPUs would, which is more.
+    """
+    if gpu is None:
+        return Range()
+    return total(amount for _, amount in cpu).times(gpu.dollars_per_second / config.msa.threads)
 
 
 def _asked(searches: Iterable[Search], config: Config, model: CostModel) -> list[tuple[str, Range]] | None:
@@ -137,19 +153,30 @@ def _asked(searches: Iterable[Search], config: Config, model: CostModel) -> list
 def _works(
     config: Config, batches: Iterable[BatchRow], rehearsals: Collection[str]
 ) -> dict[tuple[str, str], Work]:
-    """What a prediction of each engine and group takes."""
+    """What a prediction of each engine and group (`groups.Group.label`) takes."""
     return {
-        (engine, group): work_of(config, engines.get(engine), group, rehearsal=engine in rehearsals)
-        for engine, group in {(row.engine, row.group) for row in batches if row.gpu}
+        (engine, label_of(group, part)): work_of(
+            config, engines.get(engine), group, rehearsal=engine in rehearsals, part=part
+        )
+        for engine, group, part in {(row.engine, row.group, row.part) for row in batches if row.gpu}
     }
 
 
 def _by_engine(jobs: Iterable[Job]) -> dict[str, int]:
     """Targets to predict, by engine."""
-    found: dict[str, int] = {}
-    for item in jobs:
-        found[item.row.engine] = found.get(item.row.engine, 0) + item.row.targets
-    return found
+    rows = [item.row for item in jobs]
+    return {
+        engine: _targets(row for row in rows if row.engine == engine)
+        for engine in dict.fromkeys(row.engine for row in rows)
+    }
+
+
+def _targets(rows: Iterable[BatchRow]) -> int:
+    """Targets of batches, in however many parts their seeds are predicted: most are in all parts."""
+    found: Counter[int | None] = Counter()
+    for row in rows:
+        found[row.part] += row.targets
+    return found.pop(None, 0) + max(found.values(), default=0)
 
 
 def _cheaper(
@@ -183,7 +210,7 @@ def _class_quote(
         title=gpu.title,
         workers=workers,
         batches=len(own),
-        targets=sum(item.row.targets for item in own),
+        targets=_targets(item.row for item in own),
         hours=(seconds + waiting).times(1 / 3600),
         idle_hours=waiting.times(1 / 3600),
         dollars=_in_proportion(dollars, seconds) + waiting.times(gpu.dollars_per_second),

@@ -43,7 +43,7 @@ def quote_text(quote: Quote) -> str:
         rows.append(
             ("overhead", f"{quote.overhead:.0%} of the worker time is start, loading, compilation and idle")
         )
-    paid = any(item.dollars_per_second for item in quote.classes)
+    paid = any(item.dollars_per_second for item in quote.classes) or quote.msa_dollars.expected > 0
     rows.append(("dollars", spread(quote.dollars, money) if paid else "none: nothing is rented"))
     rows.append(
         (
@@ -86,7 +86,10 @@ def _alignments(quote: Quote) -> str:
     if quote.server:
         return f"{spread(quote.msa_wall_hours, hours)} at {quote.server}, one query at a time"
     wall = hours(quote.msa_wall_hours.expected)
-    return f"{spread(quote.msa_cpu_hours, hours)} of one core, {wall} on {quote.cores}"
+    rented = ""
+    if quote.msa_dollars.expected:
+        rented = f"; {spread(quote.msa_dollars, money)} on {quote.msa_gpu}, reckoned at the speed of the CPUs"
+    return f"{spread(quote.msa_cpu_hours, hours)} of one core, {wall} on {quote.cores}{rented}"
 
 
 def _price(per_second: float) -> str:

@@ -15,6 +15,7 @@ from snakefold.kernel.devices import devices
 from snakefold.plan.cost.gpus import LOCAL, GpuClass
 from snakefold.plan.cost.model import CostModel, Work
 from snakefold.plan.files import BatchRow
+from snakefold.plan.groups import label_of
 from snakefold.plan.quote.model import Disk, Range, total
 
 
@@ -34,7 +35,7 @@ def job(row: BatchRow, gpu: GpuClass, model: CostModel, works: Mapping[tuple[str
 
     `row.seconds` is the planner's sum; its parts are asked of the model again, the rest of it is prediction.
     """
-    work = works[row.engine, row.group]
+    work = works[row.engine, label_of(row.group, row.part)]
     mean = row.residues / row.targets
     # Without edges every length compiles: as many as there may be of them, all as long as the mean.
     shapes = row.edges or [round(mean)] * min(row.targets, row.longest - row.shortest + 1)

@@ -36,7 +36,7 @@ _ONE_CHAIN = _OneChain()
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What the parts of a run take: `works` by engine and group."""
+    """What the parts of a run take: `works` by engine and group (`groups.Group.label`)."""
 
     config: Config
     model: CostModel
@@ -140,6 +140,6 @@ def prices_of(
     """
     kinds = Groups(config, named)
     works = {
-        (kind.engine.name, kind.name): work for kind, work in zip(kinds, kinds.works(rehearsal), strict=True)
+        (kind.engine.name, kind.label): work for kind, work in zip(kinds, kinds.works(rehearsal), strict=True)
     }
     return Prices(config, model, classes, works)

@@ -31,12 +31,13 @@ from snakefold.plan.files import (
     ChainRow,
     State,
     TargetRow,
+    part_of,
     read_batch,
     read_parameters,
     read_rows,
     read_targets,
 )
-from snakefold.plan.groups import Groups
+from snakefold.plan.groups import Groups, label_of
 from snakefold.plan.join import measure_with
 from snakefold.plan.simulate.cluster import Cluster, Floats, Workload
 from snakefold.plan.simulate.prices import Prices
@@ -129,6 +130,9 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
             if target.state == State.TO_DO:
                 lengths[target.batch].append(target.length or 0)
                 several |= (target.chains or 1) > 1
+        for row in rows:
+            if row.part is not None:  # its targets' rows name the batch that waits for it
+                lengths[row.batch] = [each.target.length for each in read_batch(folder, row.batch).targets]
         chains: dict[str, list[int]] = defaultdict(list)
         missing: dict[str, list[Any]] = {}
         for chain in tables.rows(folder / "chains.tsv", ChainRow):
@@ -165,8 +169,8 @@ def from_plan(folder: Path, prices: Prices) -> Workload:
                 ),
             ]
         ),
-        targets=sum(len(job.shapes) for job in jobs),
-        residues=sum(map(sum, lengths.values())),
+        targets=sum(len(its) for batch, its in lengths.items() if part_of(batch) is None),
+        residues=sum(sum(its) for batch, its in lengths.items() if part_of(batch) is None),
         gpu_relax=prices.work.gpu_relax,
         asked=prices.config.msa.asks_server,
     )
@@ -283,7 +287,7 @@ def _unreadable_named(folder: Path) -> Iterator[None]:
 
 def _kind(folder: Path, row: BatchRow, prices: Prices) -> tuple[str, str]:
     """Engine and group of a batch."""
-    group = row.group
+    group = label_of(row.group, row.part)
     if not group:
         # Plans of releases before 0.3 have no group: the engine tells it of a target, for all are alike.
         target = read_batch(folder, row.batch).targets[0].target

@@ -24,7 +24,7 @@ from snakefold.msa.planned import plan_again
 from snakefold.plan.quote.limits import rentable
 from snakefold.plan.quote.model import Quote, Range
 from snakefold.run.attempts import forget
-from snakefold.run.benchmarks import last_job
+from snakefold.run.benchmarks import Took, last_job
 from snakefold.run.bill.execution import Execution, read_execution, read_record
 from snakefold.run.bill.lines import EXECUTOR, LOST, Line, lines_of, lines_of_lost, read_lines, write_lines
 
@@ -80,6 +80,7 @@ class Bill(Model):
     dollars: Against | None = None
     hours: Against | None = None
     msa_cpu_hours: Against | None = None
+    msa_dollars: Against | None = Field(None, description="Of `dollars`: alignments on rented GPUs.")
     runpod: RunpodFigure | None = Field(None, description="RunPod's own figure, where it can be read.")
     runpod_missing: str = Field("", description="Why RunPod's own figure is not there.")
     warnings: list[str] = Field(default_factory=list)
@@ -116,14 +117,16 @@ def write_bill(results: Path, service: ServiceFigure | None = None) -> Bill:
     lines = read_lines(results / "bill.tsv")  # sums are of what the file says
     quote = _quote(results / "plan" / "quote.json")
     this = _sum(line for line in lines if line.run == THIS)
+    aligned = _alignment_dollars(results, quote)
     runpod, missing = service(results) if service is not None else (None, "")
     bill = Bill(
         rehearsal=quote.rehearsal if quote else False,
         this=this,
         earlier=_sum(line for line in lines if line.run == EARLIER),
-        dollars=quote and _against(quote.dollars, this.dollars),
+        dollars=quote and _against(quote.dollars, this.dollars + aligned),
         hours=quote and _against(quote.hours, this.hours),
         msa_cpu_hours=quote and _against(quote.msa_cpu_hours, _alignment_hours(results)),
+        msa_dollars=quote and _against(quote.msa_dollars, aligned),
         runpod=runpod,
         runpod_missing=missing,
         warnings=[*warnings, *_by_the_clock(line for line in lines if line.run == THIS)],
@@ -286,8 +289,20 @@ def _against(quoted: Range, billed: float) -> Against:
     return Against(quoted=quoted, billed=billed, ratio=billed / quoted.expected if quoted.expected else None)
 
 
-def _alignment_hours(results: Path) -> float:
-    """CPU hours of the plan's alignments that ran in this folder, by Snakemake's benchmark files."""
+def _alignments(results: Path) -> list[Took]:
+    """The jobs of the plan's alignments that ran in this folder, by Snakemake's benchmark files."""
     chunks = (path.stem for path in (results / "plan" / "chunks").glob("*.json"))
-    files = (results / "benchmarks" / "msa" / f"{chunk}.tsv" for chunk in chunks)
-    return sum(last_job(path).cpu or 0.0 for path in files) / 3600
+    return [last_job(results / "benchmarks" / "msa" / f"{chunk}.tsv") for chunk in chunks]
+
+
+def _alignment_hours(results: Path) -> float:
+    """CPU hours of alignments."""
+    return sum(job.cpu or 0.0 for job in _alignments(results)) / 3600
+
+
+def _alignment_dollars(results: Path, quote: Quote | None) -> float:
+    """What alignments on rented GPUs cost, by the seconds of their jobs; failed attempts are not known."""
+    if quote is None or not quote.msa_gpu:
+        return 0.0
+    price = _prices(results).get(quote.msa_gpu, 0.0)
+    return price * sum(job.wall or 0.0 for job in _alignments(results))

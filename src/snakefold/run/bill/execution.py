@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,11 @@ from typing import Annotated
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from snakefold.kernel.contracts import FoldResponse
+from snakefold.kernel import archive
+from snakefold.kernel.contracts import FoldResponse, TargetOutcome
 from snakefold.kernel.documents import first_fault, read_document
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.plan.files import part_of
 from snakefold.run.benchmarks import last_job
 
 _RESPONSE = "response.json"
@@ -70,18 +73,19 @@ def read_execution(results: Path, batch: str) -> Execution:
     Raises:
         SnakefoldError: the batch's archive or its record cannot be read.
     """
-    data = _response_bytes(results / "predictions" / f"{batch}.tar.zst")
+    packed = results / "predictions" / f"{batch}.tar.zst"
+    data = _response_bytes(packed)
     response = _response(data, batch)
+    computed = [each for each in response.outcomes if each.state == "done" and not each.stored]
     return Execution(
         response=response,
         digest=hashlib.sha256(data).hexdigest()[:12],
         record=read_record(results / "executions" / f"{batch}.json"),
         wall=last_job(results / "benchmarks" / "predict" / f"{batch}.tsv").wall,
-        timings={
-            outcome.id: _timings(results / "structures" / outcome.id / "timings.json")
-            for outcome in response.outcomes
-            if outcome.state == "done" and not outcome.stored
-        },
+        # The folder of a target has the seconds of all its parts.
+        timings={each.id: _timings(results / "structures" / each.id / "timings.json") for each in computed}
+        if part_of(batch) is None
+        else _timings_of_parts(packed, computed),
     )
 
 
@@ -134,6 +138,19 @@ def read_record(path: Path) -> ExecutionRecord | None:
 
 def _timings(path: Path) -> dict[str, float]:
     try:
-        return {name: float(value) for name, value in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        return _read_timings(path.read_bytes())
+    except OSError:
+        return {}
+
+
+def _timings_of_parts(packed: Path, computed: Iterable[TargetOutcome]) -> dict[str, dict[str, float]]:
+    files = archive.read(packed)
+    members = {each.id: archive.unpack(files[f"targets/{each.result_key}.tar.zst"]) for each in computed}
+    return {name: _read_timings(its.get("timings.json", b"{}")) for name, its in members.items()}
+
+
+def _read_timings(data: bytes) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in json.loads(data).items()}
+    except (ValueError, TypeError, AttributeError):
         return {}

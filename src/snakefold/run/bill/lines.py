@@ -9,13 +9,16 @@ from pathlib import Path
 
 from snakefold import engines
 from snakefold.kernel import tables
-from snakefold.kernel.contracts import TargetOutcome
+from snakefold.kernel.contracts import FoldResponse, TargetOutcome
+from snakefold.plan.files import part_of
 from snakefold.run.bill.execution import Execution, ExecutionRecord
 
 #: Where the seconds that are paid for come from.
 EXECUTOR, BENCHMARK, RESPONSE = "executor", "benchmark", "response"
 #: State of a batch that was paid for and has no archive, and of its targets.
 LOST = "lost"
+#: State of a target in a batch that predicted a part of its seeds: what became of it, its whole result says.
+PART = "part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Line:
     Attributes:
         level: `batch` or `target`; the dollars of a batch's targets add up to the batch's.
         run: `this` since the last plan, `earlier` before.
-        state: of a target done, failed, stored, reused or lost; of a batch, what all of them are, or mixed.
+        state: of a target done, failed, stored, reused, lost or part; of a batch, that of all, or mixed.
         seconds: paid for, or spent on a machine of one's own; a target's with its share of what the batch
             took besides (start, load, idle and other), a part of every target that was computed.
         other: attempts that failed, transfers: what no part accounts for.
@@ -133,7 +136,7 @@ def _targets(batch: Line, execution: Execution, own: dict[str, dict[str, float]]
                 batch,
                 level="target",
                 id=item.id,
-                state=_state(item, execution.response.engine),
+                state=_state(item, execution.response),
                 seconds=seconds,
                 dollars=batch.dollars * share,
                 start=batch.start * equal,
@@ -181,9 +184,8 @@ def lines_of_lost(batch: str, ids: Sequence[str], record: ExecutionRecord, *, ru
 
 
 def _fetched(base: Line, execution: Execution) -> list[Line]:
-    engine = execution.response.engine
     targets = [
-        replace(base, level="target", id=item.id, state=_state(item, engine))
+        replace(base, level="target", id=item.id, state=_state(item, execution.response))
         for item in execution.response.outcomes
     ]
     return [replace(base, state=_state_of_all(execution)), *targets]
@@ -196,14 +198,16 @@ def _target_parts(outcome: TargetOutcome, timings: dict[str, float]) -> dict[str
     return {"compile": compiling, "predict": outcome.seconds - relax - compiling, "relax": relax}
 
 
-def _state(outcome: TargetOutcome, engine: str) -> str:
-    if outcome.state == "done" and not engines.computes(engine):
+def _state(outcome: TargetOutcome, response: FoldResponse) -> str:
+    if part_of(response.batch) is not None:
+        return PART
+    if outcome.state == "done" and not engines.computes(response.engine):
         return "reused"
     return "stored" if outcome.stored else outcome.state
 
 
 def _state_of_all(execution: Execution) -> str:
-    states = {_state(item, execution.response.engine) for item in execution.response.outcomes}
+    states = {_state(item, execution.response) for item in execution.response.outcomes}
     return states.pop() if len(states) == 1 else "mixed"
 
 

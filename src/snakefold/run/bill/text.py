@@ -10,8 +10,9 @@ from snakefold.run.bill.bill import Against, Bill
 
 def bill_line(bill: Bill) -> str:
     """One line: dollars, or hours where nothing was paid, against the quote."""
-    paid = bill.this.dollars > 0 or (bill.dollars is not None and bill.dollars.quoted.expected > 0)
-    billed = money(bill.this.dollars) if paid else hours(bill.this.hours)
+    dollars = bill.this.dollars if bill.dollars is None else bill.dollars.billed
+    paid = dollars > 0 or (bill.dollars is not None and bill.dollars.quoted.expected > 0)
+    billed = money(dollars) if paid else hours(bill.this.hours)
     against = bill.dollars if paid else bill.hours
     if against is None:
         return f"Billed {billed}."
@@ -40,6 +41,7 @@ def bill_text(bill: Bill) -> str:
     rows: list[tuple[str, Against | None, Callable[[float], str]]] = [
         ("hours", bill.hours, hours),
         ("alignments", bill.msa_cpu_hours, hours),
+        ("on GPUs", bill.msa_dollars, money),
     ]
     for name, against, show in rows:
         if against is not None and (against.billed or against.quoted.expected):

@@ -22,7 +22,7 @@ from snakefold.msa.planned import read_chunk
 from snakefold.msa.settings import MsaSettings
 from snakefold.plan.cost.gpus import LOCAL
 from snakefold.plan.cost.msa import database_sizes
-from snakefold.plan.files import PLANNED_ANEW
+from snakefold.plan.files import PLANNED_ANEW, part_of
 from snakefold.run.benchmarks import last_job
 from snakefold.run.task import read_response
 
@@ -177,7 +177,7 @@ def _batch(
     }
     if not computed:
         return [], None
-    own = {key: _Own.read(results, outcome, files) for key, outcome in computed.items()}
+    own = {key: _Own.read(results, name, outcome, files) for key, outcome in computed.items()}
     if any(each.slower for each in own.values()):
         return [], None
     works = _works(request, {key: each.depth for key, each in own.items()}, config)
@@ -230,10 +230,10 @@ class _Own:
     slower: bool
 
     @classmethod
-    def read(cls, results: Path, outcome: TargetOutcome, files: Mapping[str, bytes]) -> _Own:
+    def read(cls, results: Path, batch: str, outcome: TargetOutcome, files: Mapping[str, bytes]) -> _Own:
         folder = results / "structures" / outcome.id
         names = ("timings.json", "confidence.json")
-        if all((folder / name).is_file() for name in names):
+        if part_of(batch) is None and all((folder / name).is_file() for name in names):
             # Unpacked by `collect`: unpacking again takes ten times as long.
             members = {name: (folder / name).read_bytes() for name in names}
         else:

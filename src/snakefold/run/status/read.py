@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from snakefold.config import Config, read_recorded
 from snakefold.kernel.errors import SnakefoldError
-from snakefold.plan.files import BatchRow, Kind, State
+from snakefold.plan.files import BatchRow, Kind, State, part_of
 from snakefold.plan.quote.timing import asked_workers
 from snakefold.run.benchmarks import last_job
 from snakefold.run.bill.execution import ExecutionRecord, read_answer, read_record
@@ -105,7 +105,10 @@ class Reader:
         reported_jobs = [job for job in jobs if job.state == RUNNING and job.total]
         running = sum(job.dollars for job in jobs)
         if alive:
-            outcomes += _Outcomes(sum(job.done for job in reported_jobs if job.name not in working))
+            elsewhere = [
+                job for job in reported_jobs if job.name not in working and part_of(job.name) is None
+            ]
+            outcomes += _Outcomes(sum(job.done for job in elsewhere))
         return Status(
             results=self.results,
             state=state,
@@ -184,7 +187,7 @@ class Reader:
         return read_ledger(folder.place, started)
 
     def _steps(self, plan: Planned, config: Config, folder: RunFolder, queue: Queue | None) -> list[Step]:
-        names = [row.batch for row in plan.batches]
+        names = [row.batch for row in plan.batches if row.part is None]
         asked = [row.batch for row in plan.batches if row.kind != Kind.RESTORE]
         steps = [
             self._step("msa", [f"msa/{chunk}.json" for chunk in plan.chunks], folder),
@@ -219,6 +222,8 @@ class Reader:
         """Targets that are decided: by a batch's table, its archive, or what its job says so far."""
         total = _Outcomes()
         for row in batches:
+            if row.part is not None:  # its targets are decided when all parts are there
+                continue
             archive = self.results / "predictions" / f"{row.batch}.tar.zst"
             try:
                 total += self._once(self.results / "tables" / f"{row.batch}.parquet", _counted)
