@@ -21,14 +21,21 @@ from snakefold.engines.alphafold2.settings import told
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import Confidence, FoldResponse, ModelScores, TargetInput, TargetOutcome
 from snakefold.kernel.errors import Reason, SnakefoldError
+from snakefold.kernel.parquet import read_rows as parquet_rows
 from snakefold.kernel.recipes import digest, sequence_key
 from snakefold.kernel.store import Entry, Store, open_store
+from snakefold.plan.cost.gpus import load_classes
+from snakefold.plan.cost.model import CostModel
 from snakefold.plan.draft import Draft
 from snakefold.plan.files import PlannedBatch, PlannedTarget, read_batch, read_rows
 from snakefold.plan.groups import Groups, settings_of
 from snakefold.plan.planner import make_plan
 from snakefold.plan.present import Recipes
 from snakefold.plan.records import Records
+from snakefold.plan.simulate.cluster import Workload
+from snakefold.plan.simulate.prices import prices_of
+from snakefold.plan.simulate.source import from_plan
+from snakefold.run.collect import collect_batch
 from snakefold.run.ranked import ranked_together
 from snakefold.run.requests import make_request
 from snakefold.run.restore import restore_batch
@@ -153,6 +160,21 @@ def test_stored_parts_are_not_computed(tmp_path: Path) -> None:
     assert [row["state"] for row in rows] == ["stored", "to_do"]
     assert rows[0]["reason"] == "all 3 parts of its seeds are in the store"
     assert (rows[0]["seconds"], rows[0]["dollars"]) == ("0.0", "0.0")
+
+
+def test_a_plan_with_parts_is_simulated_with_the_settings_of_its_run(tmp_path: Path) -> None:
+    path = write(tmp_path, "set.fasta", f">a\n{UBQ}\n>b\n{CRN}\n")
+    plan(path, tmp_path / "plan")
+
+    def workload(**values: Any) -> Workload:
+        config = load_config({"gpu": {"classes": ["local"]}, **values})
+        classes = {gpu.name: gpu for gpu in load_classes(["local"])}
+        return from_plan(tmp_path / "plan", prices_of(config, CostModel(), classes, rehearsal=False))
+
+    found = workload(alphafold2={"num_seeds": 5}, batch={"seeds_per_job": 2})
+    assert (len(found.jobs), found.targets, found.residues) == (3, 2, len(UBQ) + len(CRN))
+    with pytest.raises(SnakefoldError, match=r"Give those of the run: --set batch\.seeds_per_job=N"):
+        workload()
 
 
 def test_a_whole_result_in_the_store_needs_no_parts(tmp_path: Path) -> None:
@@ -287,7 +309,7 @@ def planned() -> PlannedBatch:
     )
 
 
-def answer(folder: Path, part: int, data: bytes | None, **told: Any) -> Path:
+def answer(folder: Path, part: int, data: bytes | None, device: str = "", **told: Any) -> Path:
     """The archive of a job that predicted a part."""
     path = folder / f"b{part + 1:04d}-l0076-p{part + 1}.tar.zst"
     outcome = TargetOutcome(
@@ -300,6 +322,7 @@ def answer(folder: Path, part: int, data: bytes | None, **told: Any) -> Path:
         recipe=RECIPES[part],
         rehearsal=True,
         outcomes=[outcome],
+        device=device,
     )
     path.write_bytes(pack_response(response, {KEY: data} if data else {}))
     return path
@@ -323,6 +346,25 @@ def test_results_are_taken_from_the_store_or_from_what_the_jobs_brought(tmp_path
     store.put(Entry("fold", RECIPES[1], KEY), parts[1])
     (outcome,) = restore_batch(planned(), store, out, print).outcomes
     assert (outcome.state, outcome.stored) == ("done", True)
+
+
+def test_a_part_on_a_cpu_is_said_where_a_gpu_was_planned(tmp_path: Path) -> None:
+    store, plans = open_store(tmp_path / "store"), tmp_path / "plan"
+    plans.mkdir()
+    archives = []
+    for part, device in enumerate(("NVIDIA A100", "cpu")):
+        archives.append(answer(tmp_path, part, archive.pack(files_of([10.0 + part], part)), device=device))
+        name = planned().part_batches[part]
+        whole = planned().model_copy(
+            update={"batch": name, "gpu": "ampere_80", "parts": [], "part_batches": []}
+        )
+        (plans / f"{name}.json").write_text(whole.model_dump_json())
+    (plans / "s0001.json").write_text(planned().model_dump_json())
+    out = tmp_path / "s0001.tar.zst"
+    restore_batch(planned(), store, out, print, archives)
+    collect_batch(out, plans / "s0001.json", tmp_path / "structures", tmp_path / "s0001.parquet")
+    (row,) = parquet_rows(tmp_path / "s0001.parquet")
+    assert "predicted_on_cpu: planned for 80 GB A100" in row["warnings"]
 
 
 def test_a_part_that_failed_fails_its_target_and_is_forgotten(tmp_path: Path) -> None:

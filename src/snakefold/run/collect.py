@@ -77,7 +77,7 @@ def collect_batch(
     planned = read_planned(PlannedBatch, batch_path)
     assemblies = {item.target.id: item.target.assembly for item in planned.targets}
     ids = {item.target.id: [item.target.id, *item.duplicates] for item in planned.targets}
-    device = _device_notes(planned, response, gpus)
+    device = _device_notes(_planned_gpu(planned, batch_path), response, gpus)
     response, lacking = _stored(response, files, archive_path, store, log)
     rows: list[dict[str, Any]] = []
     for outcome in response.outcomes:
@@ -237,12 +237,19 @@ def _stored(
     return response.model_copy(update={"outcomes": outcomes}), why
 
 
-def _device_notes(planned: PlannedBatch, response: FoldResponse, gpus: Path | None) -> list[str]:
+def _planned_gpu(planned: PlannedBatch, batch_path: Path) -> str:
+    """The class that a batch was planned for, or the first of those that predicted its parts."""
+    if not planned.part_batches:
+        return planned.gpu
+    return read_planned(PlannedBatch, batch_path.with_name(f"{planned.part_batches[0]}.json")).gpu
+
+
+def _device_notes(gpu: str, response: FoldResponse, gpus: Path | None) -> list[str]:
     """A note if a GPU was planned and a CPU predicted."""
-    if response.device.lower() != "cpu" or not planned.gpu:
+    if response.device.lower() != "cpu" or not gpu:
         return []
     try:
-        (expected,) = load_classes([planned.gpu], gpus)
+        (expected,) = load_classes([gpu], gpus)
     except ConfigError:  # the table has changed since the plan
         return []
     if expected.device == "cpu":

@@ -58,6 +58,7 @@ def restore_batch(
         recipe=batch.recipe,
         rehearsal=batch.rehearsal,
         outcomes=outcomes,
+        device=parts.device,
     )
     write_atomically(out, pack_response(response, results))
     made = f"ranked from {len(batch.parts)} parts" if batch.parts else "taken from the store"
@@ -76,12 +77,14 @@ class _Parts:
     """Results of parts: from the store, or from the archives of the jobs if it did not take them."""
 
     def __init__(self, store: Store, recipes: list[str], predicted: Iterable[Path]) -> None:
-        self._store, self._recipes = store, recipes
+        self._store, self._recipes, self.device = store, recipes, ""
         self._archives: dict[str, list[tuple[dict[str, TargetOutcome], dict[str, bytes]]]] = {}
         for path in predicted:
             # One after the other: what the store has is not kept in memory.
             files = archive.read(path)
             response = read_response(files)
+            # One part on a CPU is what somebody who planned GPUs should know.
+            self.device = "cpu" if "cpu" in (self.device, response.device.lower()) else response.device
             by_key = {each.result_key: each for each in response.outcomes}
             unstored = {
                 key: files[f"targets/{key}.tar.zst"]

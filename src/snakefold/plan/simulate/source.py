@@ -292,6 +292,11 @@ def _kind(folder: Path, row: BatchRow, prices: Prices) -> tuple[str, str]:
         # Plans of releases before 0.3 have no group: the engine tells it of a target, for all are alike.
         target = read_batch(folder, row.batch).targets[0].target
         group = engines.get(row.engine).group(target, prices.config.settings_of(row.engine))
+    if (row.engine, group) not in prices.works and row.part is not None:
+        raise SnakefoldError(
+            f"{folder}: batch {row.batch} predicts a part of the seeds, and with these settings there are "
+            f"none. Give those of the run: --set batch.seeds_per_job=N and the seeds of engine {row.engine}."
+        )
     if (row.engine, group) not in prices.works:
         raise SnakefoldError(
             f"{folder}: batch {row.batch} is of group {group} of engine {row.engine}, which the installed "
