@@ -36,6 +36,7 @@ from snakefold.cli import (
     store,
     tools,
     weights,
+    worker,
 )
 from snakefold.kernel.errors import SnakefoldError, disk_error
 from snakefold.kernel.paths import have_home
@@ -115,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     deploy.add(commands)
     emulator.add(commands)
     serve.add(commands)
+    worker.add(commands)
     profiles.add(commands)
     contracts.add(commands)
     return top
