@@ -28,23 +28,35 @@ from botocore.exceptions import BotoCoreError, ClientError
 from snakefold.kernel.errors import StoreError
 from snakefold.kernel.store.location import S3Location
 
-_KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE and ~/.aws/credentials"
-_WRONG_KEYS = f"The server does not accept the keys. Correct {_KEYS}."
+
+class Names(NamedTuple):
+    """What settings are called in messages: keys, address of the server, bucket, region, permissions."""
+
+    keys: str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE and ~/.aws/credentials"
+    endpoint: str = "endpoint_url in the location"
+    bucket: str = "the location"
+    region: str = "Put region=… into the location."
+    may: str = "list, read, write and delete on the prefix"
+
+
+_STORE = Names()
+
+_WRONG_KEYS = "The server does not accept the keys. Correct {keys}."
 _EXPIRED = "The session's keys have expired. Get new ones."
-_FORBIDDEN = "The keys may not do this. Give them list, read, write and delete on the prefix."
-_REGION = "The bucket is in another region. Put region=… into the location."
+_FORBIDDEN = "The keys may not do this. Give them {may}."
+_REGION = "The bucket is in another region. {region}"
 _BUSY = "The server is overloaded or has an error. Try again later; a run resumes."
 
 _BY_CODE = {
-    "NoSuchBucket": "There is no such bucket. Create it, or correct the location.",
-    "InvalidBucketName": "There is no such bucket. Correct the location.",
+    "NoSuchBucket": "There is no such bucket. Create it, or correct {bucket}.",
+    "InvalidBucketName": "There is no such bucket. Correct {bucket}.",
     "InvalidAccessKeyId": _WRONG_KEYS,
     "SignatureDoesNotMatch": _WRONG_KEYS,
     "InvalidToken": _WRONG_KEYS,
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
     "AccessDenied": _FORBIDDEN,
-    "403": f"{_FORBIDDEN} Or they are wrong: check {_KEYS}.",
+    "403": f"{_FORBIDDEN} Or they are wrong: check {{keys}}.",
     "401": _WRONG_KEYS,
     "RequestTimeTooSkewed": "This machine's clock is wrong by more than 15 minutes. Set it (`timedatectl`).",
     "PermanentRedirect": _REGION,
@@ -61,38 +73,36 @@ _BY_CODE = {
     "NotImplemented": "The server does not offer this part of S3.",
 }
 
-_UNREACHABLE = (
-    "The server cannot be reached. Check endpoint_url in the location, the network, and that the server runs."
-)
+_UNREACHABLE = "The server cannot be reached. Check {endpoint}, the network, and that the server runs."
 #: From special to general: the first that fits is said.
 _BY_TYPE: list[tuple[type[Exception], str]] = [
-    (exceptions.NoCredentialsError, f"There are no keys. Set {_KEYS}."),
-    (exceptions.PartialCredentialsError, f"One of the two keys is missing. Set {_KEYS}."),
-    (exceptions.CredentialRetrievalError, f"The keys cannot be fetched. Check {_KEYS}."),
+    (exceptions.NoCredentialsError, "There are no keys. Set {keys}."),
+    (exceptions.PartialCredentialsError, "One of the two keys is missing. Set {keys}."),
+    (exceptions.CredentialRetrievalError, "The keys cannot be fetched. Check {keys}."),
     (exceptions.ProfileNotFound, "AWS_PROFILE names a profile that ~/.aws does not have. Correct it."),
     (exceptions.ConfigParseError, "~/.aws/config or ~/.aws/credentials cannot be read. Correct the file."),
     (exceptions.TokenRetrievalError, _EXPIRED),
     (
         exceptions.SSLError,
-        "No secure connection. Check https:// and the host in endpoint_url, and certificates.",
+        "No secure connection. Check https:// and the host in {endpoint}, and certificates.",
     ),
     (exceptions.ConnectTimeoutError, _UNREACHABLE),
     (exceptions.ReadTimeoutError, "The server does not answer in time. Try again later."),
     (exceptions.HTTPClientError, _UNREACHABLE),
     (exceptions.ConnectionError, _UNREACHABLE),
-    (exceptions.InvalidRegionError, "The region in the location is none. Correct it."),
+    (exceptions.InvalidRegionError, "The region is none. {region}"),
 ]
 
 
 @contextmanager
-def explained(where: str) -> Iterator[None]:
+def explained(where: str, names: Names = _STORE) -> Iterator[None]:
     """Turn what boto3 raises into StoreError; `where` is the bucket, or the object, that is meant."""
     try:
         yield
     except ClientError as error:
-        raise StoreError(f"{where}: {_of_answer(error)}") from error
+        raise StoreError(f"{where}: {_of_answer(error, names)}") from error
     except (BotoCoreError, Boto3Error) as error:
-        raise StoreError(f"{where}: {_of_exception(error)}") from error
+        raise StoreError(f"{where}: {_of_exception(error, names)}") from error
 
 
 def is_absent(error: Exception) -> bool:
@@ -124,19 +134,19 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _of_answer(error: ClientError) -> str:
+def _of_answer(error: ClientError, names: Names) -> str:
     code = code_of(error)
     known = _BY_CODE.get(code)
     if known:
-        return f"{known} ({code}, {error.operation_name})"
+        return f"{known.format(**names._asdict())} ({code}, {error.operation_name})"
     message = str(error.response.get("Error", {}).get("Message", ""))
     return f"The server refused {error.operation_name}: {code} {message:.300}"
 
 
-def _of_exception(error: Exception) -> str:
+def _of_exception(error: Exception, names: Names) -> str:
     for kind, text in _BY_TYPE:
         if isinstance(error, kind):
-            return f"{text} ({type(error).__name__})"
+            return f"{text.format(**names._asdict())} ({type(error).__name__})"
     return f"{type(error).__name__}: {error!s:.300}"
 
 
@@ -169,8 +179,21 @@ class Bucket:
     All methods raise StoreError if the server cannot be reached or refuses; the text says what to do.
     """
 
-    def __init__(self, place: S3Location, *, tries: int = TRIES) -> None:
+    def __init__(
+        self,
+        place: S3Location,
+        *,
+        tries: int = TRIES,
+        keys: tuple[str, str] | None = None,
+        names: Names = _STORE,
+        look: bool = True,
+    ) -> None:
         """Connect, and ask for one name of the prefix.
+
+        Args:
+            keys: access key and secret key, in place of those that boto3 finds.
+            names: what the settings are called in messages.
+            look: False asks nothing yet: of keys that may not list.
 
         Raises:
             StoreError: says what is wrong with keys, bucket, clock or endpoint.
@@ -179,10 +202,12 @@ class Bucket:
         self._tries = tries
         self._bucket = place.bucket
         self._prefix = f"{place.prefix}/" if place.prefix else ""
-        with explained(self.where()):
-            self._s3 = _client(place)
-        first = {"Bucket": self._bucket, "Prefix": self._prefix, "MaxKeys": 1}
-        self._ask("", lambda: self._s3.list_objects_v2(**first), tries=_FIRST_TRIES)
+        self._names = names
+        with explained(self.where(), names):
+            self._s3 = _client(place, keys)
+        if look:
+            first = {"Bucket": self._bucket, "Prefix": self._prefix, "MaxKeys": 1}
+            self._ask("", lambda: self._s3.list_objects_v2(**first), tries=_FIRST_TRIES)
         self._transfer = TransferConfig(
             multipart_threshold=PART_SIZE, multipart_chunksize=PART_SIZE, max_concurrency=4
         )
@@ -209,12 +234,31 @@ class Bucket:
 
     def read(self, name: str) -> tuple[bytes, str] | None:
         """An object's bytes and ETag; None if it is absent."""
+        found = self.get(name)
+        return None if found is None else (found[0], found[1]["ETag"])
 
-        def read() -> tuple[bytes, str]:
+    def get(self, name: str, most: int | None = None) -> tuple[bytes, dict[str, Any]] | None:
+        """An object's bytes, and what the service says of it; None if it is absent.
+
+        Args:
+            most: bytes. Of a larger object none are read, and none are given.
+        """
+
+        def read() -> tuple[bytes, dict[str, Any]]:
             found = self._s3.get_object(**self._object(name))
-            return found["Body"].read(), found["ETag"]
+            body = found.pop("Body")
+            if most is not None and found["ContentLength"] > most:
+                body.close()
+                return b"", found
+            return body.read(), found
 
         return self._ask(name, read)
+
+    def presigned(self, name: str, seconds: int) -> str:
+        """An address that gives the object for so many seconds, to whoever has it."""
+        with explained(self.where(name), self._names):
+            place = self._object(name)
+            return str(self._s3.generate_presigned_url("get_object", place, ExpiresIn=seconds))
 
     def download(self, name: str, stream: IO[bytes]) -> bool:
         """Write an object's bytes to the beginning of `stream`, which is empty; False if it is absent."""
@@ -302,7 +346,7 @@ class Bucket:
     def _ask(self, name: str, work: Callable[[], _Answer], tries: int | None = None) -> _Answer | None:
         """What `work` returns, tried again while what goes wrong may pass; None if the object is absent."""
         left = tries or self._tries
-        with explained(self.where(name)):
+        with explained(self.where(name), self._names):
             for attempt in count(1):
                 try:
                     return work()
@@ -318,13 +362,18 @@ class Bucket:
         return {"Bucket": self._bucket, "Key": self._prefix + name}
 
 
-def _client(place: S3Location) -> Any:
+def _client(place: S3Location, keys: tuple[str, str] | None = None) -> Any:
+    access, secret = keys or (None, None)
     with _CREATION:
         return boto3.session.Session().client(
             "s3",
             endpoint_url=place.endpoint_url,
             region_name=place.region,
+            aws_access_key_id=access,
+            aws_secret_access_key=secret,
             config=Config(
+                # Of addresses too: some services know no older one.
+                signature_version="s3v4",
                 retries={"mode": "standard", "total_max_attempts": 3},
                 connect_timeout=10,
                 read_timeout=60,

@@ -70,7 +70,7 @@ def parse_location(text: str) -> Path | S3Location:
     endpoint, region = values.get("endpoint_url"), values.get("region")
     style = values.get("addressing_style", "auto")
     if endpoint is not None:
-        _check_endpoint(endpoint)
+        check_endpoint(endpoint)
     if region is not None and not _REGION.fullmatch(region):
         raise StoreError(
             f"{region!r:.80} is no region, in the location. Expected a name such as eu-central-1."
@@ -114,7 +114,15 @@ def _parameters(query: str) -> dict[str, str]:
     return values
 
 
-def _check_endpoint(endpoint: str) -> None:
+def check_endpoint(endpoint: str, what: str = "endpoint_url in the location") -> None:
+    """See that an address may be that of an S3 service. Nothing is contacted.
+
+    Args:
+        what: where it was given, for messages.
+
+    Raises:
+        StoreError: it is none, or has a secret in it, which the text does not repeat.
+    """
     try:
         parts = urlsplit(endpoint)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -122,9 +130,7 @@ def _check_endpoint(endpoint: str) -> None:
         usable = False
     else:
         if "@" in endpoint:
-            raise StoreError(f"endpoint_url in the location has a user or a password in it. {_KEYS}")
+            raise StoreError(f"{what} has a user or a password in it. {_KEYS}")
         usable = usable and not parts.query and not parts.fragment and endpoint.isprintable()
     if not usable:
-        raise StoreError(
-            "endpoint_url in the location is no address. Expected https://host or http://host:port."
-        )
+        raise StoreError(f"{what} is no address. Expected https://host or http://host:port.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from snakefold.kernel.errors import SnakefoldError
@@ -26,22 +26,6 @@ SUMMARY = "summary.txt"
 #: Without these there is nothing to publish.
 NEEDED = ("failures.tsv", "metrics.tsv", "report/index.html")
 
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".json": "application/json",
-    ".yaml": "application/yaml",
-    ".tsv": "text/tab-separated-values; charset=utf-8",
-    ".md": "text/markdown; charset=utf-8",
-    ".bib": "application/x-bibtex; charset=utf-8",
-    ".parquet": "application/vnd.apache.parquet",
-    ".pdb": "chemical/x-pdb",
-    ".cif": "chemical/x-cif",
-    **dict.fromkeys((".txt", ".a3m", ".fasta", ".smk", ""), "text/plain; charset=utf-8"),
-}
-
 #: Bytes of a name. S3 takes 1,024, prefix included.
 _LONGEST = 900
 _LINK = "a link"
@@ -57,11 +41,6 @@ class File(NamedTuple):
     path: Path
     size: int
     modified: int
-
-
-def content_type(name: str) -> str:
-    """Media type that a bucket which serves pages tells a browser."""
-    return _TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")
 
 
 def published_files(results: Path, left_out: LeftOut) -> Iterator[File]:

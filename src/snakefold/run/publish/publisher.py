@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snakefold.kernel.errors import SnakefoldError, StoreError
+from snakefold.kernel.media import content_type
 from snakefold.kernel.store.atomic import replacing
 from snakefold.kernel.store.bucket import Bucket, Object, wait
 from snakefold.kernel.store.location import S3Location, parse_location
@@ -22,7 +23,6 @@ from snakefold.run.publish.products import (
     PRODUCTS,
     SUMMARY,
     File,
-    content_type,
     file_at,
     published_files,
     write_summary,
