@@ -156,6 +156,7 @@ def test_what_a_worker_refuses_is_said_before_or_as_on_runpod(served: Served) ->
         ({"task": "align"}, "sequence: this key is required"),
         ({"sequence": UBIQUITIN, "results": {"path": "a/b"}}, "results.path: this service has no"),
         ({"sequence": UBIQUITIN, "results": [{"path": "a/b"}]}, "results.0.path"),
+        ({"sequence": UBIQUITIN, "results": {"key": "a/b"}}, "results.key: this service has no"),
     ):
         code, answer = served.call("/v2/fold/run", {"input": given})
         assert code == 400 and says in answer["detail"], answer

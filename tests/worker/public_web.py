@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import socket
 import ssl
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -25,6 +27,10 @@ PUBLIC = "93.184.215.14"
 _HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 #: What comes before a drip of bytes: in the status line, in a header, in a body.
 _DRIPS = {"drip-status": b"HTTP/1.1 ", "drip-header": _HEAD + b"X-Long: ", "drip-body": _HEAD + b"\r\n"}
+
+
+#: Path, Authorization and JSON of what was posted.
+posted: list[tuple[str, str | None, dict[str, Any]]] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -54,6 +60,13 @@ class _Handler(BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):  # who asked may have seen enough
                 self.wfile.write(body)
         self.close_connection = kind in ("cut", "unsized")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        posted.append((self.path, self.headers["Authorization"], body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _answer(self, kind: str, rest: str) -> tuple[int, bytes, dict[str, str]]:
         time.sleep({"slow": 3, "around": 0.15}.get(kind, 0))

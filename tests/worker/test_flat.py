@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,20 @@ from snakefold.worker.here import choose_databases, chunks_of
 from snakefold.worker.settings import read_settings
 from snakefold.worker.tasks import new_context
 from tests.worker.conftest import data_of, told
+from tests.worker.receiver import SECRET, Receiver, receiving
 
 Worker = Callable[..., dict[str, Any]]
 SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQ"
 TRIED = {"sequence": SEQUENCE, "rehearsal": True}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def receiver() -> Iterator[Receiver]:
+    """A receiver of callbacks, which the worker of this module knows when it starts."""
+    with receiving() as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SNAKEFOLD_CALLBACK_SECRET", SECRET)
+        patch.setenv("SNAKEFOLD_CALLBACK_HOSTS", f"http://{running.host}")
+        yield running
 
 
 def members(archive: dict[str, Any]) -> dict[str, bytes]:
@@ -68,7 +78,7 @@ def test_a_sequence_becomes_alphafolds_files(worker: Worker) -> None:
 
 
 @pytest.mark.slow
-def test_several_records_are_several_archives_in_order(worker: Worker) -> None:
+def test_several_records_are_several_archives_in_order(worker: Worker, receiver: Receiver) -> None:
     """Single chains and complexes together, each with its own network; one sequence is there twice."""
     fasta = f">one desc\n{SEQUENCE}\n>two\n{SEQUENCE[:21]}:{SEQUENCE[:20:-1]}\n>one\n{SEQUENCE}\n"
     volume: Path = worker.folder / "volume"  # type: ignore[attr-defined]
@@ -78,8 +88,19 @@ def test_several_records_are_several_archives_in_order(worker: Worker) -> None:
         db_preset="single_sequence",
         alphafold_extra_flags=["--models_to_relax", "none", "--num_multimer_predictions_per_model=1"],
         results=[{"inline": True}, {"path": "flat/two.tar.gz"}, {"inline": True}],
+        callback_url=receiver.url,
+        idempotency_prefix="flat",
     )
     assert "error" not in answer, answer
+    assert answer["callback_failures"] == []
+    said = [receiver.kept[f"flat:{number}"] for number in range(3)]
+    assert [(each["id"], each["status"]) for each in said] == [
+        ("one", "done"),
+        ("two", "done"),
+        ("one-2", "done"),
+    ]
+    assert (said[1]["path"], said[1]["sha256"]) == ("flat/two.tar.gz", answer["archives"][1]["sha256"])
+    assert all(each["rehearsal"] for each in said) and SECRET not in json.dumps(answer)
     first, second, third = answer["archives"]
     assert [each["id"] for each in answer["archives"]] == ["one", "two", "one-2"]
     assert data_of(first) == data_of(third)

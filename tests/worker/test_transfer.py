@@ -195,7 +195,7 @@ def test_large_results_go_to_a_store_on_s3(
 
 
 def test_large_results_with_nowhere_to_go_fail_and_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="Send a sink with `url` or `path`") as caught:
+    with pytest.raises(JobError, match="Send a sink with `url`, `path` or `key`") as caught:
         transfer_with(tmp_path).deliver("x", LARGE, Sink(inline=True))
     assert caught.value.reason is Reason.INVALID_INPUT
 

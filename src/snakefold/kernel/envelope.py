@@ -37,6 +37,17 @@ def _safe_path(path: str) -> str:
     return path
 
 
+def _safe_key(key: str) -> str:
+    """A key of an object, spelt in one way only, so that a prefix says what it covers."""
+    if len(key.encode("utf-8", "surrogatepass")) > _LONGEST_PATH:
+        raise ValueError(f"a key has {_LONGEST_PATH} bytes at the most")
+    if "\\" in key or not key.isprintable() or not all(key.split("/")):
+        raise ValueError("expected a key such as inputs/u_abc/job_123/0.jpg, without control characters")
+    if any(part in (".", "..") for part in key.split("/")):
+        raise ValueError("a key may not have . or .. in it")
+    return key
+
+
 def _web_address(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -57,58 +68,97 @@ def exactly_one(*keys: str) -> ConfigDict:
 
 
 VolumePath = Annotated[str, Field(min_length=1, max_length=_LONGEST_PATH), AfterValidator(_safe_path)]
+#: The key of an object in a bucket, and the bucket's name.
+ObjectKey = Annotated[str, Field(min_length=1, max_length=_LONGEST_PATH), AfterValidator(_safe_key)]
+BucketName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$")]
 #: Signed addresses are passwords: they are never repeated in a message or a log.
 Url = Annotated[str, Field(max_length=8192), AfterValidator(_web_address)]
 Name = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]{1,255}$")]
 
+_BUCKET = "Bucket of `key`. Empty: the worker's own (STORAGE_BUCKET)."
+
+#: Where the end of every target, and of the job, is told (docs/jobs-by-key.md).
+CallbackUrl = Annotated[
+    Url | None,
+    Field(description="https address that is told of every target, once its results are there.", repr=False),
+]
+JobCallbackUrl = Annotated[
+    Url | None, Field(description="https address that is told of the end of the job.", repr=False)
+]
+IdempotencyPrefix = Annotated[
+    Annotated[str, Field(pattern=r"^[!-~]{1,200}$")] | None,
+    Field(description="Callbacks have the key `<prefix>:<idx>`. Empty: the digest of the request."),
+]
+#: Keys of a request that say who is told of it, and not what is computed.
+TELLING = frozenset({"callback_url", "job_callback_url", "idempotency_prefix"})
+
+
+def _in_one_place(part: Part | Sink, names: tuple[str, ...]) -> None:
+    if sum(getattr(part, name) is not None for name in names) != 1:
+        raise ValueError(f"expected exactly one of {', '.join(names[:-1])} and {names[-1]}")
+    if part.bucket is not None and part.key is None:
+        raise ValueError("bucket: expected beside key")
+
+
+_SOURCES, _SINKS = ("base64", "url", "path", "key"), ("inline", "url", "path", "key")
+
 
 class Part(Model):
-    """Bytes that travel: what they are, and where (exactly one of base64, url and path)."""
+    """Bytes that travel: what they are, and where (exactly one of base64, url, path and key)."""
 
-    model_config = exactly_one("base64", "url", "path")
+    model_config = exactly_one(*_SOURCES)
 
     size: int = Field(ge=0, description="Bytes.")
     sha256: Key = Field(description="Of the bytes, hexadecimal.")
     base64: str | None = Field(None, description="The bytes themselves, standard alphabet.", repr=False)
     url: Url | None = Field(None, description="Presigned GET, https.", repr=False)
     path: VolumePath | None = Field(None, description="Relative path on the network volume.")
+    key: ObjectKey | None = Field(None, description="Key of an object, read with the worker's own S3 keys.")
+    bucket: BucketName | None = Field(None, description=_BUCKET)
 
     @model_validator(mode="after")
     def _one_place(self) -> Part:
-        if sum(item is not None for item in (self.base64, self.url, self.path)) != 1:
-            raise ValueError("expected exactly one of base64, url and path")
+        _in_one_place(self, _SOURCES)
         return self
 
 
 class Sink(Model):
-    """Where a result goes (exactly one of inline, url and path)."""
+    """Where a result goes (exactly one of inline, url, path and key)."""
 
-    model_config = exactly_one("inline", "url", "path")
+    model_config = exactly_one(*_SINKS)
 
     inline: Literal[True] | None = Field(None, description="In the response, if it is small enough.")
     url: Url | None = Field(None, description="Presigned PUT, https.", repr=False)
     path: VolumePath | None = Field(None, description="Relative path on the network volume.")
+    key: ObjectKey | None = Field(
+        None, description="Key of an object, written with the worker's own S3 keys."
+    )
+    bucket: BucketName | None = Field(None, description=_BUCKET)
 
     @model_validator(mode="after")
     def _one_place(self) -> Sink:
-        if sum(item is not None for item in (self.inline, self.url, self.path)) != 1:
-            raise ValueError("expected exactly one of inline, url and path")
+        _in_one_place(self, _SINKS)
         return self
 
 
 class Result(Model):
     """A result that the response names: its bytes (base64 or text), or, `stored`, where they went.
 
-    A result too large to be inline goes to the network volume (`path`), to the results bucket (`url`, a
-    presigned GET) or into the worker's store (`store`), whichever the worker has first.
+    What a sink with a `key` got is the object that `bucket` and `key` name. A result too large to be inline
+    goes to the network volume (`path`), to the results bucket (`url`, a presigned GET) or into the worker's
+    store (`store`), whichever the worker has first.
     """
 
     size: int = Field(description="Bytes.")
     sha256: str = Field(description="Of the bytes, hexadecimal.")
     base64: str | None = Field(None, description="The bytes, if inline.")
     text: str | None = Field(None, description="The bytes as text, instead of base64.")
-    stored: Literal[True] | None = Field(None, description="The bytes are elsewhere: see path, url, store.")
+    stored: Literal[True] | None = Field(
+        None, description="The bytes are elsewhere: see path, key, url, store."
+    )
     path: str | None = Field(None, description="Path on the network volume.")
+    bucket: str | None = Field(None, description="Bucket of the object.")
+    key: str | None = Field(None, description="Key of the object.")
     url: str | None = Field(None, description="Presigned GET in the results bucket, for a day.")
     store: str | None = Field(None, description="Entry of the worker's store.")
 
@@ -123,6 +173,9 @@ class Envelope(Model):
     results: dict[Name, Sink] = Field(
         min_length=1, max_length=1, description="Output for the batch's archive, under any name."
     )
+    callback_url: CallbackUrl = None
+    job_callback_url: JobCallbackUrl = None
+    idempotency_prefix: IdempotencyPrefix = None
 
 
 class Worker(Model):
@@ -130,6 +183,15 @@ class Worker(Model):
 
     gpu: str = Field("", description="The device that predicted; empty if nothing was predicted.")
     id: str = Field("", description="The worker's id at RunPod.")
+
+
+class FailedCallback(Model):
+    """A callback that did not arrive."""
+
+    idempotency_key: str = Field(description="Its key.")
+    problem: str = Field(description="Why, without the address.")
+    status: int = Field(0, description="Status of the last answer; 0: there was none.")
+    tries: int = Field(0, description="How often it was sent; 0: not at all, as those before it failed.")
 
 
 class Response(Model):
@@ -148,7 +210,16 @@ class Response(Model):
     worker: Worker = Field(Worker(), description="The worker that computed.")
 
 
-class EnvelopeResponse(Response):
+class ToldResponse(Response):
+    """What requests are answered that may have a `callback_url`."""
+
+    callback_failures: list[FailedCallback] | None = Field(
+        None,
+        description="Callbacks that did not arrive, if any were asked for. They fail nothing.",
+    )
+
+
+class EnvelopeResponse(ToldResponse):
     """Answer to an envelope."""
 
     results: dict[str, Result] = Field(description="Results by the names in the request's `results`.")

@@ -60,8 +60,8 @@ def accept(
     if place := next(_paths(given), ""):
         raise HTTPException(
             400,
-            f"{place}: this service has no network volume that a request may name files of. Send the bytes "
-            "(`base64`) or an address (`url`); a large result comes back as an address.",
+            f"{place}: this service has no network volume or bucket that a request may name files of. Send "
+            "the bytes (`base64`) or an address (`url`); a large result comes back as an address.",
         )
     residues = _residues(request, user)
     name = name or records.new_id()
@@ -226,17 +226,18 @@ def _failure(error: str) -> tuple[str, str]:
 
 
 def _paths(given: Mapping[str, Any]) -> Iterator[str]:
-    """Where a request names a file of a network volume."""
+    """Where a request names a file of a network volume or an object of a bucket, which all users share."""
     for key in ("files", "results"):
         found = given.get(key)
         parts: dict[Any, Any] = {"": found}
         if isinstance(found, list):
             parts = dict(enumerate(found))
-        elif isinstance(found, dict) and not {"inline", "url", "path"} & found.keys():
+        elif isinstance(found, dict) and not {"inline", "url", "path", "key"} & found.keys():
             parts = found
         for name, part in parts.items():
-            if isinstance(part, dict) and part.get("path") is not None:
-                yield ".".join(filter(None, (key, str(name), "path")))
+            for place in ("path", "key"):
+                if isinstance(part, dict) and part.get(place) is not None:
+                    yield ".".join(filter(None, (key, str(name), place)))
 
 
 async def _answer(given: Any, folder: Path, duty: Duty, limit: float | None) -> dict[str, Any] | None:

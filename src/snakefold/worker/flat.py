@@ -19,7 +19,7 @@ from snakefold.engines.alphafold2.models import preset_for
 from snakefold.engines.alphafold2.settings import AlphaFold2Settings, ModelPreset
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import Confidence, FoldResponse
-from snakefold.kernel.envelope import Sink, Worker, digest_of
+from snakefold.kernel.envelope import TELLING, Result, Sink, Worker, digest_of
 from snakefold.kernel.errors import (
     InputError,
     Reason,
@@ -29,6 +29,7 @@ from snakefold.kernel.errors import (
 from snakefold.kernel.wording import count
 from snakefold.molecules.targets import Target, read_records
 from snakefold.plan.records import target_input
+from snakefold.worker import told
 from snakefold.worker.endpoints.alphafold2 import (
     Archive,
     FailedTarget,
@@ -79,6 +80,14 @@ class Folded:
     rehearsal: bool
     out_of_memory: bool
 
+    def said(self, target: str, result: Result | None = None) -> dict[str, Any]:
+        """What a callback says of a target."""
+        rehearsal = self.rehearsal or None
+        if target in self.files:
+            return told.done(result, rehearsal=rehearsal)
+        (lost,) = [each for each in self.failed if each.id == target]
+        return told.failed(lost.reason, f"{lost.message} {lost.advice}".strip(), rehearsal=rehearsal)
+
 
 def fold_flat(request: FlatRequest, context: Context) -> tuple[FlatResponse, bool]:
     """Align and fold every sequence, and whether one ran out of memory.
@@ -93,22 +102,30 @@ def fold_flat(request: FlatRequest, context: Context) -> tuple[FlatResponse, boo
     text = _fasta(request, context.network)
     targets = targets_of(text)
     sinks = _sinks(request, len(targets))
-    folded = fold_targets(request, targets, context)
-    archives = []
-    with context.transfer.all_room():
-        for target, sink in zip(targets, sinks, strict=True):
-            if target.id in folded.files:
-                name, data = f"{target.id}.tar.gz", _tar_gz(folded.files[target.id])
-                sent = context.transfer.deliver(name, data, sink).model_dump()
-                archives.append(Archive(**sent, name=name, id=target.id, rehearsal=folded.rehearsal))
+    digest = digest_of({**_content(request), "text": text})
+    with told.telling(request, [target.id for target in targets], digest, context) as telling:
+        folded = fold_targets(request, targets, context)
+        archives = []
+        with context.transfer.all_room():
+            for target, sink in zip(targets, sinks, strict=True):
+                if target.id in folded.files:
+                    name, data = f"{target.id}.tar.gz", _tar_gz(folded.files[target.id])
+                    sent = context.transfer.deliver(name, data, sink).model_dump()
+                    archives.append(Archive(**sent, name=name, id=target.id, rehearsal=folded.rehearsal))
+        placed = {each.id: each for each in archives}
+        callback_failures = telling.targets(
+            lambda number: folded.said(targets[number].id, placed.get(targets[number].id)),
+            rehearsal=folded.rehearsal or None,
+        )
     alone = len(targets) == 1
     answer = FlatResponse(
-        digest=digest_of({**_content(request), "text": text}),
+        digest=digest,
         archive=_again(archives[0], context) if alone else None,
         archives=archives,
         files=sorted(folded.files[targets[0].id]) if alone else [],
         failed=folded.failed,
         rehearsal=folded.rehearsal,
+        callback_failures=callback_failures,
         **folded.facts,
     )
     seconds = {**answer.seconds, **context.transfer.seconds, "total": round(time.monotonic() - started, 3)}
@@ -178,7 +195,7 @@ def _again(sent: Archive, context: Context) -> Archive:
 
 
 def _content(request: FlatRequest) -> dict[str, Any]:
-    return request.model_dump(mode="json", exclude={"results", "fasta_url"})
+    return request.model_dump(mode="json", exclude={"results", "fasta_url", *TELLING})
 
 
 def _fasta(request: FlatRequest, network: Network) -> str:

@@ -7,9 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from snakefold.kernel.envelope import Sink, digest_of
+from snakefold.kernel.envelope import TELLING, Sink, digest_of
 from snakefold.kernel.errors import InputError, Reason, TargetError
 from snakefold.kernel.names import safe_id
+from snakefold.worker import told
 from snakefold.worker.endpoints.alphafold2 import SequenceResult, SequencesRequest, SequencesResponse
 from snakefold.worker.flat import RANKING, fold_targets, targets_of
 from snakefold.worker.tasks import Context
@@ -36,22 +37,28 @@ def fold_sequences(request: SequencesRequest, context: Context) -> tuple[Sequenc
             ]
         ) from error
     by_target = {target.id: name for target, name in zip(targets, names, strict=True)}
-    folded = fold_targets(flat, targets, context)
-    failed = [each.model_copy(update={"id": by_target[each.id]}) for each in folded.failed]
-    if not folded.files:
-        said = " ".join(f"{each.id}: {each.message}" for each in failed[:5])
-        raise TargetError(failed[0].reason if failed else Reason.INTERNAL, said, "")
-    with context.transfer.all_room():
-        results = {
-            name: _result(name, folded.files[target], context, rehearsal=folded.rehearsal)
-            for target, name in by_target.items()
-            if target in folded.files
-        }
+    digest = digest_of(request.model_dump(mode="json", exclude={"resume_job_ids", *TELLING}))
+    with told.telling(request, names, digest, context) as telling:
+        folded = fold_targets(flat, targets, context)
+        failed = [each.model_copy(update={"id": by_target[each.id]}) for each in folded.failed]
+        if not folded.files:
+            said = " ".join(f"{each.id}: {each.message}" for each in failed[:5])
+            raise TargetError(failed[0].reason if failed else Reason.INTERNAL, said, "")
+        with context.transfer.all_room():
+            results = {
+                name: _result(name, folded.files[target], context, rehearsal=folded.rehearsal)
+                for target, name in by_target.items()
+                if target in folded.files
+            }
+        callback_failures = telling.targets(
+            lambda number: folded.said(targets[number].id), rehearsal=folded.rehearsal or None
+        )
     answer = SequencesResponse(
-        digest=digest_of(request.model_dump(mode="json", exclude={"resume_job_ids"})),
+        digest=digest,
         results=results,
         failed=failed,
         rehearsal=folded.rehearsal,
+        callback_failures=callback_failures,
         **folded.facts,
     )
     seconds = {**answer.seconds, **context.transfer.seconds, "total": round(time.monotonic() - started, 3)}

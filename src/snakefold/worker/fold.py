@@ -16,11 +16,12 @@ from snakefold.engines.agreement import check_agreement
 from snakefold.engines.spec import Engine, settings_of
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import FoldRequest, FoldResponse
-from snakefold.kernel.envelope import Envelope, EnvelopeResponse, Worker, digest_of
+from snakefold.kernel.envelope import Envelope, EnvelopeResponse, Result, Worker, digest_of
 from snakefold.kernel.errors import Reason, SnakefoldError, WeightsMissingError
 from snakefold.kernel.store import Entry
 from snakefold.molecules.own_templates import carried
 from snakefold.run import task
+from snakefold.worker import told
 from snakefold.worker.endpoints.checked import InvalidInput, checked
 from snakefold.worker.responses import entry_for, remembered
 from snakefold.worker.tasks import Context
@@ -111,6 +112,34 @@ def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeRespons
             f"files: expected one, the archive of the MSAs; found {', '.join(envelope.files)}."
         )
     digest = digest_of(envelope.request, {name: part.sha256 for name, part in envelope.files.items()})
+    ids = [target.id for target in request.targets]
+    with told.telling(envelope, ids, digest, context) as telling:
+        response, data = _response(envelope, request, digest, context)
+        name, sink = next(iter(envelope.results.items()))
+        result = context.transfer.deliver(name, data, sink)
+        callback_failures = telling.targets(
+            lambda number: _said(response, request.targets[number].result_key, result),
+            batch=request.batch,
+            rehearsal=response.rehearsal or None,
+        )
+    answer = EnvelopeResponse(
+        digest=envelope.digest,
+        results={name: result},
+        seconds={
+            **response.seconds,
+            **context.transfer.seconds,
+            "total": round(time.monotonic() - started, 3),
+        },
+        worker=Worker(gpu=response.device),
+        callback_failures=callback_failures,
+    )
+    return answer, ran_out_of_memory(response)
+
+
+def _response(
+    envelope: Envelope, request: FoldRequest, digest: str, context: Context
+) -> tuple[FoldResponse, bytes]:
+    """The response and the batch's archive, from the store if it was answered before."""
     made: list[bytes] = []
 
     def compute() -> tuple[dict[str, bytes], bool]:
@@ -121,26 +150,22 @@ def fold_envelope(envelope: Envelope, context: Context) -> tuple[EnvelopeRespons
 
     files, found = remembered(context.store, entry_for("fold", digest), compute, context.log)
     response = FoldResponse.model_validate_json(files[_RESPONSE])
-    if found:
-        packed = packed_again(response, context)
-        # The store was cleaned in between: what it lost is computed again.
-        data = packed if packed is not None else run(request, _inputs(envelope, request, context), context)[1]
-        context.log(f"{request.batch}: answered before: taken from the store")
-    else:
-        data = made[0]
-    name, sink = next(iter(envelope.results.items()))
-    results = {name: context.transfer.deliver(name, data, sink)}
-    answer = EnvelopeResponse(
-        digest=envelope.digest,
-        results=results,
-        seconds={
-            **response.seconds,
-            **context.transfer.seconds,
-            "total": round(time.monotonic() - started, 3),
-        },
-        worker=Worker(gpu=response.device),
-    )
-    return answer, ran_out_of_memory(response)
+    if not found:
+        return response, made[0]
+    packed = packed_again(response, context)
+    # The store was cleaned in between: what it lost is computed again.
+    data = packed if packed is not None else run(request, _inputs(envelope, request, context), context)[1]
+    context.log(f"{request.batch}: answered before: taken from the store")
+    return response, data
+
+
+def _said(response: FoldResponse, key: str, result: Result) -> dict[str, Any]:
+    """What is said of a target."""
+    outcome = next(each for each in response.outcomes if each.result_key == key)
+    rehearsal = response.rehearsal or None
+    if outcome.state == "done":
+        return told.done(result, result_key=key, rehearsal=rehearsal)
+    return told.failed(outcome.reason, f"{outcome.message} {outcome.advice}".strip(), rehearsal=rehearsal)
 
 
 def run(request: FoldRequest, inputs: Mapping[str, bytes], context: Context) -> tuple[FoldResponse, bytes]:

@@ -31,7 +31,7 @@ def checked_size(answer: dict[str, Any]) -> dict[str, Any]:
         return answer
     message = (
         f"The answer has {size:,} bytes, and RunPod drops what is over 10 MB. Give the results a sink with "
-        "`url` or `path`, or ask for less in one job. What was computed is in the worker's store."
+        "`url`, `path` or `key`, or ask for less in one job. What was computed is in the worker's store."
     )
     return failure(JobError(Reason.INVALID_INPUT, message), str(answer.get("log", "")))
 

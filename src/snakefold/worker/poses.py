@@ -12,12 +12,13 @@ from snakefold.config import Config, load_config
 from snakefold.engines.boltz2 import ENGINE
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import Confidence
-from snakefold.kernel.envelope import Result, Sink, Worker, digest_of
+from snakefold.kernel.envelope import TELLING, Result, Sink, Worker, digest_of
 from snakefold.kernel.errors import InputError, Reason, Refusal, TargetError
 from snakefold.molecules.accepts import Verdict, why_not
 from snakefold.molecules.entities import Assembly
 from snakefold.molecules.targets import Target, read_records
 from snakefold.plan.records import target_input
+from snakefold.worker import told
 from snakefold.worker.endpoints.boltz2 import PoseRequest, PoseResponse, yaml_of
 from snakefold.worker.endpoints.checked import InvalidInput
 from snakefold.worker.fold import ran_out_of_memory
@@ -38,41 +39,47 @@ def predict_poses(request: PoseRequest, context: Context) -> tuple[PoseResponse,
     started = time.monotonic()
     text = yaml_of(request.input_yaml)
     target = assembly_of(text)
-    searched = _searched(request, target, context)
-    response, results = fold_here(
-        [target], _configuration(request, searched), context, rehearsal=request.rehearsal
-    )
-    (outcome,) = response.outcomes
-    if outcome.state != "done":
-        raise TargetError(outcome.reason or Reason.INTERNAL, outcome.message, outcome.advice)
-    files = archive.unpack(results[f"targets/{outcome.result_key}.tar.zst"])
-    found = Confidence.model_validate_json(files["confidence.json"])
-    warnings = [*searched.warnings, *found.warnings]
-    if response.rehearsal:
-        warnings.insert(0, "REHEARSAL: random parameters were used, the poses mean nothing.")
-    content = {**request.model_dump(mode="json", exclude={"job_id", "request_data"}), "text": text}
-    answer = PoseResponse(
-        digest=digest_of(content),
-        job_id=request.job_id,
-        request_data=request.request_data,
-        affinity_pred_value=_number(found, "affinity_pred_value"),
-        affinity_probability_binary=_number(found, "affinity_probability_binary"),
-        confidence_score=_number(found, "confidence_score"),
-        pose_files={
-            f"pose_{rank}.cif": _sent(f"pose_{rank}.cif", files[f"{model.name}.cif"], context)
-            for rank, model in enumerate(found.models)
-        },
-        output_files={name: _sent(name, data, context) for name, data in _summaries(found, files).items()},
-        warnings=warnings,
-        rehearsal=response.rehearsal,
-        seconds={
-            **response.seconds,
-            **context.transfer.seconds,
-            "total": round(time.monotonic() - started, 3),
-        },
-        worker=Worker(gpu=response.device),
-    )
-    return answer, ran_out_of_memory(response)
+    content = {**request.model_dump(mode="json", exclude={"job_id", "request_data", *TELLING}), "text": text}
+    digest = digest_of(content)
+    with told.telling(request, [request.job_id or _NAME], digest, context) as telling:
+        searched = _searched(request, target, context)
+        response, results = fold_here(
+            [target], _configuration(request, searched), context, rehearsal=request.rehearsal
+        )
+        (outcome,) = response.outcomes
+        if outcome.state != "done":
+            raise TargetError(outcome.reason or Reason.INTERNAL, outcome.message, outcome.advice)
+        files = archive.unpack(results[f"targets/{outcome.result_key}.tar.zst"])
+        found = Confidence.model_validate_json(files["confidence.json"])
+        warnings = [*searched.warnings, *found.warnings]
+        if response.rehearsal:
+            warnings.insert(0, "REHEARSAL: random parameters were used, the poses mean nothing.")
+        answer = PoseResponse(
+            digest=digest,
+            job_id=request.job_id,
+            request_data=request.request_data,
+            affinity_pred_value=_number(found, "affinity_pred_value"),
+            affinity_probability_binary=_number(found, "affinity_probability_binary"),
+            confidence_score=_number(found, "confidence_score"),
+            pose_files={
+                f"pose_{rank}.cif": _sent(f"pose_{rank}.cif", files[f"{model.name}.cif"], context)
+                for rank, model in enumerate(found.models)
+            },
+            output_files={
+                name: _sent(name, data, context) for name, data in _summaries(found, files).items()
+            },
+            warnings=warnings,
+            rehearsal=response.rehearsal,
+            seconds={
+                **response.seconds,
+                **context.transfer.seconds,
+                "total": round(time.monotonic() - started, 3),
+            },
+            worker=Worker(gpu=response.device),
+        )
+        rehearsal = response.rehearsal or None
+        failures = telling.targets(lambda _: told.done(rehearsal=rehearsal), rehearsal=rehearsal)
+    return answer.model_copy(update={"callback_failures": failures}), ran_out_of_memory(response)
 
 
 def assembly_of(text: str) -> Target:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.worker.callbacks import CallbackSettings, read_callback_settings
+from snakefold.worker.objects import ObjectSettings, read_object_settings
 
 if TYPE_CHECKING:
     from snakefold.msa.settings import MsaSettings
+
+#: Items of a job that are read or written at a time.
+BATCH_CONCURRENCY = 4
 
 #: Name, default and meaning of every variable (docs/endpoints.md is made from it).
 VARIABLES: dict[str, tuple[str, str]] = {
@@ -39,6 +44,30 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "Hosts (host or host:port, comma-separated) allowed in presigned addresses even if they are private "
         "or not https, for an S3 server of your own. Not applied to fasta_url.",
     ),
+    "STORAGE_S3_ENDPOINT": (
+        "AWS",
+        "Address of the S3 service whose objects jobs name by `key` (jobs-by-key.md).",
+    ),
+    "STORAGE_REGION": ("`auto`, of AWS: boto3's", "Its region."),
+    "STORAGE_BUCKET": ("", "The bucket, where a job names none."),
+    "STORAGE_ACCESS_KEY": ("what boto3 finds", "Its access key."),
+    "STORAGE_SECRET_KEY": ("what boto3 finds", "Its secret key."),
+    "STORAGE_READ_PREFIXES": (
+        "nothing",
+        "What jobs may read, comma-separated: `inputs/`, `inputs/{user_id}/`, `s3://bucket/prefix/`.",
+    ),
+    "STORAGE_WRITE_PREFIXES": ("nothing", "What jobs may write, likewise."),
+    "STORAGE_MAX_BYTES": ("4 GiB", "Bytes that an object may have."),
+    "SNAKEFOLD_CALLBACK_SECRET": (
+        "",
+        "What callbacks have as `Authorization: Bearer …`. An older name is GPU_CALLBACK_SECRET.",
+    ),
+    "SNAKEFOLD_CALLBACK_HOSTS": (
+        "any public host",
+        "The only hosts that callbacks go to, comma-separated: `host`, `host:port`, for plain http "
+        "`http://host:port`. They may be private.",
+    ),
+    "BATCH_CONCURRENCY": ("4", "Items of a job that are read or written at a time, at the most."),
     "SNAKEFOLD_JOB_TIMEOUT": ("", "Seconds after which a job is stopped (reason timeout)."),
     "SNAKEFOLD_PROGRESS_SECONDS": (
         "15",
@@ -70,6 +99,9 @@ class Settings:
     progress_seconds: float
     threads: int
     msa_server: MsaSettings | None = None
+    objects: ObjectSettings = field(default_factory=ObjectSettings)
+    callbacks: CallbackSettings = field(default_factory=CallbackSettings)
+    batch_concurrency: int = BATCH_CONCURRENCY
 
     @property
     def mmseqs_roots(self) -> list[Path]:
@@ -86,7 +118,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings of the environment.
 
     Raises:
-        SnakefoldError: a variable that should be a number is none.
+        SnakefoldError: a variable is wrong, such as one that should be a number and is none.
     """
     given = os.environ if environment is None else environment
     mount = Path(given.get("RUNPOD_VOLUME_PATH") or VARIABLES["RUNPOD_VOLUME_PATH"][0])
@@ -111,6 +143,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         progress_seconds=_number("SNAKEFOLD_PROGRESS_SECONDS", given, 15),
         threads=int(_number("SNAKEFOLD_THREADS", given, len(os.sched_getaffinity(0)))),
         msa_server=_msa_server(given),
+        objects=read_object_settings(given),
+        callbacks=read_callback_settings(given),
+        batch_concurrency=max(1, int(_number("BATCH_CONCURRENCY", given, BATCH_CONCURRENCY))),
     )
 
 

@@ -10,8 +10,11 @@ from typing import Any
 
 from snakefold.kernel.paths import compiled_programs
 from snakefold.kernel.store import Store, open_store
+from snakefold.worker.callbacks import Callbacks
+from snakefold.worker.endpoints.added import Added
 from snakefold.worker.endpoints.checked import InvalidInput, checked, served_for
 from snakefold.worker.fetch import Network
+from snakefold.worker.objects import Objects
 from snakefold.worker.settings import Settings
 from snakefold.worker.transfer import Transfer
 
@@ -42,6 +45,19 @@ class Context:
         self.transfer = Transfer(self.settings, self.store, self.network)
 
     @property
+    def objects(self) -> Objects:
+        """Objects of the bucket that jobs may read and write; `of` those of a user."""
+        return self.transfer.objects
+
+    def callbacks(self, url: str | None, job_url: str | None, prefix: str) -> Callbacks:
+        """What a job tells; see `callbacks.Callbacks`.
+
+        Raises:
+            InvalidInput: an address may not be called, or the worker has no secret.
+        """
+        return Callbacks(self.settings.callbacks, self.network, url, job_url, prefix, self.log)
+
+    @property
     def compiled(self) -> Path:
         """Folder of compiled programs."""
         return compiled_programs(self.store)
@@ -62,8 +78,18 @@ def perform(given: object, context: Context) -> dict[str, Any]:
         raise InvalidInput("`input` must be an object.")
     served = served_for(given)
     request = checked(served.contract, given)
-    # Each imports what it needs only: an MMseqs2 endpoint has no use for JAX.
-    done = pkgutil.resolve_name(served.does)(request, context)
+    if isinstance(served, Added):
+        done = served.does(dict(given), context)
+    else:
+        # Each imports what it needs only: an MMseqs2 endpoint has no use for JAX.
+        done = pkgutil.resolve_name(served.does)(request, context)
     response, out_of_memory = done if isinstance(done, tuple) else (done, False)
-    answer = dict.fromkeys(response.always) | response.model_dump(mode="json", exclude_none=True)
+    answer = _plain(response)
     return {**answer, "refresh_worker": True} if out_of_memory else answer
+
+
+def _plain(response: Any) -> dict[str, Any]:
+    if isinstance(response, Mapping):
+        return dict(response)
+    always = getattr(response, "always", ())
+    return dict.fromkeys(always) | response.model_dump(mode="json", exclude_none=True)

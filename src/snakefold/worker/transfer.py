@@ -1,4 +1,4 @@
-"""Parts in, results out: inline, over presigned addresses, or on the network volume; every byte checked."""
+"""Parts in, results out: inline, over presigned addresses, on the volume, in a bucket; every byte checked."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.worker.endpoints.checked import InvalidInput
 from snakefold.worker.failures import JobError
 from snakefold.worker.fetch import Answer, Network, Refused, call, shown
+from snakefold.worker.objects import Objects
 from snakefold.worker.settings import Settings
 
 _LARGEST_PART = 4 << 30
@@ -55,6 +56,10 @@ class Transfer:
     network: Network
     inline_left: int = INLINE_LIMIT - RESERVED
     seconds: dict[str, float] = field(default_factory=dict)
+    objects: Objects = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.objects = Objects(self.settings.objects)
 
     def read(self, name: str, part: Part) -> bytes:
         """The bytes of a part.
@@ -102,6 +107,9 @@ class Transfer:
             facts["stored"] = True
         elif sink.path is not None:
             facts |= self._write(sink.path, data)
+        elif sink.key is not None:
+            self.objects.write(sink.key, data, sink.bucket, what=f"results.{name}")
+            facts |= {"stored": True, "bucket": self.objects.bucket_of(sink.bucket), "key": sink.key}
         elif (most is None or len(data) <= most) and (inline := self._inline(data, text)) is not None:
             facts |= inline
         else:
@@ -123,6 +131,8 @@ class Transfer:
                 return path.read_bytes()
             except OSError as error:
                 raise InvalidInput(f"files.{name}: cannot be read from the volume ({error}).") from error
+        if part.key is not None:
+            return self.objects.read(part.key, part.bucket, most=part.size, what=f"files.{name}")
         url = str(part.url)
         answer = self._again(f"files.{name}", lambda: self._call("GET", url, part.size))
         if answer.status != http.client.OK:
@@ -155,7 +165,7 @@ class Transfer:
         raise JobError(
             Reason.INVALID_INPUT,
             f"{name} has {len(data)} bytes, too many to be inline, and the worker has no volume, results "
-            "bucket or store on S3. Send a sink with `url` or `path`: nothing will be computed again.",
+            "bucket or store on S3. Send a sink with `url`, `path` or `key`: nothing will be computed again.",
         )
 
     def _write(self, path: str, data: bytes) -> dict[str, Any]:
@@ -205,29 +215,20 @@ class Transfer:
         raise SnakefoldError(f"{what}: tried {_TRIES} times, {problem}.")
 
     def _to_bucket(self, name: str, data: bytes) -> str:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        from snakefold.kernel.media import content_type
+        from snakefold.kernel.store.bucket import Bucket
         from snakefold.kernel.store.location import parse_location
 
         place = parse_location(str(self.settings.results))
         if isinstance(place, Path):
             raise SnakefoldError("SNAKEFOLD_RESULTS: expected s3://bucket/prefix.")
-        key = f"{place.prefix}/{name}".lstrip("/")
-        style = Config(s3={"addressing_style": place.addressing_style}, signature_version="s3v4")
-        try:
-            client = boto3.session.Session().client(
-                "s3", endpoint_url=place.endpoint_url, region_name=place.region, config=style
-            )
-            client.put_object(Bucket=place.bucket, Key=key, Body=data)
-            size = client.head_object(Bucket=place.bucket, Key=key)["ContentLength"]
-            if size != len(data):
-                raise StoreError(f"{place}: kept {size} of {len(data)} bytes.")
-            address = {"Bucket": place.bucket, "Key": key}
-            return str(client.generate_presigned_url("get_object", address, ExpiresIn=_PRESIGNED_FOR))
-        except (BotoCoreError, ClientError) as error:
-            raise StoreError(f"{place}: the result cannot be put there ({error}).") from error
+        bucket = Bucket(place, tries=_TRIES, look=False)
+        bucket.upload(name, data, ContentType=content_type(name))
+        found = bucket.head(name)
+        size = 0 if found is None else int(found["ContentLength"])
+        if size != len(data):
+            raise StoreError(f"{bucket.where(name)}: kept {size} of {len(data)} bytes.")
+        return bucket.presigned(name, _PRESIGNED_FOR)
 
     def _add(self, what: str, started: float) -> None:
         self.seconds[what] = round(self.seconds.get(what, 0.0) + time.monotonic() - started, 3)

@@ -14,7 +14,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from snakefold.engines.alphafold2.settings import ModelPreset
 from snakefold.kernel.contracts import Model, RelaxChoice
-from snakefold.kernel.envelope import Response, Result, Sink, Url, exactly_one
+from snakefold.kernel.envelope import (
+    CallbackUrl,
+    IdempotencyPrefix,
+    JobCallbackUrl,
+    Result,
+    Sink,
+    ToldResponse,
+    Url,
+    exactly_one,
+)
 from snakefold.kernel.errors import Reason
 
 _TRUE, _FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
@@ -196,6 +205,9 @@ class FlatRequest(Model):
     results: Sink | list[Sink] = Field(
         Sink(inline=True), description="Where archives go: one sink, or one per target, in order."
     )
+    callback_url: CallbackUrl = None
+    job_callback_url: JobCallbackUrl = None
+    idempotency_prefix: IdempotencyPrefix = None
 
     @model_validator(mode="after")
     def _one_source(self) -> FlatRequest:
@@ -235,6 +247,9 @@ class SequencesRequest(Model):
         description="Accepted. What was finished before is taken from the store, whichever job it was in.",
     )
     rehearsal: bool = Field(False, description=_REHEARSAL)
+    callback_url: CallbackUrl = None
+    job_callback_url: JobCallbackUrl = None
+    idempotency_prefix: IdempotencyPrefix = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> SequencesRequest:
@@ -285,7 +300,7 @@ class FailedTarget(Model):
     advice: str = Field("", description="What to do.")
 
 
-class FlatResponse(Response):
+class FlatResponse(ToldResponse):
     """Answer to the flat form: `archives`, and `archive` if one target was asked for."""
 
     archive: Archive | None = Field(
@@ -318,7 +333,7 @@ class SequenceResult(Model):
     rehearsal: bool = Field(False, description="Random parameters: the structure means nothing.")
 
 
-class SequencesResponse(Response):
+class SequencesResponse(ToldResponse):
     """Answer to several sequences."""
 
     results: dict[str, SequenceResult] = Field({}, description="Targets with a structure, by id.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from snakefold.kernel.contracts import Model
-from snakefold.kernel.envelope import Response, Result
+from snakefold.kernel.envelope import CallbackUrl, IdempotencyPrefix, JobCallbackUrl, Result, ToldResponse
 
 #: Characters of a YAML as base64, and bytes of what travels with a job and means nothing here.
 _LONGEST_YAML, _LONGEST_ID = 8 << 20, 200
@@ -66,9 +66,12 @@ class PoseRequest(Model):
     rehearsal: bool = Field(
         False, description="Random parameters: every step runs, and the structures mean nothing."
     )
+    callback_url: CallbackUrl = None
+    job_callback_url: JobCallbackUrl = None
+    idempotency_prefix: IdempotencyPrefix = None
 
 
-class PoseResponse(Response):
+class PoseResponse(ToldResponse):
     """Answer to one assembly. A score that Boltz-2 did not give is null, and no default takes its place."""
 
     always: ClassVar[tuple[str, ...]] = (

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from snakefold.kernel.errors import SnakefoldError
+from snakefold.worker.endpoints import added
 from snakefold.worker.endpoints.served import ENVELOPE, EVERY, KEYS, TASKS, Served
 
 _Contract = TypeVar("_Contract", bound=BaseModel)
@@ -93,18 +94,22 @@ def read_input(value: object) -> BaseModel:
     return checked(served_for(value).contract, value)
 
 
-def served_for(value: Mapping[object, object]) -> Served:
-    """What the keys of `value` ask for."""
+def served_for(value: Mapping[object, object]) -> Served | added.Added:
+    """What the keys of `value` ask for; our own tasks come first, then those of other distributions."""
     if "request" in value:
         return ENVELOPE
     if "task" in value:
         task = value["task"]
-        if not isinstance(task, str) or task not in TASKS:
-            raise InvalidInput(f"task: expected one of {', '.join(TASKS)}.")
-        return TASKS[task]
+        if isinstance(task, str) and task in TASKS:
+            return TASKS[task]
+        if isinstance(task, str) and (brought := _added(task)) is not None:
+            return brought
+        raise InvalidInput(f"task: expected one of {', '.join([*TASKS, *added.names()])}.")
     for key, served in KEYS.items():
         if key in value:
             return served
+    if (brought := added.taking(value)) is not None:
+        return brought
     every = dict.fromkeys(field for served in EVERY for field in served.contract.model_fields)
     unknown = [unknown_key(str(key), list(every)) for key in value if key not in every]
     raise InvalidInput(
@@ -112,3 +117,11 @@ def served_for(value: Mapping[object, object]) -> Served:
         "`pdb_base64` (ProteinMPNN), `sequences`, or one of sequence, fasta, fasta_url (AlphaFold2). "
         f"{' '.join(unknown[:5])}".strip()
     )
+
+
+def _added(task: str) -> added.Added | None:
+    try:
+        return added.find(task)
+    except SnakefoldError as error:
+        # Another worker of this endpoint has the same image: a retry would be paid for nothing.
+        raise InvalidInput(str(error)) from error

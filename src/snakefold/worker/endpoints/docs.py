@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from snakefold.kernel.contracts import FoldRequest
-from snakefold.kernel.envelope import EnvelopeResponse, Part, Result, Sink, Worker
+from snakefold.kernel.envelope import EnvelopeResponse, FailedCallback, Part, Result, Sink, Worker
 from snakefold.plan import settings_docs
 from snakefold.worker.endpoints.alphafold2 import (
     ALLOWED,
@@ -42,6 +42,7 @@ _OTHERS: list[type[BaseModel]] = [
     Part,
     Sink,
     Result,
+    FailedCallback,
     FoldRequest,
     FlatResponse,
     Archive,
