@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from snakefold.kernel.envelope import FailedCallback, Result
@@ -64,14 +65,17 @@ class Told:
         return sorted(self._callbacks.failures, key=lambda each: each.idempotency_key)
 
     def failed(self, error: Exception) -> None:
-        """Tell of a job that failed as a whole, and so of all its targets."""
+        """Tell of a job that failed as a whole, and so of all its targets.
+
+        Under keys of their own: a queue may try the job again, and a receiver that takes each key once must
+        then hear that it is done.
+        """
         whole = as_job_error(error)
         said = failed(whole.reason, whole.message)
-        if self._callbacks.wanted:
-            in_threads(
-                lambda number: self._callbacks.item(number, id=self._ids[number], **said), len(self._ids)
-            )
-        self._callbacks.job(total_items=len(self._ids), **said)
+        callbacks = replace(self._callbacks, prefix=f"{self._callbacks.prefix}:failed")
+        if callbacks.wanted:
+            in_threads(lambda number: callbacks.item(number, id=self._ids[number], **said), len(self._ids))
+        callbacks.job(total_items=len(self._ids), **said)
 
 
 @contextmanager
