@@ -69,6 +69,7 @@ def add(commands: Commands) -> None:
     for action in (plan, apply, status, destroy):
         action.add_argument(
             "--file",
+            "--endpoints",
             type=Path,
             default=None,
             help="description of the endpoints (profiles/runpod/endpoints.yaml); ids are written beside it",
