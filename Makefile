@@ -78,9 +78,9 @@ test-all: .venv/dev.stamp weights
 	.venv-images/bin/pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable $(IMAGES)
 	@touch $@
 
-# Snakemake is that of .venv.
+# Snakemake is that of .venv; of snakefold the tests use the worker's parts that need no package of its own.
 test-images: .venv-images/test.stamp
-	PATH="$(CURDIR)/.venv-images/bin:$(CURDIR)/$(BIN):$$PATH" .venv-images/bin/python -m pytest $(IMAGES)/tests --durations=5
+	PYTHONPATH="$(CURDIR)/src" PATH="$(CURDIR)/.venv-images/bin:$(CURDIR)/$(BIN):$$PATH" .venv-images/bin/python -m pytest $(IMAGES)/tests --durations=5
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check --no-cache .

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from snakefold_images.errors import ImagesError
-from snakefold_images.message import Item, Message
+from snakefold_images.message import Item, Message, read_message
 
 if TYPE_CHECKING:
+    from snakefold.worker.tasks import Context
     from snakefold_images.item import Tiles
     from snakefold_images.segment import Finder
 
@@ -26,6 +27,22 @@ class Files(Protocol):
     def read(self, key: str) -> bytes: ...
 
     def write(self, key: str, data: bytes, content_type: str, /) -> None: ...
+
+
+def perform(given: Mapping[str, Any], context: Context) -> Any:
+    """The task `images` of snakefold's worker."""
+    from snakefold_images.worker import answer
+
+    return answer(read_message(given), context)
+
+
+def _is_message(given: Mapping[Any, Any]) -> bool:
+    """Whether an `input` that names no task is a message: senders know of one worker, which has one task."""
+    return {"preset", "concepts", "items"} <= given.keys()
+
+
+perform.contract = Message  # type: ignore[attr-defined]
+perform.takes = _is_message  # type: ignore[attr-defined]
 
 
 def perform_all(
