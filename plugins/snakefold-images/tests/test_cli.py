@@ -35,13 +35,12 @@ def written(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def test_a_message_is_done_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_a_rehearsal_needs_no_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path)
-    command = [sys.executable, "-m", "snakefold_images.cli", "run", str(path), "--out", str(tmp_path / "out")]
-    done = subprocess.run([*command, "--rehearsal"], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert REHEARSAL in done.stderr
-    assert "2 of 2 images done" in done.stdout
+    assert cli.main(["run", str(path), "--out", str(tmp_path / "out"), "--rehearsal"]) == 0
+    told = capsys.readouterr()
+    assert REHEARSAL in told.err
+    assert "2 of 2 images done" in told.out
     for number in range(2):
         with Image.open(tmp_path / "out" / "done" / f"{number}.png") as image:
             assert image.size == (128, 96)

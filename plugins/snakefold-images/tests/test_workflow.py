@@ -42,6 +42,6 @@ def test_the_images_of_a_folder_are_edited_a_batch_a_process(tmp_path: Path) -> 
     report = json.loads((tmp_path / "edited" / "b000.report.json").read_text())
     assert (report["total_items"], report["failed_items"]) == (3, 1)
     assert "2.png" in report["errors"][0]["error"]
-    found = sorted(path.name for path in (tmp_path / "edited" / "b000").iterdir())
+    found = sorted(path.name for path in (tmp_path / "edited" / "b000").glob("[!.]*"))
     assert found == ["0.jpg.png", "0.jpg_thumb.jpg", "1.jpg.png", "1.jpg_thumb.jpg"]
     assert len(SNAKEFILE.read_text().splitlines()) <= 30
