@@ -53,7 +53,8 @@ def _to_srgb(lab: Floats) -> Floats:
     """sRGB from 0 to 1, and beyond where the colour is outside of it."""
     y = (lab[..., 0] + 16) / 116
     f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
-    xyz = np.where(f**3 > _EPSILON, f**3, (116 * f - 16) / _KAPPA)
+    cube = f * f * f
+    xyz = np.where(cube > _EPSILON, cube, (116 * f - 16) / _KAPPA)
     linear = xyz @ _FROM_XYZ.T.astype(lab.dtype)
     bright = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
     return np.where(linear <= 0.0031308, 12.92 * linear, bright)

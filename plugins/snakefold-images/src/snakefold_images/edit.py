@@ -181,9 +181,9 @@ def tone(image: Bytes, mask: Mask, change: Tone) -> Bytes:
     mean, shift = mean_lab(pixels), _shift(change)
     done = []
     for chunk in _chunks(pixels):
-        lab = to_lab(chunk).astype(np.float64)
+        lab = to_lab(chunk)
         lab[:, 0] = mean[0] + change.contrast * (lab[:, 0] - mean[0])
-        done.append(to_rgb(lab + shift))
+        done.append(to_rgb(lab + shift.astype(np.float32)))
     return _with(image, mask, np.concatenate(done))
 
 
@@ -196,7 +196,7 @@ def texture(image: Bytes, mask: Mask, tile: Bytes) -> Bytes:
     for share in _VARIATION:
         done = []
         for chunk, here in zip(_chunks(tiles), _chunks(light), strict=True):
-            lab = to_lab(chunk).astype(np.float64)
+            lab = to_lab(chunk)
             lab[:, 0] += share * here
             done.append(to_rgb(lab))
         covered = np.concatenate(done)
