@@ -54,6 +54,12 @@ def test_what_is_sent_is_taken() -> None:
     assert message.idempotency_key(message.items[0]) == "job_123:0"
 
 
+def test_the_readmes_message_is_one() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    message = read_message(text.split("```json\n")[1].split("```")[0])
+    assert [change.action for change in message.concepts.values()] == ["recolor", "tone", "texture", "remove"]
+
+
 def test_every_action_is_taken() -> None:
     given = changed(
         "concepts",
