@@ -102,6 +102,19 @@ def test_masks_are_those_of_transformers_steps(network: Network) -> None:
     assert ((masks[0] > 0.5).any(dim=0).numpy() != ours.mask).mean() < 0.01
 
 
+def test_a_device_without_memory_left_is_told_by_its_name(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(network, "_decoded", full)
+    with pytest.raises(MemoryError, match="CUDA out of memory"):
+        found(network, 1)
+
+
 def test_pixels_become_the_networks_input(network: Network) -> None:
     grey = np.full((50, 80, 3), (0, 255, 51), np.uint8)
     tensor = network._tensor(grey)

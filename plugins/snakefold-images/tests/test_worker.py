@@ -57,12 +57,17 @@ class Told:
     wanted = True
 
     def __init__(self) -> None:
+        self.prefix = ""
         self.failures: list[Any] = []
         self.items: list[dict[str, Any]] = []
 
     def item(self, idx: int, status: str, **more: Any) -> bool:
         self.items.append({"idx": idx, "status": status, **more})
         return True
+
+    def under(self, _: str | None, __: str | None, prefix: str) -> Told:
+        self.prefix = prefix
+        return self
 
 
 @pytest.fixture
@@ -74,11 +79,12 @@ def job(drawn: Weights, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
         told = Told()
         context: Any = SimpleNamespace(
             objects=bucket,
-            callbacks=lambda *_: told,
+            callbacks=told.under,
             settings=SimpleNamespace(batch_concurrency=4),
             progress=None,
             log=print,
         )
+        run.told = told  # type: ignore[attr-defined]
         return perform(given, context), bucket, told
 
     run.bucket = bucket  # type: ignore[attr-defined]
@@ -129,12 +135,18 @@ def test_a_message_that_comes_twice_is_told_of_twice_and_computed_once(
     other = {**SENT["concepts"], "Floor": {"action": "recolor", "value": "walnut"}}
     (response, _), _, _ = job({**SENT, "items": items(1), "concepts": other})
     assert response.failed_items == 1  # it was computed, which this test does not allow
+    job.bucket.data["in/0.jpg"] = file_of(photograph(seed=1), "JPEG")
+    (response, _), _, _ = job({**SENT, "items": items(1)})
+    assert response.failed_items == 1  # as was the other image under the same key
 
 
 def test_without_parameters_nothing_is_begun(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MODEL_CACHE_DIR")
     with pytest.raises(WeightsMissingError, match="MODEL_CACHE_DIR"):
-        job({**SENT, "items": items(1)})
+        job({**SENT, "items": items(2)})
+    assert job.told.prefix == "job_123:failed"
+    assert {each["idx"] for each in job.told.items} == {5, 6}
+    assert all("MODEL_CACHE_DIR" in each["error"] for each in job.told.items)
 
 
 def test_the_workers_own_checks_name_what_is_wrong() -> None:

@@ -116,7 +116,18 @@ class Network:
             image: sRGB (H, W, 3).
             threshold: score above which an instance counts.
             mask_threshold: probability above which a pixel belongs to it.
+
+        Raises:
+            MemoryError: that of the device ran out.
         """
+        try:
+            return self._find(image, prompts, threshold, mask_threshold)
+        except self._torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
+
+    def _find(
+        self, image: Bytes, prompts: Sequence[str], threshold: float, mask_threshold: float
+    ) -> list[Found]:
         found: list[Found] = []
         at_once = _AT_ONCE.get(self._device, 1)
         with self._lock, self._torch.inference_mode():
