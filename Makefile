@@ -7,6 +7,7 @@
 #                     demos and the tests
 # make test           unit and property tests, a foreign engine and the tutorials: a verdict in ten minutes
 # make test-all       all others; what needs a program that is missing is skipped, with the reason
+# make test-images    image editing (plugins/snakefold-images), in an environment of its own
 # make check          linters and types
 # make faults         every fault of the emulated RunPod, and runs that are killed: docs/reliability.md
 # make parity         AlphaFold2's switches against colabfold_batch's flags, one by one, on random parameters
@@ -16,12 +17,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PLUGIN := plugins/snakemake-executor-plugin-runpod
+IMAGES := plugins/snakefold-images
 # Test processes side by side; most of the time each waits for something.
 WORKERS ?= 3
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-full demo-antibody demo-boltz demo-design weights test test-all check docs emulator faults parity soak lock
+.PHONY: demo demo-full demo-antibody demo-boltz demo-design weights test test-all test-images check docs emulator faults parity soak lock
 
 .venv/run.stamp: requirements/run.lock pyproject.toml $(PLUGIN)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
@@ -65,6 +67,20 @@ test: .venv/dev.stamp weights
 
 test-all: .venv/dev.stamp weights
 	$(PYTEST) $(QUICK:%=--ignore=%) --ignore=tests/parity
+
+# Its lock has ESMFold's builds of torch and transformers, and little else: where ESMFold is installed, they are used.
+.venv-images/test.stamp: .venv/run.stamp $(IMAGES)/requirements-test.lock $(IMAGES)/pyproject.toml
+	$(PYTHON) -m venv --clear .venv-images
+	@$(BIN)/python -c 'from snakefold.engines import environments, get; place = environments.place_of(get("esmfold")); \
+		place.prefix and print(*place.prefix.glob("lib/python3.*/site-packages"))' \
+		> .venv-images/esmfold.pth && mv .venv-images/esmfold.pth .venv-images/lib/python3.*/site-packages
+	.venv-images/bin/pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r $(IMAGES)/requirements-test.lock
+	.venv-images/bin/pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable $(IMAGES)
+	@touch $@
+
+# Snakemake is that of .venv; of snakefold the tests use the worker's parts that need no package of its own.
+test-images: .venv-images/test.stamp
+	PYTHONPATH="$(CURDIR)/src" PATH="$(CURDIR)/.venv-images/bin:$(CURDIR)/$(BIN):$$PATH" .venv-images/bin/python -m pytest $(IMAGES)/tests --durations=5
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check --no-cache .
@@ -126,5 +142,9 @@ lock:
 	$(LOCK_TORCH) $(BOLTZ)/environment-cpu.in -c $(BOLTZ)/environment.lock $(TORCH_CPU) -o $(BOLTZ)/environment-cpu.lock
 	$(LOCK_TORCH) $(ESMFOLD)/environment.in -c requirements/run.lock -o $(ESMFOLD)/environment.lock
 	$(LOCK_TORCH) $(ESMFOLD)/environment.in -c $(ESMFOLD)/environment.lock $(TORCH_CPU) -o $(ESMFOLD)/environment-cpu.lock
+	$(LOCK_TORCH) $(IMAGES)/pyproject.toml requirements/build.in -c requirements/run.lock -c $(ESMFOLD)/environment.lock \
+		-o $(IMAGES)/requirements.lock
+	$(LOCK_TORCH) $(IMAGES)/pyproject.toml $(IMAGES)/requirements-test.in -c $(IMAGES)/requirements.lock $(TORCH_CPU) \
+		-o $(IMAGES)/requirements-test.lock
 	$(LOCK_AF3) $(AF3)/environment.in -o $(AF3)/environment.lock
 	$(LOCK_AF3) $(AF3)/environment-cpu.in -c $(AF3)/environment.lock -o $(AF3)/environment-cpu.lock
