@@ -92,7 +92,7 @@ check: .venv/dev.stamp
 	$(BIN)/snakemake --lint --quiet all --config container=docker://snakefold
 	$(BIN)/snakemake --lint --quiet all --configfile config/design.yaml --config container=docker://snakefold
 	$(BIN)/shellcheck .ci/run containers/*.sh
-	$(BIN)/hadolint containers/Docker.base containers/Docker containers/Docker.engine containers/Docker.af3
+	$(BIN)/hadolint containers/Docker.base containers/Docker containers/Docker.engine containers/Docker.af3 $(IMAGES)/Docker
 	$(BIN)/snakefold config table | diff - config/README.md
 	$(BIN)/snakefold config schema | diff - workflow/schemas/config.schema.json
 
