@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
             "STORAGE_ACCESS_KEY": WRITER.access,
             "STORAGE_SECRET_KEY": WRITER.secret,
             "STORAGE_BUCKET": BUCKET,
-            "STORAGE_READ_PREFIXES": "inputs/{user_id}/{job_id}/",
+            "STORAGE_READ_PREFIXES": "inputs/{user_id}/",
             "STORAGE_WRITE_PREFIXES": "outputs/{user_id}/{job_id}/,previews/{user_id}/{job_id}/",
             "GPU_CALLBACK_SECRET": SECRET,
             "SNAKEFOLD_CALLBACK_HOSTS": f"http://{receiver.host}",
@@ -220,3 +221,32 @@ def test_a_job_of_one_user_gets_nothing_of_another(chain: Chain) -> None:
     assert job.state == "FAILED"
     assert json.loads(job.error)["reason"] == "invalid_input"
     assert f"inputs/{USER}/{JOB}/0.jpg: may not be read" in json.loads(job.error)["message"]
+
+
+def test_a_snakemake_workflow_edits_twenty_images_through_the_executor_plugin(
+    chain: Chain, tmp_path: Path
+) -> None:
+    client, keys = chain.server.client(), [f"inputs/{USER}/photos/{number:02d}.jpg" for number in range(20)]
+    for number, key in enumerate(keys):
+        client.put_object(Bucket=BUCKET, Key=key, Body=photograph(96, 128, seed=number))
+    (tmp_path / "keys.txt").write_text("\n".join(keys))
+    workflow = house() / "plugins" / "snakefold-images" / "workflow" / "runpod.smk"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake", "-s", str(workflow), "--directory", str(tmp_path)),
+            *("--executor", "runpod", "--jobs", "4", "--cores", "1", "--runpod-poll-interval", "0.2"),
+            *("--runpod-endpoints", "images=images", "--runpod-base-url", chain.service.url),
+            *("--config", f"keys={tmp_path / 'keys.txt'}", f"user={USER}"),
+        ],
+        env={**os.environ, "RUNPOD_API_KEY": chain.service.api_key, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    reports = [json.loads(path.read_text()) for path in sorted((tmp_path / "edited").glob("*.json"))]
+    assert [report["successful_items"] for report in reports] == [10, 10]
+    for batch, few in (("b000", keys[:10]), ("b001", keys[10:])):
+        for key in few:
+            result = opened(chain.get(f"outputs/{USER}/{batch}/{Path(key).stem}.png"))
+            assert result.size == (128, 96)
