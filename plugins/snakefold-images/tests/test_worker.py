@@ -60,9 +60,14 @@ class Told:
         self.prefix = ""
         self.failures: list[Any] = []
         self.items: list[dict[str, Any]] = []
+        self.jobs: list[dict[str, Any]] = []
 
     def item(self, idx: int, status: str, **more: Any) -> bool:
         self.items.append({"idx": idx, "status": status, **more})
+        return True
+
+    def job(self, status: str, **more: Any) -> bool:
+        self.jobs.append({"status": status, **more})
         return True
 
     def under(self, _: str | None, __: str | None, prefix: str) -> Told:
@@ -123,6 +128,12 @@ def test_a_message_is_done_and_each_item_told_of(job: Any) -> None:
     ]
 
 
+def test_whoever_wants_to_know_of_the_job_alone_is_told_of_its_end(job: Any) -> None:
+    job.bucket.data = {"in/0.jpg": file_of(photograph(), "JPEG")}
+    _, _, told = job({**SENT, "items": items(2), "job_callback_url": "https://workers.example/jobs/1"})
+    assert told.jobs == [{"status": "done", "total_items": 2, "successful_items": 1, "failed_items": 1}]
+
+
 def test_a_message_that_comes_twice_is_told_of_twice_and_computed_once(
     job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +158,7 @@ def test_without_parameters_nothing_is_begun(job: Any, monkeypatch: pytest.Monke
     assert job.told.prefix == "job_123:failed"
     assert {each["idx"] for each in job.told.items} == {5, 6}
     assert all("MODEL_CACHE_DIR" in each["error"] for each in job.told.items)
+    assert job.told.jobs[0]["status"] == "failed"
 
 
 def test_the_workers_own_checks_name_what_is_wrong() -> None:

@@ -127,6 +127,9 @@ class Message(_Model):
     callback_url: str | None = Field(
         None, max_length=2000, description="Told of every item; not used locally."
     )
+    job_callback_url: str | None = Field(
+        None, max_length=2000, description="Told of the end of the job; not used locally."
+    )
     idempotency_prefix: Text | None = Field(None, description="If not given, job_id.")
     batch_concurrency: int | None = Field(
         None, ge=1, le=64, description="Items that a worker reads and writes at a time; not used locally."

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from snakefold.worker.tasks import Context
 
 #: What of a message no pixel depends on.
-_NOT_OF_PIXELS = {"task", "items", "callback_url", "idempotency_prefix", "batch_concurrency"}
+_NOT_OF_PIXELS = {
+    *("task", "items", "callback_url", "job_callback_url", "idempotency_prefix", "batch_concurrency")
+}
 
 
 class ImagesResponse(ItemsResponse):
@@ -57,11 +59,12 @@ def answer(message: Message, context: Context) -> tuple[ImagesResponse, bool]:
         write=[key for item in message.items for key in (item.output_key, item.preview_key)],
     )
     prefix = message.idempotency_prefix or message.job_id
-    callbacks = context.callbacks(message.callback_url, None, prefix)
+    callbacks = context.callbacks(message.callback_url, message.job_callback_url, prefix)
     try:
         network = _network()
     except Exception as error:
-        _tell_of_all(message, context.callbacks(message.callback_url, None, f"{prefix}:failed"), error)
+        told = context.callbacks(message.callback_url, message.job_callback_url, f"{prefix}:failed")
+        _tell_of_all(message, told, error)
         raise
     tiles = Tiles(objects.read)
     recipe = _recipe(message, objects, network.weights)
@@ -107,11 +110,15 @@ def answer(message: Message, context: Context) -> tuple[ImagesResponse, bool]:
         progress=context.progress,
         log=context.log,
     )
+    counted = counts(ran, lambda number: message.items[number].idx)
+    callbacks.job(
+        "done", **{name: counted[name] for name in ("total_items", "successful_items", "failed_items")}
+    )
     response = ImagesResponse(
-        **counts(ran, lambda number: message.items[number].idx),
+        **counted,
         reports=dict(sorted(reports.items())),
         warnings=[REHEARSAL] if network.weights.rehearsal else [],
-        callback_failures=callbacks.failures if callbacks.wanted else None,
+        callback_failures=callbacks.failures if message.callback_url or message.job_callback_url else None,
     )
     return response, ran.out_of_memory
 
@@ -122,11 +129,12 @@ def _tell_of_all(message: Message, callbacks: Callbacks, error: Exception) -> No
     Under keys of their own: it may be tried again, and a receiver that takes each key once must then hear
     that an item is done.
     """
+    text = as_job_error(error).message
     if callbacks.wanted:
-        text = as_job_error(error).message
         in_threads(
             lambda number: callbacks.item(message.items[number].idx, "failed", error=text), len(message.items)
         )
+    callbacks.job("failed", error=text)
 
 
 def _network() -> Network:
