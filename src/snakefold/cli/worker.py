@@ -17,13 +17,13 @@ def add(commands: Commands) -> None:
         "worker",
         _worker,
         summary="do jobs that RunPod, HTTP requests or a queue bring; Ctrl-C stops it",
-        example="SNAKEFOLD_QUEUE_URL=redis://127.0.0.1:6379/0 snakefold worker --adapter queue",
+        example="snakefold worker --adapter queue --tries 3",
     )
     parser.add_argument(
         "--adapter",
         choices=ADAPTERS,
         default="runpod",
-        help="runpod: an endpoint's loop; http: as snakefold serve; queue: a stream of Redis",
+        help="runpod: an endpoint's loop; http: as snakefold serve; queue: the stream of Redis at $SNAKEFOLD_QUEUE_URL",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="http: settings, as of snakefold serve")
     parser.add_argument(
