@@ -15,7 +15,8 @@ import scored_files
 import snakefold
 from snakefold.kernel.errors import SnakefoldError
 from snakefold.kernel.paths import house
-from snakefold.loading import PLDDT_COLOURS, Run
+from snakefold.loading import Run
+from snakefold.loading.target import PLDDT_COLOURS
 
 mpl.use("Agg")
 
@@ -39,20 +40,20 @@ def test_what_has_no_structure_says_why(run: Run) -> None:
         run["broken"]
     with pytest.raises(KeyError, match="nobody: no target is called so"):
         run["nobody"]
-    with pytest.raises(SnakefoldError, match=r"has no metrics\.parquet"):
-        snakefold.load(run.results / "structures")
+    with pytest.raises(SnakefoldError, match=r"has neither metrics\.parquet"):
+        snakefold.load(run.folder / "tables")
 
 
 def test_a_target_gives_what_its_files_have(run: Run) -> None:
     target = run["antibody"]
     assert len(target) == 2 and repr(target) == "<antibody: 2 models by alphafold2>"
-    length = sum(target.confidence.chain_lengths)
+    length = sum(target.sizes)
     assert target.plddt().shape == (length,)
     assert target.plddt().mean() == pytest.approx(run.metrics.loc["antibody", "mean_plddt"], abs=0.01)
     matrix = target.pae(rank=1)
     assert matrix.shape == (length, length) and matrix.min() >= 0 and matrix.max() <= 31.75
     assert float(target.pae().mean()) == pytest.approx(run.metrics.loc["antibody", "mean_pae"], abs=1e-3)
-    assert target.scores().ranking_confidence >= target.scores(1).ranking_confidence
+    assert target.scores()["ranking_confidence"] >= target.scores(1)["ranking_confidence"]
     assert next(iter(target.msa())) == "query"
     with pytest.raises(SnakefoldError, match="models of rank 0 to 1, and none of 2"):
         target.structure(rank=2)
@@ -65,7 +66,7 @@ def test_structures_carry_their_plddt(run: Run) -> None:
     alphas = atoms[atoms.atom_name == "CA"]
     assert np.allclose(alphas.b_factor, target.plddt(), atol=0.011)
     model = target.gemmi()
-    assert [len(chain) for chain in model[0]] == target.confidence.chain_lengths
+    assert [len(chain) for chain in model[0]] == target.sizes
 
 
 def test_the_view_colours_every_residue_once(run: Run) -> None:
@@ -80,9 +81,9 @@ def test_the_view_colours_every_residue_once(run: Run) -> None:
 
 def test_the_plot_has_the_borders_of_chains(run: Run) -> None:
     axes = run["antibody"].plot_pae()
-    first = run["antibody"].confidence.chain_lengths[0]
+    first = run["antibody"].sizes[0]
     assert [line.get_ydata()[0] for line in axes.get_lines()][:1] == [first - 0.5]
-    assert axes.get_title() == f"antibody, {run['antibody'].scores().name}"
+    assert axes.get_title() == f"antibody, {run['antibody'].model().name}"
     assert len(run["nanobody"].plot_pae().get_lines()) == 0
 
 
@@ -100,7 +101,7 @@ def test_what_a_network_does_not_give_is_an_error(tmp_path: Path) -> None:
     target = run["nanobody"]
     (target.folder / "pae.npz").unlink()
     with pytest.raises(SnakefoldError, match="alphafold2 gave no PAE"):
-        target.pae()
+        run["nanobody"].pae()
     (target.folder / "msa.a3m").unlink()
     with pytest.raises(SnakefoldError, match="predicted without an alignment"):
         target.msa()

@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
         "--adapter",
         choices=ADAPTERS,
         default="runpod",
-        help="runpod: an endpoint's loop; http: as snakefold serve; queue: the stream of Redis at $SNAKEFOLD_QUEUE_URL",
+        help="runpod: an endpoint's loop; http: as snakefold serve; queue: Redis at $SNAKEFOLD_QUEUE_URL",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="http: settings, as of snakefold serve")
     parser.add_argument(
