@@ -309,6 +309,39 @@ def test_pae_is_exported_as_alphafold_db_has_it(
     assert "2 files" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("rehearsal", [True, False])
+def test_scores_are_exported_under_alphafold_3s_names(
+    tmp_path: Path, rehearsal: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = scored_files.make_run(tmp_path / "results", rehearsal=rehearsal, models=2)
+    assert main(["export", "summary", str(results)]) == 0
+    assert {path.name for path in (results / "summaries").iterdir()} == {
+        f"{name}_summary_confidences_0.json" for name in ("nanobody", "copy", "antibody")
+    }
+    out = tmp_path / "other"
+    words = ["--out", str(out), "--target", "antibody", "--all-models"]
+    assert main(["export", "summary", str(results), *words]) == 0
+    told = json.loads((results / "structures" / "antibody" / "confidence.json").read_text())
+    stored = read_pae((results / "structures" / "antibody" / "pae.npz").read_bytes())
+    first, second = told["chain_lengths"]
+    for rank, model in enumerate(told["models"]):
+        made = json.loads((out / f"antibody_summary_confidences_{rank}.json").read_text())
+        assert made.get("REHEARSAL", False) is rehearsal
+        assert (made["ptm"], made["iptm"], made["seed"]) == (model["ptm"], model["iptm"], model["seed"])
+        assert made["ranked_by"] == "iptm+ptm" and made["chain_ids"] == ["A", "B"]
+        across = float(stored[rank][:first, first:].min()), float(stored[rank][first:, :first].min())
+        assert made["chain_pair_pae_min"][0][1] == pytest.approx(across[0], abs=1e-3)
+        assert made["chain_pair_pae_min"][1][0] == pytest.approx(across[1], abs=1e-3)
+        assert len(stored[rank]) == first + second
+        # No engine gave these, and none is made up.
+        assert not {"ranking_score", "has_clash", "fraction_disordered", "chain_pair_iptm"} & set(made)
+    assert "2 files" in capsys.readouterr().out
+    (results / "structures" / "nanobody" / "pae.npz").unlink()
+    assert main(["export", "summary", str(results), "--target", "nanobody"]) == 0
+    made = json.loads((results / "summaries" / "nanobody_summary_confidences_0.json").read_text())
+    assert "chain_pair_pae_min" not in made and "iptm" not in made
+
+
 def test_an_export_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = scored_files.make_run(tmp_path / "results", models=1)
     assert main(["export", "pae", str(tmp_path)]) == 2

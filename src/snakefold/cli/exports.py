@@ -47,8 +47,27 @@ def add(commands: Commands) -> None:
         default=None,
         help="folder for <id>_pae_<n>.json; if not given, pae in the results",
     )
-    pae.add_argument("--target", nargs="+", metavar="ID", default=None, help="of these; if not given, of all")
-    pae.add_argument("--all-models", action="store_true", help="of every model, not of the best alone")
+    summary = command(
+        formats,
+        "summary",
+        _summary,
+        summary="write the scores of models as AlphaFold 3 and its server do (JSON)",
+        example="snakefold export summary results --all-models",
+    )
+    summary.add_argument(
+        "results", type=Path, nargs="?", default=Path("results"), help="results folder of a run"
+    )
+    summary.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        help="folder for <id>_summary_confidences_<n>.json; if not given, summaries in the results",
+    )
+    for each in (pae, summary):
+        each.add_argument(
+            "--target", nargs="+", metavar="ID", default=None, help="of these; if not given, of all"
+        )
+        each.add_argument("--all-models", action="store_true", help="of every model, not of the best alone")
 
     command(
         commands,
@@ -81,6 +100,14 @@ def _pae(options: argparse.Namespace) -> None:
     out = options.out or options.results / "pae"
     written, without = write_pae(options.results, out, options.target, every=options.all_models)
     print(f"{out}: {count(written, 'file')}" + (f"; no PAE: {', '.join(without)}" if without else ""))
+
+
+def _summary(options: argparse.Namespace) -> None:
+    from snakefold.run.exports.summary import write_summaries
+
+    out = options.out or options.results / "summaries"
+    written = write_summaries(options.results, out, options.target, every=options.all_models)
+    print(f"{out}: {count(written, 'file')}")
 
 
 def _columns(_options: argparse.Namespace) -> None:

@@ -32,6 +32,33 @@ def write_pae(
     Raises:
         SnakefoldError: there are no results, a target has no structure, or its pae.npz is damaged.
     """
+    written, without = 0, []
+    for folder in finished_targets(results, targets):
+        path = folder / "pae.npz"
+        if not path.is_file():
+            without.append(folder.name)
+            continue
+        try:
+            matrices = read_pae(path.read_bytes())
+            rehearsal = Confidence.model_validate_json(_scores(folder).read_bytes()).rehearsal
+        except (SnakefoldError, ValidationError) as error:
+            raise SnakefoldError(f"{folder}: pae.npz or confidence.json is damaged ({error}).") from error
+        for rank, matrix in matrices.items():
+            if every or rank == min(matrices):
+                write_atomically(
+                    out / f"{folder.name}_{pae_json_name(rank)}",
+                    alphafold_db_pae(matrix, rehearsal=rehearsal).encode(),
+                )
+                written += 1
+    return written, without
+
+
+def finished_targets(results: Path, targets: Sequence[str] | None = None) -> list[Path]:
+    """Folders of targets with a structure; of these `targets`, or of all.
+
+    Raises:
+        SnakefoldError: there are no results, or a target has no structure.
+    """
     structures = results / "structures"
     if not structures.is_dir():
         raise SnakefoldError(f"{structures}: no such folder. Expected the results of a run.")
@@ -41,27 +68,7 @@ def write_pae(
         raise SnakefoldError(
             f"{structures}: has no structure of {', '.join(missing)}. metrics.tsv lists the ids of all."
         )
-    written, without = 0, []
-    for name in names:
-        path = found[name] / "pae.npz"
-        if not path.is_file():
-            without.append(name)
-            continue
-        try:
-            matrices = read_pae(path.read_bytes())
-            rehearsal = Confidence.model_validate_json(_scores(found[name]).read_bytes()).rehearsal
-        except (SnakefoldError, ValidationError) as error:
-            raise SnakefoldError(
-                f"{found[name]}: pae.npz or confidence.json is damaged ({error})."
-            ) from error
-        for rank, matrix in matrices.items():
-            if every or rank == min(matrices):
-                write_atomically(
-                    out / f"{name}_{pae_json_name(rank)}",
-                    alphafold_db_pae(matrix, rehearsal=rehearsal).encode(),
-                )
-                written += 1
-    return written, without
+    return [found[name] for name in names]
 
 
 def _is_target(folder: Path) -> bool:
