@@ -228,11 +228,10 @@ _MODELS = (
     'models as pae_<n>.json: `[{"predicted_aligned_error": [[…]], "max_predicted_aligned_error": 31.75}]` in',
     "whole Å, row = aligned on. ChimeraX: `alphafold pae #1 file pae_0.json`.",
     "",
-    "`snakefold export summary` writes a few scores of each model under AlphaFold 3's names, "
-    "<id>_summary_confidences_<n>.json:",
-    "ptm, iptm, chain_ids, chain_pair_pae_min, and ranking_score, has_clash and fraction_disordered of engines "
-    "that give them.",
-    "What an engine does not give is left out.",
+    "`snakefold export summary` writes a few scores of each model under AlphaFold 3's names, as",
+    "`<id>_summary_confidences_<n>.json`: ptm, iptm, chain_ids, chain_pair_pae_min, and ranking_score, "
+    "has_clash and",
+    "fraction_disordered of engines that give them. What an engine does not give is left out.",
 )
 
 
