@@ -172,6 +172,7 @@ def test_a_run_on_this_machine_is_billed_in_seconds(run: Path) -> None:
     assert bill.dollars.ratio is None
     assert "billed" in bill_line(bill)
     assert "REHEARSAL" in bill_text(bill)
+    assert call("bill", results, "--json") == 0
 
 
 @pytest.mark.slow

@@ -45,6 +45,39 @@ def test_a_known_structure_of_nobody_is_told(folder: Path, capsys: pytest.Captur
     assert "warning: references: no record is called noe." in capsys.readouterr().out
 
 
+def test_programs_get_the_quote_as_json_also_one_above_a_limit(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "plan",
+        "my.fasta",
+        "--json",
+        "--set",
+        "msa.tool=single_sequence",
+        "--set",
+        "gpu.classes=[ampere_80]",
+    ]
+    assert cli.main(words) == 0
+    said = capsys.readouterr()
+    quote = Quote.model_validate_json(said.out)
+    assert quote.targets["to_do"] == 2 and quote.dollars.expected > 0
+    assert "Nothing was started." in said.err
+    assert cli.main([*words, "--set", "budget=0.000001"]) == 2
+    said = capsys.readouterr()
+    assert Quote.model_validate_json(said.out).dollars == quote.dollars
+    assert "budget: under $0.0001, but the quote is" in said.err
+    # What is refused has no quote.
+    (folder / "my.fasta").write_text(">bad\nMK1\n")
+    assert cli.main(words) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_engines_are_listed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["engines", "list", "--json"]) == 0
+    rows = {row["engine"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["alphafold2"]["takes"] == "proteins" and rows["alphafold2"]["installed"] == "here"
+
+
 @pytest.mark.parametrize("name", ["20261129", "1_000", "a #b", "x: y", "[a]", "é'"])
 def test_a_text_is_taken_as_it_stands(name: str) -> None:
     """YAML would read a number, a comment or a mapping."""

@@ -18,10 +18,12 @@ def add(commands: Commands) -> None:
         example="snakefold bill results",
     )
     parser.add_argument("results", type=Path, help="results folder of a run")
+    parser.add_argument("--json", action="store_true", help="print bill.json")
 
 
 def _bill(options: argparse.Namespace) -> None:
     from snakefold.clusters.runpod.billing import runpod_figure
     from snakefold.run.bill import bill_text, write_bill
 
-    print(bill_text(write_bill(options.results, service=runpod_figure)))
+    bill = write_bill(options.results, service=runpod_figure)
+    print(bill.model_dump_json(indent=1) if options.json else bill_text(bill))

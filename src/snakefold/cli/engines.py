@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING
 
 from snakefold.cli._command import Commands, command
@@ -25,13 +26,14 @@ def add(commands: Commands) -> None:
         epilog="Example: snakefold engines list",
     )
     actions = top.add_subparsers(title="actions", metavar="ACTION", required=True)
-    command(
+    known = command(
         actions,
         "list",
         _list,
         summary="show engines: what they take, and whether and where they are installed",
         example="snakefold engines list",
     )
+    known.add_argument("--json", action="store_true", help="print a list of objects")
     install = command(
         actions,
         "install",
@@ -89,13 +91,15 @@ def _place(engine: Engine) -> Place:
 def _list(options: argparse.Namespace) -> None:
     from snakefold import engines
 
-    del options
     rows: list[tuple[str, ...]] = [("engine", "version", "takes", "groups", "installed")]
     for name in engines.names():
         engine = engines.get(name)
         takes, groups = engine.accepts.names, ", ".join(engine.groups)
         rows.append((name, str(engine.version), takes, groups, _where(_place(engine))))
     rows += [(name, "", "", "", f"broken: {wrong}") for name, wrong in sorted(engines.broken().items())]
+    if options.json:
+        print(json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]], indent=1))
+        return
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

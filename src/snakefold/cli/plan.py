@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from snakefold.cli._command import Commands, command
@@ -29,6 +30,11 @@ def add(commands: Commands) -> None:
         "--out", type=Path, help="folder for the plan and its quote; if not given, <results>/quote"
     )
     parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the quote as JSON, also one that is above a limit (exit code 2); all else goes to stderr",
+    )
+    parser.add_argument(
         "--mark",
         type=Path,
         help="file whose name identifies the inputs of the plan in --out; other files beside it are removed",
@@ -40,13 +46,22 @@ def _plan(options: argparse.Namespace) -> None:
         _step(options)
         return
     from snakefold.plan.preview import preview
+    from snakefold.plan.quote import BudgetError, DeadlineError
 
     config = settings_of(options)
     folder = options.out or Path(config.results) / "quote"
     if folder.resolve() == (Path(config.results) / "plan").resolve():
         raise SnakefoldError(f"{folder}: is where a run keeps its plan. Choose another folder for --out.")
-    preview(config, folder, _log, executor_of(options))
-    _log(f"Nothing was started. The plan is in {folder}.")
+    log = _to_stderr if options.json else _log
+    try:
+        preview(config, folder, log, executor_of(options))
+    except (BudgetError, DeadlineError):
+        if options.json:  # whoever decides on a limit wants to know what it would have to be
+            print((folder / "quote.json").read_text(), end="")
+        raise
+    if options.json:
+        print((folder / "quote.json").read_text(), end="")
+    log(f"Nothing was started. The plan is in {folder}.")
 
 
 def _step(options: argparse.Namespace) -> None:
@@ -79,3 +94,7 @@ def _step(options: argparse.Namespace) -> None:
 
 def _log(line: str) -> None:
     print(line, flush=True)
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
