@@ -177,6 +177,17 @@ def test_a_plan_with_parts_is_simulated_with_the_settings_of_its_run(tmp_path: P
         workload()
 
 
+def test_many_models_are_ranked_in_batches_that_an_archive_holds(tmp_path: Path) -> None:
+    long = "".join("ACDEFGHIKLMNPQRSTVWY"[(7 * n + n // 20) % 20] for n in range(900))
+    records = "".join(f">t{n}\n{long[n:]}\n" for n in range(40))
+    path = write(tmp_path, "set.fasta", records)
+    plan(path, tmp_path / "plan", alphafold2={"num_seeds": 100}, batch={"seeds_per_job": 25})
+    ranked = [row for row in read_rows(tmp_path / "plan") if row.parts]
+    assert len(ranked) > 1 and sum(row.targets for row in ranked) == 40
+    plan(path, tmp_path / "few", alphafold2={"num_seeds": 2}, batch={"seeds_per_job": 1})
+    assert len([row for row in read_rows(tmp_path / "few") if row.parts]) == 1
+
+
 def test_a_whole_result_in_the_store_needs_no_parts(tmp_path: Path) -> None:
     path = write(tmp_path, "set.fasta", f">a\n{UBQ}\n")
     store = open_store(tmp_path / "store")

@@ -16,6 +16,7 @@ from snakefold.plan.join import Measure, Piece, cut_bucket, join
 #: Results that one local job fetches at the most: its archive is made in memory.
 FETCHED_TARGETS = 1000
 FETCHED_RESIDUES = 100_000
+FETCHED_BYTES = 1 << 30
 
 #: Jobs that a run should not have many more of: each costs Snakemake milliseconds whenever it looks at them.
 MOST_BATCHES = 5000
@@ -106,11 +107,20 @@ def cut_batches(
     ]
 
 
-def cut_fetched(kind: Kind, groups: Iterable[Sequence[int]], lengths: NDArray[np.int64]) -> list[Batch]:
-    """Batches of results that are there already, in the order given, so that what is added comes last."""
+def cut_fetched(
+    kind: Kind,
+    groups: Iterable[Sequence[int]],
+    lengths: NDArray[np.int64],
+    results: NDArray[np.float64] | None = None,
+) -> list[Batch]:
+    """Batches of results that are there already, in the order given, so that what is added comes last.
+
+    Args:
+        results: bytes of each target's results, if they are known.
+    """
     batches: list[Batch] = []
     for group in groups:
-        for piece in _cut(group, lengths):
+        for piece in _cut(group, lengths, results):
             batches.append(Batch(f"{_FETCHED[kind]}{len(batches) + 1:04d}", (), "", tuple(piece), kind))
     return batches
 
@@ -132,16 +142,19 @@ def _fits(length: int, bucket: Bucket) -> bool:
     return bucket.shortest <= length <= min(bucket.longest, bucket.padded_length or length)
 
 
-def _cut(indices: Sequence[int], lengths: NDArray[np.int64]) -> list[list[int]]:
+def _cut(
+    indices: Sequence[int], lengths: NDArray[np.int64], results: NDArray[np.float64] | None
+) -> list[list[int]]:
     pieces: list[list[int]] = []
-    residues = 0
+    residues, heavy = 0, 0.0
     for index in indices:
-        size = int(lengths[index])
-        if not pieces or len(pieces[-1]) == FETCHED_TARGETS or residues + size > FETCHED_RESIDUES:
+        size, load = int(lengths[index]), 0.0 if results is None else float(results[index])
+        full = not pieces or len(pieces[-1]) == FETCHED_TARGETS
+        if full or residues + size > FETCHED_RESIDUES or heavy + load > FETCHED_BYTES:
             pieces.append([])
-            residues = 0
+            residues, heavy = 0, 0.0
         pieces[-1].append(index)
-        residues += size
+        residues, heavy = residues + size, heavy + load
     return pieces
 
 

@@ -65,11 +65,17 @@ class Loads:
 
 def are_heavy(batches: Sequence[Batch], records: Records, works: Sequence[Work]) -> bool:
     """Whether the results of some batch are too large for one archive."""
+    results = result_bytes(records, works)
+    return any(results[list(batch.members)].sum() > _BATCH for batch in batches)
+
+
+def result_bytes(records: Records, works: Sequence[Work]) -> Floats:
+    """[targets] bytes of each target's results, packed."""
     results = np.zeros(len(records.targets))
     for group, work in enumerate(works):
         members = np.flatnonzero(records.groups == group)
         results[members] = disk.packed_result_bytes(records.lengths[members], work)
-    return any(results[list(batch.members)].sum() > _BATCH for batch in batches)
+    return results
 
 
 def fit_batches(

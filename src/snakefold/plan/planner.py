@@ -27,7 +27,7 @@ from snakefold.plan.alignments import (
 from snakefold.plan.assignment.assign import Assignment, Demand, Limits, assign
 from snakefold.plan.assignment.types import Sizes
 from snakefold.plan.batches import Batch, coarsened, cut_batches, cut_fetched
-from snakefold.plan.carry import Loads, are_heavy, fit_batches
+from snakefold.plan.carry import Loads, are_heavy, fit_batches, result_bytes
 from snakefold.plan.cost.gpus import GpuClass, load_classes
 from snakefold.plan.cost.model import CostModel, load_model
 from snakefold.plan.draft import Draft
@@ -132,7 +132,7 @@ def draft_plan(
     if limited or are_heavy(predicted, records, works):
         loads = Loads(records, to_do, config, works)
         predicted, notes = fit_batches(predicted, loads, records, executor)
-    batches = [*predicted, *_fetched(records, present)]
+    batches = [*predicted, *_fetched(records, present, works)]
     batch_of = np.zeros(len(records.targets), dtype=np.int64)
     for number, batch in enumerate(batches):
         batch_of[list(batch.members)] = number
@@ -217,7 +217,7 @@ def _assigned(
     return assigned if kept.deadline is not None else coarsened(assigned)
 
 
-def _fetched(records: Records, present: Present) -> list[Batch]:
+def _fetched(records: Records, present: Present, works: Sequence[Work]) -> list[Batch]:
     # A part that is stored is read where the models of its target are ranked.
     stored = np.flatnonzero(present.stored[: records.whole])
     of_kind = [stored[records.groups[stored] == number].tolist() for number in range(len(records.kinds))]
@@ -232,6 +232,6 @@ def _fetched(records: Records, present: Present) -> list[Batch]:
         for mark in (False, True)
     ]
     return [
-        *cut_fetched(Kind.RESTORE, [*of_kind, *in_parts], records.lengths),
+        *cut_fetched(Kind.RESTORE, [*of_kind, *in_parts], records.lengths, result_bytes(records, works)),
         *cut_fetched(Kind.REUSE, marked, records.lengths),
     ]

@@ -16,8 +16,9 @@ from snakefold.kernel.errors import Reason, SnakefoldError, TargetError
 from snakefold.kernel.store import Entry, Store, write_atomically
 from snakefold.kernel.wording import count
 from snakefold.plan.files import PlannedBatch
+from snakefold.run.bill.execution import answer_in
 from snakefold.run.ranked import ranked_together
-from snakefold.run.task import outcome_of, pack_response, read_response
+from snakefold.run.task import outcome_of, pack_response
 
 Log = Callable[[str], None]
 
@@ -80,17 +81,18 @@ class _Parts:
         self._store, self._recipes, self.device = store, recipes, ""
         self._archives: dict[str, list[tuple[dict[str, TargetOutcome], dict[str, bytes]]]] = {}
         for path in predicted:
-            # One after the other: what the store has is not kept in memory.
-            files = archive.read(path)
-            response = read_response(files)
+            response = answer_in(path)
             # One part on a CPU is what somebody who planned GPUs should know.
             self.device = "cpu" if "cpu" in (self.device, response.device.lower()) else response.device
             by_key = {each.result_key: each for each in response.outcomes}
-            unstored = {
-                key: files[f"targets/{key}.tar.zst"]
+            lacking = [
+                key
                 for key, each in by_key.items()
                 if each.state == "done" and not store.has(Entry("fold", response.recipe, key))
-            }
+            ]
+            # Gigabytes, and mostly the store has it all.
+            files = archive.read(path) if lacking else {}
+            unstored = {key: files[f"targets/{key}.tar.zst"] for key in lacking}
             self._archives.setdefault(response.recipe, []).append((by_key, unstored))
 
     def of(self, target: TargetInput) -> tuple[bytes, TargetOutcome]:

@@ -95,7 +95,16 @@ def read_answer(results: Path, batch: str) -> FoldResponse:
     Raises:
         SnakefoldError: the batch's archive cannot be read.
     """
-    return _response(_response_bytes(results / "predictions" / f"{batch}.tar.zst"), batch)
+    return answer_in(results / "predictions" / f"{batch}.tar.zst")
+
+
+def answer_in(packed: Path) -> FoldResponse:
+    """The response in a batch's archive, of which nothing else is read.
+
+    Raises:
+        SnakefoldError: the archive cannot be read.
+    """
+    return _response(_response_bytes(packed), packed.name.removesuffix(".tar.zst"))
 
 
 def _response(data: bytes, batch: str) -> FoldResponse:
