@@ -228,7 +228,10 @@ def test_a_terminal_shows_a_run_until_it_ends(
         assert words in text
 
 
-def test_a_folder_without_a_run_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_run_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a run of the current folder may have just ended
     with pytest.raises(SnakefoldError, match="not the results folder of a run"):
         Reader(tmp_path).read()
     assert main(["status", str(tmp_path)]) == 2
