@@ -18,12 +18,14 @@ from sequence_files import CRN, UBQ, write
 from snakefold import engines
 from snakefold.config import load_config
 from snakefold.engines.alphafold2.settings import told
+from snakefold.engines.spec import Parameters
 from snakefold.kernel import archive
 from snakefold.kernel.contracts import Confidence, FoldResponse, ModelScores, TargetInput, TargetOutcome
 from snakefold.kernel.errors import Reason, SnakefoldError
 from snakefold.kernel.parquet import read_rows as parquet_rows
 from snakefold.kernel.recipes import digest, sequence_key
 from snakefold.kernel.store import Entry, Store, open_store
+from snakefold.plan import preview
 from snakefold.plan.cost.gpus import load_classes
 from snakefold.plan.cost.model import CostModel
 from snakefold.plan.draft import Draft
@@ -175,6 +177,32 @@ def test_a_plan_with_parts_is_simulated_with_the_settings_of_its_run(tmp_path: P
     assert (len(found.jobs), found.targets, found.residues) == (3, 2, len(UBQ) + len(CRN))
     with pytest.raises(SnakefoldError, match=r"Give those of the run: --set batch\.seeds_per_job=N"):
         workload()
+
+
+def test_the_price_that_is_asked_for_knows_which_parts_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path / "store")
+    first = plan(write(tmp_path, "set.fasta", f">a\n{UBQ}\n"), tmp_path / "plan", store)
+    store.put(Entry("fold", recipe_of_part(first, 0), KEY), b"result")
+    monkeypatch.setattr(preview, "find_parameters", lambda *_, **__: {"alphafold2": Parameters()})
+
+    def recipes(*given: Any, **_: Any) -> dict[str, Any]:
+        return {"folds": [{"place": place} for place in range(len(given[3]))], "msa": {}, "paired_msa": {}}
+
+    monkeypatch.setattr(preview, "recipes_of", recipes)
+    config = load_config(
+        {
+            "input": [str(tmp_path / "set.fasta")],
+            "alphafold2": {"num_seeds": 5},
+            "batch": {"seeds_per_job": 2},
+            "msa": {"tool": "single_sequence"},
+            "store": str(tmp_path / "store"),
+            "results": str(tmp_path / "results"),
+        }
+    )
+    quote = preview.preview(config, tmp_path / "quote", print)
+    assert (quote.targets["to_do"], quote.batches) == (1, 2)
 
 
 def test_many_models_are_ranked_in_batches_that_an_archive_holds(tmp_path: Path) -> None:

@@ -92,7 +92,8 @@ def preview(
         rehearsals = [_is_random(config, found, kind) for kind in kinds]
         random = {kind.engine.name for kind, mark in zip(kinds, rehearsals, strict=True) if mark}
         warnings.extend(caveats(config, records, random))
-        folds = [made.folds[number] if number in known else UNKNOWN for number in range(len(kinds))]
+        looked_up = kinds.with_parts(known)
+        folds = [made.folds[number] if number in looked_up else UNKNOWN for number in range(len(kinds))]
         return replace(made, folds=folds, rehearsals=rehearsals, **digests)
 
     draft, quote = quoted_draft(config, folder, name, log, warnings=warnings, executor=executor)
